@@ -1,0 +1,31 @@
+# Flags of every target, and longtake_library(): a static library that includes from the repository's root.
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+add_compile_options(-Wall -Wextra -Werror)
+# Abseil's and gRPC's flags must not define ours: no fast-math anywhere, sums keep their order.
+add_compile_options(-fno-math-errno -fno-trapping-math -ffp-contract=off)
+
+if(LONGTAKE_SANITIZE)
+  add_compile_options(-fsanitize=${LONGTAKE_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${LONGTAKE_SANITIZE})
+endif()
+
+# longtake_library(name SOURCES ... DEPS ...)
+function(longtake_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(${name} STATIC ${arg_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${arg_DEPS})
+endfunction()
+
+# longtake_test(name SOURCES ... DEPS ...): a GoogleTest program that runs from the repository's root.
+function(longtake_test name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endfunction()

@@ -1,0 +1,138 @@
+// The engine: a model on a device, sessions (videos being made) with their memory, and passes over them.
+//
+// This is the only header of engine/ that other folders include. It names no tensor type: frames leave as 8-bit 4:2:0.
+//
+// Threads: every method may be called from any thread. Completions run on the engine's own thread and must return
+// quickly; they may call Submit.
+#ifndef LONGTAKE_ENGINE_ENGINE_H_
+#define LONGTAKE_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace longtake {
+
+struct EngineOptions {
+  std::string model_dir;
+  std::string backend = "cpu";  // "reference" | "cpu"
+  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16": auto takes bfloat16 where the processor has it
+  std::string isa = "auto";     // "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16": a cap, refused where absent
+  int threads = 0;              // 0: one for each core
+  int max_sessions = 4;         // slots of session memory, each of the largest size
+  // Called while loading, from the loading thread: what, bytes done, bytes in all.
+  std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
+};
+
+struct Size {
+  int width = 0, height = 0;  // pixels
+  friend bool operator==(const Size&, const Size&) = default;
+};
+
+// What the folder's model is and can do. Fixed after loading.
+struct ModelInfo {
+  std::string name;         // the folder's last path component
+  std::string numerics_id;  // build, backend, type, instruction set: bytes are equal where it is equal
+  std::string sampler;      // "few_step" | "flow_dpm_solver"
+  double fps = 16;
+  std::vector<Size> sizes;     // the first is the default
+  int block_latent_frames = 0;  // 0: bidirectional, the whole clip is one block
+  int denoise_steps = 0;        // passes a block before the commit
+  int max_latent_frames = 0;
+  int frames_per_latent = 4;    // the VAE's temporal stride
+  bool accepts_first_image = false;
+  bool accepts_negative_prompt = false;
+  bool switches_prompt = false;
+};
+
+// One region of memory, each budgeted apart: "weights", "scratch", "state", "state_spare", "latents", "decoder_cache",
+// "prompt". Planned bytes are known after loading and never exceeded.
+struct MemoryRegion {
+  std::string name;
+  uint64_t planned_bytes = 0;
+  uint64_t used_bytes = 0;
+  int slots = 0, slots_used = 0;  // of session regions
+};
+
+struct SessionSpec {
+  Size size;              // one of ModelInfo::sizes
+  int latent_frames = 0;  // 1 ... max_latent_frames; frames = 1 + frames_per_latent * (latent_frames - 1)
+  uint64_t seed = 0;
+};
+
+using SessionId = uint64_t;  // never reused
+
+enum class PassKind {
+  kEncodePrompt,  // sets the prompt; from the next block's first step on
+  kDenoise,       // the current block, one step
+  kCommit,        // the finished block into the state; latents become decodable
+  kDecode,        // the next latent frame to video frames
+};
+
+struct Pass {
+  PassKind kind = PassKind::kDenoise;
+  SessionId session = 0;
+  std::string prompt;           // of kEncodePrompt
+  std::string negative_prompt;  // of kEncodePrompt, where the model takes one
+};
+
+// 8-bit 4:2:0 BT.709 limited range; planes one after the other (y, then u, then v), frames one after the other.
+struct DecodedFrames {
+  Size size;
+  int count = 0;
+  int64_t first_frame = 0;  // index in the video
+  std::vector<uint8_t> bytes;
+};
+
+struct PassResult {
+  absl::Status status;
+  double device_seconds = 0;  // this pass's share of its batch
+  DecodedFrames frames;       // of kDecode
+};
+
+// Where a session stands. The order of passes: EncodePrompt, then for each block denoise_steps x Denoise, Commit; Decode may
+// run for each latent frame of committed blocks, and must have run for all of a block's before the next Commit.
+struct SessionProgress {
+  SessionSpec spec;
+  int blocks = 0;               // in all
+  int block = 0;                // being made; == blocks when all are committed
+  int block_frames = 0;         // latent frames of that block
+  int step = 0;                 // denoising steps done in it
+  int committed_frames = 0;     // latent frames
+  int decoded_latents = 0;      // latent frames decoded
+  bool has_prompt = false;
+};
+
+class Engine {
+ public:
+  // Loads and warms everything; sessions' memory is allocated here, once. Errors name the file and field at fault.
+  static absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  virtual const ModelInfo& model() const = 0;
+  virtual std::vector<MemoryRegion> memory() const = 0;
+
+  // Block lengths of a video of `latent_frames` (specification section 4: the first block takes the remainder).
+  virtual std::vector<int> BlockLengths(int latent_frames) const = 0;
+
+  // InvalidArgument names the field; ResourceExhausted: no free slot.
+  virtual absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) = 0;
+  // Frees the slot once passes under way are done; they complete as they would have. Unknown ids are ignored.
+  virtual void CloseSession(SessionId id) = 0;
+  virtual absl::StatusOr<SessionProgress> progress(SessionId id) const = 0;
+
+  // Runs the passes as one batch; `done(i, result)` is called once for each. A pass that is out of order, or whose
+  // session already has one under way in the same lane, completes with FailedPrecondition and changes nothing.
+  virtual void Submit(std::vector<Pass> passes, std::function<void(size_t index, PassResult result)> done) = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_ENGINE_H_
