@@ -24,7 +24,7 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   absl::Status Add(Request request);
   void Cancel(SessionId id, absl::Status why);
   void ChunkDelivered(SessionId id);
-  void StopAdmission();
+  void StopAdmission(absl::Status why);
   void CancelAll(const absl::Status& why);
   Stats stats() const;
   void Stop();
@@ -59,10 +59,10 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   std::deque<std::function<void()>> actions_ ABSL_GUARDED_BY(mutex_);
   bool pumping_ ABSL_GUARDED_BY(mutex_) = false;
   bool positions_changed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool admitting_ ABSL_GUARDED_BY(mutex_) = true;
+  absl::Status refuse_why_ ABSL_GUARDED_BY(mutex_);
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // passes of the batch under way
-  uint64_t batches_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t batches_ ABSL_GUARDED_BY(mutex_) = 0, turns_ ABSL_GUARDED_BY(mutex_) = 0;
   double batch_seconds_ ABSL_GUARDED_BY(mutex_) = 0;  // moving mean
 };
 
@@ -154,7 +154,7 @@ bool Scheduler::Impl::SubmitOne() {
   for (size_t i = 0; i < placed_.size(); ++i) {
     const Session& session = sessions_.at(placed_[i]);
     if (session.Next(Lane::kDecoder, options_) || session.Next(Lane::kTransformer, options_)) {
-      order.emplace_back(session.request().delivery == Delivery::kOffline, session.last_batch, i);
+      order.emplace_back(session.request().delivery == Delivery::kOffline, session.last_turn, i);
     }
   }
   if (order.empty()) return false;
@@ -163,14 +163,15 @@ bool Scheduler::Impl::SubmitOne() {
   auto batch = std::make_shared<Batch>();
   batch->number = ++batches_;
   batch->started = clock_->Now();
-  for (const auto& [offline, last_batch, i] : order) {
+  for (const auto& [offline, last_turn, i] : order) {
+    if (static_cast<int>(batch->passes.size()) == options_.max_batch_passes) break;
     Session& session = sessions_.at(placed_[i]);
+    session.last_turn = ++turns_;
     for (Lane lane : {Lane::kDecoder, Lane::kTransformer}) {
       if (static_cast<int>(batch->passes.size()) == options_.max_batch_passes) break;
       const std::optional<PassKind> kind = session.Next(lane, options_);
       if (!kind.has_value()) continue;
       session.Start(*kind);
-      session.last_batch = batch->number;
       batch->passes.push_back({*kind, placed_[i]});
     }
   }
@@ -213,7 +214,7 @@ void Scheduler::Impl::OnPassDone(const Batch& batch, size_t index, const PassOut
 
 absl::Status Scheduler::Impl::Add(Request request) {
   absl::MutexLock lock(&mutex_);
-  if (!admitting_) return absl::UnavailableError("nothing new is admitted: shutting down");
+  if (!refuse_why_.ok()) return refuse_why_;
   if (request.denoise_steps < 1) return absl::InvalidArgumentError("denoise_steps must be at least 1");
   if (request.block_latents.empty()) return absl::InvalidArgumentError("block_latents is empty");
   for (int latents : request.block_latents) {
@@ -268,9 +269,11 @@ void Scheduler::Impl::ChunkDelivered(SessionId id) {
   Pump();
 }
 
-void Scheduler::Impl::StopAdmission() {
+void Scheduler::Impl::StopAdmission(absl::Status why) {
   absl::MutexLock lock(&mutex_);
-  admitting_ = false;
+  refuse_why_ = std::move(why);
+  for (SessionId id : std::vector<SessionId>(waiting_.begin(), waiting_.end())) End(sessions_.at(id), refuse_why_);
+  Pump();
 }
 
 Stats Scheduler::Impl::stats() const {
@@ -293,7 +296,6 @@ Stats Scheduler::Impl::stats() const {
 void Scheduler::Impl::Stop() {
   absl::MutexLock lock(&mutex_);
   stopped_ = true;
-  admitting_ = false;
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return in_flight_ == 0 && !pumping_; };
   mutex_.Await(absl::Condition(&idle));
 }
@@ -305,7 +307,7 @@ Scheduler::~Scheduler() { impl_->Stop(); }
 absl::Status Scheduler::Add(Request request) { return impl_->Add(std::move(request)); }
 void Scheduler::Cancel(SessionId session, absl::Status why) { impl_->Cancel(session, std::move(why)); }
 void Scheduler::ChunkDelivered(SessionId session) { impl_->ChunkDelivered(session); }
-void Scheduler::StopAdmission() { impl_->StopAdmission(); }
+void Scheduler::StopAdmission(absl::Status why) { impl_->StopAdmission(std::move(why)); }
 void Scheduler::CancelAll(absl::Status why) { impl_->CancelAll(why); }
 Stats Scheduler::stats() const { return impl_->stats(); }
 

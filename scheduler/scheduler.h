@@ -80,7 +80,7 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // ResourceExhausted: the waiting queue is full. Unavailable: StopAdmission was called. InvalidArgument: the request
+  // ResourceExhausted: the waiting queue is full. After StopAdmission: its status. InvalidArgument: the request
   // contradicts itself, or its id is in use. Nothing is kept of a refused request.
   absl::Status Add(Request request);
 
@@ -90,8 +90,8 @@ class Scheduler {
   // One more of the session's chunks has gone to its client.
   void ChunkDelivered(SessionId session);
 
-  // Refuses every later Add. Waiting requests stay.
-  void StopAdmission();
+  // Refuses every later Add, and ends the requests that wait, with `why`. Sessions that have a place go on.
+  void StopAdmission(absl::Status why);
 
   // Cancel for every session there is.
   void CancelAll(absl::Status why);

@@ -51,7 +51,7 @@ class Session {
   // Owned by the scheduler.
   State state = State::kWaiting;
   int told_position = 0;                // the last one that the listener heard
-  uint64_t last_batch = 0;              // number of the last batch with a pass of this session
+  uint64_t last_turn = 0;               // turns are counted over all sessions; 0: had none
   std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
 
  private:
