@@ -17,7 +17,7 @@ namespace longtake::server {
 
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: any free one
-  std::string metrics_listen;              // empty: no metrics are served
+  std::string metrics_listen = {};         // empty: no metrics are served
   int max_sessions = 4;                    // at most the engine's
   int max_waiting = 16;                    // requests beyond those
   int max_undelivered_chunks = 2;          // of a video whose client does not read

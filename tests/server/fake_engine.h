@@ -18,12 +18,12 @@
 namespace longtake {
 
 struct FakeEngineOptions {
-  ModelInfo model;  // see FakeModel
+  ModelInfo model = {};  // see FakeModel
   int max_sessions = 4;
-  absl::Duration text, denoise, commit, decode;  // of a pass
-  bool noisy = false;                            // frames that do not compress: chunks of hundreds of kilobytes
+  absl::Duration text = {}, denoise = {}, commit = {}, decode = {};  // of a pass
+  bool noisy = false;  // frames that do not compress: chunks of hundreds of kilobytes
   // Asked before each pass; an error is the pass's result.
-  std::function<absl::Status(const Pass& pass, const SessionSpec& spec)> fail;
+  std::function<absl::Status(const Pass& pass, const SessionSpec& spec)> fail = {};
 };
 
 // 64x48 and 96x64, blocks of 2 latent frames, 3 steps, at most 41 latent frames (161 frames), 16 frames a second.
