@@ -19,21 +19,19 @@ struct WanDecoder::Call {
   absl::FunctionRef<void(ConstMat)> emit;
 };
 
-absl::StatusOr<std::unique_ptr<WanDecoder>> WanDecoder::Load(const WanConfig& config, TensorStore* store, Ops* ops) {
+std::unique_ptr<WanDecoder> WanDecoder::Load(const WanConfig& config, WeightLoader& weights, Ops* ops) {
   std::unique_ptr<WanDecoder> decoder(new WanDecoder(config, ops));
-  WanLoader loader(store, ops);
+  const size_t before = weights.packed_bytes();
+  WanLoader loader(weights, /*pack=*/true);
   decoder->Build(loader);
-  if (!loader.status().ok()) return loader.status();
   decoder->rings_ = loader.rings();
-  decoder->weight_bytes_ = loader.bytes();
+  decoder->weight_bytes_ = weights.packed_bytes() - before;
   return decoder;
 }
 
-absl::Status WanDecoder::Check(const WanConfig& config, TensorStore* store) {
-  WanDecoder decoder(config, nullptr);
-  WanLoader loader(store, nullptr);
-  decoder.Build(loader);
-  return loader.status();
+void WanDecoder::Check(const WanConfig& config, WeightLoader& weights) {
+  WanLoader loader(weights, /*pack=*/false);
+  WanDecoder(config, nullptr).Build(loader);
 }
 
 void WanDecoder::Build(WanLoader& loader) {

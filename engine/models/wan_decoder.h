@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "absl/status/statusor.h"
 #include "engine/models/wan_config.h"
 #include "engine/models/wan_layers.h"
+#include "engine/models/wan_loader.h"
 
 namespace longtake {
 
@@ -24,10 +24,10 @@ struct WanStream {
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
 class WanDecoder {
  public:
-  // Errors name the file and the tensor. `ops` must outlive it.
-  static absl::StatusOr<std::unique_ptr<WanDecoder>> Load(const WanConfig& config, TensorStore* store, Ops* ops);
-  // Only that the tensors are there.
-  static absl::Status Check(const WanConfig& config, TensorStore* store);
+  // Errors stick in `weights`, whose Finish() tells them; the result is then unusable. `ops` must outlive it.
+  static std::unique_ptr<WanDecoder> Load(const WanConfig& config, WeightLoader& weights, Ops* ops);
+  // Only checks that the tensors are there.
+  static void Check(const WanConfig& config, WeightLoader& weights);
 
   // For latents of that size.
   WanPlan Plan(int latent_height, int latent_width) const;

@@ -7,21 +7,19 @@
 
 namespace longtake {
 
-absl::StatusOr<std::unique_ptr<WanEncoder>> WanEncoder::Load(const WanConfig& config, TensorStore* store, Ops* ops) {
+std::unique_ptr<WanEncoder> WanEncoder::Load(const WanConfig& config, WeightLoader& weights, Ops* ops) {
   std::unique_ptr<WanEncoder> encoder(new WanEncoder(config, ops));
-  WanLoader loader(store, ops);
+  const size_t before = weights.packed_bytes();
+  WanLoader loader(weights, /*pack=*/true);
   encoder->Build(loader);
-  if (!loader.status().ok()) return loader.status();
   encoder->rings_ = loader.rings();
-  encoder->weight_bytes_ = loader.bytes();
+  encoder->weight_bytes_ = weights.packed_bytes() - before;
   return encoder;
 }
 
-absl::Status WanEncoder::Check(const WanConfig& config, TensorStore* store) {
-  WanEncoder encoder(config, nullptr);
-  WanLoader loader(store, nullptr);
-  encoder.Build(loader);
-  return loader.status();
+void WanEncoder::Check(const WanConfig& config, WeightLoader& weights) {
+  WanLoader loader(weights, /*pack=*/false);
+  WanEncoder(config, nullptr).Build(loader);
 }
 
 void WanEncoder::Build(WanLoader& loader) {

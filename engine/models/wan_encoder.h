@@ -10,16 +10,17 @@
 #include "absl/status/statusor.h"
 #include "engine/models/wan_config.h"
 #include "engine/models/wan_layers.h"
+#include "engine/models/wan_loader.h"
 
 namespace longtake {
 
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
 class WanEncoder {
  public:
-  // Errors name the file and the tensor. `ops` must outlive it.
-  static absl::StatusOr<std::unique_ptr<WanEncoder>> Load(const WanConfig& config, TensorStore* store, Ops* ops);
-  // Only that the tensors are there.
-  static absl::Status Check(const WanConfig& config, TensorStore* store);
+  // Errors stick in `weights`, whose Finish() tells them; the result is then unusable. `ops` must outlive it.
+  static std::unique_ptr<WanEncoder> Load(const WanConfig& config, WeightLoader& weights, Ops* ops);
+  // Only checks that the tensors are there.
+  static void Check(const WanConfig& config, WeightLoader& weights);
 
   // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one row
   // or column.

@@ -1,25 +1,11 @@
 #include "engine/models/wan_layers.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
-#include <span>
-#include <utility>
-
-#include "absl/strings/str_cat.h"
-#include "engine/core/float16.h"
+#include <cstddef>
 
 namespace longtake {
 namespace {
-
-// Rows [first, first + count) of a tensor's first axis.
-HostTensor Part(const HostTensor& t, int64_t first, int64_t count) {
-  HostTensor part = t;
-  const int64_t row = t.elements() / t.shape[0];
-  part.data = static_cast<const std::byte*>(t.data) + first * row * static_cast<int64_t>(SizeOf(t.dtype));
-  part.shape[0] = count;
-  return part;
-}
 
 std::byte* Slot(const WanContext& ctx, int ring, int64_t frame) {
   const WanPlan::Slot& slot = ctx.plan->rings[ring];
@@ -32,53 +18,6 @@ std::array<const void*, 3> History(const WanContext& ctx, int ring, int64_t seen
 }
 
 }  // namespace
-
-HostTensor WanLoader::Tensor(const std::string& name, const std::vector<int64_t>& shape) {
-  if (!status_.ok()) return {};
-  absl::StatusOr<HostTensor> tensor = store_->Get(name, shape);
-  if (!tensor.ok()) {
-    status_ = tensor.status();
-    return {};
-  }
-  return *std::move(tensor);
-}
-
-std::unique_ptr<PackedKernel> WanLoader::Kernel(const std::string& name, const KernelShape& shape, bool spatial) {
-  return KernelPart(name, shape, 0, shape.outputs, spatial);
-}
-
-std::unique_ptr<PackedKernel> WanLoader::KernelPart(const std::string& name, const KernelShape& shape, int64_t first,
-                                                    int64_t count, bool spatial) {
-  std::vector<int64_t> dims = {shape.outputs, shape.inputs};
-  if (!spatial) dims.push_back(shape.kt);
-  dims.insert(dims.end(), {shape.kh, shape.kw});
-  const HostTensor weight = Tensor(absl::StrCat(name, ".weight"), dims);
-  const HostTensor bias = Tensor(absl::StrCat(name, ".bias"), {shape.outputs});
-  if (!status_.ok() || ops_ == nullptr) return nullptr;
-  KernelShape part = shape;
-  part.outputs = count;
-  const HostTensor weights[] = {Part(weight, first, count)}, biases[] = {Part(bias, first, count)};
-  std::unique_ptr<PackedKernel> kernel = ops_->Pack(part, weights, biases);
-  bytes_ += kernel->bytes();
-  return kernel;
-}
-
-std::unique_ptr<Buffer> WanLoader::Gamma(const std::string& name, int64_t channels, bool spatial) {
-  std::vector<int64_t> dims = {channels, 1, 1};
-  if (!spatial) dims.push_back(1);
-  const HostTensor gamma = Tensor(absl::StrCat(name, ".gamma"), dims);
-  if (!status_.ok() || ops_ == nullptr) return nullptr;
-  const std::vector<float> values = ToFloats(gamma);
-  std::unique_ptr<Buffer> buffer = ops_->Allocate(values.size() * sizeof(float));
-  ops_->Upload(values.data(), buffer->data(), buffer->size());
-  bytes_ += buffer->size();
-  return buffer;
-}
-
-int WanLoader::Ring(int stage, int64_t channels) {
-  rings_.push_back({.stage = stage, .channels = channels});
-  return static_cast<int>(rings_.size()) - 1;
-}
 
 Mat FrameMat(const WanContext& ctx, void* frame, int stage, int64_t channels) {
   return MakeMat(frame, ctx.ops->activation_type(), ctx.plan->stages[stage].pixels(), channels);

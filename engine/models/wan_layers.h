@@ -8,43 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "engine/core/safetensors.h"
+#include "engine/models/wan_loader.h"
 #include "engine/models/wan_plan.h"
 #include "engine/ops/ops.h"
 
 namespace longtake {
-
-// Reads and packs weights. The first error sticks and everything after it is null, so that a model is read through and the
-// status asked once. Without `ops` it only checks that the tensors are there in their shapes (of the half not wanted).
-class WanLoader {
- public:
-  WanLoader(TensorStore* store, Ops* ops) : store_(store), ops_(ops) {}
-
-  // `name`.weight [outputs, inputs, (kt,) kh, kw] and `name`.bias. With `spatial` the tensor has no axis kt.
-  std::unique_ptr<PackedKernel> Kernel(const std::string& name, const KernelShape& shape, bool spatial = false);
-  // Outputs [first, first + count) of the same.
-  std::unique_ptr<PackedKernel> KernelPart(const std::string& name, const KernelShape& shape, int64_t first,
-                                           int64_t count, bool spatial = false);
-  // `name`.gamma [channels, 1, 1, 1], or [channels, 1, 1] with `spatial`; as float32 in backend memory.
-  std::unique_ptr<Buffer> Gamma(const std::string& name, int64_t channels, bool spatial = false);
-
-  // A new ring; `rings()` in the order of the calls.
-  int Ring(int stage, int64_t channels);
-
-  const absl::Status& status() const { return status_; }
-  const std::vector<WanRing>& rings() const { return rings_; }
-  size_t bytes() const { return bytes_; }  // packed
-
- private:
-  HostTensor Tensor(const std::string& name, const std::vector<int64_t>& shape);
-
-  TensorStore* store_;
-  Ops* ops_;
-  absl::Status status_;
-  std::vector<WanRing> rings_;
-  size_t bytes_ = 0;
-};
 
 // Where one call works. `caches` may be null where nothing comes after this frame.
 struct WanContext {

@@ -8,22 +8,23 @@
 
 namespace longtake {
 
-absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops) {
+absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops, LoadProgress progress) {
   WanVae vae;
   ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(folder + "/config.json"));
   ASSIGN_OR_RETURN(vae.config, ReadWanConfig(std::move(json)));
   ASSIGN_OR_RETURN(TensorStore store, TensorStore::Open(folder, "diffusion_pytorch_model"));
+  WeightLoader weights(*ops, store, std::move(progress));
   if (parts.decoder) {
-    ASSIGN_OR_RETURN(vae.decoder, WanDecoder::Load(vae.config, &store, ops));
+    vae.decoder = WanDecoder::Load(vae.config, weights, ops);
   } else {
-    RETURN_IF_ERROR(WanDecoder::Check(vae.config, &store));
+    WanDecoder::Check(vae.config, weights);
   }
   if (parts.encoder) {
-    ASSIGN_OR_RETURN(vae.encoder, WanEncoder::Load(vae.config, &store, ops));
+    vae.encoder = WanEncoder::Load(vae.config, weights, ops);
   } else {
-    RETURN_IF_ERROR(WanEncoder::Check(vae.config, &store));
+    WanEncoder::Check(vae.config, weights);
   }
-  RETURN_IF_ERROR(store.CheckAllUsed());
+  RETURN_IF_ERROR(weights.Finish());
   return vae;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/models/load.h"
 #include "engine/models/wan_config.h"
 #include "engine/models/wan_decoder.h"
 #include "engine/models/wan_encoder.h"
@@ -24,7 +25,7 @@ struct WanParts {
 
 // From `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the wanted parts
 // packed. Errors name the file and the field or tensor; a superfluous tensor is one.
-absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops);
+absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops, LoadProgress progress = {});
 
 }  // namespace longtake
 
