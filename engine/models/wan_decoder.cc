@@ -169,8 +169,7 @@ void WanDecoder::DoubleSpace(const Call& call, size_t i, const void* in) const {
               .out_width = plan.stages[i + 1].width,
               .upsample = 2,
               .pad_top = 1,
-              .pad_left = 1,
-              .residual = {}});
+              .pad_left = 1});
 }
 
 }  // namespace longtake

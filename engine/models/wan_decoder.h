@@ -14,13 +14,6 @@
 
 namespace longtake {
 
-// What a session owns of a stream of frames: its caches (WanPlan::cache_bytes, which need not be initialised) and how far
-// it is. Both together can be copied away and back.
-struct WanStream {
-  void* caches = nullptr;
-  int64_t frames = 0;  // latent frames decoded; video frames encoded
-};
-
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
 class WanDecoder {
  public:

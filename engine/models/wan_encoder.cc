@@ -111,8 +111,7 @@ bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, WanStream* str
                 .out = {&n, 1},
                 .out_height = plan.stages[i + 1].height,
                 .out_width = plan.stages[i + 1].width,
-                .stride = 2,  // zeros right and below only
-                .residual = {}});
+                .stride = 2});  // zeros right and below only
     if (stage.time == nullptr) {
       // The next stage reads x; both are as large, but x lies behind the work area.
       ops_->Copy(n, x, plan.stages[i + 1].pixels() * stage.width * SizeOf(ops_->activation_type()));

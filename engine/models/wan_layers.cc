@@ -54,8 +54,7 @@ void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, in
                  .in_width = size.width,
                  .out = {&out, 1},
                  .out_height = size.height,
-                 .out_width = size.width,
-                 .residual = {}});
+                 .out_width = size.width});
 }
 
 void Remember(const WanContext& ctx, int ring, int64_t seen, const void* in) {

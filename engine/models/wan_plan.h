@@ -37,6 +37,13 @@ struct WanPlan {
   size_t scratch_bytes = 0;  // shared by all sessions of this size or a smaller one
 };
 
+// What a session owns of a stream of frames: its caches (WanPlan::cache_bytes, which need not be initialised) and how far
+// it is. Both together can be copied away and back.
+struct WanStream {
+  void* caches = nullptr;
+  int64_t frames = 0;  // latent frames decoded; video frames encoded
+};
+
 // Everything starts at a multiple of 64 bytes: a cache line, and a vector of AVX-512.
 inline size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
