@@ -10,7 +10,7 @@
 namespace longtake {
 
 absl::StatusOr<std::unique_ptr<CaptionEncoder>> CaptionEncoder::Load(Ops& ops, const std::string& folder,
-                                                                     const CaptionSettings& settings,
+                                                                     const ModelSettings& settings,
                                                                      const LoadProgress& progress) {
   std::unique_ptr<CaptionEncoder> encoder(new CaptionEncoder(ops, settings));
   ASSIGN_OR_RETURN(encoder->tokenizer_, Tokenizer::Load(folder + "/tokenizer"));
@@ -69,7 +69,7 @@ absl::Status CaptionEncoder::Encode(const CaptionTokens& tokens, void* scratch, 
 }
 
 size_t CaptionEncoder::ScratchBytes() const {
-  const int64_t rows = std::max(prompt_rows_, settings_.caption_tokens);
+  const int64_t rows = std::max<int64_t>(prompt_rows_, settings_.caption_tokens);
   Arena arena;
   arena.Take(DType::kF32, rows, width());
   arena.Bytes(text_encoder_->ScratchBytes(rows));

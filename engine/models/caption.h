@@ -31,7 +31,7 @@ class CaptionEncoder {
  public:
   // Reads `folder`'s tokenizer/ and text_encoder/. Errors name file, field or tensor.
   static absl::StatusOr<std::unique_ptr<CaptionEncoder>> Load(Ops& ops, const std::string& folder,
-                                                              const CaptionSettings& settings,
+                                                              const ModelSettings& settings,
                                                               const LoadProgress& progress);
 
   const Gemma2& text_encoder() const { return *text_encoder_; }
@@ -48,11 +48,11 @@ class CaptionEncoder {
   size_t ScratchBytes() const;
 
  private:
-  CaptionEncoder(Ops& ops, const CaptionSettings& settings) : ops_(ops), settings_(settings) {}
+  CaptionEncoder(Ops& ops, const ModelSettings& settings) : ops_(ops), settings_(settings) {}
   absl::StatusOr<CaptionTokens> Pad(std::vector<int32_t> ids, int64_t rows) const;
 
   Ops& ops_;
-  CaptionSettings settings_;
+  ModelSettings settings_;
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Gemma2> text_encoder_;
   int32_t pad_id_ = 0;
