@@ -56,12 +56,39 @@ bool ToVector(const nlohmann::json& v, Convert convert, std::vector<T>* out) {
 
 }  // namespace
 
+namespace {
+
+// Python writes bare NaN, Infinity and -Infinity, which JSON has not (diffusers: "lambda_min_clipped": -Infinity). They
+// become null outside of strings.
+std::string WithoutNonFinite(const std::string& text) {
+  std::string out;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size();) {
+    bool replaced = false;
+    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+      if (!quoted && text.compare(i, word.size(), word) == 0) {
+        out += "null";
+        i += word.size();
+        replaced = true;
+        break;
+      }
+    }
+    if (replaced) continue;
+    if (quoted && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
+    else if (text[i] == '"') quoted = !quoted;
+    out += text[i++];
+  }
+  return out;
+}
+
+}  // namespace
+
 absl::StatusOr<JsonConfig> JsonConfig::Load(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (file.bad() || (text.empty() && file.fail())) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  nlohmann::json object = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  nlohmann::json object = nlohmann::json::parse(WithoutNonFinite(text), nullptr, /*allow_exceptions=*/false);
   if (object.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not valid JSON"));
   if (!object.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
   return JsonConfig(path, std::move(object));
@@ -73,6 +100,8 @@ bool JsonConfig::Has(const std::string& field) const {
   const auto it = object_.find(field);
   return it != object_.end() && !it->is_null();
 }
+
+bool JsonConfig::Present(const std::string& field) const { return object_.contains(field); }
 
 const nlohmann::json* JsonConfig::Raw(const std::string& field) {
   read_.insert(field);

@@ -21,7 +21,8 @@ class JsonConfig {
   static absl::StatusOr<JsonConfig> Load(const std::string& path);
   JsonConfig(std::string path, nlohmann::json object);
 
-  bool Has(const std::string& field) const;  // present and not null; does not count as read
+  bool Has(const std::string& field) const;      // present and not null; does not count as read
+  bool Present(const std::string& field) const;  // present, perhaps null; does not count as read
 
   // With a fallback the field may be absent or null. Without, absence is an error that names file and field.
   int64_t Int(const std::string& field, int64_t min, int64_t max);
