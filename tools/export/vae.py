@@ -15,7 +15,7 @@ def random_config(rng: random.Random, patch: int | None = None) -> dict:
     channels = 3 * (patch or 1) ** 2
     z_dim = rng.choice([4, 6, 16])
     config = {
-        "base_dim": rng.choice([4, 6, 8]),
+        "base_dim": rng.choice([8, 12, 16]),
         "z_dim": z_dim,
         "dim_mult": rng.choice([[1, 2, 4, 4], [1, 2, 2, 4], [1, 1, 2, 2]]),
         "num_res_blocks": rng.choice([1, 2]),
