@@ -1,5 +1,6 @@
 """A small SentencePiece model with the settings of Gemma's: BPE, byte fallback, no dummy prefix, spaces kept."""
 
+import io
 import random
 from pathlib import Path
 
@@ -38,13 +39,12 @@ def sentences(count: int, seed: int) -> list[str]:
 
 def train(path: Path, vocabulary: int = 420, seed: int = 0) -> sentencepiece.SentencePieceProcessor:
     """Writes tokenizer.model (256 byte pieces included in the vocabulary) and returns its processor."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    corpus = path.with_suffix(".txt")
+    model = io.BytesIO()
     # SentencePiece trains on lines; a newline inside a text is a piece of its own.
-    corpus.write_text("\n".join(s.replace("\n", " ") for s in sentences(400, seed)) + "\n")
+    corpus = [s.replace("\n", " ") for s in sentences(400, seed)]
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus),
-        model_prefix=str(path.with_suffix("")),
+        sentence_iterator=iter(corpus),
+        model_writer=model,
         vocab_size=vocabulary,
         model_type="bpe",
         byte_fallback=True,
@@ -61,6 +61,6 @@ def train(path: Path, vocabulary: int = 420, seed: int = 0) -> sentencepiece.Sen
         minloglevel=2,
         num_threads=1,
     )
-    corpus.unlink()
-    path.with_suffix(".vocab").unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.getvalue())
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
