@@ -1,0 +1,36 @@
+// Conversions of 16-bit floats, exact and rounding to nearest even.
+#ifndef LONGTAKE_ENGINE_CORE_FLOAT16_H_
+#define LONGTAKE_ENGINE_CORE_FLOAT16_H_
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "engine/core/tensor.h"
+
+namespace longtake {
+
+inline float BF16ToFloat(uint16_t x) { return std::bit_cast<float>(uint32_t{x} << 16); }
+
+inline uint16_t FloatToBF16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  if (std::isnan(x)) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline float F16ToFloat(uint16_t x) {
+  const uint32_t sign = uint32_t{x & 0x8000u} << 16;
+  const uint32_t exponent = (x >> 10) & 31;
+  const uint32_t mantissa = x & 0x3ff;
+  if (exponent == 0) return (sign ? -1.f : 1.f) * static_cast<float>(mantissa) * 0x1p-24f;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
+  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+// A float tensor of any width as float32 (weights at load).
+std::vector<float> ToFloats(const HostTensor& t);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_CORE_FLOAT16_H_
