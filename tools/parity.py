@@ -3,9 +3,10 @@
     python -m tools.parity DIR [--runner build/release/longtake-module] [--backends reference,cpu]
                                [--dtypes float32,bfloat16] [--only TEXT] [--json FILE]
 
-DIR is written by tools.export. Error = max|actual - expected| / max|expected| of each output. In float32 it must not exceed
-the case's bound; in bfloat16 not 1.5 times the error that torch makes in bfloat16 on the same input. Token ids and masks
-must be equal. Prints a table; the exit status is 1 when a bound is broken or a run fails. Needs numpy and safetensors.
+DIR is written by tools.export. Error = max|actual - expected| / max|expected| of each output. In float32 it must not
+exceed the case's bound; in bfloat16 not 1.5 times the error that torch makes in bfloat16 on the same input. Token ids
+and masks must be equal. Prints a table; the exit status is 1 when a bound is broken or a run fails. Needs numpy and
+safetensors.
 """
 
 import argparse

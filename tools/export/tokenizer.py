@@ -6,16 +6,17 @@ from pathlib import Path
 
 import sentencepiece
 
-_THINGS = "boat balloon car bird fish rocket ball star house tree cloud sun moon train kite whale".split()
-_COLOURS = "red green blue yellow orange purple white black".split()
-_MOTIONS = "drifts slowly left|moves quickly right|rises|falls|spins|bounces|turns around|stays where it is".split("|")
-_PLACES = "over a meadow|above the sea|in the desert|through falling snow|behind a city|under a night sky".split("|")
+_THINGS = ["boat", "balloon", "car", "bird", "fish", "rocket", "star", "house", "tree", "cloud", "moon", "train"]
+_COLOURS = ["red", "green", "blue", "yellow", "orange", "purple", "white", "black"]
+_MOTIONS = ["drifts slowly left", "moves quickly right", "rises", "falls", "spins", "bounces", "turns around"]
+_PLACES = ["over a meadow", "above the sea", "in the desert", "through falling snow", "under a night sky"]
 _FORMS = [
     "A {colour} {thing} {motion} {place}.",
     "{place}, one {colour} {thing} {motion} while a {colour2} {thing2} {motion2}.",
     "The {thing} is {colour}; it {motion}.",
     "Then night falls and the {colour} {thing} {motion}, {number} times.",
-    "Describe the scene in detail:\n- the {thing} is {colour}\n- it {motion} {place}\nUser prompt: {thing} motion score: {number}.",
+    "Describe the scene in detail:\n- the {thing} is {colour}\n- it {motion} {place}\nUser prompt: {thing}",
+    "motion score: {number}.",
 ]
 
 
