@@ -5,6 +5,17 @@
 #include "engine/core/float16.h"
 
 namespace longtake {
+namespace {
+
+// Rows [first, first + count) of a tensor's first axis.
+HostTensor Rows(HostTensor t, int64_t first, int64_t count) {
+  const int64_t row_bytes = t.elements() / t.shape[0] * static_cast<int64_t>(SizeOf(t.dtype));
+  t.data = static_cast<const std::byte*>(t.data) + first * row_bytes;
+  t.shape[0] = count;
+  return t;
+}
+
+}  // namespace
 
 WeightLoader::WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress)
     : ops_(ops), store_(store), progress_(std::move(progress)) {}
@@ -33,6 +44,21 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
   }
   if (!status_.ok()) return nullptr;
   auto kernel = ops_.Pack(shape, weights, biases);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
+                                                       const KernelShape& shape,
+                                                       const std::vector<int64_t>& kernel_dims) {
+  std::vector<int64_t> dims = {outputs, shape.inputs};
+  dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
+  HostTensor weight = Get(name + ".weight", dims);
+  HostTensor bias = Get(name + ".bias", {outputs});
+  if (!status_.ok()) return nullptr;
+  weight = Rows(weight, first, shape.outputs);
+  bias = Rows(bias, first, shape.outputs);
+  auto kernel = ops_.Pack(shape, {&weight, 1}, {&bias, 1});
   packed_bytes_ += kernel->bytes();
   return kernel;
 }

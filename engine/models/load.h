@@ -28,6 +28,9 @@ class WeightLoader {
   // `kernel_dims` are the dimensions behind [outputs, inputs] in the file (empty for a Linear).
   std::unique_ptr<PackedKernel> Kernel(const std::vector<std::string>& names, const KernelShape& shape,
                                        const std::vector<int64_t>& kernel_dims, bool with_bias);
+  // Outputs [first, first + shape.outputs) of `name`, which has `outputs` of them and a bias.
+  std::unique_ptr<PackedKernel> KernelPart(const std::string& name, int64_t outputs, int64_t first,
+                                           const KernelShape& shape, const std::vector<int64_t>& kernel_dims);
   std::unique_ptr<PackedKernel> Linear(const std::vector<std::string>& names, int64_t outputs, int64_t inputs,
                                        bool with_bias) {
     return Kernel(names, {.outputs = outputs, .inputs = inputs}, {}, with_bias);
@@ -39,6 +42,9 @@ class WeightLoader {
   // A vector or table in f32, in backend memory; `name` is whole.
   std::unique_ptr<Buffer> Floats(const std::string& name, const std::vector<int64_t>& shape);
   std::unique_ptr<Buffer> Embedding(const std::string& name, int64_t rows, int64_t cols);
+
+  // Only that the tensor is there in that shape: of a part that is not wanted.
+  void Check(const std::string& name, const std::vector<int64_t>& shape) { Get(name, shape); }
 
   // The first error; else an error naming a tensor that nobody read.
   absl::Status Finish() const;

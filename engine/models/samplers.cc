@@ -5,6 +5,12 @@
 
 namespace longtake {
 
+void Guide(Ops& ops, double weight, const float* v_negative, int64_t n, float* v) {
+  ops.Combine(
+      std::array<CombineTerm, 2>{{{static_cast<float>(1.0 - weight), v_negative}, {static_cast<float>(weight), v}}}, n,
+      v);
+}
+
 FewStepSampler::FewStepSampler(const std::vector<double>& timesteps, double shift) {
   for (const double t : timesteps) {
     double nearest = 1.0;

@@ -11,6 +11,9 @@
 
 namespace longtake {
 
+// Guidance: v = v_negative + weight * (v - v_negative), f32 [n], in place.
+void Guide(Ops& ops, double weight, const float* v_negative, int64_t n, float* v);
+
 // Few steps: x0 = x - sigma_i v; unless last, x = (1 - sigma_{i+1}) x0 + sigma_{i+1} noise.
 class FewStepSampler {
  public:

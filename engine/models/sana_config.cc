@@ -38,11 +38,10 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   if (json.Int("cross_attention_dim", 1, 1 << 20, 2240) != c.width()) {
     json.Fail("cross_attention_dim", "must equal num_attention_heads * attention_head_dim, the projected caption's width");
   }
-  const std::string qk_norm = json.Has("qk_norm") ? json.String("qk_norm", "") : "";
-  if (const auto* raw = json.Raw("qk_norm"); raw == nullptr || raw->is_null()) {
-    // Absent means the class's default; null means no norm. Raw() is null only where the field is absent.
-    c.qk_norm = raw == nullptr;
-  } else if (qk_norm != "rms_norm_across_heads") {
+  // Absent means the class's default; null means no norm.
+  const nlohmann::json* qk_norm = json.Raw("qk_norm");
+  c.qk_norm = qk_norm == nullptr || !qk_norm->is_null();
+  if (json.String("qk_norm", "rms_norm_across_heads") != "rms_norm_across_heads") {
     json.Fail("qk_norm", "only \"rms_norm_across_heads\" or null is supported");
   }
   json.MustBe("norm_elementwise_affine", false);
