@@ -36,7 +36,9 @@ def caption(scene, rng=None):
         size, speed = ("" if v in ("medium", "normal") else v for v in (scene.size, scene.speed))
         speed = {"slow": "slowly", "fast": "quickly"}.get(speed, "")
         noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
-        return " ".join(w for w in (noun, _MOVES[scene.direction][0], speed, _GROUNDS[scene.ground][0], _SKIES[scene.sky][0]) if w)
+        return " ".join(
+            w for w in (noun, _MOVES[scene.direction][0], speed, _GROUNDS[scene.ground][0], _SKIES[scene.sky][0]) if w
+        )
     size = rng.choice(_SIZES[scene.size]) if rng.random() < 0.6 else ""
     speed = rng.choice(_SPEEDS[scene.speed]) if rng.random() < 0.6 else ""
     noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))

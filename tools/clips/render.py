@@ -25,7 +25,9 @@ def background(sky, ground, look):
     out = np.broadcast_to(out, (V.HEIGHT, V.WIDTH, 3)).copy()
     _decorate(out, sky, rng)
 
-    near, far = (np.asarray(c, np.float32) * shade * (1 - haze) + haze * np.asarray(bottom, np.float32) for c in V.GROUNDS[ground])
+    near, far = (
+        np.asarray(c, np.float32) * shade * (1 - haze) + haze * np.asarray(bottom, np.float32) for c in V.GROUNDS[ground]
+    )
     if ground == "sea":
         far_line = np.full_like(xx, V.HORIZON)
         wave = 1.6 * np.sin(xx / 9.0 + rng.uniform(0, 6.28)) + 0.9 * np.sin(xx / 4.7 + rng.uniform(0, 6.28))

@@ -43,7 +43,7 @@ class Story:
 
 def held_out(scene):
     """True for one combination in eight: these are never drawn in training and are what is evaluated."""
-    key = "/".join((scene.kind, scene.colour, scene.direction, scene.sky, scene.ground))
+    key = f"{scene.kind}/{scene.colour}/{scene.direction}/{scene.sky}/{scene.ground}"
     return zlib.crc32(key.encode()) % 8 == 0
 
 

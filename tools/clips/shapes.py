@@ -201,7 +201,7 @@ def sprite(kind, colour, radius, direction, phase):
     """
     pen = _Pen(radius, COLOURS[colour], phase / PHASES)
     _DRAW[kind](pen)
-    width = int(round(OUTLINE * SCALE))
+    width = round(OUTLINE * SCALE)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     alpha = cv2.dilate(pen.mask, kernel)
     ink = np.asarray(_mix(COLOURS[colour], _INK, 0.72)) * 255

@@ -56,7 +56,6 @@ def main():
         torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
-    torch.backends.cudnn.benchmark = True
     os.makedirs(args.work, exist_ok=True)
     minutes = {k: float(v) * args.minutes for k, v in (p.split("=") for p in args.shares.split(","))}
     dev = run.device()

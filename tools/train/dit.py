@@ -202,8 +202,9 @@ class Teacher:
         """Frame sums of both streams → what each frame may see: its own block, and the clean ones of the window."""
         flat = x.flatten(2)
         own, past = self.own.to(flat.dtype), self.past.to(flat.dtype)
-        noisy = own @ flat[:batch] + past @ flat[batch:]
-        clean = (own + past) @ flat[batch:]
+        with torch.autocast(x.device.type, enabled=False):  # z stays float32
+            noisy = own @ flat[:batch] + past @ flat[batch:]
+            clean = (own + past) @ flat[batch:]
         return torch.cat([noisy, clean]).view_as(x)
 
     def _neighbours(self, y, batch):

@@ -1,6 +1,6 @@
 """The reference generator: from a prompt to a video with torch, the way the engine does it.
 
-    python -m tools.train.generate "a red ball rises over the sea" --seconds 10 --output ball.mp4
+python -m tools.train.generate "a red ball rises over the sea" --seconds 10 --output ball.mp4
 """
 
 import argparse
@@ -23,7 +23,10 @@ def load(folder, dtype=torch.float32):
     """A model folder → (models, vae, (mean, std), tokenizer, settings of longtake.json)."""
     with open(os.path.join(folder, "longtake.json")) as file:
         told = json.load(file)
-    kinds = {"dit": (SanaVideoTransformer3DModel, "transformer", {}), "text": (Gemma2Model, "text_encoder", {"attn_implementation": "eager"})}
+    kinds = {
+        "dit": (SanaVideoTransformer3DModel, "transformer", {}),
+        "text": (Gemma2Model, "text_encoder", {"attn_implementation": "eager"}),
+    }
     models = torch.nn.ModuleDict()
     for name, (kind, part, extra) in kinds.items():
         key = "dtype" if name == "text" else "torch_dtype"

@@ -15,7 +15,9 @@ PAD, BOS, UNKNOWN = 0, 1, 2
 _CAPTIONS = 30000  # enough for every wording to occur; training takes two seconds
 
 # Words that no caption uses yet: kinds and scenes that a wider clip program may draw keep whole pieces.
-_SPARE = "city rain snowfall sun cloud tree house bird moon flower spins bounces circles joins still then turns stops two three and"
+_SPARE = (
+    "city rain snowfall sun cloud tree house bird moon flower spins bounces circles joins still then turns stops two three and"
+)
 
 
 def train(path, seed=0):

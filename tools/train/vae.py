@@ -16,7 +16,7 @@ from diffusers import AutoencoderKLWan
 from tools.clips import render, sample_story
 from tools.clips import vocabulary as V
 from tools.clips.scene import position
-from tools.train import pictures, run, settings
+from tools.train import muon, pictures, run, settings
 
 # (clips, frames, side of the square crop) by device.
 _BATCHES = {
@@ -114,23 +114,24 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
         vae.load_state_dict(AutoencoderKLWan.from_pretrained(init, torch_dtype=torch.float32).state_dict())
     vae.to(dev).train()
     top = 1.2e-3 if init else 2.5e-3
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=top, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimizer = muon.Optimizer(vae, top, lambda name, p: "conv_in" not in name and "conv_out" not in name)
     ema = run.Ema(vae, 0.998)
     stage = run.Stage(os.path.join(work, "vae.pt"), minutes, {"model": vae, "optimizer": optimizer, "ema": ema})
     shapes = _BATCHES[dev.type]
     workers = workers or max(1, (os.cpu_count() or 2) // 4)
-    loaders = {} if stage.done() else {k: _loader(s, seed + 10 * stage.step + i, workers) for i, (k, s) in enumerate(shapes.items())}
+    loaders = (
+        {} if stage.done() else {k: _loader(s, seed + 10 * stage.step + i, workers) for i, (k, s) in enumerate(shapes.items())}
+    )
     rng = random.Random(seed + stage.step)
     while not stage.done():
         share = stage.share()
         lr = top * min(1, (stage.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        optimizer.set_lr(lr)
         kind = _kind(rng, max(share, 0.5 if init else 0))
         x = next(loaders[kind]).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
             loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 else 0.0)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 0.5)
         optimizer.step()
@@ -152,5 +153,7 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
     psnr, rows = measure(vae, dev)
     print("vae psnr", {k: round(v, 2) for k, v in psnr.items()}, flush=True)
     pictures.sheet(os.path.join(work, "vae.png"), rows)
-    pictures.curves(os.path.join(work, "vae_loss.png"), {k: [m for _, q, m in stage.log if q == k] for k in shapes}, "vae: squared error")
+    pictures.curves(
+        os.path.join(work, "vae_loss.png"), {k: [m for _, q, m in stage.log if q == k] for k in shapes}, "vae: squared error"
+    )
     return vae
