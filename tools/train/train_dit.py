@@ -127,10 +127,8 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
         if stage.step % 50 == 0:
             recent = stage.log[-10:]
             mean = [sum(r[k] for r in recent) / len(recent) for k in (1, 2)]
-            print(
-                f"dit {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: loss {mean[0]:.4f}, object {mean[1]:.4f}, lr {lr:.1e}",
-                flush=True,
-            )
+            text = f"loss {mean[0]:.4f}, object {mean[1]:.4f}, lr {lr:.1e}"
+            print(f"dit {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: {text}", flush=True)
         if stage.due():
             stage.save()
         if stage.used() > sheet_at:

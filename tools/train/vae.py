@@ -21,7 +21,7 @@ from tools.train import muon, pictures, run, settings
 # (clips, frames, side of the square crop) by device.
 _BATCHES = {
     "cpu": {"image": (12, 1, 96), "short": (4, 9, 96), "long": (2, 33, 64)},
-    "cuda": {"image": (192, 1, 128), "short": (32, 9, 128), "long": (16, 49, 96)},
+    "cuda": {"image": (96, 1, 128), "short": (32, 9, 128), "long": (16, 49, 96)},
 }
 
 
@@ -118,10 +118,10 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
     ema = run.Ema(vae, 0.998)
     stage = run.Stage(os.path.join(work, "vae.pt"), minutes, {"model": vae, "optimizer": optimizer, "ema": ema})
     shapes = _BATCHES[dev.type]
-    workers = workers or max(1, (os.cpu_count() or 2) // 4)
-    loaders = (
-        {} if stage.done() else {k: _loader(s, seed + 10 * stage.step + i, workers) for i, (k, s) in enumerate(shapes.items())}
-    )
+    workers = workers or max(1, (os.cpu_count() or 2) // 3)
+    loaders = {}
+    if not stage.done():
+        loaders = {k: _loader(shape, seed + 10 * stage.step + i, workers) for i, (k, shape) in enumerate(shapes.items())}
     rng = random.Random(seed + stage.step)
     while not stage.done():
         share = stage.share()
