@@ -27,6 +27,8 @@ absl::Status Run(const Arguments& a) {
       {"transformer_blocks", RunTransformerBlocks},
       {"few_step", RunFewStep},
       {"bidirectional", RunBidirectional},
+      {"vae_decoder", RunVaeDecoder},
+      {"vae_encoder", RunVaeEncoder},
   };
   const auto module = modules.find(a.module);
   if (module == modules.end()) {

@@ -54,6 +54,8 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
 absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 
 }  // namespace longtake
 
