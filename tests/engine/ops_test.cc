@@ -13,9 +13,10 @@ namespace longtake {
 namespace {
 
 // Error = max|d| / max|expected|. Float32: sums of up to 12 000 terms in another order, and functions good to 1.3e-7.
-// bfloat16: results are rounded to 8 bits (2^-9 = 2e-3 of the largest), and so are a softmax's probabilities on the way.
+// bfloat16: a result is rounded to 8 bits, 2^-9 of the largest; attention before that rounds q, k and the probabilities.
+// Four such roundings: 2^-7.
 constexpr double kFloat32 = 4e-6;
-constexpr double kBFloat16 = 6e-3;
+constexpr double kBFloat16 = 0x1p-7;
 // 8-bit pixels: one step of 255 where a value lies on the edge between two.
 constexpr double kPixels = 1.0 / 235;
 
