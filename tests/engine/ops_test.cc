@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "engine/cpu/cpu_ops.h"
+#include "engine/cpu/cpu_ops_impl.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
 #include "tests/engine/ops_cases.h"
@@ -25,7 +26,14 @@ struct Backend {
 };
 void PrintTo(const Backend& b, std::ostream* os) { *os << b.isa << "/" << b.dtype; }
 
+// "amx_emulated": AMX's kernel on tiles in plain memory, for machines without the instructions.
 std::unique_ptr<Ops> Make(const Backend& b, int threads) {
+  if (b.isa == "amx_emulated") {
+    if (cpu::DetectIsa() < cpu::Isa::kAvx512Bf16) return nullptr;
+    cpu::KernelTable table = {};
+    cpu::amx_bf16::FillEmulatedTable(&table);
+    return std::make_unique<cpu::CpuOps>(cpu::Isa::kAmxBf16, table, cpu::Elem::kBF16, threads);
+  }
   auto ops = MakeCpuOps({.threads = threads, .isa = b.isa, .dtype = b.dtype});
   return ops.ok() ? *std::move(ops) : nullptr;
 }
@@ -109,7 +117,7 @@ TEST_P(OpsTest, BatchChangesNoByte) {
 INSTANTIATE_TEST_SUITE_P(Cpu, OpsTest,
                          testing::Values(Backend{"avx2", "float32"}, Backend{"avx512", "float32"},
                                          Backend{"avx512_bf16", "float32"}, Backend{"avx512_bf16", "bfloat16"},
-                                         Backend{"amx_bf16", "bfloat16"}),
+                                         Backend{"amx_emulated", "bfloat16"}, Backend{"amx_bf16", "bfloat16"}),
                          [](const auto& info) { return info.param.isa + "_" + info.param.dtype; });
 
 // A row's result is the same wherever it stands, for every number of rows around a tile and a block.
