@@ -34,7 +34,8 @@ std::string Scheduler(const char* change) {
     "steps_offset": 0, "thresholding": false, "time_shift_type": "exponential", "timestep_spacing": "linspace",
     "trained_betas": null, "use_beta_sigmas": false, "use_dynamic_shifting": false, "use_exponential_sigmas": false,
     "use_flow_sigmas": true, "use_karras_sigmas": false, "use_lu_lambdas": false, "variance_type": null})");
-  for (const auto& [field, value] : json::parse(change).items()) {
+  const json changes = json::parse(change);
+  for (const auto& [field, value] : changes.items()) {
     if (value == "ABSENT") {
       config.erase(field);
     } else {

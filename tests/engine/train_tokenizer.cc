@@ -4,9 +4,26 @@
 
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace longtake {
+namespace {
+
+class Sentences : public sentencepiece::SentenceIterator {
+ public:
+  explicit Sentences(std::vector<std::string> sentences) : sentences_(std::move(sentences)) {}
+  bool done() const override { return at_ >= sentences_.size(); }
+  void Next() override { ++at_; }
+  const std::string& value() const override { return sentences_[at_]; }
+  sentencepiece::util::Status status() const override { return {}; }
+
+ private:
+  std::vector<std::string> sentences_;
+  size_t at_ = 0;
+};
+
+}  // namespace
 
 std::string TrainTokenizer(bool bos, bool pad) {
   std::vector<std::string> sentences;
@@ -32,7 +49,8 @@ std::string TrainTokenizer(bool bos, bool pad) {
       {"num_threads", "1"},
   };
   std::string model;
-  if (!sentencepiece::SentencePieceTrainer::Train(options, sentences, &model).ok()) return "";
+  Sentences iterator(std::move(sentences));
+  if (!sentencepiece::SentencePieceTrainer::Train(options, &iterator, &model).ok()) return "";
   return model;
 }
 
