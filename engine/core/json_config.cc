@@ -1,6 +1,7 @@
 #include "engine/core/json_config.h"
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -54,29 +55,29 @@ bool ToVector(const nlohmann::json& v, Convert convert, std::vector<T>* out) {
   return true;
 }
 
-}  // namespace
-
-namespace {
-
-// Python writes bare NaN, Infinity and -Infinity, which JSON has not (diffusers: "lambda_min_clipped": -Infinity). They
-// become null outside of strings.
-std::string WithoutNonFinite(const std::string& text) {
+// Python's json writes Infinity, -Infinity and NaN, which are no JSON (a DPM-Solver's lambda_min_clipped is one).
+// Outside of strings they become strings, so that such a field can be named and compared.
+std::string QuoteNonFinite(const std::string& text) {
   std::string out;
-  bool quoted = false;
+  bool in_string = false;
   for (size_t i = 0; i < text.size();) {
-    bool replaced = false;
-    for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
-      if (!quoted && text.compare(i, word.size(), word) == 0) {
-        out += "null";
-        i += word.size();
-        replaced = true;
+    size_t length = 1;
+    if (in_string) {
+      if (text[i] == '\\' && i + 1 < text.size()) length = 2;
+      if (text[i] == '"') in_string = false;
+    } else if (text[i] == '"') {
+      in_string = true;
+    } else {
+      for (const char* word : {"-Infinity", "Infinity", "NaN"}) {
+        if (text.compare(i, std::strlen(word), word) != 0) continue;
+        absl::StrAppend(&out, "\"", word, "\"");
+        i += std::strlen(word);
+        length = 0;
         break;
       }
     }
-    if (replaced) continue;
-    if (quoted && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
-    else if (text[i] == '"') quoted = !quoted;
-    out += text[i++];
+    out.append(text, i, length);
+    i += length;
   }
   return out;
 }
@@ -88,7 +89,7 @@ absl::StatusOr<JsonConfig> JsonConfig::Load(const std::string& path) {
   if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (file.bad() || (text.empty() && file.fail())) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  nlohmann::json object = nlohmann::json::parse(WithoutNonFinite(text), nullptr, /*allow_exceptions=*/false);
+  nlohmann::json object = nlohmann::json::parse(QuoteNonFinite(text), nullptr, /*allow_exceptions=*/false);
   if (object.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not valid JSON"));
   if (!object.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
   return JsonConfig(path, std::move(object));
@@ -101,12 +102,15 @@ bool JsonConfig::Has(const std::string& field) const {
   return it != object_.end() && !it->is_null();
 }
 
-bool JsonConfig::Present(const std::string& field) const { return object_.contains(field); }
-
 const nlohmann::json* JsonConfig::Raw(const std::string& field) {
   read_.insert(field);
   const auto it = object_.find(field);
-  return it == object_.end() || it->is_null() ? nullptr : &*it;
+  return it == object_.end() ? nullptr : &*it;
+}
+
+const nlohmann::json* JsonConfig::Value(const std::string& field) {
+  const nlohmann::json* v = Raw(field);
+  return v == nullptr || v->is_null() ? nullptr : v;
 }
 
 void JsonConfig::Fail(const std::string& field, const std::string& why) {
@@ -114,7 +118,7 @@ void JsonConfig::Fail(const std::string& field, const std::string& why) {
 }
 
 int64_t JsonConfig::Int(const std::string& field, int64_t min, int64_t max) {
-  if (Raw(field) == nullptr) {
+  if (Value(field) == nullptr) {
     Fail(field, "is missing");
     return min;
   }
@@ -122,7 +126,7 @@ int64_t JsonConfig::Int(const std::string& field, int64_t min, int64_t max) {
 }
 
 int64_t JsonConfig::Int(const std::string& field, int64_t min, int64_t max, int64_t fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   if (v == nullptr) return fallback;
   int64_t x;
   if (ToInt(*v, &x) && x >= min && x <= max) return x;
@@ -131,12 +135,12 @@ int64_t JsonConfig::Int(const std::string& field, int64_t min, int64_t max, int6
 }
 
 double JsonConfig::Number(const std::string& field) {
-  if (Raw(field) == nullptr) Fail(field, "is missing");
+  if (Value(field) == nullptr) Fail(field, "is missing");
   return Number(field, 0);
 }
 
 double JsonConfig::Number(const std::string& field, double fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   double x;
   if (v == nullptr) return fallback;
   if (ToNumber(*v, &x)) return x;
@@ -145,7 +149,7 @@ double JsonConfig::Number(const std::string& field, double fallback) {
 }
 
 bool JsonConfig::Bool(const std::string& field, bool fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   bool x;
   if (v == nullptr) return fallback;
   if (ToBool(*v, &x)) return x;
@@ -154,7 +158,7 @@ bool JsonConfig::Bool(const std::string& field, bool fallback) {
 }
 
 std::string JsonConfig::String(const std::string& field, const std::string& fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   std::string x;
   if (v == nullptr) return fallback;
   if (ToString(*v, &x)) return x;
@@ -163,7 +167,7 @@ std::string JsonConfig::String(const std::string& field, const std::string& fall
 }
 
 std::vector<double> JsonConfig::Numbers(const std::string& field, std::vector<double> fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   std::vector<double> x;
   if (v == nullptr) return fallback;
   if (ToVector(*v, ToNumber, &x)) return x;
@@ -172,7 +176,7 @@ std::vector<double> JsonConfig::Numbers(const std::string& field, std::vector<do
 }
 
 std::vector<int64_t> JsonConfig::Ints(const std::string& field, std::vector<int64_t> fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   std::vector<int64_t> x;
   if (v == nullptr) return fallback;
   if (ToVector(*v, ToInt, &x)) return x;
@@ -181,7 +185,7 @@ std::vector<int64_t> JsonConfig::Ints(const std::string& field, std::vector<int6
 }
 
 std::vector<bool> JsonConfig::Bools(const std::string& field, std::vector<bool> fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   if (v == nullptr) return fallback;
   std::vector<bool> x;
   bool good = v->is_array();
@@ -196,7 +200,7 @@ std::vector<bool> JsonConfig::Bools(const std::string& field, std::vector<bool> 
 }
 
 std::vector<std::string> JsonConfig::Strings(const std::string& field, std::vector<std::string> fallback) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   std::vector<std::string> x;
   if (v == nullptr) return fallback;
   if (ToVector(*v, ToString, &x)) return x;
@@ -205,7 +209,7 @@ std::vector<std::string> JsonConfig::Strings(const std::string& field, std::vect
 }
 
 void JsonConfig::MustBe(const std::string& field, const nlohmann::json& value) {
-  const nlohmann::json* v = Raw(field);
+  const nlohmann::json* v = Value(field);
   if (v == nullptr || *v == value) return;
   using nlohmann::json;
   const auto text = [](const json& x) { return x.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 80); };
@@ -216,8 +220,12 @@ void JsonConfig::Ignore(std::initializer_list<std::string_view> fields) {
   for (const std::string_view f : fields) read_.emplace(f);
 }
 
+absl::Status JsonConfig::FirstError() const {
+  return error_.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error_);
+}
+
 absl::Status JsonConfig::Finish() const {
-  if (!error_.empty()) return absl::InvalidArgumentError(error_);
+  if (!error_.empty()) return FirstError();
   for (const auto& [field, value] : object_.items()) {
     // Null says "not set" in diffusers' and transformers' files, whose newer versions write many such fields.
     if (value.is_null() || read_.contains(field)) continue;

@@ -39,7 +39,8 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
     json.Fail("cross_attention_dim", "must equal num_attention_heads * attention_head_dim, the projected caption's width");
   }
   // Absent means the class's default; null means no norm.
-  c.qk_norm = !json.Present("qk_norm") || json.Has("qk_norm");
+  const nlohmann::json* qk_norm = json.Raw("qk_norm");
+  c.qk_norm = qk_norm == nullptr || !qk_norm->is_null();
   if (json.String("qk_norm", "rms_norm_across_heads") != "rms_norm_across_heads") {
     json.Fail("qk_norm", "only \"rms_norm_across_heads\" or null is supported");
   }

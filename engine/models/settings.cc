@@ -14,7 +14,7 @@ namespace {
 // A string, or a list of lines.
 std::string Lines(JsonConfig& json, const std::string& field) {
   const nlohmann::json* raw = json.Raw(field);
-  if (raw == nullptr) return "";
+  if (raw == nullptr || raw->is_null()) return "";
   if (raw->is_array()) return absl::StrJoin(json.Strings(field, {}), "\n");
   return json.String(field, "");
 }
@@ -43,7 +43,7 @@ void ReadCommon(JsonConfig& json, ModelSettings& s) {
   s.caption_tokens = static_cast<int>(json.Int("caption_tokens", 2, 8192, s.caption_tokens));
   s.fps = json.Number("fps", s.fps);
   if (!(s.fps > 0 && s.fps <= 240)) json.Fail("fps", "must lie in (0, 240]");
-  if (json.Present("sizes")) s.sizes = Sizes(json);
+  if (json.Has("sizes")) s.sizes = Sizes(json);
   s.max_latent_frames = static_cast<int>(json.Int("max_latent_frames", 0, 1 << 20, s.max_latent_frames));
 }
 

@@ -21,6 +21,8 @@ struct Arguments {
 
 absl::Status Run(const Arguments& a) {
   const std::map<std::string, ModuleFunction> modules = {
+      {"caption", RunCaption},
+      {"text_encoder", RunTextEncoder},
       {"transformer", RunTransformer},
       {"transformer_blocks", RunTransformerBlocks},
       {"few_step", RunFewStep},

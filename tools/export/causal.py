@@ -108,8 +108,8 @@ def _feed_forward(ff, x, tail):
 def block_pass(model, latents, timestep, caption, mask, state: State):
     """One pass over one block.
 
-    latents [1,C,T,H,W]; timestep [1] float32; caption [1,L,W]; mask [1,L]. Returns the velocity [1,C,T,H,W] and for each layer
-    the block's own (S, z, tail), which `State.commit` takes. The state itself is only read.
+    latents [1,C,T,H,W]; timestep [1] float32; caption [1,L,W]; mask [1,L]. Returns the velocity [1,C,T,H,W] and for
+    each layer the block's own (S, z, tail), which `State.commit` takes. The state itself is only read.
     """
     patch_t, patch_h, patch_w = model.config.patch_size
     _, _, frames, height, width = latents.shape

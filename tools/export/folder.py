@@ -7,6 +7,7 @@ An export has two folders: `models/NAME/` in diffusers' layout, and `cases/NAME/
     expected.safetensors  what diffusers or transformers computed in float32
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -42,8 +43,20 @@ def relative_error(actual: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def stored_as(model: torch.nn.Module, dtype: str) -> torch.nn.Module:
-    """The model in float32 with exactly the values that a folder of that type holds."""
-    return model.to(DTYPES[dtype]).to(torch.float32).eval()
+    """The model in float32 with exactly the values that a folder of that type holds.
+
+    Only parameters are rounded. `model.to(dtype)` would round the rotary tables as well, which no folder holds.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(DTYPES[dtype]).to(torch.float32)
+    return model.eval()
+
+
+def in_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+    """The model with bfloat16 parameters, in place; rotary tables stay float32, as after loading with a torch_dtype."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    return model
 
 
 class ModelFolder:
@@ -59,8 +72,7 @@ class ModelFolder:
         """Saves a module as `part`; with shard_bytes in several files and an index."""
         target = self.path / part
         options = {"max_shard_size": shard_bytes} if shard_bytes else {}
-        model.to(DTYPES[dtype]).save_pretrained(target, **options)
-        model.to(torch.float32)
+        copy.deepcopy(model).to(DTYPES[dtype]).save_pretrained(target, **options)
         self._index[part] = _COMPONENTS[part]
         return target
 

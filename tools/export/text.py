@@ -8,7 +8,7 @@ import torch
 from transformers import Gemma2Config, Gemma2Model
 
 from tools.export import tokenizer
-from tools.export.folder import ModelFolder, stored_as, write_case
+from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
 from tools.export.weights import randomize
 
 BOS, PAD = 2, 0
@@ -73,7 +73,9 @@ def encode(model: Gemma2Model, ids: torch.Tensor, mask: torch.Tensor) -> torch.T
     return model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
 
 
-def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype: str, config: dict | None = None) -> None:
+def encoder_case(
+    out: Path, name: str, rng: random.Random, spelling: str, dtype: str, config: dict | None = None
+) -> None:
     """B sequences of different lengths, padded on the right."""
     vocabulary = rng.choice([64, 97, 300])
     config = {**random_config(rng, vocabulary), **(config or {})}
@@ -96,7 +98,7 @@ def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype:
         ids[row, used:] = PAD
         mask[row, used:] = 0
     expected = encode(model, ids, mask)
-    low = encode(model.to(torch.bfloat16), ids, mask)
+    low = encode(in_bfloat16(model), ids, mask)
     write_case(
         out,
         name,
@@ -120,7 +122,7 @@ def caption_inputs(processor, prompt: str, settings: dict) -> tuple[torch.Tensor
     prompt = prompt.strip()
     prefix = settings.get("prompt_prefix", "")
     length = len(processor.encode(prefix)) + 1 + kept - 2 if prefix else kept
-    ids = ([BOS] + processor.encode(prefix + prompt))[:length]
+    ids = [BOS, *processor.encode(prefix + prompt)][:length]
     mask = [1] * len(ids) + [0] * (length - len(ids))
     ids = ids + [PAD] * (length - len(ids))
     return torch.tensor([ids]), torch.tensor([mask]), [0, *range(length - kept + 1, length)]
@@ -140,7 +142,8 @@ def caption_cases(out: Path, name: str, rng: random.Random, settings: dict, dtyp
     tokenizer_folder = folder.add_component("tokenizer")
     processor = tokenizer.train(tokenizer_folder / "tokenizer.model", seed=rng.randrange(1000))
     (tokenizer_folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False}, indent=2) + "\n"
+        json.dumps({"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False}, indent=2)
+        + "\n"
     )
     config = random_config(rng, processor.get_piece_size())
     seed = rng.randrange(2**31)
@@ -150,7 +153,7 @@ def caption_cases(out: Path, name: str, rng: random.Random, settings: dict, dtyp
         {"sampler": "few_step", "timesteps": [1000, 889], "shift": 7.0, "block_latent_frames": 4, **settings}
     )
     folder.close()
-    low_model = build(config, seed, dtype).to(torch.bfloat16)
+    low_model = in_bfloat16(build(config, seed, dtype))
     for index, prompt in enumerate(prompts):
         ids, mask, kept = caption_inputs(processor, prompt, settings)
         write_case(

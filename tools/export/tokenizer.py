@@ -1,20 +1,22 @@
 """A small SentencePiece model with the settings of Gemma's: BPE, byte fallback, no dummy prefix, spaces kept."""
 
+import io
 import random
 from pathlib import Path
 
 import sentencepiece
 
-_THINGS = "boat balloon car bird fish rocket ball star house tree cloud sun moon train kite whale".split()
-_COLOURS = "red green blue yellow orange purple white black".split()
-_MOTIONS = "drifts slowly left|moves quickly right|rises|falls|spins|bounces|turns around|stays where it is".split("|")
-_PLACES = "over a meadow|above the sea|in the desert|through falling snow|behind a city|under a night sky".split("|")
+_THINGS = ["boat", "balloon", "car", "bird", "fish", "rocket", "star", "house", "tree", "cloud", "moon", "train"]
+_COLOURS = ["red", "green", "blue", "yellow", "orange", "purple", "white", "black"]
+_MOTIONS = ["drifts slowly left", "moves quickly right", "rises", "falls", "spins", "bounces", "turns around"]
+_PLACES = ["over a meadow", "above the sea", "in the desert", "through falling snow", "under a night sky"]
 _FORMS = [
     "A {colour} {thing} {motion} {place}.",
     "{place}, one {colour} {thing} {motion} while a {colour2} {thing2} {motion2}.",
     "The {thing} is {colour}; it {motion}.",
     "Then night falls and the {colour} {thing} {motion}, {number} times.",
-    "Describe the scene in detail:\n- the {thing} is {colour}\n- it {motion} {place}\nUser prompt: {thing} motion score: {number}.",
+    "Describe the scene in detail:\n- the {thing} is {colour}\n- it {motion} {place}\nUser prompt: {thing}",
+    "motion score: {number}.",
 ]
 
 
@@ -38,13 +40,12 @@ def sentences(count: int, seed: int) -> list[str]:
 
 def train(path: Path, vocabulary: int = 420, seed: int = 0) -> sentencepiece.SentencePieceProcessor:
     """Writes tokenizer.model (256 byte pieces included in the vocabulary) and returns its processor."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    corpus = path.with_suffix(".txt")
+    model = io.BytesIO()
     # SentencePiece trains on lines; a newline inside a text is a piece of its own.
-    corpus.write_text("\n".join(s.replace("\n", " ") for s in sentences(400, seed)) + "\n")
+    corpus = [s.replace("\n", " ") for s in sentences(400, seed)]
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus),
-        model_prefix=str(path.with_suffix("")),
+        sentence_iterator=iter(corpus),
+        model_writer=model,
         vocab_size=vocabulary,
         model_type="bpe",
         byte_fallback=True,
@@ -61,6 +62,6 @@ def train(path: Path, vocabulary: int = 420, seed: int = 0) -> sentencepiece.Sen
         minloglevel=2,
         num_threads=1,
     )
-    corpus.unlink()
-    path.with_suffix(".vocab").unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.getvalue())
     return sentencepiece.SentencePieceProcessor(model_file=str(path))

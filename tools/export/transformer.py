@@ -7,7 +7,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, SanaVideoTransformer3DModel
 
 from tools.export import causal
-from tools.export.folder import ModelFolder, stored_as, write_case
+from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
 from tools.export.weights import randomize
 
 
@@ -99,7 +99,7 @@ def pass_case(
         "encoder_attention_mask": mask,
     }
     expected = velocity(model, inputs)
-    low = velocity(model.to(torch.bfloat16), inputs)
+    low = velocity(in_bfloat16(model), inputs)
     write_case(out, name, "transformer", name, inputs, {"sample": expected}, {"sample": low})
 
 
@@ -139,7 +139,9 @@ def _blocks(model, inputs: dict[str, torch.Tensor], window: int) -> dict[str, to
     return result
 
 
-def causal_cases(out: Path, name: str, rng: random.Random, dtype: str, window: int, guidance: float = 1.0, config=None) -> None:
+def causal_cases(
+    out: Path, name: str, rng: random.Random, dtype: str, window: int, guidance: float = 1.0, config=None
+) -> None:
     """One causal folder with a transformer_blocks and a few_step case."""
     config = {**random_config(rng), **(config or {})}
     settings = causal_settings(rng, window, guidance)
@@ -179,7 +181,7 @@ def causal_cases(out: Path, name: str, rng: random.Random, dtype: str, window: i
         return _blocks(current, blocks, window), causal.few_step(current, sampler["noise"], lengths, captions, settings)
 
     expected_blocks, expected_latents = both(model)
-    low_blocks, low_latents = both(model.to(torch.bfloat16))
+    low_blocks, low_latents = both(in_bfloat16(model))
     write_case(out, f"{name}_blocks", "transformer_blocks", name, blocks, expected_blocks, low_blocks)
     write_case(
         out, f"{name}_few_step", "few_step", name, sampler, {"latents": expected_latents}, {"latents": low_latents}
@@ -192,12 +194,12 @@ def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> tor
     latents = inputs["latents"]
     for timestep in scheduler.timesteps:
 
-        def run(prefix, t=timestep):
+        def run(prefix, latents=latents, timestep=timestep):
             return velocity(
                 model,
                 {
                     "hidden_states": latents,
-                    "timestep": t.expand(1),
+                    "timestep": timestep.expand(1),
                     "encoder_hidden_states": inputs[prefix + "encoder_hidden_states"],
                     "encoder_attention_mask": inputs[prefix + "encoder_attention_mask"],
                 },
@@ -211,7 +213,9 @@ def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> tor
     return latents
 
 
-def bidirectional_case(out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None) -> None:
+def bidirectional_case(
+    out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None
+) -> None:
     config = {**random_config(rng), **(config or {})}
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)
@@ -241,6 +245,6 @@ def bidirectional_case(out: Path, name: str, rng: random.Random, dtype: str, ste
         "negative_encoder_attention_mask": negative_mask,
     }
     expected = _bidirectional(model, scheduler, inputs, steps, guidance)
-    low = _bidirectional(model.to(torch.bfloat16), scheduler, inputs, steps, guidance)
+    low = _bidirectional(in_bfloat16(model), scheduler, inputs, steps, guidance)
     flags = ["--steps", str(steps), "--guidance", str(guidance)]
     write_case(out, name, "bidirectional", name, inputs, {"latents": expected}, {"latents": low}, arguments=flags)

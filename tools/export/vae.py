@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKLWan
 
-from tools.export.folder import ModelFolder, stored_as, write_case
+from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
 from tools.export.weights import randomize
 
 
@@ -15,7 +15,7 @@ def random_config(rng: random.Random, patch: int | None = None) -> dict:
     channels = 3 * (patch or 1) ** 2
     z_dim = rng.choice([4, 6, 16])
     config = {
-        "base_dim": rng.choice([4, 6, 8]),
+        "base_dim": rng.choice([8, 12, 16]),
         "z_dim": z_dim,
         "dim_mult": rng.choice([[1, 2, 4, 4], [1, 2, 2, 4], [1, 1, 2, 2]]),
         "num_res_blocks": rng.choice([1, 2]),
@@ -53,7 +53,9 @@ def encode(model, frames: torch.Tensor) -> torch.Tensor:
     return (model.encode(frames.to(model.dtype)).latent_dist.mode().float() - mean) / std
 
 
-def cases(out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None) -> None:
+def cases(
+    out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None
+) -> None:
     """One folder with a decoder and an encoder case."""
     config = {**random_config(rng, patch), **(config or {})}
     seed = rng.randrange(2**31)
@@ -68,7 +70,7 @@ def cases(out: Path, name: str, rng: random.Random, dtype: str, patch: int | Non
     stride = 8 * (patch or 1)
     latents = torch.randn(1, config["z_dim"], count, height, width, generator=generator)
     frames = torch.rand(1, 3, 4 * count - 3, height * stride, width * stride, generator=generator) * 2 - 1
-    low_model = build(config, seed, dtype).to(torch.bfloat16)
+    low_model = in_bfloat16(build(config, seed, dtype))
     inputs = {"latents": latents}
     if count > 1:
         cut = rng.randrange(1, count)
