@@ -220,8 +220,12 @@ void JsonConfig::Ignore(std::initializer_list<std::string_view> fields) {
   for (const std::string_view f : fields) read_.emplace(f);
 }
 
+absl::Status JsonConfig::FirstError() const {
+  return error_.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error_);
+}
+
 absl::Status JsonConfig::Finish() const {
-  if (!error_.empty()) return absl::InvalidArgumentError(error_);
+  if (!error_.empty()) return FirstError();
   for (const auto& [field, value] : object_.items()) {
     // Null says "not set" in diffusers' and transformers' files, whose newer versions write many such fields.
     if (value.is_null() || read_.contains(field)) continue;

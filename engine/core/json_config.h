@@ -46,6 +46,8 @@ class JsonConfig {
 
   // InvalidArgument with the first error, or naming a field that nobody read and that is not null.
   absl::Status Finish() const;
+  // The same without unread fields, for files whose other fields are another program's.
+  absl::Status FirstError() const;
   const std::string& path() const { return path_; }
 
  private:

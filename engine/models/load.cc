@@ -48,6 +48,21 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
   return kernel;
 }
 
+std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
+                                                    int64_t inputs, bool with_bias) {
+  KernelShape shape{.outputs = 0, .inputs = inputs};
+  std::vector<HostTensor> weights, biases;
+  for (const auto& [name, outputs] : parts) {
+    shape.outputs += outputs;
+    weights.push_back(Get(name + ".weight", {outputs, inputs}));
+    if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
+  }
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.Pack(shape, weights, biases);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
 std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
                                                        const KernelShape& shape,
                                                        const std::vector<int64_t>& kernel_dims) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -35,6 +36,9 @@ class WeightLoader {
                                        bool with_bias) {
     return Kernel(names, {.outputs = outputs, .inputs = inputs}, {}, with_bias);
   }
+  // Linears of different heights over the same input, stacked along outputs: {name, outputs} each.
+  std::unique_ptr<PackedKernel> Stacked(const std::vector<std::pair<std::string, int64_t>>& parts, int64_t inputs,
+                                        bool with_bias);
   // A convolution whose kernel is its stride: a dense layer over patches, channel slowest.
   std::unique_ptr<PackedKernel> PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
                                                const std::array<int, 3>& patch);

@@ -81,8 +81,7 @@ WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   for (size_t i = 0; i < count; ++i) {
     plan.stages.push_back({latent_height << i, latent_width << i});
     const bool last = i + 1 == count;
-    int64_t width = std::max(stages_[i].blocks[0].inputs, stages_[i].width);
-    if (last) width = std::max(width, config_.pixel_channels());  // the finished frame takes the place of n
+    const int64_t width = std::max(stages_[i].blocks[0].inputs, stages_[i].width);
     frame.push_back(Aligned(plan.stages[i].pixels() * width * element));
     // Only a stage that doubles time needs its x again after the stages behind it. Another one's x may lie where those
     // work, as long as it does not meet the next one's x, which is made from it.
@@ -91,6 +90,8 @@ WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   }
   const size_t latent = Aligned(plan.stages[0].pixels() * config_.z_dim * element);
   const size_t middle = Aligned(plan.stages[0].pixels() * middle_.width * element);
+  // The finished frame takes the place of n and y.
+  work = std::max(work, Aligned(plan.stages.back().pixels() * config_.pixel_channels() * element));
   work = std::max(work, std::max(2 * latent, WanMiddle::kWorkFrames * middle) + (in_work[0] ? frame[0] : 0));
 
   plan.scratch_bytes = work;

@@ -21,10 +21,14 @@ struct Arguments {
 
 absl::Status Run(const Arguments& a) {
   const std::map<std::string, ModuleFunction> modules = {
+      {"caption", RunCaption},
+      {"text_encoder", RunTextEncoder},
       {"transformer", RunTransformer},
       {"transformer_blocks", RunTransformerBlocks},
       {"few_step", RunFewStep},
       {"bidirectional", RunBidirectional},
+      {"vae_decoder", RunVaeDecoder},
+      {"vae_encoder", RunVaeEncoder},
   };
   const auto module = modules.find(a.module);
   if (module == modules.end()) {

@@ -48,10 +48,14 @@ struct OutputTensor {
 using ModuleOutputs = std::map<std::string, OutputTensor>;
 using ModuleFunction = absl::StatusOr<ModuleOutputs> (*)(Ops&, const ModuleRequest&, ModuleInputs&);
 
+absl::StatusOr<ModuleOutputs> RunCaption(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunTextEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 
 }  // namespace longtake
 
