@@ -53,9 +53,7 @@ def test_settings_and_other_parts(tmp_path, checkpoint, parity_data):
     assert settings["block_latent_frames"] == 10
     assert settings["motion_score"] == 10
     assert settings["prompt_prefix"] == "Say: "
-    assert (tmp_path / "tokenizer" / "tokenizer.model").read_bytes() == (
-        caption / "tokenizer" / "tokenizer.model"
-    ).read_bytes()
+    assert (tmp_path / "tokenizer" / "tokenizer.model").read_bytes() == (caption / "tokenizer" / "tokenizer.model").read_bytes()
     assert set(json.loads((tmp_path / "model_index.json").read_text())) >= {"transformer", "text_encoder", "tokenizer"}
 
 

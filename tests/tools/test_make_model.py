@@ -63,7 +63,7 @@ def test_default_sizes_are_the_published_ones():
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_small_folder(tmp_path, dtype):
-    make_model.write_model(tmp_path, list(make_model.PARTS), SMALL, dtype=dtype, shard_bytes=30_000)
+    make_model.write_model(tmp_path, list(make_model.PARTS), SMALL, dtype=dtype, shard_bytes=10_000)
     index = json.loads((tmp_path / "model_index.json").read_text())
     for part, (defaults, list_tensors, stem) in make_model.PARTS.items():
         config = json.loads((tmp_path / part / "config.json").read_text())
