@@ -4,12 +4,10 @@ source "$(dirname "$0")/common.sh"
 
 preset=${1:-release}
 shift || true
-launcher=()
-if command -v ccache > /dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
 # A configured folder is not configured again: ninja does that by itself when a CMake file has changed.
 if [[ ! -f build/$preset/build.ninja ]]; then
   say "Configuring build/$preset"
-  cmake --preset "$preset" "${launcher[@]}"
+  cmake --preset "$preset"
 fi
 say "Building build/$preset"
 cmake --build "build/$preset" --parallel "$(nproc)" ${@:+--target "$@"}

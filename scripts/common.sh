@@ -1,9 +1,11 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: strict mode, the repository's root as working directory, and progress lines.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Debian's interpreter: its version is known, and python3-venv belongs to it.
 PYTHON=/usr/bin/python3
+# shellcheck disable=SC2034  # read by those that source this
 BUILD=build/release
 
 say() { printf '==> %s\n' "$*"; }

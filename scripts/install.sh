@@ -20,6 +20,7 @@ packages=(
   libgmock-dev
   libgrpc++-dev
   libgtest-dev
+  libicu-dev
   libprotobuf-dev
   libsentencepiece-dev
   libspdlog-dev
