@@ -34,7 +34,8 @@ class JsonConfig {
   std::vector<int64_t> Ints(const std::string& field, std::vector<int64_t> fallback);
   std::vector<bool> Bools(const std::string& field, std::vector<bool> fallback);
   std::vector<std::string> Strings(const std::string& field, std::vector<std::string> fallback);
-  const nlohmann::json* Raw(const std::string& field);  // null where absent; counts as read
+  // Counts as read. No value where the field is absent; a JSON null where it is null.
+  const nlohmann::json* Raw(const std::string& field);
 
   // The field, if present and not null, must equal `value`: other values would change the result and are not supported.
   void MustBe(const std::string& field, const nlohmann::json& value);
@@ -43,11 +44,15 @@ class JsonConfig {
   // Adds an error of the caller's own about a field.
   void Fail(const std::string& field, const std::string& why);
 
-  // InvalidArgument with the first error, or naming a field that nobody read.
+  // InvalidArgument with the first error, or naming a field that nobody read and that is not null.
   absl::Status Finish() const;
+  // The same without unread fields, for files whose other fields are another program's.
+  absl::Status FirstError() const;
   const std::string& path() const { return path_; }
 
  private:
+  const nlohmann::json* Value(const std::string& field);  // Raw, but null also where the field is null
+
   std::string path_;
   nlohmann::json object_;
   std::set<std::string> read_;

@@ -1,0 +1,33 @@
+// The header of one safetensors file, checked whole.
+#ifndef LONGTAKE_ENGINE_CORE_SAFETENSORS_HEADER_H_
+#define LONGTAKE_ENGINE_CORE_SAFETENSORS_HEADER_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/core/tensor.h"
+
+namespace longtake {
+
+struct TensorEntry {
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  uint64_t begin = 0;  // bytes from the file's start
+  uint64_t bytes = 0;
+};
+
+// `file` is the file's bytes, `path` its name for errors. Every entry lies inside the file, has the size that its shape
+// says, and shares no byte with another; together they cover the data. InvalidArgument names file and tensor.
+absl::StatusOr<std::map<std::string, TensorEntry>> ParseSafetensorsHeader(std::string_view file,
+                                                                          const std::string& path);
+
+// "F32", "BF16", ...: the spelling of the header.
+std::string_view SafetensorsName(DType t);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_CORE_SAFETENSORS_HEADER_H_

@@ -1,0 +1,80 @@
+// A GemmBlock by register tiles, and its epilogue. Included by kernels/*.cc only.
+#ifndef LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_
+#define LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_
+
+#include "engine/cpu/kernels/functions.h"
+#include "engine/cpu/kernels/tile.h"
+
+namespace longtake::cpu::LONGTAKE_ISA {
+namespace {
+
+// Rows [first, first + rows) of the block leave the accumulators `acc`.
+template <typename Out, Act kAct>
+void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
+  for (int r = 0; r < rows; ++r) {
+    const float* from = acc + r * acc_stride;
+    Out* out = static_cast<Out*>(g.out[first + r]) + g.first_column;
+    const void* add = g.add == nullptr ? nullptr : g.add[first + r];
+    const float* gate = g.gate == nullptr ? nullptr : g.gate[first + r] + g.first_column;
+    ForVectors(g.columns, [&](int64_t i, int n) {
+      V x = Load(from + i) + Load(g.bias + i);
+      if (add != nullptr) {
+        x = x + (g.add_type == Elem::kF32 ? LoadUpTo(static_cast<const float*>(add) + g.first_column + i, n)
+                                          : LoadUpTo(static_cast<const bf16*>(add) + g.first_column + i, n));
+      }
+      x = Apply(kAct, x);
+      if (g.accumulate) {
+        const V old = LoadUpTo(out + i, n);
+        x = gate == nullptr ? old + x : Fma(x, LoadUpTo(gate + i, n), old);
+      } else if (gate != nullptr) {
+        x = x * LoadUpTo(gate + i, n);
+      }
+      StoreUpTo(out + i, x, n);
+    });
+  }
+}
+
+template <typename Out>
+void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
+  switch (g.activation) {
+    case Act::kNone:
+      return StoreRows<Out, Act::kNone>(g, first, rows, acc, acc_stride);
+    case Act::kSilu:
+      return StoreRows<Out, Act::kSilu>(g, first, rows, acc, acc_stride);
+    case Act::kGeluTanh:
+      return StoreRows<Out, Act::kGeluTanh>(g, first, rows, acc, acc_stride);
+  }
+}
+
+LT_INLINE void Finish(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
+  if (g.out_type == Elem::kF32) {
+    StoreRowsAs<float>(g, first, rows, acc, acc_stride);
+  } else {
+    StoreRowsAs<bf16>(g, first, rows, acc, acc_stride);
+  }
+}
+
+template <typename P>
+void Gemm(const GemmBlock& g) {
+  const int columns = g.vectors * kLanes;
+  const int tile_rows = kTileRows[g.vectors];
+  alignas(64) float tile[kMaxTileRows * kMaxPanelVectors * kLanes];
+  for (int tap = 0; tap < g.taps; tap += g.chunk_taps) {
+    const int taps = g.taps - tap < g.chunk_taps ? g.taps - tap : g.chunk_taps;
+    const bool last = tap + taps == g.taps;
+    const bool whole = taps == g.taps;
+    const char* b = static_cast<const char*>(g.b) + tap * g.b_tap_bytes;
+    for (int r = 0; r < g.rows; r += tile_rows) {
+      const int rows = g.rows - r < tile_rows ? g.rows - r : tile_rows;
+      float* acc = whole ? tile : g.scratch + r * columns;
+      FindTile<P>(rows, g.vectors)(g.a + tap * g.a_stride + r, g.a_stride, taps, g.k, b, g.b_tap_bytes, acc, columns,
+                                   tap > 0);
+      if (last) Finish(g, r, rows, acc, columns);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace longtake::cpu::LONGTAKE_ISA
+
+#endif  // LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_

@@ -1,0 +1,179 @@
+// What an instruction set's kernels offer to the rest of cpu/.
+//
+// kernels/*.cc is compiled once for each instruction set, with that set's flags, into a namespace of its own. A function
+// of the standard library that is compiled there could be the copy that the linker keeps for the whole program, and would
+// then run AVX-512 on a machine without it. So these sources use plain structs, intrinsics and anonymous namespaces, and
+// this header, which both sides include, holds declarations and plain data only.
+#ifndef LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
+#define LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace longtake::cpu {
+
+enum class Elem : uint8_t { kF32, kBF16 };
+enum class Act : uint8_t { kNone, kSilu, kGeluTanh };
+
+// Rows of a matrix; stride in elements.
+struct Rows {
+  const void* data;
+  Elem type;
+  int64_t stride;
+};
+struct MutRows {
+  void* data;
+  Elem type;
+  int64_t stride;
+};
+
+// Widest panel of packed weights, in vectors; rows of one block of a matrix product at most.
+constexpr int kMaxPanelVectors = 4;
+constexpr int kMaxBlockRows = 192;
+
+// One block of output rows times one panel of output columns:
+//   acc[r][n] = sum over taps t and inputs k of a[t][r][k] * B[t][k][n]
+// A is indirect: for every tap and row a pointer to k contiguous inputs (a zero row where the tap falls outside). One
+// kernel thereby serves dense layers, convolutions in time and convolutions in space.
+struct GemmBlock {
+  const void* const* a;  // [taps][a_stride] row pointers
+  int64_t a_stride;
+  int rows;
+  int taps;
+  int64_t k;             // inputs of one tap
+  const void* b;         // the panel: [taps][k rounded up][columns], bf16 in pairs of k
+  int64_t b_tap_bytes;
+  int vectors;           // the panel's width
+  int chunk_taps;        // taps whose weights stay in the second-level cache together; all rows pass before the next
+  float* scratch;        // rows * panel width floats, used when chunk_taps < taps
+  // Epilogue, in this order: + bias, + add, activation, * gate, + the old output, store.
+  int columns;           // real columns; the rest of the panel is padding
+  int64_t first_column;  // of the panel, added to the row pointers below
+  const float* bias;     // at the panel's first column; padded
+  Act activation;
+  const void* const* add;    // row pointers of type add_type, or null
+  Elem add_type;
+  const float* const* gate;  // row pointers, or null
+  bool accumulate;           // out is f32
+  void* const* out;          // row pointers
+  Elem out_type;
+};
+
+// Softmax attention of some queries of one head over packed keys and values.
+struct AttentionBlock {
+  const void* q;         // activation type, rows `q_stride` elements apart; normalised and rotated
+  int64_t q_stride;
+  int rows;
+  int head_dim;
+  const void* k_panels;  // keys as columns: panels of [head_dim][panel width], as a GemmBlock's B
+  const void* v_panels;  // values: panels of [keys][panel width]
+  int64_t keys;
+  float scale, soft_cap;
+  bool causal;
+  int64_t window;
+  int64_t first_query;   // row 0's position
+  MutRows out;
+  float* scratch;        // AttentionScratchFloats(head_dim)
+};
+constexpr int kAttentionRows = 48;   // queries of a block
+constexpr int kAttentionKeys = 256;  // keys at a time: scores 48 KiB, probabilities as much or half
+constexpr int64_t AttentionScratchFloats(int64_t head_dim) {
+  return kAttentionRows * (2 * kAttentionKeys + (head_dim + 63) / 64 * 64);
+}
+
+// Linear attention of one head over one segment: ops.h, LinearAttentionArgs.
+struct LinearHistory {
+  const float* S;
+  const float* z;
+};
+struct LinearAttentionTask {
+  const void *q, *k, *v;  // at the head's first element of the segment's first row
+  Elem type;
+  int64_t stride;
+  int64_t rows;
+  int head_dim;
+  const float *q_inverse_rms, *k_inverse_rms;  // of each row, over all heads
+  const float *q_weight, *k_weight;            // at the head's first element, or null
+  // Rotary tables [positions][width of the axis]: cosines twice over, sines with signs (-, +).
+  const float *cos_t, *sin_t, *cos_hw, *sin_hw;
+  int first_frame, height, width;
+  const LinearHistory* history;
+  int history_count;
+  float *S_out, *z_out;  // or null
+  bool store_sum;
+  void* out;             // at the head's first element of the first row
+  int64_t out_stride;
+  float* scratch;        // LinearAttentionScratchFloats(head_dim)
+};
+constexpr int kLinearTile = 32;  // tokens at a time: k and v of 112 channels are 28 KiB, inside a 32 KiB first level
+constexpr int64_t LinearAttentionScratchFloats(int64_t head_dim) {
+  const int64_t padded = (head_dim + 15) / 16 * 16;
+  return padded * (padded + 2 + 6 * kLinearTile) + kLinearTile;
+}
+
+// Depthwise 3x3 over one row of one frame, then a * SiLU(g): channels [first, first + count) of each half.
+struct DepthwiseBlock {
+  const void* x;         // the frame's first pixel
+  Elem type;
+  int64_t x_stride;
+  int height, width, row;
+  int64_t half;          // channels of one half
+  int64_t first, count;
+  const float* weight;   // [9][2 * half]
+  const float* bias;     // [2 * half]
+  void* y;               // the frame's first pixel
+  int64_t y_stride;
+};
+
+struct NormArgs {
+  Rows x;
+  MutRows y;
+  int64_t rows, columns;
+  float eps;
+  const float* weight;          // rms_norm, channel_norm
+  float weight_offset;          // rms_norm
+  bool residual;                // rms_norm: y += ...
+  bool silu;                    // channel_norm
+  const float *shift, *scale;   // layer_norm, or null
+  int64_t mod_stride;
+  const int32_t* mod_row;
+};
+
+struct KernelTable {
+  int lanes;                            // floats in a vector
+  int tile_rows[kMaxPanelVectors + 1];  // rows of the register tile by panel width; 0: no such width
+  int bf16_k_multiple;                  // packed k of a tap is padded to this in bf16
+  void (*gemm_f32)(const GemmBlock&);
+  void (*gemm_bf16)(const GemmBlock&);  // null where there are no instructions
+  void (*attention_f32)(const AttentionBlock&);
+  void (*attention_bf16)(const AttentionBlock&);
+  void (*linear_attention)(const LinearAttentionTask&);
+  void (*depthwise_glu)(const DepthwiseBlock&);
+  void (*layer_norm)(const NormArgs&);
+  void (*rms_norm)(const NormArgs&);
+  void (*channel_norm)(const NormArgs&);
+  void (*inverse_rms)(Rows x, int64_t rows, int64_t columns, float eps, float* out);
+  // y[r] = x[r] * inverse[r] * weight.
+  void (*scale_rows)(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y);
+  void (*activate)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
+  void (*gated)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
+  void (*add_row)(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y);
+  // y = x rotated by halves: element i of `half` with i + half.
+  void (*rotate_halves)(const void* x, Elem type, int half, const float* cos, const float* sin, void* y);
+  // out[i] = sum over terms of weight * x[i].
+  void (*combine)(const float* weights, const float* const* x, int terms, int64_t n, float* out);
+};
+
+namespace avx2 {
+void FillTable(KernelTable* table);
+}
+namespace avx512 {
+void FillTable(KernelTable* table);
+}
+namespace avx512_bf16 {
+void FillTable(KernelTable* table);
+}
+
+}  // namespace longtake::cpu
+
+#endif  // LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_

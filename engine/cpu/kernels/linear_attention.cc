@@ -1,0 +1,228 @@
+// Linear attention of one head over one segment, in float32: S and z over all tokens in order, then every token's output.
+//
+// S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task owns
+// the whole sum, so its order does not depend on the thread count.
+#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/simd.h"
+
+namespace longtake::cpu::LONGTAKE_ISA {
+namespace {
+
+// c[r][n] += sum over k of a[r * a_row + k * a_k] * b[k][n]: MR rows, NV vectors. With a_row 1 it is an update of rank
+// `depth` by columns of a; with a_k 1 a product of rows.
+template <int MR, int NV>
+void SmallTile(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_stride, int64_t depth, float* c,
+               int64_t c_stride) {
+  V acc[MR][NV];
+  for (int r = 0; r < MR; ++r) {
+    for (int v = 0; v < NV; ++v) acc[r][v] = Load(c + r * c_stride + v * kLanes);
+  }
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < depth; ++k) {
+    V w[NV];
+    for (int v = 0; v < NV; ++v) w[v] = Load(b + k * b_stride + v * kLanes);
+    for (int r = 0; r < MR; ++r) {
+      const V x = Set(a[r * a_row + k * a_k]);
+      for (int v = 0; v < NV; ++v) acc[r][v] = Fma(x, w[v], acc[r][v]);
+    }
+  }
+  for (int r = 0; r < MR; ++r) {
+    for (int v = 0; v < NV; ++v) Store(c + r * c_stride + v * kLanes, acc[r][v]);
+  }
+}
+
+// 6 x 4 vectors with 32 registers, 4 x 2 with 16.
+#if defined(__AVX512F__)
+constexpr int kRows = 6, kVectors = 4;
+#else
+constexpr int kRows = 4, kVectors = 2;
+#endif
+
+template <int NV>
+void RowsOfTiles(int64_t rows, const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_stride,
+                 int64_t depth, float* c, int64_t c_stride) {
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    SmallTile<kRows, NV>(a + r * a_row, a_row, a_k, b, b_stride, depth, c + r * c_stride, c_stride);
+  }
+  for (; r < rows; ++r) SmallTile<1, NV>(a + r * a_row, a_row, a_k, b, b_stride, depth, c + r * c_stride, c_stride);
+}
+
+// The same for any number of rows and of columns (a multiple of kLanes).
+void Accumulate(int64_t rows, int64_t columns, const float* a, int64_t a_row, int64_t a_k, const float* b,
+                int64_t b_stride, int64_t depth, float* c, int64_t c_stride) {
+  for (int64_t n = 0; n < columns; n += kVectors * kLanes) {
+    const int64_t vectors = (columns - n) / kLanes;
+    if (vectors >= kVectors) {
+      RowsOfTiles<kVectors>(rows, a, a_row, a_k, b + n, b_stride, depth, c + n, c_stride);
+    } else if (vectors == 3) {
+      RowsOfTiles<3>(rows, a, a_row, a_k, b + n, b_stride, depth, c + n, c_stride);
+    } else if (vectors == 2) {
+      RowsOfTiles<2>(rows, a, a_row, a_k, b + n, b_stride, depth, c + n, c_stride);
+    } else {
+      RowsOfTiles<1>(rows, a, a_row, a_k, b + n, b_stride, depth, c + n, c_stride);
+    }
+  }
+}
+
+// Scratch of a task, in floats; rows are `padded` apart.
+struct Scratch {
+  Scratch(float* memory, int64_t padded) {
+    ST = memory;
+    z = ST + padded * padded;
+    own_z = z + padded;
+    plain = own_z + padded;
+    rotated = plain + kLinearTile * padded;
+    value = rotated + kLinearTile * padded;
+    cosines = value + kLinearTile * padded;
+    sines = cosines + kLinearTile * padded;
+    out = sines + kLinearTile * padded;
+    denominator = out + kLinearTile * padded;
+  }
+  float *ST, *z, *own_z, *plain, *rotated, *value, *cosines, *sines, *out, *denominator;
+};
+
+LT_INLINE void CopyFloats(const float* from, int64_t n, float* to) {
+  __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
+}
+
+// Cosines and sines of tokens [first, first + n): axes t, h, w of widths dt, dh, dh behind one another.
+void FillAngles(const LinearAttentionTask& g, int64_t first, int64_t n, int64_t padded, const Scratch& s) {
+  const int64_t dh = 2 * (g.head_dim / 6), dt = g.head_dim - 2 * dh;
+  int x = static_cast<int>(first % g.width), y = static_cast<int>(first / g.width % g.height);
+  int frame = g.first_frame + static_cast<int>(first / (int64_t{g.width} * g.height));
+  for (int64_t t = 0; t < n; ++t) {
+    float* c = s.cosines + t * padded;
+    float* sn = s.sines + t * padded;
+    CopyFloats(g.cos_t + frame * dt, dt, c);
+    CopyFloats(g.cos_hw + y * dh, dh, c + dt);
+    CopyFloats(g.cos_hw + x * dh, dh, c + dt + dh);
+    CopyFloats(g.sin_t + frame * dt, dt, sn);
+    CopyFloats(g.sin_hw + y * dh, dh, sn + dt);
+    CopyFloats(g.sin_hw + x * dh, dh, sn + dt + dh);
+    if (++x == g.width) {
+      x = 0;
+      if (++y == g.height) {
+        y = 0;
+        ++frame;
+      }
+    }
+  }
+}
+
+// Norm, ReLU and rotation of one token's q or k. The padding's cosines and sines are zero, and so is its result.
+template <typename T>
+void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const float* weight, const float* cosines,
+             const float* sines, float* plain, float* rotated) {
+  const V inverse = Set(inverse_rms);
+  ForVectors(g.head_dim, [&](int64_t i, int n) {
+    V v = LoadUpTo(x + i, n);
+    if (weight != nullptr) v = v * inverse * LoadUpTo(weight + i, n);
+    v = Max(v, Zero());
+    Store(plain + i, v);
+    Store(rotated + i, Fma(v, Load(cosines + i), SwapPairs(v) * Load(sines + i)));
+  });
+}
+
+template <typename T>
+void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
+  const T* keys = static_cast<const T*>(g.k);
+  const T* values = static_cast<const T*>(g.v);
+  for (int64_t first = 0; first < g.rows; first += kLinearTile) {
+    const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
+    FillAngles(g, first, n, padded, s);
+    for (int64_t t = 0; t < n; ++t) {
+      const int64_t row = first + t;
+      Project(g, keys + row * g.stride, g.k_inverse_rms == nullptr ? 1.f : g.k_inverse_rms[row], g.k_weight,
+              s.cosines + t * padded, s.sines + t * padded, s.plain, s.rotated + t * padded);
+      for (int64_t i = 0; i < padded; i += kLanes) Store(s.own_z + i, Load(s.own_z + i) + Load(s.plain + i));
+      ForVectors(g.head_dim,
+                 [&](int64_t i, int m) { Store(s.value + t * padded + i, LoadUpTo(values + row * g.stride + i, m)); });
+    }
+    Accumulate(g.head_dim, padded, s.rotated, 1, padded, s.value, padded, n, s.ST, padded);
+  }
+}
+
+template <typename T>
+void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
+  const T* queries = static_cast<const T*>(g.q);
+  T* out = static_cast<T*>(g.out);
+  for (int64_t first = 0; first < g.rows; first += kLinearTile) {
+    const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
+    FillAngles(g, first, n, padded, s);
+    for (int64_t t = 0; t < n; ++t) {
+      const int64_t row = first + t;
+      Project(g, queries + row * g.stride, g.q_inverse_rms == nullptr ? 1.f : g.q_inverse_rms[row], g.q_weight,
+              s.cosines + t * padded, s.sines + t * padded, s.plain, s.rotated + t * padded);
+      V sum = Zero();
+      for (int64_t i = 0; i < padded; i += kLanes) {
+        sum = Fma(Load(s.plain + i), Load(s.z + i), sum);
+        Store(s.out + t * padded + i, Zero());
+      }
+      s.denominator[t] = Sum(sum) + 1e-15f;
+    }
+    Accumulate(n, padded, s.rotated, padded, 1, s.ST, padded, g.head_dim, s.out, padded);
+    for (int64_t t = 0; t < n; ++t) {
+      const V denominator = Set(s.denominator[t]);
+      ForVectors(g.head_dim, [&](int64_t i, int m) {
+        StoreUpTo(out + (first + t) * g.out_stride + i, Load(s.out + t * padded + i) / denominator, m);
+      });
+    }
+  }
+}
+
+// S [i][j] of the caller from ST [j][i], and back.
+void StoreState(const Scratch& s, const float* z, int d, int64_t padded, float* S_out, float* z_out) {
+  for (int i = 0; i < d; ++i) {
+    for (int j = 0; j < d; ++j) S_out[i * d + j] = s.ST[j * padded + i];
+    z_out[i] = z[i];
+  }
+}
+
+// ST = history, oldest first, + the block's own.
+void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
+  const int d = g.head_dim;
+  for (int i = 0; i < d; ++i) {
+    if (g.history_count == 1) {
+      for (int j = 0; j < d; ++j) s.ST[j * padded + i] += g.history[0].S[i * d + j];
+    } else {
+      for (int j = 0; j < d; ++j) {
+        float past = g.history[0].S[i * d + j];
+        for (int h = 1; h < g.history_count; ++h) past += g.history[h].S[i * d + j];
+        s.ST[j * padded + i] += past;
+      }
+    }
+    float past = g.history[0].z[i];
+    for (int h = 1; h < g.history_count; ++h) past += g.history[h].z[i];
+    s.z[i] += past;
+  }
+}
+
+template <typename T>
+void Attend(const LinearAttentionTask& g) {
+  const int64_t padded = (g.head_dim + 15) / 16 * 16;
+  const Scratch s(g.scratch, padded);
+  for (float* p = g.scratch; p < s.denominator; p += kLanes) Store(p, Zero());
+  SumKeys<T>(g, padded, s);
+  CopyFloats(s.own_z, padded, s.z);
+  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0)) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
+  if (g.history_count > 0) {
+    AddHistory(g, padded, s);
+    if (g.S_out != nullptr && g.store_sum) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
+  }
+  Outputs<T>(g, padded, s);
+}
+
+void LinearAttention(const LinearAttentionTask& g) {
+  if (g.type == Elem::kF32) {
+    Attend<float>(g);
+  } else {
+    Attend<bf16>(g);
+  }
+}
+
+}  // namespace
+
+void FillLinearAttention(KernelTable* table) { table->linear_attention = LinearAttention; }
+
+}  // namespace longtake::cpu::LONGTAKE_ISA

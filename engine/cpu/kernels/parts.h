@@ -1,0 +1,17 @@
+// Each kernel source fills its part of the table.
+#ifndef LONGTAKE_ENGINE_CPU_KERNELS_PARTS_H_
+#define LONGTAKE_ENGINE_CPU_KERNELS_PARTS_H_
+
+#include "engine/cpu/kernels/kernel_table.h"
+
+namespace longtake::cpu::LONGTAKE_ISA {
+
+void FillGemm(KernelTable* table);
+void FillRows(KernelTable* table);
+void FillAttention(KernelTable* table);
+void FillLinearAttention(KernelTable* table);
+void FillDepthwise(KernelTable* table);
+
+}  // namespace longtake::cpu::LONGTAKE_ISA
+
+#endif  // LONGTAKE_ENGINE_CPU_KERNELS_PARTS_H_

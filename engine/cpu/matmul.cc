@@ -1,0 +1,82 @@
+#include "engine/cpu/matmul.h"
+
+#include <algorithm>
+
+namespace longtake::cpu {
+namespace {
+
+// Rows of a block: the most that leaves every thread four blocks, so that the last ones end together. 24 is a multiple
+// of the register tiles' 6, 8 and 12 rows.
+int BlockRows(int64_t rows, int64_t panels, int threads) {
+  int block = kMaxBlockRows;
+  while (block > 24 && panels * ((rows + block - 1) / block) < 4 * threads) block /= 2;
+  return block;
+}
+
+}  // namespace
+
+void Matmul(Context& context, const CpuKernel& w, int64_t rows,
+            absl::FunctionRef<void(int64_t, int, const RowPointers&)> fill, const MatmulStore& store) {
+  if (rows == 0) return;
+  const int64_t panels = static_cast<int64_t>(w.panels().size());
+  const int block_rows = BlockRows(rows, panels, context.pool.threads());
+  const int64_t blocks = (rows + block_rows - 1) / block_rows;
+  const int taps = w.shape().taps(), parts = w.parts();
+  const int64_t part_bytes = w.part_inputs() * ElemBytes(w.type());
+  // What is bigger, weights or rows, is walked once; the other again and again out of the cache.
+  const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * ElemBytes(w.type());
+  const auto run = w.type() == Elem::kF32 ? context.table.gemm_f32 : context.table.gemm_bf16;
+
+  const size_t pointers = static_cast<size_t>(taps) * parts + 3;
+  const size_t scratch_floats = kMaxBlockRows * kMaxPanelVectors * 16;
+  context.pool.ParallelFor(panels * blocks, [&](int64_t task, int thread) {
+    const int64_t block = by_panel ? task % blocks : task / panels;
+    const CpuKernel::Panel& panel = w.panels()[by_panel ? task / blocks : task % panels];
+    float* scratch = context.scratch[thread].Floats(scratch_floats + pointers * kMaxBlockRows * 2);
+    auto** memory = reinterpret_cast<void**>(scratch + scratch_floats);
+    RowPointers p;
+    p.a = const_cast<const void**>(memory);
+    p.out = memory + int64_t{taps} * parts * kMaxBlockRows;
+    p.add = const_cast<const void**>(p.out + kMaxBlockRows);
+    p.gate = const_cast<const float**>(reinterpret_cast<float**>(p.out + 2 * kMaxBlockRows));
+
+    const int64_t first = block * block_rows;
+    const int n = static_cast<int>(std::min<int64_t>(block_rows, rows - first));
+    fill(first, n, p);
+    // A tap's parts are taps of their own. From the last on, so that no pointer is overwritten before it is read.
+    if (parts > 1) {
+      for (int t = taps - 1; t >= 0; --t) {
+        for (int r = 0; r < n; ++r) {
+          const auto* row = static_cast<const std::byte*>(p.a[t * kMaxBlockRows + r]);
+          for (int part = parts - 1; part >= 0; --part) {
+            p.a[(int64_t{t} * parts + part) * kMaxBlockRows + r] = row + part * part_bytes;
+          }
+        }
+      }
+    }
+    GemmBlock g;
+    g.a = p.a;
+    g.a_stride = kMaxBlockRows;
+    g.rows = n;
+    g.taps = taps * parts;
+    g.k = w.part_inputs();
+    g.b = panel.data;
+    g.b_tap_bytes = w.part_bytes(panel);
+    g.vectors = panel.vectors;
+    g.chunk_taps = w.chunk(panel);
+    g.scratch = scratch;
+    g.columns = panel.columns;
+    g.first_column = panel.first_column;
+    g.bias = w.bias() + panel.first_column;
+    g.activation = store.activation;
+    g.add = store.add ? p.add : nullptr;
+    g.add_type = context.type;
+    g.gate = store.gate ? p.gate : nullptr;
+    g.accumulate = store.accumulate;
+    g.out = p.out;
+    g.out_type = store.out_type;
+    run(g);
+  });
+}
+
+}  // namespace longtake::cpu

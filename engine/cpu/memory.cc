@@ -1,0 +1,60 @@
+#include "engine/cpu/memory.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <utility>
+
+namespace longtake::cpu {
+namespace {
+
+constexpr size_t kHuge = size_t{2} << 20;
+constexpr size_t kFromHere = 2 * kHuge;
+
+size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+std::byte* MapHuge(size_t bytes) {
+  const size_t size = RoundUp(bytes, kHuge);
+  void* mapped = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) throw std::bad_alloc();
+  auto* const begin = static_cast<std::byte*>(mapped);
+  std::byte* const data = begin + (kHuge - reinterpret_cast<uintptr_t>(begin) % kHuge) % kHuge;
+  if (data > begin) munmap(begin, data - begin);
+  munmap(data + size, begin + kHuge - data);
+  madvise(data, size, MADV_HUGEPAGE);  // a wish: without huge pages everything works, slower
+  return data;
+}
+
+}  // namespace
+
+Memory::Memory(size_t bytes) : size_(bytes) {
+  if (bytes >= kFromHere) {
+    data_ = MapHuge(bytes);  // the system's pages are zero
+  } else {
+    const size_t size = RoundUp(bytes + 1, 64);
+    data_ = static_cast<std::byte*>(operator new(size, std::align_val_t{64}));
+    std::memset(data_, 0, size);
+  }
+}
+
+Memory::~Memory() {
+  if (data_ == nullptr) return;
+  if (size_ >= kFromHere) {
+    munmap(data_, RoundUp(size_, kHuge));
+  } else {
+    operator delete(data_, std::align_val_t{64});
+  }
+}
+
+Memory::Memory(Memory&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+Memory& Memory::operator=(Memory&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+}  // namespace longtake::cpu

@@ -1,0 +1,247 @@
+// The engine behind engine.h: sessions in slots, and one thread that runs batches in the order of their submission.
+#include "engine/engine.h"
+
+#include <deque>
+#include <map>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/status_macros.h"
+#include "engine/backend/backend.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/session.h"
+#include "engine/runtime/video_model.h"
+
+namespace longtake {
+namespace {
+
+// A region of session memory: slots of one size in one allocation.
+class Slab {
+ public:
+  Slab(Ops& ops, size_t slot_bytes, int slots)
+      : slot_bytes_(Aligned(slot_bytes)), buffer_(ops.Allocate(slot_bytes_ * slots)) {}
+  std::byte* at(int slot) const { return static_cast<std::byte*>(buffer_->data()) + slot * slot_bytes_; }
+
+ private:
+  size_t slot_bytes_;
+  std::unique_ptr<Buffer> buffer_;
+};
+
+// Which of the two ordered lanes a pass runs in.
+bool IsTransformer(PassKind kind) { return kind == PassKind::kDenoise || kind == PassKind::kCommit; }
+
+// Tokens of one transformer batch: beyond a few thousand rows a matrix product gains nothing from more of them, and scratch
+// grows with it (60 KB a token at the 2B width).
+constexpr int64_t kBatchTokens = 4096;
+
+class SlotEngine : public Engine {
+ public:
+  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<VideoModel> model, int slots)
+      : ops_(std::move(ops)),
+        model_(std::move(model)),
+        plan_(model_->slot()),
+        slots_(slots),
+        state_(*ops_, plan_.state + plan_.state_spare, slots),
+        latents_(*ops_, plan_.latents, slots),
+        decoder_cache_(*ops_, plan_.decoder_cache, slots),
+        prompt_(*ops_, plan_.prompt, slots),
+        executor_(*ops_, *model_, std::min(kBatchTokens, slots * model_->max_pass_tokens())) {
+    for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
+    thread_ = std::thread([this] { RunBatches(); });
+  }
+
+  ~SlotEngine() override {
+    {
+      absl::MutexLock lock(&mutex_);
+      stopping_ = true;
+    }
+    thread_.join();
+  }
+
+  const ModelInfo& model() const override { return model_->info(); }
+
+  std::vector<MemoryRegion> memory() const override {
+    int used;
+    {
+      absl::MutexLock lock(&mutex_);
+      used = slots_ - static_cast<int>(free_.size());
+    }
+    std::vector<MemoryRegion> regions = {
+        {.name = "weights", .planned_bytes = model_->weight_bytes(), .used_bytes = model_->weight_bytes()},
+        {.name = "scratch", .planned_bytes = executor_.scratch_bytes(), .used_bytes = executor_.scratch_bytes()}};
+    const auto add = [&](const char* name, size_t bytes) {
+      regions.push_back({name, uint64_t{bytes} * slots_, uint64_t{bytes} * used, slots_, used});
+    };
+    add("state", plan_.state);
+    add("state_spare", plan_.state_spare);
+    add("latents", plan_.latents);
+    add("decoder_cache", plan_.decoder_cache);
+    add("prompt", plan_.prompt);
+    return regions;
+  }
+
+  std::vector<int> BlockLengths(int latent_frames) const override {
+    return longtake::BlockLengths(latent_frames, model_->info().block_latent_frames);
+  }
+
+  absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
+    const SizeShape* shape = nullptr;
+    for (const SizeShape& s : model_->sizes()) {
+      if (s.size == spec.size) shape = &s;
+    }
+    if (shape == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("size: the model does not offer ", spec.size.width, "x", spec.size.height));
+    }
+    if (spec.latent_frames < 1 || spec.latent_frames > model_->info().max_latent_frames) {
+      return absl::InvalidArgumentError(absl::StrCat("latent_frames: ", spec.latent_frames, " is not within 1 ... ",
+                                                     model_->info().max_latent_frames));
+    }
+    const int patch = model_->transformer().config().patch[0];
+    if (spec.latent_frames % patch != 0) {
+      return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
+    }
+    absl::MutexLock lock(&mutex_);
+    if (free_.empty()) return absl::ResourceExhaustedError("sessions: no slot is free");
+    const int slot = free_.back();
+    free_.pop_back();
+    const SlotMemory memory{state_.at(slot), latents_.at(slot), decoder_cache_.at(slot), prompt_.at(slot)};
+    const SessionId id = ++last_id_;
+    sessions_.emplace(id, Entry{std::make_unique<Session>(*model_, *shape, spec, memory), slot});
+    return id;
+  }
+
+  void CloseSession(SessionId id) override {
+    absl::MutexLock lock(&mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end()) return;
+    it->second.closed = true;
+    FreeIfDone(it);
+  }
+
+  absl::StatusOr<SessionProgress> progress(SessionId id) const override {
+    absl::MutexLock lock(&mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end() || it->second.closed) return absl::NotFoundError("session: unknown");
+    return it->second.progress.value_or(it->second.session->progress());
+  }
+
+  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
+    Batch batch{.passes = std::move(passes), .done = std::move(done)};
+    absl::MutexLock lock(&mutex_);
+    for (const Pass& pass : batch.passes) {
+      const auto it = sessions_.find(pass.session);
+      if (it == sessions_.end() || it->second.closed) {
+        batch.bound.push_back({absl::NotFoundError("session: unknown"), nullptr});
+        continue;
+      }
+      bool& busy = it->second.busy[IsTransformer(pass.kind) ? 0 : 1];
+      if (busy) {
+        batch.bound.push_back({absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
+        continue;
+      }
+      busy = true;
+      ++it->second.under_way;
+      // What progress() answers while the engine's thread changes the session.
+      if (!it->second.progress.has_value()) it->second.progress = it->second.session->progress();
+      batch.bound.push_back({absl::OkStatus(), it->second.session.get()});
+    }
+    queue_.push_back(std::move(batch));
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Session> session;
+    int slot = 0;
+    bool busy[2] = {false, false};  // transformer; text and VAE
+    int under_way = 0;
+    bool closed = false;
+    std::optional<SessionProgress> progress;  // while passes are under way
+  };
+  struct Bound {
+    absl::Status status;
+    Session* session;
+  };
+  struct Batch {
+    std::vector<Pass> passes;
+    std::vector<Bound> bound;
+    std::function<void(size_t, PassResult)> done;
+  };
+
+  void FreeIfDone(std::map<SessionId, Entry>::iterator it) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!it->second.closed || it->second.under_way > 0) return;
+    free_.push_back(it->second.slot);
+    sessions_.erase(it);
+  }
+
+  void RunBatches() {
+    while (true) {
+      Batch batch;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(
+            +[](SlotEngine* e) ABSL_EXCLUSIVE_LOCKS_REQUIRED(e->mutex_) { return e->stopping_ || !e->queue_.empty(); },
+            this));
+        if (queue_.empty()) return;  // stopping: what was submitted has run
+        batch = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      std::vector<BoundPass> runnable;
+      for (size_t i = 0; i < batch.passes.size(); ++i) {
+        if (batch.bound[i].session == nullptr) {
+          batch.done(i, {.status = batch.bound[i].status});
+        } else {
+          runnable.push_back({&batch.passes[i], batch.bound[i].session, i});
+        }
+      }
+      executor_.Run(runnable, [&](size_t index, PassResult result) {
+        Finish(batch.passes[index]);
+        batch.done(index, std::move(result));
+      });
+    }
+  }
+
+  // Before the completion is told, so that it may submit the session's next pass.
+  void Finish(const Pass& pass) {
+    absl::MutexLock lock(&mutex_);
+    const auto it = sessions_.find(pass.session);
+    it->second.busy[IsTransformer(pass.kind) ? 0 : 1] = false;
+    if (--it->second.under_way == 0) it->second.progress.reset();
+    FreeIfDone(it);
+  }
+
+  const std::unique_ptr<Ops> ops_;
+  const std::unique_ptr<VideoModel> model_;
+  const SlotPlan plan_;
+  const int slots_;
+  Slab state_, latents_, decoder_cache_, prompt_;
+  Executor executor_;
+
+  mutable absl::Mutex mutex_;
+  std::map<SessionId, Entry> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> free_ ABSL_GUARDED_BY(mutex_);
+  SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<Batch> queue_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options) {
+  if (options.max_sessions < 1 || options.max_sessions > 4096) {
+    return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
+                                                          .dtype = options.dtype,
+                                                          .isa = options.isa,
+                                                          .threads = options.threads}));
+  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), options.max_sessions);
+}
+
+}  // namespace longtake

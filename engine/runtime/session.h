@@ -1,0 +1,96 @@
+// One video being made: where it stands and where its memory lies. Used by the engine's thread alone, but for progress.
+#ifndef LONGTAKE_ENGINE_RUNTIME_SESSION_H_
+#define LONGTAKE_ENGINE_RUNTIME_SESSION_H_
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/engine.h"
+#include "engine/models/causal_state.h"
+#include "engine/runtime/video_model.h"
+
+namespace longtake {
+
+// A slot's memory, one pointer a region.
+struct SlotMemory {
+  std::byte* state = nullptr;  // state and spare
+  std::byte* latents = nullptr;
+  std::byte* decoder_cache = nullptr;
+  std::byte* prompt = nullptr;
+};
+
+class Session {
+ public:
+  Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory);
+
+  const SizeShape& shape() const { return shape_; }
+  const SessionSpec& spec() const { return spec_; }
+  SessionProgress progress() const;
+
+  // FailedPrecondition says why the pass cannot run now.
+  absl::Status Check(PassKind kind) const;
+
+  // ---- The text lane. The next prompt's K/V go where the prompt in use is not.
+  void* NextPrompt(bool negative);
+  void PromptEncoded(int64_t tokens, int64_t negative_tokens);
+
+  // ---- The transformer lane.
+  // Takes up a waiting prompt; true where the last block must be committed again under it first (RecommitPass).
+  bool TakeUpPrompt();
+  TransformerPass RecommitPass();
+  void Recommitted() { state_->Committed(); }
+  // One pass, or two with guidance: the second is the negative prompt's.
+  std::vector<TransformerPass> DenoisePasses() const;
+  // Fills the block's first noise; before step 0.
+  void StartBlock(Ops& ops);
+  // Applies the velocities of DenoisePasses.
+  void Denoised(Ops& ops);
+  // Empty for bidirectional models: there is no state to write.
+  std::optional<TransformerPass> CommitPass() const;
+  void Committed();
+
+  // ---- The VAE lane. Decodes `latents`, frame `t` of `frames`.
+  struct DecodeInput {
+    const float* latents;
+    int64_t frames, t;
+    WanStream* stream;
+    int64_t first_video_frame;
+  };
+  DecodeInput NextDecode();
+  void Decoded();
+
+ private:
+  int block_frames() const { return lengths_[block_]; }
+  int64_t elements() const { return plane_elements_ * block_frames(); }
+  float* Latents(int index) const;
+  TransformerPass MakePass(const float* latents, int frames, int first_frame, float timestep) const;
+  PromptKv Prompt(bool negative) const;
+
+  const VideoModel& model_;
+  const SizeShape& shape_;
+  SessionSpec spec_;
+  SlotMemory memory_;
+  std::vector<int> lengths_;
+  int64_t plane_elements_;  // of one latent frame, all channels
+
+  std::optional<CausalState> state_;
+  WanStream stream_;
+  // Indices of latent buffers, swapped rather than copied.
+  int working_ = 0, finished_ = 1, prediction_ = 3, prediction_before_ = 4;
+
+  struct PromptTokens {
+    int64_t positive = 0, negative = 0;
+  };
+  int prompt_slot_ = 1;  // in use; the other is for the next
+  PromptTokens prompt_, next_prompt_;
+  bool has_prompt_ = false, prompt_waits_ = false;
+
+  int block_ = 0, step_ = 0;
+  int first_frame_ = 0;       // latent frames before the block being made: the committed ones
+  int decoded_ = 0;           // latent frames
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNTIME_SESSION_H_

@@ -1,0 +1,149 @@
+#include "engine/runtime/video_model.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/models/causal_state.h"
+
+namespace longtake {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it when any backend's bytes change
+
+// Buffers of latents that a session keeps: the block being made, the finished one, one or two velocities, and noise or the
+// solver's two predictions.
+int LatentBuffers(const ModelSettings& s) { return 3 + (s.guidance != 1.0 ? 1 : 0) + (s.causal ? 1 : 2); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, const std::string& folder,
+                                                             const Progress& progress) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(folder, error)) {
+    return absl::NotFoundError(absl::StrCat(folder, ": is not a model folder"));
+  }
+  std::unique_ptr<VideoModel> model(new VideoModel);
+  ASSIGN_OR_RETURN(model->settings_, ModelSettings::Load(folder));
+  const auto part = [&](const std::string& what) -> LoadProgress {
+    if (!progress) return nullptr;
+    return [what, progress](uint64_t done, uint64_t total) { progress(what, done, total); };
+  };
+  ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(ops, folder, model->settings_, part("text_encoder")));
+  ASSIGN_OR_RETURN(model->transformer_, SanaTransformer::Load(ops, folder + "/transformer", part("transformer")));
+  ASSIGN_OR_RETURN(model->vae_, LoadWanVae(folder + "/vae", {.decoder = true}, &ops, part("vae")));
+  RETURN_IF_ERROR(model->Describe(ops, folder));
+  return model;
+}
+
+// Checks that the parts fit each other, and fills info_ and sizes_.
+absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
+  const SanaConfig& c = transformer_->config();
+  const WanConfig& vae = vae_.config;
+  if (caption_->width() != c.caption_channels) {
+    return absl::InvalidArgumentError(absl::StrCat(folder, "/transformer/config.json: caption_channels ",
+                                                   c.caption_channels, " is not the text encoder's width ",
+                                                   caption_->width()));
+  }
+  if (vae.z_dim != c.in_channels || vae.z_dim != c.out_channels) {
+    return absl::InvalidArgumentError(absl::StrCat(folder, "/transformer/config.json: in_channels ", c.in_channels,
+                                                   " and out_channels ", c.out_channels, " are not the VAE's z_dim ",
+                                                   vae.z_dim));
+  }
+  if (settings_.sizes.empty()) settings_.sizes = {{832, 480}};
+  for (const auto& [width, height] : settings_.sizes) {
+    const int unit_x = vae.spatial_factor() * c.patch[2], unit_y = vae.spatial_factor() * c.patch[1];
+    if (width % unit_x != 0 || height % unit_y != 0 || width / unit_x > c.rope_max_positions ||
+        height / unit_y > c.rope_max_positions) {
+      return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: sizes: ", width, "x", height,
+                                                     " is no multiple of ", unit_x, "x", unit_y,
+                                                     " within the rotary positions"));
+    }
+    SizeShape shape{.size = {width, height}, .height = height / vae.spatial_factor(), .width = width / vae.spatial_factor()};
+    shape.decoder = vae_.decoder->Plan(shape.height, shape.width);
+    sizes_.push_back(std::move(shape));
+  }
+  const int positions = c.rope_max_positions * c.patch[0];
+  if (settings_.max_latent_frames == 0) settings_.max_latent_frames = positions;
+  if (settings_.max_latent_frames > positions) {
+    return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: max_latent_frames ",
+                                                   settings_.max_latent_frames, " exceeds the rotary positions ",
+                                                   positions));
+  }
+  if (settings_.causal) {
+    if (settings_.block_latent_frames % c.patch[0] != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, "/longtake.json: block_latent_frames is no multiple of the temporal patch ", c.patch[0]));
+    }
+    few_step_.emplace(settings_.timesteps, settings_.shift);
+  } else {
+    flow_dpm_.emplace(settings_.steps, settings_.flow_shift);
+  }
+
+  info_.name = std::filesystem::path(folder).lexically_normal().filename();
+  if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
+  info_.numerics_id = absl::StrCat("longtake-", kVersion, "/", ops.name());
+  info_.sampler = settings_.causal ? "few_step" : "flow_dpm_solver";
+  info_.fps = settings_.fps;
+  for (const SizeShape& s : sizes_) info_.sizes.push_back(s.size);
+  info_.block_latent_frames = settings_.causal ? settings_.block_latent_frames : 0;
+  info_.denoise_steps = settings_.causal ? few_step_->steps() : flow_dpm_->steps();
+  info_.max_latent_frames = settings_.max_latent_frames;
+  info_.frames_per_latent = vae.temporal_factor();
+  info_.accepts_negative_prompt = guided();
+  info_.switches_prompt = settings_.causal;
+  return absl::OkStatus();
+}
+
+int VideoModel::max_block_frames() const {
+  // The first block takes the remainder: up to 2F - 1.
+  return settings_.causal ? std::min(2 * settings_.block_latent_frames - 1, settings_.max_latent_frames)
+                          : settings_.max_latent_frames;
+}
+
+int64_t VideoModel::max_block_elements() const {
+  int64_t most = 0;
+  for (const SizeShape& s : sizes_) most = std::max(most, int64_t{s.height} * s.width);
+  return most * max_block_frames() * vae_.config.z_dim;
+}
+
+int64_t VideoModel::max_pass_tokens() const {
+  int64_t most = 0;
+  for (const SizeShape& s : sizes_) most = std::max(most, transformer_->Tokens(max_block_frames(), s.height, s.width));
+  return most * (guided() ? 2 : 1);
+}
+
+size_t VideoModel::prompt_kv_bytes() const { return Aligned(transformer_->PromptBytes(caption_->caption_tokens())); }
+
+SlotPlan VideoModel::slot() const {
+  SlotPlan plan;
+  for (const SizeShape& s : sizes_) {
+    if (settings_.causal) {
+      plan.state = std::max(plan.state, CausalState::StateBytes(*transformer_, settings_.state_window_blocks, s.height, s.width));
+      plan.state_spare = std::max(plan.state_spare, CausalState::SpareBytes(*transformer_, s.height, s.width));
+    }
+    plan.decoder_cache = std::max(plan.decoder_cache, s.decoder.cache_bytes);
+  }
+  plan.latents = LatentBuffers(settings_) * Aligned(max_block_elements() * sizeof(float));
+  plan.prompt = 2 * (guided() ? 2 : 1) * prompt_kv_bytes();  // the one in use, and the next
+  return plan;
+}
+
+size_t VideoModel::weight_bytes() const {
+  return caption_->text_encoder().weight_bytes() + transformer_->weight_bytes() + vae_.decoder->weight_bytes();
+}
+
+size_t VideoModel::ScratchBytes(int64_t tokens, int64_t passes) const {
+  const size_t caption_rows = Aligned(caption_->caption_tokens() * caption_->width() * sizeof(float));
+  size_t most = std::max(transformer_->ScratchBytes(tokens, passes),
+                         caption_rows + std::max(caption_->ScratchBytes(),
+                                                 transformer_->PromptScratchBytes(caption_->caption_tokens())));
+  for (const SizeShape& s : sizes_) {
+    const size_t i420 = Aligned(int64_t{s.size.width} * s.size.height * 3 / 2);
+    most = std::max(most, s.decoder.scratch_bytes + i420);
+  }
+  return most;
+}
+
+}  // namespace longtake

@@ -1,0 +1,81 @@
+// The three models of a folder together, and what one session of them needs.
+#ifndef LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_
+#define LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/models/caption.h"
+#include "engine/models/samplers.h"
+#include "engine/models/sana_transformer.h"
+#include "engine/models/settings.h"
+#include "engine/models/wan_vae.h"
+#include "engine/ops/ops.h"
+
+namespace longtake {
+
+// A size that the model offers, and the latents' grid at it.
+struct SizeShape {
+  Size size;
+  int height = 0, width = 0;  // of the latents
+  WanPlan decoder;
+};
+
+// Bytes of one session's slot, each region at the largest size. Specification section 4 has the state's parts.
+struct SlotPlan {
+  size_t state = 0, state_spare = 0;
+  size_t latents = 0;
+  size_t decoder_cache = 0;
+  size_t prompt = 0;
+};
+
+// Immutable after loading.
+class VideoModel {
+ public:
+  using Progress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
+  static absl::StatusOr<std::unique_ptr<VideoModel>> Load(Ops& ops, const std::string& folder,
+                                                          const Progress& progress);
+
+  const ModelInfo& info() const { return info_; }
+  const ModelSettings& settings() const { return settings_; }
+  const CaptionEncoder& caption() const { return *caption_; }
+  const SanaTransformer& transformer() const { return *transformer_; }
+  const WanDecoder& decoder() const { return *vae_.decoder; }
+  const WanConfig& vae_config() const { return vae_.config; }
+  const std::optional<FewStepSampler>& few_step() const { return few_step_; }
+  const std::optional<FlowDpmSampler>& flow_dpm() const { return flow_dpm_; }
+  float timestep(int step) const { return few_step_ ? few_step_->timestep(step) : flow_dpm_->timestep(step); }
+
+  bool guided() const { return settings_.guidance != 1.0; }
+  int max_block_frames() const;
+  const std::vector<SizeShape>& sizes() const { return sizes_; }
+  // Latent elements of a block of the most frames at the largest size.
+  int64_t max_block_elements() const;
+  int64_t max_pass_tokens() const;  // of one session's denoising, guidance included
+  size_t prompt_kv_bytes() const;   // of one prompt at its longest
+  SlotPlan slot() const;
+  size_t weight_bytes() const;
+  // Scratch for transformer batches of up to `tokens`, `passes` rows of timesteps; text and decoder fit too.
+  size_t ScratchBytes(int64_t tokens, int64_t passes) const;
+
+ private:
+  VideoModel() = default;
+  absl::Status Describe(Ops& ops, const std::string& folder);
+
+  ModelSettings settings_;
+  ModelInfo info_;
+  std::unique_ptr<CaptionEncoder> caption_;
+  std::unique_ptr<SanaTransformer> transformer_;
+  WanVae vae_;
+  std::optional<FewStepSampler> few_step_;
+  std::optional<FlowDpmSampler> flow_dpm_;
+  std::vector<SizeShape> sizes_;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_

@@ -1,0 +1,86 @@
+#include "tests/engine/ops_cases.h"
+
+#include <cmath>
+#include <random>
+
+#include "engine/core/float16.h"
+
+namespace longtake {
+
+std::vector<float> Random(int64_t n, int stream, int group, float scale, float offset) {
+  std::mt19937 engine(static_cast<uint32_t>(stream * 1000 + group));
+  std::normal_distribution<float> normal;
+  std::vector<float> values(n);
+  for (float& v : values) v = BF16ToFloat(FloatToBF16(normal(engine) * scale + offset));
+  return values;
+}
+
+void* Bench::Bytes(size_t n) { return buffers_.emplace_back(ops_.Allocate(n))->data(); }
+
+Mat Bench::Upload(const std::vector<float>& values, int64_t columns, DType type) {
+  const Mat m = Empty(static_cast<int64_t>(values.size()) / columns, columns, type);
+  if (type == DType::kF32) {
+    ops_.Upload(values.data(), m.data, values.size() * sizeof(float));
+  } else {
+    std::vector<uint16_t> narrow;
+    for (float v : values) narrow.push_back(FloatToBF16(v));
+    ops_.Upload(narrow.data(), m.data, narrow.size() * sizeof(uint16_t));
+  }
+  return m;
+}
+
+float* Bench::Floats(const std::vector<float>& values) {
+  float* p = static_cast<float*>(Bytes(values.size() * sizeof(float)));
+  ops_.Upload(values.data(), p, values.size() * sizeof(float));
+  return p;
+}
+
+Mat Bench::Empty(int64_t rows, int64_t columns, DType type) {
+  return MakeMat(Bytes(rows * columns * SizeOf(type)), type, rows, columns);
+}
+
+std::vector<float> Bench::Read(const Mat& m) {
+  const int64_t n = m.rows * m.cols;
+  if (m.dtype == DType::kF32) return ReadFloats(static_cast<const float*>(m.data), n);
+  std::vector<uint16_t> narrow(n);
+  ops_.Download(m.data, narrow.data(), n * sizeof(uint16_t));
+  std::vector<float> values;
+  for (uint16_t v : narrow) values.push_back(BF16ToFloat(v));
+  return values;
+}
+
+std::vector<float> Bench::ReadFloats(const float* p, int64_t n) {
+  std::vector<float> values(n);
+  ops_.Download(p, values.data(), n * sizeof(float));
+  return values;
+}
+
+std::unique_ptr<PackedKernel> Bench::Kernel(const KernelShape& shape, int stream, bool bias) {
+  const auto weight = Random(shape.outputs * shape.inputs * shape.taps(), stream, 0,
+                             1.f / std::sqrt(static_cast<float>(shape.inputs * shape.taps())));
+  const auto b = Random(shape.outputs, stream, 1);
+  const HostTensor w = {weight.data(), DType::kF32, {shape.outputs, shape.inputs, shape.taps()}};
+  const HostTensor bt = {b.data(), DType::kF32, {shape.outputs}};
+  return ops_.Pack(shape, {&w, 1}, bias ? std::span<const HostTensor>(&bt, 1) : std::span<const HostTensor>());
+}
+
+std::vector<float> Concatenate(const Groups& groups, const std::function<std::vector<float>(int)>& values) {
+  std::vector<float> all;
+  for (int g : groups) {
+    const auto own = values(g);
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
+}
+
+GroupResults Cut(const Groups& groups, const std::vector<float>& all, const std::function<int64_t(int)>& count) {
+  GroupResults results;
+  int64_t at = 0;
+  for (int g : groups) {
+    results[g].assign(all.begin() + at, all.begin() + at + count(g));
+    at += count(g);
+  }
+  return results;
+}
+
+}  // namespace longtake

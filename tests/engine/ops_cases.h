@@ -1,0 +1,62 @@
+// Small examples of every operation, run on any backend: the reference, and the one that is compared with it.
+#ifndef LONGTAKE_TESTS_ENGINE_OPS_CASES_H_
+#define LONGTAKE_TESTS_ENGINE_OPS_CASES_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/ops/ops.h"
+
+namespace longtake {
+
+// A case's inputs come in groups (a session's tokens, a frame, some rows), each a function of its own number alone. A run
+// gets the groups that make the batch, in order, and returns each group's numbers; those must not depend on the others.
+using Groups = std::vector<int>;
+using GroupResults = std::map<int, std::vector<float>>;
+
+struct OpsCase {
+  std::string name;
+  int groups = 3;
+  std::function<GroupResults(Ops& ops, const Groups& groups)> run;
+};
+
+std::vector<OpsCase> DenseCases();
+std::vector<OpsCase> AttentionCases();
+std::vector<OpsCase> VideoCases();
+
+// Numbers for one purpose: `stream` tells inputs of one case apart. Every value is a bf16 number, so that backends of
+// either type begin with the same inputs.
+std::vector<float> Random(int64_t n, int stream, int group = 0, float scale = 1.f, float offset = 0.f);
+
+// A backend's memory for one run.
+class Bench {
+ public:
+  explicit Bench(Ops& ops) : ops_(ops) {}
+  Mat Upload(const std::vector<float>& values, int64_t columns, DType type);
+  Mat Act(const std::vector<float>& values, int64_t columns) { return Upload(values, columns, ops_.activation_type()); }
+  float* Floats(const std::vector<float>& values);
+  Mat Empty(int64_t rows, int64_t columns, DType type);
+  Mat EmptyAct(int64_t rows, int64_t columns) { return Empty(rows, columns, ops_.activation_type()); }
+  std::vector<float> Read(const Mat& m);
+  std::vector<float> ReadFloats(const float* p, int64_t n);
+  // Weights [outputs, inputs, taps] and bias of a kernel.
+  std::unique_ptr<PackedKernel> Kernel(const KernelShape& shape, int stream, bool bias);
+  void* Bytes(size_t n);
+
+ private:
+  Ops& ops_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+};
+
+// The groups' values one after the other.
+std::vector<float> Concatenate(const Groups& groups, const std::function<std::vector<float>(int)>& values);
+// Cuts the rows of `all` into groups of rows(group).
+GroupResults Cut(const Groups& groups, const std::vector<float>& all, const std::function<int64_t(int)>& count);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_TESTS_ENGINE_OPS_CASES_H_

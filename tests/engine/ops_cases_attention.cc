@@ -1,0 +1,173 @@
+// The three kinds of attention.
+#include "tests/engine/ops_cases.h"
+
+namespace longtake {
+namespace {
+
+struct Grid {
+  int frames, height, width, first_frame;
+};
+constexpr Grid kGrids[] = {{2, 3, 7, 0}, {1, 5, 4, 11}, {3, 6, 6, 2}};
+
+Segment SegmentOf(int group, int64_t first_row) {
+  const Grid& g = kGrids[group];
+  return {first_row, g.frames, g.height, g.width, g.first_frame};
+}
+int64_t TokensOf(int group) { return SegmentOf(group, 0).rows(); }
+
+struct LinearAttentionCase {
+  const char* name;
+  int heads, head_dim;
+  int history = 0;
+  bool store = false, sum = false, norm = true;
+};
+
+// A group's result: its output rows, then S and z where they are stored.
+GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAttentionCase& c) {
+  Bench bench(ops);
+  const int64_t D = int64_t{c.heads} * c.head_dim, S_size = D * c.head_dim;
+  LinearAttentionArgs args;
+  args.qkv = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * 3 * D, 1, g); }), 3 * D);
+  if (c.norm) {
+    args.q_weight = bench.Floats(Random(D, 2, 0, 0.3f, 1.f));
+    args.k_weight = bench.Floats(Random(D, 3, 0, 0.3f, 1.f));
+  }
+  args.heads = c.heads;
+  args.head_dim = c.head_dim;
+  std::vector<LinearAttentionSegment> segments;
+  int64_t row = 0;
+  for (int g : groups) {
+    LinearAttentionSegment s;
+    s.tokens = SegmentOf(g, row);
+    row += s.tokens.rows();
+    // Group 0 has no history even where the others do.
+    for (int i = 0; g > 0 && i < c.history; ++i) {
+      s.history.push_back({bench.Floats(Random(S_size, 4 + i, g)), bench.Floats(Random(D, 14 + i, g, 1.f, 20.f))});
+    }
+    if (c.store) {
+      s.S_out = bench.Floats(std::vector<float>(S_size));
+      s.z_out = bench.Floats(std::vector<float>(D));
+      s.store_sum = c.sum;
+    }
+    segments.push_back(std::move(s));
+  }
+  args.segments = segments;
+  const Mat out = bench.EmptyAct(row, D);
+  args.out = out;
+  ops.LinearAttention(args);
+  GroupResults results = Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * D; });
+  if (c.store) {
+    for (size_t i = 0; i < groups.size(); ++i) {
+      auto& all = results[groups[i]];
+      // Of the outputs' size, so that one number judges both.
+      for (float v : bench.ReadFloats(segments[i].S_out, S_size)) all.push_back(v * 0.1f);
+      for (float v : bench.ReadFloats(segments[i].z_out, D)) all.push_back(v * 0.1f);
+    }
+  }
+  return results;
+}
+
+struct CrossCase {
+  const char* name;
+  int heads, head_dim;
+  int64_t tokens[3];
+  bool norm;
+};
+
+GroupResults RunCross(Ops& ops, const Groups& groups, const CrossCase& c) {
+  Bench bench(ops);
+  const int64_t D = int64_t{c.heads} * c.head_dim;
+  CrossAttentionArgs args;
+  args.q = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * D, 1, g); }), D);
+  args.q_weight = c.norm ? bench.Floats(Random(D, 2, 0, 0.3f, 1.f)) : nullptr;
+  const float* k_weight = c.norm ? bench.Floats(Random(D, 3, 0, 0.3f, 1.f)) : nullptr;
+  args.heads = c.heads;
+  args.head_dim = c.head_dim;
+  std::vector<CrossAttentionSegment> segments;
+  int64_t row = 0;
+  for (int g : groups) {
+    const int64_t tokens = c.tokens[g];
+    void* kv = bench.Bytes(ops.CrossKvBytes(tokens, c.heads, c.head_dim));
+    ops.PrepareCrossKv(bench.Act(Random(tokens * D, 4, g), D), bench.Act(Random(tokens * D, 5, g), D), k_weight, 1e-5f,
+                       c.heads, c.head_dim, kv);
+    segments.push_back({row, TokensOf(g), {kv, tokens}});
+    row += TokensOf(g);
+  }
+  args.segments = segments;
+  const Mat out = bench.EmptyAct(row, D);
+  args.out = out;
+  ops.CrossAttention(args);
+  return Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * D; });
+}
+
+struct SoftmaxCase {
+  const char* name;
+  int heads, kv_heads, head_dim;
+  int64_t rows[3], keys[3];
+  float scale, soft_cap;
+  bool causal;
+  int64_t window;
+  float theta;
+};
+
+GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxCase& c) {
+  Bench bench(ops);
+  const int64_t width = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim, D = int64_t{c.heads} * c.head_dim;
+  SoftmaxAttentionArgs args;
+  args.qkv = bench.Act(Concatenate(groups, [&](int g) { return Random(c.rows[g] * width, 1, g); }), width);
+  args.heads = c.heads;
+  args.kv_heads = c.kv_heads;
+  args.head_dim = c.head_dim;
+  args.scale = c.scale;
+  args.soft_cap = c.soft_cap;
+  args.causal = c.causal;
+  args.window = c.window;
+  args.rope_theta = c.theta;
+  std::vector<SoftmaxAttentionSegment> segments;
+  int64_t row = 0;
+  for (int g : groups) {
+    segments.push_back({row, c.rows[g], c.keys[g]});
+    row += c.rows[g];
+  }
+  args.segments = segments;
+  const Mat out = bench.EmptyAct(row, D);
+  args.out = out;
+  ops.SoftmaxAttention(args);
+  return Cut(groups, bench.Read(out), [&](int g) { return c.rows[g] * D; });
+}
+
+}  // namespace
+
+std::vector<OpsCase> AttentionCases() {
+  std::vector<OpsCase> cases;
+  const LinearAttentionCase linears[] = {
+      {.name = "linear_attention", .heads = 3, .head_dim = 112},
+      {.name = "linear_attention_narrow", .heads = 6, .head_dim = 32, .norm = false},
+      {.name = "linear_attention_odd_width", .heads = 2, .head_dim = 22},
+      {.name = "linear_attention_history", .heads = 2, .head_dim = 32, .history = 3},
+      {.name = "linear_attention_commit", .heads = 2, .head_dim = 48, .history = 1, .store = true, .sum = true},
+      {.name = "linear_attention_commit_own", .heads = 2, .head_dim = 48, .history = 2, .store = true},
+  };
+  for (const auto& c : linears) {
+    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, c); }});
+  }
+  const CrossCase crosses[] = {
+      {"cross_attention", 3, 112, {300, 17, 64}, true},
+      {"cross_attention_narrow", 4, 32, {1, 77, 300}, true},
+      {"cross_attention_odd", 2, 21, {5, 301, 30}, false},
+  };
+  for (const auto& c : crosses) {
+    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunCross(ops, groups, c); }});
+  }
+  const SoftmaxCase softmaxes[] = {
+      {"softmax_text", 4, 2, 64, {300, 9, 70}, {300, 7, 70}, 0.125f, 50.f, true, 0, 10000.f},
+      {"softmax_window", 2, 1, 32, {600, 40, 300}, {600, 40, 290}, 0.2f, 20.f, true, 33, 10000.f},
+      {"softmax_plain", 1, 1, 96, {350, 64, 257}, {350, 64, 257}, 0.1f, 0.f, false, 0, 0.f},
+  };
+  for (const auto& c : softmaxes) {
+    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunSoftmax(ops, groups, c); }});
+  }
+  return cases;
+}
+
+}  // namespace longtake

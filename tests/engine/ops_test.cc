@@ -1,0 +1,157 @@
+// Every operation of the cpu backend, on each instruction set and type that this machine has, against the reference; and
+// its bytes against themselves at other thread counts and in other batches.
+#include <cmath>
+#include <cstring>
+#include <ostream>
+
+#include "engine/cpu/cpu_ops.h"
+#include "engine/reference/reference_ops.h"
+#include "gtest/gtest.h"
+#include "tests/engine/ops_cases.h"
+
+namespace longtake {
+namespace {
+
+// Error = max|d| / max|expected|. Float32: sums of up to 12 000 terms in another order, and functions good to 1.3e-7.
+// bfloat16: results are rounded to 8 bits (2^-9 = 2e-3 of the largest), and so are a softmax's probabilities on the way.
+constexpr double kFloat32 = 4e-6;
+constexpr double kBFloat16 = 6e-3;
+// 8-bit pixels: one step of 255 where a value lies on the edge between two.
+constexpr double kPixels = 1.0 / 235;
+
+struct Backend {
+  std::string isa, dtype;
+};
+void PrintTo(const Backend& b, std::ostream* os) { *os << b.isa << "/" << b.dtype; }
+
+std::unique_ptr<Ops> Make(const Backend& b, int threads) {
+  auto ops = MakeCpuOps({.threads = threads, .isa = b.isa, .dtype = b.dtype});
+  return ops.ok() ? *std::move(ops) : nullptr;
+}
+
+std::vector<OpsCase> AllCases() {
+  std::vector<OpsCase> all = DenseCases();
+  for (auto more : {AttentionCases(), VideoCases()}) all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+double Error(const std::vector<float>& expected, const std::vector<float>& actual) {
+  double most = 0, error = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (!std::isfinite(actual[i])) return HUGE_VAL;
+    most = std::max(most, std::abs(double{expected[i]}));
+    error = std::max(error, std::abs(double{expected[i]} - actual[i]));
+  }
+  return most == 0 ? error : error / most;
+}
+
+bool SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+Groups AllGroups(const OpsCase& c) {
+  Groups groups;
+  for (int g = 0; g < c.groups; ++g) groups.push_back(g);
+  return groups;
+}
+
+class OpsTest : public testing::TestWithParam<Backend> {
+ protected:
+  void SetUp() override {
+    ops_ = Make(GetParam(), 2);
+    if (ops_ == nullptr) GTEST_SKIP() << "this machine lacks " << GetParam().isa;
+  }
+  std::unique_ptr<Ops> ops_;
+};
+
+TEST_P(OpsTest, EqualsReference) {
+  const auto reference = MakeReferenceOps();
+  for (const OpsCase& c : AllCases()) {
+    SCOPED_TRACE(c.name);
+    const bool bytes = c.name.find("i420") != std::string::npos;
+    const double tolerance = bytes ? kPixels : GetParam().dtype == "float32" ? kFloat32 : kBFloat16;
+    const GroupResults expected = c.run(*reference, AllGroups(c));
+    const GroupResults actual = c.run(*ops_, AllGroups(c));
+    for (const auto& [group, values] : expected) {
+      ASSERT_EQ(values.size(), actual.at(group).size());
+      const double error = Error(values, actual.at(group));
+      EXPECT_LE(error, tolerance) << "group " << group;
+    }
+  }
+}
+
+TEST_P(OpsTest, ThreadCountChangesNoByte) {
+  const auto one = Make(GetParam(), 1), three = Make(GetParam(), 3);
+  for (const OpsCase& c : AllCases()) {
+    SCOPED_TRACE(c.name);
+    const GroupResults expected = c.run(*one, AllGroups(c));
+    for (Ops* other : {ops_.get(), three.get()}) {
+      for (const auto& [group, values] : c.run(*other, AllGroups(c))) {
+        EXPECT_TRUE(SameBytes(values, expected.at(group))) << "group " << group;
+      }
+    }
+  }
+}
+
+TEST_P(OpsTest, BatchChangesNoByte) {
+  for (const OpsCase& c : AllCases()) {
+    SCOPED_TRACE(c.name);
+    const GroupResults expected = c.run(*ops_, AllGroups(c));
+    for (const Groups& groups : {Groups{0}, Groups{1}, Groups{2}, Groups{2, 0}, Groups{1, 2, 0}}) {
+      for (const auto& [group, values] : c.run(*ops_, groups)) {
+        EXPECT_TRUE(SameBytes(values, expected.at(group))) << "group " << group << " in a batch of " << groups.size();
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, OpsTest,
+                         testing::Values(Backend{"avx2", "float32"}, Backend{"avx512", "float32"},
+                                         Backend{"avx512_bf16", "float32"}, Backend{"avx512_bf16", "bfloat16"},
+                                         Backend{"amx_bf16", "bfloat16"}),
+                         [](const auto& info) { return info.param.isa + "_" + info.param.dtype; });
+
+// A row's result is the same wherever it stands, for every number of rows around a tile and a block.
+TEST_P(OpsTest, RowCountChangesNoByte) {
+  constexpr int64_t kInputs = 70, kOutputs = 150, kMost = 200;
+  Bench bench(*ops_);
+  const auto kernel = bench.Kernel({.outputs = kOutputs, .inputs = kInputs}, 1, true);
+  const Mat x = bench.Act(Random(kMost * kInputs, 2), kInputs);
+  const Mat all = bench.EmptyAct(kMost, kOutputs), some = bench.EmptyAct(kMost, kOutputs);
+  ops_->Linear(*kernel, x, {}, all);
+  const auto expected = bench.Read(all);
+  for (int64_t n : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 23, 25, 48, 97, 193}) {
+    for (int64_t first : {int64_t{0}, int64_t{5}, kMost - n}) {
+      if (first + n > kMost) continue;
+      ops_->Linear(*kernel, x.Rows(first, n), {}, some.Rows(0, n));
+      const auto actual = bench.Read(some.Rows(0, n));
+      EXPECT_EQ(std::memcmp(actual.data(), expected.data() + first * kOutputs, actual.size() * sizeof(float)), 0)
+          << n << " rows from " << first;
+    }
+  }
+}
+
+// An odd row's last input is read without its neighbour: NaN behind the row changes nothing.
+TEST_P(OpsTest, NothingBehindARowIsRead) {
+  Bench bench(*ops_);
+  std::vector<float> values = Random(20 * 10, 2);
+  for (size_t i = 9; i < values.size(); i += 10) values[i] = NAN;
+  const Mat x = bench.Act(values, 10), y = bench.EmptyAct(20, 33);
+  ops_->Linear(*bench.Kernel({.outputs = 33, .inputs = 9}, 1, true), x.Cols(0, 9), {}, y);
+  for (float v : bench.Read(y)) EXPECT_TRUE(std::isfinite(v));
+}
+
+TEST(MakeCpuOps, RefusesWhatItCannotDo) {
+  auto message = [](const CpuOptions& options) {
+    const auto ops = MakeCpuOps(options);
+    EXPECT_EQ(ops.status().code(), absl::StatusCode::kInvalidArgument);
+    return std::string(ops.status().message());
+  };
+  EXPECT_NE(message({.threads = 0}).find("threads"), std::string::npos);
+  EXPECT_NE(message({.isa = "sse9"}).find("isa"), std::string::npos);
+  EXPECT_NE(message({.dtype = "float64"}).find("dtype"), std::string::npos);
+  EXPECT_NE(message({.isa = "avx2", .dtype = "bfloat16"}).find("dtype"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace longtake

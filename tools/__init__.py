@@ -1,0 +1,1 @@
+"""Off-line Python programs: the bundled model's clips, training and evaluation."""

@@ -1,0 +1,61 @@
+"""Says a scene in words, in several ways and at several levels of detail. All lower case.
+
+What a caption leaves out may be anything; what it names is what the clip shows.
+"""
+
+_MOVES = {
+    "left": ("moves left", "goes to the left", "drifts left", "travels left", "moves to the left"),
+    "right": ("moves right", "goes to the right", "drifts right", "travels right", "moves to the right"),
+    "up": ("rises", "goes up", "moves up", "floats up", "climbs up"),
+    "down": ("falls", "goes down", "moves down", "floats down", "sinks down"),
+}
+_OWN_VERBS = {"car": "drives", "boat": "sails", "fish": "swims", "rocket": "flies", "bird": "flies", "balloon": "floats"}
+_SKIES = {
+    "day": ("under a blue sky", "on a sunny day", "by day", "in the daytime"),
+    "sunset": ("at sunset", "under a sunset sky", "in the evening", "as the sun sets"),
+    "night": ("at night", "under a night sky", "under the stars", "in the dark of night"),
+    "fog": ("in the fog", "under a foggy sky", "on a foggy day", "in thick fog"),
+}
+_GROUNDS = {
+    "meadow": ("over the meadow", "above a green meadow", "above the meadow", "over green hills"),
+    "desert": ("over the desert", "above the desert", "above the sand dunes", "over a sandy desert"),
+    "sea": ("over the sea", "above the sea", "above the water", "over the ocean"),
+    "snow": ("over the snow", "above the snow", "above snowy hills", "over a snowy land"),
+}
+_SIZES = {"small": ("small", "little", "tiny"), "medium": ("", "medium"), "big": ("big", "large", "huge")}
+_SPEEDS = {"slow": ("slowly", "gently"), "normal": ("", "steadily"), "fast": ("quickly", "fast")}
+
+
+def _article(words):
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def caption(scene, rng=None):
+    """One caption of a scene. Without `rng`: the plainest one, which names everything that is not medium."""
+    if rng is None:
+        size, speed = ("" if v in ("medium", "normal") else v for v in (scene.size, scene.speed))
+        speed = {"slow": "slowly", "fast": "quickly"}.get(speed, "")
+        noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
+        return " ".join(
+            w for w in (noun, _MOVES[scene.direction][0], speed, _GROUNDS[scene.ground][0], _SKIES[scene.sky][0]) if w
+        )
+    size = rng.choice(_SIZES[scene.size]) if rng.random() < 0.6 else ""
+    speed = rng.choice(_SPEEDS[scene.speed]) if rng.random() < 0.6 else ""
+    noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
+    move = rng.choice(_MOVES[scene.direction])
+    own = _OWN_VERBS.get(scene.kind)
+    if own and rng.random() < 0.35:
+        move = own + {"left": " left", "right": " right", "up": " up", "down": " down"}[scene.direction]
+    ground = rng.choice(_GROUNDS[scene.ground]) if rng.random() < 0.92 else ""
+    sky = rng.choice(_SKIES[scene.sky]) if rng.random() < 0.92 else ""
+    shape = rng.random()
+    if shape < 0.60:
+        words = (noun, move, speed, ground, sky)
+    elif shape < 0.75 and sky:
+        words = (sky + ",", noun, move, speed, ground)
+    elif shape < 0.85 and ground:
+        words = (ground + ",", noun, move, speed, sky)
+    else:
+        words = (noun, speed, move, sky, ground)
+    text = " ".join(w for w in words if w)
+    return text + "." if rng.random() < 0.3 else text

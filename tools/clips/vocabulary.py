@@ -1,0 +1,44 @@
+"""What a scene can show. Every list may grow; nothing else depends on its length.
+
+Colours are RGB in 0…1. Distances are pixels of a frame 160 high, speeds pixels a second.
+"""
+
+HEIGHT, WIDTH, FPS = 160, 256, 16
+
+COLOURS = {
+    "red": (0.90, 0.14, 0.14),
+    "orange": (0.98, 0.53, 0.06),
+    "yellow": (0.99, 0.87, 0.13),
+    "green": (0.13, 0.68, 0.25),
+    "blue": (0.13, 0.33, 0.90),
+    "purple": (0.55, 0.20, 0.76),
+    "pink": (0.99, 0.50, 0.74),
+    "white": (0.97, 0.97, 0.97),
+}
+
+# The first eight are drawn in training; the rest wait until the model holds these (CORE_KINDS).
+KINDS = ("ball", "star", "heart", "balloon", "car", "boat", "fish", "rocket", "bird", "house", "tree", "moon")
+CORE_KINDS = KINDS[:8]
+
+# Half of an object's larger extent. A token of the bundled model covers 32 pixels.
+SIZES = {"small": 16.0, "medium": 22.0, "big": 31.0}
+
+DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+SPEEDS = {"slow": 14.0, "normal": 28.0, "fast": 52.0}
+
+# Top and bottom of the sky's gradient, and how it tints the ground: multiply, then blend towards the haze.
+SKIES = {
+    "day": ((0.36, 0.68, 0.97), (0.80, 0.93, 1.00), 1.00, 0.00),
+    "sunset": ((0.42, 0.27, 0.55), (1.00, 0.66, 0.42), 0.78, 0.10),
+    "night": ((0.03, 0.05, 0.17), (0.13, 0.17, 0.38), 0.42, 0.05),
+    "fog": ((0.66, 0.69, 0.72), (0.86, 0.88, 0.89), 0.95, 0.38),
+}
+
+# Near and far hills; the sea has a flat horizon instead.
+GROUNDS = {
+    "meadow": ((0.30, 0.66, 0.24), (0.45, 0.76, 0.38)),
+    "desert": ((0.87, 0.70, 0.38), (0.93, 0.80, 0.54)),
+    "sea": ((0.06, 0.36, 0.62), (0.12, 0.47, 0.72)),
+    "snow": ((0.95, 0.97, 1.00), (0.80, 0.87, 0.95)),
+}
+HORIZON = 122.0

@@ -1,0 +1,1 @@
+"""Small random-weight model folders and reference tensors made by diffusers and transformers (see __main__.py)."""

@@ -1,0 +1,122 @@
+"""Writes small random models and what diffusers and transformers compute with them.
+
+    python -m tools.export --out DIR [--seed N] [--repeat R]   random configurations, all modules
+    python -m tools.export --out tests/parity/data --committed  the fixed small set that the C++ tests read
+
+Needs torch, diffusers, transformers, sentencepiece.
+"""
+
+import argparse
+import random
+import shutil
+from pathlib import Path
+
+import diffusers
+import torch
+import transformers
+
+from tools.export import text, transformer, vae
+
+
+def export_random(out: Path, seed: int) -> None:
+    """Every module on configurations that follow from the seed."""
+    rng = random.Random(seed)
+    dtypes = ["float32", "float16", "bfloat16"]
+    rng.shuffle(dtypes)
+
+    def dtype(index: int) -> str:
+        return dtypes[index % len(dtypes)]
+
+    tag = f"s{seed}"
+    for index, spelling in enumerate(["5", "4", "4.42"]):
+        text.encoder_case(out, f"{tag}_text_{index}", rng, spelling, dtype(index))
+    text.encoder_case(
+        out, f"{tag}_text_window", rng, "5", dtype(1), {"sliding_window": 4, "attn_logit_softcapping": 1.0}
+    )
+    settings = {
+        "caption_tokens": rng.choice([12, 20, 33]),
+        "prompt_prefix": rng.choice(["Describe the scene in detail:\n- a house\nUser prompt: ", "Enhance this: "]),
+        "lower_case": True,
+        "motion_score": rng.choice([10, 30]),
+    }
+    text.caption_cases(out, f"{tag}_caption", rng, settings, dtype(0), text.PROMPTS)
+    text.caption_cases(out, f"{tag}_caption_plain", rng, {"caption_tokens": 24}, dtype(1), text.PROMPTS)
+
+    patches = [(1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 1, 1), (2, 2, 2)]
+    for index, patch in enumerate(patches):
+        shard = 60_000 if index % 2 else None
+        transformer.pass_case(out, f"{tag}_pass_{index}", rng, dtype(index), index % 2 == 1, patch, shard)
+    for index, window in enumerate([0, 1, 2]):
+        transformer.causal_cases(out, f"{tag}_causal_{index}", rng, dtype(index), window)
+    transformer.causal_cases(out, f"{tag}_causal_guided", rng, dtype(0), 2, guidance=3.0)
+    for index, (steps, guidance) in enumerate([(1, 1.0), (2, 4.5), (7, 6.0), (20, 1.0)]):
+        transformer.bidirectional_case(out, f"{tag}_bidirectional_{index}", rng, dtype(index), steps, guidance)
+    for index, patch in enumerate([None, 2, None]):
+        vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch)
+
+
+def export_committed(out: Path) -> None:
+    """Few and tiny: together under 2.5 MiB, each module at least once, each storage type at least once."""
+    rng = random.Random(7)
+    small_text = {"hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 4, "num_key_value_heads": 2}
+    small_text |= {"head_dim": 16, "num_hidden_layers": 2, "vocab_size": 97, "rms_norm_eps": 1e-6}
+    gemma = {**small_text, "sliding_window": 4, "attn_logit_softcapping": 1.0, "layer_types": None}
+    text.encoder_case(out, "text_window", rng, "4.42", "bfloat16", gemma)
+    text.encoder_case(out, "text_plain", rng, "5", "float32", {**small_text, "num_key_value_heads": 1})
+    settings = {
+        "caption_tokens": 20,
+        "prompt_prefix": "Describe the scene in detail:\nUser prompt: ",
+        "lower_case": True,
+        "motion_score": 10,
+    }
+    text.caption_cases(out, "caption", rng, settings, "float16", text.PROMPTS)
+
+    small = {"num_layers": 2, "caption_channels": 24, "mlp_ratio": 2.0, "qk_norm": "rms_norm_across_heads"}
+    shape = {"num_attention_heads": 2, "attention_head_dim": 20, "cross_attention_dim": 40, "in_channels": 4}
+    shape |= {"out_channels": 4, "num_cross_attention_heads": 4, "cross_attention_head_dim": 12}
+    other = {"num_attention_heads": 1, "attention_head_dim": 28, "cross_attention_dim": 28, "in_channels": 6}
+    other |= {"out_channels": 6, "num_cross_attention_heads": 1, "cross_attention_head_dim": 20}
+    pass_case = transformer.pass_case
+    pass_case(out, "pass_patch2", rng, "bfloat16", False, (1, 2, 2), config={**small, **shape}, shard_bytes=40_000)
+    pass_case(out, "pass_patch1_frames", rng, "float32", True, (1, 1, 1), config={**small, **other})
+    bias = {"num_layers": 1, "attention_bias": True, "qk_norm": None}
+    pass_case(out, "pass_bias", rng, "float16", False, (1, 2, 2), config={**small, **other, **bias})
+    patch2 = {"patch_size": (1, 2, 2)}
+    transformer.causal_cases(out, "causal_sum", rng, "bfloat16", 0, config={**small, **shape, **patch2})
+    transformer.causal_cases(
+        out, "causal_window", rng, "bfloat16", 2, config={**small, **other, "patch_size": (1, 1, 1)}
+    )
+    transformer.causal_cases(
+        out, "causal_guided", rng, "bfloat16", 1, 3.0, {**small, **other, **patch2, "num_layers": 1}
+    )
+    transformer.bidirectional_case(out, "bidirectional", rng, "bfloat16", 6, 4.5, {**small, **other, **patch2})
+    tiny = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 2, 2], "latents_mean": [0.3, -0.5, 0.9, 0.0]}
+    tiny |= {"latents_std": [1.5, 0.6, 2.25, 1.0], "num_res_blocks": 1}
+    vae.cases(out, "vae", rng, "bfloat16", None, {**tiny, "num_res_blocks": 2}, latent_frames=3)
+    vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, latent_frames=2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0, help="other seeds are other configurations")
+    parser.add_argument("--repeat", type=int, default=1, help="so many seeds, one after the other")
+    parser.add_argument("--committed", action="store_true", help="the fixed set of tests/parity/data")
+    arguments = parser.parse_args()
+    for part in ("models", "cases"):
+        shutil.rmtree(arguments.out / part, ignore_errors=True)
+    torch.set_grad_enabled(False)
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    if arguments.committed:
+        export_committed(arguments.out)
+    else:
+        for seed in range(arguments.seed, arguments.seed + arguments.repeat):
+            export_random(arguments.out, seed)
+    count = sum(1 for _ in (arguments.out / "cases").iterdir())
+    print(f"{count} cases in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

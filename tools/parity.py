@@ -1,0 +1,145 @@
+"""Runs longtake-module over exported cases and compares with what diffusers and transformers computed.
+
+    python -m tools.parity DIR [--runner build/release/longtake-module] [--backends reference,cpu]
+                               [--dtypes float32,bfloat16] [--only TEXT] [--json FILE]
+
+DIR is written by tools.export. Error = max|actual - expected| / max|expected| of each output. In float32 it must not
+exceed the case's bound; in bfloat16 not 1.5 times the error that torch makes in bfloat16 on the same input. Token ids
+and masks must be equal. Prints a table; the exit status is 1 when a bound is broken or a run fails. Needs numpy and
+safetensors.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+BFLOAT16_RATIO = 1.5
+EXACT = {"input_ids", "encoder_attention_mask"}
+RUN_LIMIT_SECONDS = 300
+
+
+@dataclass
+class Row:
+    """One output of one run."""
+
+    case: str
+    backend: str
+    dtype: str
+    output: str
+    error: float
+    bound: float
+    seconds: float
+    message: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.message and self.error <= self.bound
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    largest = np.abs(expected).max(initial=0.0)
+    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max(initial=0.0)
+    if not np.isfinite(actual).all():
+        return float("inf")
+    return float(difference / largest) if largest else float(difference)
+
+
+def compare(case: dict, inputs: dict, expected: dict, actual: dict, dtype: str):
+    """Yields (output, error, bound, message)."""
+    for name, reference in expected.items():
+        bound = case["float32_bound"]
+        if name in EXACT:
+            bound = 0.0
+        elif dtype == "bfloat16":
+            bound = BFLOAT16_RATIO * case["torch_bfloat16_error"][name]
+        if name not in actual:
+            yield name, float("inf"), bound, "output is missing"
+            continue
+        value = actual[name]
+        if value.shape != reference.shape:
+            yield name, float("inf"), bound, f"shape {list(value.shape)}, expected {list(reference.shape)}"
+            continue
+        if name in case["valid_rows"]:
+            mask = {**expected, **inputs}[case["valid_rows"][name]].astype(bool)
+            value, reference = value[mask], reference[mask]
+        yield name, relative_error(value, reference), bound, ""
+
+
+def run_case(folder: Path, root: Path, runner: Path, backend: str, dtype: str) -> list[Row]:
+    case = json.loads((folder / "case.json").read_text())
+    expected = load_file(folder / "expected.safetensors")
+    inputs = load_file(folder / "input.safetensors") if (folder / "input.safetensors").exists() else {}
+    with tempfile.TemporaryDirectory() as scratch:
+        output = Path(scratch) / "out.safetensors"
+        command = [runner, "--model", root / "models" / case["model"], "--module", case["module"]]
+        command += ["--backend", backend, "--dtype", dtype, "--output", output]
+        if inputs:
+            command += ["--input", folder / "input.safetensors"]
+        begin = time.monotonic()
+        try:
+            done = subprocess.run(
+                [*map(str, command), *case["arguments"]],
+                capture_output=True,
+                text=True,
+                timeout=RUN_LIMIT_SECONDS,
+                check=False,
+            )
+            failure = "" if done.returncode == 0 else f"exit {done.returncode}: {done.stderr.strip()[-300:]}"
+        except subprocess.TimeoutExpired:
+            failure = f"no end after {RUN_LIMIT_SECONDS} s"
+        seconds = time.monotonic() - begin
+        if failure:
+            return [Row(folder.name, backend, dtype, "-", float("inf"), 0.0, seconds, failure)]
+        actual = load_file(output)
+    return [
+        Row(folder.name, backend, dtype, name, error, bound, seconds, message)
+        for name, error, bound, message in compare(case, inputs, expected, actual, dtype)
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--runner", type=Path, default=Path("build/release/longtake-module"))
+    parser.add_argument("--backends", default="reference,cpu")
+    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--json", type=Path, help="write all rows there")
+    arguments = parser.parse_args()
+
+    cases = sorted(f for f in (arguments.directory / "cases").iterdir() if arguments.only in f.name)
+    if not cases:
+        print(f"no case in {arguments.directory}", file=sys.stderr)
+        return 2
+    rows = []
+    print(f"{'case':32} {'backend':9} {'dtype':8} {'output':24} {'error':>9} {'bound':>9}  {'s':>5}")
+    for folder in cases:
+        for backend in arguments.backends.split(","):
+            for dtype in arguments.dtypes.split(","):
+                if backend == "reference" and dtype == "bfloat16":
+                    continue  # the reference is float32 by definition
+                for row in run_case(folder, arguments.directory, arguments.runner, backend, dtype):
+                    rows.append(row)
+                    mark = "" if row.passed else "  FAILED " + row.message
+                    print(
+                        f"{row.case:32} {row.backend:9} {row.dtype:8} {row.output:24} {row.error:9.2e} {row.bound:9.2e}"
+                        f"  {row.seconds:5.2f}{mark}",
+                        flush=True,
+                    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps([{**asdict(r), "passed": r.passed} for r in rows], indent=1) + "\n")
+    failed = sum(not row.passed for row in rows)
+    print(f"{len(rows)} outputs compared, {failed} beyond their bound")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The tensors that each part of a model folder holds, from its config: names and shapes as diffusers and transformers
+save them. tests/tools compares these lists with folders that the libraries themselves wrote.
+"""
+
+from collections.abc import Iterator
+
+Shape = tuple[int, ...]
+
+
+def _affine(name: str, *shape: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
+
+
+def transformer(config: dict) -> Iterator[tuple[str, Shape]]:
+    """SanaVideoTransformer3DModel."""
+    width = config["num_attention_heads"] * config["attention_head_dim"]
+    cross = config["num_cross_attention_heads"] * config["cross_attention_head_dim"]
+    hidden = int(config["mlp_ratio"] * width)
+    patch = tuple(config["patch_size"])
+    volume = patch[0] * patch[1] * patch[2]
+    normed = config["qk_norm"] is not None
+
+    yield "scale_shift_table", (2, width)
+    yield from _affine("patch_embedding", width, config["in_channels"], *patch)
+    yield from _affine("time_embed.emb.timestep_embedder.linear_1", width, 256)
+    yield from _affine("time_embed.emb.timestep_embedder.linear_2", width, width)
+    yield from _affine("time_embed.linear", 6 * width, width)
+    yield from _affine("caption_projection.linear_1", width, config["caption_channels"])
+    yield from _affine("caption_projection.linear_2", width, width)
+    yield "caption_norm.weight", (width,)
+    for layer in range(config["num_layers"]):
+        block = f"transformer_blocks.{layer}"
+        yield f"{block}.scale_shift_table", (6, width)
+        for name in ("to_q", "to_k", "to_v"):
+            yield f"{block}.attn1.{name}.weight", (width, width)
+            if config["attention_bias"]:
+                yield f"{block}.attn1.{name}.bias", (width,)
+        yield from _affine(f"{block}.attn1.to_out.0", width, width)
+        yield from _affine(f"{block}.attn2.to_q", cross, width)
+        yield from _affine(f"{block}.attn2.to_k", cross, config["cross_attention_dim"])
+        yield from _affine(f"{block}.attn2.to_v", cross, config["cross_attention_dim"])
+        yield from _affine(f"{block}.attn2.to_out.0", width, cross)
+        if normed:
+            for norm in ("norm_q", "norm_k"):
+                yield f"{block}.attn1.{norm}.weight", (width,)
+                yield f"{block}.attn2.{norm}.weight", (cross,)
+        yield from _affine(f"{block}.ff.conv_inverted", 2 * hidden, width, 1, 1)
+        yield from _affine(f"{block}.ff.conv_depth", 2 * hidden, 1, 3, 3)
+        yield f"{block}.ff.conv_point.weight", (width, hidden, 1, 1)
+        yield f"{block}.ff.conv_temp.weight", (width, width, 3, 1)
+    yield from _affine("proj_out", volume * config["out_channels"], width)
+
+
+def text_encoder(config: dict) -> Iterator[tuple[str, Shape]]:
+    """Gemma2Model."""
+    width, ffn = config["hidden_size"], config["intermediate_size"]
+    query = config["num_attention_heads"] * config["head_dim"]
+    key = config["num_key_value_heads"] * config["head_dim"]
+    yield "embed_tokens.weight", (config["vocab_size"], width)
+    for index in range(config["num_hidden_layers"]):
+        layer = f"layers.{index}"
+        for name, shape in {
+            "q_proj": (query, width),
+            "k_proj": (key, width),
+            "v_proj": (key, width),
+            "o_proj": (width, query),
+        }.items():
+            yield f"{layer}.self_attn.{name}.weight", shape
+            if config.get("attention_bias", False):
+                yield f"{layer}.self_attn.{name}.bias", shape[:1]
+        yield f"{layer}.mlp.gate_proj.weight", (ffn, width)
+        yield f"{layer}.mlp.up_proj.weight", (ffn, width)
+        yield f"{layer}.mlp.down_proj.weight", (width, ffn)
+        for norm in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
+            yield f"{layer}.{norm}_layernorm.weight", (width,)
+    yield "norm.weight", (width,)
+
+
+def _residual(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.norm1.gamma", (inputs, 1, 1, 1)
+    yield from _affine(f"{name}.conv1", outputs, inputs, 3, 3, 3)
+    yield f"{name}.norm2.gamma", (outputs, 1, 1, 1)
+    yield from _affine(f"{name}.conv2", outputs, outputs, 3, 3, 3)
+    if inputs != outputs:
+        yield from _affine(f"{name}.conv_shortcut", outputs, inputs, 1, 1, 1)
+
+
+def _middle(name: str, width: int) -> Iterator[tuple[str, Shape]]:
+    yield from _residual(f"{name}.resnets.0", width, width)
+    yield f"{name}.attentions.0.norm.gamma", (width, 1, 1)
+    yield from _affine(f"{name}.attentions.0.to_qkv", 3 * width, width, 1, 1)
+    yield from _affine(f"{name}.attentions.0.proj", width, width, 1, 1)
+    yield from _residual(f"{name}.resnets.1", width, width)
+
+
+def vae(config: dict) -> Iterator[tuple[str, Shape]]:
+    """AutoencoderKLWan without attention in the stages and without residual stages (Wan 2.1)."""
+    base, mult, z = config["base_dim"], config["dim_mult"], config["z_dim"]
+    down = config["temperal_downsample"]
+    last = len(mult) - 1
+
+    width = base
+    yield from _affine("encoder.conv_in", width, config["in_channels"], 3, 3, 3)
+    index = 0
+    for stage, factor in enumerate(mult):
+        for _ in range(config["num_res_blocks"]):
+            yield from _residual(f"encoder.down_blocks.{index}", width, base * factor)
+            width = base * factor
+            index += 1
+        if stage != last:
+            yield from _affine(f"encoder.down_blocks.{index}.resample.1", width, width, 3, 3)
+            if down[stage]:
+                yield from _affine(f"encoder.down_blocks.{index}.time_conv", width, width, 3, 1, 1)
+            index += 1
+    yield from _middle("encoder.mid_block", width)
+    yield "encoder.norm_out.gamma", (width, 1, 1, 1)
+    yield from _affine("encoder.conv_out", 2 * z, width, 3, 3, 3)
+    yield from _affine("quant_conv", 2 * z, 2 * z, 1, 1, 1)
+    yield from _affine("post_quant_conv", z, z, 1, 1, 1)
+
+    width = base * mult[-1]
+    yield from _affine("decoder.conv_in", width, z, 3, 3, 3)
+    yield from _middle("decoder.mid_block", width)
+    for stage, factor in enumerate(reversed(mult)):
+        block = f"decoder.up_blocks.{stage}"
+        for residual in range(config["num_res_blocks"] + 1):
+            yield from _residual(f"{block}.resnets.{residual}", width, base * factor)
+            width = base * factor
+        if stage != last:
+            yield from _affine(f"{block}.upsamplers.0.resample.1", width // 2, width, 3, 3)
+            if down[last - 1 - stage]:
+                yield from _affine(f"{block}.upsamplers.0.time_conv", 2 * width, width, 3, 1, 1)
+            width //= 2
+    yield "decoder.norm_out.gamma", (width, 1, 1, 1)
+    yield from _affine("decoder.conv_out", config["out_channels"], width, 3, 3, 3)

@@ -1,0 +1,91 @@
+"""Trains the bundled model: tokenizer, VAE, cached latents, text encoder with transformer, export.
+
+    python -m tools.train --work out/train --minutes 600 --export models/longtake-tiny
+
+Resumable: run the same command again after a kill. `--init FOLDER` starts from the weights of a model folder
+instead of from nothing; with `vae=0` in --shares its VAE stays as it is.
+"""
+
+import argparse
+import os
+
+# Large temporaries are otherwise given back to the kernel and faulted in again at every step: half of its time.
+_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
+
+
+def _restart_with_allocator():
+    """glibc reads these only at start, so the process starts itself again once."""
+    import sys
+
+    if any(k not in os.environ for k in _MALLOC):
+        os.environ.update({k: os.environ.get(k, v) for k, v in _MALLOC.items()})
+        os.execv(sys.executable, [sys.executable, "-m", "tools.train", *sys.argv[1:]])
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", required=True, help="folder for checkpoints, latents, sheets; never committed")
+    parser.add_argument("--minutes", type=float, required=True, help="wall time of all stages together, resumed runs counted")
+    parser.add_argument("--shares", default="vae=0.40,cache=0.14,dit=0.46", help="of the minutes, by stage")
+    parser.add_argument("--init", help="model folder to start from")
+    parser.add_argument("--fresh-dit", action="store_true", help="with --init: take only its VAE")
+    parser.add_argument("--export", help="model folder to write")
+    parser.add_argument("--clips", type=int, default=30000, help="at most so many cached clips (64 kB each)")
+    parser.add_argument("--threads", type=int, help="of torch on the CPU")
+    return parser.parse_args()
+
+
+def _compatible(tok, told):
+    from tools.train import settings
+
+    return len(tok) >= 100 and told["caption_tokens"] == settings.CAPTION_TOKENS
+
+
+def main():
+    args = _arguments()
+    _restart_with_allocator()
+    import torch
+
+    from tools.train import cache, folder, generate, run, tokenizer, train_dit, vae
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.allow_tf32 = True
+    os.makedirs(args.work, exist_ok=True)
+    minutes = {k: float(v) * args.minutes for k, v in (p.split("=") for p in args.shares.split(","))}
+    dev = run.device()
+    print(f"on {dev}, minutes: {minutes}", flush=True)
+
+    init = generate.load(args.init) if args.init else None
+    path = os.path.join(args.work, "tokenizer.model")
+    old = os.path.join(args.init, "tokenizer", "tokenizer.model") if args.init else None
+    keep = init is not None and not args.fresh_dit and _compatible(init[3], init[4])
+    if not os.path.exists(path):
+        if keep:
+            with open(old, "rb") as source, open(path, "wb") as target:
+                target.write(source.read())
+        else:
+            tokenizer.train(path)
+    tok = tokenizer.Tokenizer(path)
+
+    if minutes["vae"] > 0:
+        autoencoder = vae.train(args.work, minutes["vae"], os.path.join(args.init, "vae") if args.init else None)
+    elif init is not None:
+        autoencoder = init[1].to(dev).requires_grad_(False)
+    else:
+        raise SystemExit("vae=0 needs --init")
+    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips)
+    stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
+    models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, init[0] if keep else None)
+    if args.export:
+        folder.write(args.export, models, autoencoder, stats, path)
+        print("written", args.export, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Clips encoded once to latents, with tokenised captions: what the transformer trains on.
+
+Encoding a 97-frame clip takes longer than a training step of the transformer on it, so it is done once.
+"""
+
+import glob
+import os
+import random
+
+import numpy as np
+import torch
+
+from tools.clips import caption, render, sample_story
+from tools.clips import vocabulary as V
+from tools.clips.scene import PERIOD_X, PERIOD_Y, position
+from tools.train import run, settings
+
+LATENTS = 25  # latent frames a clip: blocks of 5, 4, 4, 4, 4, 4, so that the last three see a full window
+FRAMES = 4 * LATENTS - 3
+WORDINGS = 6  # captions kept a scene; training draws one of them each time
+_SHARD = {"cpu": 32, "cuda": 512}
+_BATCH = {"cpu": 1, "cuda": 32}
+_SWITCHED = 0.35  # share of clips that change in the middle
+
+
+def object_mask(story):
+    """[LATENTS, 10, 16] bool: cells that the object touches, give or take eight pixels."""
+    h, w = settings.LATENT
+    rows, columns = (np.arange(h) + 0.5) * 16, (np.arange(w) + 0.5) * 16
+    reach = V.SIZES[story.first.size] + 8 + 6
+    out = np.zeros((LATENTS, h, w), bool)
+    for i in range(LATENTS):
+        for frame in {max(0, 4 * i - 3), 4 * i}:
+            x, y = position(story, frame)
+            for kx, ky in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
+                inside_y = np.abs(rows - y - ky * PERIOD_Y) < reach
+                inside_x = np.abs(columns - x - kx * PERIOD_X) < reach
+                out[i] |= inside_y[:, None] & inside_x[None]
+    return out
+
+
+class _Clips(torch.utils.data.IterableDataset):
+    """Endless (frames uint8, captions, switch block or 99, mask), different in every worker."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def __iter__(self):
+        import cv2
+
+        cv2.setNumThreads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
+        while True:
+            switch = rng.randrange(1, 6) if rng.random() < _SWITCHED else None
+            story = sample_story(rng, switch_block=switch)
+            texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.second)]
+            frames = torch.from_numpy(render(story, 0, FRAMES))
+            yield frames, texts, 99 if switch is None else switch, torch.from_numpy(object_mask(story))
+
+
+@torch.no_grad()
+def build(work, vae, tokenizer, minutes, limit, seed=3):
+    """Writes shards latents_*.pt until `minutes` are over or `limit` clips are there; existing ones count."""
+    dev = run.device()
+    shard, batch = _SHARD[dev.type], _BATCH[dev.type]
+    stage = run.Stage(os.path.join(work, "cache.pt"), minutes, {})
+    shards = sorted(glob.glob(os.path.join(work, "latents_*.pt")))
+    if stage.done() or len(shards) * shard >= limit:
+        return
+    vae = vae.to(dev).eval()
+    workers = max(1, (os.cpu_count() or 2) - 1)
+    loader = torch.utils.data.DataLoader(
+        _Clips(f"{seed}/{len(shards)}"), batch_size=batch, num_workers=workers, collate_fn=list, prefetch_factor=2
+    )
+    items, index = [], len(shards)
+    for clips in loader:
+        video = torch.stack([c[0] for c in clips]).to(dev, non_blocking=True)
+        x = video.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        with run.autocast(dev):
+            z = vae.encode(x).latent_dist.mode()
+        items += [(z[i].half().cpu(), *c[1:]) for i, c in enumerate(clips)]
+        if len(items) >= shard:
+            _write(os.path.join(work, f"latents_{index:04d}.pt"), items[:shard], tokenizer)
+            items, index = items[shard:], index + 1
+            stage.step = index * shard
+            stage.save()
+            print(f"cache {stage.used():.1f}/{minutes:.1f} min: {stage.step} clips", flush=True)
+            if stage.done() or stage.step >= limit:
+                break
+
+
+def _write(path, items, tokenizer):
+    flat = [text for item in items for texts in item[1] for text in texts]
+    ids, _ = tokenizer.batch(flat)
+    data = {
+        "latents": torch.stack([item[0] for item in items]),  # [n, C, LATENTS, 10, 16]
+        "ids": ids.view(len(items), 2, WORDINGS, -1).short(),
+        "switch": torch.tensor([item[2] for item in items]),
+        "mask": torch.stack([item[3] for item in items]),
+    }
+    torch.save(data, path + ".new")
+    os.replace(path + ".new", path)
+
+
+def load(work):
+    """All shards joined, or None where there is none."""
+    shards = [torch.load(p) for p in sorted(glob.glob(os.path.join(work, "latents_*.pt")))]
+    return {k: torch.cat([s[k] for s in shards]) for k in shards[0]} if shards else None
+
+
+def statistics(latents):
+    """Mean and deviation of each channel, rounded as the VAE's config.json will hold them."""
+    x = latents.float()
+    mean, std = x.mean((0, 2, 3, 4)), x.std((0, 2, 3, 4))
+    return [round(v, 5) for v in mean.tolist()], [round(v, 5) for v in std.tolist()]

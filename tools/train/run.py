@@ -1,0 +1,88 @@
+"""A stage's clock and checkpoint: what makes training resumable and bounded by wall time."""
+
+import os
+import time
+
+import torch
+
+CHECKPOINT_SECONDS = 90  # a killed run loses at most two minutes
+
+
+def device():
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(dev):
+    """bfloat16 matrix products, float32 everything else, on either device."""
+    return torch.autocast(dev.type, dtype=torch.bfloat16)
+
+
+class Stage:
+    """Counts the minutes a stage has used over all its runs, and saves and loads what it trains.
+
+    `parts` maps names to objects with state_dict / load_state_dict. A checkpoint is written beside the old
+    one and then takes its name, so a kill at any moment leaves a whole one.
+    """
+
+    def __init__(self, path, minutes, parts):
+        self.path, self.minutes, self.parts = path, minutes, parts
+        self.step, self.log = 0, []
+        self._before = 0.0
+        if os.path.exists(path):
+            state = torch.load(path, map_location="cpu", weights_only=False)
+            self.step, self.log, self._before = state["step"], state["log"], state["minutes"]
+            for name, part in parts.items():
+                part.load_state_dict(state["parts"][name])
+            print(f"{path}: resumed at step {self.step}, {self._before:.1f} of {minutes:.1f} minutes used", flush=True)
+        self._start = self._saved = time.monotonic()
+
+    def used(self):
+        """Minutes used so far, earlier runs included."""
+        return self._before + (time.monotonic() - self._start) / 60
+
+    def share(self):
+        """How far the stage is, 0…1."""
+        return min(1.0, self.used() / max(self.minutes, 1e-9))
+
+    def done(self):
+        return self.used() >= self.minutes
+
+    def due(self):
+        """True when a checkpoint should be written."""
+        return time.monotonic() - self._saved > CHECKPOINT_SECONDS
+
+    def save(self):
+        state = {
+            "step": self.step,
+            "log": self.log,
+            "minutes": self.used(),
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+        }
+        torch.save(state, self.path + ".new")
+        os.replace(self.path + ".new", self.path)
+        self._saved = time.monotonic()
+
+
+class Ema:
+    """A running average of a module's weights; short at first, so that early steps are forgotten."""
+
+    def __init__(self, module, decay):
+        self.decay, self.steps = decay, 0
+        self.values = {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module):
+        self.steps += 1
+        share = 1 - min(self.decay, self.steps / (self.steps + 10))
+        state = module.state_dict()
+        names = [k for k, v in state.items() if v.is_floating_point()]
+        torch._foreach_lerp_([self.values[k] for k in names], [state[k] for k in names], share)
+
+    def state_dict(self):
+        return {"steps": self.steps, "values": self.values}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+        for k, v in self.values.items():
+            v.copy_(state["values"][k])

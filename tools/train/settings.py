@@ -1,0 +1,56 @@
+"""The bundled model's shape and sampler. What is written here ends up in the folder's JSON files."""
+
+FRAME = (160, 256)  # height, width
+FPS = 16
+
+VAE = {
+    "base_dim": 16,
+    "z_dim": 16,
+    "dim_mult": [1, 2, 4, 4],
+    "num_res_blocks": 1,
+    "in_channels": 12,
+    "out_channels": 12,
+    "patch_size": 2,
+    "scale_factor_spatial": 16,
+}
+LATENT = (10, 16)  # FRAME / 16
+LATENT_CHANNELS = 16
+
+# 40 tokens a latent frame. Heads of 32 keep the state at 6 x 32 x 32 numbers a layer.
+LAYERS, HEADS, HEAD_WIDTH = 6, 6, 32
+WIDTH = HEADS * HEAD_WIDTH
+CAPTION_WIDTH = 128
+VOCABULARY = 320  # 113 words of captions as whole pieces, the rest letters and syllables for words never seen
+CAPTION_TOKENS = 40
+
+BLOCK = 4  # latent frames: one second of video
+WINDOW = 3  # committed blocks that the state keeps
+
+# Levels of the few-step sampler; with shift 1 the level of timestep t is t / 1000.
+TIMESTEPS = [1000, 960, 910, 850, 770, 660, 500, 260]
+
+
+def block_lengths(latents):
+    """Latent frames cut into blocks; the first takes the remainder (as the engine does)."""
+    if latents < BLOCK:
+        return [latents]
+    first = BLOCK + latents % BLOCK
+    return [first] + [BLOCK] * ((latents - first) // BLOCK)
+
+
+def pipeline_settings():
+    """What `longtake.json` says."""
+    return {
+        "sampler": "few_step",
+        "timesteps": TIMESTEPS,
+        "shift": 1.0,
+        "block_latent_frames": BLOCK,
+        "state_window_blocks": WINDOW,
+        "prompt_prefix": "",
+        "lower_case": True,
+        "caption_tokens": CAPTION_TOKENS,
+        "fps": FPS,
+        "sizes": [f"{FRAME[1]}x{FRAME[0]}"],
+        "max_latent_frames": 1024,
+        "prompt_switch": "recompute_last",
+    }

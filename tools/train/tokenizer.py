@@ -1,0 +1,68 @@
+"""The SentencePiece tokenizer: trained on captions, used as the engine uses it."""
+
+import io
+import os
+import random
+
+import sentencepiece
+import torch
+
+from tools.clips import caption, sample_scene
+from tools.clips import vocabulary as V
+from tools.train import settings
+
+PAD, BOS, UNKNOWN = 0, 1, 2
+_CAPTIONS = 30000  # enough for every wording to occur; training takes two seconds
+
+# Words that no caption uses yet: kinds and scenes that a wider clip program may draw keep whole pieces.
+_SPARE = (
+    "city rain snowfall sun cloud tree house bird moon flower spins bounces circles joins still then turns stops two three and"
+)
+
+
+def train(path, seed=0):
+    """Writes a SentencePiece model: pad 0, BOS 1, unknown 2, no EOS; lower case is the caller's business."""
+    rng = random.Random(seed)
+    text = [caption(sample_scene(rng, V.KINDS, held=False), rng) for _ in range(_CAPTIONS)] + [_SPARE] * 200
+    # Every letter and mark that a prompt may hold, so that a word never seen is spelled and not unknown.
+    text += ["abcdefghijklmnopqrstuvwxyz", "0123456789 , . ' - ! ? : ; ( )"] * 50
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(text),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=settings.VOCABULARY,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        pad_id=PAD,
+        bos_id=BOS,
+        unk_id=UNKNOWN,
+        eos_id=-1,
+        bos_piece="<bos>",
+        normalization_rule_name="identity",
+        num_threads=2,
+        minloglevel=2,
+    )
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(model.getvalue())
+
+
+class Tokenizer:
+    """Text → ids and mask, padded on the right to a fixed length (section 2 of the specification, no prefix)."""
+
+    def __init__(self, path, length=settings.CAPTION_TOKENS):
+        self.model = sentencepiece.SentencePieceProcessor(model_file=path)
+        self.length = length
+
+    def __len__(self):
+        return len(self.model)
+
+    def encode(self, text):
+        ids = [BOS, *self.model.encode(text.strip().lower())][: self.length]
+        return ids + [PAD] * (self.length - len(ids))
+
+    def batch(self, texts):
+        """ids, mask: int64 [n, length]."""
+        ids = torch.tensor([self.encode(t) for t in texts])
+        return ids, (ids != PAD).long()

@@ -1,0 +1,155 @@
+"""The transformer's stage: text encoder and DiT together, on cached latents, by teacher forcing."""
+
+import os
+import random
+
+import torch
+
+from tools.train import cache, dit, muon, pictures, run, settings
+from tools.train.generate import Generator
+
+_BATCH = {"cpu": 8, "cuda": 128}
+
+_OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
+_NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
+
+
+def _is_matrix(name, p):
+    """What Muon takes; AdamW has the rest: embeddings, in- and output, the depthwise 3x3, tables, norms."""
+    return ("transformer_blocks" in name or "layers." in name) and "table" not in name and "conv_depth" not in name
+
+
+class _Data:
+    """Cached clips on the device, normalised; batches with one wording of each caption."""
+
+    def __init__(self, data, mean, std, dev):
+        view = (1, -1, 1, 1, 1)
+        mean, std = torch.tensor(mean, device=dev).view(view), torch.tensor(std, device=dev).view(view)
+        self.latents = torch.cat([((part.to(dev).float() - mean) / std).half() for part in data["latents"].split(512)])
+        self.ids, self.switch, self.mask = (data[k].to(dev) for k in ("ids", "switch", "mask"))
+
+    def batch(self, n, empty):
+        """x0 [n, C, T, H, W], ids [n, 2, L], switch block [n], mask [n, 1, T, H, W]."""
+        i = torch.randint(len(self.latents), (n,), device=self.latents.device)
+        wording = torch.randint(self.ids.shape[2], (n,), device=i.device)
+        ids = self.ids[i, :, wording].long()
+        ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
+        return self.latents[i].float(), ids, self.switch[i], self.mask[i][:, None].float()
+
+
+def _levels(n, blocks, dev, shift=2.5):
+    """Noise levels in 0…1, one a block; the shift puts more of them where the picture is decided."""
+    u = torch.rand(n, blocks, device=dev)
+    return shift * u / (1 + (shift - 1) * u)
+
+
+def _step(models, teacher, block, batch, dev, own_output):
+    x0, ids, switch, mask = batch
+    n, frames = len(x0), x0.shape[2]
+    level = _levels(n, int(block[-1]) + 1, dev)[:, block]
+    grid = level[:, None, :, None, None]
+    noise = torch.randn_like(x0)
+    noisy = (1 - grid) * x0 + grid * noise
+    clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
+    after = (block[None] >= switch[:, None]).long()
+    early = (block[None] + 1 >= switch[:, None]).long()
+    choice = torch.stack([after, early])
+    with run.autocast(dev):
+        caption, bias = dit.encode_text(models, ids.flatten(0, 1), (ids != 0).long().flatten(0, 1))
+        caption, bias = caption.unflatten(0, (n, 2)), bias.unflatten(0, (n, 2))
+        if own_output:
+            # Half of the clips see as their past what the model itself makes of a half-noised past:
+            # that is what it will see when it runs on its own.
+            with torch.no_grad():
+                rough = (0.35 + 0.4 * torch.rand(n, 1, 1, 1, 1, device=dev)).expand(n, 1, frames, 1, 1)
+                start = (1 - rough) * x0 + rough * torch.randn_like(x0)
+                v = teacher(models, start, clean, 1000 * rough[:, 0, :, 0, 0], caption.detach(), bias, choice).float()
+                mine = start - rough * v
+            clean = torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, mine, clean)
+        v = teacher(models, noisy, clean, 1000 * level, caption, bias, choice)
+    error = (v.float() - (noise - x0)).pow(2)
+    weight = 1 + _OBJECT_WEIGHT * mask
+    loss = (error * weight).sum() / weight.expand_as(error).sum()
+    return loss, (error * mask).sum() / (mask.sum() * x0.shape[1] + 1)
+
+
+_SHEET = (
+    "a red ball moves right over the meadow under a blue sky",
+    "a big yellow star moves left over the sea at night",
+    "a blue car moves right slowly over the desert at sunset",
+    "a purple balloon rises over the snow in the fog",
+    "a green fish moves left over the sea under a blue sky",
+    "an orange rocket rises quickly over the meadow at night",
+)
+
+
+def train(work, minutes, vae, stats, tok, init=None, seed=1):
+    """Trains for `minutes` in total (earlier runs counted); returns the averaged models in float32.
+
+    `stats`: (mean, std) of the latents' channels. `init`: models to start from, or None.
+    """
+    dev = run.device()
+    torch.manual_seed(seed)
+    models = dit.make(len(tok))
+    if init is not None:
+        models.load_state_dict(init.state_dict())
+    models.to(dev).train()
+    top = 1.0e-3 if init is not None else 1.5e-3
+    optimizer = muon.Optimizer(models, top, _is_matrix, 0.01)
+    ema = run.Ema(models, 0.998)
+    stage = run.Stage(os.path.join(work, "dit.pt"), minutes, {"models": models, "optimizer": optimizer, "ema": ema})
+    averaged = dit.make(len(tok)).to(dev).eval().requires_grad_(False)
+    if not stage.done():
+        torch.manual_seed(seed + stage.step)
+        data = _Data(cache.load(work), *stats, dev)
+        lengths = settings.block_lengths(cache.LATENTS)
+        block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(dev)
+        teacher = dit.Teacher(lengths, dev)
+        empty = torch.tensor(tok.encode(""), device=dev)
+        rng = random.Random(seed + stage.step)
+    # Sampling is cheap beside a GPU's stage; on a CPU it is minutes of training, so only the end is looked at.
+    sheet_every = minutes / (5 if dev.type == "cuda" else 2)
+    sheet_at = stage.used() + sheet_every
+    while not stage.done():
+        share = stage.share()
+        lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.35) + 0.01)
+        optimizer.set_lr(lr)
+        own_output = share > 0.4 and rng.random() < 0.5
+        loss, object_error = _step(models, teacher, block, data.batch(_BATCH[dev.type], empty), dev, own_output)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
+        optimizer.step()
+        ema.update(models)
+        stage.step += 1
+        if stage.step % 5 == 0:
+            stage.log.append((stage.step, loss.item(), object_error.item()))
+        if stage.step % 50 == 0:
+            recent = stage.log[-10:]
+            mean = [sum(r[k] for r in recent) / len(recent) for k in (1, 2)]
+            text = f"loss {mean[0]:.4f}, object {mean[1]:.4f}, lr {lr:.1e}"
+            print(f"dit {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: {text}", flush=True)
+        if stage.due():
+            stage.save()
+        if stage.used() > sheet_at:
+            sheet_at += sheet_every
+            averaged.load_state_dict(ema.values)
+            sheets(work, averaged, vae, stats, tok, stage, seconds=3)
+    if stage.step:
+        stage.save()
+    averaged.load_state_dict(ema.values)
+    sheets(work, averaged, vae, stats, tok, stage, seconds=20 if dev.type == "cuda" else 4)
+    return averaged
+
+
+def sheets(work, models, vae, stats, tok, stage, seconds):
+    """Sample sheet (six prompts, six moments) and loss curves."""
+    generator = Generator(models, vae, stats, tok)
+    latents = generator.latents(_SHEET, generator.latent_frames(seconds), seed=5)
+    rows = []
+    for i in range(len(_SHEET)):
+        frames = generator.decode(latents[i : i + 1])[0]
+        rows.append(frames[torch.linspace(0, len(frames) - 1, 6).long().numpy()])
+    pictures.sheet(os.path.join(work, f"dit_{stage.step:06d}.png"), rows)
+    series = {"loss": [r[1] for r in stage.log], "object": [r[2] for r in stage.log]}
+    pictures.curves(os.path.join(work, "dit_loss.png"), series, "transformer: squared error of the velocity")

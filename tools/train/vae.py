@@ -1,0 +1,159 @@
+"""The VAE's stage: images first, then short clips, then long ones.
+
+A causal VAE that has only seen short clips falls apart when its caches are full (33 dB on the first nine
+frames, 14 dB after the twelfth, measured), so the last part of training is mostly long clips.
+"""
+
+import math
+import os
+import random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKLWan
+
+from tools.clips import render, sample_story
+from tools.clips import vocabulary as V
+from tools.clips.scene import position
+from tools.train import muon, pictures, run, settings
+
+# (clips, frames, side of the square crop) by device.
+_BATCHES = {
+    "cpu": {"image": (12, 1, 96), "short": (4, 9, 96), "long": (2, 33, 64)},
+    "cuda": {"image": (96, 1, 128), "short": (32, 9, 128), "long": (16, 49, 96)},
+}
+
+
+def make():
+    """An untrained VAE of the bundled model's shape; latents are not normalised yet."""
+    z = settings.LATENT_CHANNELS
+    return AutoencoderKLWan(**settings.VAE, latents_mean=[0.0] * z, latents_std=[1.0] * z)
+
+
+def _crop(rng, frames, side):
+    """Frames [T, side, side, 3] of a random story, two times in three around the object."""
+    story = sample_story(rng, switch_block=rng.choice((None, None, 1, 2)))
+    start = rng.choice((0, rng.randrange(200)))
+    x, y = position(story, start + min(4, frames // 2))
+    if rng.random() > 0.67:
+        x, y = rng.uniform(0, V.WIDTH), rng.uniform(0, V.HEIGHT)
+    left = int(min(max(x - side / 2 + rng.uniform(-16, 16), 0), V.WIDTH - side))
+    top = int(min(max(y - side / 2 + rng.uniform(-16, 16), 0), V.HEIGHT - side))
+    return render(story, start, start + frames)[:, top : top + side, left : left + side]
+
+
+class _Crops(torch.utils.data.IterableDataset):
+    def __init__(self, shape, seed):
+        self.shape, self.seed = shape, seed
+
+    def __iter__(self):
+        import cv2
+
+        cv2.setNumThreads(1)
+        worker = torch.utils.data.get_worker_info()
+        rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
+        n, frames, side = self.shape
+        while True:
+            yield torch.from_numpy(np.stack([_crop(rng, frames, side) for _ in range(n)]))
+
+
+def _loader(shape, seed, workers):
+    return iter(torch.utils.data.DataLoader(_Crops(shape, seed), batch_size=None, num_workers=workers, prefetch_factor=2))
+
+
+def _kind(rng, share):
+    """Which batch comes next, `share` of the stage being over."""
+    image, long = (0.85, 0.0) if share < 0.3 else (0.3, 0.0) if share < 0.5 else (0.15, 0.55)
+    u = rng.random()
+    return "image" if u < image else "long" if u < image + long else "short"
+
+
+def _loss(vae, x, kl_weight, latent_noise):
+    d = vae.encode(x).latent_dist
+    z = d.sample()
+    if latent_noise:
+        # The transformer's latents are never exact: a decoder that has seen small errors does not tear at them.
+        spread = d.mean.detach().float().std((0, 2, 3, 4), keepdim=True)
+        z = z + latent_noise * spread * torch.rand((len(x), 1, 1, 1, 1), device=x.device) * torch.randn_like(z)
+    y = vae.decode(z).sample.float()
+    e = y - x
+    # Edges are few pixels and the first thing seen: five times the weight of flat areas.
+    flat = F.avg_pool3d(x, (1, 7, 7), 1, (0, 3, 3))
+    weight = 1 + 4 * ((x - flat).abs() > 0.04).float()
+    mse = e.pow(2).mean()
+    kl = 0.5 * (d.mean.pow(2) + d.var - 1 - d.logvar).float().mean()
+    return (e.abs() * weight).mean() + 0.5 * (e.pow(2) * weight).mean() + kl_weight * kl, mse
+
+
+@torch.no_grad()
+def measure(vae, dev, clips=4, frames=129, seed=7):
+    """PSNR in dB over whole frames, by part of the clip: first frame, frames 1…32, the last 32."""
+    errors = {"first": [], "early": [], "late": []}
+    rows = []
+    for i in range(clips):
+        rng = random.Random(seed * 100 + i)
+        video = torch.from_numpy(render(sample_story(rng, held=True), 0, frames)).to(dev)
+        x = video.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+        with run.autocast(dev):
+            y = vae.decode(vae.encode(x).latent_dist.mode()).sample.float().clamp(-1, 1)
+        e = (y - x).pow(2).mean((0, 1, 3, 4)).cpu()
+        for name, part in (("first", e[:1]), ("early", e[1:33]), ("late", e[-32:])):
+            errors[name].append(part.mean().item())
+        for clip in (x, y):
+            rows.append(pictures.to_uint8(clip[0, :, [0, 8, frames // 2, frames - 1]].movedim(1, 0)))
+    return {k: 10 * math.log10(4 / max(1e-9, sum(v) / len(v))) for k, v in errors.items()}, rows
+
+
+def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
+    """Trains for `minutes` in total (earlier runs counted) and returns the averaged VAE in float32."""
+    dev = run.device()
+    torch.manual_seed(seed)
+    vae = make()
+    if init:
+        vae.load_state_dict(AutoencoderKLWan.from_pretrained(init, torch_dtype=torch.float32).state_dict())
+    vae.to(dev).train()
+    top = 1.2e-3 if init else 2.5e-3
+    optimizer = muon.Optimizer(vae, top, lambda name, p: "conv_in" not in name and "conv_out" not in name)
+    ema = run.Ema(vae, 0.998)
+    stage = run.Stage(os.path.join(work, "vae.pt"), minutes, {"model": vae, "optimizer": optimizer, "ema": ema})
+    shapes = _BATCHES[dev.type]
+    workers = workers or max(1, (os.cpu_count() or 2) // 3)
+    loaders = {}
+    if not stage.done():
+        loaders = {k: _loader(shape, seed + 10 * stage.step + i, workers) for i, (k, shape) in enumerate(shapes.items())}
+    rng = random.Random(seed + stage.step)
+    while not stage.done():
+        share = stage.share()
+        lr = top * min(1, (stage.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
+        optimizer.set_lr(lr)
+        kind = _kind(rng, max(share, 0.5 if init else 0))
+        x = next(loaders[kind]).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        with run.autocast(dev):
+            loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 else 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 0.5)
+        optimizer.step()
+        ema.update(vae)
+        stage.step += 1
+        if stage.step % 10 == 0:
+            stage.log.append((stage.step, kind, mse.item()))
+        if stage.step % 100 == 0:
+            recent = {k: [m for _, q, m in stage.log[-60:] if q == k] for k in shapes}
+            text = " ".join(f"{k} {10 * math.log10(4 / (sum(v) / len(v))):.2f} dB" for k, v in recent.items() if v)
+            print(f"vae {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: {text}, lr {lr:.1e}", flush=True)
+        if stage.due():
+            stage.save()
+    if loaders:
+        stage.save()
+    del loaders
+    vae.load_state_dict(ema.values)
+    vae.eval().requires_grad_(False)
+    psnr, rows = measure(vae, dev)
+    print("vae psnr", {k: round(v, 2) for k, v in psnr.items()}, flush=True)
+    pictures.sheet(os.path.join(work, "vae.png"), rows)
+    pictures.curves(
+        os.path.join(work, "vae_loss.png"), {k: [m for _, q, m in stage.log if q == k] for k in shapes}, "vae: squared error"
+    )
+    return vae
