@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,8 +13,8 @@ namespace longtake {
 
 class SentencePieceModel {
  public:
-  // Null where the bytes are no model.
-  static std::unique_ptr<SentencePieceModel> Parse(std::string_view bytes);
+  // Null where the bytes are no model, and where the library cannot be loaded; `error` says which.
+  static std::unique_ptr<SentencePieceModel> Parse(std::string_view bytes, std::string* error);
   virtual ~SentencePieceModel() = default;
 
   // Appends the text's pieces to `ids`; false where that fails.

@@ -1,0 +1,36 @@
+// A module of its own, loaded by sentencepiece_model.cc, which says why.
+#include <sentencepiece_processor.h>
+
+#include "engine/models/sentencepiece_model.h"
+
+namespace longtake {
+namespace {
+
+class Model : public SentencePieceModel {
+ public:
+  bool Load(std::string_view bytes) {
+    return processor_.LoadFromSerializedProto(bytes).ok() && processor_.GetPieceSize() > 0;
+  }
+  bool Encode(std::string_view text, std::vector<int32_t>* ids) const override {
+    std::vector<int> pieces;
+    if (!processor_.Encode(text, &pieces).ok()) return false;
+    ids->insert(ids->end(), pieces.begin(), pieces.end());
+    return true;
+  }
+  int64_t pieces() const override { return processor_.GetPieceSize(); }
+  int32_t bos_id() const override { return processor_.bos_id(); }
+  int32_t pad_id() const override { return processor_.pad_id(); }
+
+ private:
+  sentencepiece::SentencePieceProcessor processor_;
+};
+
+}  // namespace
+
+}  // namespace longtake
+
+// Null where the bytes are no model; else the caller's to delete.
+extern "C" longtake::SentencePieceModel* longtake_sentencepiece_parse(const char* bytes, size_t size) {
+  auto model = std::make_unique<longtake::Model>();
+  return model->Load({bytes, size}) ? model.release() : nullptr;
+}
