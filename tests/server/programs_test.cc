@@ -1,7 +1,9 @@
 // The two programs as a user runs them, with the bundled model.
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,10 +109,25 @@ class Programs : public testing::Test {
     EXPECT_EQ(pclose(pipe), 0) << command;
     return text;
   }
+  // What /metrics answers.
+  std::string Metrics() const {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(metrics_port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int connection = socket(AF_INET, SOCK_STREAM, 0);
+    EXPECT_EQ(connect(connection, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
+    EXPECT_EQ(send(connection, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+    std::string text;
+    std::array<char, 4096> buffer;
+    for (ssize_t size = 0; (size = recv(connection, buffer.data(), buffer.size(), 0)) > 0;) text.append(buffer.data(), size);
+    close(connection);
+    return text;
+  }
   // A metric's value, by its name with labels as /metrics spells them; -1: it is not there.
   double Metric(const std::string& name) const {
-    const std::string text = Shell(absl::StrCat("curl -s http://127.0.0.1:", metrics_port, "/metrics"));
-    for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    for (const std::string& line : std::vector<std::string>(absl::StrSplit(Metrics(), '\n'))) {
       if (absl::StartsWith(line, name + " ")) return std::stod(line.substr(name.size() + 1));
     }
     return -1;
