@@ -14,7 +14,7 @@ double RopeTheta(JsonConfig& json) {
   double theta = json.Number("rope_theta", 10000.0);
   for (const char* field : {"rope_scaling", "rope_parameters"}) {
     const nlohmann::json* raw = json.Raw(field);
-    if (raw == nullptr) continue;
+    if (raw == nullptr || raw->is_null()) continue;
     if (!raw->is_object()) {
       json.Fail(field, "must be an object");
       continue;
@@ -35,7 +35,8 @@ double RopeTheta(JsonConfig& json) {
 // The window of each layer. Without `layer_types` every other layer has one, the first included.
 std::vector<int64_t> Windows(JsonConfig& json, int layers) {
   const int64_t window = json.Int("sliding_window", 1, int64_t{1} << 40, 4096);
-  const bool null_window = json.Present("sliding_window") && !json.Has("sliding_window");
+  const nlohmann::json* raw_window = json.Raw("sliding_window");
+  const bool null_window = raw_window != nullptr && raw_window->is_null();
   std::vector<int64_t> windows(layers, 0);
   if (json.Has("layer_types")) {
     const std::vector<std::string> types = json.Strings("layer_types", {});
@@ -126,7 +127,8 @@ absl::StatusOr<Gemma2Config> Gemma2Config::Load(const std::string& path) {
   if (!(scalar > 0)) json.Fail("query_pre_attn_scalar", "must be positive");
   c.attention_scale = static_cast<float>(1.0 / std::sqrt(scalar));
   // Absent means the class's default; null means no cap.
-  if (json.Has("attn_logit_softcapping") || !json.Present("attn_logit_softcapping")) {
+  const nlohmann::json* cap = json.Raw("attn_logit_softcapping");
+  if (cap == nullptr || !cap->is_null()) {
     c.soft_cap = static_cast<float>(json.Number("attn_logit_softcapping", 50.0));
     if (!(c.soft_cap > 0)) json.Fail("attn_logit_softcapping", "must be positive or null");
   }
