@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/backend.h"
 #include "engine/models/wan_vae.h"
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
@@ -48,10 +49,18 @@ class Guarded {
   std::vector<uint8_t> memory_;
 };
 
-class WanVaeTest : public ::testing::TestWithParam<int> {  // patch size
+struct Setting {
+  int patch;
+  std::string backend;
+  std::string dtype = "float32";
+};
+
+class WanVaeTest : public ::testing::TestWithParam<Setting> {
  protected:
   void SetUp() override {
-    ops_ = MakeReferenceOps();
+    auto ops = MakeBackend({.backend = GetParam().backend, .dtype = GetParam().dtype, .threads = 2});
+    ASSERT_TRUE(ops.ok()) << ops.status();
+    ops_ = *std::move(ops);
     auto vae = LoadWanVae(folder_.Write(), {.decoder = true, .encoder = true}, ops_.get());
     ASSERT_TRUE(vae.ok()) << vae.status();
     vae_ = *std::move(vae);
@@ -80,20 +89,27 @@ class WanVaeTest : public ::testing::TestWithParam<int> {  // patch size
     return frames;
   }
 
-  WanFolder folder_{GetParam()};
+  const int patch_ = GetParam().patch;
+  WanFolder folder_{patch_};
   std::unique_ptr<Ops> ops_;
   WanVae vae_;
   WanPlan plan_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Patch, WanVaeTest, ::testing::Values(1, 2));
+// "auto" is bfloat16 where the processor has it.
+INSTANTIATE_TEST_SUITE_P(Settings, WanVaeTest,
+                         ::testing::Values(Setting{1, "reference"}, Setting{2, "reference"}, Setting{1, "cpu"},
+                                           Setting{2, "cpu"}, Setting{1, "cpu", "auto"}, Setting{2, "cpu", "auto"}),
+                         [](const auto& test) {
+                           return test.param.backend + "_" + test.param.dtype + "_" + std::to_string(test.param.patch);
+                         });
 
 TEST_P(WanVaeTest, GivesTheSameBytesInAnyCutAndCompany) {
   constexpr int64_t kFrames = 5, kPlane = kHeight * kWidth;
   const std::vector<float> latents = Normals(kChannels * kFrames * kPlane, 1);
   const std::vector<float> others = Normals(kChannels * kFrames * kPlane, 2);
   const std::vector<float> expected = Whole(latents), expected_others = Whole(others);
-  const int64_t pixels = 16 * kPlane * GetParam() * GetParam();
+  const int64_t pixels = 16 * kPlane * patch_ * patch_;
   ASSERT_EQ(static_cast<int64_t>(expected.size()), vae_.config.Frames(kFrames) * pixels * 3);
   ASSERT_TRUE(std::all_of(expected.begin(), expected.end(), [](float v) { return std::isfinite(v); }));
   ASSERT_NE(expected, expected_others);
@@ -138,9 +154,10 @@ TEST_P(WanVaeTest, LaterFramesDependOnEarlierOnesOnly) {
   }
 }
 
-// Two frames of float32 before every convolution, written out by hand for the 2x3 latent.
+// Two frames before every convolution, written out by hand for the 2x3 latent.
 TEST_P(WanVaeTest, PlansWhatTheDecoderUses) {
-  const auto ring = [](size_t pixels, size_t channels) { return 2 * Aligned(pixels * channels * 4); };
+  const size_t element = SizeOf(ops_->activation_type());
+  const auto ring = [&](size_t pixels, size_t channels) { return 2 * Aligned(pixels * channels * element); };
   const size_t s0 = 6, s1 = 24, s2 = 96;
   EXPECT_EQ(plan_.cache_bytes, ring(s0, 4) + 9 * ring(s0, 12)                       // in, middle, stage, doubling
                                    + ring(s1, 6) + 3 * ring(s1, 12) + ring(s1, 12)  // stage, doubling
@@ -158,7 +175,7 @@ TEST_P(WanVaeTest, PlansWhatTheDecoderUses) {
 }
 
 TEST_P(WanVaeTest, EncodesAsAStream) {
-  const int height = 4 * kHeight * GetParam(), width = 4 * kWidth * GetParam();
+  const int height = 4 * kHeight * patch_, width = 4 * kWidth * patch_;
   const auto plan = vae_.encoder->Plan(height, width);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->stages.back().height, kHeight);
@@ -192,8 +209,8 @@ TEST_P(WanVaeTest, EncodesAsAStream) {
 }
 
 TEST_P(WanVaeTest, RefusesSizesThatNoLatentHas) {
-  EXPECT_THAT(std::string(vae_.encoder->Plan(3 * GetParam(), 8 * GetParam()).status().message()), HasSubstr("smaller"));
-  if (GetParam() == 2) {
+  EXPECT_THAT(std::string(vae_.encoder->Plan(3 * patch_, 8 * patch_).status().message()), HasSubstr("smaller"));
+  if (patch_ == 2) {
     EXPECT_THAT(std::string(vae_.encoder->Plan(16, 17).status().message()), HasSubstr("patch_size"));
   }
 }
