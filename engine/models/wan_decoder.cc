@@ -8,13 +8,13 @@
 
 namespace longtake {
 
-// Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages before
-// the second does. So one frame of each stage is there at a time: 431 MB of scratch at 480p in bf16, where the last stage's
-// four frames side by side would take 1.5 GB.
+// Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages
+// before the second does. So one frame of each stage is there at a time: 431 MB of scratch at 480p in bf16, where the
+// last stage's four frames side by side would take 1.5 GB.
 struct WanDecoder::Call {
   WanContext ctx;
   std::byte* scratch;
-  bool first;                 // the stream's first latent frame: time is not doubled
+  bool first;                               // the stream's first latent frame: time is not doubled
   std::array<int64_t, kMaxWanStages> seen;  // of each stage, frames before the one at hand
   absl::FunctionRef<void(ConstMat)> emit;
 };

@@ -33,12 +33,13 @@ struct WanConv {
   int stage = 0;
 
   static WanConv Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // From `in` (act), frame number `seen` of its stage, to `out` (f32). `residual` (f32), if not null, is added and may be
-  // `out`. `in` goes into the ring.
+  // From `in` (act), frame number `seen` of its stage, to `out` (f32). `residual` (f32), if not null, is added and may
+  // be `out`. `in` goes into the ring.
   void Run(const WanContext& ctx, int64_t seen, const void* in, void* out, const void* residual = nullptr) const;
 };
 
-// A (3,1,1) kernel over `in` (act) and the two frames before it, which the ring holds, to `out` (act, or f32 if `wide`).
+// A (3,1,1) kernel over `in` (act) and the two frames before it, which the ring holds, to `out` (act, or f32 if
+// `wide`).
 void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, const void* in,
                  void* out, bool wide);
 // Keeps `in` as frame number `seen`.
@@ -66,7 +67,8 @@ struct WanMiddle {
 
   static WanMiddle Load(WanLoader& loader, const std::string& name, int stage, int64_t width);
   // In place in `x`, f32. `work` holds kWorkFrames act frames of `width` channels.
-  static constexpr int kWorkFrames = 4;  // q, k, v (a residual block's y lies there too) and the attention's in- and output
+  static constexpr int kWorkFrames =
+      4;  // q, k, v (a residual block's y lies there too) and the attention's in- and output
   void Run(const WanContext& ctx, int64_t seen, void* x, void* work) const;
 };
 

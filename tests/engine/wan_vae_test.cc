@@ -1,4 +1,6 @@
 // The Wan VAE as a stream: any cut, any neighbour and any dirty memory give the same bytes, inside the planned memory.
+#include "engine/models/wan_vae.h"
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
-#include "engine/models/wan_vae.h"
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -150,7 +151,8 @@ TEST_P(WanVaeTest, LaterFramesDependOnEarlierOnesOnly) {
   const size_t frame = before.size() / vae_.config.Frames(kFrames);
   EXPECT_TRUE(std::equal(before.begin(), before.begin() + frame, after.begin()));
   for (size_t f = 1; f < before.size() / frame; ++f) {
-    EXPECT_FALSE(std::equal(before.begin() + f * frame, before.begin() + (f + 1) * frame, after.begin() + f * frame)) << f;
+    EXPECT_FALSE(std::equal(before.begin() + f * frame, before.begin() + (f + 1) * frame, after.begin() + f * frame))
+        << f;
   }
 }
 
@@ -169,7 +171,8 @@ TEST_P(WanVaeTest, PlansWhatTheDecoderUses) {
   for (int64_t t = 0; t < 4; ++t) Decode(latents, t, &stream, scratch.data(), &frames);
   EXPECT_TRUE(caches.Intact());
   EXPECT_TRUE(scratch.Intact());
-  // Of the caches nothing but the rests of 64-byte lines is left over; a byte of a value may be 0xff by chance (1 in 256).
+  // Of the caches nothing but the rests of 64-byte lines is left over; a byte of a value may be 0xff by chance (1 in
+  // 256).
   EXPECT_LT(caches.Untouched(), 2 * 64 * plan_.rings.size() / 2 + plan_.cache_bytes / 100);
   EXPECT_LT(scratch.Untouched(), plan_.scratch_bytes / 10);
 }
@@ -189,8 +192,8 @@ TEST_P(WanVaeTest, EncodesAsAStream) {
   std::vector<bool> completed;
   int64_t t = 0;
   for (int64_t f = 0; f < kFrames; ++f) {
-    completed.push_back(vae_.encoder->Encode(*plan, video.data() + f * frame, &stream, scratch.data(), kLatents, t,
-                                             latents.data()));
+    completed.push_back(
+        vae_.encoder->Encode(*plan, video.data() + f * frame, &stream, scratch.data(), kLatents, t, latents.data()));
     t += completed.back();
   }
   EXPECT_THAT(completed, ::testing::ElementsAre(true, false, false, false, true, false, false, false, true));
@@ -277,10 +280,11 @@ TEST(WanVaeFolder, AcceptsFieldsWithoutEffectAndNulls) {
 TEST(WanVaeFolder, NamesTheTensorAtFault) {
   const auto ops = MakeReferenceOps();
   // Of the half that is loaded and of the half that is not.
-  for (const std::string name : {"decoder.up_blocks.1.resnets.0.conv_shortcut.weight", "decoder.norm_out.gamma",
-                                 "decoder.up_blocks.0.upsamplers.0.time_conv.bias", "post_quant_conv.bias",
-                                 "encoder.mid_block.attentions.0.to_qkv.weight", "encoder.down_blocks.3.time_conv.weight",
-                                 "encoder.mid_block.attentions.0.norm.gamma", "quant_conv.weight"}) {
+  for (const std::string name :
+       {"decoder.up_blocks.1.resnets.0.conv_shortcut.weight", "decoder.norm_out.gamma",
+        "decoder.up_blocks.0.upsamplers.0.time_conv.bias", "post_quant_conv.bias",
+        "encoder.mid_block.attentions.0.to_qkv.weight", "encoder.down_blocks.3.time_conv.weight",
+        "encoder.mid_block.attentions.0.norm.gamma", "quant_conv.weight"}) {
     for (const bool decoder : {true, false}) {
       const WanParts parts{.decoder = decoder, .encoder = !decoder};
       WanFolder missing;
