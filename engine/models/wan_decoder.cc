@@ -9,7 +9,7 @@
 namespace longtake {
 
 // Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages before
-// the second is made. So there is one frame of each stage at a time, and 257 MB of scratch at 480p in bf16 where four
+// the second is made. So there is one frame of each stage at a time, and 254 MB of scratch at 480p in bf16 where four
 // frames side by side would take three times 307.
 struct WanDecoder::Call {
   WanContext ctx;
@@ -70,7 +70,7 @@ void WanDecoder::Build(WanLoader& loader) {
   head_ = WanHead::Load(loader, "decoder", count - 1, stages_.back().width, config_.pixel_channels());
 }
 
-// At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 257 MB.
+// At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 254 MB.
 WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   WanPlan plan;
   const size_t element = SizeOf(ops_->activation_type());

@@ -30,9 +30,7 @@ def export_random(out: Path, seed: int) -> None:
     tag = f"s{seed}"
     for index, spelling in enumerate(["5", "4", "4.42"]):
         text.encoder_case(out, f"{tag}_text_{index}", rng, spelling, dtype(index))
-    text.encoder_case(
-        out, f"{tag}_text_window", rng, "5", dtype(1), {"sliding_window": 4, "attn_logit_softcapping": 1.0}
-    )
+    text.encoder_case(out, f"{tag}_text_window", rng, "5", dtype(1), {"sliding_window": 4, "attn_logit_softcapping": 1.0})
     settings = {
         "caption_tokens": rng.choice([12, 20, 33]),
         "prompt_prefix": rng.choice(["Describe the scene in detail:\n- a house\nUser prompt: ", "Enhance this: "]),
@@ -83,12 +81,8 @@ def export_committed(out: Path) -> None:
     pass_case(out, "pass_bias", rng, "float16", False, (1, 2, 2), config={**small, **other, **bias})
     patch2 = {"patch_size": (1, 2, 2)}
     transformer.causal_cases(out, "causal_sum", rng, "bfloat16", 0, config={**small, **shape, **patch2})
-    transformer.causal_cases(
-        out, "causal_window", rng, "bfloat16", 2, config={**small, **other, "patch_size": (1, 1, 1)}
-    )
-    transformer.causal_cases(
-        out, "causal_guided", rng, "bfloat16", 1, 3.0, {**small, **other, **patch2, "num_layers": 1}
-    )
+    transformer.causal_cases(out, "causal_window", rng, "bfloat16", 2, config={**small, **other, "patch_size": (1, 1, 1)})
+    transformer.causal_cases(out, "causal_guided", rng, "bfloat16", 1, 3.0, {**small, **other, **patch2, "num_layers": 1})
     transformer.bidirectional_case(out, "bidirectional", rng, "bfloat16", 6, 4.5, {**small, **other, **patch2})
     tiny = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 2, 2], "latents_mean": [0.3, -0.5, 0.9, 0.0]}
     tiny |= {"latents_std": [1.5, 0.6, 2.25, 1.0], "num_res_blocks": 1}

@@ -153,12 +153,13 @@ def noise_level(timestep: float, shift: float) -> float:
     return float(levels[(levels - timestep / 1000).abs().argmin()])
 
 
-def few_step(model, noise, lengths, captions, settings: dict):
+def few_step(model, noise, lengths, captions, settings: dict, one_pass=None):
     """Generates latents [C,T,H,W] from noise [steps,C,T,H,W].
 
     captions: (caption, mask), with guidance followed by the negative pair. Both branches read the one state, which the
-    commit pass makes with the positive caption.
+    commit pass makes with the positive caption. one_pass: a (compiled) stand-in for block_pass.
     """
+    one_pass = one_pass or block_pass
     dtype = model.dtype
     timesteps = settings["timesteps"]
     levels = [noise_level(t, settings["shift"]) for t in timesteps]
@@ -167,7 +168,7 @@ def few_step(model, noise, lengths, captions, settings: dict):
 
     def run(x, t, pair):
         timestep = torch.tensor([float(t)])
-        velocity, memory = block_pass(model, x.to(dtype), timestep, pair[0].to(dtype), pair[1], state)
+        velocity, memory = one_pass(model, x.to(dtype), timestep, pair[0].to(dtype), pair[1], state)
         return velocity.float(), memory
 
     blocks = []

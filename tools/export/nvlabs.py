@@ -48,9 +48,7 @@ def original(model: SanaVideoTransformer3DModel) -> OrderedDict:
             names[f"{base}.{prefix}.proj.bias"] = attention.to_out[0].bias
         for leaf in ("weight", "bias"):
             names[f"{base}.cross_attn.q_linear.{leaf}"] = getattr(cross.to_q, leaf)
-            names[f"{base}.cross_attn.kv_linear.{leaf}"] = torch.cat(
-                [getattr(p, leaf) for p in (cross.to_k, cross.to_v)]
-            )
+            names[f"{base}.cross_attn.kv_linear.{leaf}"] = torch.cat([getattr(p, leaf) for p in (cross.to_k, cross.to_v)])
             names[f"{base}.mlp.inverted_conv.conv.{leaf}"] = getattr(ff.conv_inverted, leaf)
             names[f"{base}.mlp.depth_conv.conv.{leaf}"] = getattr(ff.conv_depth, leaf)
         names[f"{base}.mlp.point_conv.conv.weight"] = ff.conv_point.weight

@@ -73,9 +73,7 @@ def encode(model: Gemma2Model, ids: torch.Tensor, mask: torch.Tensor) -> torch.T
     return model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
 
 
-def encoder_case(
-    out: Path, name: str, rng: random.Random, spelling: str, dtype: str, config: dict | None = None
-) -> None:
+def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype: str, config: dict | None = None) -> None:
     """B sequences of different lengths, padded on the right."""
     vocabulary = rng.choice([64, 97, 300])
     config = {**random_config(rng, vocabulary), **(config or {})}
@@ -142,16 +140,13 @@ def caption_cases(out: Path, name: str, rng: random.Random, settings: dict, dtyp
     tokenizer_folder = folder.add_component("tokenizer")
     processor = tokenizer.train(tokenizer_folder / "tokenizer.model", seed=rng.randrange(1000))
     (tokenizer_folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False}, indent=2)
-        + "\n"
+        json.dumps({"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False}, indent=2) + "\n"
     )
     config = random_config(rng, processor.get_piece_size())
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)
     folder.add("text_encoder", model, dtype)
-    folder.settings(
-        {"sampler": "few_step", "timesteps": [1000, 889], "shift": 7.0, "block_latent_frames": 4, **settings}
-    )
+    folder.settings({"sampler": "few_step", "timesteps": [1000, 889], "shift": 7.0, "block_latent_frames": 4, **settings})
     folder.close()
     low_model = in_bfloat16(build(config, seed, dtype))
     for index, prompt in enumerate(prompts):

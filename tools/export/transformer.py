@@ -139,9 +139,7 @@ def _blocks(model, inputs: dict[str, torch.Tensor], window: int) -> dict[str, to
     return result
 
 
-def causal_cases(
-    out: Path, name: str, rng: random.Random, dtype: str, window: int, guidance: float = 1.0, config=None
-) -> None:
+def causal_cases(out: Path, name: str, rng: random.Random, dtype: str, window: int, guidance: float = 1.0, config=None) -> None:
     """One causal folder with a transformer_blocks and a few_step case."""
     config = {**random_config(rng), **(config or {})}
     settings = causal_settings(rng, window, guidance)
@@ -183,9 +181,7 @@ def causal_cases(
     expected_blocks, expected_latents = both(model)
     low_blocks, low_latents = both(in_bfloat16(model))
     write_case(out, f"{name}_blocks", "transformer_blocks", name, blocks, expected_blocks, low_blocks)
-    write_case(
-        out, f"{name}_few_step", "few_step", name, sampler, {"latents": expected_latents}, {"latents": low_latents}
-    )
+    write_case(out, f"{name}_few_step", "few_step", name, sampler, {"latents": expected_latents}, {"latents": low_latents})
 
 
 def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> torch.Tensor:
@@ -213,9 +209,7 @@ def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> tor
     return latents
 
 
-def bidirectional_case(
-    out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None
-) -> None:
+def bidirectional_case(out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None) -> None:
     config = {**random_config(rng), **(config or {})}
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)

@@ -1,0 +1,138 @@
+"""Runs the engine and torch in turns on the same work and prints the table and the last line of scripts/bench.sh.
+
+    python -m bench.cpu --build build/release --models DIR --peers-python .venv-bench/bin/python [--quick]
+
+For each case: engine (with oneDNN's matrix product between its own rounds), all variants of torch, the engine again, the
+best variant again; the best time of each side counts. Figures are seconds; ratios above 1 mean that the engine is faster.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LATENT_FRAMES = {"transformer": 1, "vae": 2, "text": 1}
+
+
+def say(text: str) -> None:
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def lines_of(command: list) -> list[dict]:
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"failed: {' '.join(map(str, command))}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def engine_run(arguments, case: str) -> dict:
+    command = [arguments.build / "longtake-bench", "--case", case, "--model", arguments.models / case]
+    command += ["--latent-frames", LATENT_FRAMES[case], "--rounds", 2 if arguments.quick else 5]
+    return lines_of(command)[-1]
+
+
+def peers_run(arguments, case: str, only: str | None = None) -> list[dict]:
+    command = [arguments.peers_python, "-m", "bench.peers", "--case", case, "--limit", arguments.limit]
+    return lines_of(command + (["--only", only] if only else []))
+
+
+def measure(arguments, case: str) -> dict:
+    """Engine, peers, engine, best peer."""
+    say(f"{case}: engine")
+    runs = [engine_run(arguments, case)]
+    say(f"{case}: torch, every variant (up to {arguments.limit:.0f} s each)")
+    *variants, best = peers_run(arguments, case)
+    for variant in variants:
+        seconds = f"{variant['seconds']:.3f} s" if variant["seconds"] else variant["why"]
+        say(f"  {variant['variant']:34} {seconds}")
+    say(f"{case}: engine and the best of torch again")
+    runs.append(engine_run(arguments, case))
+    again = peers_run(arguments, case, best["best"]["variant"])[-1]
+    engine = min(runs, key=lambda r: r["seconds"])
+    return {
+        **engine,
+        "gemm_seconds": min(r["gemm_seconds"] for r in runs),
+        "memory_vs_plan": max(r["memory_vs_plan"] for r in runs),
+        "torch_seconds": min(best["best"]["seconds"], again["best"]["seconds"]),
+        "torch_variant": best["best"]["variant"],
+        "torch_variants": variants,
+    }
+
+
+def tiny_realtime(arguments) -> tuple[float, float]:
+    """Video seconds a wall second: the bundled model through the running server, and torch on the same weights."""
+    say("bundled model: server and client")
+    seconds = 4 if arguments.quick else 20
+    done = subprocess.run(
+        ["bench/tiny_end_to_end.sh", str(arguments.build), str(seconds)], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit("bundled model: the server or the client failed")
+    ours = seconds / float(done.stdout.split()[-1])
+    say("bundled model: torch")
+    best = peers_run(arguments, "tiny")[-1]["best"]
+    return ours, 4 / best["seconds"]  # bench/peers/tiny.py makes 4 seconds
+
+
+def cpu_name() -> str:
+    info = Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*:\s*(.*)", info)
+    family = re.search(r"cpu family\s*:\s*(\d+)", info)
+    return f"{name[1] if name else 'unknown'} (family {family[1] if family else '?'}, {info.count('processor')} cores)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, default=Path("build/release"))
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--peers-python", type=Path, required=True)
+    parser.add_argument("--limit", type=float, default=150.0, help="seconds for each variant of torch")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    arguments = parser.parse_args()
+
+    begin = time.monotonic()
+    results = {case: measure(arguments, case) for case in LATENT_FRAMES}
+    tiny, tiny_torch = tiny_realtime(arguments)
+
+    print(f"\n{cpu_name()}; {results['transformer']['numerics_id']}; {(time.monotonic() - begin) / 60:.0f} minutes")
+    print(
+        f"{'case':12} {'engine s':>9} {'gemm s':>9} {'torch s':>9}  {'vs gemm':>8} {'vs torch':>8} {'peak/plan':>9}  torch's best"
+    )
+    for case, r in results.items():
+        print(
+            f"{case:12} {r['seconds']:9.3f} {r['gemm_seconds']:9.3f} {r['torch_seconds']:9.3f}  "
+            f"{r['gemm_seconds'] / r['seconds']:8.2f} {r['torch_seconds'] / r['seconds']:8.2f} {r['memory_vs_plan']:9.2f}  "
+            f"{r['torch_variant']}"
+        )
+        overhead = r["plan_bytes"] / r["weights_bytes"]
+        print(f"{'':12} plan {r['plan_bytes'] / 2**20:.0f} MiB, {overhead:.2f} of the weights")
+        for variant in r["torch_variants"]:
+            seconds = f"{variant['seconds']:9.3f}" if variant["seconds"] else f"     none: {variant['why']}"
+            print(f"{'':32}{seconds}  torch {variant['variant']}")
+    print(f"{'tiny':12} {tiny:.2f} x real time end to end; torch without MP4 {tiny_torch:.2f} x")
+
+    def ratio(case: str, other: str) -> float:
+        return round(results[case][f"{other}_seconds"] / results[case]["seconds"], 3)
+
+    print(
+        json.dumps(
+            {
+                "cpu": cpu_name(),
+                "isa": results["transformer"]["isa"],
+                "transformer_vs_gemm": ratio("transformer", "gemm"),
+                "transformer_vs_torch": ratio("transformer", "torch"),
+                "vae_vs_gemm": ratio("vae", "gemm"),
+                "vae_vs_torch": ratio("vae", "torch"),
+                "text_vs_torch": ratio("text", "torch"),
+                "memory_vs_plan": {case: round(r["memory_vs_plan"], 3) for case, r in results.items()},
+                "tiny_realtime": round(tiny, 2),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+#include "bench/peak_memory.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <string>
+
+namespace longtake {
+
+uint64_t AnonymousBytes() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word) {
+    uint64_t kib = 0;
+    if (word == "RssAnon:" && status >> kib) return kib * 1024;
+  }
+  return 0;
+}
+
+PeakMemory::PeakMemory() {
+  thread_ = std::thread([this] {
+    while (!stop_.load()) {
+      peak_.store(std::max(peak_.load(), AnonymousBytes()));
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  });
+}
+
+PeakMemory::~PeakMemory() {
+  stop_.store(true);
+  thread_.join();
+}
+
+uint64_t PeakMemory::peak() { return std::max(peak_.load(), AnonymousBytes()); }
+
+}  // namespace longtake

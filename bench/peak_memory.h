@@ -1,0 +1,30 @@
+// The largest anonymous memory of this process, seen by a thread that looks every few milliseconds.
+#ifndef LONGTAKE_BENCH_PEAK_MEMORY_H_
+#define LONGTAKE_BENCH_PEAK_MEMORY_H_
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+
+namespace longtake {
+
+// Anonymous resident bytes now (RssAnon): heap and stacks; neither mapped weight files, which the kernel may drop at
+// any time, nor program code.
+uint64_t AnonymousBytes();
+
+class PeakMemory {
+ public:
+  PeakMemory();
+  ~PeakMemory();
+  // Bytes since construction.
+  uint64_t peak();
+
+ private:
+  std::atomic<uint64_t> peak_{0};
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_BENCH_PEAK_MEMORY_H_

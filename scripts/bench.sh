@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
+#   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
+# --venv: an environment that has tools/requirements-bench.txt; else .venv-bench is made (torch: several gigabytes).
+# --limit: for each variant of torch, compilation included (150). Nothing else should run meanwhile.
+source "$(dirname "$0")/common.sh"
+
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]"
+shift
+venv=.venv-bench
+options=()
+while (($# > 0)); do
+  case $1 in
+    --venv) venv=${2:?--venv needs a folder}; shift 2 ;;
+    --quick) options+=(--quick); shift ;;
+    --limit) options+=(--limit "${2:?--limit needs seconds}"); shift 2 ;;
+    *) die "unknown option $1" ;;
+  esac
+done
+
+scripts/install.sh
+if [[ $venv == .venv-bench ]]; then make_venv "$venv" tools/requirements-bench.txt; fi
+scripts/build.sh release longtake-bench longtake longtake-server
+say "Random-weight folders in build/bench-models"
+"$venv/bin/python" -m bench.models --out build/bench-models
+"$venv/bin/python" -m bench.cpu --build "$BUILD" --models build/bench-models --peers-python "$venv/bin/python" "${options[@]}"

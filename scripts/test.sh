@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test: C++ (ctest), Python tools (pytest), and the module runner over
+# the committed parity set. Needs neither torch nor a model download.
+source "$(dirname "$0")/common.sh"
+begin=$SECONDS
+
+scripts/install.sh
+make_venv .venv-test tools/requirements-test.txt
+scripts/build.sh release
+
+say "C++ tests"
+ctest --test-dir "$BUILD" --output-on-failure --no-tests=error
+
+say "Python tests"
+.venv-test/bin/python -m pytest
+
+say "Parity with diffusers and transformers on the committed set"
+.venv-test/bin/python -m tools.parity tests/parity/data --runner "$BUILD/longtake-module"
+
+say "All tests passed in $((SECONDS - begin)) s"

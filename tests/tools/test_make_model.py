@@ -1,0 +1,90 @@
+"""The maker of random folders against folders that diffusers and transformers wrote."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tools import make_model, safetensors_stream
+
+SMALL = {
+    "transformer": {
+        "num_attention_heads": 2,
+        "attention_head_dim": 16,
+        "num_cross_attention_heads": 1,
+        "cross_attention_head_dim": 24,
+        "cross_attention_dim": 32,
+        "caption_channels": 20,
+        "num_layers": 1,
+    },
+    "text_encoder": {
+        "hidden_size": 20,
+        "head_dim": 8,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "vocab_size": 300,
+    },
+    "vae": {"base_dim": 4, "z_dim": 16},
+}
+
+
+def committed_parts(root):
+    """(part, folder) of every part of every committed model folder."""
+    found = [(part, f) for part in make_model.PARTS for f in sorted(root.glob(f"models/*/{part}"))]
+    assert {part for part, _ in found} == set(make_model.PARTS)
+    return found
+
+
+def stored_shapes(folder):
+    shapes = {}
+    for file in folder.glob("*.safetensors"):
+        shapes |= {name: tuple(e["shape"]) for name, e in safetensors_stream.read_header(file).items()}
+    return shapes
+
+
+def test_tensor_lists_equal_what_the_libraries_save(parity_data):
+    for part, folder in committed_parts(parity_data):
+        config = json.loads((folder / "config.json").read_text())
+        _, list_tensors, _ = make_model.PARTS[part]
+        assert dict(list_tensors(config)) == stored_shapes(folder), folder
+
+
+def test_default_sizes_are_the_published_ones():
+    def count(part):
+        defaults, list_tensors, _ = make_model.PARTS[part]
+        return sum(int(np.prod(shape)) for _, shape in list_tensors(defaults))
+
+    assert count("transformer") == pytest.approx(2.057e9, rel=1e-3)
+    assert count("text_encoder") == 2_614_341_888  # Gemma-2-2B
+    assert count("vae") == pytest.approx(126.9e6, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_small_folder(tmp_path, dtype):
+    make_model.write_model(tmp_path, list(make_model.PARTS), SMALL, dtype=dtype, shard_bytes=10_000)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    for part, (defaults, list_tensors, stem) in make_model.PARTS.items():
+        config = json.loads((tmp_path / part / "config.json").read_text())
+        assert config == {**defaults, **SMALL[part]}
+        assert stored_shapes(tmp_path / part) == dict(list_tensors(config))
+        assert (tmp_path / part / f"{stem}.safetensors.index.json").exists()
+        assert part in index
+    assert json.loads((tmp_path / "longtake.json").read_text())["sampler"] == "few_step"
+
+
+def test_weights_are_scaled_and_follow_from_the_seed(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        make_model.write_model(tmp_path / name, ["transformer"], SMALL, dtype="float32", seed=seed)
+    files = [tmp_path / name / "transformer" / "diffusion_pytorch_model.safetensors" for name in "abc"]
+    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
+    tensor = np.frombuffer(safetensors_stream.read_bytes(files[0], "time_embed.linear.weight"), np.float32)
+    assert tensor.std() == pytest.approx(1 / np.sqrt(32), rel=0.1)
+
+
+def test_bidirectional_folder_has_a_scheduler(tmp_path):
+    make_model.write_model(tmp_path, ["transformer"], SMALL, sampler="bidirectional")
+    scheduler = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == "flow_prediction"
+    assert not (tmp_path / "longtake.json").exists()
