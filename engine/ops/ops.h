@@ -133,7 +133,7 @@ struct SoftmaxAttentionSegment {
   int64_t key_rows = 0;  // keys beyond are padding
 };
 struct SoftmaxAttentionArgs {
-  ConstMat qkv;  // act [N, (heads + 2*kv_heads)*head_dim]: q | k | v
+  ConstMat qkv;  // act or f32 [N, (heads + 2*kv_heads)*head_dim]: q | k | v; products are in its type
   int heads = 1, kv_heads = 1, head_dim = 0;
   float scale = 1.f;
   float soft_cap = 0.f;    // 0: none
@@ -202,7 +202,7 @@ class Ops {
   virtual void Activate(ConstMat x, Activation a, Mat y) = 0;
   // y[r] = x[r] + row, f32; x [R,C], row [C].
   virtual void AddRow(ConstMat x, const float* row, Mat y) = 0;
-  // y[n] = activation(x[n, :C]) * x[n, C:], x act [N,2C], y act [N,C] (the text encoder's gate).
+  // y[n] = activation(x[n, :C]) * x[n, C:], x act or f32 [N,2C], y act [N,C] (the text encoder's gate).
   virtual void GatedActivation(ConstMat x, Activation a, Mat y) = 0;
 
   virtual void LinearAttention(const LinearAttentionArgs& args) = 0;
