@@ -19,8 +19,10 @@ KernelTable TableOf(Isa isa) {
       avx512::FillTable(&table);
       break;
     case Isa::kAvx512Bf16:
-    case Isa::kAmxBf16:
       avx512_bf16::FillTable(&table);
+      break;
+    case Isa::kAmxBf16:
+      amx_bf16::FillTable(&table);
       break;
   }
   return table;

@@ -13,6 +13,10 @@ int BlockRows(int64_t rows, int64_t panels, int threads) {
   return block;
 }
 
+bool AllEqual(const void* const* pointers, int n, const void* value) {
+  return std::all_of(pointers, pointers + n, [value](const void* p) { return p == value; });
+}
+
 }  // namespace
 
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,
@@ -27,8 +31,10 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
   const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * ElemBytes(w.type());
   const auto run = w.type() == Elem::kF32 ? context.table.gemm_f32 : context.table.gemm_bf16;
 
+  const void* const zeros = context.zeros.data();
   const size_t pointers = static_cast<size_t>(taps) * parts + 3;
-  const size_t scratch_floats = kMaxBlockRows * kMaxPanelVectors * 16;
+  const size_t scratch_floats = GemmScratchFloats(
+      w.chunk() * RoundUp(w.part_inputs(), w.type() == Elem::kBF16 ? context.table.bf16_k_multiple : 1));
   context.pool.ParallelFor(panels * blocks, [&](int64_t task, int thread) {
     const int64_t block = by_panel ? task % blocks : task / panels;
     const CpuKernel::Panel& panel = w.panels()[by_panel ? task / blocks : task % panels];
@@ -43,6 +49,11 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     const int64_t first = block * block_rows;
     const int n = static_cast<int>(std::min<int64_t>(block_rows, rows - first));
     fill(first, n, p);
+    // Taps outside the video for every row here (the frames before the first and after the last) are left out: their
+    // products would add +0 to a sum that began with +0 and is not -0 once the bias is added, so no byte changes.
+    int first_tap = 0, end_tap = taps;
+    while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{first_tap} * kMaxBlockRows, n, zeros)) ++first_tap;
+    while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{end_tap - 1} * kMaxBlockRows, n, zeros)) --end_tap;
     // A tap's parts are taps of their own. From the last on, so that no pointer is overwritten before it is read.
     if (parts > 1) {
       for (int t = taps - 1; t >= 0; --t) {
@@ -55,22 +66,22 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
       }
     }
     GemmBlock g;
-    g.a = p.a;
+    g.a = p.a + int64_t{first_tap} * parts * kMaxBlockRows;
     g.a_stride = kMaxBlockRows;
     g.rows = n;
-    g.taps = taps * parts;
+    g.taps = (end_tap - first_tap) * parts;
     g.k = w.part_inputs();
-    g.b = panel.data;
     g.b_tap_bytes = w.part_bytes(panel);
+    g.b = panel.data + first_tap * parts * g.b_tap_bytes;
     g.vectors = panel.vectors;
-    g.chunk_taps = w.chunk(panel);
+    g.chunk_taps = w.chunk();
     g.scratch = scratch;
     g.columns = panel.columns;
     g.first_column = panel.first_column;
     g.bias = w.bias() + panel.first_column;
     g.activation = store.activation;
     g.add = store.add ? p.add : nullptr;
-    g.add_type = context.type;
+    g.add_type = store.add_f32 ? Elem::kF32 : context.type;
     g.gate = store.gate ? p.gate : nullptr;
     g.accumulate = store.accumulate;
     g.out = p.out;

@@ -107,9 +107,9 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
   assert(at == 0 || at == shape.outputs);
 }
 
-int CpuKernel::chunk(const Panel& p) const {
+int CpuKernel::chunk() const {
   const int64_t all = int64_t{shape().taps()} * parts_;
-  return static_cast<int>(std::clamp<int64_t>(kPartBytes / part_bytes(p), 1, all));
+  return static_cast<int>(std::clamp<int64_t>(kPartBytes / part_bytes(panels_.front()), 1, all));
 }
 
 DepthwiseKernel::DepthwiseKernel(const HostTensor& weight, const HostTensor& bias)

@@ -41,7 +41,7 @@ class CpuKernel : public PackedKernel {
   int64_t part_inputs() const { return shape().inputs / parts_; }
   int64_t part_bytes(const Panel& p) const { return part_k_ * p.vectors * lanes_ * ElemBytes(type_); }
   // Parts of a panel that stay in the second-level cache together.
-  int chunk(const Panel& p) const;
+  int chunk() const;
   const float* bias() const { return bias_.f32(); }  // padded with zeros to whole vectors
 
  private:

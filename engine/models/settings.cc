@@ -118,7 +118,8 @@ absl::Status ReadScheduler(const std::string& path, ModelSettings& s) {
 absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
   ModelSettings s;
   const std::string ours = folder + "/longtake.json", scheduler = folder + "/scheduler/scheduler_config.json";
-  const bool has_ours = std::filesystem::exists(ours);
+  std::error_code ignored;  // what cannot be looked at is opened later, or not there
+  const bool has_ours = std::filesystem::exists(ours, ignored);
   s.causal = has_ours;  // unless its "sampler" says otherwise
   if (!s.causal) {
     s.lower_case = true;
@@ -127,7 +128,7 @@ absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
     s.max_latent_frames = 21;  // 81 frames, what the model was trained on
   }
   if (has_ours) RETURN_IF_ERROR(ReadLongtake(ours, s));
-  if (!s.causal && std::filesystem::exists(scheduler)) RETURN_IF_ERROR(ReadScheduler(scheduler, s));
+  if (!s.causal && std::filesystem::exists(scheduler, ignored)) RETURN_IF_ERROR(ReadScheduler(scheduler, s));
   return s;
 }
 

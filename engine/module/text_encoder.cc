@@ -44,7 +44,8 @@ absl::StatusOr<ModuleOutputs> RunTextEncoder(Ops& ops, const ModuleRequest& requ
   if (mask_shape != shape) in.Fail("attention_mask", "has not the shape of input_ids");
   RETURN_IF_ERROR(in.status());
   for (const int64_t id : wide_ids) {
-    if (id < 0 || id >= model->config().vocabulary) in.Fail("input_ids", absl::StrCat(id, " is outside the vocabulary"));
+    if (id < 0 || id >= model->config().vocabulary)
+      in.Fail("input_ids", absl::StrCat(id, " is outside the vocabulary"));
   }
   const std::vector<int32_t> ids(wide_ids.begin(), wide_ids.end());
   std::vector<TextSequence> sequences;

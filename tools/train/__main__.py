@@ -81,7 +81,8 @@ def main():
         raise SystemExit("vae=0 needs --init")
     cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips)
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
-    models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, init[0] if keep else None)
+    start = None if init is None or args.fresh_dit else init[0]
+    models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start)
     if args.export:
         folder.write(args.export, models, autoencoder, stats, path)
         print("written", args.export, flush=True)

@@ -8,7 +8,7 @@ import torch
 from tools.train import cache, dit, muon, pictures, run, settings
 from tools.train.generate import Generator
 
-_BATCH = {"cpu": 8, "cuda": 128}
+_BATCH = {"cpu": 4, "cuda": 128}
 
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
 _NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
@@ -86,13 +86,16 @@ _SHEET = (
 def train(work, minutes, vae, stats, tok, init=None, seed=1):
     """Trains for `minutes` in total (earlier runs counted); returns the averaged models in float32.
 
-    `stats`: (mean, std) of the latents' channels. `init`: models to start from, or None.
+    `stats`: (mean, std) of the latents' channels. `init`: models to start from, or None; their text encoder is
+    taken where it has this tokenizer's vocabulary.
     """
     dev = run.device()
     torch.manual_seed(seed)
     models = dit.make(len(tok))
     if init is not None:
-        models.load_state_dict(init.state_dict())
+        models["dit"].load_state_dict(init["dit"].state_dict())
+        if init["text"].config.vocab_size == len(tok):
+            models["text"].load_state_dict(init["text"].state_dict())
     models.to(dev).train()
     top = 1.0e-3 if init is not None else 1.5e-3
     optimizer = muon.Optimizer(models, top, _is_matrix, 0.01)

@@ -45,7 +45,7 @@ struct GemmBlock {
   int64_t b_tap_bytes;
   int vectors;           // the panel's width
   int chunk_taps;        // taps whose weights stay in the second-level cache together; all rows pass before the next
-  float* scratch;        // rows * panel width floats, used when chunk_taps < taps
+  float* scratch;        // GemmScratchFloats() of the inputs of chunk_taps taps
   // Epilogue, in this order: + bias, + add, activation, * gate, + the old output, store.
   int columns;           // real columns; the rest of the panel is padding
   int64_t first_column;  // of the panel, added to the row pointers below
@@ -58,6 +58,11 @@ struct GemmBlock {
   void* const* out;          // row pointers
   Elem out_type;
 };
+
+// Sums of a block between two chunks, then (AMX) copies of 32 rows whose inputs do not lie evenly.
+constexpr int64_t GemmScratchFloats(int64_t chunk_inputs) {
+  return int64_t{kMaxBlockRows} * kMaxPanelVectors * 16 + 16 * chunk_inputs;
+}
 
 // Softmax attention of some queries of one head over packed keys and values.
 struct AttentionBlock {
@@ -173,6 +178,12 @@ void FillTable(KernelTable* table);
 namespace avx512_bf16 {
 void FillTable(KernelTable* table);
 }
+namespace amx_bf16 {
+// Matrix products of bf16 by AMX, everything else as avx512_bf16.
+void FillTable(KernelTable* table);
+// The same with the tile instructions' documented arithmetic in plain loops: runs, and is tested, without AMX.
+void FillEmulatedTable(KernelTable* table);
+}  // namespace amx_bf16
 
 }  // namespace longtake::cpu
 

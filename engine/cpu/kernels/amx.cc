@@ -1,0 +1,226 @@
+// Matrix products of bf16 on AMX tiles, for processors from Sapphire Rapids on.
+//
+// Written on a machine without AMX: packing, indexing and epilogue are tested there through EmulatedTiles, which computes
+// what the manual says TDPBF16PS computes (Intel SDM volume 2); the real instructions differ from it in nothing but speed
+// by that page, and have not been run by the author.
+#include "engine/cpu/kernels/gemm.h"
+
+namespace longtake::cpu::amx_bf16 {
+namespace {
+
+constexpr int kTileRows16 = 16;                     // rows of a tile
+constexpr int kTileInputs = 32;                     // bf16 in a tile's row: 64 bytes
+constexpr int kBlockTileRows = 2 * kTileRows16;     // 2 x 2 tiles of sums: 4 products for 4 loads, 64 cycles against 32
+constexpr int64_t kRowBytes = 64;
+
+// Tile registers: sums 0 to 3 as [row half][column half], rows 4 and 5, weights 6 and 7.
+struct RealTiles {
+  // Palette 1, all tiles 16 rows of 64 bytes. A thread's state, and switched off after a block so that context switches
+  // need not save 8 KiB.
+  void Begin() {
+    alignas(64) uint8_t config[64] = {1};
+    for (int t = 0; t < 8; ++t) {
+      config[16 + 2 * t] = kRowBytes;
+      config[48 + t] = kTileRows16;
+    }
+    _tile_loadconfig(config);
+  }
+  void End() { _tile_release(); }
+  template <int T>
+  LT_INLINE void Zero() {
+    if constexpr (T == 0) _tile_zero(0);
+    if constexpr (T == 1) _tile_zero(1);
+    if constexpr (T == 2) _tile_zero(2);
+    if constexpr (T == 3) _tile_zero(3);
+  }
+  // GCC 12's load says nothing of memory to the compiler: the empty statement keeps earlier stores before it.
+  template <int T>
+  LT_INLINE void Load(const void* p, int64_t stride) {
+    __asm__ volatile("" ::: "memory");
+    if constexpr (T == 0) _tile_loadd(0, p, stride);
+    if constexpr (T == 1) _tile_loadd(1, p, stride);
+    if constexpr (T == 2) _tile_loadd(2, p, stride);
+    if constexpr (T == 3) _tile_loadd(3, p, stride);
+    if constexpr (T == 4) _tile_loadd(4, p, stride);
+    if constexpr (T == 5) _tile_loadd(5, p, stride);
+    if constexpr (T == 6) _tile_loadd(6, p, stride);
+    if constexpr (T == 7) _tile_loadd(7, p, stride);
+  }
+  template <int T>
+  LT_INLINE void Store(void* p, int64_t stride) {
+    if constexpr (T == 0) _tile_stored(0, p, stride);
+    if constexpr (T == 1) _tile_stored(1, p, stride);
+    if constexpr (T == 2) _tile_stored(2, p, stride);
+    if constexpr (T == 3) _tile_stored(3, p, stride);
+    __asm__ volatile("" ::: "memory");
+  }
+  // Sums 2 * R + C += rows 4 + R times weights 6 + C.
+  template <int R, int C>
+  LT_INLINE void Multiply() {
+    if constexpr (R == 0 && C == 0) _tile_dpbf16ps(0, 4, 6);
+    if constexpr (R == 0 && C == 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (R == 1 && C == 0) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (R == 1 && C == 1) _tile_dpbf16ps(3, 5, 7);
+  }
+};
+
+// The same registers in memory.
+struct EmulatedTiles {
+  alignas(64) char tile[8][kTileRows16][kRowBytes];
+
+  void Begin() { __builtin_memset(tile, 0, sizeof(tile)); }
+  void End() {}
+  template <int T>
+  void Zero() {
+    __builtin_memset(tile[T], 0, sizeof(tile[T]));
+  }
+  template <int T>
+  void Load(const void* p, int64_t stride) {
+    for (int r = 0; r < kTileRows16; ++r) {
+      __builtin_memcpy(tile[T][r], static_cast<const char*>(p) + r * stride, kRowBytes);
+    }
+  }
+  template <int T>
+  void Store(void* p, int64_t stride) {
+    for (int r = 0; r < kTileRows16; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile[T][r], kRowBytes);
+  }
+  // For every sum: the pairs' even and odd products apart, over the 16 pairs in order, then both to the old sum.
+  template <int R, int C>
+  void Multiply() {
+    for (int m = 0; m < kTileRows16; ++m) {
+      const auto* a = reinterpret_cast<const bf16*>(tile[4 + R][m]);
+      auto* sums = reinterpret_cast<float*>(tile[2 * R + C][m]);
+      for (int n = 0; n < 16; ++n) {
+        float even = 0, odd = 0;
+        for (int k = 0; k < 16; ++k) {
+          const auto* b = reinterpret_cast<const bf16*>(tile[6 + C][k]);
+          even = __builtin_fmaf(ToFloat(a[2 * k]), ToFloat(b[2 * n]), even);
+          odd = __builtin_fmaf(ToFloat(a[2 * k + 1]), ToFloat(b[2 * n + 1]), odd);
+        }
+        sums[n] += even + odd;
+      }
+    }
+  }
+};
+
+// One tap's inputs of 16 rows as a tile load wants them: even distances, whole rows of 32 inputs.
+struct Source {
+  const char* data;
+  int64_t stride;
+};
+
+// In place where the rows are 16, lie evenly and hold whole tiles; else copied to `copy` with zeros around.
+Source Gather(const void* const* rows, int count, int64_t k, int64_t padded, char* copy) {
+  const auto* first = static_cast<const char*>(rows[0]);
+  bool even = count >= kTileRows16 && k == padded;
+  const int64_t stride = even ? static_cast<const char*>(rows[1]) - first : 0;
+  for (int r = 2; even && r < kTileRows16; ++r) even = static_cast<const char*>(rows[r]) - first == r * stride;
+  if (even) return {first, stride};
+  for (int r = 0; r < kTileRows16; ++r) {
+    char* to = copy + r * padded * 2;
+    const int64_t bytes = r < count ? k * 2 : 0;
+    if (bytes > 0) __builtin_memcpy(to, rows[r], static_cast<size_t>(bytes));
+    __builtin_memset(to + bytes, 0, static_cast<size_t>(padded * 2 - bytes));
+  }
+  return {copy, padded * 2};
+}
+
+// 32 rows times 32 columns (16 where kColumns is 1) over some taps; sums at `c` with `c_stride` floats a row.
+template <int kColumns, typename Tiles>
+void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, const char* b, int64_t b_tap_bytes,
+           int64_t b_stride, float* c, int64_t c_stride, bool load) {
+  const int64_t bytes = c_stride * static_cast<int64_t>(sizeof(float));
+  float* lower = c + kTileRows16 * c_stride;
+  if (load) {
+    tiles.template Load<0>(c, bytes);
+    tiles.template Load<2>(lower, bytes);
+    if constexpr (kColumns == 2) {
+      tiles.template Load<1>(c + 16, bytes);
+      tiles.template Load<3>(lower + 16, bytes);
+    }
+  } else {
+    tiles.template Zero<0>();
+    tiles.template Zero<1>();
+    tiles.template Zero<2>();
+    tiles.template Zero<3>();
+  }
+  for (int tap = 0; tap < taps; ++tap) {
+    const Source& top = sources[tap][0];
+    const Source& bottom = sources[tap][1];
+    const char* weights = b + tap * b_tap_bytes;
+    for (int64_t k = 0; k < padded; k += kTileInputs) {
+      tiles.template Load<4>(top.data + k * 2, top.stride);
+      tiles.template Load<6>(weights, b_stride);
+      tiles.template Multiply<0, 0>();
+      tiles.template Load<5>(bottom.data + k * 2, bottom.stride);
+      tiles.template Multiply<1, 0>();
+      if constexpr (kColumns == 2) {
+        tiles.template Load<7>(weights + kRowBytes, b_stride);
+        tiles.template Multiply<0, 1>();
+        tiles.template Multiply<1, 1>();
+      }
+      weights += 16 * b_stride;
+    }
+  }
+  tiles.template Store<0>(c, bytes);
+  tiles.template Store<2>(lower, bytes);
+  if constexpr (kColumns == 2) {
+    tiles.template Store<1>(c + 16, bytes);
+    tiles.template Store<3>(lower + 16, bytes);
+  }
+}
+
+// As Gemm() in gemm.h. An element's sum again is one fixed chain: 32 inputs a product, taps in order, whatever stands in
+// the tile's other rows.
+template <typename Tiles>
+void AmxGemm(const GemmBlock& g) {
+  constexpr int kMaxChunk = 128;  // taps whose sources are listed at once; chunks are cut smaller where they are more
+  Tiles tiles;
+  tiles.Begin();
+  const int64_t padded = (g.k + kTileInputs - 1) / kTileInputs * kTileInputs;
+  const int columns = g.vectors * kLanes;
+  const int64_t b_stride = int64_t{columns} * 4;
+  const int chunk = g.chunk_taps < kMaxChunk ? g.chunk_taps : kMaxChunk;
+  char* copies = reinterpret_cast<char*>(g.scratch + kMaxBlockRows * kMaxPanelVectors * 16);
+  Source sources[kMaxChunk][2];
+  for (int tap = 0; tap < g.taps; tap += chunk) {
+    const int taps = g.taps - tap < chunk ? g.taps - tap : chunk;
+    const char* b = static_cast<const char*>(g.b) + tap * g.b_tap_bytes;
+    for (int r = 0; r < g.rows; r += kBlockTileRows) {
+      const int rows = g.rows - r < kBlockTileRows ? g.rows - r : kBlockTileRows;
+      for (int t = 0; t < taps; ++t) {
+        const void* const* a = g.a + (tap + t) * g.a_stride + r;
+        char* copy = copies + int64_t{t} * kBlockTileRows * padded * 2;
+        sources[t][0] = Gather(a, rows, g.k, padded, copy);
+        // Without a second half its tile repeats the first; nobody reads the sums.
+        sources[t][1] = rows > kTileRows16 ? Gather(a + kTileRows16, rows - kTileRows16, g.k, padded,
+                                                    copy + kTileRows16 * padded * 2)
+                                           : sources[t][0];
+      }
+      float* sums = g.scratch + r * columns;
+      for (int v = 0; v < g.vectors; v += 2) {
+        const char* weights = b + v * kRowBytes;
+        if (v + 1 < g.vectors) {
+          Block<2>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, sums + v * kLanes, columns, tap > 0);
+        } else {
+          Block<1>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, sums + v * kLanes, columns, tap > 0);
+        }
+      }
+      if (tap + taps == g.taps) Finish(g, r, rows, sums, columns);
+    }
+  }
+  tiles.End();
+}
+
+void Fill(KernelTable* table, void (*gemm)(const GemmBlock&)) {
+  avx512_bf16::FillTable(table);
+  table->gemm_bf16 = gemm;
+  table->bf16_k_multiple = kTileInputs;
+}
+
+}  // namespace
+
+void FillTable(KernelTable* table) { Fill(table, AmxGemm<RealTiles>); }
+void FillEmulatedTable(KernelTable* table) { Fill(table, AmxGemm<EmulatedTiles>); }
+
+}  // namespace longtake::cpu::amx_bf16

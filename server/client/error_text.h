@@ -1,0 +1,16 @@
+// A refused call in words.
+#ifndef LONGTAKE_SERVER_CLIENT_ERROR_TEXT_H_
+#define LONGTAKE_SERVER_CLIENT_ERROR_TEXT_H_
+
+#include <grpcpp/support/status.h>
+
+#include <string>
+
+namespace longtake::client {
+
+// One line for the status, then one for each field at fault, quota, or time to try again among its details.
+std::string ErrorText(const grpc::Status& status);
+
+}  // namespace longtake::client
+
+#endif  // LONGTAKE_SERVER_CLIENT_ERROR_TEXT_H_

@@ -1,0 +1,76 @@
+#include "server/engine_device.h"
+
+#include <memory>
+#include <utility>
+
+namespace longtake::server {
+namespace {
+
+PassKind ToEngine(scheduler::PassKind kind) {
+  switch (kind) {
+    case scheduler::PassKind::kEncodePrompt: return PassKind::kEncodePrompt;
+    case scheduler::PassKind::kDenoise: return PassKind::kDenoise;
+    case scheduler::PassKind::kCommit: return PassKind::kCommit;
+    case scheduler::PassKind::kDecode: return PassKind::kDecode;
+  }
+  return PassKind::kDecode;
+}
+
+}  // namespace
+
+void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
+  absl::MutexLock lock(&mutex_);
+  jobs_[session] = {std::move(job), 0};
+}
+
+void EngineDevice::RemoveJob(scheduler::SessionId session) {
+  absl::MutexLock lock(&mutex_);
+  jobs_.erase(session);
+}
+
+absl::Status EngineDevice::Open(scheduler::SessionId session) {
+  SessionSpec spec;
+  {
+    absl::MutexLock lock(&mutex_);
+    spec = jobs_.at(session).job.spec;
+  }
+  absl::StatusOr<SessionId> opened = engine_->OpenSession(spec);
+  if (!opened.ok()) return opened.status();
+  absl::MutexLock lock(&mutex_);
+  jobs_.at(session).engine_session = *opened;
+  return absl::OkStatus();
+}
+
+void EngineDevice::Close(scheduler::SessionId session) {
+  SessionId engine_session = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    engine_session = jobs_.at(session).engine_session;
+  }
+  engine_->CloseSession(engine_session);
+}
+
+void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
+                          std::function<void(size_t index, scheduler::PassOutcome outcome)> done) {
+  std::vector<Pass> batch;
+  auto on_frames = std::make_shared<std::vector<std::function<void(DecodedFrames)>>>();
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const scheduler::Pass& pass : passes) {
+      const Entry& entry = jobs_.at(pass.session);
+      Pass out{.kind = ToEngine(pass.kind), .session = entry.engine_session, .prompt = {}, .negative_prompt = {}};
+      if (out.kind == PassKind::kEncodePrompt) {
+        out.prompt = entry.job.prompt;
+        out.negative_prompt = entry.job.negative_prompt;
+      }
+      batch.push_back(std::move(out));
+      on_frames->push_back(out.kind == PassKind::kDecode ? entry.job.on_frames : nullptr);
+    }
+  }
+  engine_->Submit(std::move(batch), [on_frames, done = std::move(done)](size_t index, PassResult result) {
+    if (result.status.ok() && (*on_frames)[index] != nullptr) (*on_frames)[index](std::move(result.frames));
+    done(index, {std::move(result.status), result.device_seconds});
+  });
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,50 @@
+// The engine as the scheduler's device. Prompts and frames, which the scheduler does not know, pass here.
+#ifndef LONGTAKE_SERVER_ENGINE_DEVICE_H_
+#define LONGTAKE_SERVER_ENGINE_DEVICE_H_
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "engine/engine.h"
+#include "scheduler/device.h"
+
+namespace longtake::server {
+
+class EngineDevice : public scheduler::Device {
+ public:
+  // What the scheduler's session means to the engine.
+  struct Job {
+    SessionSpec spec;
+    std::string prompt, negative_prompt;
+    // Called on the engine's thread, before the scheduler hears of the pass.
+    std::function<void(DecodedFrames)> on_frames;
+  };
+
+  explicit EngineDevice(Engine* engine) : engine_(engine) {}  // outlives it
+
+  // Before the scheduler hears of the session, and after it has ended.
+  void AddJob(scheduler::SessionId session, Job job);
+  void RemoveJob(scheduler::SessionId session);
+
+  absl::Status Open(scheduler::SessionId session) override;
+  void Close(scheduler::SessionId session) override;
+  void Submit(std::vector<scheduler::Pass> passes,
+              std::function<void(size_t index, scheduler::PassOutcome outcome)> done) override;
+
+ private:
+  struct Entry {
+    Job job;
+    SessionId engine_session = 0;
+  };
+  Engine* const engine_;
+  absl::Mutex mutex_;
+  std::map<scheduler::SessionId, Entry> jobs_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_ENGINE_DEVICE_H_

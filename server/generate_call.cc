@@ -1,0 +1,145 @@
+#include "server/generate_call.h"
+
+#include <utility>
+
+#include "server/refusal.h"
+
+namespace longtake::server {
+
+std::shared_ptr<GenerateCall> GenerateCall::Create(std::function<void()> on_done) {
+  std::shared_ptr<GenerateCall> call(new GenerateCall(std::move(on_done)));
+  absl::MutexLock lock(&call->mutex_);
+  call->self_ = call;
+  return call;
+}
+
+void GenerateCall::Open(std::function<void()> on_cancel) {
+  bool already_cancelled = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    open_ = true;
+    already_cancelled = cancelled_;
+    if (!already_cancelled) on_cancel_ = on_cancel;
+  }
+  if (already_cancelled) on_cancel();
+  Advance();
+}
+
+void GenerateCall::Refuse(grpc::Status status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    open_ = true;
+    queue_.clear();
+    progress_.reset();
+    end_ = std::move(status);
+  }
+  Advance();
+}
+
+void GenerateCall::Send(v1::GenerateEvent event) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return;
+    queue_.push_back({std::move(event), nullptr});
+  }
+  Advance();
+}
+
+void GenerateCall::SendProgress(v1::GenerateEvent event) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return;
+    progress_ = std::move(event);
+  }
+  Advance();
+}
+
+void GenerateCall::SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      queue_.push_back({std::move(parts[i]), i + 1 == parts.size() ? std::move(delivered) : nullptr});
+    }
+  }
+  Advance();
+}
+
+void GenerateCall::End(const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!end_.has_value()) end_ = ToGrpc(status);
+  }
+  Advance();
+}
+
+void GenerateCall::Advance() {
+  const v1::GenerateEvent* write = nullptr;
+  std::optional<grpc::Status> finish;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (finished_ || write_under_way_) return;
+    if (cancelled_) {
+      finish = grpc::Status(grpc::StatusCode::CANCELLED, "the client is gone");
+    } else if (!open_) {
+      return;
+    } else if (!queue_.empty()) {
+      writing_ = std::move(queue_.front());
+      queue_.pop_front();
+      write = &writing_.event;
+    } else if (end_.has_value()) {  // progress that has not left is of no use any more
+      finish = std::move(end_);
+    } else if (progress_.has_value()) {
+      writing_ = {*std::exchange(progress_, std::nullopt), nullptr};
+      write = &writing_.event;
+    } else {
+      return;
+    }
+    finished_ = finish.has_value();
+    write_under_way_ = write != nullptr;
+  }
+  // Outside the lock; one operation at a time all the same, for the flags were set under it.
+  if (write != nullptr) StartWrite(write);
+  if (finish.has_value()) Finish(*finish);
+}
+
+void GenerateCall::OnWriteDone(bool ok) {
+  std::function<void()> delivered;
+  {
+    absl::MutexLock lock(&mutex_);
+    write_under_way_ = false;
+    if (ok) delivered = std::move(writing_.delivered);
+    writing_ = {};
+  }
+  if (delivered != nullptr) delivered();
+  if (!ok) return OnCancel();
+  Advance();
+}
+
+void GenerateCall::OnCancel() {
+  std::function<void()> on_cancel;
+  std::deque<Item> dropped;  // destroyed outside the lock: it may hold the last reference to the video
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    on_cancel = std::exchange(on_cancel_, nullptr);
+    dropped.swap(queue_);
+    progress_.reset();
+  }
+  if (on_cancel != nullptr) on_cancel();
+  Advance();
+}
+
+void GenerateCall::OnDone() {
+  std::shared_ptr<GenerateCall> self;
+  std::deque<Item> dropped;
+  {
+    absl::MutexLock lock(&mutex_);
+    self = std::move(self_);
+    dropped.swap(queue_);
+    on_cancel_ = nullptr;
+  }
+  on_done_();
+}
+
+}  // namespace longtake::server

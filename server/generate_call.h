@@ -1,0 +1,67 @@
+// One Generate call: writes a video's events to its client, one at a time, as fast as the client reads.
+#ifndef LONGTAKE_SERVER_GENERATE_CALL_H_
+#define LONGTAKE_SERVER_GENERATE_CALL_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "longtake/v1/longtake.pb.h"
+#include "server/video.h"
+
+namespace longtake::server {
+
+// Lives until gRPC is done with it: it holds itself. What waits to be written is bounded: chunks by the scheduler, progress
+// to the latest one, other events to a few.
+class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
+                     public EventSink,
+                     public std::enable_shared_from_this<GenerateCall> {
+ public:
+  // `on_done`: gRPC is done with the call, which may be destroyed after it.
+  static std::shared_ptr<GenerateCall> Create(std::function<void()> on_done);
+
+  // Nothing is written before one of these. `on_cancel` is called once if the client goes.
+  void Open(std::function<void()> on_cancel);
+  void Refuse(grpc::Status status);  // throws away what was sent
+
+  void Send(v1::GenerateEvent event) override;
+  void SendProgress(v1::GenerateEvent event) override;
+  void SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) override;
+  void End(const absl::Status& status) override;
+
+  void OnWriteDone(bool ok) override;
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  struct Item {
+    v1::GenerateEvent event;
+    std::function<void()> delivered;
+  };
+  explicit GenerateCall(std::function<void()> on_done) : on_done_(std::move(on_done)) {}
+  // Starts the next operation if none is under way.
+  void Advance();
+
+  const std::function<void()> on_done_;
+  absl::Mutex mutex_;
+  std::shared_ptr<GenerateCall> self_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_cancel_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Item> queue_ ABSL_GUARDED_BY(mutex_);
+  std::optional<v1::GenerateEvent> progress_ ABSL_GUARDED_BY(mutex_);
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
+  Item writing_ ABSL_GUARDED_BY(mutex_);
+  bool open_ ABSL_GUARDED_BY(mutex_) = false;
+  bool write_under_way_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_GENERATE_CALL_H_

@@ -1,0 +1,111 @@
+// longtake-server: loads a model folder and serves it until SIGTERM or SIGINT.
+#include <pthread.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <future>
+
+#include "server/server.h"
+#include "spdlog/logger.h"
+#include "spdlog/sinks/stdout_sinks.h"
+
+namespace {
+
+// The signals that end the server, blocked in every thread; a thread waits for them.
+sigset_t EndSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+struct Flags {
+  longtake::EngineOptions engine;
+  longtake::server::ServerOptions server;
+  double drain_seconds = 30;
+  std::string log_level = "info";
+};
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  app.add_option("--model", flags.engine.model_dir, "Model folder in diffusers' layout")->required();
+  app.add_option("--listen", flags.server.listen, "Address and port to serve on")->capture_default_str();
+  app.add_option("--metrics-listen", flags.server.metrics_listen, "Address and port of /metrics; without it there is none");
+  app.add_option("--backend", flags.engine.backend, "cpu or reference")->capture_default_str();
+  app.add_option("--dtype", flags.engine.dtype, "auto, float32 or bfloat16")->capture_default_str();
+  app.add_option("--isa", flags.engine.isa, "auto, or the highest instruction set to use")->capture_default_str();
+  app.add_option("--threads", flags.engine.threads, "Threads of the engine; 0: one for each core")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-sessions", flags.engine.max_sessions, "Videos made at the same time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-waiting", flags.server.max_waiting, "Requests that may wait beyond those")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--drain-seconds", flags.drain_seconds, "For videos being made when the server is told to end")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--log-level", flags.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+}
+
+// Logs each tenth of every stage of loading.
+auto LogProgress(spdlog::logger& logger) {
+  return [&logger, last = std::string(), tenth = uint64_t{0}](const std::string& what, uint64_t done,
+                                                              uint64_t total) mutable {
+    const uint64_t now = total == 0 ? 0 : done * 10 / total;
+    if (what == last && now == tenth) return;
+    last = what;
+    tenth = now;
+    logger.info("loading stage=\"{}\" done={} total={}", what, done, total);
+  };
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const sigset_t end_signals = EndSignals();
+  pthread_sigmask(SIG_BLOCK, &end_signals, nullptr);
+
+  Flags flags;
+  CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
+  AddFlags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  flags.server.max_sessions = flags.engine.max_sessions;
+  flags.server.drain = absl::Seconds(flags.drain_seconds);
+
+  spdlog::logger logger("longtake", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
+  logger.set_level(spdlog::level::from_str(flags.log_level));
+  logger.flush_on(spdlog::level::info);
+
+  auto server = longtake::server::Server::Start(flags.server, &logger);
+  if (!server.ok()) {
+    logger.error("cannot start: {}", std::string(server.status().message()));
+    return 1;
+  }
+  // Ports that the system chose are for scripts to read; stdout holds nothing else.
+  std::printf("port=%d metrics_port=%d\n", (*server)->port(), (*server)->metrics_port());
+  std::fflush(stdout);
+
+  // Loading happens beside the wait for a signal, so that a server told to end while it loads does so afterwards, in order.
+  flags.engine.progress = LogProgress(logger);
+  std::future<bool> loaded = std::async(std::launch::async, [&] {
+    auto engine = longtake::Engine::Load(flags.engine);
+    if (engine.ok()) {
+      (*server)->Serve(*std::move(engine));
+      return true;
+    }
+    logger.error("cannot load: {}", engine.status().ToString());
+    kill(getpid(), SIGTERM);
+    return false;
+  });
+  int signal = 0;
+  sigwait(&end_signals, &signal);
+  const bool ok = loaded.get();
+  (*server)->Drain();
+  return ok ? 0 : 1;
+}

@@ -1,0 +1,149 @@
+#include "server/metrics.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/counter.h>
+#include <prometheus/exposer.h>
+#include <prometheus/family.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <exception>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+
+namespace longtake::server {
+namespace {
+
+// A tiny model's pass takes a millisecond, a 2B pass on a CPU half a minute: doubling from one to the other.
+prometheus::Histogram::BucketBoundaries Doubling(double from, int count) {
+  prometheus::Histogram::BucketBoundaries bounds;
+  for (int i = 0; i < count; ++i, from *= 2) bounds.push_back(from);
+  return bounds;
+}
+
+const char* NameOf(scheduler::PassKind kind) {
+  switch (kind) {
+    case scheduler::PassKind::kEncodePrompt: return "encode_prompt";
+    case scheduler::PassKind::kDenoise: return "denoise";
+    case scheduler::PassKind::kCommit: return "commit";
+    case scheduler::PassKind::kDecode: return "decode";
+  }
+  return "unknown";
+}
+
+// Gauges that are read, not kept.
+class Gauges : public prometheus::Collectable {
+ public:
+  void Watch(std::shared_ptr<const Metrics::Sources> sources) {
+    absl::MutexLock lock(&mutex_);
+    sources_ = sources;
+  }
+
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    std::shared_ptr<const Metrics::Sources> sources;
+    {
+      absl::MutexLock lock(&mutex_);
+      sources = sources_.lock();
+    }
+    if (sources == nullptr) return {};
+    const scheduler::Stats stats = sources->stats();
+    auto sessions = Family("longtake_sessions", "Sessions with a place on the device.");
+    Add(sessions, {{"state", "active"}}, stats.running - stats.parked);
+    Add(sessions, {{"state", "parked"}}, stats.parked);
+    auto queue = Family("longtake_queue_length", "Requests that wait for a place.");
+    Add(queue, {}, stats.waiting);
+    auto in_flight = Family("longtake_passes_in_flight", "Passes of the batch under way.");
+    Add(in_flight, {}, stats.passes_in_flight);
+    auto used = Family("longtake_memory_used_bytes", "Memory in use, by region.");
+    auto planned = Family("longtake_memory_planned_bytes", "Memory planned at load, by region.");
+    for (const MemoryRegion& region : sources->memory()) {
+      Add(used, {{"region", region.name}}, static_cast<double>(region.used_bytes));
+      Add(planned, {{"region", region.name}}, static_cast<double>(region.planned_bytes));
+    }
+    return {sessions, queue, in_flight, used, planned};
+  }
+
+ private:
+  static prometheus::MetricFamily Family(const char* name, const char* help) {
+    return {name, help, prometheus::MetricType::Gauge, {}};
+  }
+  static void Add(prometheus::MetricFamily& family, std::vector<prometheus::ClientMetric::Label> labels, double value) {
+    prometheus::ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.gauge.value = value;
+    family.metric.push_back(std::move(metric));
+  }
+
+  mutable absl::Mutex mutex_;
+  std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+struct Metrics::Impl {
+  using Counters = prometheus::Family<prometheus::Counter>;
+  using Histograms = prometheus::Family<prometheus::Histogram>;
+
+  Counters& NewCounter(const char* name, const char* help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(*registry);
+  }
+  Histograms& NewHistogram(const char* name, const char* help) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry);
+  }
+
+  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  std::shared_ptr<Gauges> gauges = std::make_shared<Gauges>();
+  Histograms& pass_seconds = NewHistogram("longtake_pass_device_seconds", "Device time of a pass, by kind.");
+  Histograms& first_chunk = NewHistogram("longtake_first_chunk_seconds",
+                                         "From a request's arrival until its first chunk went out.");
+  Counters& chunks = NewCounter("longtake_chunks_total", "Chunks that went out.");
+  Counters& chunk_bytes = NewCounter("longtake_chunk_bytes_total", "Bytes of chunks that went out.");
+  Counters& video_seconds = NewCounter("longtake_video_seconds_total", "Seconds of video that went out.");
+  Counters& refusals = NewCounter("longtake_refusals_total", "Requests refused, by reason.");
+  Counters& ended = NewCounter("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
+  std::unique_ptr<prometheus::Exposer> exposer;
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+absl::StatusOr<int> Metrics::Listen(const std::string& listen) {
+  try {  // prometheus-cpp throws where the address is taken or none
+    impl_->exposer = std::make_unique<prometheus::Exposer>(listen, /*num_threads=*/1);
+    impl_->exposer->RegisterCollectable(impl_->registry);
+    impl_->exposer->RegisterCollectable(impl_->gauges);
+    const std::vector<int> ports = impl_->exposer->GetListeningPorts();
+    if (ports.empty()) return absl::UnavailableError(absl::StrCat("metrics_listen: nothing listens on ", listen));
+    return ports.front();
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(absl::StrCat("metrics_listen: cannot listen on ", listen, ": ", error.what()));
+  }
+}
+
+void Metrics::Watch(std::shared_ptr<const Sources> sources) { impl_->gauges->Watch(std::move(sources)); }
+
+void Metrics::Passed(scheduler::PassKind kind, double device_seconds) {
+  impl_->pass_seconds.Add({{"kind", NameOf(kind)}}, Doubling(0.0005, 18)).Observe(device_seconds);
+}
+
+void Metrics::ChunkDelivered(int64_t bytes, double seconds_of_video) {
+  impl_->chunks.Add({}).Increment();
+  impl_->chunk_bytes.Add({}).Increment(static_cast<double>(bytes));
+  impl_->video_seconds.Add({}).Increment(seconds_of_video);
+}
+
+void Metrics::FirstChunk(double seconds) { impl_->first_chunk.Add({}, Doubling(0.05, 14)).Observe(seconds); }
+void Metrics::Refused(const std::string& reason) { impl_->refusals.Add({{"reason", reason}}).Increment(); }
+void Metrics::Ended(const std::string& outcome) { impl_->ended.Add({{"outcome", outcome}}).Increment(); }
+
+std::string Metrics::Text() const {
+  std::vector<prometheus::MetricFamily> families = impl_->registry->Collect();
+  for (prometheus::MetricFamily& family : impl_->gauges->Collect()) families.push_back(std::move(family));
+  return prometheus::TextSerializer().Serialize(families);
+}
+
+}  // namespace longtake::server

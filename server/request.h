@@ -1,0 +1,46 @@
+// A request, checked whole before anything is queued.
+#ifndef LONGTAKE_SERVER_REQUEST_H_
+#define LONGTAKE_SERVER_REQUEST_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "longtake/v1/longtake.pb.h"
+#include "scheduler/scheduler.h"
+
+namespace longtake::server {
+
+// What will be made.
+struct VideoPlan {
+  SessionSpec spec;
+  std::vector<int> block_latents, block_frames;  // by block
+  int64_t frames = 0;
+  double seconds = 0;
+  std::string prompt, negative_prompt;
+  scheduler::Delivery delivery = scheduler::Delivery::kLive;
+};
+
+struct FieldError {
+  std::string field;  // as in GenerateRequest
+  std::string description;
+};
+
+struct CheckedRequest {
+  VideoPlan plan;                  // meaningful without errors
+  std::vector<FieldError> errors;  // every field at fault
+};
+
+// `fresh_seed` is taken where the request has none.
+CheckedRequest CheckRequest(const v1::GenerateRequest& request, const Engine& engine, int max_prompt_bytes,
+                            uint64_t fresh_seed);
+
+// Frames of a video of `latent_frames`.
+int64_t FramesOf(const ModelInfo& model, int latent_frames);
+
+v1::Model Describe(const ModelInfo& model, int max_prompt_bytes);
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_REQUEST_H_

@@ -1,0 +1,112 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/service.h"
+#include "spdlog/logger.h"
+
+namespace longtake::server {
+namespace {
+
+constexpr char kServiceName[] = "longtake.v1.LongtakeService";
+// A client that has vanished without closing its connection is noticed within about half a minute.
+constexpr int kKeepaliveMs = 20'000, kKeepaliveTimeoutMs = 10'000;
+
+}  // namespace
+
+struct Server::Impl {
+  ServerOptions options;
+  spdlog::logger* logger = nullptr;
+  MonotonicClock clock;
+  Metrics metrics;
+  Service service{&metrics};
+  int port = 0, metrics_port = 0;
+  bool drained = false;
+  std::unique_ptr<grpc::Server> grpc;
+
+  void SetHealth(bool serving) {
+    grpc->GetHealthCheckService()->SetServingStatus(serving);
+    grpc->GetHealthCheckService()->SetServingStatus(kServiceName, serving);
+  }
+  void Drain(absl::Duration limit, absl::Duration flush);
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, spdlog::logger* logger) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->logger = logger;
+  if (!options.metrics_listen.empty()) {
+    absl::StatusOr<int> port = impl->metrics.Listen(options.metrics_listen);
+    if (!port.ok()) return port.status();
+    impl->metrics_port = *port;
+  }
+  // Both act on every server built afterwards; there is one in a process.
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &impl->port);
+  builder.RegisterService(&impl->service);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error, not a lottery
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  impl->grpc = builder.BuildAndStart();
+  if (impl->grpc == nullptr || impl->port == 0) {
+    return absl::UnavailableError(absl::StrCat("listen: cannot listen on ", options.listen));
+  }
+  impl->SetHealth(false);
+  logger->info("listening address={} port={} metrics_port={}", options.listen, impl->port, impl->metrics_port);
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::Serve(std::unique_ptr<Engine> engine) {
+  const ServerOptions& options = impl_->options;
+  const ModelInfo& model = engine->model();
+  impl_->logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler,
+                      model.numerics_id, options.max_sessions);
+  impl_->service.SetStudio(std::make_shared<Studio>(
+      StudioOptions{.max_sessions = options.max_sessions,
+                    .max_waiting = options.max_waiting,
+                    .max_undelivered_chunks = options.max_undelivered_chunks,
+                    .encoder_threads = options.encoder_threads,
+                    .max_prompt_bytes = options.max_prompt_bytes,
+                    .max_part_bytes = options.max_part_bytes},
+      std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
+  impl_->SetHealth(true);
+}
+
+void Server::Drain() { impl_->Drain(impl_->options.drain, impl_->options.flush); }
+
+void Server::Impl::Drain(absl::Duration limit, absl::Duration flush) {
+  if (std::exchange(drained, true)) return;
+  const absl::Status down = absl::UnavailableError("the server is shutting down");
+  SetHealth(false);
+  const std::shared_ptr<Studio> studio = service.studio();
+  logger->info("draining seconds={:.1f}", absl::ToDoubleSeconds(limit));
+  if (studio != nullptr) {
+    studio->StopAdmission(down);
+    if (!service.AwaitNoCalls(limit)) {
+      studio->EndAll(down);
+      if (!service.AwaitNoCalls(flush)) logger->warn("clients have not read everything in time");
+    }
+  }
+  grpc->Shutdown(std::chrono::system_clock::now());  // cancels what is left
+  grpc->Wait();
+  service.AwaitNoCalls(absl::InfiniteDuration());
+  service.SetStudio(nullptr);
+  logger->info("drained");
+}
+
+Server::~Server() { impl_->Drain(absl::ZeroDuration(), absl::ZeroDuration()); }
+
+int Server::port() const { return impl_->port; }
+int Server::metrics_port() const { return impl_->metrics_port; }
+std::string Server::MetricsText() const { return impl_->metrics.Text(); }
+
+}  // namespace longtake::server

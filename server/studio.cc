@@ -1,0 +1,132 @@
+#include "server/studio.h"
+
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+
+namespace longtake::server {
+
+absl::Duration MonotonicClock::Now() const {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, const MonotonicClock* clock,
+               Metrics* metrics, spdlog::logger* logger)
+    : options_(options),
+      engine_(std::move(engine)),
+      clock_(clock),
+      metrics_(metrics),
+      logger_(logger),
+      device_(engine_.get()),
+      encoders_(std::make_unique<WorkerPool>(options.encoder_threads)),
+      scheduler_(std::make_unique<scheduler::Scheduler>(
+          scheduler::Options{.places = options.max_sessions,
+                             .max_waiting = options.max_waiting,
+                             .max_undelivered_chunks = options.max_undelivered_chunks},
+          clock, &device_, this)) {
+  sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
+      .stats = [this] { return scheduler_->stats(); },
+      .memory = [this] { return engine_->memory(); },
+  });
+  metrics_->Watch(sources_);
+}
+
+Studio::~Studio() {
+  scheduler_->CancelAll(absl::CancelledError("the server is gone"));
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); };
+    mutex_.Await(absl::Condition(&none));
+  }
+  encoders_.reset();  // before the scheduler, which its tasks may call
+  // A scrape under way holds the sources; it takes microseconds.
+  std::weak_ptr<const Metrics::Sources> sources = sources_;
+  sources_.reset();
+  while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
+}
+
+CheckedRequest Studio::Check(const v1::GenerateRequest& request) const {
+  // 32 bits of a chosen seed are enough to differ and short enough to type again.
+  return CheckRequest(request, *engine_, options_.max_prompt_bytes, std::random_device()());
+}
+
+absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink) {
+  Video::Context context;
+  context.clock = clock_;
+  context.encoders = encoders_.get();
+  context.max_part_bytes = options_.max_part_bytes;
+  context.fail = [this](uint64_t id, const absl::Status& why) { scheduler_->Cancel(id, why); };
+  context.chunk_delivered = [this](uint64_t id, const DeliveredChunk& chunk) {
+    metrics_->ChunkDelivered(chunk.bytes, chunk.seconds);
+    if (chunk.block == 0) metrics_->FirstChunk(chunk.elapsed_seconds);
+    logger_->debug("chunk sent id={} block={} bytes={} elapsed={:.3f}", id, chunk.block, chunk.bytes,
+                   chunk.elapsed_seconds);
+    scheduler_->ChunkDelivered(id);
+  };
+
+  std::shared_ptr<Video> video;
+  {
+    absl::MutexLock lock(&mutex_);
+    const uint64_t id = ++last_id_;
+    video = std::make_shared<Video>(id, std::move(plan), engine_->model(), std::move(context), std::move(sink));
+    videos_[id] = video;
+  }
+  const uint64_t id = video->id();
+  device_.AddJob(id, {.spec = video->plan().spec,
+                      .prompt = video->plan().prompt,
+                      .negative_prompt = video->plan().negative_prompt,
+                      .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
+  video->SendAccepted();
+  const VideoPlan& made = video->plan();
+  absl::Status added = scheduler_->Add({.id = id,
+                                        .delivery = made.delivery,
+                                        .block_latents = made.block_latents,
+                                        .denoise_steps = engine_->model().denoise_steps});
+  if (!added.ok()) {
+    device_.RemoveJob(id);
+    absl::MutexLock lock(&mutex_);
+    videos_.erase(id);
+    return added;
+  }
+  logger_->info("video accepted id={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", id, made.spec.size.width,
+                made.spec.size.height, made.seconds, made.block_latents.size(), made.spec.seed,
+                made.delivery == scheduler::Delivery::kLive ? "live" : "offline");
+  return id;
+}
+
+void Studio::Abandon(uint64_t id) {
+  if (std::shared_ptr<Video> video = Find(id); video != nullptr) video->Abandon();
+  scheduler_->Cancel(id, absl::CancelledError("the client is gone"));
+}
+
+std::shared_ptr<Video> Studio::Find(uint64_t id) const {
+  absl::MutexLock lock(&mutex_);
+  const auto found = videos_.find(id);
+  return found == videos_.end() ? nullptr : found->second;
+}
+
+void Studio::OnWaiting(scheduler::SessionId id, int position) { Find(id)->OnWaiting(position); }
+void Studio::OnAdmitted(scheduler::SessionId id) { Find(id)->OnAdmitted(); }
+
+void Studio::OnPass(scheduler::SessionId id, const scheduler::PassReport& report) {
+  metrics_->Passed(report.kind, report.device_seconds);
+  Find(id)->OnPass(report);
+}
+
+void Studio::OnBlock(scheduler::SessionId id, int block) { Find(id)->OnBlock(block); }
+
+void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
+  std::shared_ptr<Video> video = Find(id);
+  device_.RemoveJob(id);
+  const std::string outcome = absl::AsciiStrToLower(absl::StatusCodeToString(status.code()));
+  metrics_->Ended(outcome);
+  logger_->info("video ended id={} outcome={} elapsed={:.3f} message=\"{}\"", id, outcome,
+                absl::ToDoubleSeconds(clock_->Now() - video->arrived()), std::string(status.message()));
+  video->OnEnded(status);
+  absl::MutexLock lock(&mutex_);
+  videos_.erase(id);  // last: the destructor waits for it
+}
+
+}  // namespace longtake::server

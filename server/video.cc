@@ -1,0 +1,189 @@
+#include "server/video.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace longtake::server {
+namespace {
+
+v1::Progress::Stage StageOf(scheduler::PassKind kind) {
+  switch (kind) {
+    case scheduler::PassKind::kEncodePrompt: return v1::Progress::STAGE_TEXT;
+    case scheduler::PassKind::kDenoise: return v1::Progress::STAGE_DENOISE;
+    case scheduler::PassKind::kCommit: return v1::Progress::STAGE_COMMIT;
+    case scheduler::PassKind::kDecode: return v1::Progress::STAGE_DECODE;
+  }
+  return v1::Progress::STAGE_UNSPECIFIED;
+}
+
+void AddTo(v1::StageTimes& sum, const v1::StageTimes& more) {
+  sum.set_text(sum.text() + more.text());
+  sum.set_denoise(sum.denoise() + more.denoise());
+  sum.set_commit(sum.commit() + more.commit());
+  sum.set_decode(sum.decode() + more.decode());
+  sum.set_video(sum.video() + more.video());
+}
+
+}  // namespace
+
+Video::Video(uint64_t id, VideoPlan plan, const ModelInfo& model, Context context, std::shared_ptr<EventSink> sink)
+    : id_(id),
+      plan_(std::move(plan)),
+      model_name_(model.name),
+      numerics_id_(model.numerics_id),
+      fps_(model.fps),
+      denoise_steps_(model.denoise_steps),
+      context_(std::move(context)),
+      sink_(std::move(sink)),
+      arrived_(context_.clock->Now()),
+      strand_(context_.encoders) {}
+
+v1::GenerateEvent Video::NewEvent() const {
+  v1::GenerateEvent event;
+  event.set_elapsed_seconds(Elapsed(context_.clock->Now()));
+  return event;
+}
+
+void Video::SendAccepted() {
+  v1::GenerateEvent event = NewEvent();
+  v1::Accepted& accepted = *event.mutable_accepted();
+  accepted.set_id(id_);
+  accepted.set_model(model_name_);
+  accepted.set_seed(plan_.spec.seed);
+  accepted.mutable_size()->set_width(plan_.spec.size.width);
+  accepted.mutable_size()->set_height(plan_.spec.size.height);
+  accepted.set_frames_per_second(fps_);
+  accepted.set_frames(plan_.frames);
+  accepted.set_seconds(plan_.seconds);
+  for (int frames : plan_.block_frames) accepted.add_block_frames(frames);
+  accepted.set_denoise_steps(denoise_steps_);
+  accepted.set_numerics_id(numerics_id_);
+  sink_->Send(std::move(event));
+}
+
+void Video::OnWaiting(int position) {
+  v1::GenerateEvent event = NewEvent();
+  event.mutable_waiting()->set_position(position);
+  sink_->Send(std::move(event));
+}
+
+void Video::OnAdmitted() { waited_seconds_ = Elapsed(context_.clock->Now()); }
+
+void Video::OnPass(const scheduler::PassReport& report) {
+  switch (report.kind) {
+    case scheduler::PassKind::kEncodePrompt:
+      stages_.set_text(stages_.text() + report.device_seconds);
+      break;
+    case scheduler::PassKind::kDenoise:
+      if (report.step == 1) times_.set_started(Elapsed(report.started));
+      times_.set_denoised(Elapsed(report.ended));
+      stages_.set_denoise(stages_.denoise() + report.device_seconds);
+      break;
+    case scheduler::PassKind::kCommit:
+      times_.set_committed(Elapsed(report.ended));
+      stages_.set_commit(stages_.commit() + report.device_seconds);
+      break;
+    case scheduler::PassKind::kDecode:
+      times_.set_decoded(Elapsed(report.ended));
+      stages_.set_decode(stages_.decode() + report.device_seconds);
+      break;
+  }
+  v1::GenerateEvent event = NewEvent();
+  v1::Progress& progress = *event.mutable_progress();
+  progress.set_stage(StageOf(report.kind));
+  progress.set_block(report.block);
+  progress.set_step(report.step);
+  progress.set_steps(report.steps);
+  progress.set_done_share(static_cast<double>(report.passes_done) / report.passes);
+  sink_->SendProgress(std::move(event));
+}
+
+void Video::OnFrames(DecodedFrames frames) {
+  // shared_ptr: std::function copies what it holds.
+  auto shared = std::make_shared<DecodedFrames>(std::move(frames));
+  strand_.Post([self = shared_from_this(), shared] { self->Encode(*shared); });
+}
+
+void Video::OnBlock(int block) {
+  strand_.Post([self = shared_from_this(), block, stages = std::exchange(stages_, {}),
+                times = std::exchange(times_, {})] { self->FinishChunk(block, stages, times); });
+}
+
+void Video::OnEnded(const absl::Status& status) {
+  // Behind the frames on the strand: no finished chunk is lost.
+  strand_.Post([self = shared_from_this(), status] {
+    if (status.ok() && !self->failed_) {
+      v1::GenerateEvent event = self->NewEvent();
+      *event.mutable_finished() = self->totals_;
+      event.mutable_finished()->set_waited_seconds(self->waited_seconds_);
+      self->sink_->Send(std::move(event));
+    }
+    self->mp4_.reset();
+    if (!self->failed_) self->sink_->End(status);
+  });
+}
+
+void Video::Fail(const absl::Status& why) {
+  failed_ = true;
+  sink_->End(why);
+  context_.fail(id_, why);
+}
+
+void Video::Encode(const DecodedFrames& frames) {
+  if (failed_ || abandoned_) return;
+  const absl::Duration started = context_.clock->Now();
+  if (mp4_ == nullptr) {
+    auto created =
+        media::Mp4Stream::Create({.width = frames.size.width, .height = frames.size.height, .fps = fps_});
+    if (!created.ok()) return Fail(created.status());
+    mp4_ = *std::move(created);
+  }
+  if (absl::Status status = mp4_->Add(frames.bytes); !status.ok()) return Fail(status);
+  video_seconds_ += absl::ToDoubleSeconds(context_.clock->Now() - started);
+}
+
+void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times) {
+  if (failed_ || abandoned_) return;
+  const absl::Duration started = context_.clock->Now();
+  absl::StatusOr<media::Mp4Chunk> cut =
+      mp4_ != nullptr ? mp4_->Cut() : absl::InternalError("a block without frames");
+  if (!cut.ok()) return Fail(cut.status());
+  const absl::Duration ended = context_.clock->Now();
+  times.set_finished(Elapsed(ended));
+  v1::StageTimes all = stages;
+  all.set_video(std::exchange(video_seconds_, 0) + absl::ToDoubleSeconds(ended - started));
+
+  std::vector<v1::GenerateEvent> parts;
+  const int64_t size = static_cast<int64_t>(cut->bytes.size());
+  for (int64_t offset = 0; offset < size; offset += context_.max_part_bytes) {
+    v1::GenerateEvent event = NewEvent();
+    v1::Chunk& chunk = *event.mutable_chunk();
+    chunk.set_index(block);
+    chunk.set_part(static_cast<int>(parts.size()));
+    chunk.set_last_part(offset + context_.max_part_bytes >= size);
+    chunk.set_data(cut->bytes.substr(offset, context_.max_part_bytes));
+    if (offset == 0) chunk.set_init_segment_bytes(cut->init_segment_bytes);
+    chunk.set_first_frame(cut->first_frame);
+    chunk.set_frames(cut->frames);
+    chunk.set_first_pts_seconds(cut->first_pts_seconds);
+    chunk.set_duration_seconds(cut->duration_seconds);
+    if (chunk.last_part()) {
+      *chunk.mutable_stages() = all;
+      *chunk.mutable_times() = times;
+    }
+    parts.push_back(std::move(event));
+  }
+  totals_.set_frames(totals_.frames() + cut->frames);
+  totals_.set_seconds(totals_.seconds() + cut->duration_seconds);
+  totals_.set_chunks(totals_.chunks() + 1);
+  totals_.set_bytes(totals_.bytes() + size);
+  AddTo(*totals_.mutable_stages(), all);
+  sink_->SendChunk(std::move(parts), [self = shared_from_this(), size, seconds = cut->duration_seconds, block] {
+    self->context_.chunk_delivered(self->id_, {.block = block,
+                                               .bytes = size,
+                                               .seconds = seconds,
+                                               .elapsed_seconds = self->Elapsed(self->context_.clock->Now())});
+  });
+}
+
+}  // namespace longtake::server

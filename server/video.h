@@ -1,0 +1,102 @@
+// One accepted request on its way from the scheduler to its client: collects what its passes cost, encodes its frames, and
+// tells its client.
+#ifndef LONGTAKE_SERVER_VIDEO_H_
+#define LONGTAKE_SERVER_VIDEO_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "longtake/v1/longtake.pb.h"
+#include "scheduler/scheduler.h"
+#include "server/media/mp4_stream.h"
+#include "server/request.h"
+#include "server/worker_pool.h"
+
+namespace longtake::server {
+
+// Where a video's events go. Any thread; each call returns at once.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void Send(v1::GenerateEvent event) = 0;
+  // Replaces a progress event that has not left yet.
+  virtual void SendProgress(v1::GenerateEvent event) = 0;
+  // A chunk in parts. `delivered` is called when the last one has gone out; not after a lost client.
+  virtual void SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) = 0;
+  // After everything sent before. Nothing comes after it.
+  virtual void End(const absl::Status& status) = 0;
+};
+
+struct DeliveredChunk {
+  int block = 0;
+  int64_t bytes = 0;
+  double seconds = 0;          // of video
+  double elapsed_seconds = 0;  // since the request's arrival
+};
+
+class Video : public std::enable_shared_from_this<Video> {
+ public:
+  struct Context {
+    const scheduler::Clock* clock = nullptr;
+    WorkerPool* encoders = nullptr;
+    int64_t max_part_bytes = 0;  // of Chunk.data
+    // The video cannot go on; end its session with the status.
+    std::function<void(uint64_t id, const absl::Status& why)> fail;
+    std::function<void(uint64_t id, const DeliveredChunk& chunk)> chunk_delivered;
+  };
+
+  Video(uint64_t id, VideoPlan plan, const ModelInfo& model, Context context, std::shared_ptr<EventSink> sink);
+
+  uint64_t id() const { return id_; }
+  const VideoPlan& plan() const { return plan_; }
+  absl::Duration arrived() const { return arrived_; }
+
+  void SendAccepted();
+  // From the scheduler's listener, in its order.
+  void OnWaiting(int position);
+  void OnAdmitted();
+  void OnPass(const scheduler::PassReport& report);
+  void OnBlock(int block);
+  void OnEnded(const absl::Status& status);
+  // From the device, before the pass's OnPass.
+  void OnFrames(DecodedFrames frames);
+  // The client is gone: what is still to be encoded is dropped.
+  void Abandon() { abandoned_ = true; }
+
+ private:
+  v1::GenerateEvent NewEvent() const;
+  double Elapsed(absl::Duration at) const { return absl::ToDoubleSeconds(at - arrived_); }
+  void Fail(const absl::Status& why);
+  void Encode(const DecodedFrames& frames);
+  void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times);
+
+  const uint64_t id_;
+  const VideoPlan plan_;
+  const std::string model_name_, numerics_id_;
+  const double fps_;
+  const int denoise_steps_;
+  const Context context_;
+  const std::shared_ptr<EventSink> sink_;
+  const absl::Duration arrived_;
+  std::atomic<bool> abandoned_ = false;
+
+  // Of the block being made; the listener's calls come one at a time.
+  v1::StageTimes stages_;
+  v1::ChunkTimes times_;
+  double waited_seconds_ = 0;
+
+  // On the strand only.
+  Strand strand_;
+  std::unique_ptr<media::Mp4Stream> mp4_;
+  bool failed_ = false;
+  double video_seconds_ = 0;  // encoding, of the chunk
+  v1::Finished totals_;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_VIDEO_H_

@@ -1,0 +1,68 @@
+#include "server/worker_pool.h"
+
+#include <utility>
+
+namespace longtake::server {
+
+WorkerPool::WorkerPool(int threads) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::Post(std::function<void()> task) {
+  absl::MutexLock lock(&mutex_);
+  tasks_.push_back(std::move(task));
+}
+
+void WorkerPool::Loop() {
+  const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !tasks_.empty(); };
+  while (true) {
+    std::function<void()> task;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&ready));
+      if (tasks_.empty()) return;
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    }
+    task();
+  }
+}
+
+void Strand::Post(std::function<void()> task) {
+  {
+    absl::MutexLock lock(&state_->mutex);
+    state_->tasks.push_back(std::move(task));
+    if (std::exchange(state_->running, true)) return;
+  }
+  state_->pool->Post([state = state_] { RunOne(state); });
+}
+
+// One task, then back of the pool's queue: strands share the threads fairly.
+void Strand::RunOne(const std::shared_ptr<State>& state) {
+  std::function<void()> task;
+  {
+    absl::MutexLock lock(&state->mutex);
+    task = std::move(state->tasks.front());
+    state->tasks.pop_front();
+  }
+  task();
+  task = nullptr;
+  {
+    absl::MutexLock lock(&state->mutex);
+    if (state->tasks.empty()) {
+      state->running = false;
+      return;
+    }
+  }
+  state->pool->Post([state] { RunOne(state); });
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,177 @@
+#include "tests/server/fake_engine.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace longtake {
+
+ModelInfo FakeModel() {
+  ModelInfo model;
+  model.name = "fake";
+  model.numerics_id = "fake-1";
+  model.sampler = "few_step";
+  model.sizes = {{64, 48}, {96, 64}};
+  model.block_latent_frames = 2;
+  model.denoise_steps = 3;
+  model.max_latent_frames = 41;
+  return model;
+}
+
+FakeEngine::FakeEngine(FakeEngineOptions options) : options_(std::move(options)), thread_([this] { Loop(); }) {}
+
+FakeEngine::~FakeEngine() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+std::vector<MemoryRegion> FakeEngine::memory() const {
+  absl::MutexLock lock(&mutex_);
+  const uint64_t slot = 1000;
+  return {{.name = "weights", .planned_bytes = 5000, .used_bytes = 5000},
+          {.name = "state",
+           .planned_bytes = slot * options_.max_sessions,
+           .used_bytes = slot * sessions_.size(),
+           .slots = options_.max_sessions,
+           .slots_used = static_cast<int>(sessions_.size())}};
+}
+
+std::vector<int> FakeEngine::BlockLengths(int latent_frames) const {
+  const int block = options_.model.block_latent_frames;
+  if (block == 0 || latent_frames < block) return {latent_frames};
+  std::vector<int> lengths(latent_frames / block, block);
+  lengths[0] += latent_frames % block;
+  return lengths;
+}
+
+absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
+  absl::MutexLock lock(&mutex_);
+  if (static_cast<int>(sessions_.size()) >= options_.max_sessions) return absl::ResourceExhaustedError("no free slot");
+  Session session;
+  session.blocks = BlockLengths(spec.latent_frames);
+  session.progress.spec = spec;
+  session.progress.blocks = static_cast<int>(session.blocks.size());
+  sessions_[++last_id_] = session;
+  return last_id_;
+}
+
+void FakeEngine::CloseSession(SessionId id) {
+  absl::MutexLock lock(&mutex_);
+  sessions_.erase(id);
+}
+
+absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
+  absl::MutexLock lock(&mutex_);
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return absl::NotFoundError("session");
+  return found->second.progress;
+}
+
+void FakeEngine::Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
+  absl::MutexLock lock(&mutex_);
+  batches_.push_back({std::move(passes), std::move(done)});
+}
+
+void FakeEngine::Loop() {
+  const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !batches_.empty(); };
+  while (true) {
+    Batch batch;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&ready));
+      if (batches_.empty()) return;
+      batch = std::move(batches_.front());
+      batches_.pop_front();
+    }
+    for (size_t i = 0; i < batch.passes.size(); ++i) batch.done(i, Run(batch.passes[i]));
+  }
+}
+
+PassResult FakeEngine::Run(const Pass& pass) {
+  const absl::Duration took = pass.kind == PassKind::kEncodePrompt ? options_.text
+                              : pass.kind == PassKind::kDenoise    ? options_.denoise
+                              : pass.kind == PassKind::kCommit     ? options_.commit
+                                                                   : options_.decode;
+  absl::SleepFor(took);
+  PassResult result;
+  result.device_seconds = absl::ToDoubleSeconds(took);
+  absl::MutexLock lock(&mutex_);
+  const auto found = sessions_.find(pass.session);
+  if (found == sessions_.end()) {
+    result.status = absl::FailedPreconditionError("no such session");
+  } else {
+    if (options_.fail) result.status = options_.fail(pass, found->second.progress.spec);
+    if (result.status.ok()) result.status = Step(pass, found->second, result);
+  }
+  if (absl::IsFailedPrecondition(result.status)) ++out_of_order_;
+  if (result.status.ok()) ran_.push_back({pass.kind, found->second.progress.spec.seed, absl::Now()});
+  return result;
+}
+
+absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& result) {
+  SessionProgress& at = session.progress;
+  const int steps = options_.model.denoise_steps;
+  switch (pass.kind) {
+    case PassKind::kEncodePrompt:
+      session.look = std::hash<std::string>()(pass.prompt);
+      at.has_prompt = true;
+      return absl::OkStatus();
+    case PassKind::kDenoise:
+      if (!at.has_prompt || at.block == at.blocks || at.step == steps) return absl::FailedPreconditionError("denoise");
+      ++at.step;
+      return absl::OkStatus();
+    case PassKind::kCommit:
+      if (at.step != steps || at.decoded_latents != at.committed_frames) return absl::FailedPreconditionError("commit");
+      at.committed_frames += session.blocks[at.block];
+      ++at.block;
+      at.step = 0;
+      return absl::OkStatus();
+    case PassKind::kDecode:
+      if (at.decoded_latents == at.committed_frames) return absl::FailedPreconditionError("decode");
+      result.frames = Frames(session);
+      ++at.decoded_latents;
+      return absl::OkStatus();
+  }
+  return absl::InternalError("kind");
+}
+
+DecodedFrames FakeEngine::Frames(const Session& session) const {
+  const SessionProgress& at = session.progress;
+  const int stride = options_.model.frames_per_latent;
+  DecodedFrames frames;
+  frames.size = at.spec.size;
+  frames.count = at.decoded_latents == 0 ? 1 : stride;
+  frames.first_frame = at.decoded_latents == 0 ? 0 : 1 + stride * (at.decoded_latents - 1);
+  const size_t pixels = static_cast<size_t>(frames.size.width) * frames.size.height;
+  for (int i = 0; i < frames.count; ++i) {
+    std::minstd_rand random(static_cast<unsigned>(at.spec.seed * 7919 + session.look + frames.first_frame + i));
+    const auto shade = static_cast<uint8_t>(40 + random() % 170);
+    for (size_t p = 0; p < pixels * 3 / 2; ++p) {
+      frames.bytes.push_back(options_.noisy ? static_cast<uint8_t>(16 + random() % 220) : shade);
+    }
+  }
+  return frames;
+}
+
+int FakeEngine::open_sessions() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int>(sessions_.size());
+}
+
+std::vector<FakeEngine::Ran> FakeEngine::ran() const {
+  absl::MutexLock lock(&mutex_);
+  return ran_;
+}
+
+int FakeEngine::passes_out_of_order() const {
+  absl::MutexLock lock(&mutex_);
+  return out_of_order_;
+}
+
+}  // namespace longtake
