@@ -55,11 +55,7 @@ class _Crops(torch.utils.data.IterableDataset):
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         n, frames, side = self.shape
         while True:
-            yield torch.from_numpy(np.stack([_crop(rng, frames, side) for _ in range(n)]))
-
-
-def _loader(shape, seed, workers):
-    return iter(torch.utils.data.DataLoader(_Crops(shape, seed), batch_size=None, num_workers=workers, prefetch_factor=2))
+            yield np.stack([_crop(rng, frames, side) for _ in range(n)])
 
 
 def _kind(rng, share):
@@ -121,14 +117,17 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
     workers = workers or max(1, (os.cpu_count() or 2) // 3)
     loaders = {}
     if not stage.done():
-        loaders = {k: _loader(shape, seed + 10 * stage.step + i, workers) for i, (k, shape) in enumerate(shapes.items())}
+        loaders = {
+            k: run.workers_loader(_Crops(shape, seed + 10 * stage.step + i), workers)
+            for i, (k, shape) in enumerate(shapes.items())
+        }
     rng = random.Random(seed + stage.step)
     while not stage.done():
         share = stage.share()
         lr = top * min(1, (stage.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
         optimizer.set_lr(lr)
         kind = _kind(rng, max(share, 0.5 if init else 0))
-        x = next(loaders[kind]).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        x = torch.as_tensor(next(loaders[kind])).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
             loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 else 0.0)
         optimizer.zero_grad()
