@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <future>
 
+#include "absl/time/clock.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/stdout_sinks.h"
@@ -52,15 +53,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
 }
 
-// Logs each tenth of every stage of loading.
+// Logs where loading stands: each stage's end, and between them once in two seconds.
 auto LogProgress(spdlog::logger& logger) {
-  return [&logger, last = std::string(), tenth = uint64_t{0}](const std::string& what, uint64_t done,
-                                                              uint64_t total) mutable {
-    const uint64_t now = total == 0 ? 0 : done * 10 / total;
-    if (what == last && now == tenth) return;
-    last = what;
-    tenth = now;
-    logger.info("loading stage=\"{}\" done={} total={}", what, done, total);
+  return [&logger, last = absl::InfinitePast()](const std::string& what, uint64_t done, uint64_t total) mutable {
+    const absl::Time now = absl::Now();
+    if (done < total && now - last < absl::Seconds(2)) return;
+    last = now;
+    logger.info("loading stage=\"{}\" done_bytes={} total_bytes={}", what, done, total);
   };
 }
 

@@ -210,7 +210,7 @@ void CpuOps::CrossAttention(const CrossAttentionArgs& args) {
 }
 
 void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
-  const Elem type = context_.type;
+  const Elem type = ElemOf(args.qkv.dtype), out_type = ElemOf(args.out.dtype);
   const int d = args.head_dim;
   const auto attend = type == Elem::kF32 ? context_.table.attention_f32 : context_.table.attention_bf16;
   const bool rotate = args.rope_theta != 0.f;
@@ -294,7 +294,7 @@ void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
     g.causal = args.causal;
     g.window = args.window;
     g.first_query = query;
-    g.out = {Offset(RowAt(args.out, s.first_row + query), head * d, type), type, args.out.stride};
+    g.out = {Offset(RowAt(args.out, s.first_row + query), head * d, out_type), out_type, args.out.stride};
     g.scratch = memory;
     attend(g);
   });

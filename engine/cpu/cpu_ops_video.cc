@@ -95,7 +95,8 @@ void CpuOps::Conv(const ConvArgs& args) {
   const auto& kernel = static_cast<const CpuKernel&>(*args.kernel);
   const KernelShape& shape = kernel.shape();
   const int64_t pixel = shape.inputs * ElemBytes(context_.type);
-  const int64_t out_pixel = shape.outputs * ElemBytes(context_.type);
+  const Elem out_type = args.wide ? Elem::kF32 : context_.type;
+  const int64_t out_pixel = shape.outputs * ElemBytes(out_type);
   const int64_t frame_rows = int64_t{args.out_height} * args.out_width;
   const bool residual = !args.residual.empty();
   const int up = args.upsample;
@@ -147,7 +148,7 @@ void CpuOps::Conv(const ConvArgs& args) {
           r += run;
         }
       },
-      {.out_type = context_.type, .add = residual});
+      {.out_type = out_type, .add = residual, .add_f32 = args.wide});
 }
 
 void CpuOps::Patchify(std::span<const float* const> latents, std::span<const Segment> segments, int channels,

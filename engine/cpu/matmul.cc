@@ -75,7 +75,7 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.scratch = scratch;
     g.activation = store.activation;
     g.add = store.add ? p.add : nullptr;
-    g.add_type = context.type;
+    g.add_type = store.add_f32 ? Elem::kF32 : context.type;
     g.gate = store.gate ? p.gate : nullptr;
     g.accumulate = store.accumulate;
     g.out = p.out;

@@ -21,7 +21,7 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
     RETURN_IF_ERROR(json.FirstError());
   }
   ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  auto model = SentencePieceModel::Parse(file.bytes());
+  ASSIGN_OR_RETURN(std::unique_ptr<SentencePieceModel> model, ParseSentencePiece(file.bytes()));
   if (model == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a SentencePiece model"));
   if (model->bos_id() < 0) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": has no piece for the beginning of a text"));

@@ -1,8 +1,8 @@
-#include "engine/models/sentencepiece_model.h"
-
 #include <sentencepiece_processor.h>
 
-#include <utility>
+#include <memory>
+
+#include "engine/sentencepiece/sentencepiece_interface.h"
 
 namespace longtake {
 namespace {
@@ -28,10 +28,9 @@ class Model : public SentencePieceModel {
 
 }  // namespace
 
-std::unique_ptr<SentencePieceModel> SentencePieceModel::Parse(std::string_view bytes) {
-  auto model = std::make_unique<Model>();
-  if (!model->Load(bytes)) return nullptr;
-  return model;
-}
-
 }  // namespace longtake
+
+extern "C" longtake::SentencePieceModel* longtake_parse_sentencepiece(std::string_view bytes) {
+  auto model = std::make_unique<longtake::Model>();
+  return model->Load(bytes) ? model.release() : nullptr;
+}
