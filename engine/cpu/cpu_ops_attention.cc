@@ -65,13 +65,33 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
   const AngleTable& table_hw = PairTable(dh, args.rope_max_positions);
 
   // The norms run over all heads: once a row, before the heads.
-  float* inverse = context_.shared.Floats(2 * rows);
+  float* inverse = context_.shared.Floats(2 * rows + 2 * rows * d);
+  float* cosines = inverse + 2 * rows;
+  float* sines = cosines + rows * d;
   ForRows(rows, 2 * D, [&](int64_t first, int64_t n, int) {
     Rows x = RowsOf(args.qkv, first);
     if (args.q_weight != nullptr) context_.table.inverse_rms(x, n, D, args.norm_eps, inverse + first);
     x.data = Offset(x.data, D, x.type);
     if (args.k_weight != nullptr) context_.table.inverse_rms(x, n, D, args.norm_eps, inverse + rows + first);
   });
+
+  // Each row's angles, for all heads: axes t, h, w of widths dt, dh, dh behind one another.
+  for (const LinearAttentionSegment& segment : args.segments) {
+    const Segment& s = segment.tokens;
+    context_.pool.ParallelFor(int64_t{s.frames} * s.height, [&](int64_t line, int) {
+      const int64_t frame = s.first_frame + line / s.height, y = line % s.height;
+      for (int64_t x = 0; x < s.width; ++x) {
+        const int64_t at = (s.first_row + line * s.width + x) * d;
+        auto fill = [&](const std::vector<float>& t, const std::vector<float>& hw, float* to) {
+          std::copy_n(t.data() + frame * dt, dt, to);
+          std::copy_n(hw.data() + y * dh, dh, to + dt);
+          std::copy_n(hw.data() + x * dh, dh, to + dt + dh);
+        };
+        fill(table_t.cosines, table_hw.cosines, cosines + at);
+        fill(table_t.sines, table_hw.sines, sines + at);
+      }
+    });
+  }
 
   size_t most = 0;
   for (const auto& s : args.segments) most = std::max(most, s.history.size());
@@ -97,13 +117,8 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
     g.k_inverse_rms = inverse + rows + first;
     g.q_weight = args.q_weight == nullptr ? nullptr : args.q_weight + z_at;
     g.k_weight = args.k_weight == nullptr ? nullptr : args.k_weight + z_at;
-    g.cos_t = table_t.cosines.data();
-    g.sin_t = table_t.sines.data();
-    g.cos_hw = table_hw.cosines.data();
-    g.sin_hw = table_hw.sines.data();
-    g.first_frame = s.tokens.first_frame;
-    g.height = s.tokens.height;
-    g.width = s.tokens.width;
+    g.cosines = cosines + first * d;
+    g.sines = sines + first * d;
     g.history = history;
     g.history_count = static_cast<int>(s.history.size());
     g.S_out = s.S_out == nullptr ? nullptr : s.S_out + S_at;
@@ -195,7 +210,7 @@ void CpuOps::CrossAttention(const CrossAttentionArgs& args) {
 }
 
 void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
-  const Elem type = context_.type;
+  const Elem type = ElemOf(args.qkv.dtype), out_type = ElemOf(args.out.dtype);
   const int d = args.head_dim;
   const auto attend = type == Elem::kF32 ? context_.table.attention_f32 : context_.table.attention_bf16;
   const bool rotate = args.rope_theta != 0.f;
@@ -279,7 +294,7 @@ void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
     g.causal = args.causal;
     g.window = args.window;
     g.first_query = query;
-    g.out = {Offset(RowAt(args.out, s.first_row + query), head * d, type), type, args.out.stride};
+    g.out = {Offset(RowAt(args.out, s.first_row + query), head * d, out_type), out_type, args.out.stride};
     g.scratch = memory;
     attend(g);
   });

@@ -95,7 +95,8 @@ void CpuOps::Conv(const ConvArgs& args) {
   const auto& kernel = static_cast<const CpuKernel&>(*args.kernel);
   const KernelShape& shape = kernel.shape();
   const int64_t pixel = shape.inputs * ElemBytes(context_.type);
-  const int64_t out_pixel = shape.outputs * ElemBytes(context_.type);
+  const Elem out_type = args.wide ? Elem::kF32 : context_.type;
+  const int64_t out_pixel = shape.outputs * ElemBytes(out_type);
   const int64_t frame_rows = int64_t{args.out_height} * args.out_width;
   const bool residual = !args.residual.empty();
   const int up = args.upsample;
@@ -112,6 +113,14 @@ void CpuOps::Conv(const ConvArgs& args) {
         const std::byte* line = outside ? nullptr : frame + int64_t{sy / up} * args.in_width * pixel;
         for (int dx = 0; dx < shape.kw; ++dx, ++tap) {
           const void** to = p.a + tap * kMaxBlockRows + r0;
+          if (args.stride == 1 && up == 1 && !outside) {  // zeros, a ramp of neighbours, zeros
+            const int first = x0 + dx - args.pad_left;
+            const int begin = std::clamp(-first, 0, n), end = std::clamp(args.in_width - first, begin, n);
+            std::fill(to, to + begin, zeros);
+            for (int r = begin; r < end; ++r) to[r] = line + (first + r) * pixel;
+            std::fill(to + end, to + n, zeros);
+            continue;
+          }
           for (int r = 0; r < n; ++r) {
             const int sx = (x0 + r) * args.stride + dx - args.pad_left;
             if (outside || sx < 0 || sx >= args.in_width * up) {
@@ -139,7 +148,7 @@ void CpuOps::Conv(const ConvArgs& args) {
           r += run;
         }
       },
-      {.out_type = context_.type, .add = residual});
+      {.out_type = out_type, .add = residual, .add_f32 = args.wide});
 }
 
 void CpuOps::Patchify(std::span<const float* const> latents, std::span<const Segment> segments, int channels,

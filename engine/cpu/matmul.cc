@@ -22,22 +22,22 @@ bool AllEqual(const void* const* pointers, int n, const void* value) {
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,
             absl::FunctionRef<void(int64_t, int, const RowPointers&)> fill, const MatmulStore& store) {
   if (rows == 0) return;
-  const int64_t panels = static_cast<int64_t>(w.panels().size());
-  const int block_rows = BlockRows(rows, panels, context.pool.threads());
+  // What is bigger, weights or rows, is walked once; the other again and again out of the cache. A task is one panel and
+  // one block of rows, or all panels in turn, which then share the row pointers.
+  const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * ElemBytes(w.type());
+  const int64_t panels = static_cast<int64_t>(w.panels().size()), panel_tasks = by_panel ? panels : 1;
+  const int block_rows = BlockRows(rows, panel_tasks, context.pool.threads());
   const int64_t blocks = (rows + block_rows - 1) / block_rows;
   const int taps = w.shape().taps(), parts = w.parts();
   const int64_t part_bytes = w.part_inputs() * ElemBytes(w.type());
-  // What is bigger, weights or rows, is walked once; the other again and again out of the cache.
-  const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * ElemBytes(w.type());
   const auto run = w.type() == Elem::kF32 ? context.table.gemm_f32 : context.table.gemm_bf16;
 
   const void* const zeros = context.zeros.data();
   const size_t pointers = static_cast<size_t>(taps) * parts + 3;
   const size_t scratch_floats = GemmScratchFloats(
       w.chunk() * RoundUp(w.part_inputs(), w.type() == Elem::kBF16 ? context.table.bf16_k_multiple : 1));
-  context.pool.ParallelFor(panels * blocks, [&](int64_t task, int thread) {
-    const int64_t block = by_panel ? task % blocks : task / panels;
-    const CpuKernel::Panel& panel = w.panels()[by_panel ? task / blocks : task % panels];
+  context.pool.ParallelFor(panel_tasks * blocks, [&](int64_t task, int thread) {
+    const int64_t block = task % blocks;
     float* scratch = context.scratch[thread].Floats(scratch_floats + pointers * kMaxBlockRows * 2);
     auto** memory = reinterpret_cast<void**>(scratch + scratch_floats);
     RowPointers p;
@@ -71,22 +71,26 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.rows = n;
     g.taps = (end_tap - first_tap) * parts;
     g.k = w.part_inputs();
-    g.b_tap_bytes = w.part_bytes(panel);
-    g.b = panel.data + first_tap * parts * g.b_tap_bytes;
-    g.vectors = panel.vectors;
     g.chunk_taps = w.chunk();
     g.scratch = scratch;
-    g.columns = panel.columns;
-    g.first_column = panel.first_column;
-    g.bias = w.bias() + panel.first_column;
     g.activation = store.activation;
     g.add = store.add ? p.add : nullptr;
-    g.add_type = context.type;
+    g.add_type = store.add_f32 ? Elem::kF32 : context.type;
     g.gate = store.gate ? p.gate : nullptr;
     g.accumulate = store.accumulate;
     g.out = p.out;
     g.out_type = store.out_type;
-    run(g);
+    const int64_t first_panel = by_panel ? task / blocks : 0;
+    for (int64_t i = first_panel; i < first_panel + (by_panel ? 1 : panels); ++i) {
+      const CpuKernel::Panel& panel = w.panels()[i];
+      g.b_tap_bytes = w.part_bytes(panel);
+      g.b = panel.data + first_tap * parts * g.b_tap_bytes;
+      g.vectors = panel.vectors;
+      g.columns = panel.columns;
+      g.first_column = panel.first_column;
+      g.bias = w.bias() + panel.first_column;
+      run(g);
+    }
   });
 }
 

@@ -35,6 +35,7 @@ struct MatmulStore {
   Act activation = Act::kNone;
   bool accumulate = false;
   bool gate = false, add = false;  // whether `fill` sets these pointers
+  bool add_f32 = false;            // what `add` points to; else of the activation type
 };
 
 // fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order and on any

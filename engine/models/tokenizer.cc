@@ -21,9 +21,8 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
     RETURN_IF_ERROR(json.FirstError());
   }
   ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  std::string error;
-  auto model = SentencePieceModel::Parse(file.bytes(), &error);
-  if (model == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": ", error));
+  ASSIGN_OR_RETURN(std::unique_ptr<SentencePieceModel> model, ParseSentencePiece(file.bytes()));
+  if (model == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a SentencePiece model"));
   if (model->bos_id() < 0) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": has no piece for the beginning of a text"));
   }

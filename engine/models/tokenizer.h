@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/models/sentencepiece_model.h"
+#include "engine/sentencepiece/sentencepiece_model.h"
 
 namespace longtake {
 

@@ -15,14 +15,14 @@ namespace longtake {
 inline constexpr int kMaxWanStages = 8;
 
 struct WanConfig {
-  int64_t base_dim = 96;          // the encoder's width at full resolution
-  int64_t decoder_base_dim = 96;  // the decoder's
-  int64_t z_dim = 16;             // latent channels
-  std::vector<int64_t> dim_mult = {1, 2, 4, 4};               // widths of the stages, from full resolution down
-  int res_blocks = 2;                                         // in each encoder stage; a decoder stage has one more
+  int64_t base_dim = 96;                                        // the encoder's width at full resolution
+  int64_t decoder_base_dim = 96;                                // the decoder's
+  int64_t z_dim = 16;                                           // latent channels
+  std::vector<int64_t> dim_mult = {1, 2, 4, 4};                 // widths of the stages, from full resolution down
+  int res_blocks = 2;                                           // in each encoder stage; a decoder stage has one more
   std::vector<bool> temporal_downsample = {false, true, true};  // of the encoder, from full resolution down
-  std::vector<float> mean, std;                               // of each latent channel: z = normalised * std + mean
-  int patch = 1;                                              // pixels that one position of the first stage stands for, each way
+  std::vector<float> mean, std;                                 // of each latent channel: z = normalised * std + mean
+  int patch = 1;  // pixels that one position of the first stage stands for, each way
 
   int stages() const { return static_cast<int>(dim_mult.size()); }
   int64_t pixel_channels() const { return int64_t{3} * patch * patch; }
@@ -35,8 +35,8 @@ struct WanConfig {
   }
 };
 
-// InvalidArgument names the file and the field. Refused: the residual variant (Wan 2.2), attention in the stages, other than
-// three colours.
+// InvalidArgument names the file and the field. Refused: the residual variant (Wan 2.2), attention in the stages, other
+// than three colours.
 absl::StatusOr<WanConfig> ReadWanConfig(JsonConfig config);
 
 }  // namespace longtake

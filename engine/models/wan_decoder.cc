@@ -8,13 +8,13 @@
 
 namespace longtake {
 
-// Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages before
-// the second is made. So there is one frame of each stage at a time, and 254 MB of scratch at 480p in bf16 where four
-// frames side by side would take three times 307.
+// Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages
+// before the second does. So one frame of each stage is there at a time: 431 MB of scratch at 480p in bf16, where the
+// last stage's four frames side by side would take 1.5 GB.
 struct WanDecoder::Call {
   WanContext ctx;
   std::byte* scratch;
-  bool first;                 // the stream's first latent frame: time is not doubled
+  bool first;                               // the stream's first latent frame: time is not doubled
   std::array<int64_t, kMaxWanStages> seen;  // of each stage, frames before the one at hand
   absl::FunctionRef<void(ConstMat)> emit;
 };
@@ -70,36 +70,38 @@ void WanDecoder::Build(WanLoader& loader) {
   head_ = WanHead::Load(loader, "decoder", count - 1, stages_.back().width, config_.pixel_channels());
 }
 
-// At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 254 MB.
+// At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 431 MB.
 WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   WanPlan plan;
   const size_t element = SizeOf(ops_->activation_type());
   const size_t count = stages_.size();
-  std::vector<size_t> frame;  // bytes of a stage's widest frame
-  std::vector<bool> in_work;  // whether a stage's x lies at the end of the work area
-  size_t work = 0;            // bytes of that area: n, y, and such an x
+  std::vector<size_t> act, wide;  // bytes of a stage's widest frame
+  std::vector<bool> in_work;      // whether a stage's x lies at the end of the work area
+  size_t work = 0;                // bytes of that area: n, y, and such an x
   for (size_t i = 0; i < count; ++i) {
     plan.stages.push_back({latent_height << i, latent_width << i});
-    const bool last = i + 1 == count;
-    const int64_t width = std::max(stages_[i].blocks[0].inputs, stages_[i].width);
-    frame.push_back(Aligned(plan.stages[i].pixels() * width * element));
+    const int64_t elements = plan.stages[i].pixels() * std::max(stages_[i].blocks[0].inputs, stages_[i].width);
+    act.push_back(Aligned(elements * element));
+    wide.push_back(Aligned(elements * sizeof(float)));
     // Only a stage that doubles time needs its x again after the stages behind it. Another one's x may lie where those
     // work, as long as it does not meet the next one's x, which is made from it.
-    in_work.push_back(!last && !stages_[i].doubles_time && (i == 0 || !in_work[i - 1]));
-    work = std::max(work, (in_work[i] ? 3 : 2) * frame[i]);
+    in_work.push_back(i + 1 < count && !stages_[i].doubles_time && (i == 0 || !in_work[i - 1]));
+    work = std::max(work, act[i] + wide[i] + (in_work[i] ? wide[i] : 0));
+    // The frame before, halfway to this x, lies in n or y.
+    if (in_work[i] && i > 0) work = std::max(work, 2 * act[i - 1] + wide[i]);
   }
+  // The finished frame takes the place of y.
+  work = std::max(work, act.back() + Aligned(plan.stages.back().pixels() * config_.pixel_channels() * sizeof(float)));
   const size_t latent = Aligned(plan.stages[0].pixels() * config_.z_dim * element);
   const size_t middle = Aligned(plan.stages[0].pixels() * middle_.width * element);
-  // The finished frame takes the place of n and y.
-  work = std::max(work, Aligned(plan.stages.back().pixels() * config_.pixel_channels() * element));
-  work = std::max(work, std::max(2 * latent, WanMiddle::kWorkFrames * middle) + (in_work[0] ? frame[0] : 0));
+  work = std::max(work, std::max(2 * latent, WanMiddle::kWorkFrames * middle) + (in_work[0] ? wide[0] : 0));
 
   plan.scratch_bytes = work;
   for (size_t i = 0; i < count; ++i) {
     plan.n.push_back(0);
-    plan.y.push_back(frame[i]);
-    plan.x.push_back(in_work[i] ? work - frame[i] : plan.scratch_bytes);
-    if (!in_work[i]) plan.scratch_bytes += frame[i];
+    plan.y.push_back(act[i]);
+    plan.x.push_back(in_work[i] ? work - wide[i] : plan.scratch_bytes);
+    if (!in_work[i]) plan.scratch_bytes += wide[i];
   }
   PlanRings(rings_, element, &plan);
   return plan;
@@ -142,19 +144,25 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
   for (const WanResidual& block : stage.blocks) block.Run(call.ctx, seen, x, n, y);
 
   if (stage.space == nullptr) {
-    head_.Run(call.ctx, seen, x, n);
-    call.emit(FrameMat(call.ctx, n, index, config_.pixel_channels()));
-  } else if (!stage.doubles_time || call.first) {
-    DoubleSpace(call, i, x);
+    head_.Run(call.ctx, seen, x, n, y);
+    call.emit(WideMat(call.ctx, y, index, config_.pixel_channels()));
+    return;
+  }
+  ops_->Convert(WideMat(call.ctx, x, index, stage.width), FrameMat(call.ctx, n, index, stage.width));
+  if (!stage.doubles_time || call.first) {
+    DoubleSpace(call, i, n);
     RunStage(call, i + 1);
-  } else {
-    // The stream's first frame passes by this convolution and never enters its history.
-    for (const auto& half : stage.time) {
-      RunTemporal(call.ctx, *half, stage.time_ring, index, seen - 1, x, n);
-      DoubleSpace(call, i, n);
-      RunStage(call, i + 1);
-    }
-    Remember(call.ctx, stage.time_ring, seen - 1, x);
+    return;
+  }
+  // The stream's first frame passes by this convolution and never enters its history. The second new frame waits in x.
+  void* const made[2] = {y, x};
+  for (int half = 0; half < 2; ++half) {
+    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, seen - 1, n, made[half], /*wide=*/false);
+  }
+  Remember(call.ctx, stage.time_ring, seen - 1, n);
+  for (const void* frame : made) {
+    DoubleSpace(call, i, frame);
+    RunStage(call, i + 1);
   }
 }
 
@@ -170,7 +178,8 @@ void WanDecoder::DoubleSpace(const Call& call, size_t i, const void* in) const {
               .out_width = plan.stages[i + 1].width,
               .upsample = 2,
               .pad_top = 1,
-              .pad_left = 1});
+              .pad_left = 1,
+              .wide = true});
 }
 
 }  // namespace longtake

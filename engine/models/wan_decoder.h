@@ -25,8 +25,8 @@ class WanDecoder {
   // For latents of that size.
   WanPlan Plan(int latent_height, int latent_width) const;
 
-  // Decodes frame `t` of `latents` (f32 [z_dim, frames, h, w], normalised). `emit` gets each video frame in turn, act
-  // [stage.h * stage.w, 3*patch^2] with values beyond [-1, 1] still in it, valid during the call.
+  // Decodes frame `t` of `latents` (f32 [z_dim, frames, h, w], normalised). `emit` gets each video frame in turn, f32
+  // [stage.h * stage.w, 3*patch^2] of the last stage, with values beyond [-1, 1] still in it, valid during the call.
   void Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, WanStream* stream, void* scratch,
               absl::FunctionRef<void(ConstMat frame)> emit) const;
 
@@ -49,7 +49,7 @@ class WanDecoder {
   void Build(WanLoader& loader);
   // Takes the frame in stage `i`'s x through it and all later ones.
   void RunStage(Call& call, size_t i) const;
-  // From `in`, of stage `i`, to the next stage's x.
+  // From `in` (act), of stage `i`, to the next stage's x.
   void DoubleSpace(const Call& call, size_t i, const void* in) const;
 
   WanConfig config_;

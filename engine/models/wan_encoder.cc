@@ -53,7 +53,7 @@ void WanEncoder::Build(WanLoader& loader) {
   quant_ = loader.KernelPart("quant_conv", {.outputs = 2 * z, .inputs = 2 * z}, 0, z);
 }
 
-// At 832x480 in bf16 (Wan 2.1): caches 1.14 GB, scratch 230 MB.
+// At 832x480 in bf16 (Wan 2.1): caches 1.14 GB, scratch 383 MB.
 absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
   if (height % config_.patch != 0 || width % config_.patch != 0) {
     return absl::InvalidArgumentError(
@@ -63,7 +63,7 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
   const size_t element = SizeOf(ops_->activation_type());
   const int64_t z = config_.z_dim;
   FrameSize size{height / config_.patch, width / config_.patch};
-  size_t frame = 0;
+  size_t act = 0, wide = 0;  // bytes of the largest frame
   for (size_t i = 0; i < stages_.size(); ++i) {
     if (size.height < 1 || size.width < 1) {
       return absl::InvalidArgumentError(absl::StrCat("frames of ", width, "x", height, " are smaller than one latent"));
@@ -73,16 +73,17 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
     if (i == 0) channels = std::max(channels, config_.pixel_channels());
     if (i > 0) channels = std::max(channels, stages_[i - 1].width);
     if (i + 1 == stages_.size()) channels = std::max(channels, 2 * z);
-    frame = std::max(frame, Aligned(size.pixels() * channels * element));
+    act = std::max(act, Aligned(size.pixels() * channels * element));
+    wide = std::max(wide, Aligned(size.pixels() * channels * sizeof(float)));
     size = {size.height / 2, size.width / 2};
   }
   // One frame is under way at a time, so all stages share x, n and y.
   const size_t middle = Aligned(plan.stages.back().pixels() * middle_.width * element);
-  const size_t work = std::max(2 * frame, WanMiddle::kWorkFrames * middle);
+  const size_t work = std::max(act + wide, WanMiddle::kWorkFrames * middle);
   plan.n.assign(stages_.size(), 0);
-  plan.y.assign(stages_.size(), frame);
+  plan.y.assign(stages_.size(), act);
   plan.x.assign(stages_.size(), work);
-  plan.scratch_bytes = work + frame;
+  plan.scratch_bytes = work + wide;
   PlanRings(rings_, element, &plan);
   return plan;
 }
@@ -103,38 +104,38 @@ bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, WanStream* str
     const Stage& stage = stages_[i];
     for (const WanResidual& block : stage.blocks) block.Run(ctx, seen, x, n, y);
     if (stage.space == nullptr) break;
-    const void* in = x;
+    const int next = static_cast<int>(i) + 1;
+    ops_->Convert(WideMat(ctx, x, next - 1, stage.width), FrameMat(ctx, n, next - 1, stage.width));
+    const void* in = n;
+    void* out = stage.time == nullptr ? x : y;
     ops_->Conv({.kernel = stage.space.get(),
                 .in = {&in, 1},
                 .in_height = plan.stages[i].height,
                 .in_width = plan.stages[i].width,
-                .out = {&n, 1},
+                .out = {&out, 1},
                 .out_height = plan.stages[i + 1].height,
                 .out_width = plan.stages[i + 1].width,
-                .stride = 2});  // zeros right and below only
-    if (stage.time == nullptr) {
-      // The next stage reads x; both are as large, but x lies behind the work area.
-      ops_->Copy(n, x, plan.stages[i + 1].pixels() * stage.width * SizeOf(ops_->activation_type()));
-      continue;
-    }
+                .stride = 2,  // zeros right and below only
+                .wide = stage.time == nullptr});
+    if (stage.time == nullptr) continue;
     // Frame 0 passes; then frames 2, 4, ... each with the two before it. Frame 1 waits in the ring, and so on.
-    const int next = static_cast<int>(i) + 1;
     const bool completes = seen % 2 == 0;
     if (seen == 0) {
-      ops_->Copy(n, x, plan.stages[i + 1].pixels() * stage.width * SizeOf(ops_->activation_type()));
+      ops_->Convert(FrameMat(ctx, y, next, stage.width), WideMat(ctx, x, next, stage.width));
     } else if (completes) {
-      RunTemporal(ctx, *stage.time, stage.time_ring, next, seen, n, x);
+      RunTemporal(ctx, *stage.time, stage.time_ring, next, seen, y, x, /*wide=*/true);
     }
-    Remember(ctx, stage.time_ring, seen, n);
+    Remember(ctx, stage.time_ring, seen, y);
     if (!completes) return false;
     seen /= 2;
   }
   const int last = static_cast<int>(stages_.size()) - 1;
   middle_.Run(ctx, seen, x, base);
-  head_.Run(ctx, seen, x, n);
+  head_.Run(ctx, seen, x, n, y);
   const int64_t z = config_.z_dim;
-  const Mat means = FrameMat(ctx, y, last, z);
-  ops_->Linear(*quant_, FrameMat(ctx, n, last, 2 * z), {}, means);
+  const Mat both = FrameMat(ctx, n, last, 2 * z), means = WideMat(ctx, x, last, z);
+  ops_->Convert(WideMat(ctx, y, last, 2 * z), both);
+  ops_->Linear(*quant_, both, {}, means);
   ops_->FrameToLatents(means, config_.mean, config_.std, frames, t, latents);
   return true;
 }

@@ -22,13 +22,13 @@ class WanEncoder {
   // Only checks that the tensors are there.
   static void Check(const WanConfig& config, WeightLoader& weights);
 
-  // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one row
-  // or column.
+  // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one
+  // row or column.
   absl::StatusOr<WanPlan> Plan(int height, int width) const;
 
-  // Takes the next video frame, planar f32 [3, height, width] in backend memory. When it completes a latent frame, that is
-  // stored as frame `t` of `latents` (f32 [z_dim, frames, h, w], h = plan.stages.back().height ...) and true returned.
-  // A stream of one frame (an image) needs no caches.
+  // Takes the next video frame, planar f32 [3, height, width] in backend memory. When it completes a latent frame, that
+  // is stored as frame `t` of `latents` (f32 [z_dim, frames, h, w], h = plan.stages.back().height ...) and true
+  // returned. A stream of one frame (an image) needs no caches.
   bool Encode(const WanPlan& plan, const float* pixels, WanStream* stream, void* scratch, int64_t frames, int64_t t,
               float* latents) const;
 

@@ -23,6 +23,10 @@ Mat FrameMat(const WanContext& ctx, void* frame, int stage, int64_t channels) {
   return MakeMat(frame, ctx.ops->activation_type(), ctx.plan->stages[stage].pixels(), channels);
 }
 
+Mat WideMat(const WanContext& ctx, void* frame, int stage, int64_t channels) {
+  return MakeMat(frame, DType::kF32, ctx.plan->stages[stage].pixels(), channels);
+}
+
 WanConv WanConv::Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs) {
   const KernelShape shape{.outputs = outputs, .inputs = inputs, .kt = 3, .kh = 3, .kw = 3};
   return {.kernel = loader.Kernel(name, shape), .ring = loader.Ring(stage, inputs), .stage = stage};
@@ -40,12 +44,13 @@ void WanConv::Run(const WanContext& ctx, int64_t seen, const void* in, void* out
                  .out_width = size.width,
                  .pad_top = 1,
                  .pad_left = 1,
-                 .residual = {&residual, residual == nullptr ? size_t{0} : size_t{1}}});
+                 .residual = {&residual, residual == nullptr ? size_t{0} : size_t{1}},
+                 .wide = true});
   Remember(ctx, ring, seen, in);
 }
 
 void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, const void* in,
-                 void* out) {
+                 void* out, bool wide) {
   const FrameSize size = ctx.plan->stages[stage];
   const std::array<const void*, 3> history = History(ctx, ring, seen, in);
   ctx.ops->Conv({.kernel = &kernel,
@@ -54,7 +59,8 @@ void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, in
                  .in_width = size.width,
                  .out = {&out, 1},
                  .out_height = size.height,
-                 .out_width = size.width});
+                 .out_width = size.width,
+                 .wide = wide});
 }
 
 void Remember(const WanContext& ctx, int ring, int64_t seen, const void* in) {
@@ -79,16 +85,15 @@ WanResidual WanResidual::Load(WanLoader& loader, const std::string& name, int st
 void WanResidual::Run(const WanContext& ctx, int64_t seen, void* x, void* n, void* y) const {
   const int stage = conv1.stage;
   Ops* ops = ctx.ops;
-  ops->ChannelNorm(FrameMat(ctx, x, stage, inputs), norm1->f32(), /*silu=*/true, FrameMat(ctx, n, stage, inputs));
+  ops->ChannelNorm(WideMat(ctx, x, stage, inputs), norm1->f32(), /*silu=*/true, FrameMat(ctx, n, stage, inputs));
   conv1.Run(ctx, seen, n, y);
-  const Mat middle = FrameMat(ctx, y, stage, outputs);
-  ops->ChannelNorm(middle, norm2->f32(), /*silu=*/true, middle);
-  const void* residual = x;
-  if (shortcut != nullptr) {  // `n` is in its ring by now and free
-    ops->Linear(*shortcut, FrameMat(ctx, x, stage, inputs), {}, FrameMat(ctx, n, stage, outputs));
-    residual = n;
+  ops->ChannelNorm(WideMat(ctx, y, stage, outputs), norm2->f32(), /*silu=*/true, FrameMat(ctx, n, stage, outputs));
+  if (shortcut != nullptr) {
+    const Mat narrow = FrameMat(ctx, y, stage, inputs);
+    ops->Convert(WideMat(ctx, x, stage, inputs), narrow);
+    ops->Linear(*shortcut, narrow, {}, WideMat(ctx, x, stage, outputs));
   }
-  conv2.Run(ctx, seen, y, x, residual);
+  conv2.Run(ctx, seen, n, x, x);
 }
 
 WanMiddle WanMiddle::Load(WanLoader& loader, const std::string& name, int stage, int64_t width) {
@@ -112,7 +117,7 @@ void WanMiddle::Run(const WanContext& ctx, int64_t seen, void* x, void* work) co
   before.Run(ctx, seen, x, n, y);
 
   const Mat narrow = FrameMat(ctx, n, stage, width), wide = FrameMat(ctx, y, stage, 3 * width);
-  ops->ChannelNorm(FrameMat(ctx, x, stage, width), norm->f32(), /*silu=*/false, narrow);
+  ops->ChannelNorm(WideMat(ctx, x, stage, width), norm->f32(), /*silu=*/false, narrow);
   ops->Linear(*qkv, narrow, {}, wide);
   const SoftmaxAttentionSegment whole{.first_row = 0, .rows = size.pixels(), .key_rows = size.pixels()};
   ops->SoftmaxAttention({.qkv = wide,
@@ -122,7 +127,7 @@ void WanMiddle::Run(const WanContext& ctx, int64_t seen, void* x, void* work) co
                          .scale = 1.f / std::sqrt(static_cast<float>(width)),
                          .segments = {&whole, 1},
                          .out = narrow});
-  // A 1x1 convolution and not Linear, whose residual is float32 only.
+  // A 1x1 convolution and not Linear, which has no f32 residual in place of a gate.
   const void* in = n;
   const void* residual = x;
   ops->Conv({.kernel = project.get(),
@@ -132,7 +137,8 @@ void WanMiddle::Run(const WanContext& ctx, int64_t seen, void* x, void* work) co
              .out = {&x, 1},
              .out_height = size.height,
              .out_width = size.width,
-             .residual = {&residual, 1}});
+             .residual = {&residual, 1},
+             .wide = true});
   after.Run(ctx, seen, x, n, y);
 }
 
@@ -143,10 +149,11 @@ WanHead WanHead::Load(WanLoader& loader, const std::string& name, int stage, int
   return head;
 }
 
-void WanHead::Run(const WanContext& ctx, int64_t seen, void* x, void* out) const {
-  const Mat frame = FrameMat(ctx, x, conv.stage, conv.kernel->shape().inputs);
-  ctx.ops->ChannelNorm(frame, norm->f32(), /*silu=*/true, frame);
-  conv.Run(ctx, seen, x, out);
+void WanHead::Run(const WanContext& ctx, int64_t seen, void* x, void* n, void* out) const {
+  const int64_t inputs = conv.kernel->shape().inputs;
+  ctx.ops->ChannelNorm(WideMat(ctx, x, conv.stage, inputs), norm->f32(), /*silu=*/true,
+                       FrameMat(ctx, n, conv.stage, inputs));
+  conv.Run(ctx, seen, n, out);
 }
 
 }  // namespace longtake

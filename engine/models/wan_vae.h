@@ -23,8 +23,8 @@ struct WanParts {
   bool decoder = false, encoder = false;
 };
 
-// From `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the wanted parts
-// packed. Errors name the file and the field or tensor; a superfluous tensor is one.
+// From `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the wanted
+// parts packed. Errors name the file and the field or tensor; a superfluous tensor is one.
 absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops, LoadProgress progress = {});
 
 }  // namespace longtake

@@ -120,8 +120,8 @@ absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& reque
   for (int64_t f = 0; f < used; ++f) {
     const std::vector<float> frame = Cut(video, 3, shape[2], pixels, f, 1);
     ops.Upload(frame.data(), planar->data(), frame.size() * sizeof(float));
-    done += vae.encoder->Encode(*plan, planar->f32(), &memory.stream, memory.scratch->data(), count, done,
-                                latents->f32());
+    done +=
+        vae.encoder->Encode(*plan, planar->f32(), &memory.stream, memory.scratch->data(), count, done, latents->f32());
   }
   ops.Download(latents->data(), out.values.data(), out.values.size() * sizeof(float));
   return ModuleOutputs{{"latents", std::move(out)}};

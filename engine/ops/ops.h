@@ -133,7 +133,7 @@ struct SoftmaxAttentionSegment {
   int64_t key_rows = 0;  // keys beyond are padding
 };
 struct SoftmaxAttentionArgs {
-  ConstMat qkv;  // act [N, (heads + 2*kv_heads)*head_dim]: q | k | v
+  ConstMat qkv;  // act or f32 [N, (heads + 2*kv_heads)*head_dim]: q | k | v; products are in its type
   int heads = 1, kv_heads = 1, head_dim = 0;
   float scale = 1.f;
   float soft_cap = 0.f;    // 0: none
@@ -153,11 +153,12 @@ struct ConvArgs {
   const PackedKernel* kernel = nullptr;
   std::span<const void* const> in;  // out.size()*kt frames, act [in_height, in_width, inputs]; null: a zero frame
   int in_height = 0, in_width = 0;
-  std::span<void* const> out;  // act [out_height, out_width, outputs]
+  std::span<void* const> out;  // act [out_height, out_width, outputs], or f32 when `wide`
   int out_height = 0, out_width = 0;
   int stride = 1, upsample = 1;
   int pad_top = 0, pad_left = 0;
   std::span<const void* const> residual;  // empty, or out.size() frames added to the result; may be the output itself
+  bool wide = false;                      // out and residual are f32
 };
 
 // ---- The interface --------------------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class Ops {
   virtual void Activate(ConstMat x, Activation a, Mat y) = 0;
   // y[r] = x[r] + row, f32; x [R,C], row [C].
   virtual void AddRow(ConstMat x, const float* row, Mat y) = 0;
-  // y[n] = activation(x[n, :C]) * x[n, C:], x act [N,2C], y act [N,C] (the text encoder's gate).
+  // y[n] = activation(x[n, :C]) * x[n, C:], x act or f32 [N,2C], y act [N,C] (the text encoder's gate).
   virtual void GatedActivation(ConstMat x, Activation a, Mat y) = 0;
 
   virtual void LinearAttention(const LinearAttentionArgs& args) = 0;
@@ -238,7 +239,8 @@ class Ops {
   virtual void FillNormal(uint64_t seed, uint32_t block, uint32_t step, int64_t n, float* out) = 0;
 
   virtual void Conv(const ConvArgs& args) = 0;
-  // y = x/|x|_2 * sqrt(C) * gamma over the channels of each row, then SiLU if asked; act [rows, C] both. May be in place.
+  // y = x/|x|_2 * sqrt(C) * gamma over the channels of each row, then SiLU if asked; x f32 or act [rows, C], y act. May be in
+  // place where the types are the same.
   virtual void ChannelNorm(ConstMat x, const float* gamma, bool silu, Mat y) = 0;
   // Latents f32 [C, frames, h, w], frame t, to a channels-last act frame [h*w, C] as z*std + mean (host mean, std).
   virtual void LatentsToFrame(const float* latents, int64_t frames, int64_t t, std::span<const float> mean,
@@ -246,7 +248,7 @@ class Ops {
   // The reverse, (x - mean) / std, for the encoder's first C columns.
   virtual void FrameToLatents(ConstMat frame, std::span<const float> mean, std::span<const float> std, int64_t frames,
                               int64_t t, float* latents) = 0;
-  // Channels-last act frame [h, w, 3*p*p] (order channel, column-in-patch, row-in-patch, as diffusers' unpatchify) to
+  // Channels-last frame, act or f32, [h, w, 3*p*p] (order channel, column-in-patch, row-in-patch, as diffusers' unpatchify) to
   // planar f32 [3, h*p, w*p] clamped to [-1,1]; and the reverse for the encoder (no clamp).
   virtual void FrameToPlanar(ConstMat frame, int height, int width, int patch, float* planar) = 0;
   virtual void PlanarToFrame(const float* planar, int height, int width, int patch, Mat frame) = 0;

@@ -115,6 +115,31 @@ TEST(Safetensors, EveryTruncationOfAFileIsRefused) {
   }
 }
 
+// Every byte of the header replaced by each of a few others: refused, or every tensor lies inside the file.
+TEST(Safetensors, NoByteOfTheHeaderLeadsOutOfTheFile) {
+  TempFolder folder;
+  const std::string whole = File(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                                 R"("b":{"dtype":"U8","shape":[1,3],"data_offsets":[8,11]}})",
+                                 11);
+  int opened = 0;
+  for (size_t i = 0; i < whole.size() - 11; ++i) {
+    for (const char c : {'\0', '\x7f', '\xff', '0', '9', '"', '{', '}', '[', ',', '-', 'e', '.'}) {
+      std::string bytes = whole;
+      bytes[i] = c;
+      auto store = TensorStore::OpenFile(folder.Write("w", bytes));
+      if (!store.ok()) continue;
+      ++opened;
+      for (const std::string& name : store->names()) {
+        const auto t = store->GetAny(name);
+        ASSERT_TRUE(t.ok()) << t.status();
+        const auto* data = static_cast<const char*>(t->data);
+        for (size_t k = 0; k < t->elements() * SizeOf(t->dtype); ++k) ASSERT_EQ(data[k], 1);
+      }
+    }
+  }
+  EXPECT_GT(opened, 10);  // another name, for one, is as good
+}
+
 TEST(Safetensors, ReadsShards) {
   TempFolder folder;
   const std::string one = R"({"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";

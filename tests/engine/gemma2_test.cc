@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/cpu/cpu_ops.h"
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -57,7 +58,14 @@ class Gemma2Test : public ::testing::Test {
 
 const std::vector<int32_t> kIds = {2, 17, 90, 4, 255, 31, 8, 120};
 
-TEST_F(Gemma2Test, APromptsRowsDependNeitherOnTheBatchNorOnPadding) {
+class Gemma2BatchTest : public Gemma2Test, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(Gemma2BatchTest, APromptsRowsDependNeitherOnTheBatchNorOnPadding) {
+  if (GetParam() != "reference") {
+    auto cpu = MakeCpuOps({.threads = 2, .dtype = GetParam()});
+    if (!cpu.ok()) GTEST_SKIP() << cpu.status();
+    ops_ = *std::move(cpu);
+  }
   const std::string path = Write(TinyGemma2Config());
   const std::vector<float> alone = Run(path, {kIds});
   std::vector<int32_t> padded = kIds;
@@ -66,6 +74,9 @@ TEST_F(Gemma2Test, APromptsRowsDependNeitherOnTheBatchNorOnPadding) {
   const auto row = static_cast<int64_t>(alone.size() / kIds.size());
   EXPECT_EQ(alone, std::vector<float>(batch.begin() + 3 * row, batch.begin() + 11 * row));
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, Gemma2BatchTest, ::testing::Values("reference", "float32", "bfloat16"),
+                         [](const auto& test) { return test.param; });
 
 TEST_F(Gemma2Test, TransformersFourAndFiveSpellTheSameModel) {
   const json five = TinyGemma2Config();

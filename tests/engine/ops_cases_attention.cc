@@ -108,13 +108,15 @@ struct SoftmaxCase {
   bool causal;
   int64_t window;
   float theta;
+  bool f32 = false;  // qkv in f32 whatever the activation type
 };
 
 GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxCase& c) {
   Bench bench(ops);
   const int64_t width = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim, D = int64_t{c.heads} * c.head_dim;
   SoftmaxAttentionArgs args;
-  args.qkv = bench.Act(Concatenate(groups, [&](int g) { return Random(c.rows[g] * width, 1, g); }), width);
+  args.qkv = bench.Upload(Concatenate(groups, [&](int g) { return Random(c.rows[g] * width, 1, g); }), width,
+                          c.f32 ? DType::kF32 : ops.activation_type());
   args.heads = c.heads;
   args.kv_heads = c.kv_heads;
   args.head_dim = c.head_dim;
@@ -161,6 +163,7 @@ std::vector<OpsCase> AttentionCases() {
   }
   const SoftmaxCase softmaxes[] = {
       {"softmax_text", 4, 2, 64, {300, 9, 70}, {300, 7, 70}, 0.125f, 50.f, true, 0, 10000.f},
+      {"softmax_text_f32", 4, 2, 64, {300, 9, 70}, {300, 7, 70}, 0.125f, 50.f, true, 0, 10000.f, true},
       {"softmax_window", 2, 1, 32, {600, 40, 300}, {600, 40, 290}, 0.2f, 20.f, true, 33, 10000.f},
       {"softmax_plain", 1, 1, 96, {350, 64, 257}, {350, 64, 257}, 0.1f, 0.f, false, 0, 0.f},
   };

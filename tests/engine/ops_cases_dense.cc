@@ -179,9 +179,10 @@ std::vector<OpsCase> DenseCases() {
     });
   }
   // The output's right half stays as it was.
-  norm("gated_activation", 206, false, false, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
-    ops.GatedActivation(x, Activation::kGeluTanh, y.Cols(0, 103));
-  });
+  for (const bool f32_in : {false, true}) {
+    norm(f32_in ? "gated_activation_f32" : "gated_activation", 206, f32_in, false,
+         [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.GatedActivation(x, Activation::kGeluTanh, y.Cols(0, 103)); });
+  }
   cases.push_back({"embed", 3, RunEmbed});
   cases.push_back({"timestep_sinusoids", 3, RunSinusoids});
   cases.push_back({"combine", 3, RunCombine});

@@ -83,8 +83,8 @@ struct WanFolder {
       std::vector<float>& v = values[name];
       const bool gamma = name.ends_with(".gamma");
       // As wide as keeps the frames' size through the layers: 1 / sqrt(inputs).
-      std::normal_distribution<float> normal(gamma ? 1.f : 0.f,
-                                             gamma ? 0.2f : std::sqrt(static_cast<float>(shape[0]) / static_cast<float>(count)));
+      std::normal_distribution<float> normal(
+          gamma ? 1.f : 0.f, gamma ? 0.2f : std::sqrt(static_cast<float>(shape[0]) / static_cast<float>(count)));
       for (int64_t i = 0; i < count; ++i) v.push_back(normal(random));
       file[name] = {v.data(), DType::kF32, shape};
     }

@@ -1,4 +1,6 @@
 // The Wan VAE as a stream: any cut, any neighbour and any dirty memory give the same bytes, inside the planned memory.
+#include "engine/models/wan_vae.h"
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -7,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/models/wan_vae.h"
+#include "engine/backend/backend.h"
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -48,10 +50,18 @@ class Guarded {
   std::vector<uint8_t> memory_;
 };
 
-class WanVaeTest : public ::testing::TestWithParam<int> {  // patch size
+struct Setting {
+  int patch;
+  std::string backend;
+  std::string dtype = "float32";
+};
+
+class WanVaeTest : public ::testing::TestWithParam<Setting> {
  protected:
   void SetUp() override {
-    ops_ = MakeReferenceOps();
+    auto ops = MakeBackend({.backend = GetParam().backend, .dtype = GetParam().dtype, .threads = 2});
+    ASSERT_TRUE(ops.ok()) << ops.status();
+    ops_ = *std::move(ops);
     auto vae = LoadWanVae(folder_.Write(), {.decoder = true, .encoder = true}, ops_.get());
     ASSERT_TRUE(vae.ok()) << vae.status();
     vae_ = *std::move(vae);
@@ -80,20 +90,27 @@ class WanVaeTest : public ::testing::TestWithParam<int> {  // patch size
     return frames;
   }
 
-  WanFolder folder_{GetParam()};
+  const int patch_ = GetParam().patch;
+  WanFolder folder_{patch_};
   std::unique_ptr<Ops> ops_;
   WanVae vae_;
   WanPlan plan_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Patch, WanVaeTest, ::testing::Values(1, 2));
+// "auto" is bfloat16 where the processor has it.
+INSTANTIATE_TEST_SUITE_P(Settings, WanVaeTest,
+                         ::testing::Values(Setting{1, "reference"}, Setting{2, "reference"}, Setting{1, "cpu"},
+                                           Setting{2, "cpu"}, Setting{1, "cpu", "auto"}, Setting{2, "cpu", "auto"}),
+                         [](const auto& test) {
+                           return test.param.backend + "_" + test.param.dtype + "_" + std::to_string(test.param.patch);
+                         });
 
 TEST_P(WanVaeTest, GivesTheSameBytesInAnyCutAndCompany) {
   constexpr int64_t kFrames = 5, kPlane = kHeight * kWidth;
   const std::vector<float> latents = Normals(kChannels * kFrames * kPlane, 1);
   const std::vector<float> others = Normals(kChannels * kFrames * kPlane, 2);
   const std::vector<float> expected = Whole(latents), expected_others = Whole(others);
-  const int64_t pixels = 16 * kPlane * GetParam() * GetParam();
+  const int64_t pixels = 16 * kPlane * patch_ * patch_;
   ASSERT_EQ(static_cast<int64_t>(expected.size()), vae_.config.Frames(kFrames) * pixels * 3);
   ASSERT_TRUE(std::all_of(expected.begin(), expected.end(), [](float v) { return std::isfinite(v); }));
   ASSERT_NE(expected, expected_others);
@@ -134,13 +151,15 @@ TEST_P(WanVaeTest, LaterFramesDependOnEarlierOnesOnly) {
   const size_t frame = before.size() / vae_.config.Frames(kFrames);
   EXPECT_TRUE(std::equal(before.begin(), before.begin() + frame, after.begin()));
   for (size_t f = 1; f < before.size() / frame; ++f) {
-    EXPECT_FALSE(std::equal(before.begin() + f * frame, before.begin() + (f + 1) * frame, after.begin() + f * frame)) << f;
+    EXPECT_FALSE(std::equal(before.begin() + f * frame, before.begin() + (f + 1) * frame, after.begin() + f * frame))
+        << f;
   }
 }
 
-// Two frames of float32 before every convolution, written out by hand for the 2x3 latent.
+// Two frames before every convolution, written out by hand for the 2x3 latent.
 TEST_P(WanVaeTest, PlansWhatTheDecoderUses) {
-  const auto ring = [](size_t pixels, size_t channels) { return 2 * Aligned(pixels * channels * 4); };
+  const size_t element = SizeOf(ops_->activation_type());
+  const auto ring = [&](size_t pixels, size_t channels) { return 2 * Aligned(pixels * channels * element); };
   const size_t s0 = 6, s1 = 24, s2 = 96;
   EXPECT_EQ(plan_.cache_bytes, ring(s0, 4) + 9 * ring(s0, 12)                       // in, middle, stage, doubling
                                    + ring(s1, 6) + 3 * ring(s1, 12) + ring(s1, 12)  // stage, doubling
@@ -152,13 +171,14 @@ TEST_P(WanVaeTest, PlansWhatTheDecoderUses) {
   for (int64_t t = 0; t < 4; ++t) Decode(latents, t, &stream, scratch.data(), &frames);
   EXPECT_TRUE(caches.Intact());
   EXPECT_TRUE(scratch.Intact());
-  // Of the caches nothing but the rests of 64-byte lines is left over; a byte of a value may be 0xff by chance (1 in 256).
+  // Of the caches nothing but the rests of 64-byte lines is left over; a byte of a value may be 0xff by chance (1 in
+  // 256).
   EXPECT_LT(caches.Untouched(), 2 * 64 * plan_.rings.size() / 2 + plan_.cache_bytes / 100);
   EXPECT_LT(scratch.Untouched(), plan_.scratch_bytes / 10);
 }
 
 TEST_P(WanVaeTest, EncodesAsAStream) {
-  const int height = 4 * kHeight * GetParam(), width = 4 * kWidth * GetParam();
+  const int height = 4 * kHeight * patch_, width = 4 * kWidth * patch_;
   const auto plan = vae_.encoder->Plan(height, width);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->stages.back().height, kHeight);
@@ -172,8 +192,8 @@ TEST_P(WanVaeTest, EncodesAsAStream) {
   std::vector<bool> completed;
   int64_t t = 0;
   for (int64_t f = 0; f < kFrames; ++f) {
-    completed.push_back(vae_.encoder->Encode(*plan, video.data() + f * frame, &stream, scratch.data(), kLatents, t,
-                                             latents.data()));
+    completed.push_back(
+        vae_.encoder->Encode(*plan, video.data() + f * frame, &stream, scratch.data(), kLatents, t, latents.data()));
     t += completed.back();
   }
   EXPECT_THAT(completed, ::testing::ElementsAre(true, false, false, false, true, false, false, false, true));
@@ -192,8 +212,8 @@ TEST_P(WanVaeTest, EncodesAsAStream) {
 }
 
 TEST_P(WanVaeTest, RefusesSizesThatNoLatentHas) {
-  EXPECT_THAT(std::string(vae_.encoder->Plan(3 * GetParam(), 8 * GetParam()).status().message()), HasSubstr("smaller"));
-  if (GetParam() == 2) {
+  EXPECT_THAT(std::string(vae_.encoder->Plan(3 * patch_, 8 * patch_).status().message()), HasSubstr("smaller"));
+  if (patch_ == 2) {
     EXPECT_THAT(std::string(vae_.encoder->Plan(16, 17).status().message()), HasSubstr("patch_size"));
   }
 }
@@ -260,10 +280,11 @@ TEST(WanVaeFolder, AcceptsFieldsWithoutEffectAndNulls) {
 TEST(WanVaeFolder, NamesTheTensorAtFault) {
   const auto ops = MakeReferenceOps();
   // Of the half that is loaded and of the half that is not.
-  for (const std::string name : {"decoder.up_blocks.1.resnets.0.conv_shortcut.weight", "decoder.norm_out.gamma",
-                                 "decoder.up_blocks.0.upsamplers.0.time_conv.bias", "post_quant_conv.bias",
-                                 "encoder.mid_block.attentions.0.to_qkv.weight", "encoder.down_blocks.3.time_conv.weight",
-                                 "encoder.mid_block.attentions.0.norm.gamma", "quant_conv.weight"}) {
+  for (const std::string name :
+       {"decoder.up_blocks.1.resnets.0.conv_shortcut.weight", "decoder.norm_out.gamma",
+        "decoder.up_blocks.0.upsamplers.0.time_conv.bias", "post_quant_conv.bias",
+        "encoder.mid_block.attentions.0.to_qkv.weight", "encoder.down_blocks.3.time_conv.weight",
+        "encoder.mid_block.attentions.0.norm.gamma", "quant_conv.weight"}) {
     for (const bool decoder : {true, false}) {
       const WanParts parts{.decoder = decoder, .encoder = !decoder};
       WanFolder missing;

@@ -64,14 +64,14 @@ def sample_scene(rng, kinds=V.CORE_KINDS, held=False):
 
 
 def changed(rng, scene, held=False):
-    """The same scene with another sky, direction or colour, as a prompt switch would ask for."""
+    """The same scene with another sky, direction or colour, as a prompt switch would ask for; None if none fits `held`."""
     options = {"sky": V.SKIES, "direction": V.DIRECTIONS, "colour": V.COLOURS}
-    while True:
-        what = rng.choice(list(options))
-        value = rng.choice([v for v in options[what] if v != getattr(scene, what)])
-        other = dataclasses.replace(scene, **{what: value})
-        if held_out(other) == held:
-            return other
+    found = []
+    for what, values in options.items():
+        others = [dataclasses.replace(scene, **{what: v}) for v in values if v != getattr(scene, what)]
+        fitting = [o for o in others if held_out(o) == held]
+        found += [rng.choice(fitting)] if fitting else []
+    return rng.choice(found) if found else None
 
 
 def block_start_frame(block, first_latents=5, latents=4):
@@ -89,8 +89,10 @@ def _moved(scene, frames):
 
 def sample_story(rng, switch_block=None, kinds=V.CORE_KINDS, held=False):
     """A scene somewhere in the frame; with `switch_block`, changed from that block on."""
-    scene = sample_scene(rng, kinds, held)
-    second = scene if switch_block is None else changed(rng, scene, held)
+    second = None
+    while second is None:
+        scene = sample_scene(rng, kinds, held)
+        second = scene if switch_block is None else changed(rng, scene, held)
     radius = V.SIZES[scene.size]
     switch = None if switch_block is None else block_start_frame(switch_block)
     # Wholly in sight at the start or, where the direction may turn, at the switch: an object that turned while

@@ -55,6 +55,12 @@ class Clips(unittest.TestCase):
         self.assertFalse(any(held_out(sample_scene(rng)) for _ in range(500)))
         self.assertTrue(all(held_out(sample_scene(rng, held=True)) for _ in range(50)))
 
+    def test_held_out_switches_are_held_out_on_both_sides(self):
+        for seed in range(100):
+            story = sample_story(random.Random(seed), switch_block=2, held=True)
+            self.assertTrue(held_out(story.first) and held_out(story.second))
+            self.assertNotEqual(story.first, story.second)
+
     def test_captions_name_kind_and_colour_and_vary(self):
         rng = random.Random(0)
         scene = sample_scene(rng)

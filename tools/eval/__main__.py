@@ -66,6 +66,7 @@ def _arguments():
     parser.add_argument("--client", default="build/release/longtake")
     parser.add_argument("--prompts", type=int, default=200, help="videos measured at 1 s and 10 s")
     parser.add_argument("--long", type=int, default=50, help="how many of them are a minute long, measured at 30 s and 60 s too")
+    parser.add_argument("--short", type=float, default=11, help="seconds of the videos that are not a minute long")
     parser.add_argument("--switches", type=int, default=50)
     parser.add_argument("--quick", action="store_true", help="6 prompts, 2 of them a minute long, 2 switches")
     parser.add_argument("--no-psnr", action="store_true", help="leave the VAE out (it needs torch)")
@@ -77,7 +78,7 @@ def _videos(args):
     """[(story, seconds)], the long ones first, and [(story with a switch)]."""
     plain = [sample_story(random.Random(f"eval/{i}"), held=True) for i in range(args.prompts)]
     turned = [sample_story(random.Random(f"switch/{i}"), switch_block=_SWITCH_BLOCK, held=True) for i in range(args.switches)]
-    return [(s, 61 if i < args.long else 11) for i, s in enumerate(plain)], turned
+    return [(s, 61 if i < args.long else args.short) for i, s in enumerate(plain)], turned
 
 
 def _prompt(scene, seed):
@@ -124,7 +125,7 @@ def main():
         folder = args.keep or temporary
         os.makedirs(folder, exist_ok=True)
         for i, (story, seconds) in enumerate(plain):
-            path = os.path.join(folder, f"{args.maker}_{i:03d}_{seconds}.mp4")
+            path = os.path.join(folder, f"{args.maker}_{i:03d}_{seconds:g}.mp4")
             if not videos.exists(path):
                 pace = maker.make(path, _prompt(story.first, i), seconds, seed=i)
                 paces += [pace] if pace else []

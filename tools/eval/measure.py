@@ -60,7 +60,7 @@ def _background(frames):
     row = np.median(middle, 1).astype(np.uint8)[None, :, None]
     nearest = cv2.absdiff(frames, np.broadcast_to(row, frames.shape)).sum(-1, dtype=np.uint16).argmin(0)
     fallback = np.take_along_axis(frames, nearest[None, ..., None], 0)[0]
-    return np.where(steady[..., None] > 0.6, middle, fallback)
+    return np.where(steady[..., None] > 0.7, middle, fallback)
 
 
 def _objects(frame, background_lab):

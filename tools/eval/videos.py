@@ -4,6 +4,8 @@ import os
 import subprocess
 import time
 
+from tools.video import write_mp4
+
 
 class TorchMaker:
     """The reference generator. Knows prompt switches."""
@@ -13,7 +15,6 @@ class TorchMaker:
 
         models, vae, stats, tok, told = generate.load(folder)
         dev = run.device()
-        self.write = generate.write_mp4
         self.generator = generate.Generator(models.to(dev), vae.to(dev), stats, tok, told)
 
     def make(self, path, prompt, seconds, seed, switch=None):
@@ -23,7 +24,7 @@ class TorchMaker:
         change = (switch[0], [switch[1]]) if switch else None
         latents = self.generator.latents([prompt], frames, seed, switch=change)
         video = self.generator.decode(latents)[0]
-        self.write(path, video)
+        write_mp4(path, video)
         return len(video) / 16 / (time.monotonic() - start)
 
 
@@ -46,15 +47,13 @@ class DrawnMaker:
     """The control: draws what a prompt says with the clip program. `stories` maps prompts to stories."""
 
     def __init__(self, stories):
-        from tools.train.generate import write_mp4
-
-        self.stories, self.write = stories, write_mp4
+        self.stories = stories
 
     def make(self, path, prompt, seconds, seed, switch=None):
         from tools.clips import render
 
         story = self.stories[prompt, switch[1] if switch else None]
-        self.write(path, render(story, 0, 1 + 4 * round((seconds * 16 - 1) / 4)))
+        write_mp4(path, render(story, 0, 1 + 4 * round((seconds * 16 - 1) / 4)))
         return None
 
 

@@ -86,8 +86,8 @@ def export_committed(out: Path) -> None:
     transformer.bidirectional_case(out, "bidirectional", rng, "bfloat16", 6, 4.5, {**small, **other, **patch2})
     tiny = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 2, 2], "latents_mean": [0.3, -0.5, 0.9, 0.0]}
     tiny |= {"latents_std": [1.5, 0.6, 2.25, 1.0], "num_res_blocks": 1}
-    vae.cases(out, "vae", rng, "bfloat16", None, {**tiny, "num_res_blocks": 2}, latent_frames=3)
-    vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, latent_frames=2)
+    vae.cases(out, "vae", rng, "bfloat16", None, {**tiny, "num_res_blocks": 2}, 3, (3, 5))
+    vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, 2, (2, 3))
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def encode(model, frames: torch.Tensor) -> torch.Tensor:
 
 
 def cases(
-    out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None
+    out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None, size=None
 ) -> None:
     """One folder with a decoder and an encoder case."""
     config = {**random_config(rng, patch), **(config or {})}
@@ -66,7 +66,7 @@ def cases(
 
     generator = torch.Generator().manual_seed(seed)
     count = latent_frames or rng.choice([1, 2, 3, 4])
-    height, width = rng.choice([2, 3]), rng.choice([2, 3, 5])
+    height, width = size or (rng.choice([3, 4]), rng.choice([3, 5, 6]))
     stride = 8 * (patch or 1)
     latents = torch.randn(1, config["z_dim"], count, height, width, generator=generator)
     frames = torch.rand(1, 3, 4 * count - 3, height * stride, width * stride, generator=generator) * 2 - 1

@@ -18,7 +18,7 @@ from tools.train import run, settings
 LATENTS = 25  # latent frames a clip: blocks of 5, 4, 4, 4, 4, 4, so that the last three see a full window
 FRAMES = 4 * LATENTS - 3
 WORDINGS = 6  # captions kept a scene; training draws one of them each time
-_SHARD = {"cpu": 32, "cuda": 512}
+_SHARD = {"cpu": 16, "cuda": 512}
 _BATCH = {"cpu": 1, "cuda": 32}
 _SWITCHED = 0.35  # share of clips that change in the middle
 
@@ -55,8 +55,7 @@ class _Clips(torch.utils.data.IterableDataset):
             switch = rng.randrange(1, 6) if rng.random() < _SWITCHED else None
             story = sample_story(rng, switch_block=switch)
             texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.second)]
-            frames = torch.from_numpy(render(story, 0, FRAMES))
-            yield frames, texts, 99 if switch is None else switch, torch.from_numpy(object_mask(story))
+            yield render(story, 0, FRAMES), texts, 99 if switch is None else switch, object_mask(story)
 
 
 @torch.no_grad()
@@ -70,12 +69,11 @@ def build(work, vae, tokenizer, minutes, limit, seed=3):
         return
     vae = vae.to(dev).eval()
     workers = max(1, (os.cpu_count() or 2) - 1)
-    loader = torch.utils.data.DataLoader(
-        _Clips(f"{seed}/{len(shards)}"), batch_size=batch, num_workers=workers, collate_fn=list, prefetch_factor=2
-    )
+    loader = run.workers_loader(_Clips(f"{seed}/{len(shards)}"), workers)
     items, index = [], len(shards)
-    for clips in loader:
-        video = torch.stack([c[0] for c in clips]).to(dev, non_blocking=True)
+    while True:
+        clips = [next(loader) for _ in range(batch)]
+        video = torch.stack([torch.as_tensor(c[0]).to(dev) for c in clips])
         x = video.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
             z = vae.encode(x).latent_dist.mode()
@@ -97,7 +95,7 @@ def _write(path, items, tokenizer):
         "latents": torch.stack([item[0] for item in items]),  # [n, C, LATENTS, 10, 16]
         "ids": ids.view(len(items), 2, WORDINGS, -1).short(),
         "switch": torch.tensor([item[2] for item in items]),
-        "mask": torch.stack([item[3] for item in items]),
+        "mask": torch.stack([torch.as_tensor(item[3]) for item in items]),
     }
     torch.save(data, path + ".new")
     os.replace(path + ".new", path)

@@ -6,7 +6,6 @@ python -m tools.train.generate "a red ball rises over the sea" --seconds 10 --ou
 import argparse
 import json
 import os
-import subprocess
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from transformers import Gemma2Model
 
 from tools.train import dit, pictures, run, settings
 from tools.train.tokenizer import Tokenizer
+from tools.video import write_mp4
 
 DEFAULT_FOLDER = "models/longtake-tiny"
 
@@ -98,16 +98,6 @@ class Generator:
         """Normalised latents [B, C, T, 10, 16] → frames [B, 4T-3, 160, 256, 3] uint8."""
         z = (latents * self.std + self.mean).to(next(self.vae.parameters()).dtype)
         return pictures.to_uint8(self.vae.decode(z).sample.movedim(1, 2))
-
-
-def write_mp4(path, frames, fps=settings.FPS):
-    """Frames [T, H, W, 3] uint8 to H.264, 4:2:0, bt709; needs the ffmpeg program."""
-    height, width = frames.shape[1:3]
-    command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-    command += ["-r", str(fps), "-i", "-", "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-c:v", "libx264"]
-    command += ["-pix_fmt", "yuv420p", "-crf", "18", "-preset", "veryfast", "-colorspace", "bt709", "-color_primaries", "bt709"]
-    command += ["-color_trc", "bt709", path]
-    subprocess.run(command, input=np.ascontiguousarray(frames).tobytes(), check=True)
 
 
 def main():

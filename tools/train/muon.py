@@ -12,14 +12,15 @@ _MOMENTUM = 0.95
 
 
 def _orthogonal(g):
+    """[n, r, c] → the same with all singular values of each matrix near one."""
     x = g.bfloat16() if g.is_cuda else g
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (x.norm() + 1e-7)
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
-        a = x @ x.T
+        a = x @ x.mT
         x = _A * x + (_B * a + _C * a @ a) @ x
-    return (x.T if tall else x).to(g.dtype)
+    return (x.mT if tall else x).to(g.dtype)
 
 
 class Optimizer:
@@ -46,14 +47,18 @@ class Optimizer:
     @torch.no_grad()
     def step(self):
         self.adam.step()
+        # Matrices of one shape go through Newton-Schulz together: on a GPU the launches would cost more than the work.
+        groups = {}
         for p, m in zip(self.muon, self.momentum, strict=True):
-            if p.grad is None:
-                continue
-            m.lerp_(p.grad, 1 - _MOMENTUM)
-            update = p.grad.lerp(m, _MOMENTUM).flatten(1)
-            scale = 0.2 * max(update.shape) ** 0.5
-            p.mul_(1 - self.lr * self.weight_decay)
-            p.add_(_orthogonal(update).view_as(p), alpha=-self.lr * scale)
+            if p.grad is not None:
+                m.lerp_(p.grad, 1 - _MOMENTUM)
+                update = p.grad.lerp(m, _MOMENTUM).flatten(1)
+                groups.setdefault(update.shape, []).append((p, update))
+        for shape, members in groups.items():
+            moved = _orthogonal(torch.stack([u for _, u in members]))
+            for (p, _), u in zip(members, moved, strict=True):
+                p.mul_(1 - self.lr * self.weight_decay)
+                p.add_(u.view_as(p), alpha=-self.lr * 0.2 * max(shape) ** 0.5)
 
     def state_dict(self):
         return {"adam": self.adam.state_dict(), "momentum": self.momentum}

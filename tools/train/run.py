@@ -1,6 +1,7 @@
 """A stage's clock and checkpoint: what makes training resumable and bounded by wall time."""
 
 import os
+import shutil
 import time
 
 import torch
@@ -16,6 +17,29 @@ def device():
 def autocast(dev):
     """bfloat16 matrix products, float32 everything else, on either device."""
     return torch.autocast(dev.type, dtype=torch.bfloat16)
+
+
+def workers_loader(dataset, workers):
+    """An iterator over what `dataset` yields, made in `workers` processes.
+
+    Arrays come through shared memory where there is room for it, else through pipes: containers often have
+    64 MiB of it, and a worker that finds no room dies without a word.
+    """
+    shared = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=None, num_workers=workers, prefetch_factor=2, collate_fn=_to_tensor if shared else _keep
+    )
+    return iter(loader)
+
+
+def _keep(item):
+    return item
+
+
+def _to_tensor(item):
+    parts = item if isinstance(item, tuple) else (item,)
+    parts = tuple(torch.from_numpy(p) if hasattr(p, "__array_interface__") else p for p in parts)
+    return parts if isinstance(item, tuple) else parts[0]
 
 
 class Stage:

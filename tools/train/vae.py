@@ -28,7 +28,11 @@ _BATCHES = {
 def make():
     """An untrained VAE of the bundled model's shape; latents are not normalised yet."""
     z = settings.LATENT_CHANNELS
-    return AutoencoderKLWan(**settings.VAE, latents_mean=[0.0] * z, latents_std=[1.0] * z)
+    vae = AutoencoderKLWan(**settings.VAE, latents_mean=[0.0] * z, latents_std=[1.0] * z)
+    # A posterior of deviation 1 drowns the first latents, whose means are far smaller; start with a quiet one.
+    vae.quant_conv.weight.data[z:] *= 0.1
+    vae.quant_conv.bias.data[z:] = -6.0
+    return vae
 
 
 def _crop(rng, frames, side):
@@ -55,11 +59,7 @@ class _Crops(torch.utils.data.IterableDataset):
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         n, frames, side = self.shape
         while True:
-            yield torch.from_numpy(np.stack([_crop(rng, frames, side) for _ in range(n)]))
-
-
-def _loader(shape, seed, workers):
-    return iter(torch.utils.data.DataLoader(_Crops(shape, seed), batch_size=None, num_workers=workers, prefetch_factor=2))
+            yield np.stack([_crop(rng, frames, side) for _ in range(n)])
 
 
 def _kind(rng, share):
@@ -121,14 +121,17 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
     workers = workers or max(1, (os.cpu_count() or 2) // 3)
     loaders = {}
     if not stage.done():
-        loaders = {k: _loader(shape, seed + 10 * stage.step + i, workers) for i, (k, shape) in enumerate(shapes.items())}
+        loaders = {
+            k: run.workers_loader(_Crops(shape, seed + 10 * stage.step + i), workers)
+            for i, (k, shape) in enumerate(shapes.items())
+        }
     rng = random.Random(seed + stage.step)
     while not stage.done():
         share = stage.share()
         lr = top * min(1, (stage.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
         optimizer.set_lr(lr)
         kind = _kind(rng, max(share, 0.5 if init else 0))
-        x = next(loaders[kind]).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+        x = torch.as_tensor(next(loaders[kind])).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
             loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 else 0.0)
         optimizer.zero_grad()

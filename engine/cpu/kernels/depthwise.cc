@@ -1,55 +1,65 @@
 // Depthwise 3x3 with bias and zero padding, then a * SiLU(g) of the two halves of the channels.
+//
+// Pixels outside, channels inside: a pixel's channels lie together, while the same channel of the next pixel is 26 KiB on
+// (13 440 channels of bf16), where a line of 52 pixels would share 16 of the first-level cache's 64 sets. Four pixels at
+// a time share the nine weights: 27 loads for 4 results instead of 72.
 #include "engine/cpu/kernels/functions.h"
 #include "engine/cpu/kernels/parts.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
 
-// The rows above, at and below the output's: null outside the frame.
-template <typename T>
-struct Lines {
-  const T* line[3];
+constexpr int kPixels = 4;
+
+// The pixels that kCount neighbouring results read: [dy][column], null outside the frame.
+template <typename T, int kCount>
+struct Window {
+  const T* pixel[3][kCount + 2];
 };
 
-// bias + sum over the taps inside the frame, dy outer, dx inner, at pixel x of channels [c, c + n).
-template <typename T>
-LT_INLINE V Convolve(const DepthwiseBlock& g, const Lines<T>& in, int x, int64_t c, const V (&w)[9], V bias, int n) {
-  V acc = bias;
+// acc[i] = bias + sum over the taps, dy outer, dx inner, for channels [c, c + n). A tap outside the frame reads zeros.
+template <typename T, int kCount>
+LT_INLINE void Convolve(const Window<T, kCount>& in, int64_t c, int64_t channels, const float* weight,
+                        const float* bias, int n, V (&acc)[kCount]) {
+  const V b = LoadUpTo(bias + c, n);
+  for (int i = 0; i < kCount; ++i) acc[i] = b;
   for (int dy = 0; dy < 3; ++dy) {
-    if (in.line[dy] == nullptr) continue;
+    V x[kCount + 2];
+    for (int i = 0; i < kCount + 2; ++i) x[i] = in.pixel[dy][i] == nullptr ? Zero() : LoadUpTo(in.pixel[dy][i] + c, n);
     for (int dx = 0; dx < 3; ++dx) {
-      const int at = x + dx - 1;
-      if (at < 0 || at >= g.width) continue;
-      acc = Fma(LoadUpTo(in.line[dy] + at * g.x_stride + c, n), w[dy * 3 + dx], acc);
+      const V w = LoadUpTo(weight + (dy * 3 + dx) * channels + c, n);
+      for (int i = 0; i < kCount; ++i) acc[i] = Fma(x[i + dx], w, acc[i]);
     }
   }
-  return acc;
+}
+
+template <typename T, int kCount>
+void Pixels(const DepthwiseBlock& g, int first) {
+  Window<T, kCount> in;
+  for (int dy = 0; dy < 3; ++dy) {
+    const int row = g.row + dy - 1;
+    for (int i = 0; i < kCount + 2; ++i) {
+      const int column = first + i - 1;
+      const bool inside = row >= 0 && row < g.height && column >= 0 && column < g.width;
+      in.pixel[dy][i] =
+          inside ? static_cast<const T*>(g.x) + (int64_t{row} * g.width + column) * g.x_stride : nullptr;
+    }
+  }
+  T* out = static_cast<T*>(g.y) + (int64_t{g.row} * g.width + first) * g.y_stride;
+  ForVectors(g.count, [&](int64_t i, int n) {
+    const int64_t c = g.first + i;
+    V left[kCount], right[kCount];
+    Convolve(in, c, 2 * g.half, g.weight, g.bias, n, left);
+    Convolve(in, g.half + c, 2 * g.half, g.weight, g.bias, n, right);
+    for (int p = 0; p < kCount; ++p) StoreUpTo(out + p * g.y_stride + c, left[p] * Silu(right[p]), n);
+  });
 }
 
 template <typename T>
 void Line(const DepthwiseBlock& g) {
-  Lines<T> in;
-  for (int dy = 0; dy < 3; ++dy) {
-    const int row = g.row + dy - 1;
-    in.line[dy] = row < 0 || row >= g.height
-                      ? nullptr
-                      : static_cast<const T*>(g.x) + int64_t{row} * g.width * g.x_stride;
-  }
-  T* out = static_cast<T*>(g.y) + int64_t{g.row} * g.width * g.y_stride;
-  ForVectors(g.count, [&](int64_t i, int n) {
-    const int64_t a = g.first + i, gate = g.half + a;
-    V wa[9], wg[9];
-    for (int t = 0; t < 9; ++t) {
-      wa[t] = LoadUpTo(g.weight + t * 2 * g.half + a, n);
-      wg[t] = LoadUpTo(g.weight + t * 2 * g.half + gate, n);
-    }
-    const V bias_a = LoadUpTo(g.bias + a, n), bias_g = LoadUpTo(g.bias + gate, n);
-    for (int x = 0; x < g.width; ++x) {
-      const V left = Convolve(g, in, x, a, wa, bias_a, n);
-      const V right = Convolve(g, in, x, gate, wg, bias_g, n);
-      StoreUpTo(out + x * g.y_stride + a, left * Silu(right), n);
-    }
-  });
+  int x = 0;
+  for (; x + kPixels <= g.width; x += kPixels) Pixels<T, kPixels>(g, x);
+  for (; x < g.width; ++x) Pixels<T, 1>(g, x);
 }
 
 void DepthwiseGlu(const DepthwiseBlock& g) {

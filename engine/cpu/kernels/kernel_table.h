@@ -99,9 +99,8 @@ struct LinearAttentionTask {
   int head_dim;
   const float *q_inverse_rms, *k_inverse_rms;  // of each row, over all heads
   const float *q_weight, *k_weight;            // at the head's first element, or null
-  // Rotary tables [positions][width of the axis]: cosines twice over, sines with signs (-, +).
-  const float *cos_t, *sin_t, *cos_hw, *sin_hw;
-  int first_frame, height, width;
+  // Of every row: head_dim cosines, each of a pair's two the same, and sines with signs (-, +).
+  const float *cosines, *sines;
   const LinearHistory* history;
   int history_count;
   float *S_out, *z_out;  // or null
@@ -110,10 +109,11 @@ struct LinearAttentionTask {
   int64_t out_stride;
   float* scratch;        // LinearAttentionScratchFloats(head_dim)
 };
-constexpr int kLinearTile = 32;  // tokens at a time: k and v of 112 channels are 28 KiB, inside a 32 KiB first level
+// Tokens at a time: a multiple of the register tile's 6 rows, with k and v of 112 channels (32 KiB) in the first level.
+constexpr int kLinearTile = 36;
 constexpr int64_t LinearAttentionScratchFloats(int64_t head_dim) {
   const int64_t padded = (head_dim + 15) / 16 * 16;
-  return padded * (padded + 2 + 6 * kLinearTile) + kLinearTile;
+  return padded * (padded + 3 + 3 * kLinearTile) + kLinearTile;
 }
 
 // Depthwise 3x3 over one row of one frame, then a * SiLU(g): channels [first, first + count) of each half.

@@ -72,45 +72,19 @@ struct Scratch {
     z = ST + padded * padded;
     own_z = z + padded;
     plain = own_z + padded;
-    rotated = plain + kLinearTile * padded;
+    rotated = plain + padded;
     value = rotated + kLinearTile * padded;
-    cosines = value + kLinearTile * padded;
-    sines = cosines + kLinearTile * padded;
-    out = sines + kLinearTile * padded;
+    out = value + kLinearTile * padded;
     denominator = out + kLinearTile * padded;
   }
-  float *ST, *z, *own_z, *plain, *rotated, *value, *cosines, *sines, *out, *denominator;
+  float *ST, *z, *own_z, *plain, *rotated, *value, *out, *denominator;
 };
 
 LT_INLINE void CopyFloats(const float* from, int64_t n, float* to) {
   __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
 
-// Cosines and sines of tokens [first, first + n): axes t, h, w of widths dt, dh, dh behind one another.
-void FillAngles(const LinearAttentionTask& g, int64_t first, int64_t n, int64_t padded, const Scratch& s) {
-  const int64_t dh = 2 * (g.head_dim / 6), dt = g.head_dim - 2 * dh;
-  int x = static_cast<int>(first % g.width), y = static_cast<int>(first / g.width % g.height);
-  int frame = g.first_frame + static_cast<int>(first / (int64_t{g.width} * g.height));
-  for (int64_t t = 0; t < n; ++t) {
-    float* c = s.cosines + t * padded;
-    float* sn = s.sines + t * padded;
-    CopyFloats(g.cos_t + frame * dt, dt, c);
-    CopyFloats(g.cos_hw + y * dh, dh, c + dt);
-    CopyFloats(g.cos_hw + x * dh, dh, c + dt + dh);
-    CopyFloats(g.sin_t + frame * dt, dt, sn);
-    CopyFloats(g.sin_hw + y * dh, dh, sn + dt);
-    CopyFloats(g.sin_hw + x * dh, dh, sn + dt + dh);
-    if (++x == g.width) {
-      x = 0;
-      if (++y == g.height) {
-        y = 0;
-        ++frame;
-      }
-    }
-  }
-}
-
-// Norm, ReLU and rotation of one token's q or k. The padding's cosines and sines are zero, and so is its result.
+// Norm, ReLU and rotation of one token's q or k. The padding stays zero: what is loaded of it is.
 template <typename T>
 void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const float* weight, const float* cosines,
              const float* sines, float* plain, float* rotated) {
@@ -120,7 +94,7 @@ void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const 
     if (weight != nullptr) v = v * inverse * LoadUpTo(weight + i, n);
     v = Max(v, Zero());
     Store(plain + i, v);
-    Store(rotated + i, Fma(v, Load(cosines + i), SwapPairs(v) * Load(sines + i)));
+    Store(rotated + i, Fma(v, LoadUpTo(cosines + i, n), SwapPairs(v) * LoadUpTo(sines + i, n)));
   });
 }
 
@@ -130,11 +104,10 @@ void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   const T* values = static_cast<const T*>(g.v);
   for (int64_t first = 0; first < g.rows; first += kLinearTile) {
     const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
-    FillAngles(g, first, n, padded, s);
     for (int64_t t = 0; t < n; ++t) {
       const int64_t row = first + t;
       Project(g, keys + row * g.stride, g.k_inverse_rms == nullptr ? 1.f : g.k_inverse_rms[row], g.k_weight,
-              s.cosines + t * padded, s.sines + t * padded, s.plain, s.rotated + t * padded);
+              g.cosines + row * g.head_dim, g.sines + row * g.head_dim, s.plain, s.rotated + t * padded);
       for (int64_t i = 0; i < padded; i += kLanes) Store(s.own_z + i, Load(s.own_z + i) + Load(s.plain + i));
       ForVectors(g.head_dim,
                  [&](int64_t i, int m) { Store(s.value + t * padded + i, LoadUpTo(values + row * g.stride + i, m)); });
@@ -149,11 +122,10 @@ void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   T* out = static_cast<T*>(g.out);
   for (int64_t first = 0; first < g.rows; first += kLinearTile) {
     const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
-    FillAngles(g, first, n, padded, s);
     for (int64_t t = 0; t < n; ++t) {
       const int64_t row = first + t;
       Project(g, queries + row * g.stride, g.q_inverse_rms == nullptr ? 1.f : g.q_inverse_rms[row], g.q_weight,
-              s.cosines + t * padded, s.sines + t * padded, s.plain, s.rotated + t * padded);
+              g.cosines + row * g.head_dim, g.sines + row * g.head_dim, s.plain, s.rotated + t * padded);
       V sum = Zero();
       for (int64_t i = 0; i < padded; i += kLanes) {
         sum = Fma(Load(s.plain + i), Load(s.z + i), sum);

@@ -1,7 +1,8 @@
-// A module of its own, loaded by sentencepiece_model.cc, which says why.
 #include <sentencepiece_processor.h>
 
-#include "engine/models/sentencepiece_model.h"
+#include <memory>
+
+#include "engine/sentencepiece/sentencepiece_interface.h"
 
 namespace longtake {
 namespace {
@@ -29,8 +30,7 @@ class Model : public SentencePieceModel {
 
 }  // namespace longtake
 
-// Null where the bytes are no model; else the caller's to delete.
-extern "C" longtake::SentencePieceModel* longtake_sentencepiece_parse(const char* bytes, size_t size) {
+extern "C" longtake::SentencePieceModel* longtake_parse_sentencepiece(std::string_view bytes) {
   auto model = std::make_unique<longtake::Model>();
-  return model->Load({bytes, size}) ? model.release() : nullptr;
+  return model->Load(bytes) ? model.release() : nullptr;
 }

@@ -1,0 +1,64 @@
+"""The evaluator sees what was drawn, and does not see what was not. Needs OpenCV, no torch."""
+
+import random
+import unittest
+
+import cv2
+import numpy as np
+
+from tools.clips import render, sample_story
+from tools.eval import measure
+
+
+def _own_picture(direction):
+    """A scene drawn here and by nobody else: a blue disc over green ground under a light sky."""
+    frames = np.empty((49, 160, 256, 3), np.uint8)
+    frames[:, :120] = (150, 205, 250)
+    frames[:, 120:] = (80, 170, 60)
+    for i in range(49):
+        x, y = 128 + direction[0] * (i - 24) * 2, 60 + direction[1] * (i - 24) * 2
+        cv2.circle(frames[i], (x, y), 23, (20, 70, 230), -1, cv2.LINE_AA)
+    return frames
+
+
+class Measure(unittest.TestCase):
+    def test_own_drawing(self):
+        for direction, name in (((1, 0), "right"), ((-1, 0), "left"), ((0, 1), "down"), ((0, -1), "up")):
+            seen = measure.Watcher(_own_picture(direction), 16.0).look(1.5)
+            self.assertEqual((seen.direction, seen.colour, seen.kind, seen.size), (name, "blue", "ball", "medium"))
+            self.assertEqual((seen.sky, seen.ground), ("day", "meadow"))
+
+    def test_empty_scene_shows_no_object(self):
+        frames = _own_picture((1, 0))
+        seen = measure.Watcher(np.repeat(frames[:1, :, :60], 40, 0), 16.0).look(1.0)
+        self.assertEqual((seen.colour, seen.kind, seen.direction), (None, None, None))
+
+    def test_drawn_clips(self):
+        for seed in range(4):
+            story = sample_story(random.Random(f"measure/{seed}"), held=True)
+            seen = measure.Watcher(render(story, 0, 97), 16.0).look(2.5)
+            for part in ("kind", "colour", "direction", "sky", "ground"):
+                self.assertEqual(getattr(seen, part), getattr(story.first, part), f"{seed} {part}")
+
+    def test_border_ratio_sees_a_flicker(self):
+        rng = np.random.default_rng(0)
+        frames = (128 + np.cumsum(rng.normal(0, 1, (65, 8, 8, 3)), 0)).astype(np.uint8)
+        self.assertLess(abs(measure.border_ratio(frames, 5, 4) - 1), 0.15)
+        jumping = frames.copy()
+        for start in (17, 33, 49):
+            jumping[start:] += 9
+        self.assertGreater(measure.border_ratio(jumping, 5, 4), 3)
+
+    def test_drift_sees_a_faded_picture(self):
+        frames = _own_picture((1, 0))
+        same = measure.drift(frames, 16.0, early=0.5, late=2.5)
+        faded = frames.copy()
+        faded[30:] = cv2.GaussianBlur(frames[30], (0, 0), 6) // 2 + 60
+        other = measure.drift(faded, 16.0, early=0.5, late=2.5)
+        self.assertGreater(same[0], 0.9)
+        self.assertLess(other[0], 0.6)
+        self.assertLess(other[1], 0.2 * same[1])
+
+
+if __name__ == "__main__":
+    unittest.main()
