@@ -131,7 +131,7 @@ absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
   std::error_code ignored;  // what cannot be looked at is opened later, or not there
   const bool has_ours = std::filesystem::exists(ours, ignored);
   ASSIGN_OR_RETURN(const bool causal_class, NamesCausalTransformer(folder + "/model_index.json"));
-  s.causal = has_ours || causal_class;  // unless our file's "sampler" says otherwise
+  s.causal = has_ours || causal_class;                 // unless our file's "sampler" says otherwise
   if (causal_class && !has_ours) s.motion_score = 10;  // NVlabs' LongSANA configuration
   if (!s.causal) {
     s.lower_case = true;
