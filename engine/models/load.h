@@ -25,8 +25,8 @@ class WeightLoader {
  public:
   WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress);
 
-  // Weights `names`[i] + ".weight" of shape [outputs/n, inputs, extra...], stacked along outputs; with_bias: also ".bias".
-  // `kernel_dims` are the dimensions behind [outputs, inputs] in the file (empty for a Linear).
+  // Weights `names`[i] + ".weight" of shape [outputs/n, inputs, extra...], stacked along outputs; with_bias: also
+  // ".bias". `kernel_dims` are the dimensions behind [outputs, inputs] in the file (empty for a Linear).
   std::unique_ptr<PackedKernel> Kernel(const std::vector<std::string>& names, const KernelShape& shape,
                                        const std::vector<int64_t>& kernel_dims, bool with_bias);
   // Outputs [first, first + shape.outputs) of `name`, which has `outputs` of them and a bias.

@@ -10,7 +10,8 @@ namespace longtake {
 absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(path));
   SanaConfig c;
-  // Defaults are the class's own (transformer_sana_video.py), since diffusers leaves defaults out of no file but others do.
+  // Defaults are the class's own (transformer_sana_video.py), since diffusers leaves defaults out of no file but others
+  // do.
   c.in_channels = static_cast<int>(json.Int("in_channels", 1, 4096, 16));
   c.out_channels = static_cast<int>(json.Int("out_channels", 1, 4096, c.in_channels));
   c.heads = static_cast<int>(json.Int("num_attention_heads", 1, 1024, 20));
@@ -36,7 +37,8 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   }
   if (c.head_dim % 2 != 0) json.Fail("attention_head_dim", "must be even: rotary positions turn pairs");
   if (json.Int("cross_attention_dim", 1, 1 << 20, 2240) != c.width()) {
-    json.Fail("cross_attention_dim", "must equal num_attention_heads * attention_head_dim, the projected caption's width");
+    json.Fail("cross_attention_dim",
+              "must equal num_attention_heads * attention_head_dim, the projected caption's width");
   }
   // Absent means the class's default; null means no norm.
   const nlohmann::json* qk_norm = json.Raw("qk_norm");
@@ -47,7 +49,8 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   json.MustBe("norm_elementwise_affine", false);
   json.MustBe("guidance_embeds", false);
   json.MustBe("interpolation_scale", nullptr);
-  json.Ignore({"_class_name", "_diffusers_version", "_name_or_path", "dropout", "sample_size", "guidance_embeds_scale"});
+  json.Ignore(
+      {"_class_name", "_diffusers_version", "_name_or_path", "dropout", "sample_size", "guidance_embeds_scale"});
   RETURN_IF_ERROR(json.Finish());
   return c;
 }

@@ -113,6 +113,16 @@ absl::Status ReadScheduler(const std::string& path, ModelSettings& s) {
   return json.Finish();
 }
 
+// Whether model_index.json names the causal class of diffusers' pull request 12723.
+absl::StatusOr<bool> NamesCausalTransformer(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return false;
+  ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(path));
+  const nlohmann::json* entry = json.Raw("transformer");  // ["diffusers", class]
+  return entry != nullptr && entry->is_array() && entry->size() == 2 &&
+         (*entry)[1] == "SanaVideoCausalTransformer3DModel";
+}
+
 }  // namespace
 
 absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
@@ -120,7 +130,9 @@ absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
   const std::string ours = folder + "/longtake.json", scheduler = folder + "/scheduler/scheduler_config.json";
   std::error_code ignored;  // what cannot be looked at is opened later, or not there
   const bool has_ours = std::filesystem::exists(ours, ignored);
-  s.causal = has_ours;  // unless its "sampler" says otherwise
+  ASSIGN_OR_RETURN(const bool causal_class, NamesCausalTransformer(folder + "/model_index.json"));
+  s.causal = has_ours || causal_class;                 // unless our file's "sampler" says otherwise
+  if (causal_class && !has_ours) s.motion_score = 10;  // NVlabs' LongSANA configuration
   if (!s.causal) {
     s.lower_case = true;
     s.guidance = 6.0;  // diffusers' pipeline_sana_video.py: its defaults

@@ -21,14 +21,10 @@ struct Arguments {
 
 absl::Status Run(const Arguments& a) {
   const std::map<std::string, ModuleFunction> modules = {
-      {"caption", RunCaption},
-      {"text_encoder", RunTextEncoder},
-      {"transformer", RunTransformer},
-      {"transformer_blocks", RunTransformerBlocks},
-      {"few_step", RunFewStep},
-      {"bidirectional", RunBidirectional},
-      {"vae_decoder", RunVaeDecoder},
-      {"vae_encoder", RunVaeEncoder},
+      {"caption", RunCaption},         {"text_encoder", RunTextEncoder},
+      {"transformer", RunTransformer}, {"transformer_blocks", RunTransformerBlocks},
+      {"few_step", RunFewStep},        {"bidirectional", RunBidirectional},
+      {"vae_decoder", RunVaeDecoder},  {"vae_encoder", RunVaeEncoder},
   };
   const auto module = modules.find(a.module);
   if (module == modules.end()) {
@@ -55,7 +51,8 @@ int main(int argc, char** argv) {
   longtake::Arguments a;
   CLI::App app("Runs one module of a model folder on tensors from a file. All floats in and out are float32.");
   app.add_option("--model", a.request.model_dir, "Model folder in diffusers' layout")->required();
-  app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")->required();
+  app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")
+      ->required();
   app.add_option("--backend", a.backend.backend, "reference or cpu")->capture_default_str();
   app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16")->capture_default_str();
   app.add_option("--isa", a.backend.isa, "Cap on the instruction set of the cpu backend")->capture_default_str();

@@ -22,7 +22,8 @@ struct Prompt {
   PromptKv kv() const { return {data->data(), tokens}; }
 };
 
-// Rows of encoder_hidden_states [B, L, Wc] whose mask [B, L] is set (all where none is), as cross K/V, one for each sample.
+// Rows of encoder_hidden_states [B, L, Wc] whose mask [B, L] is set (all where none is), as cross K/V, one for each
+// sample.
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(Ops& ops, const SanaTransformer& model, ModuleInputs& in,
                                                 const std::string& prefix) {
   Shape shape, mask_shape;
@@ -175,8 +176,7 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
                       .velocity = v->f32() + b * per_out});
   }
   ForwardOnce(ops, *model, std::move(passes));
-  return ModuleOutputs{
-      {"sample", {{B, c.out_channels, shape[2], shape[3], shape[4]}, ToHost(ops, *v, B * per_out)}}};
+  return ModuleOutputs{{"sample", {{B, c.out_channels, shape[2], shape[3], shape[4]}, ToHost(ops, *v, B * per_out)}}};
 }
 
 absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
@@ -203,8 +203,11 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
   int64_t first = 0;
   for (size_t i = 0; i < lengths.size(); ++i) {
     const int64_t n = lengths[i];
-    TransformerPass pass{.frames = static_cast<int>(n), .height = height, .width = width,
-                         .first_frame = static_cast<int>(first / c.patch[0]), .prompt = prompts[0].kv()};
+    TransformerPass pass{.frames = static_cast<int>(n),
+                         .height = height,
+                         .width = width,
+                         .first_frame = static_cast<int>(first / c.patch[0]),
+                         .prompt = prompts[0].kv()};
     auto x = ToBackend(ops, SliceFrames(noisy.data(), C, T, plane, first, n).data(), C * n * plane);
     auto v = ops.Allocate(c.out_channels * n * plane * sizeof(float));
     pass.latents = x->f32();
@@ -234,7 +237,8 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
       ops.Download(entry + layer * (S_floats + D), part.data(), part.size() * sizeof(float));
       for (size_t i = 0; i < part.size(); ++i) total[i] += part[i];
     }
-    out[absl::StrCat("state.S.", layer)] = {{c.heads, c.head_dim, c.head_dim}, {total.begin(), total.begin() + S_floats}};
+    out[absl::StrCat("state.S.", layer)] = {{c.heads, c.head_dim, c.head_dim},
+                                            {total.begin(), total.begin() + S_floats}};
     out[absl::StrCat("state.z.", layer)] = {{c.heads, c.head_dim}, {total.begin() + S_floats, total.end()}};
   }
   return out;
@@ -274,7 +278,10 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
     };
     auto x = noise_of(0);
     auto v = ops.Allocate(count * sizeof(float)), v_negative = ops.Allocate(count * sizeof(float));
-    TransformerPass pass{.latents = x->f32(), .frames = static_cast<int>(n), .height = height, .width = width,
+    TransformerPass pass{.latents = x->f32(),
+                         .frames = static_cast<int>(n),
+                         .height = height,
+                         .width = width,
                          .first_frame = static_cast<int>(first / c.patch[0])};
     for (int step = 0; step < sampler.steps(); ++step) {
       pass.timesteps = {sampler.timestep(step)};

@@ -18,10 +18,10 @@ namespace {
 class HostBuffer : public Buffer {
  public:
   explicit HostBuffer(size_t bytes)
-      : size_(bytes), data_(static_cast<std::byte*>(operator new(bytes + 1, std::align_val_t{64}))) {
+      : size_(bytes), data_(static_cast<std::byte*>(operator new (bytes + 1, std::align_val_t{64}))) {
     std::memset(data_, 0, bytes);
   }
-  ~HostBuffer() override { operator delete(data_, std::align_val_t{64}); }
+  ~HostBuffer() override { operator delete (data_, std::align_val_t{64}); }
   void* data() override { return data_; }
   size_t size() const override { return size_; }
 

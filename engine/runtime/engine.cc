@@ -34,8 +34,8 @@ class Slab {
 // Which of the two ordered lanes a pass runs in.
 bool IsTransformer(PassKind kind) { return kind == PassKind::kDenoise || kind == PassKind::kCommit; }
 
-// Tokens of one transformer batch: beyond a few thousand rows a matrix product gains nothing from more of them, and scratch
-// grows with it (60 KB a token at the 2B width).
+// Tokens of one transformer batch: beyond a few thousand rows a matrix product gains nothing from more of them, and
+// scratch grows with it (60 KB a token at the 2B width).
 constexpr int64_t kBatchTokens = 4096;
 
 class SlotEngine : public Engine {
@@ -141,7 +141,8 @@ class SlotEngine : public Engine {
       }
       bool& busy = it->second.busy[IsTransformer(pass.kind) ? 0 : 1];
       if (busy) {
-        batch.bound.push_back({absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
+        batch.bound.push_back(
+            {absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
         continue;
       }
       busy = true;
@@ -236,10 +237,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   if (options.max_sessions < 1 || options.max_sessions > 4096) {
     return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
-                                                          .dtype = options.dtype,
-                                                          .isa = options.isa,
-                                                          .threads = options.threads}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Ops> ops,
+      MakeBackend(
+          {.backend = options.backend, .dtype = options.dtype, .isa = options.isa, .threads = options.threads}));
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
   return std::make_unique<SlotEngine>(std::move(ops), std::move(model), options.max_sessions);
 }

@@ -11,9 +11,7 @@ namespace {
 
 class Stopwatch {
  public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -110,8 +108,9 @@ void Executor::RunTransformer(std::span<const BoundPass> passes, const Done& don
       continue;
     }
     const SessionProgress at = p.session->progress();
-    const int64_t more = model_.transformer().Tokens(at.block_frames, p.session->shape().height, p.session->shape().width) *
-                         (model_.guided() ? 2 : 1);
+    const int64_t more =
+        model_.transformer().Tokens(at.block_frames, p.session->shape().height, p.session->shape().width) *
+        (model_.guided() ? 2 : 1);
     if (tokens + more > batch_tokens_) {
       RunTransformerBatch(batch, done);
       batch.clear();

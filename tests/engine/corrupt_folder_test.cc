@@ -53,9 +53,7 @@ class CorruptFolder : public ::testing::Test {
     fs::create_symlink(fs::absolute(fs::path(kBundled) / file), path);
     return status;
   }
-  absl::Status Load() {
-    return Engine::Load({.model_dir = folder_.path(), .threads = 1, .max_sessions = 1}).status();
-  }
+  absl::Status Load() { return Engine::Load({.model_dir = folder_.path(), .threads = 1, .max_sessions = 1}).status(); }
 
   TempFolder folder_;
 };

@@ -39,8 +39,8 @@ constexpr char kBidirectional[] = R"({"sampler":"flow_dpm_solver","steps":3,"gui
 
 std::unique_ptr<Engine> Load(const std::string& folder, const std::string& dtype = "auto", int threads = 2,
                              int sessions = 6, const std::string& isa = "auto") {
-  auto engine = Engine::Load(
-      {.model_dir = folder, .dtype = dtype, .isa = isa, .threads = threads, .max_sessions = sessions});
+  auto engine =
+      Engine::Load({.model_dir = folder, .dtype = dtype, .isa = isa, .threads = threads, .max_sessions = sessions});
   EXPECT_TRUE(engine.ok()) << engine.status();
   return engine.ok() ? *std::move(engine) : nullptr;
 }
@@ -105,7 +105,8 @@ TEST(EngineBytes, AreEqualInAnyMixUnderEachInstructionSet) {
   const TempFolder folder;
   Variant(folder, kTwoSizes);
   for (const char* isa : {"avx2", "avx512"}) {
-    auto engine = Engine::Load({.model_dir = folder.path(), .dtype = "float32", .isa = isa, .threads = 2, .max_sessions = 6});
+    auto engine =
+        Engine::Load({.model_dir = folder.path(), .dtype = "float32", .isa = isa, .threads = 2, .max_sessions = 6});
     if (absl::IsInvalidArgument(engine.status())) continue;  // a cap above what the machine has
     ASSERT_TRUE(engine.ok()) << engine.status();
     EXPECT_THAT((*engine)->model().numerics_id, HasSubstr(isa));
@@ -150,7 +151,9 @@ TEST(EnginePasses, OutOfOrderAreRefusedAndChangeNothing) {
   const auto engine = Load(kBundled, "auto", 2, 1);
   ASSERT_NE(engine, nullptr);
   const SessionId id = *engine->OpenSession({kLarge, 9, 5});
-  const auto refused = [&](PassKind kind) { return absl::IsFailedPrecondition(RunPass(*engine, {kind, id, "x"}).status); };
+  const auto refused = [&](PassKind kind) {
+    return absl::IsFailedPrecondition(RunPass(*engine, {kind, id, "x"}).status);
+  };
   const auto runs = [&](PassKind kind) { return RunPass(*engine, {kind, id, "a red ball"}).status.ok(); };
   EXPECT_TRUE(refused(PassKind::kDenoise));  // no prompt
   EXPECT_TRUE(runs(PassKind::kEncodePrompt));
