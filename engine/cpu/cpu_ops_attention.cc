@@ -176,7 +176,8 @@ void CpuOps::CrossAttention(const CrossAttentionArgs& args) {
     int64_t block = task / args.heads;
     const int64_t head = task % args.heads;
     size_t at = 0;
-    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at) block -= own;
+    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at)
+      block -= own;
     const CrossAttentionSegment& s = args.segments[at];
     const int64_t first = s.first_row + block * kAttentionRows;
     const int n = static_cast<int>(std::min<int64_t>(kAttentionRows, s.first_row + s.rows - first));
@@ -270,7 +271,8 @@ void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
     int64_t block = task / args.heads;
     const int64_t head = task % args.heads, kv = head / (args.heads / args.kv_heads);
     size_t at = 0;
-    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at) block -= own;
+    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at)
+      block -= own;
     const SoftmaxAttentionSegment& s = args.segments[at];
     const int64_t query = block * kAttentionRows;
     const int n = static_cast<int>(std::min<int64_t>(kAttentionRows, s.rows - query));

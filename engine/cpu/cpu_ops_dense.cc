@@ -46,16 +46,15 @@ void CpuOps::Linear(const PackedKernel& w, ConstMat x, const Epilogue& e, Mat y)
   assert(x.dtype == activation_type() && x.cols == w.shape().inputs && y.cols == w.shape().outputs);
   assert(!e.residual || y.dtype == DType::kF32);
   const bool gated = e.residual && e.gate != nullptr;
-  Matmul(
-      context_, static_cast<const CpuKernel&>(w), x.rows,
-      [&](int64_t first, int n, const RowPointers& p) {
-        for (int r = 0; r < n; ++r) {
-          p.a[r] = RowAt(x, first + r);
-          p.out[r] = RowAt(y, first + r);
-          if (gated) p.gate[r] = e.gate + e.mod_row[first + r] * e.gate_stride;
-        }
-      },
-      {.out_type = ElemOf(y.dtype), .activation = ActOf(e.activation), .accumulate = e.residual, .gate = gated});
+  Matmul(context_, static_cast<const CpuKernel&>(w), x.rows,
+         [&](int64_t first, int n, const RowPointers& p) {
+           for (int r = 0; r < n; ++r) {
+             p.a[r] = RowAt(x, first + r);
+             p.out[r] = RowAt(y, first + r);
+             if (gated) p.gate[r] = e.gate + e.mod_row[first + r] * e.gate_stride;
+           }
+         },
+         {.out_type = ElemOf(y.dtype), .activation = ActOf(e.activation), .accumulate = e.residual, .gate = gated});
 }
 
 void CpuOps::LayerNormModulate(ConstMat x, float eps, const float* shift, const float* scale, int64_t mod_stride,
@@ -143,8 +142,9 @@ std::unique_ptr<Buffer> CpuOps::PackEmbedding(const HostTensor& table) {
   constexpr int64_t kChunk = 1 << 16;
   context_.pool.ParallelFor((n + kChunk - 1) / kChunk, [&](int64_t task, int) {
     const int64_t first = task * kChunk, count = std::min(kChunk, n - first);
-    const ConstMat from = {static_cast<const std::byte*>(table.data) + first * static_cast<int64_t>(SizeOf(table.dtype)),
-                           table.dtype, 1, count, count};
+    const ConstMat from = {
+        static_cast<const std::byte*>(table.data) + first * static_cast<int64_t>(SizeOf(table.dtype)), table.dtype, 1,
+        count, count};
     const Mat to = {static_cast<std::byte*>(buffer->data()) + first * ElemBytes(context_.type), activation_type(), 1,
                     count, count};
     if (table.dtype == DType::kF16) {

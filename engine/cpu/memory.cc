@@ -34,7 +34,7 @@ Memory::Memory(size_t bytes) : size_(bytes) {
     data_ = MapHuge(bytes);  // the system's pages are zero
   } else {
     const size_t size = RoundUp(bytes + 1, 64);
-    data_ = static_cast<std::byte*>(operator new(size, std::align_val_t{64}));
+    data_ = static_cast<std::byte*>(operator new (size, std::align_val_t{64}));
     std::memset(data_, 0, size);
   }
 }
@@ -44,7 +44,7 @@ Memory::~Memory() {
   if (size_ >= kFromHere) {
     munmap(data_, RoundUp(size_, kHuge));
   } else {
-    operator delete(data_, std::align_val_t{64});
+    operator delete (data_, std::align_val_t{64});
   }
 }
 

@@ -68,7 +68,8 @@ class DepthwiseKernel : public PackedKernel {
 // Elements that PackKeys and PackValues write for n rows of d.
 int64_t KeyElements(int64_t n, int64_t d, Elem type, const KernelTable& table);
 int64_t ValueElements(int64_t n, int64_t d, Elem type, const KernelTable& table);
-// Rows as columns (a key's channels are what a score sums over), and rows as they are (a sum over values runs over rows).
+// Rows as columns (a key's channels are what a score sums over), and rows as they are (a sum over values runs over
+// rows).
 void PackKeys(const void* rows, int64_t stride, int64_t n, int64_t d, Elem type, const KernelTable& table, void* out);
 void PackValues(const void* rows, int64_t stride, int64_t n, int64_t d, Elem type, const KernelTable& table, void* out);
 

@@ -1,7 +1,8 @@
-// Linear attention of one head over one segment, in float32: S and z over all tokens in order, then every token's output.
+// Linear attention of one head over one segment, in float32: S and z over all tokens in order, then every token's
+// output.
 //
-// S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task owns
-// the whole sum, so its order does not depend on the thread count.
+// S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task
+// owns the whole sum, so its order does not depend on the thread count.
 #include "engine/cpu/kernels/parts.h"
 #include "engine/cpu/kernels/simd.h"
 
@@ -177,7 +178,8 @@ void Attend(const LinearAttentionTask& g) {
   for (float* p = g.scratch; p < s.denominator; p += kLanes) Store(p, Zero());
   SumKeys<T>(g, padded, s);
   CopyFloats(s.own_z, padded, s.z);
-  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0)) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
+  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0))
+    StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
   if (g.history_count > 0) {
     AddHistory(g, padded, s);
     if (g.S_out != nullptr && g.store_sum) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);

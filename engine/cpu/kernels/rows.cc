@@ -156,7 +156,8 @@ void Gated(Rows x, int64_t rows, int64_t columns, Act a, MutRows y) {
 }
 
 void AddRow(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y) {
-  Map(x, rows, columns, y, [row](auto* from, int64_t, int64_t i, int n) { return LoadUpTo(from + i, n) + LoadUpTo(row + i, n); });
+  Map(x, rows, columns, y,
+      [row](auto* from, int64_t, int64_t i, int n) { return LoadUpTo(from + i, n) + LoadUpTo(row + i, n); });
 }
 
 void ScaleRows(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y) {
