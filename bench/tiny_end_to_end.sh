@@ -8,9 +8,9 @@ seconds=$2
 folder=$(mktemp -d)
 start_server models/longtake-tiny "$folder/server.log"
 prompt="a big red balloon rises slowly over a meadow"
-"$BUILD/longtake" generate "$prompt" --server "$address" --seconds 1 --output "$folder/warm.mp4" > /dev/null 2>&1
+"$BUILD/longtake" generate "$prompt" --offline --server "$address" --seconds 1 --output "$folder/warm.mp4" > /dev/null 2>&1
 begin=$(date +%s.%N)
-"$BUILD/longtake" generate "$prompt" --server "$address" --seconds "$seconds" --output "$folder/video.mp4" > /dev/null 2>&1
+"$BUILD/longtake" generate "$prompt" --offline --server "$address" --seconds "$seconds" --output "$folder/video.mp4" > /dev/null 2>&1
 end=$(date +%s.%N)
 stop_server
 rm -r "$folder"

@@ -13,9 +13,9 @@
 
 namespace longtake::scheduler {
 
-// Every entry changes the sessions under the lock and then pumps: whoever finds nobody pumping carries out all actions that
-// lie in the queue, outside the lock, and plans again until nothing is left to do. So the device and the listener are
-// called by one thread at a time and in the order of decisions, whatever threads the calls came from.
+// Every entry changes the sessions under the lock and then pumps: whoever finds nobody pumping carries out all actions
+// that lie in the queue, outside the lock, and plans again until nothing is left to do. So the device and the listener
+// are called by one thread at a time and in the order of decisions, whatever threads the calls came from.
 class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
  public:
   Impl(const Options& options, const Clock* clock, Device* device, Listener* listener)
@@ -53,9 +53,9 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
 
   mutable absl::Mutex mutex_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
-  std::deque<SessionId> waiting_ ABSL_GUARDED_BY(mutex_);   // oldest first
-  std::vector<SessionId> placed_ ABSL_GUARDED_BY(mutex_);   // with a place, or about to have one; in order of admission
-  std::deque<SessionId> ending_ ABSL_GUARDED_BY(mutex_);    // end_why set, and no pass under way
+  std::deque<SessionId> waiting_ ABSL_GUARDED_BY(mutex_);  // oldest first
+  std::vector<SessionId> placed_ ABSL_GUARDED_BY(mutex_);  // with a place, or about to have one; in order of admission
+  std::deque<SessionId> ending_ ABSL_GUARDED_BY(mutex_);   // end_why set, and no pass under way
   std::deque<std::function<void()>> actions_ ABSL_GUARDED_BY(mutex_);
   bool pumping_ ABSL_GUARDED_BY(mutex_) = false;
   bool positions_changed_ ABSL_GUARDED_BY(mutex_) = false;
@@ -224,8 +224,8 @@ absl::Status Scheduler::Impl::Add(Request request) {
   if (sessions_.contains(id)) return absl::InvalidArgumentError(absl::StrCat("id ", id, " is in use"));
   const int free_places = options_.places - static_cast<int>(placed_.size());
   if (static_cast<int>(waiting_.size()) >= options_.max_waiting + std::max(0, free_places)) {
-    return absl::ResourceExhaustedError(absl::StrCat("all ", options_.places, " places are taken and ",
-                                                     waiting_.size(), " requests wait, the most that may"));
+    return absl::ResourceExhaustedError(absl::StrCat("all ", options_.places, " places are taken and ", waiting_.size(),
+                                                     " requests wait, the most that may"));
   }
   sessions_.emplace(id, Session(std::move(request)));
   waiting_.push_back(id);

@@ -1,5 +1,5 @@
-// Who runs which pass next. One scheduler drives one device; it has no thread of its own and does everything on the threads
-// that call it. README.md beside this file is normative.
+// Who runs which pass next. One scheduler drives one device; it has no thread of its own and does everything on the
+// threads that call it. README.md beside this file is normative.
 #ifndef LONGTAKE_SCHEDULER_SCHEDULER_H_
 #define LONGTAKE_SCHEDULER_SCHEDULER_H_
 
@@ -40,14 +40,14 @@ struct Request {
 struct PassReport {
   PassKind kind = PassKind::kDenoise;
   int block = 0;
-  int step = 0, steps = 0;             // passes of this kind done in the block, and of them in all
-  int passes_done = 0, passes = 0;     // of the session
-  absl::Duration started, ended;       // the batch's Submit and this pass's completion, on the scheduler's clock
+  int step = 0, steps = 0;          // passes of this kind done in the block, and of them in all
+  int passes_done = 0, passes = 0;  // of the session
+  absl::Duration started, ended;    // the batch's Submit and this pass's completion, on the scheduler's clock
   double device_seconds = 0;
 };
 
-// Hears what becomes of requests. Calls come one at a time, never under the scheduler's lock, and in the order in which things
-// happened; they must return quickly and may call the scheduler.
+// Hears what becomes of requests. Calls come one at a time, never under the scheduler's lock, and in the order in which
+// things happened; they must return quickly and may call the scheduler.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -56,14 +56,14 @@ class Listener {
   virtual void OnPass(SessionId session, const PassReport& report) = 0;
   // All latent frames of the block are decoded: its chunk can be made. Blocks come in order, without gaps.
   virtual void OnBlock(SessionId session, int block) = 0;
-  // Exactly once for each request that Add accepted, and nothing after it; its place is free by then. OK: all blocks are
-  // decoded.
+  // Exactly once for each request that Add accepted, and nothing after it; its place is free by then. OK: all blocks
+  // are decoded.
   virtual void OnEnded(SessionId session, const absl::Status& status) = 0;
 };
 
 struct Stats {
-  int running = 0;   // sessions with a place
-  int parked = 0;    // of them, those that wait for their client to read
+  int running = 0;  // sessions with a place
+  int parked = 0;   // of them, those that wait for their client to read
   int waiting = 0;
   int passes_in_flight = 0;
   // Until the running session with the fewest passes to go should end, by the mean time of batches so far. One second

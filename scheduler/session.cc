@@ -19,8 +19,8 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
   if (transformer_busy_) return std::nullopt;
   if (!has_prompt_) return PassKind::kEncodePrompt;
   if (committed_blocks_ == blocks() || Parked(options)) return std::nullopt;
-  // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends. Where
-  // the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
+  // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
+  // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
   if (undecoded && (!options.lanes_overlap || step_ == request_.denoise_steps)) return std::nullopt;
   return step_ < request_.denoise_steps ? PassKind::kDenoise : PassKind::kCommit;
 }

@@ -61,11 +61,11 @@ class Session {
   Request request_;
   int passes_ = 0, passes_done_ = 0;
   bool has_prompt_ = false;
-  int step_ = 0;               // denoising passes done in block committed_blocks_
+  int step_ = 0;  // denoising passes done in block committed_blocks_
   int committed_blocks_ = 0;
-  int decoded_blocks_ = 0;     // committed_blocks_ or one less
-  int decoded_latents_ = 0;    // in block decoded_blocks_
-  int delivered_ = 0;          // chunks
+  int decoded_blocks_ = 0;   // committed_blocks_ or one less
+  int decoded_latents_ = 0;  // in block decoded_blocks_
+  int delivered_ = 0;        // chunks
   bool transformer_busy_ = false, decoder_busy_ = false;
 };
 

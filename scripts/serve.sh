@@ -12,7 +12,7 @@ start_server() {
   for ((waited = 0; ; ++waited)); do
     kill -0 "$server" 2> /dev/null || { tail -n 20 "$log" >&2; die "the server ended while it started"; }
     # `longtake models` answers once the model is loaded and warm.
-    if "$BUILD/longtake" models --server "$address" > /dev/null 2>&1; then break; fi
+    if "$BUILD/longtake" models --server "$address" --wait 1 > /dev/null 2>&1; then break; fi
     ((waited < 600)) || { tail -n 20 "$log" >&2; die "the server was not ready after 300 s"; }
     sleep 0.5
   done

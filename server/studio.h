@@ -44,8 +44,8 @@ class Studio : public scheduler::Listener {
   CheckedRequest Check(const v1::GenerateRequest& request) const;
   v1::Model model() const { return Describe(engine_->model(), options_.max_prompt_bytes); }
 
-  // Begins a video; its events go to `sink`, `accepted` first. ResourceExhausted or Unavailable: refused, the sink must be
-  // thrown away, for it holds events of a video that is not made. Returns the video's id.
+  // Begins a video; its events go to `sink`, `accepted` first. ResourceExhausted or Unavailable: refused, the sink must
+  // be thrown away, for it holds events of a video that is not made. Returns the video's id.
   absl::StatusOr<uint64_t> Begin(VideoPlan plan, std::shared_ptr<EventSink> sink);
 
   // The client is gone.

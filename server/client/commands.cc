@@ -40,7 +40,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
 
-// The flags as a request; an error's text instead where they do not make one. Whether the values make sense, the server says.
+// The flags as a request; an error's text instead where they do not make one. Whether the values make sense, the server
+// says.
 std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::GenerateRequest& request) {
   request.set_prompt(flags.prompt);
   request.set_negative_prompt(flags.negative_prompt);

@@ -1,0 +1,276 @@
+// The engine on the bundled model: bytes in any mix, order of passes, slots, memory over a minute.
+#include "engine/engine.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/engine_driver.h"
+#include "tests/engine/temp_folder.h"
+
+namespace longtake {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kBundled[] = "models/longtake-tiny";
+constexpr Size kLarge{256, 160}, kSmall{128, 96};
+
+// The bundled model's parts under another longtake.json.
+std::string Variant(const TempFolder& folder, const std::string& longtake_json) {
+  for (const char* part : {"transformer", "vae", "text_encoder", "tokenizer"}) {
+    std::filesystem::create_directory_symlink(std::filesystem::absolute(std::string(kBundled) + "/" + part),
+                                              folder.path() + "/" + part);
+  }
+  std::ofstream(folder.path() + "/longtake.json") << longtake_json;
+  return folder.path();
+}
+
+constexpr char kTwoSizes[] = R"({"sampler":"few_step","timesteps":[1000,800,400],"shift":1.0,"block_latent_frames":2,
+  "state_window_blocks":2,"lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+constexpr char kRunningSum[] = R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,
+  "lower_case":true,"caption_tokens":28,"guidance":2.0,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+constexpr char kBidirectional[] = R"({"sampler":"flow_dpm_solver","steps":3,"guidance":3.0,"lower_case":true,
+  "caption_tokens":28,"sizes":["128x96"],"max_latent_frames":6})";
+
+std::unique_ptr<Engine> Load(const std::string& folder, const std::string& dtype = "auto", int threads = 2,
+                             int sessions = 6, const std::string& isa = "auto") {
+  auto engine = Engine::Load(
+      {.model_dir = folder, .dtype = dtype, .isa = isa, .threads = threads, .max_sessions = sessions});
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return engine.ok() ? *std::move(engine) : nullptr;
+}
+
+std::vector<Job> Mix() {
+  return {
+      {.spec = {kLarge, 5, 11}, .prompt = "a big red ball bounces above the meadow under a blue sky"},
+      {.spec = {kSmall, 7, 12}, .prompt = "a small yellow star moves left", .join_tick = 2},
+      {.spec = {kSmall, 1, 13}, .prompt = "a blue box", .join_tick = 5},
+      {.spec = {kLarge, 6, 14},
+       .prompt = "a green triangle rises",
+       .switch_block = 2,
+       .next_prompt = "a white ring falls above the snow under a night sky",
+       .join_tick = 1},
+      {.spec = {kSmall, 9, 15}, .prompt = "a pink star", .join_tick = 3, .abandon_tick = 14},
+  };
+}
+
+// Every job's bytes alone, one after another, against together.
+void ExpectEqualInAnyMix(Engine& alone, Engine& together, const std::vector<Job>& jobs, int mixes) {
+  std::vector<Made> solo;
+  for (Job job : jobs) {
+    job.join_tick = 0;
+    job.abandon_tick = -1;
+    solo.push_back(RunJobs(alone, {job}, 1.0, 0)[0]);
+    const int64_t frames = 1 + 4 * (job.spec.latent_frames - 1);
+    EXPECT_EQ(solo.back().frames, frames);
+    EXPECT_EQ(solo.back().bytes.size(), frames * job.spec.size.width * job.spec.size.height * 3 / 2);
+  }
+  for (int mix = 0; mix < mixes; ++mix) {
+    const std::vector<Made> made = RunJobs(together, jobs, mix % 2 == 0 ? 0.7 : 0.95, 100 + mix);
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      ASSERT_LE(made[i].bytes.size(), solo[i].bytes.size());
+      if (jobs[i].abandon_tick < 0) {
+        EXPECT_EQ(made[i].frames, solo[i].frames) << "job " << i;
+      }
+      EXPECT_TRUE(std::equal(made[i].bytes.begin(), made[i].bytes.end(), solo[i].bytes.begin()))
+          << "job " << i << " differs in mix " << mix;
+    }
+  }
+}
+
+TEST(EngineBytes, AreEqualAloneAndInAnyMix) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kTwoSizes));
+  ASSERT_NE(engine, nullptr);
+  ExpectEqualInAnyMix(*engine, *engine, Mix(), 4);
+}
+
+TEST(EngineBytes, AreEqualAtAnyThreadCount) {
+  const TempFolder folder;
+  Variant(folder, kTwoSizes);
+  for (const char* dtype : {"float32", "auto"}) {
+    const auto one = Load(folder.path(), dtype, 1), three = Load(folder.path(), dtype, 3);
+    ASSERT_TRUE(one != nullptr && three != nullptr);
+    EXPECT_EQ(one->model().numerics_id, three->model().numerics_id);
+    ExpectEqualInAnyMix(*one, *three, Mix(), 1);
+  }
+}
+
+TEST(EngineBytes, AreEqualInAnyMixUnderEachInstructionSet) {
+  const TempFolder folder;
+  Variant(folder, kTwoSizes);
+  for (const char* isa : {"avx2", "avx512"}) {
+    auto engine = Engine::Load({.model_dir = folder.path(), .dtype = "float32", .isa = isa, .threads = 2, .max_sessions = 6});
+    if (absl::IsInvalidArgument(engine.status())) continue;  // a cap above what the machine has
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    EXPECT_THAT((*engine)->model().numerics_id, HasSubstr(isa));
+    ExpectEqualInAnyMix(**engine, **engine, Mix(), 1);
+  }
+}
+
+TEST(EngineBytes, AreEqualInAnyMixWithGuidanceAndARunningSum) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kRunningSum));
+  ASSERT_NE(engine, nullptr);
+  EXPECT_TRUE(engine->model().accepts_negative_prompt);
+  ExpectEqualInAnyMix(*engine, *engine, Mix(), 2);
+}
+
+TEST(EngineBytes, AreEqualInAnyMixOfABidirectionalModel) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kBidirectional));
+  ASSERT_NE(engine, nullptr);
+  EXPECT_EQ(engine->model().block_latent_frames, 0);
+  EXPECT_FALSE(engine->model().switches_prompt);
+  ExpectEqualInAnyMix(*engine, *engine,
+                      {{.spec = {kSmall, 6, 1}, .prompt = "a red ball"},
+                       {.spec = {kSmall, 2, 2}, .prompt = "a blue box", .join_tick = 2}},
+                      2);
+}
+
+TEST(EngineBytes, FollowTheSeedAndThePrompt) {
+  const auto engine = Load(kBundled);
+  ASSERT_NE(engine, nullptr);
+  const Job job{.spec = {kLarge, 4, 1}, .prompt = "a red ball above the meadow under a blue sky"};
+  Job other_seed = job, other_prompt = job;
+  other_seed.spec.seed = 2;
+  other_prompt.prompt = "a red ball above the snow under a night sky";
+  const auto made = RunJobs(*engine, {job, job, other_seed, other_prompt}, 1.0, 0);
+  EXPECT_EQ(made[0].bytes, made[1].bytes);
+  EXPECT_NE(made[0].bytes, made[2].bytes);
+  EXPECT_NE(made[0].bytes, made[3].bytes);
+}
+
+TEST(EnginePasses, OutOfOrderAreRefusedAndChangeNothing) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 9, 5});
+  const auto refused = [&](PassKind kind) { return absl::IsFailedPrecondition(RunPass(*engine, {kind, id, "x"}).status); };
+  const auto runs = [&](PassKind kind) { return RunPass(*engine, {kind, id, "a red ball"}).status.ok(); };
+  EXPECT_TRUE(refused(PassKind::kDenoise));  // no prompt
+  EXPECT_TRUE(runs(PassKind::kEncodePrompt));
+  EXPECT_TRUE(refused(PassKind::kCommit));
+  EXPECT_TRUE(refused(PassKind::kDecode));
+  const int steps = engine->model().denoise_steps;
+  for (int i = 0; i < steps; ++i) EXPECT_TRUE(runs(PassKind::kDenoise));
+  EXPECT_TRUE(refused(PassKind::kDenoise));
+  EXPECT_EQ(engine->progress(id)->step, steps);
+  EXPECT_TRUE(runs(PassKind::kCommit));
+  EXPECT_EQ(engine->progress(id)->committed_frames, 5);  // 9 = 5 + 4
+  for (int i = 0; i < steps; ++i) EXPECT_TRUE(runs(PassKind::kDenoise));
+  EXPECT_TRUE(refused(PassKind::kCommit));  // the block before is not decoded
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(runs(PassKind::kDecode));
+  EXPECT_TRUE(refused(PassKind::kDecode));
+  EXPECT_TRUE(runs(PassKind::kCommit));
+  EXPECT_EQ(engine->progress(id)->block, 2);
+  EXPECT_TRUE(refused(PassKind::kDenoise));  // all made
+  EXPECT_TRUE(absl::IsNotFound(RunPass(*engine, {PassKind::kDenoise, id + 1, ""}).status));
+}
+
+TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+  ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+  std::vector<absl::Status> statuses(2);
+  engine->Submit({{PassKind::kDenoise, id, "", ""}, {PassKind::kDenoise, id, "", ""}},
+                 [&](size_t i, PassResult result) { statuses[i] = result.status; });
+  while (engine->progress(id)->step == 0) usleep(1000);
+  EXPECT_TRUE(statuses[0].ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(statuses[1]));
+}
+
+TEST(EngineSessions, TakeAndReturnSlots) {
+  const auto engine = Load(kBundled, "auto", 2, 2);
+  ASSERT_NE(engine, nullptr);
+  const auto used = [&] { return engine->memory().back().slots_used; };
+  const SessionId first = *engine->OpenSession({kLarge, 9, 1});
+  ASSERT_TRUE(engine->OpenSession({kLarge, 9, 1}).ok());
+  EXPECT_EQ(used(), 2);
+  EXPECT_TRUE(absl::IsResourceExhausted(engine->OpenSession({kLarge, 9, 1}).status()));
+  engine->CloseSession(first);
+  EXPECT_EQ(used(), 1);
+  EXPECT_TRUE(absl::IsNotFound(engine->progress(first).status()));
+  // A slot that another session left dirty gives the same bytes.
+  const Job job{.spec = {kLarge, 5, 7}, .prompt = "a red ball"};
+  const auto once = RunJobs(*engine, {job}, 1.0, 0)[0];
+  EXPECT_EQ(RunJobs(*engine, {job}, 1.0, 0)[0].bytes, once.bytes);
+}
+
+TEST(EngineSessions, ClosedUnderAPassFreeTheirSlotAfterIt) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 9, 1});
+  ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+  absl::Status status = absl::UnknownError("");
+  engine->Submit({{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) { status = result.status; });
+  engine->CloseSession(id);
+  while (engine->memory().back().slots_used > 0) usleep(1000);
+  EXPECT_TRUE(engine->OpenSession({kLarge, 9, 1}).ok());
+}
+
+TEST(EngineSessions, RefusalsNameTheField) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  EXPECT_THAT(engine->OpenSession({{250, 160}, 9, 1}).status().message(), HasSubstr("size"));
+  EXPECT_THAT(engine->OpenSession({kLarge, 0, 1}).status().message(), HasSubstr("latent_frames"));
+  EXPECT_THAT(engine->OpenSession({kLarge, 100000, 1}).status().message(), HasSubstr("latent_frames"));
+}
+
+TEST(EngineLoad, RefusalsNameOptionFileOrField) {
+  struct Case {
+    EngineOptions options;
+    const char* names;
+  };
+  const TempFolder bad_size, bad_field;
+  Variant(bad_size, R"({"sampler":"few_step","timesteps":[1000],"shift":1,"caption_tokens":28,"sizes":["100x100"]})");
+  Variant(bad_field, R"({"sampler":"few_step","timesteps":[1000],"blocks":4})");
+  for (const Case& c : std::vector<Case>{{{.model_dir = "/nonexistent"}, "/nonexistent"},
+                                         {{.model_dir = kBundled, .backend = "gpu"}, "backend"},
+                                         {{.model_dir = kBundled, .dtype = "int4"}, "dtype"},
+                                         {{.model_dir = kBundled, .isa = "neon"}, "isa"},
+                                         {{.model_dir = kBundled, .max_sessions = 0}, "max_sessions"},
+                                         {{.model_dir = bad_size.path()}, "sizes"},
+                                         {{.model_dir = bad_field.path()}, "blocks"}}) {
+    const auto engine = Engine::Load(c.options);
+    ASSERT_FALSE(engine.ok()) << c.names;
+    EXPECT_THAT(engine.status().message(), HasSubstr(c.names));
+  }
+}
+
+int64_t ResidentBytes() {
+  int64_t size = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+// The product's one fact: memory after a minute equals that after two seconds.
+TEST(EngineMemory, IsFlatOverAMinute) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 241, 3});  // 961 frames
+  ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball bounces above the meadow"}).status.ok());
+  int64_t after_two_seconds = 0, frames = 0;
+  const int steps = engine->model().denoise_steps;
+  for (SessionProgress at = *engine->progress(id); at.block < at.blocks; at = *engine->progress(id)) {
+    for (int step = 0; step < steps; ++step) ASSERT_TRUE(RunPass(*engine, {PassKind::kDenoise, id}).status.ok());
+    ASSERT_TRUE(RunPass(*engine, {PassKind::kCommit, id}).status.ok());
+    for (int i = 0; i < at.block_frames; ++i) {
+      const PassResult result = RunPass(*engine, {PassKind::kDecode, id});
+      ASSERT_TRUE(result.status.ok());
+      frames += result.frames.count;
+    }
+    if (after_two_seconds == 0 && frames >= 32) after_two_seconds = ResidentBytes();
+  }
+  EXPECT_EQ(frames, 961);
+  // A page or two of the allocator's may move; 100 KB is a hundredth of one latent buffer times its blocks.
+  EXPECT_NEAR(static_cast<double>(ResidentBytes()), static_cast<double>(after_two_seconds), 100e3);
+}
+
+}  // namespace
+}  // namespace longtake

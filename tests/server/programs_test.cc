@@ -1,0 +1,256 @@
+// The two programs as a user runs them, with the bundled model.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace longtake {
+namespace {
+
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+constexpr char kServer[] = LONGTAKE_SERVER_PROGRAM;
+constexpr char kClient[] = LONGTAKE_CLIENT_PROGRAM;
+constexpr char kModel[] = "models/longtake-tiny";
+
+std::string Read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A program under way, its output in files. Killed if the test leaves it.
+class Process {
+ public:
+  Process(const fs::path& folder, const std::string& name, std::vector<std::string> arguments)
+      : out_(folder / (name + ".out")), err_(folder / (name + ".err")) {
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    EXPECT_EQ(posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  ~Process() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    Wait();
+  }
+  // Exit status; 128 + signal where one ended it.
+  int Wait() {
+    int status = 0;
+    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  void Signal(int signal) { kill(pid_, signal); }
+  std::string out() const { return Read(out_); }
+  std::string err() const { return Read(err_); }
+
+ private:
+  fs::path out_, err_;
+  pid_t pid_ = 0;
+};
+
+class Programs : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder = fs::path(testing::TempDir()) / absl::StrCat("programs_test_", getpid());
+    fs::create_directories(folder);
+  }
+  void TearDown() override {
+    server.reset();
+    fs::remove_all(folder);
+  }
+  void StartServer(const std::string& model = kModel) {
+    server = std::make_unique<Process>(
+        folder, "server",
+        std::vector<std::string>{kServer, "--model", model, "--listen", "127.0.0.1:0", "--metrics-listen",
+                                 "127.0.0.1:0", "--drain-seconds", "1", "--max-sessions", "2"});
+    for (int i = 0; i < 200 && !absl::StrContains(server->out(), "\n"); ++i) absl::SleepFor(absl::Milliseconds(50));
+    std::sscanf(server->out().c_str(), "port=%d metrics_port=%d", &port, &metrics_port);
+  }
+  std::string Address() const { return absl::StrCat("127.0.0.1:", port); }
+  // `longtake` with --server; its exit status.
+  int Client(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), kClient);
+    arguments.insert(arguments.end(), {"--server", Address()});
+    client = std::make_unique<Process>(folder, "client", arguments);
+    return client->Wait();
+  }
+  static std::string Shell(const std::string& command) {
+    FILE* pipe = popen(command.c_str(), "r");
+    std::string text;
+    std::array<char, 4096> buffer;
+    while (size_t size = fread(buffer.data(), 1, buffer.size(), pipe)) text.append(buffer.data(), size);
+    EXPECT_EQ(pclose(pipe), 0) << command;
+    return text;
+  }
+  // What /metrics answers.
+  std::string Metrics() const {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(metrics_port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int connection = socket(AF_INET, SOCK_STREAM, 0);
+    EXPECT_EQ(connect(connection, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
+    EXPECT_EQ(send(connection, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+    std::string text;
+    std::array<char, 4096> buffer;
+    for (ssize_t size = 0; (size = recv(connection, buffer.data(), buffer.size(), 0)) > 0;)
+      text.append(buffer.data(), size);
+    close(connection);
+    return text;
+  }
+  // A metric's value, by its name with labels as /metrics spells them; -1: it is not there.
+  double Metric(const std::string& name) const {
+    for (const std::string& line : std::vector<std::string>(absl::StrSplit(Metrics(), '\n'))) {
+      if (absl::StartsWith(line, name + " ")) return std::stod(line.substr(name.size() + 1));
+    }
+    return -1;
+  }
+
+  fs::path folder;
+  int port = 0, metrics_port = 0;
+  std::unique_ptr<Process> server, client;
+};
+
+TEST_F(Programs, FromAPromptToAFileThatPlays) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0) << client->err() << server->err();
+  EXPECT_THAT(client->out(), HasSubstr("longtake-tiny"));
+
+  const fs::path file = folder / "ball.mp4";
+  const std::vector<std::string> generate = {"generate", "a red ball bounces", "--seconds",   "2",     "--seed",
+                                             "5",        "--output",           file.string(), "--json"};
+  ASSERT_EQ(Client(generate), 0) << client->err();
+  const nlohmann::json summary = nlohmann::json::parse(client->out());
+  EXPECT_TRUE(summary["finished"]);
+  EXPECT_EQ(summary["seed"], 5);
+  EXPECT_EQ(summary["frames"], 33);
+  EXPECT_EQ(summary["bytes"], fs::file_size(file));
+  // Each chunk arrives before the next block's denoising ends.
+  EXPECT_GE(summary["chunks_with_next"], 1);
+  EXPECT_EQ(summary["chunks_before_next_denoised"], summary["chunks_with_next"]);
+  EXPECT_EQ(Shell(absl::StrCat("ffprobe -v error -count_frames -show_entries stream=nb_read_frames,color_primaries -of "
+                               "csv=p=0 ",
+                               file.string(), " 2>&1")),
+            "bt709,33\n");
+  // Not a terminal: a line for each chunk, and none that is redrawn.
+  EXPECT_THAT(client->err(), HasSubstr("block 1/"));
+  EXPECT_THAT(client->err(), testing::Not(HasSubstr("\r")));
+
+  const std::string once = Read(file);
+  ASSERT_EQ(Client(generate), 0);
+  EXPECT_TRUE(Read(file) == once) << "the same request made other bytes";
+
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0) << server->err();
+  EXPECT_THAT(server->err(), HasSubstr("drained"));
+  EXPECT_THAT(server->err(), testing::Not(HasSubstr("red ball")));
+}
+
+TEST_F(Programs, AKilledClientLeavesNoWorkRunning) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path file = folder / "long.mp4";
+  Process victim(folder, "victim",
+                 {kClient, "generate", "a blue star", "--seconds", "200", "--output", file, "--server", Address()});
+  for (int i = 0; i < 400 && Metric("longtake_chunks_total") < 1; ++i) absl::SleepFor(absl::Milliseconds(50));
+  ASSERT_GE(Metric("longtake_chunks_total"), 1) << server->err();
+  victim.Signal(SIGKILL);
+  victim.Wait();
+  for (int i = 0; i < 100 && Metric("longtake_sessions{state=\"active\"}") > 0; ++i)
+    absl::SleepFor(absl::Milliseconds(20));
+  EXPECT_EQ(Metric("longtake_sessions{state=\"active\"}"), 0);
+  EXPECT_EQ(Metric("longtake_memory_used_bytes{region=\"state\"}"), 0);
+  const double passes = Metric("longtake_pass_device_seconds_count{kind=\"denoise\"}");
+  absl::SleepFor(absl::Milliseconds(500));
+  EXPECT_EQ(Metric("longtake_pass_device_seconds_count{kind=\"denoise\"}"), passes);
+  EXPECT_EQ(Metric("longtake_videos_ended_total{outcome=\"cancelled\"}"), 1);
+}
+
+TEST_F(Programs, AnInterruptedClientCancelsAndKeepsWhatArrived) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path file = folder / "long.mp4";
+  Process process(folder, "interrupted",
+                  {kClient, "generate", "a blue star", "--seconds", "200", "--output", file, "--server", Address()});
+  for (int i = 0; i < 400 && Metric("longtake_chunks_total") < 1; ++i) absl::SleepFor(absl::Milliseconds(50));
+  process.Signal(SIGINT);
+  EXPECT_EQ(process.Wait(), 130);
+  EXPECT_THAT(process.err(), HasSubstr("interrupted"));
+  EXPECT_GT(fs::file_size(file), 1000u);
+  Shell(absl::StrCat("ffprobe -v error ", file.string(), " 2>&1"));
+
+  // A server told to end while it makes a video ends within its time.
+  Process last(folder, "last",
+               {kClient, "generate", "a blue star", "--seconds", "200", "--output", file, "--server", Address()});
+  for (int i = 0; i < 400 && Metric("longtake_sessions{state=\"active\"}") < 1; ++i)
+    absl::SleepFor(absl::Milliseconds(50));
+  const absl::Time told = absl::Now();
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_LT(absl::Now() - told, absl::Seconds(15));
+  EXPECT_EQ(last.Wait(), 1);
+  EXPECT_THAT(last.err(), HasSubstr("UNAVAILABLE: the server is shutting down"));
+}
+
+TEST_F(Programs, ErrorsNameWhatIsWrong) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path file = folder / "none.mp4";
+  EXPECT_EQ(Client({"generate", " ", "--seconds", "5000", "--size", "3x3", "--output", file}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("prompt: empty"));
+  EXPECT_THAT(client->err(), HasSubstr("size: 3x3 is not offered"));
+  EXPECT_THAT(client->err(), HasSubstr("seconds: 5000"));
+  EXPECT_FALSE(fs::exists(file)) << "a refused request made a file";
+  EXPECT_EQ(Client({"generate", "a", "--size", "big", "--output", file}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--size"));
+  EXPECT_EQ(Client({"generate", "a", "--seconds", "0.1", "--output", folder / "no" / "such"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("cannot write"));
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_EQ(Client({"models"}), 1) << "nobody listens any more";
+  EXPECT_THAT(client->err(), HasSubstr("UNAVAILABLE"));
+}
+
+TEST_F(Programs, ABrokenModelFolderEndsTheServerWithAWord) {
+  const fs::path broken = folder / "broken";
+  fs::copy(kModel, broken, fs::copy_options::recursive);
+  fs::resize_file(broken / "transformer" / "diffusion_pytorch_model.safetensors", 1000);
+  StartServer(broken);
+  EXPECT_EQ(server->Wait(), 1);
+  EXPECT_THAT(server->err(), HasSubstr("cannot load"));
+  EXPECT_THAT(server->err(), HasSubstr("diffusion_pytorch_model.safetensors"));
+  StartServer(folder / "absent");
+  EXPECT_EQ(server->Wait(), 1);
+  EXPECT_THAT(server->err(), HasSubstr("absent"));
+}
+
+}  // namespace
+}  // namespace longtake

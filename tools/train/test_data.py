@@ -1,0 +1,69 @@
+"""What training is fed with: block lengths, tokens, object masks, and checkpoints that survive a kill."""
+
+import os
+import random
+import tempfile
+import unittest
+
+import numpy as np
+import torch
+
+from tools.clips import Story, caption, render, sample_scene, sample_story
+from tools.train import cache, run, settings, tokenizer
+
+
+class Data(unittest.TestCase):
+    def test_first_block_takes_the_remainder(self):
+        self.assertEqual(settings.block_lengths(3), [3])
+        self.assertEqual(settings.block_lengths(4), [4])
+        self.assertEqual(settings.block_lengths(7), [7])
+        self.assertEqual(settings.block_lengths(25), [5, 4, 4, 4, 4, 4])
+        self.assertEqual(settings.block_lengths(241), [5] + [4] * 59)
+
+    def test_tokenizer(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "t", "tokenizer.model")
+            tokenizer.train(path)
+            tok = tokenizer.Tokenizer(path)
+        self.assertEqual((tok.model.pad_id(), tok.model.bos_id(), tok.model.unk_id(), tok.model.eos_id()), (0, 1, 2, -1))
+        rng = random.Random(0)
+        for _ in range(300):
+            text = caption(sample_scene(rng), rng)
+            ids = tok.encode(text)
+            self.assertNotIn(tokenizer.UNKNOWN, ids)
+            self.assertEqual((ids[0], len(ids), ids[-1]), (tokenizer.BOS, settings.CAPTION_TOKENS, tokenizer.PAD), text)
+        self.assertNotIn(tokenizer.UNKNOWN, tok.encode("Two zebras, quickly!"))
+        self.assertEqual(tok.encode(" A Red Ball "), tok.encode("a red ball"))
+        self.assertEqual(len(tok.encode("star " * 100)), settings.CAPTION_TOKENS)
+
+    def test_object_mask_covers_the_object(self):
+        for seed in range(6):
+            story = sample_story(random.Random(seed))
+            mask = cache.object_mask(story)
+            away = Story(story.first, story.second, None, story.x + 128, story.y + 64, story.look, story.bob)
+            for latent in (0, 6, 24):
+                a, b = (render(s, 4 * latent, 4 * latent + 1)[0].astype(int) for s in (story, away))
+                both = np.abs(a - b).sum(2) > 60
+                own = both.reshape(10, 16, 16, 16).any((1, 3))
+                other = cache.object_mask(away)[latent]
+                self.assertFalse((own & ~mask[latent] & ~other).any(), f"{seed} {latent}")
+            self.assertLess(mask.mean(), 0.6)
+
+    def test_stage_resumes_with_its_clock(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "stage.pt")
+            net = torch.nn.Linear(2, 2)
+            stage = run.Stage(path, 1.0, {"net": net})
+            stage.step, stage._before = 7, 0.9
+            stage.save()
+            other = torch.nn.Linear(2, 2)
+            again = run.Stage(path, 1.0, {"net": other})
+            self.assertEqual(again.step, 7)
+            self.assertTrue(torch.equal(net.weight, other.weight))
+            self.assertFalse(again.done())
+            self.assertTrue(0.9 <= again.used() < 1.0)
+            self.assertTrue(run.Stage(path, 0.5, {"net": other}).done())
+
+
+if __name__ == "__main__":
+    unittest.main()
