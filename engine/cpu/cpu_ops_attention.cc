@@ -97,7 +97,7 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
   for (const auto& s : args.segments) most = std::max(most, s.history.size());
   const size_t threads = static_cast<size_t>(context_.pool.threads());
   if (history_.size() < most * threads) history_.resize(most * threads);
-  const Elem type = context_.type;
+  const Elem type = ElemOf(args.qkv.dtype), out_type = ElemOf(args.out.dtype);
   context_.pool.ParallelFor(static_cast<int64_t>(args.segments.size()) * args.heads, [&](int64_t task, int thread) {
     const LinearAttentionSegment& s = args.segments[task / args.heads];
     const int64_t head = task % args.heads, S_at = head * d * d, z_at = head * d;
@@ -110,6 +110,7 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
     g.k = Offset(q, D, type);
     g.v = Offset(q, 2 * D, type);
     g.type = type;
+    g.out_type = out_type;
     g.stride = args.qkv.stride;
     g.rows = s.tokens.rows();
     g.head_dim = d;
@@ -124,7 +125,7 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
     g.S_out = s.S_out == nullptr ? nullptr : s.S_out + S_at;
     g.z_out = s.z_out == nullptr ? nullptr : s.z_out + z_at;
     g.store_sum = s.store_sum;
-    g.out = Offset(RowAt(args.out, first), z_at, type);
+    g.out = Offset(RowAt(args.out, first), z_at, out_type);
     g.out_stride = args.out.stride;
     g.scratch = context_.scratch[thread].Floats(LinearAttentionScratchFloats(d));
     context_.table.linear_attention(g);

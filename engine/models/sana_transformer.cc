@@ -40,7 +40,7 @@ struct SanaTransformer::Batch {
 struct SanaTransformer::Work {
   Mat h;                   // f32 [N, D]
   Mat normed;              // act [N, D]
-  Mat qkv;                 // act [N, 3D]
+  Mat qkv;                 // f32 [N, 3D]: sums of its products are the state, which bf16 would round twice
   Mat attended;            // act [N, D]
   Mat cross_q, cross_out;  // act [N, cross width]
   Mat hidden;              // act [N, 2F]; shares memory with the attention's buffers, which are dead by then
@@ -66,7 +66,7 @@ struct SanaTransformer::Work {
     w.layer_modulation = arena.Take(DType::kF32, R, 6 * D);
     w.final_modulation = arena.Take(DType::kF32, R, 2 * D);
     const size_t shared = arena.Mark();
-    w.qkv = arena.Take(act, N, 3 * D);
+    w.qkv = arena.Take(DType::kF32, N, 3 * D);
     w.attended = arena.Take(act, N, D);
     arena.Release(shared);
     w.cross_q = arena.Take(act, N, c.cross_width());

@@ -96,7 +96,7 @@ struct LinearAttentionSegment {
 
 // Specification section 3, "Linear self-attention": RMSNorm over D on q and k, ReLU, 3-D RoPE on copies, sums in f32.
 struct LinearAttentionArgs {
-  ConstMat qkv;                     // act [N, 3D]: q | k | v as projected
+  ConstMat qkv;                     // act or f32 [N, 3D]: q | k | v as projected
   const float* q_weight = nullptr;  // [D] RMSNorm weights; null: no norm (qk_norm = null)
   const float* k_weight = nullptr;
   float norm_eps = 1e-5f;

@@ -93,7 +93,7 @@ struct LinearHistory {
 };
 struct LinearAttentionTask {
   const void *q, *k, *v;  // at the head's first element of the segment's first row
-  Elem type;
+  Elem type, out_type;    // of q, k and v; of the output: the same, or bf16 of float32
   int64_t stride;
   int64_t rows;
   int head_dim;

@@ -117,10 +117,10 @@ void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   }
 }
 
-template <typename T>
+template <typename T, typename Out>
 void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   const T* queries = static_cast<const T*>(g.q);
-  T* out = static_cast<T*>(g.out);
+  Out* out = static_cast<Out*>(g.out);
   for (int64_t first = 0; first < g.rows; first += kLinearTile) {
     const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
     for (int64_t t = 0; t < n; ++t) {
@@ -171,7 +171,7 @@ void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) 
   }
 }
 
-template <typename T>
+template <typename T, typename Out>
 void Attend(const LinearAttentionTask& g) {
   const int64_t padded = (g.head_dim + 15) / 16 * 16;
   const Scratch s(g.scratch, padded);
@@ -184,14 +184,16 @@ void Attend(const LinearAttentionTask& g) {
     AddHistory(g, padded, s);
     if (g.S_out != nullptr && g.store_sum) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
   }
-  Outputs<T>(g, padded, s);
+  Outputs<T, Out>(g, padded, s);
 }
 
 void LinearAttention(const LinearAttentionTask& g) {
-  if (g.type == Elem::kF32) {
-    Attend<float>(g);
+  if (g.type != Elem::kF32) {
+    Attend<bf16, bf16>(g);
+  } else if (g.out_type != Elem::kF32) {
+    Attend<float, bf16>(g);
   } else {
-    Attend<bf16>(g);
+    Attend<float, float>(g);
   }
 }
 
