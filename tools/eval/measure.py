@@ -180,7 +180,10 @@ class Watcher:
         middle = int(np.clip(round(second * self.fps), *limits))
 
         def window(seconds):
-            return max(limits[0], middle - round(seconds * self.fps)), min(limits[1], middle + round(seconds * self.fps))
+            # As long at the video's ends as in its middle: a slow thing may be half out of sight for seconds.
+            reach = round(seconds * self.fps)
+            end = min(limits[1], max(limits[0], middle - reach) + 2 * reach)
+            return max(limits[0], end - 2 * reach), end
 
         a, b = window(_WINDOW)
         background = _background(self.frames[a : b + 1 : max(1, (b - a) // 40)])
