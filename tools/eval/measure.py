@@ -207,7 +207,7 @@ class Watcher:
         whole = [f for f in found if not _touches(f[2], background.shape)] or found
         areas = np.array([f[1].sum() for f in whole], np.float64)
         # Partly hidden objects are small: look at the moment nearest to the one asked for among the nearly largest.
-        good = [f for f, area in zip(whole, areas, strict=True) if area > 0.93 * areas.max()]
+        good = [f for f, area in zip(whole, areas, strict=True) if area > 0.985 * areas.max()]
         frame, mask, box, _ = min(good, key=lambda f: abs(f[0] - middle))
         seen.colour = _hue_name(self.frames[frame][cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0])
         seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), max(box[2:]) / 2))]
