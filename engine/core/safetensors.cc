@@ -81,7 +81,7 @@ struct TensorStore::Impl {
     Tensor& t = it->second;
     t.used = true;
     const char* data = files[t.file].bytes().data() + t.entry.begin;
-    if (reinterpret_cast<uintptr_t>(data) % SizeOf(t.entry.dtype) != 0) {
+    if (t.entry.bytes > 0 && reinterpret_cast<uintptr_t>(data) % SizeOf(t.entry.dtype) != 0) {
       if (t.aligned.empty()) {
         t.aligned.resize((t.entry.bytes + 7) / 8);
         std::memcpy(t.aligned.data(), data, t.entry.bytes);
