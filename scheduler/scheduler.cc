@@ -222,8 +222,9 @@ absl::Status Scheduler::Impl::Add(Request request) {
   }
   const SessionId id = request.id;
   if (sessions_.contains(id)) return absl::InvalidArgumentError(absl::StrCat("id ", id, " is in use"));
-  const int free_places = options_.places - static_cast<int>(placed_.size());
-  if (static_cast<int>(waiting_.size()) >= options_.max_waiting + std::max(0, free_places)) {
+  // 64 bits: max_waiting may be the largest int, for "any number".
+  const int64_t free_places = std::max<int64_t>(0, options_.places - static_cast<int64_t>(placed_.size()));
+  if (static_cast<int64_t>(waiting_.size()) >= options_.max_waiting + free_places) {
     return absl::ResourceExhaustedError(absl::StrCat("all ", options_.places, " places are taken and ", waiting_.size(),
                                                      " requests wait, the most that may"));
   }

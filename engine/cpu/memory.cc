@@ -16,6 +16,7 @@ constexpr size_t kFromHere = 2 * kHuge;
 size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 std::byte* MapHuge(size_t bytes) {
+  if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();  // rounding up would wrap
   const size_t size = RoundUp(bytes, kHuge);
   void* mapped = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();

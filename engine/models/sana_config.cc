@@ -23,9 +23,11 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   c.rope_max_positions = static_cast<int>(json.Int("rope_max_seq_len", 1, 1 << 20, 1024));
   c.attention_bias = json.Bool("attention_bias", false);
   c.norm_eps = static_cast<float>(json.Number("norm_eps", 1e-6));
+  if (!(c.norm_eps >= 0)) json.Fail("norm_eps", "must not be negative");
   const double ratio = json.Number("mlp_ratio", 2.5);
   if (!(ratio > 0 && ratio <= 64)) json.Fail("mlp_ratio", "must lie in (0, 64]");
   c.ffn_width = static_cast<int64_t>(ratio * static_cast<double>(c.width()));
+  if (c.ffn_width < 1) json.Fail("mlp_ratio", "leaves the feed-forward layers no width");
   const std::vector<int64_t> patch = json.Ints("patch_size", {1, 2, 2});
   if (patch.size() != 3) {
     json.Fail("patch_size", "must have three entries: frames, rows, columns");

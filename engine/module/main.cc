@@ -1,7 +1,9 @@
 // longtake-module: runs one module of a model folder on tensors from a file.
 #include <cstdio>
 #include <map>
+#include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "CLI/CLI.hpp"
@@ -19,7 +21,7 @@ struct Arguments {
   std::string module, input, output;
 };
 
-absl::Status Run(const Arguments& a) {
+absl::Status Run(const Arguments& a) try {
   const std::map<std::string, ModuleFunction> modules = {
       {"caption", RunCaption},         {"text_encoder", RunTextEncoder},
       {"transformer", RunTransformer}, {"transformer_blocks", RunTransformerBlocks},
@@ -42,6 +44,10 @@ absl::Status Run(const Arguments& a) {
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
   return WriteSafetensors(a.output, tensors);
+} catch (const std::bad_alloc&) {
+  return absl::ResourceExhaustedError("the machine's memory does not suffice");
+} catch (const std::length_error&) {  // a vector longer than any memory
+  return absl::ResourceExhaustedError("the machine's memory does not suffice");
 }
 
 }  // namespace

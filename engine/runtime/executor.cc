@@ -20,13 +20,19 @@ class Stopwatch {
 }  // namespace
 
 Executor::Executor(Ops& ops, const VideoModel& model, int64_t batch_tokens)
-    : ops_(ops), model_(model), batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())) {
+    : ops_(ops),
+      model_(model),
+      batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())),
+      scratch_(ops.Allocate(ScratchBytes(model, batch_tokens))) {}
+
+size_t Executor::ScratchBytes(const VideoModel& model, int64_t batch_tokens) {
+  const int64_t tokens = std::max(batch_tokens, model.max_pass_tokens());
   // A batch has at most one row of timesteps a pass, and no pass has fewer tokens than one patched frame.
-  int64_t fewest = batch_tokens_;
+  int64_t fewest = tokens;
   for (const SizeShape& s : model.sizes()) {
     fewest = std::min(fewest, model.transformer().Tokens(model.transformer().config().patch[0], s.height, s.width));
   }
-  scratch_ = ops.Allocate(model.ScratchBytes(batch_tokens_, batch_tokens_ / std::max<int64_t>(fewest, 1)));
+  return model.ScratchBytes(tokens, tokens / std::max<int64_t>(fewest, 1));
 }
 
 void Executor::Run(std::span<const BoundPass> passes, const Done& done) {

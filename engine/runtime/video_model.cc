@@ -10,6 +10,10 @@
 namespace longtake {
 namespace {
 
+// Latent positions of one block: 150 times a minute of 1280x720 in one go. Beyond it sizes in bytes could leave 64
+// bits.
+constexpr int64_t kMaxBlockPositions = int64_t{1} << 32;
+
 constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it when any backend's bytes change
 
 // Buffers of latents that a session keeps: the block being made, the finished one, one or two velocities, and noise or
@@ -60,6 +64,10 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
                                                      " is no multiple of ", unit_x, "x", unit_y,
                                                      " within the rotary positions"));
     }
+    if (width % 2 != 0 || height % 2 != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, "/longtake.json: sizes: ", width, "x", height, " is odd; 4:2:0 frames are even"));
+    }
     SizeShape shape{
         .size = {width, height}, .height = height / vae.spatial_factor(), .width = width / vae.spatial_factor()};
     shape.decoder = vae_.decoder->Plan(shape.height, shape.width);
@@ -80,6 +88,13 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
     few_step_.emplace(settings_.timesteps, settings_.shift);
   } else {
     flow_dpm_.emplace(settings_.steps, settings_.flow_shift);
+  }
+  for (const SizeShape& s : sizes_) {
+    const int64_t block_positions = int64_t{s.height} * s.width * max_block_frames();
+    if (block_positions <= kMaxBlockPositions) continue;
+    return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: max_latent_frames: a block of ",
+                                                   max_block_frames(), " latent frames of ", s.size.width, "x",
+                                                   s.size.height, " is too large"));
   }
 
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
@@ -127,8 +142,8 @@ SlotPlan VideoModel::slot() const {
     }
     plan.decoder_cache = std::max(plan.decoder_cache, s.decoder.cache_bytes);
   }
-  plan.latents = LatentBuffers(settings_) * Aligned(max_block_elements() * sizeof(float));
-  plan.prompt = 2 * (guided() ? 2 : 1) * prompt_kv_bytes();  // the one in use, and the next
+  plan.latents = static_cast<size_t>(LatentBuffers(settings_)) * Aligned(max_block_elements() * sizeof(float));
+  plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next
   return plan;
 }
 

@@ -114,7 +114,7 @@ int Generate(const GenerateFlags& flags) {
     nlohmann::json summary = story.Summary(total);
     summary["output"] = flags.output;
     summary["status"] = status.error_code();
-    std::printf("%s\n", summary.dump().c_str());
+    std::printf("%s\n", summary.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   }
   if (file_failed) return Complain(absl::StrFormat("cannot write %s", flags.output));
   if (interrupted) {
