@@ -121,7 +121,6 @@ TEST_F(CorruptFolder, HostileNumbersAreRefusedByName) {
            {kVae, "z_dim", "8192", "latents_mean"},
            {kVae, "num_res_blocks", "64", "resnets"},
            {kVae, "patch_size", "16", "in_channels"},
-           {kOurs, "sizes", R"(["8192x8192"])", "sizes"},
            {kOurs, "sizes", R"(["99999999999999999999x16"])", "sizes"},
            {kOurs, "max_latent_frames", "1048576", "max_latent_frames"},
            {kOurs, "block_latent_frames", "4097", "block_latent_frames"},
