@@ -80,6 +80,7 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.accumulate = store.accumulate;
     g.out = p.out;
     g.out_type = store.out_type;
+    g.gated = w.gated();
     const int64_t first_panel = by_panel ? task / blocks : 0;
     for (int64_t i = first_panel; i < first_panel + (by_panel ? 1 : panels); ++i) {
       const CpuKernel::Panel& panel = w.panels()[i];

@@ -187,6 +187,9 @@ class Ops {
   // Several weights stacked along outputs make one kernel (q|k|v); their shapes agree but for outputs.
   virtual std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                              std::span<const HostTensor> biases) = 0;
+  // Two weights [outputs, inputs] without bias, G and U, for LinearGated.
+  virtual std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
+                                                  const HostTensor& up) = 0;
   // Depthwise 3x3 weights [C,1,3,3] and bias [C].
   virtual std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) = 0;
 
@@ -203,8 +206,9 @@ class Ops {
   virtual void Activate(ConstMat x, Activation a, Mat y) = 0;
   // y[r] = x[r] + row, f32; x [R,C], row [C].
   virtual void AddRow(ConstMat x, const float* row, Mat y) = 0;
-  // y[n] = activation(x[n, :C]) * x[n, C:], x act or f32 [N,2C], y act [N,C] (the text encoder's gate).
-  virtual void GatedActivation(ConstMat x, Activation a, Mat y) = 0;
+  // y[n] = activation(x[n] G^T) * (x[n] U^T) for a kernel of PackGated, x act [N, inputs], y act [N, outputs]; f32
+  // until stored (the text encoder's gate). The two products, twice as wide as y, are never written out.
+  virtual void LinearGated(const PackedKernel& w, ConstMat x, Activation a, Mat y) = 0;
 
   virtual void LinearAttention(const LinearAttentionArgs& args) = 0;
   virtual size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const = 0;

@@ -72,6 +72,19 @@ GroupResults RunNorm(Ops& ops, const Groups& groups, int64_t columns,
   return Cut(groups, bench.Read(y), [&](int g) { return RowsOf(g) * columns; });
 }
 
+GroupResults RunGated(Ops& ops, const Groups& groups, int64_t outputs) {
+  Bench bench(ops);
+  constexpr int64_t kInputs = 67;
+  const auto gate = Random(outputs * kInputs, 1, 0, 0.12f), up = Random(outputs * kInputs, 2, 0, 0.12f);
+  const auto kernel =
+      ops.PackGated({.outputs = outputs, .inputs = kInputs}, {gate.data(), DType::kF32, {outputs, kInputs}},
+                    {up.data(), DType::kF32, {outputs, kInputs}});
+  const Mat x = bench.Act(Concatenate(groups, [&](int g) { return Random(RowsOf(g) * kInputs, 3, g); }), kInputs);
+  const Mat y = bench.EmptyAct(x.rows, outputs);
+  ops.LinearGated(*kernel, x, Activation::kGeluTanh, y);
+  return Cut(groups, bench.Read(y), [&](int g) { return RowsOf(g) * outputs; });
+}
+
 GroupResults RunEmbed(Ops& ops, const Groups& groups) {
   Bench bench(ops);
   constexpr int64_t kVocabulary = 99, kWidth = 40;
@@ -183,10 +196,9 @@ std::vector<OpsCase> DenseCases() {
     norm("add_row" + suffix, columns, true, true,
          [](Ops& ops, Bench& b, Mat x, Mat y, auto) { ops.AddRow(x, b.Floats(Random(x.cols, 5)), y); });
   }
-  // The output's right half stays as it was.
-  for (const bool f32_in : {false, true}) {
-    norm(f32_in ? "gated_activation_f32" : "gated_activation", 206, f32_in, false,
-         [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.GatedActivation(x, Activation::kGeluTanh, y.Cols(0, 103)); });
+  for (int64_t outputs : {64, 75}) {
+    cases.push_back({"linear_gated_" + std::to_string(outputs), 3,
+                     [outputs](Ops& ops, const Groups& groups) { return RunGated(ops, groups, outputs); }});
   }
   cases.push_back({"embed", 3, RunEmbed});
   cases.push_back({"timestep_sinusoids", 3, RunSinusoids});

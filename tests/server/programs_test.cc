@@ -161,7 +161,7 @@ TEST_F(Programs, FromAPromptToAFileThatPlays) {
                                file.string(), " 2>&1")),
             "bt709,33\n");
   // Not a terminal: a line for each chunk, and none that is redrawn.
-  EXPECT_THAT(client->err(), HasSubstr("block 1/"));
+  EXPECT_THAT(client->err(), HasSubstr("block 2/2"));  // where the maker is by then: the first may be behind it
   EXPECT_THAT(client->err(), testing::Not(HasSubstr("\r")));
 
   const std::string once = Read(file);

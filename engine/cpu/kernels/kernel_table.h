@@ -57,6 +57,9 @@ struct GemmBlock {
   bool accumulate;           // out is f32
   void* const* out;          // row pointers
   Elem out_type;
+  // Instead of all that: activation(left half of the panel) * right half; `columns` and `first_column` are the
+  // result's.
+  bool gated;
 };
 
 // Sums of a block between two chunks, then (AMX) copies of 32 rows whose inputs do not lie evenly.
@@ -161,10 +164,9 @@ struct KernelTable {
   // y[r] = x[r] * inverse[r] * weight.
   void (*scale_rows)(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y);
   void (*activate)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
-  void (*gated)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
   void (*add_row)(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y);
   // y = x rotated by halves: element i of `half` with i + half.
-  void (*rotate_halves)(const void* x, Elem type, int half, const float* cos, const float* sin, void* y);
+  void (*rotate_halves)(const void* x, Elem x_type, int half, const float* cos, const float* sin, void* y, Elem y_type);
   // out[i] = sum over terms of weight * x[i].
   void (*combine)(const float* weights, const float* const* x, int terms, int64_t n, float* out);
 };
