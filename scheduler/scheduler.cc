@@ -150,7 +150,7 @@ bool Scheduler::Impl::EndOne() {
 
 // The oldest first; where the load keeps a live one waiting, offline ones behind it may take a place.
 bool Scheduler::Impl::AdmitOne() {
-  if (static_cast<int>(placed_.size()) >= options_.places) return false;
+  if (waiting_.empty() || static_cast<int>(placed_.size()) >= options_.places) return false;
   bool live_waits = false, offline_waits = false;
   const auto offline = std::count_if(placed_.begin(), placed_.end(), [](const Session* s) { return !s->live(); });
   for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
@@ -303,7 +303,7 @@ void Scheduler::Impl::OnPassDone(const Batch& batch, size_t index, const PassOut
     report.device_seconds = outcome.device_seconds;
     actions_.push_back([this, report, id = pass.session] { listener_->OnPass(id, report); });
     if (pass.kind == PassKind::kDecode && report.step == report.steps) {
-      if (report.block == 0 && session.first_quoted < absl::InfiniteDuration()) {
+      if (report.block == 0 && session.live() && session.first_quoted < absl::InfiniteDuration()) {
         ++quotes_;
         if (now <= session.first_quoted) ++quotes_kept_;
       }

@@ -64,7 +64,7 @@ struct Quote {
   absl::Status status;              // as Add would answer now
   absl::Duration first_chunk, last_chunk;  // from now until decoded, at the latest; infinite before pass times are known
   absl::Duration start;             // from now until it gets a place
-  double confidence = 0;            // share of the quotes given so far that were kept, (kept + 1) / (given + 2)
+  double confidence = 0;            // share of the live quotes so far that were kept, (kept + 1) / (given + 2)
   int waiting = 0;                  // requests before it
   absl::Duration retry_after;       // of a refused one
 };
@@ -108,7 +108,7 @@ struct Stats {
   double kind_error[Work::kKinds] = {};
   double backlog_seconds = 0;    // predicted device time of all that is accepted and not made
   uint64_t batches = 0;
-  uint64_t quotes = 0, quotes_kept = 0;  // of admitted requests whose first chunk is decoded
+  uint64_t quotes = 0, quotes_kept = 0;  // of admitted live requests whose first chunk is decoded
   std::map<std::string, double> tenant_device_seconds;  // since the start
 };
 

@@ -69,13 +69,17 @@ Session::Pace Session::NeededPace(const CostModel& cost) const {
   return {block * blocks() / video_seconds(), (passes_ - 1) / video_seconds()};
 }
 
+double Session::LeadSeconds(absl::Duration now) const {
+  const double played = started() ? absl::ToDoubleSeconds(now - *play_start_) : 0;
+  return VideoSeconds(committed_blocks_) - played;
+}
+
 void Session::UpdateLead(absl::Duration now, const Options& options) {
   if (!live() || committed_blocks_ == blocks()) {
     ahead_ = false;
     return;
   }
-  const absl::Duration played = started() ? now - *play_start_ : absl::ZeroDuration();
-  const absl::Duration lead = absl::Seconds(VideoSeconds(committed_blocks_)) - played;
+  const absl::Duration lead = absl::Seconds(LeadSeconds(now));
   // A block is never left half denoised: the lead only grows by commits.
   if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
   if (ahead_ && lead <= options.lead_low) ahead_ = false;

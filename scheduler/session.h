@@ -43,7 +43,7 @@ class Session {
   Remaining ToNextChunk(const CostModel& cost) const;
   double SecondsLeft(const CostModel& cost) const;
   // What a live stream needs to keep up with its viewer: device seconds a second without the batches' fixed part, and
-  // passes a second. 0 without a pace, and once all is committed.
+  // passes a second. A lead does not lessen it: it will be used up. 0 without a pace, and once all is committed.
   struct Pace {
     double load = 0, passes = 0;
   };
@@ -97,6 +97,7 @@ class Session {
  private:
   double BlockSeconds(const CostModel& cost, int block) const;
   int BlockPasses(int block) const { return request_.denoise_steps + 1 + request_.block_latents[block]; }
+  double LeadSeconds(absl::Duration now) const;
   int blocks() const { return static_cast<int>(request_.block_latents.size()); }
   bool& busy(PassKind kind) { return LaneOf(kind) == Lane::kDecoder ? decoder_busy_ : transformer_busy_; }
 
