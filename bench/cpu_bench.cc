@@ -56,7 +56,7 @@ class Case {
   absl::StatusOr<double> Measure() {
     const ModelInfo& info = engine_.model();
     ASSIGN_OR_RETURN(const SessionId id, engine_.OpenSession({info.sizes.front(), a_.latent_frames, /*seed=*/1}));
-    const absl::StatusOr<double> seconds = MeasureIn(id);
+    absl::StatusOr<double> seconds = MeasureIn(id);
     engine_.CloseSession(id);
     return seconds;
   }

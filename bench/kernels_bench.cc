@@ -36,9 +36,9 @@ struct Run {
   int threads;
 };
 
-constexpr Shape kShapes[] = {{"qkv", kTokens, kWidth, 3 * kWidth},      {"out", kTokens, kWidth, kWidth},
-                             {"ffn_in", kTokens, kWidth, 2 * kHidden},  {"ffn_out", kTokens, kHidden, kWidth},
-                             {"temporal", kTokens, kWidth, kWidth, 3},  {"tiny", 640, 192, 576}};
+constexpr Shape kShapes[] = {{"qkv", kTokens, kWidth, 3 * kWidth},     {"out", kTokens, kWidth, kWidth},
+                             {"ffn_in", kTokens, kWidth, 2 * kHidden}, {"ffn_out", kTokens, kHidden, kWidth},
+                             {"temporal", kTokens, kWidth, kWidth, 3}, {"tiny", 640, 192, 576}};
 
 std::unique_ptr<Ops> MakeOps(DType type, int threads) {
   CpuOptions options;
@@ -78,8 +78,8 @@ struct Data {
 };
 
 void CountOperations(benchmark::State& state, double operations) {
-  state.counters["GFLOP/s"] = benchmark::Counter(operations * 1e-9 * static_cast<double>(state.iterations()),
-                                                 benchmark::Counter::kIsRate);
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(operations * 1e-9 * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
 void OwnProduct(benchmark::State& state, Shape s, Run run) {
@@ -128,8 +128,13 @@ void LinearAttention(benchmark::State& state, Run run) {
   segment.tokens = {0, 1, kHeight, kColumns, 3};
   segment.history.push_back({data.Floats(kHeads * kHeadDim * kHeadDim), data.Floats(kWidth)});
   const float* weight = data.Floats(kWidth);
-  LinearAttentionArgs args{.qkv = qkv, .q_weight = weight, .k_weight = weight, .heads = kHeads, .head_dim = kHeadDim,
-                           .segments = {&segment, 1}, .out = out};
+  LinearAttentionArgs args{.qkv = qkv,
+                           .q_weight = weight,
+                           .k_weight = weight,
+                           .heads = kHeads,
+                           .head_dim = kHeadDim,
+                           .segments = {&segment, 1},
+                           .out = out};
   for (auto _ : state) ops->LinearAttention(args);
   CountOperations(state, 4.0 * kTokens * kWidth * kHeadDim);
 }
@@ -140,10 +145,11 @@ void CrossAttention(benchmark::State& state, Run run) {
   const Mat q = data.Act(kTokens, kWidth), out = data.Act(kTokens, kWidth);
   const float* weight = data.Floats(kWidth);
   auto kv = ops->Allocate(ops->CrossKvBytes(kCaption, kHeads, kHeadDim));
-  ops->PrepareCrossKv(data.Act(kCaption, kWidth), data.Act(kCaption, kWidth), weight, 1e-5f, kHeads, kHeadDim, kv->data());
+  ops->PrepareCrossKv(data.Act(kCaption, kWidth), data.Act(kCaption, kWidth), weight, 1e-5f, kHeads, kHeadDim,
+                      kv->data());
   const CrossAttentionSegment segment = {0, kTokens, {kv->data(), kCaption}};
-  CrossAttentionArgs args{.q = q, .q_weight = weight, .heads = kHeads, .head_dim = kHeadDim, .segments = {&segment, 1},
-                          .out = out};
+  CrossAttentionArgs args{
+      .q = q, .q_weight = weight, .heads = kHeads, .head_dim = kHeadDim, .segments = {&segment, 1}, .out = out};
   for (auto _ : state) ops->CrossAttention(args);
   CountOperations(state, 4.0 * kTokens * kCaption * kWidth);
 }
@@ -153,7 +159,8 @@ void Depthwise(benchmark::State& state, Run run) {
   Data data(*ops);
   const Mat x = data.Act(kTokens, 2 * kHidden), y = data.Act(kTokens, kHidden);
   const std::vector<float> w(2 * kHidden * 9, 0.1f), b(2 * kHidden, 0.f);
-  const auto kernel = ops->PackDepthwise({w.data(), DType::kF32, {2 * kHidden, 1, 3, 3}}, {b.data(), DType::kF32, {2 * kHidden}});
+  const auto kernel =
+      ops->PackDepthwise({w.data(), DType::kF32, {2 * kHidden, 1, 3, 3}}, {b.data(), DType::kF32, {2 * kHidden}});
   const Segment segment = {0, 1, kHeight, kColumns, 0};
   for (auto _ : state) ops->DepthwiseGlu(*kernel, x, {&segment, 1}, y);
   CountOperations(state, 18.0 * kTokens * 2 * kHidden);
@@ -167,9 +174,10 @@ struct ConvShape {
   int kt, height, width, frames, upsample;
 };
 // Of one latent frame of 30 x 52 at 240 x 416: the stages' residual convolutions and the doublings.
-constexpr ConvShape kConvs[] = {{"384_30x52", 384, 384, 3, 30, 52, 1, 1},    {"384_60x104", 384, 384, 3, 60, 104, 2, 1},
-                                {"192_120x208", 192, 192, 3, 120, 208, 4, 1}, {"96_240x416", 96, 96, 3, 240, 416, 4, 1},
-                                {"up_192_to_96", 192, 96, 1, 120, 208, 4, 2}, {"out_3", 96, 3, 3, 240, 416, 4, 1}};
+constexpr ConvShape kConvs[] = {
+    {"384_30x52", 384, 384, 3, 30, 52, 1, 1},     {"384_60x104", 384, 384, 3, 60, 104, 2, 1},
+    {"192_120x208", 192, 192, 3, 120, 208, 4, 1}, {"96_240x416", 96, 96, 3, 240, 416, 4, 1},
+    {"up_192_to_96", 192, 96, 1, 120, 208, 4, 2}, {"out_3", 96, 3, 3, 240, 416, 4, 1}};
 
 void Convolution(benchmark::State& state, ConvShape c, Run run) {
   const auto ops = MakeOps(run.type, run.threads);
@@ -184,8 +192,16 @@ void Convolution(benchmark::State& state, ConvShape c, Run run) {
     for (int t = 0; t < c.kt; ++t) ins.push_back(in.Rows(int64_t{c.height} * c.width * (f + t), 1).data);
     outs.push_back(out.Rows(int64_t{height} * width * f, 1).data);
   }
-  const ConvArgs args{.kernel = kernel.get(), .in = ins, .in_height = c.height, .in_width = c.width, .out = outs,
-                      .out_height = height, .out_width = width, .upsample = c.upsample, .pad_top = 1, .pad_left = 1};
+  const ConvArgs args{.kernel = kernel.get(),
+                      .in = ins,
+                      .in_height = c.height,
+                      .in_width = c.width,
+                      .out = outs,
+                      .out_height = height,
+                      .out_width = width,
+                      .upsample = c.upsample,
+                      .pad_top = 1,
+                      .pad_left = 1};
   for (auto _ : state) ops->Conv(args);
   CountOperations(state, 18.0 * c.kt * height * width * c.frames * c.inputs * c.outputs);
 }
@@ -213,8 +229,17 @@ void Text(benchmark::State& state, Run run) {
   Data data(*ops);
   const Mat qkv = data.Act(512, 16 * 256), out = data.Act(512, 8 * 256);
   const SoftmaxAttentionSegment segment = {0, 512, 512};
-  SoftmaxAttentionArgs args{.qkv = qkv, .heads = 8, .kv_heads = 4, .head_dim = 256, .scale = 1.f / 16, .soft_cap = 50.f,
-                            .causal = true, .window = 4096, .rope_theta = 10000.f, .segments = {&segment, 1}, .out = out};
+  SoftmaxAttentionArgs args{.qkv = qkv,
+                            .heads = 8,
+                            .kv_heads = 4,
+                            .head_dim = 256,
+                            .scale = 1.f / 16,
+                            .soft_cap = 50.f,
+                            .causal = true,
+                            .window = 4096,
+                            .rope_theta = 10000.f,
+                            .segments = {&segment, 1},
+                            .out = out};
   for (auto _ : state) ops->SoftmaxAttention(args);
 }
 
@@ -232,8 +257,12 @@ void Register(int threads) {
       add(std::string("gemm/") + s.name + "/onednn", [=](benchmark::State& state) { OneDnnProduct(state, s, run); });
     }
     const std::pair<const char*, void (*)(benchmark::State&, Run)> operations[] = {
-        {"op/layer_norm", LayerNorm},       {"op/linear_attention", LinearAttention}, {"op/cross_attention", CrossAttention},
-        {"op/depthwise_glu", Depthwise},    {"vae/channel_norm", ChannelNorm},        {"vae/attention", Middle},
+        {"op/layer_norm", LayerNorm},
+        {"op/linear_attention", LinearAttention},
+        {"op/cross_attention", CrossAttention},
+        {"op/depthwise_glu", Depthwise},
+        {"vae/channel_norm", ChannelNorm},
+        {"vae/attention", Middle},
         {"text/attention", Text}};
     for (const auto& [name, f] : operations) {
       add(name, [f = f, run](benchmark::State& state) { f(state, run); });

@@ -12,7 +12,7 @@ from tools.make_model import PARTS, write_model
 
 TOKENIZER = Path("tests/parity/data/models/caption/tokenizer/tokenizer.model")
 
-_TINY_VAE = {"base_dim": 4, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+_TINY_VAE = {"base_dim": 2, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
 _TINY_TRANSFORMER = {
     "num_layers": 1,
     "num_attention_heads": 2,

@@ -1,7 +1,6 @@
 #include "bench/onednn_matmul.h"
 
 #include <oneapi/dnnl/dnnl.hpp>
-
 #include <random>
 #include <vector>
 
@@ -28,7 +27,8 @@ void Fill(dnnl::memory& to, const dnnl::memory::dims& dims, dnnl::engine& engine
 
 }  // namespace
 
-OneDnnMatmul::OneDnnMatmul(int64_t rows, int64_t inputs, int64_t outputs, DType type) : state_(std::make_unique<State>()) {
+OneDnnMatmul::OneDnnMatmul(int64_t rows, int64_t inputs, int64_t outputs, DType type)
+    : state_(std::make_unique<State>()) {
   State& s = *state_;
   using Tag = dnnl::memory::format_tag;
   const auto t = type == DType::kBF16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;

@@ -11,8 +11,8 @@
 #define LT_CONCAT_(a, b) LT_CONCAT_INNER_(a, b)
 
 // RETURN_IF_ERROR(expr): returns expr's status from the enclosing function when it is not OK.
-#define RETURN_IF_ERROR(expr)                       \
-  do {                                              \
+#define RETURN_IF_ERROR(expr)                                                  \
+  do {                                                                         \
     if (absl::Status lt_status_ = (expr); !lt_status_.ok()) return lt_status_; \
   } while (false)
 

@@ -42,11 +42,11 @@ struct ModelInfo {
   std::string numerics_id;  // build, backend, type, instruction set: bytes are equal where it is equal
   std::string sampler;      // "few_step" | "flow_dpm_solver"
   double fps = 16;
-  std::vector<Size> sizes;     // the first is the default
+  std::vector<Size> sizes;      // the first is the default
   int block_latent_frames = 0;  // 0: bidirectional, the whole clip is one block
   int denoise_steps = 0;        // passes a block before the commit
   int max_latent_frames = 0;
-  int frames_per_latent = 4;    // the VAE's temporal stride
+  int frames_per_latent = 4;  // the VAE's temporal stride
   bool accepts_first_image = false;
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
@@ -97,16 +97,17 @@ struct PassResult {
   DecodedFrames frames;       // of kDecode
 };
 
-// Where a session stands. The order of passes: EncodePrompt, then for each block denoise_steps x Denoise, Commit; Decode may
-// run for each latent frame of committed blocks, and must have run for all of a block's before the next Commit.
+// Where a session stands. The order of passes: EncodePrompt, then for each block denoise_steps x Denoise, Commit;
+// Decode may run for each latent frame of committed blocks, and must have run for all of a block's before the next
+// Commit.
 struct SessionProgress {
   SessionSpec spec;
-  int blocks = 0;               // in all
-  int block = 0;                // being made; == blocks when all are committed
-  int block_frames = 0;         // latent frames of that block
-  int step = 0;                 // denoising steps done in it
-  int committed_frames = 0;     // latent frames
-  int decoded_latents = 0;      // latent frames decoded
+  int blocks = 0;            // in all
+  int block = 0;             // being made; == blocks when all are committed
+  int block_frames = 0;      // latent frames of that block
+  int step = 0;              // denoising steps done in it
+  int committed_frames = 0;  // latent frames
+  int decoded_latents = 0;   // latent frames decoded
   bool has_prompt = false;
 };
 

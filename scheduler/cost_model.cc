@@ -50,7 +50,8 @@ void CostModel::Observe(const Work& work, double seconds) {
   // Ten times the first batch is wide enough to be forgotten after one more observation of a kind.
   const double wide = 100 * seconds * seconds;
   if (news) {
-    // Before batches of several passes tell them apart, time counts as the passes' own: admission then errs on the safe side.
+    // Before batches of several passes tell them apart, time counts as the passes' own: admission then errs on the safe
+    // side.
     spread_[kFixed][kFixed] = wide / 100;
     widest_ = wide / 100;
   }

@@ -22,8 +22,9 @@ class Work {
   std::array<double, kKinds> amount_ = {};
 };
 
-// seconds = fixed + sum over kinds of (seconds per unit x amount), all five not below 0, fitted by recursive least squares
-// on relative residuals, so that a batch of one decode weighs as much as one of sixty denoising passes. Deterministic.
+// seconds = fixed + sum over kinds of (seconds per unit x amount), all five not below 0, fitted by recursive least
+// squares on relative residuals, so that a batch of one decode weighs as much as one of sixty denoising passes.
+// Deterministic.
 class CostModel {
  public:
   // 0 before the first observation.

@@ -1,5 +1,5 @@
-// What the scheduler drives: something that holds sessions and runs passes over them. The server puts the engine behind it,
-// tests and the simulator a fake.
+// What the scheduler drives: something that holds sessions and runs passes over them. The server puts the engine behind
+// it, tests and the simulator a fake.
 #ifndef LONGTAKE_SCHEDULER_DEVICE_H_
 #define LONGTAKE_SCHEDULER_DEVICE_H_
 
@@ -32,8 +32,8 @@ struct PassOutcome {
   double device_seconds = 0;  // this pass's share of its batch
 };
 
-// The scheduler calls these one at a time and never while it holds its own lock, so an implementation may complete a pass
-// inside Submit. Prompts and frames pass the scheduler by: the device knows them by the session's id.
+// The scheduler calls these one at a time and never while it holds its own lock, so an implementation may complete a
+// pass inside Submit. Prompts and frames pass the scheduler by: the device knows them by the session's id.
 class Device {
  public:
   virtual ~Device() = default;
@@ -44,8 +44,8 @@ class Device {
   // Takes the place back. Called once for each session that Open accepted, when none of its passes is under way.
   virtual void Close(SessionId session) = 0;
 
-  // Runs the passes as one batch and returns at once. `done(i, outcome)` is called exactly once for each, on any thread and
-  // in any order.
+  // Runs the passes as one batch and returns at once. `done(i, outcome)` is called exactly once for each, on any thread
+  // and in any order.
   virtual void Submit(std::vector<Pass> passes, std::function<void(size_t index, PassOutcome outcome)> done) = 0;
 };
 

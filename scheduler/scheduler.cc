@@ -24,9 +24,9 @@ constexpr double kQuoteMargin = 1.25;
 
 }  // namespace
 
-// Every entry changes the sessions under the lock and then pumps: whoever finds nobody pumping carries out all actions that
-// lie in the queue, outside the lock, and plans again until nothing is left to do. So the device and the listener are
-// called by one thread at a time and in the order of decisions, whatever threads the calls came from.
+// Every entry changes the sessions under the lock and then pumps: whoever finds nobody pumping carries out all actions
+// that lie in the queue, outside the lock, and plans again until nothing is left to do. So the device and the listener
+// are called by one thread at a time and in the order of decisions, whatever threads the calls came from.
 class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
  public:
   Impl(const Options& options, const Clock* clock, Device* device, Listener* listener)
@@ -84,9 +84,9 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
 
   mutable absl::Mutex mutex_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
-  std::deque<SessionId> waiting_ ABSL_GUARDED_BY(mutex_);   // oldest first
-  std::vector<Session*> placed_ ABSL_GUARDED_BY(mutex_);    // with a place, or about to have one; in order of admission
-  std::deque<SessionId> ending_ ABSL_GUARDED_BY(mutex_);    // end_why set, and no pass under way
+  std::deque<SessionId> waiting_ ABSL_GUARDED_BY(mutex_);  // oldest first
+  std::vector<Session*> placed_ ABSL_GUARDED_BY(mutex_);   // with a place, or about to have one; in order of admission
+  std::deque<SessionId> ending_ ABSL_GUARDED_BY(mutex_);   // end_why set, and no pass under way
   CostModel cost_ ABSL_GUARDED_BY(mutex_);
   std::vector<Tenant> tenants_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, int> tenant_numbers_ ABSL_GUARDED_BY(mutex_);
@@ -245,10 +245,8 @@ bool Scheduler::Impl::SubmitOne() {
   auto batch = std::make_shared<Batch>();
   batch->number = ++batches_;
   batch->started = now;
-  const Situation situation{.now = absl::ToDoubleSeconds(now),
-                            .batch = batches_,
-                            .max_passes = options_.max_batch_passes,
-                            .cost = &cost_};
+  const Situation situation{
+      .now = absl::ToDoubleSeconds(now), .batch = batches_, .max_passes = options_.max_batch_passes, .cost = &cost_};
   std::vector<size_t> picks = policy_->Compose(situation, candidates_);
   if (options_.lanes_overlap) {
     // Beside a pass in one lane, its session's pass in the other: the two are neighbours.
@@ -354,9 +352,8 @@ bool Scheduler::Impl::LoadPermits(const Session& session) const {
 // Plays the waiting queue forward in time: who has a place gives it back at its predicted end, the next takes it.
 Quote Scheduler::Impl::Promise(const Session& session) const {
   Quote quote;
-  quote.waiting = static_cast<int>(std::count_if(waiting_.begin(), waiting_.end(), [&](SessionId id) {
-    return sessions_.at(id).live() == session.live();
-  }));
+  quote.waiting = static_cast<int>(std::count_if(
+      waiting_.begin(), waiting_.end(), [&](SessionId id) { return sessions_.at(id).live() == session.live(); }));
   quote.confidence = (quotes_kept_ + 1.0) / (quotes_ + 2.0);
   const double now = absl::ToDoubleSeconds(clock_->Now());
   struct Ending {
@@ -392,8 +389,7 @@ Quote Scheduler::Impl::Promise(const Session& session) const {
   const auto place = [&](const Session& next, bool last) {
     const Session::Pace pace = next.NeededPace(cost_);
     const auto fits = [&] {
-      return taken < options_.places &&
-             (next.live() || offline_taken < options_.places - options_.live_places) &&
+      return taken < options_.places && (next.live() || offline_taken < options_.places - options_.live_places) &&
              (!next.live() || load == 0 ||
               load + pace.load + cost_.fixed() * std::max(passes, pace.passes) <= options_.max_live_load);
     };
@@ -434,16 +430,17 @@ Quote Scheduler::Impl::Promise(const Session& session) const {
   } else {
     quote.first_chunk = quote.last_chunk = absl::InfiniteDuration();
   }
-  // Who need not wait is only passing through the queue.
-  const int free_places = start > now ? 0 : std::max(0, options_.places - static_cast<int>(placed_.size()));
+  // Who need not wait is only passing through the queue. 64 bits: max_waiting may be the largest int, for "any number".
+  const int64_t free_places =
+      start > now ? 0 : std::max<int64_t>(0, options_.places - static_cast<int64_t>(placed_.size()));
   if (quote.waiting >= options_.max_waiting + free_places) {
-    quote.status = absl::ResourceExhaustedError(
-        absl::StrCat(placed_.size(), " of ", options_.places, " places are taken and ", quote.waiting,
-                     " such requests wait, the most that may"));
+    quote.status =
+        absl::ResourceExhaustedError(absl::StrCat(placed_.size(), " of ", options_.places, " places are taken and ",
+                                                  quote.waiting, " such requests wait, the most that may"));
   } else if (quote.start > options_.max_wait) {
-    quote.status = absl::ResourceExhaustedError(
-        absl::StrCat("the wait would be ", absl::FormatDuration(quote.start), ", longer than ",
-                     absl::FormatDuration(options_.max_wait), "; ", quote.waiting, " requests wait"));
+    quote.status = absl::ResourceExhaustedError(absl::StrCat("the wait would be ", absl::FormatDuration(quote.start),
+                                                             ", longer than ", absl::FormatDuration(options_.max_wait),
+                                                             "; ", quote.waiting, " requests wait"));
     retry = absl::ToDoubleSeconds(quote.start - options_.max_wait);
   }
   if (!quote.status.ok()) quote.retry_after = absl::Seconds(std::max(1.0, retry));
@@ -475,8 +472,8 @@ absl::Status Scheduler::Impl::Add(Request request) {
   const absl::Duration now = clock_->Now();
   made.tenant = TenantOf(made.request().tenant);
   made.first_quoted = now + quote.first_chunk;
-  // Where there is no promise yet, a first chunk is due at once. The part of a quote that covers errors of prediction is
-  // not for others to use up.
+  // Where there is no promise yet, a first chunk is due at once. The part of a quote that covers errors of prediction
+  // is not for others to use up.
   made.first_due = quote.first_chunk < absl::InfiniteDuration() ? now + quote.first_chunk / kQuoteMargin : now;
   if (!made.live()) {
     // A tenant does not save up the time in which it asked for nothing.

@@ -18,10 +18,13 @@ Session::Session(Request request) : request_(std::move(request)) {
 
 double Session::Tokens(PassKind kind) const {
   switch (kind) {
-    case PassKind::kEncodePrompt: return 0;
+    case PassKind::kEncodePrompt:
+      return 0;
     case PassKind::kDenoise:
-    case PassKind::kCommit: return request_.block_latents[committed_blocks_] * request_.latent_tokens;
-    case PassKind::kDecode: return request_.latent_tokens;
+    case PassKind::kCommit:
+      return request_.block_latents[committed_blocks_] * request_.latent_tokens;
+    case PassKind::kDecode:
+      return request_.latent_tokens;
   }
   return 0;
 }
@@ -100,8 +103,8 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
   if (transformer_busy_) return std::nullopt;
   if (!has_prompt_) return PassKind::kEncodePrompt;
   if (committed_blocks_ == blocks() || Parked(options) || ahead_) return std::nullopt;
-  // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends. Where
-  // the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
+  // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
+  // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
   if (undecoded && (!options.lanes_overlap || step_ == request_.denoise_steps)) return std::nullopt;
   return step_ < request_.denoise_steps ? PassKind::kDenoise : PassKind::kCommit;
 }

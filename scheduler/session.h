@@ -85,12 +85,12 @@ class Session {
 
   // Owned by the scheduler.
   State state = State::kWaiting;
-  int told_position = 0;                // the last one that the listener heard
-  uint64_t last_turn = 0;               // turns are counted over all sessions; 0: had none
-  uint64_t order = 0;                   // of admission
+  int told_position = 0;   // the last one that the listener heard
+  uint64_t last_turn = 0;  // turns are counted over all sessions; 0: had none
+  uint64_t order = 0;      // of admission
   int tenant = 0;
-  absl::Duration first_due;             // of the first chunk
-  absl::Duration first_quoted;          // by when it was promised; infinite: was not
+  absl::Duration first_due;     // of the first chunk
+  absl::Duration first_quoted;  // by when it was promised; infinite: was not
   std::optional<absl::Duration> unread_since;
   std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
 
@@ -102,17 +102,17 @@ class Session {
   bool& busy(PassKind kind) { return LaneOf(kind) == Lane::kDecoder ? decoder_busy_ : transformer_busy_; }
 
   Request request_;
-  std::vector<double> video_seconds_;  // before each block, and of all
-  int most_latents_ = 0;               // of a block
+  std::vector<double> video_seconds_;         // before each block, and of all
+  int most_latents_ = 0;                      // of a block
   std::optional<absl::Duration> play_start_;  // the first chunk's write completed
   bool ahead_ = false;
   int passes_ = 0, passes_done_ = 0;
   bool has_prompt_ = false;
-  int step_ = 0;               // denoising passes done in block committed_blocks_
+  int step_ = 0;  // denoising passes done in block committed_blocks_
   int committed_blocks_ = 0;
-  int decoded_blocks_ = 0;     // committed_blocks_ or one less
-  int decoded_latents_ = 0;    // in block decoded_blocks_
-  int delivered_ = 0;          // chunks
+  int decoded_blocks_ = 0;   // committed_blocks_ or one less
+  int decoded_latents_ = 0;  // in block decoded_blocks_
+  int delivered_ = 0;        // chunks
   bool transformer_busy_ = false, decoder_busy_ = false;
 };
 

@@ -13,11 +13,11 @@ namespace {
 // Batching gains by sharing a batch's fixed time; at 20 times that, 5 % of the batch are left to gain, and a newcomer
 // would wait for it.
 constexpr double kLongestInFixed = 20;
-// Even where a stream is late: at 4 times the fixed time a fifth of the device is lost, and a device that loses more when
-// it is overloaded never recovers.
+// Even where a stream is late: at 4 times the fixed time a fifth of the device is lost, and a device that loses more
+// when it is overloaded never recovers.
 constexpr double kShortestInFixed = 4;
-// Where the model takes the fixed time for nothing, every batch would be of one pass, and it would never learn better. So
-// each 16th batch may hold this many passes, and two whatever the slack.
+// Where the model takes the fixed time for nothing, every batch would be of one pass, and it would never learn better.
+// So each 16th batch may hold this many passes, and two whatever the slack.
 constexpr size_t kExplore = 8;
 
 class Batch {
@@ -39,9 +39,9 @@ class Batch {
     double bound = std::numeric_limits<double>::infinity();
     if (learned_) {
       // Of the slack, a pass may spend its part: there are passes_to_chunk of them before the chunk is needed.
-      const double room =
-          candidate.live ? std::max(candidate.slack / candidate.passes_to_chunk, (kShortestInFixed - 1) * fixed)
-                         : std::numeric_limits<double>::infinity();
+      const double room = candidate.live
+                              ? std::max(candidate.slack / candidate.passes_to_chunk, (kShortestInFixed - 1) * fixed)
+                              : std::numeric_limits<double>::infinity();
       bound = fixed + marginal + room;
       if (picks_.empty()) longest_ = std::max(fixed + marginal, kLongestInFixed * fixed);
     }
@@ -61,7 +61,7 @@ class Batch {
   const std::vector<Candidate>& candidates_;
   const bool learned_, explores_;
   std::vector<size_t> picks_;
-  double seconds_ = 0;  // predicted
+  double seconds_ = 0;                                        // predicted
   double bound_ = std::numeric_limits<double>::infinity();    // the tightest stream's
   double longest_ = std::numeric_limits<double>::infinity();  // of any batch
 };

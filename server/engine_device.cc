@@ -8,10 +8,14 @@ namespace {
 
 PassKind ToEngine(scheduler::PassKind kind) {
   switch (kind) {
-    case scheduler::PassKind::kEncodePrompt: return PassKind::kEncodePrompt;
-    case scheduler::PassKind::kDenoise: return PassKind::kDenoise;
-    case scheduler::PassKind::kCommit: return PassKind::kCommit;
-    case scheduler::PassKind::kDecode: return PassKind::kDecode;
+    case scheduler::PassKind::kEncodePrompt:
+      return PassKind::kEncodePrompt;
+    case scheduler::PassKind::kDenoise:
+      return PassKind::kDenoise;
+    case scheduler::PassKind::kCommit:
+      return PassKind::kCommit;
+    case scheduler::PassKind::kDecode:
+      return PassKind::kDecode;
   }
   return PassKind::kDecode;
 }

@@ -17,8 +17,8 @@
 
 namespace longtake::server {
 
-// Lives until gRPC is done with it: it holds itself. What waits to be written is bounded: chunks by the scheduler, progress
-// to the latest one, other events to a few.
+// Lives until gRPC is done with it: it holds itself. What waits to be written is bounded: chunks by the scheduler,
+// progress to the latest one, other events to a few.
 class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
                      public EventSink,
                      public std::enable_shared_from_this<GenerateCall> {

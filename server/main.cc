@@ -32,7 +32,8 @@ struct Flags {
 void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--model", flags.engine.model_dir, "Model folder in diffusers' layout")->required();
   app.add_option("--listen", flags.server.listen, "Address and port to serve on")->capture_default_str();
-  app.add_option("--metrics-listen", flags.server.metrics_listen, "Address and port of /metrics; without it there is none");
+  app.add_option("--metrics-listen", flags.server.metrics_listen,
+                 "Address and port of /metrics; without it there is none");
   app.add_option("--backend", flags.engine.backend, "cpu or reference")->capture_default_str();
   app.add_option("--dtype", flags.engine.dtype, "auto, float32 or bfloat16")->capture_default_str();
   app.add_option("--isa", flags.engine.isa, "auto, or the highest instruction set to use")->capture_default_str();
@@ -90,7 +91,8 @@ int main(int argc, char** argv) {
   std::printf("port=%d metrics_port=%d\n", (*server)->port(), (*server)->metrics_port());
   std::fflush(stdout);
 
-  // Loading happens beside the wait for a signal, so that a server told to end while it loads does so afterwards, in order.
+  // Loading happens beside the wait for a signal, so that a server told to end while it loads does so afterwards, in
+  // order.
   flags.engine.progress = LogProgress(logger);
   std::future<bool> loaded = std::async(std::launch::async, [&] {
     auto engine = longtake::Engine::Load(flags.engine);

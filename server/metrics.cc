@@ -27,10 +27,14 @@ prometheus::Histogram::BucketBoundaries Doubling(double from, int count) {
 
 const char* NameOf(scheduler::PassKind kind) {
   switch (kind) {
-    case scheduler::PassKind::kEncodePrompt: return "encode_prompt";
-    case scheduler::PassKind::kDenoise: return "denoise";
-    case scheduler::PassKind::kCommit: return "commit";
-    case scheduler::PassKind::kDecode: return "decode";
+    case scheduler::PassKind::kEncodePrompt:
+      return "encode_prompt";
+    case scheduler::PassKind::kDenoise:
+      return "denoise";
+    case scheduler::PassKind::kCommit:
+      return "commit";
+    case scheduler::PassKind::kDecode:
+      return "decode";
   }
   return "unknown";
 }
@@ -109,8 +113,8 @@ struct Metrics::Impl {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::shared_ptr<Gauges> gauges = std::make_shared<Gauges>();
   Histograms& pass_seconds = NewHistogram("longtake_pass_device_seconds", "Device time of a pass, by kind.");
-  Histograms& first_chunk = NewHistogram("longtake_first_chunk_seconds",
-                                         "From a request's arrival until its first chunk went out.");
+  Histograms& first_chunk =
+      NewHistogram("longtake_first_chunk_seconds", "From a request's arrival until its first chunk went out.");
   Counters& chunks = NewCounter("longtake_chunks_total", "Chunks that went out.");
   Counters& chunk_bytes = NewCounter("longtake_chunk_bytes_total", "Bytes of chunks that went out.");
   Counters& video_seconds = NewCounter("longtake_video_seconds_total", "Seconds of video that went out.");

@@ -31,8 +31,8 @@ class Metrics {
   void Passed(scheduler::PassKind kind, double device_seconds);
   void ChunkDelivered(int64_t bytes, double seconds_of_video);
   void FirstChunk(double seconds);
-  void Refused(const std::string& reason);    // "invalid" | "queue_full" | "unavailable"
-  void Ended(const std::string& outcome);     // status code's name in lower case
+  void Refused(const std::string& reason);  // "invalid" | "queue_full" | "unavailable"
+  void Ended(const std::string& outcome);   // status code's name in lower case
 
   std::string Text() const;  // as /metrics would say it
 

@@ -24,9 +24,7 @@ class Checker {
   }
 
  private:
-  void Refuse(const char* field, std::string description) {
-    result_.errors.push_back({field, std::move(description)});
-  }
+  void Refuse(const char* field, std::string description) { result_.errors.push_back({field, std::move(description)}); }
 
   void Model() {
     if (!request_.model().empty() && request_.model() != model_.name) {
@@ -73,7 +71,8 @@ class Checker {
       Refuse("seconds", absl::StrCat(seconds, " is not above 0"));
       return;
     }
-    // 1 + stride * (latents - 1) frames are nearest to what was asked; half of a latent frame too long is still the longest.
+    // 1 + stride * (latents - 1) frames are nearest to what was asked; half of a latent frame too long is still the
+    // longest.
     const double latents = 1 + std::round((seconds * model_.fps - 1) / model_.frames_per_latent);
     if (latents > model_.max_latent_frames) {
       Refuse("seconds", absl::StrCat(seconds, " is above the model's longest video, ", longest));
@@ -88,9 +87,14 @@ class Checker {
     }
     switch (request_.delivery()) {
       case v1::DELIVERY_UNSPECIFIED:
-      case v1::DELIVERY_LIVE: result_.plan.delivery = scheduler::Delivery::kLive; break;
-      case v1::DELIVERY_OFFLINE: result_.plan.delivery = scheduler::Delivery::kOffline; break;
-      default: Refuse("delivery", absl::StrCat("unknown value ", static_cast<int>(request_.delivery())));
+      case v1::DELIVERY_LIVE:
+        result_.plan.delivery = scheduler::Delivery::kLive;
+        break;
+      case v1::DELIVERY_OFFLINE:
+        result_.plan.delivery = scheduler::Delivery::kOffline;
+        break;
+      default:
+        Refuse("delivery", absl::StrCat("unknown value ", static_cast<int>(request_.delivery())));
     }
   }
 

@@ -70,14 +70,14 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
   const ModelInfo& model = engine->model();
   impl_->logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler,
                       model.numerics_id, options.max_sessions);
-  impl_->service.SetStudio(std::make_shared<Studio>(
-      StudioOptions{.max_sessions = options.max_sessions,
-                    .max_waiting = options.max_waiting,
-                    .max_undelivered_chunks = options.max_undelivered_chunks,
-                    .encoder_threads = options.encoder_threads,
-                    .max_prompt_bytes = options.max_prompt_bytes,
-                    .max_part_bytes = options.max_part_bytes},
-      std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
+  impl_->service.SetStudio(
+      std::make_shared<Studio>(StudioOptions{.max_sessions = options.max_sessions,
+                                             .max_waiting = options.max_waiting,
+                                             .max_undelivered_chunks = options.max_undelivered_chunks,
+                                             .encoder_threads = options.encoder_threads,
+                                             .max_prompt_bytes = options.max_prompt_bytes,
+                                             .max_part_bytes = options.max_part_bytes},
+                               std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
   impl_->SetHealth(true);
 }
 

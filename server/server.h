@@ -23,9 +23,9 @@ struct ServerOptions {
   int max_undelivered_chunks = 2;          // of a video whose client does not read
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;
-  int64_t max_part_bytes = 3'500'000;            // of a chunk's message: many clients take 4 MiB at most
-  absl::Duration drain = absl::Seconds(30);      // for videos being made when Drain is called
-  absl::Duration flush = absl::Seconds(5);       // for clients to read what was finished by then
+  int64_t max_part_bytes = 3'500'000;        // of a chunk's message: many clients take 4 MiB at most
+  absl::Duration drain = absl::Seconds(30);  // for videos being made when Drain is called
+  absl::Duration flush = absl::Seconds(5);   // for clients to read what was finished by then
 };
 
 class Server {
@@ -38,8 +38,8 @@ class Server {
   void Serve(std::unique_ptr<Engine> engine);
 
   // Health turns NOT_SERVING, nothing new is admitted, waiting requests are refused. Videos being made have
-  // `options.drain` to end, then they are ended as UNAVAILABLE behind their finished chunks, then what a client has not read
-  // `options.flush` later is dropped. Blocks until all of this is done.
+  // `options.drain` to end, then they are ended as UNAVAILABLE behind their finished chunks, then what a client has not
+  // read `options.flush` later is dropped. Blocks until all of this is done.
   void Drain();
 
   int port() const;

@@ -116,8 +116,8 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
     videos_.erase(id);
     return added;
   }
-  logger_->info("video accepted id={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", id, made.spec.size.width,
-                made.spec.size.height, made.seconds, made.block_latents.size(), made.spec.seed,
+  logger_->info("video accepted id={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", id,
+                made.spec.size.width, made.spec.size.height, made.seconds, made.block_latents.size(), made.spec.seed,
                 made.delivery == scheduler::Delivery::kLive ? "live" : "offline");
   return id;
 }

@@ -26,8 +26,8 @@ struct StudioOptions {
   int max_sessions = 4;  // places on the engine
   int max_waiting = 16;
   int max_undelivered_chunks = 2;
-  absl::Duration lead = absl::Seconds(30);        // of a live video over its viewer; then it rests until 3/4 of it
-  absl::Duration max_unread = absl::Minutes(2);   // a client that reads nothing for so long is given up
+  absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
+  absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;
   int64_t max_part_bytes = 3'500'000;
@@ -48,8 +48,8 @@ class Studio : public scheduler::Listener {
   CheckedRequest Check(const v1::GenerateRequest& request) const;
   v1::Model model() const { return Describe(engine_->model(), options_.max_prompt_bytes); }
 
-  // Begins a video; its events go to `sink`, `accepted` first. ResourceExhausted or Unavailable: refused, the sink must be
-  // thrown away, for it holds events of a video that is not made. Returns the video's id.
+  // Begins a video; its events go to `sink`, `accepted` first. ResourceExhausted or Unavailable: refused, the sink must
+  // be thrown away, for it holds events of a video that is not made. Returns the video's id.
   absl::StatusOr<uint64_t> Begin(VideoPlan plan, std::shared_ptr<EventSink> sink);
 
   // The client is gone.

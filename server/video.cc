@@ -8,10 +8,14 @@ namespace {
 
 v1::Progress::Stage StageOf(scheduler::PassKind kind) {
   switch (kind) {
-    case scheduler::PassKind::kEncodePrompt: return v1::Progress::STAGE_TEXT;
-    case scheduler::PassKind::kDenoise: return v1::Progress::STAGE_DENOISE;
-    case scheduler::PassKind::kCommit: return v1::Progress::STAGE_COMMIT;
-    case scheduler::PassKind::kDecode: return v1::Progress::STAGE_DECODE;
+    case scheduler::PassKind::kEncodePrompt:
+      return v1::Progress::STAGE_TEXT;
+    case scheduler::PassKind::kDenoise:
+      return v1::Progress::STAGE_DENOISE;
+    case scheduler::PassKind::kCommit:
+      return v1::Progress::STAGE_COMMIT;
+    case scheduler::PassKind::kDecode:
+      return v1::Progress::STAGE_DECODE;
   }
   return v1::Progress::STAGE_UNSPECIFIED;
 }
@@ -133,8 +137,7 @@ void Video::Encode(const DecodedFrames& frames) {
   if (failed_ || abandoned_) return;
   const absl::Duration started = context_.clock->Now();
   if (mp4_ == nullptr) {
-    auto created =
-        media::Mp4Stream::Create({.width = frames.size.width, .height = frames.size.height, .fps = fps_});
+    auto created = media::Mp4Stream::Create({.width = frames.size.width, .height = frames.size.height, .fps = fps_});
     if (!created.ok()) return Fail(created.status());
     mp4_ = *std::move(created);
   }
@@ -145,8 +148,7 @@ void Video::Encode(const DecodedFrames& frames) {
 void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times) {
   if (failed_ || abandoned_) return;
   const absl::Duration started = context_.clock->Now();
-  absl::StatusOr<media::Mp4Chunk> cut =
-      mp4_ != nullptr ? mp4_->Cut() : absl::InternalError("a block without frames");
+  absl::StatusOr<media::Mp4Chunk> cut = mp4_ != nullptr ? mp4_->Cut() : absl::InternalError("a block without frames");
   if (!cut.ok()) return Fail(cut.status());
   const absl::Duration ended = context_.clock->Now();
   times.set_finished(Elapsed(ended));

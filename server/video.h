@@ -1,5 +1,5 @@
-// One accepted request on its way from the scheduler to its client: collects what its passes cost, encodes its frames, and
-// tells its client.
+// One accepted request on its way from the scheduler to its client: collects what its passes cost, encodes its frames,
+// and tells its client.
 #ifndef LONGTAKE_SERVER_VIDEO_H_
 #define LONGTAKE_SERVER_VIDEO_H_
 

@@ -28,7 +28,8 @@ class WorkerPool {
   std::vector<std::thread> threads_;
 };
 
-// Tasks that run in order and one at a time, on whatever thread of the pool is free. The pool outlives its strands' tasks.
+// Tasks that run in order and one at a time, on whatever thread of the pool is free. The pool outlives its strands'
+// tasks.
 class Strand {
  public:
   explicit Strand(WorkerPool* pool) : state_(std::make_shared<State>()) { state_->pool = pool; }

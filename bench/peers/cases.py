@@ -39,7 +39,10 @@ def vae(dtype: torch.dtype, compile_it: bool, layout: str) -> Call:
     model = AutoencoderKLWan().to(dtype).eval()
     latents = torch.randn(1, 16, 2, 30, 52, dtype=dtype)
     if layout == "channels_last":
-        model.to(memory_format=torch.channels_last_3d)
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        for parameter in model.parameters():
+            if parameter.dim() in formats:
+                parameter.data = parameter.data.to(memory_format=formats[parameter.dim()])
         latents = latents.to(memory_format=torch.channels_last_3d)
     model.decoder.forward = _compiled(model.decoder.forward, compile_it)
     return lambda: model.decode(latents, return_dict=False)

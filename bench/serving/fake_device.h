@@ -26,9 +26,7 @@ struct CostTable {
   double block_video_seconds = 1;
   int places = 16;
 
-  double BlockSeconds(double scale) const {
-    return scale * block_latents * ((steps + 1) * denoise + decode);
-  }
+  double BlockSeconds(double scale) const { return scale * block_latents * ((steps + 1) * denoise + decode); }
 };
 
 // Table by name; null: there is none.

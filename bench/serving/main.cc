@@ -36,13 +36,14 @@ Outcome RunOne(const Flags& flags, const CostTable& table, const std::string& po
   const absl::Time begin = absl::Now();
   const Outcome outcome = longtake::bench::Simulate(longtake::bench::MakeTrace(trace, table), table, simulation,
                                                     longtake::bench::MakePolicy(policy));
-  std::printf("%-6s load %.2f %-12s continuity %.4f refused %d left %d stalled %d (%.0f s) first p50 %.2f p99 %.2f s busy %.2f "
-              "offline of leftover %.3f quotes kept %llu/%llu passes/batch %.2f prediction error %.3f (%.1f s)\n",
-              mixed ? "mixed" : "equal", load, policy.c_str(), outcome.continuity(), outcome.refused, outcome.left,
-              outcome.stalled, outcome.stall_seconds, outcome.first_p50, outcome.first_p99, outcome.busy_share,
-              outcome.offline_of_leftover, static_cast<unsigned long long>(outcome.quotes_kept),
-              static_cast<unsigned long long>(outcome.quotes), outcome.passes_per_batch, outcome.prediction_error,
-              absl::ToDoubleSeconds(absl::Now() - begin));
+  std::printf(
+      "%-6s load %.2f %-12s continuity %.4f refused %d left %d stalled %d (%.0f s) first p50 %.2f p99 %.2f s busy %.2f "
+      "offline of leftover %.3f quotes kept %llu/%llu passes/batch %.2f prediction error %.3f (%.1f s)\n",
+      mixed ? "mixed" : "equal", load, policy.c_str(), outcome.continuity(), outcome.refused, outcome.left,
+      outcome.stalled, outcome.stall_seconds, outcome.first_p50, outcome.first_p99, outcome.busy_share,
+      outcome.offline_of_leftover, static_cast<unsigned long long>(outcome.quotes_kept),
+      static_cast<unsigned long long>(outcome.quotes), outcome.passes_per_batch, outcome.prediction_error,
+      absl::ToDoubleSeconds(absl::Now() - begin));
   std::fflush(stdout);
   return outcome;
 }
@@ -57,7 +58,8 @@ int main(int argc, char** argv) {
   app.add_option("--arrivals", flags.trace.arrivals, "How visitors come")
       ->check(CLI::IsMember({"poisson", "bursty", "daily"}))
       ->capture_default_str();
-  app.add_option("--sessions", flags.trace.sessions, "Of each policy, trace and load")->check(CLI::PositiveNumber)
+  app.add_option("--sessions", flags.trace.sessions, "Of each policy, trace and load")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--seed", flags.trace.seed, "Of the trace")->capture_default_str();
   app.add_option("--loads", flags.loads, "Offered live video / saturated rate");
@@ -71,7 +73,8 @@ int main(int argc, char** argv) {
   }
 
   std::sort(flags.loads.begin(), flags.loads.end());
-  nlohmann::json result = {{"sessions", flags.trace.sessions}, {"table", flags.table}, {"arrivals", flags.trace.arrivals}};
+  nlohmann::json result = {
+      {"sessions", flags.trace.sessions}, {"table", flags.table}, {"arrivals", flags.trace.arrivals}};
   double offline_of_leftover = 1;
   for (const bool mixed : {false, true}) {
     const char* trace = mixed ? "mixed" : "equal";

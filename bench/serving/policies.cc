@@ -57,8 +57,8 @@ Key Arrival(const Candidate& c) { return {static_cast<double>(c.order), 0}; }
 Key LastTurn(const Candidate& c) { return {static_cast<double>(c.last_turn), 0}; }
 Key Deadline(const Candidate& c) { return {c.due, 0}; }
 
-// Three queues by slack, first come first served within each. The published thresholds are of another model; here a stream is
-// urgent while its slack is below a second, and relaxed above four.
+// Three queues by slack, first come first served within each. The published thresholds are of another model; here a
+// stream is urgent while its slack is below a second, and relaxed above four.
 Key ThreeQueues(const Candidate& c) {
   const double queue = c.slack < 1 ? 0 : c.slack < 4 ? 1 : 2;
   return {queue, static_cast<double>(c.order)};
@@ -67,7 +67,8 @@ Key ThreeQueues(const Candidate& c) {
 }  // namespace
 
 const std::vector<std::string>& PolicyNames() {
-  static const auto& names = *new std::vector<std::string>{"ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve"};
+  static const auto& names =
+      *new std::vector<std::string>{"ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve"};
   return names;
 }
 

@@ -1,5 +1,5 @@
-// The policies that ours is compared with, each in its best form: the same passes, admission and cost model, live before
-// offline, and batches of the length that ours allows itself.
+// The policies that ours is compared with, each in its best form: the same passes, admission and cost model, live
+// before offline, and batches of the length that ours allows itself.
 #ifndef LONGTAKE_BENCH_SERVING_POLICIES_H_
 #define LONGTAKE_BENCH_SERVING_POLICIES_H_
 

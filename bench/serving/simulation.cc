@@ -63,9 +63,9 @@ class Simulation : public scheduler::Listener {
 
  private:
   struct Viewer {
-    double first = -1;    // the first chunk's arrival
-    double written = 0;   // when the last chunk so far has gone out
-    double late = 0;      // seconds by which the picture stood still so far
+    double first = -1;   // the first chunk's arrival
+    double written = 0;  // when the last chunk so far has gone out
+    double late = 0;     // seconds by which the picture stood still so far
     bool refused = false, left = false, done = false;
   };
 

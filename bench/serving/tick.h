@@ -4,8 +4,8 @@
 
 namespace longtake::bench {
 
-// Mean over a hundred ticks with so many running sessions, half of them offline, of five tenants: from the completion of a
-// batch of 64 passes until the next one is submitted.
+// Mean over a hundred ticks with so many running sessions, half of them offline, of five tenants: from the completion
+// of a batch of 64 passes until the next one is submitted.
 double TickMicroseconds(int sessions);
 
 }  // namespace longtake::bench

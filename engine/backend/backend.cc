@@ -10,6 +10,9 @@
 
 namespace longtake {
 
+// Beyond the processors of any machine that this runs on; a typing error is refused before threads are asked for.
+constexpr int kMaxThreads = 1024;
+
 absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) {
   if (options.backend == "reference") {
     if (options.dtype == "bfloat16") {
@@ -18,6 +21,9 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) 
     return MakeReferenceOps();
   }
   if (options.backend == "cpu") {
+    if (options.threads > kMaxThreads) {
+      return absl::InvalidArgumentError(absl::StrCat("threads: ", options.threads, " is above ", kMaxThreads));
+    }
     const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     return MakeCpuOps({.threads = threads, .isa = options.isa, .dtype = options.dtype});
   }

@@ -2,15 +2,20 @@
 
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/core/json_text.h"
+#include "engine/core/mapped_file.h"
 
 namespace longtake {
 namespace {
+
+// Indices of shards reach some megabytes; what is far beyond is no config, and parsed it would take 16 times its size.
+constexpr size_t kMaxBytes = 32'000'000;
 
 std::string Range(int64_t min, int64_t max) {
   if (max == std::numeric_limits<int64_t>::max()) return absl::StrCat("an integer of at least ", min);
@@ -27,7 +32,7 @@ bool ToInt(const nlohmann::json& v, int64_t* out) {
 bool ToNumber(const nlohmann::json& v, double* out) {
   if (!v.is_number()) return false;
   *out = v.get<double>();
-  return std::isfinite(*out);
+  return std::abs(*out) <= std::numeric_limits<float>::max();  // false for what is no number, too
 }
 
 bool ToBool(const nlohmann::json& v, bool* out) {
@@ -57,7 +62,7 @@ bool ToVector(const nlohmann::json& v, Convert convert, std::vector<T>* out) {
 
 // Python's json writes Infinity, -Infinity and NaN, which are no JSON (a DPM-Solver's lambda_min_clipped is one).
 // Outside of strings they become strings, so that such a field can be named and compared.
-std::string QuoteNonFinite(const std::string& text) {
+std::string QuoteNonFinite(std::string_view text) {
   std::string out;
   bool in_string = false;
   for (size_t i = 0; i < text.size();) {
@@ -85,14 +90,15 @@ std::string QuoteNonFinite(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<JsonConfig> JsonConfig::Load(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.bad() || (text.empty() && file.fail())) return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  nlohmann::json object = nlohmann::json::parse(QuoteNonFinite(text), nullptr, /*allow_exceptions=*/false);
-  if (object.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not valid JSON"));
-  if (!object.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
-  return JsonConfig(path, std::move(object));
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  if (file.bytes().size() > kMaxBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": has ", file.bytes().size(), " bytes, too many for a config"));
+  }
+  std::optional<nlohmann::json> object = ParseJson(QuoteNonFinite(file.bytes()));
+  if (!object) return absl::InvalidArgumentError(absl::StrCat(path, ": is not valid JSON, or nested too deeply"));
+  if (!object->is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
+  return JsonConfig(path, *std::move(object));
 }
 
 JsonConfig::JsonConfig(std::string path, nlohmann::json object) : path_(std::move(path)), object_(std::move(object)) {}
@@ -144,7 +150,7 @@ double JsonConfig::Number(const std::string& field, double fallback) {
   double x;
   if (v == nullptr) return fallback;
   if (ToNumber(*v, &x)) return x;
-  Fail(field, "must be a number");
+  Fail(field, "must be a number within float32's range");
   return fallback;
 }
 

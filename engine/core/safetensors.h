@@ -19,8 +19,8 @@ namespace longtake {
 // The tensors of one module's folder, memory-mapped. Views stay valid for the store's life.
 class TensorStore {
  public:
-  // `folder` holds `stem`.safetensors, or shards with `stem`.safetensors.index.json. Errors name the file, and the tensor
-  // where one is at fault (offsets out of the file, overlapping, shape and size that disagree, unknown type).
+  // `folder` holds `stem`.safetensors, or shards with `stem`.safetensors.index.json. Errors name the file, and the
+  // tensor where one is at fault (offsets out of the file, overlapping, shape and size that disagree, unknown type).
   static absl::StatusOr<TensorStore> Open(const std::string& folder, const std::string& stem);
   // A single file, for tensors that are no module.
   static absl::StatusOr<TensorStore> OpenFile(const std::string& path);

@@ -9,8 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "common/status_macros.h"
-#include "nlohmann/json.hpp"
+#include "engine/core/json_text.h"
 
 namespace longtake {
 namespace {
@@ -106,12 +105,12 @@ absl::StatusOr<std::map<std::string, TensorEntry>> ParseSafetensorsHeader(std::s
     return bad("header of ", length, " bytes does not fit the file of ", file.size());
   }
   const uint64_t data = file.size() - 8 - length;
-  const json header = json::parse(file.substr(8, length), nullptr, /*allow_exceptions=*/false);
-  if (header.is_discarded() || !header.is_object()) return bad("header is not a JSON object");
+  const std::optional<json> header = ParseJson(file.substr(8, length));
+  if (!header || !header->is_object()) return bad("header is not a JSON object");
 
   std::map<std::string, TensorEntry> entries;
   std::vector<std::pair<uint64_t, const std::string*>> starts;
-  for (const auto& [name, value] : header.items()) {
+  for (const auto& [name, value] : header->items()) {
     if (name == "__metadata__") continue;
     std::string error;
     TensorEntry entry = ParseEntry(value, data, &error);

@@ -3,9 +3,9 @@
 namespace longtake {
 namespace {
 
-// Between two operations of one pass lie about 1 us of the caller's own work. Looking that long before sleeping saves the
-// wake-up (5 to 50 us on a virtual machine) inside a pass; between passes the pool sleeps, so that network and encoder
-// threads get the processor.
+// Between two operations of one pass lie about 1 us of the caller's own work. Looking that long before sleeping saves
+// the wake-up (5 to 50 us on a virtual machine) inside a pass; between passes the pool sleeps, so that network and
+// encoder threads get the processor.
 constexpr int kLooks = 200;  // with `pause`: 2 to 8 us, by processor
 
 void Pause() { __builtin_ia32_pause(); }

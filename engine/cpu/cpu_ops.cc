@@ -33,10 +33,12 @@ absl::StatusOr<Elem> ChooseType(std::string_view dtype, Isa isa) {
   if (dtype == "auto") return has_bf16 ? Elem::kBF16 : Elem::kF32;
   if (dtype == Name(DType::kF32)) return Elem::kF32;
   if (dtype != Name(DType::kBF16)) {
-    return absl::InvalidArgumentError(absl::StrCat("dtype: \"", std::string(dtype), "\" is none of auto, float32, bfloat16"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype: \"", std::string(dtype), "\" is none of auto, float32, bfloat16"));
   }
   if (!has_bf16) {
-    return absl::InvalidArgumentError(absl::StrCat("dtype: bfloat16 needs isa avx512_bf16, and this is ", std::string(Name(isa))));
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype: bfloat16 needs isa avx512_bf16, and this is ", std::string(Name(isa))));
   }
   return Elem::kBF16;
 }

@@ -97,7 +97,7 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
   for (const auto& s : args.segments) most = std::max(most, s.history.size());
   const size_t threads = static_cast<size_t>(context_.pool.threads());
   if (history_.size() < most * threads) history_.resize(most * threads);
-  const Elem type = context_.type;
+  const Elem type = ElemOf(args.qkv.dtype), out_type = ElemOf(args.out.dtype);
   context_.pool.ParallelFor(static_cast<int64_t>(args.segments.size()) * args.heads, [&](int64_t task, int thread) {
     const LinearAttentionSegment& s = args.segments[task / args.heads];
     const int64_t head = task % args.heads, S_at = head * d * d, z_at = head * d;
@@ -110,6 +110,7 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
     g.k = Offset(q, D, type);
     g.v = Offset(q, 2 * D, type);
     g.type = type;
+    g.out_type = out_type;
     g.stride = args.qkv.stride;
     g.rows = s.tokens.rows();
     g.head_dim = d;
@@ -124,7 +125,7 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
     g.S_out = s.S_out == nullptr ? nullptr : s.S_out + S_at;
     g.z_out = s.z_out == nullptr ? nullptr : s.z_out + z_at;
     g.store_sum = s.store_sum;
-    g.out = Offset(RowAt(args.out, first), z_at, type);
+    g.out = Offset(RowAt(args.out, first), z_at, out_type);
     g.out_stride = args.out.stride;
     g.scratch = context_.scratch[thread].Floats(LinearAttentionScratchFloats(d));
     context_.table.linear_attention(g);
@@ -176,7 +177,8 @@ void CpuOps::CrossAttention(const CrossAttentionArgs& args) {
     int64_t block = task / args.heads;
     const int64_t head = task % args.heads;
     size_t at = 0;
-    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at) block -= own;
+    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at)
+      block -= own;
     const CrossAttentionSegment& s = args.segments[at];
     const int64_t first = s.first_row + block * kAttentionRows;
     const int n = static_cast<int>(std::min<int64_t>(kAttentionRows, s.first_row + s.rows - first));
@@ -210,7 +212,8 @@ void CpuOps::CrossAttention(const CrossAttentionArgs& args) {
 }
 
 void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
-  const Elem type = ElemOf(args.qkv.dtype), out_type = ElemOf(args.out.dtype);
+  // Products run in the activation type; wider inputs are rounded to it once, after the rotation.
+  const Elem in = ElemOf(args.qkv.dtype), type = context_.type, out_type = ElemOf(args.out.dtype);
   const int d = args.head_dim;
   const auto attend = type == Elem::kF32 ? context_.table.attention_f32 : context_.table.attention_bf16;
   const bool rotate = args.rope_theta != 0.f;
@@ -220,13 +223,16 @@ void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
     elements += KeyElements(s.key_rows, d, type, context_.table) + ValueElements(s.key_rows, d, type, context_.table);
   }
   const AngleTable* angles = rotate ? &HalfTable(d, args.rope_theta, longest) : nullptr;
-  // Rotated rows of one (segment, head): rows are positions from `position` on.
-  auto rotate_rows = [&](const void* x, int64_t stride, int64_t position, int64_t n, void* out) {
+  // Rows of one (segment, head), rotated, in the activation type: rows are positions from `position` on.
+  auto rotate_rows = [&](const void* x, int64_t position, int64_t n, void* out) {
     for (int64_t r = 0; r < n; ++r) {
       const int64_t at = (position + r) * angles->width;
-      context_.table.rotate_halves(Offset(x, r * stride, type), type, d / 2, angles->cosines.data() + at,
-                                   angles->sines.data() + at, Offset(out, r * d, type));
+      context_.table.rotate_halves(Offset(x, r * args.qkv.stride, in), in, d / 2, angles->cosines.data() + at,
+                                   angles->sines.data() + at, Offset(out, r * d, type), type);
     }
+  };
+  auto convert_rows = [&](const void* x, int64_t n, void* out) {
+    context_.table.activate({x, in, args.qkv.stride}, n, d, Act::kNone, {out, type, d});
   };
 
   // Panels of all segments and heads of keys; a segment's heads behind one another.
@@ -250,17 +256,27 @@ void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
     const int64_t kv = task % args.kv_heads;
     int64_t key_elements = 0;
     std::byte* to = panels_of(segment, kv, &key_elements);
-    const void* k = Offset(RowAt(args.qkv, s.first_row), int64_t{args.heads + kv} * d, type);
-    const void* v = Offset(k, int64_t{args.kv_heads} * d, type);
-    int64_t stride = args.qkv.stride;
-    if (rotate) {
-      void* rotated = context_.scratch[thread].Get(s.key_rows * d * ElemBytes(type));
-      rotate_rows(k, stride, 0, s.key_rows, rotated);
-      k = rotated;
-      stride = d;
+    const void* k = Offset(RowAt(args.qkv, s.first_row), int64_t{args.heads + kv} * d, in);
+    const void* v = Offset(k, int64_t{args.kv_heads} * d, in);
+    int64_t k_stride = args.qkv.stride, v_stride = args.qkv.stride;
+    std::byte* const rows = context_.scratch[thread].Get(2 * s.key_rows * d * ElemBytes(type));
+    if (rotate || in != type) {
+      if (rotate) {
+        rotate_rows(k, 0, s.key_rows, rows);
+      } else {
+        convert_rows(k, s.key_rows, rows);
+      }
+      k = rows;
+      k_stride = d;
     }
-    PackKeys(k, stride, s.key_rows, d, type, context_.table, to);
-    PackValues(v, args.qkv.stride, s.key_rows, d, type, context_.table, to + key_elements * ElemBytes(type));
+    if (in != type) {
+      void* narrow = Offset(rows, s.key_rows * d, type);
+      convert_rows(v, s.key_rows, narrow);
+      v = narrow;
+      v_stride = d;
+    }
+    PackKeys(k, k_stride, s.key_rows, d, type, context_.table, to);
+    PackValues(v, v_stride, s.key_rows, d, type, context_.table, to + key_elements * ElemBytes(type));
   });
 
   int64_t blocks = 0;
@@ -270,17 +286,22 @@ void CpuOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
     int64_t block = task / args.heads;
     const int64_t head = task % args.heads, kv = head / (args.heads / args.kv_heads);
     size_t at = 0;
-    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at) block -= own;
+    for (int64_t own; block >= (own = (args.segments[at].rows + kAttentionRows - 1) / kAttentionRows); ++at)
+      block -= own;
     const SoftmaxAttentionSegment& s = args.segments[at];
     const int64_t query = block * kAttentionRows;
     const int n = static_cast<int>(std::min<int64_t>(kAttentionRows, s.rows - query));
     float* memory = context_.scratch[thread].Floats(scratch + kAttentionRows * RoundUp(d, 16));
     int64_t key_elements = 0;
     AttentionBlock g;
-    g.q = Offset(RowAt(args.qkv, s.first_row + query), head * d, type);
+    g.q = Offset(RowAt(args.qkv, s.first_row + query), head * d, in);
     g.q_stride = args.qkv.stride;
-    if (rotate) {
-      rotate_rows(g.q, g.q_stride, query, n, memory + scratch);
+    if (rotate || in != type) {
+      if (rotate) {
+        rotate_rows(g.q, query, n, memory + scratch);
+      } else {
+        convert_rows(g.q, n, memory + scratch);
+      }
       g.q = memory + scratch;
       g.q_stride = d;
     }

@@ -31,11 +31,24 @@ void CpuOps::Copy(const void* from, void* to, size_t bytes) { std::memcpy(to, fr
 
 void CpuOps::Convert(ConstMat from, Mat to) { Activate(from, Activation::kNone, to); }
 
+void CpuOps::KeepZeros(int64_t inputs) {
+  const size_t row = RoundUp(inputs, 64) * sizeof(float);
+  if (context_.zeros.size() < row) context_.zeros = Memory(row);
+}
+
 std::unique_ptr<PackedKernel> CpuOps::Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                            std::span<const HostTensor> biases) {
-  const size_t row = RoundUp(shape.inputs, 64) * sizeof(float);
-  if (context_.zeros.size() < row) context_.zeros = Memory(row);
-  return std::make_unique<CpuKernel>(shape, weights, biases, context_.type, context_.table, context_.pool);
+  KeepZeros(shape.inputs);
+  return std::make_unique<CpuKernel>(shape, weights, biases, /*gated=*/false, context_.type, context_.table,
+                                     context_.pool);
+}
+
+std::unique_ptr<PackedKernel> CpuOps::PackGated(const KernelShape& shape, const HostTensor& gate,
+                                                const HostTensor& up) {
+  KeepZeros(shape.inputs);
+  const HostTensor weights[] = {gate, up};
+  return std::make_unique<CpuKernel>(shape, weights, std::span<const HostTensor>(), /*gated=*/true, context_.type,
+                                     context_.table, context_.pool);
 }
 
 std::unique_ptr<PackedKernel> CpuOps::PackDepthwise(const HostTensor& weight, const HostTensor& bias) {
@@ -46,16 +59,27 @@ void CpuOps::Linear(const PackedKernel& w, ConstMat x, const Epilogue& e, Mat y)
   assert(x.dtype == activation_type() && x.cols == w.shape().inputs && y.cols == w.shape().outputs);
   assert(!e.residual || y.dtype == DType::kF32);
   const bool gated = e.residual && e.gate != nullptr;
-  Matmul(
-      context_, static_cast<const CpuKernel&>(w), x.rows,
-      [&](int64_t first, int n, const RowPointers& p) {
-        for (int r = 0; r < n; ++r) {
-          p.a[r] = RowAt(x, first + r);
-          p.out[r] = RowAt(y, first + r);
-          if (gated) p.gate[r] = e.gate + e.mod_row[first + r] * e.gate_stride;
-        }
-      },
-      {.out_type = ElemOf(y.dtype), .activation = ActOf(e.activation), .accumulate = e.residual, .gate = gated});
+  Matmul(context_, static_cast<const CpuKernel&>(w), x.rows,
+         [&](int64_t first, int n, const RowPointers& p) {
+           for (int r = 0; r < n; ++r) {
+             p.a[r] = RowAt(x, first + r);
+             p.out[r] = RowAt(y, first + r);
+             if (gated) p.gate[r] = e.gate + e.mod_row[first + r] * e.gate_stride;
+           }
+         },
+         {.out_type = ElemOf(y.dtype), .activation = ActOf(e.activation), .accumulate = e.residual, .gate = gated});
+}
+
+void CpuOps::LinearGated(const PackedKernel& w, ConstMat x, Activation a, Mat y) {
+  assert(x.dtype == activation_type() && x.cols == w.shape().inputs && y.cols == w.shape().outputs);
+  Matmul(context_, static_cast<const CpuKernel&>(w), x.rows,
+         [&](int64_t first, int n, const RowPointers& p) {
+           for (int r = 0; r < n; ++r) {
+             p.a[r] = RowAt(x, first + r);
+             p.out[r] = RowAt(y, first + r);
+           }
+         },
+         {.out_type = ElemOf(y.dtype), .activation = ActOf(a)});
 }
 
 void CpuOps::LayerNormModulate(ConstMat x, float eps, const float* shift, const float* scale, int64_t mod_stride,
@@ -117,12 +141,6 @@ void CpuOps::AddRow(ConstMat x, const float* row, Mat y) {
   });
 }
 
-void CpuOps::GatedActivation(ConstMat x, Activation a, Mat y) {
-  ForRows(x.rows, x.cols, [&](int64_t first, int64_t n, int) {
-    context_.table.gated(RowsOf(x, first), n, y.cols, ActOf(a), RowsOf(y, first));
-  });
-}
-
 void CpuOps::TimestepSinusoids(std::span<const float> t, Mat y) {
   // A few hundred numbers a pass. Frequency and angle are rounded to float32 as the definition does.
   const int64_t half = y.cols / 2;
@@ -143,8 +161,9 @@ std::unique_ptr<Buffer> CpuOps::PackEmbedding(const HostTensor& table) {
   constexpr int64_t kChunk = 1 << 16;
   context_.pool.ParallelFor((n + kChunk - 1) / kChunk, [&](int64_t task, int) {
     const int64_t first = task * kChunk, count = std::min(kChunk, n - first);
-    const ConstMat from = {static_cast<const std::byte*>(table.data) + first * static_cast<int64_t>(SizeOf(table.dtype)),
-                           table.dtype, 1, count, count};
+    const ConstMat from = {
+        static_cast<const std::byte*>(table.data) + first * static_cast<int64_t>(SizeOf(table.dtype)), table.dtype, 1,
+        count, count};
     const Mat to = {static_cast<std::byte*>(buffer->data()) + first * ElemBytes(context_.type), activation_type(), 1,
                     count, count};
     if (table.dtype == DType::kF16) {

@@ -34,7 +34,8 @@ void CpuOps::FrameToLatents(ConstMat frame, std::span<const float> mean, std::sp
   ForRows(frame.rows, frame.cols, [&](int64_t first, int64_t n, int) {
     for (int64_t p = first; p < first + n; ++p) {
       for (size_t c = 0; c < mean.size(); ++c) {
-        latents[(static_cast<int64_t>(c) * frames + t) * frame.rows + p] = (ReadElement(frame, p, c) - mean[c]) / std[c];
+        latents[(static_cast<int64_t>(c) * frames + t) * frame.rows + p] =
+            (ReadElement(frame, p, c) - mean[c]) / std[c];
       }
     }
   });
@@ -45,8 +46,8 @@ void CpuOps::FrameToPlanar(ConstMat frame, int height, int width, int patch, flo
   ForRows(3 * rows, columns, [&](int64_t first, int64_t n, int) {
     for (int64_t r = first; r < first + n; ++r) {
       for (int64_t x = 0; x < columns; ++x) {
-        planar[r * columns + x] = Clamped(Pixel(frame, width, patch, static_cast<int>(r / rows),
-                                                static_cast<int>(r % rows), static_cast<int>(x)));
+        planar[r * columns + x] = Clamped(
+            Pixel(frame, width, patch, static_cast<int>(r / rows), static_cast<int>(r % rows), static_cast<int>(x)));
       }
     }
   });

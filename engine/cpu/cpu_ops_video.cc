@@ -68,27 +68,26 @@ void CpuOps::TemporalConv(const PackedKernel& w, ConstMat y, std::span<const Seg
   assert(e.residual && h.dtype == DType::kF32);
   const int64_t tail_bytes = w.shape().inputs * ElemBytes(context_.type);
   const bool gated = e.gate != nullptr;
-  Matmul(
-      context_, static_cast<const CpuKernel&>(w), AllRows(segments),
-      [&](int64_t first, int n, const RowPointers& p) {
-        Place at = Find(segments, first);
-        for (int r = 0; r < n; ++r, Next(segments, &at)) {
-          const Segment& s = segments[at.segment];
-          const int64_t frame = int64_t{s.height} * s.width, row = s.first_row + at.row;
-          const auto* tail = static_cast<const std::byte*>(tails[at.segment]);
-          const std::byte* own = RowAt(y, row);
-          const void* before = at.row >= frame  ? RowAt(y, row - frame)
-                               : tail != nullptr ? tail + at.row * tail_bytes
-                                                 : context_.zeros.data();
-          p.a[r] = before;
-          p.a[kMaxBlockRows + r] = own;
-          p.a[2 * kMaxBlockRows + r] = at.row + frame < s.rows() ? RowAt(y, row + frame) : context_.zeros.data();
-          p.add[r] = own;
-          p.out[r] = RowAt(h, row);
-          if (gated) p.gate[r] = e.gate + e.mod_row[row] * e.gate_stride;
-        }
-      },
-      {.out_type = Elem::kF32, .activation = ActOf(e.activation), .accumulate = true, .gate = gated, .add = true});
+  Matmul(context_, static_cast<const CpuKernel&>(w), AllRows(segments),
+         [&](int64_t first, int n, const RowPointers& p) {
+           Place at = Find(segments, first);
+           for (int r = 0; r < n; ++r, Next(segments, &at)) {
+             const Segment& s = segments[at.segment];
+             const int64_t frame = int64_t{s.height} * s.width, row = s.first_row + at.row;
+             const auto* tail = static_cast<const std::byte*>(tails[at.segment]);
+             const std::byte* own = RowAt(y, row);
+             const void* before = at.row >= frame   ? RowAt(y, row - frame)
+                                  : tail != nullptr ? tail + at.row * tail_bytes
+                                                    : context_.zeros.data();
+             p.a[r] = before;
+             p.a[kMaxBlockRows + r] = own;
+             p.a[2 * kMaxBlockRows + r] = at.row + frame < s.rows() ? RowAt(y, row + frame) : context_.zeros.data();
+             p.add[r] = own;
+             p.out[r] = RowAt(h, row);
+             if (gated) p.gate[r] = e.gate + e.mod_row[row] * e.gate_stride;
+           }
+         },
+         {.out_type = Elem::kF32, .activation = ActOf(e.activation), .accumulate = true, .gate = gated, .add = true});
 }
 
 void CpuOps::Conv(const ConvArgs& args) {
@@ -133,22 +132,21 @@ void CpuOps::Conv(const ConvArgs& args) {
       }
     }
   };
-  Matmul(
-      context_, kernel, static_cast<int64_t>(args.out.size()) * frame_rows,
-      [&](int64_t first, int n, const RowPointers& p) {
-        for (int r = 0; r < n;) {
-          const int64_t f = (first + r) / frame_rows, at = (first + r) % frame_rows;
-          const int y = static_cast<int>(at / args.out_width), x = static_cast<int>(at % args.out_width);
-          const int run = std::min(n - r, args.out_width - x);
-          fill_run(f, y, x, r, run, p);
-          for (int i = 0; i < run; ++i) {
-            p.out[r + i] = static_cast<std::byte*>(args.out[f]) + (at + i) * out_pixel;
-            if (residual) p.add[r + i] = static_cast<const std::byte*>(args.residual[f]) + (at + i) * out_pixel;
-          }
-          r += run;
-        }
-      },
-      {.out_type = out_type, .add = residual, .add_f32 = args.wide});
+  Matmul(context_, kernel, static_cast<int64_t>(args.out.size()) * frame_rows,
+         [&](int64_t first, int n, const RowPointers& p) {
+           for (int r = 0; r < n;) {
+             const int64_t f = (first + r) / frame_rows, at = (first + r) % frame_rows;
+             const int y = static_cast<int>(at / args.out_width), x = static_cast<int>(at % args.out_width);
+             const int run = std::min(n - r, args.out_width - x);
+             fill_run(f, y, x, r, run, p);
+             for (int i = 0; i < run; ++i) {
+               p.out[r + i] = static_cast<std::byte*>(args.out[f]) + (at + i) * out_pixel;
+               if (residual) p.add[r + i] = static_cast<const std::byte*>(args.residual[f]) + (at + i) * out_pixel;
+             }
+             r += run;
+           }
+         },
+         {.out_type = out_type, .add = residual, .add_f32 = args.wide});
 }
 
 void CpuOps::Patchify(std::span<const float* const> latents, std::span<const Segment> segments, int channels,
@@ -164,8 +162,8 @@ void CpuOps::Patchify(std::span<const float* const> latents, std::span<const Seg
         for (int dt = 0; dt < pt; ++dt) {
           for (int dy = 0; dy < ph; ++dy) {
             const int64_t frame = c * int64_t{s.frames} * pt + t * pt + dt;
-            const float* from = latents[at.segment] +
-                                (frame * s.height * ph + y * ph + dy) * (int64_t{s.width} * pw) + x * pw;
+            const float* from =
+                latents[at.segment] + (frame * s.height * ph + y * ph + dy) * (int64_t{s.width} * pw) + x * pw;
             for (int dx = 0; dx < pw; ++dx) WriteElement(tokens, s.first_row + at.row, column++, from[dx]);
           }
         }

@@ -59,7 +59,8 @@ std::string_view Name(Isa isa) {
 
 Isa DetectIsa() {
   const Registers one = Leaf(1, 0), seven = Leaf(7, 0), seven_one = Leaf(7, 1);
-  if (!Bit(one.c, 27) || !Bit(one.c, 28) || !Bit(one.c, 12) || !Bit(one.c, 29)) return Isa::kNone;  // OSXSAVE AVX FMA F16C
+  if (!Bit(one.c, 27) || !Bit(one.c, 28) || !Bit(one.c, 12) || !Bit(one.c, 29))
+    return Isa::kNone;  // OSXSAVE AVX FMA F16C
   const uint64_t state = EnabledState();
   if ((state & 0x6) != 0x6 || !Bit(seven.b, 5)) return Isa::kNone;  // xmm, ymm; AVX2
   // Opmask and zmm state; F, DQ, BW, VL.
@@ -80,7 +81,8 @@ absl::StatusOr<Isa> ChooseIsa(std::string_view cap, Isa best) {
   for (Isa isa : kAll) {
     if (cap != Name(isa)) continue;
     if (isa > best) {
-      return absl::InvalidArgumentError(absl::StrCat("isa: this machine has ", std::string(Name(best)), ", not ", std::string(cap)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("isa: this machine has ", std::string(Name(best)), ", not ", std::string(cap)));
     }
     return isa;
   }

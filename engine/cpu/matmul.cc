@@ -22,8 +22,8 @@ bool AllEqual(const void* const* pointers, int n, const void* value) {
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,
             absl::FunctionRef<void(int64_t, int, const RowPointers&)> fill, const MatmulStore& store) {
   if (rows == 0) return;
-  // What is bigger, weights or rows, is walked once; the other again and again out of the cache. A task is one panel and
-  // one block of rows, or all panels in turn, which then share the row pointers.
+  // What is bigger, weights or rows, is walked once; the other again and again out of the cache. A task is one panel
+  // and one block of rows, or all panels in turn, which then share the row pointers.
   const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * ElemBytes(w.type());
   const int64_t panels = static_cast<int64_t>(w.panels().size()), panel_tasks = by_panel ? panels : 1;
   const int block_rows = BlockRows(rows, panel_tasks, context.pool.threads());
@@ -80,6 +80,7 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.accumulate = store.accumulate;
     g.out = p.out;
     g.out_type = store.out_type;
+    g.gated = w.gated();
     const int64_t first_panel = by_panel ? task / blocks : 0;
     for (int64_t i = first_panel; i < first_panel + (by_panel ? 1 : panels); ++i) {
       const CpuKernel::Panel& panel = w.panels()[i];

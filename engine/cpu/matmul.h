@@ -38,8 +38,8 @@ struct MatmulStore {
   bool add_f32 = false;            // what `add` points to; else of the activation type
 };
 
-// fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order and on any
-// thread, more than once for a row.
+// fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order and on
+// any thread, more than once for a row.
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,
             absl::FunctionRef<void(int64_t first, int n, const RowPointers& p)> fill, const MatmulStore& store);
 

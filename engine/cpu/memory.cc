@@ -16,6 +16,7 @@ constexpr size_t kFromHere = 2 * kHuge;
 size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 std::byte* MapHuge(size_t bytes) {
+  if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();  // rounding up would wrap
   const size_t size = RoundUp(bytes, kHuge);
   void* mapped = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
@@ -34,7 +35,7 @@ Memory::Memory(size_t bytes) : size_(bytes) {
     data_ = MapHuge(bytes);  // the system's pages are zero
   } else {
     const size_t size = RoundUp(bytes + 1, 64);
-    data_ = static_cast<std::byte*>(operator new(size, std::align_val_t{64}));
+    data_ = static_cast<std::byte*>(operator new (size, std::align_val_t{64}));
     std::memset(data_, 0, size);
   }
 }
@@ -44,7 +45,7 @@ Memory::~Memory() {
   if (size_ >= kFromHere) {
     munmap(data_, RoundUp(size_, kHuge));
   } else {
-    operator delete(data_, std::align_val_t{64});
+    operator delete (data_, std::align_val_t{64});
   }
 }
 

@@ -53,9 +53,9 @@ void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n,
 }  // namespace
 
 CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weights, std::span<const HostTensor> biases,
-                     Elem type, const KernelTable& table, ThreadPool& pool)
-    : PackedKernel(shape), type_(type), lanes_(table.lanes), parts_(1) {
-  const int vectors = PanelVectors(shape.outputs, table);
+                     bool gated, Elem type, const KernelTable& table, ThreadPool& pool)
+    : PackedKernel(shape), type_(type), gated_(gated), lanes_(table.lanes), parts_(1) {
+  const int vectors = gated ? PanelVectors(0, table) : PanelVectors(shape.outputs, table);
   const int64_t step = StepOf(type);
   const int64_t column_bytes = int64_t{vectors} * lanes_ * ElemBytes(type);
   // The fewest equal parts that fit, if the inputs divide by a number near it; else whole.
@@ -69,25 +69,28 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
   part_k_ = RoundUp(shape.inputs / parts_, type == Elem::kBF16 ? table.bf16_k_multiple : 1);
 
   const int64_t taps = shape.taps();
-  const int64_t width = int64_t{vectors} * lanes_;
-  const int64_t padded = RoundUp(shape.outputs, lanes_);
-  weights_ = Memory(padded * taps * parts_ * part_k_ * ElemBytes(type));
+  const int64_t width = int64_t{vectors} * lanes_ / (gated ? 2 : 1);  // outputs of a whole panel
+  const int64_t padded = RoundUp(shape.outputs, gated ? width : lanes_);
+  weights_ = Memory((gated ? 2 : 1) * padded * taps * parts_ * part_k_ * ElemBytes(type));
   for (int64_t column = 0; column < shape.outputs; column += width) {
     Panel p;
     p.first_column = column;
     p.columns = static_cast<int>(std::min(width, shape.outputs - column));
-    p.vectors = static_cast<int>(RoundUp(p.columns, lanes_) / lanes_);
-    p.data = weights_.data() + column * taps * parts_ * part_k_ * ElemBytes(type);
+    p.vectors = gated ? vectors : static_cast<int>(RoundUp(p.columns, lanes_) / lanes_);
+    p.data = weights_.data() + (gated ? 2 : 1) * column * taps * parts_ * part_k_ * ElemBytes(type);
     panels_.push_back(p);
   }
 
   pool.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) {
     const Panel& p = panels_[index];
     std::byte* const to = weights_.data() + (p.data - weights_.data());
-    for (int c = 0; c < p.columns; ++c) {
-      int64_t row = p.first_column + c;
-      size_t tensor = 0;
-      while (row >= weights[tensor].shape[0]) row -= weights[tensor++].shape[0];
+    for (int i = 0; i < p.columns * (gated ? 2 : 1); ++i) {
+      // Column c holds `row` of `tensor`.
+      const bool up = i >= p.columns;
+      const int64_t c = up ? width + i - p.columns : i;
+      int64_t row = p.first_column + i - (up ? p.columns : 0);
+      size_t tensor = up ? 1 : 0;
+      while (!gated && row >= weights[tensor].shape[0]) row -= weights[tensor++].shape[0];
       for (int64_t tap = 0; tap < taps; ++tap) {
         for (int part = 0; part < parts_; ++part) {
           const int64_t input = part * part_inputs();

@@ -26,16 +26,20 @@ inline int64_t StepOf(Elem e) { return e == Elem::kBF16 ? 2 : 1; }
 class CpuKernel : public PackedKernel {
  public:
   struct Panel {
-    int64_t first_column = 0;
-    int columns = 0, vectors = 0;
+    int64_t first_column = 0;  // of the outputs
+    int columns = 0;           // outputs of this panel; its weights have twice as many columns where gated
+    int vectors = 0;
     const std::byte* data = nullptr;
   };
 
+  // gated: `weights` are G and U of LinearGated. The left half of a panel's columns is G's, the right half U's, of the
+  // same outputs, so that the two numbers of a result meet in one register tile.
   CpuKernel(const KernelShape& shape, std::span<const HostTensor> weights, std::span<const HostTensor> biases,
-            Elem type, const KernelTable& table, ThreadPool& pool);
+            bool gated, Elem type, const KernelTable& table, ThreadPool& pool);
 
   size_t bytes() const override { return weights_.size() + bias_.size(); }
   Elem type() const { return type_; }
+  bool gated() const { return gated_; }
   const std::vector<Panel>& panels() const { return panels_; }
   int parts() const { return parts_; }
   int64_t part_inputs() const { return shape().inputs / parts_; }
@@ -46,6 +50,7 @@ class CpuKernel : public PackedKernel {
 
  private:
   Elem type_;
+  bool gated_;
   int lanes_;
   int parts_;
   int64_t part_k_;  // part_inputs() rounded up as the kernel reads them
@@ -68,7 +73,8 @@ class DepthwiseKernel : public PackedKernel {
 // Elements that PackKeys and PackValues write for n rows of d.
 int64_t KeyElements(int64_t n, int64_t d, Elem type, const KernelTable& table);
 int64_t ValueElements(int64_t n, int64_t d, Elem type, const KernelTable& table);
-// Rows as columns (a key's channels are what a score sums over), and rows as they are (a sum over values runs over rows).
+// Rows as columns (a key's channels are what a score sums over), and rows as they are (a sum over values runs over
+// rows).
 void PackKeys(const void* rows, int64_t stride, int64_t n, int64_t d, Elem type, const KernelTable& table, void* out);
 void PackValues(const void* rows, int64_t stride, int64_t n, int64_t d, Elem type, const KernelTable& table, void* out);
 

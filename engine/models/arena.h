@@ -1,5 +1,5 @@
-// Plan, then run: scratch is laid out once by the same code that later hands out its pieces. With a null base an arena only
-// counts, so that the bytes are known before anything is allocated.
+// Plan, then run: scratch is laid out once by the same code that later hands out its pieces. With a null base an arena
+// only counts, so that the bytes are known before anything is allocated.
 #ifndef LONGTAKE_ENGINE_MODELS_ARENA_H_
 #define LONGTAKE_ENGINE_MODELS_ARENA_H_
 

@@ -63,6 +63,15 @@ std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<
   return kernel;
 }
 
+std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up, int64_t outputs,
+                                                  int64_t inputs) {
+  const HostTensor first = Get(gate + ".weight", {outputs, inputs}), second = Get(up + ".weight", {outputs, inputs});
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.PackGated({.outputs = outputs, .inputs = inputs}, first, second);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
 std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
                                                        const KernelShape& shape,
                                                        const std::vector<int64_t>& kernel_dims) {

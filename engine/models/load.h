@@ -25,8 +25,8 @@ class WeightLoader {
  public:
   WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress);
 
-  // Weights `names`[i] + ".weight" of shape [outputs/n, inputs, extra...], stacked along outputs; with_bias: also ".bias".
-  // `kernel_dims` are the dimensions behind [outputs, inputs] in the file (empty for a Linear).
+  // Weights `names`[i] + ".weight" of shape [outputs/n, inputs, extra...], stacked along outputs; with_bias: also
+  // ".bias". `kernel_dims` are the dimensions behind [outputs, inputs] in the file (empty for a Linear).
   std::unique_ptr<PackedKernel> Kernel(const std::vector<std::string>& names, const KernelShape& shape,
                                        const std::vector<int64_t>& kernel_dims, bool with_bias);
   // Outputs [first, first + shape.outputs) of `name`, which has `outputs` of them and a bias.
@@ -39,6 +39,8 @@ class WeightLoader {
   // Linears of different heights over the same input, stacked along outputs: {name, outputs} each.
   std::unique_ptr<PackedKernel> Stacked(const std::vector<std::pair<std::string, int64_t>>& parts, int64_t inputs,
                                         bool with_bias);
+  // Two Linears without bias for Ops::LinearGated.
+  std::unique_ptr<PackedKernel> Gated(const std::string& gate, const std::string& up, int64_t outputs, int64_t inputs);
   // A convolution whose kernel is its stride: a dense layer over patches, channel slowest.
   std::unique_ptr<PackedKernel> PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
                                                const std::array<int, 3>& patch);

@@ -1,4 +1,5 @@
-// From velocities to latents: the few-step sampler with fresh noise, and flow DPM-Solver++ 2M. Specification sections 4, 5.
+// From velocities to latents: the few-step sampler with fresh noise, and flow DPM-Solver++ 2M. Specification sections
+// 4, 5.
 //
 // A schedule is computed once, on the host, in double; a step is one linear combination on the device, in float32.
 #ifndef LONGTAKE_ENGINE_MODELS_SAMPLERS_H_
@@ -17,7 +18,8 @@ void Guide(Ops& ops, double weight, const float* v_negative, int64_t n, float* v
 // Few steps: x0 = x - sigma_i v; unless last, x = (1 - sigma_{i+1}) x0 + sigma_{i+1} noise.
 class FewStepSampler {
  public:
-  // `timesteps` in (0, 1000], descending. Each level is the one nearest to t/1000 on s*u/(1 + (s-1)u), u = 1, 0.999, ...
+  // `timesteps` in (0, 1000], descending. Each level is the one nearest to t/1000 on s*u/(1 + (s-1)u), u = 1, 0.999,
+  // ...
   FewStepSampler(const std::vector<double>& timesteps, double shift);
 
   int steps() const { return static_cast<int>(timesteps_.size()); }

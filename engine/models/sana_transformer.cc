@@ -7,17 +7,20 @@ namespace longtake {
 // A batch's token layout, in host memory.
 struct SanaTransformer::Batch {
   std::vector<Segment> segments;
-  std::vector<float> timesteps;   // all passes', in order: the modulation rows
-  std::vector<int32_t> mod_row;   // of each token
-  std::vector<const void*> tails; // of each pass, in the layer being run
+  std::vector<float> timesteps;    // all passes', in order: the modulation rows
+  std::vector<int32_t> mod_row;    // of each token
+  std::vector<const void*> tails;  // of each pass, in the layer being run
   std::vector<LinearAttentionSegment> attention;
   std::vector<CrossAttentionSegment> cross;
   int64_t tokens = 0;
 
   Batch(const SanaConfig& c, std::span<const TransformerPass> passes) {
     for (const TransformerPass& p : passes) {
-      const Segment s{.first_row = tokens, .frames = p.frames / c.patch[0], .height = p.height / c.patch[1],
-                      .width = p.width / c.patch[2], .first_frame = p.first_frame};
+      const Segment s{.first_row = tokens,
+                      .frames = p.frames / c.patch[0],
+                      .height = p.height / c.patch[1],
+                      .width = p.width / c.patch[2],
+                      .first_frame = p.first_frame};
       const auto first_mod = static_cast<int32_t>(timesteps.size());
       const bool per_frame = p.timesteps.size() > 1;
       for (int f = 0; f < s.frames; ++f) {
@@ -35,19 +38,19 @@ struct SanaTransformer::Batch {
 
 // Scratch of a batch. `act` buffers hold what matrix products read; the residual stream h stays f32.
 struct SanaTransformer::Work {
-  Mat h;          // f32 [N, D]
-  Mat normed;     // act [N, D]
-  Mat qkv;        // act [N, 3D]
-  Mat attended;   // act [N, D]
+  Mat h;                   // f32 [N, D]
+  Mat normed;              // act [N, D]
+  Mat qkv;                 // f32 [N, 3D]: sums of its products are the state, which bf16 would round twice
+  Mat attended;            // act [N, D]
   Mat cross_q, cross_out;  // act [N, cross width]
-  Mat hidden;     // act [N, 2F]; shares memory with the attention's buffers, which are dead by then
-  Mat gated;      // act [N, F]
-  Mat y;          // act [N, D]: the FFN before its temporal convolution; it alone is read for the tail
-  Mat patches;    // act [N, C * patch]
-  Mat projected;  // f32 [N, patch * C_out]
-  Mat sinusoids, time_hidden, time_act;  // act [R, 256], [R, D], [R, D]
-  Mat embedded;   // f32 [R, D]: e of the specification
-  Mat modulation; // f32 [R, 6D]: t6
+  Mat hidden;              // act [N, 2F]; shares memory with the attention's buffers, which are dead by then
+  Mat gated;               // act [N, F]
+  Mat y;                   // act [N, D]: the FFN before its temporal convolution; it alone is read for the tail
+  Mat patches;             // act [N, C * patch]
+  Mat projected;           // f32 [N, patch * C_out]
+  Mat sinusoids, time_hidden, time_act;    // act [R, 256], [R, D], [R, D]
+  Mat embedded;                            // f32 [R, D]: e of the specification
+  Mat modulation;                          // f32 [R, 6D]: t6
   Mat layer_modulation, final_modulation;  // f32 [R, 6D], [R, 2D]
 
   static Work Layout(const SanaConfig& c, DType act, int64_t N, int64_t R, Arena& arena) {
@@ -63,7 +66,7 @@ struct SanaTransformer::Work {
     w.layer_modulation = arena.Take(DType::kF32, R, 6 * D);
     w.final_modulation = arena.Take(DType::kF32, R, 2 * D);
     const size_t shared = arena.Mark();
-    w.qkv = arena.Take(act, N, 3 * D);
+    w.qkv = arena.Take(DType::kF32, N, 3 * D);
     w.attended = arena.Take(act, N, D);
     arena.Release(shared);
     w.cross_q = arena.Take(act, N, c.cross_width());

@@ -1,8 +1,8 @@
 // The SANA-Video diffusion transformer: bidirectional, or block-causal with a state of constant size. Specification
 // sections 3 and 4; diffusers: transformer_sana_video.py.
 //
-// The weights are immutable and shared; everything of a session comes in by pointers, so that passes of many sessions run
-// as one batch whose tokens are packed along one axis.
+// The weights are immutable and shared; everything of a session comes in by pointers, so that passes of many sessions
+// run as one batch whose tokens are packed along one axis.
 #ifndef LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
 #define LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
 
@@ -31,14 +31,14 @@ using Contribution = float*;
 
 // One block of one session, denoised once or committed.
 struct TransformerPass {
-  const float* latents = nullptr;  // f32 [C, T, H, W], backend memory
+  const float* latents = nullptr;         // f32 [C, T, H, W], backend memory
   int frames = 0, height = 0, width = 0;  // of the latents, before patching
   int first_frame = 0;                    // the block's first latent frame (after temporal patching)
   std::vector<float> timesteps;           // one, or one for each frame after patching
   PromptKv prompt;
-  std::vector<const float*> history;      // contributions, oldest first; empty: no history
-  const void* tail = nullptr;             // act [layers][frame tokens, D]; null: zeros
-  float* velocity = nullptr;              // f32 [C_out, T, H, W]; null in commit passes
+  std::vector<const float*> history;  // contributions, oldest first; empty: no history
+  const void* tail = nullptr;         // act [layers][frame tokens, D]; null: zeros
+  float* velocity = nullptr;          // f32 [C_out, T, H, W]; null in commit passes
   // Of commit passes: where history + block (store_sum) or the block's contribution goes, and the new tail.
   float* contribution_out = nullptr;
   bool store_sum = false;

@@ -1,10 +1,12 @@
 #include "engine/models/settings.h"
 
-#include <cstdio>
 #include <filesystem>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "common/status_macros.h"
 #include "engine/core/json_config.h"
 
@@ -22,8 +24,9 @@ std::string Lines(JsonConfig& json, const std::string& field) {
 std::vector<std::pair<int, int>> Sizes(JsonConfig& json) {
   std::vector<std::pair<int, int>> sizes;
   for (const std::string& text : json.Strings("sizes", {})) {
-    int width = 0, height = 0, end = 0;
-    if (std::sscanf(text.c_str(), "%dx%d%n", &width, &height, &end) != 2 || end != static_cast<int>(text.size()) ||
+    const std::vector<absl::string_view> sides = absl::StrSplit(text, 'x');
+    int width = 0, height = 0;
+    if (sides.size() != 2 || !absl::SimpleAtoi(sides[0], &width) || !absl::SimpleAtoi(sides[1], &height) ||
         width < 16 || height < 16 || width > 8192 || height > 8192) {
       json.Fail("sizes", absl::StrCat("\"", text, "\" is not WIDTHxHEIGHT in pixels"));
       continue;
@@ -113,14 +116,30 @@ absl::Status ReadScheduler(const std::string& path, ModelSettings& s) {
   return json.Finish();
 }
 
+// Whether anything has that name. A link that leads nowhere is not the same as no file: opening it says so.
+bool IsThere(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::symlink_status(path, ignored).type() != std::filesystem::file_type::not_found;
+}
+
+// Whether model_index.json names the causal class of diffusers' pull request 12723.
+absl::StatusOr<bool> NamesCausalTransformer(const std::string& path) {
+  if (!IsThere(path)) return false;
+  ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(path));
+  const nlohmann::json* entry = json.Raw("transformer");  // ["diffusers", class]
+  return entry != nullptr && entry->is_array() && entry->size() == 2 &&
+         (*entry)[1] == "SanaVideoCausalTransformer3DModel";
+}
+
 }  // namespace
 
 absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
   ModelSettings s;
   const std::string ours = folder + "/longtake.json", scheduler = folder + "/scheduler/scheduler_config.json";
-  std::error_code ignored;  // what cannot be looked at is opened later, or not there
-  const bool has_ours = std::filesystem::exists(ours, ignored);
-  s.causal = has_ours;  // unless its "sampler" says otherwise
+  const bool has_ours = IsThere(ours);
+  ASSIGN_OR_RETURN(const bool causal_class, NamesCausalTransformer(folder + "/model_index.json"));
+  s.causal = has_ours || causal_class;                 // unless our file's "sampler" says otherwise
+  if (causal_class && !has_ours) s.motion_score = 10;  // NVlabs' LongSANA configuration
   if (!s.causal) {
     s.lower_case = true;
     s.guidance = 6.0;  // diffusers' pipeline_sana_video.py: its defaults
@@ -128,7 +147,7 @@ absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
     s.max_latent_frames = 21;  // 81 frames, what the model was trained on
   }
   if (has_ours) RETURN_IF_ERROR(ReadLongtake(ours, s));
-  if (!s.causal && std::filesystem::exists(scheduler, ignored)) RETURN_IF_ERROR(ReadScheduler(scheduler, s));
+  if (!s.causal && IsThere(scheduler)) RETURN_IF_ERROR(ReadScheduler(scheduler, s));
   return s;
 }
 

@@ -37,8 +37,10 @@ struct ModelSettings {
   std::vector<std::pair<int, int>> sizes;  // width, height in pixels; the first is the default
   int max_latent_frames = 0;               // 0: what the rotary positions allow
 
-  // From `folder`/longtake.json where it is; else from `folder`/scheduler/scheduler_config.json, with diffusers' SANA-Video
-  // pipeline defaults (lower case, 50 steps, guidance 6, 832x480, 81 frames); else the defaults above. Errors name file and field.
+  // From `folder`/longtake.json where it is. Else, where model_index.json names SanaVideoCausalTransformer3DModel, the
+  // defaults above with a motion score of 10: LongSANA. Else from `folder`/scheduler/scheduler_config.json, with
+  // diffusers' SANA-Video pipeline defaults (lower case, 50 steps, guidance 6, 832x480, 81 frames). Errors name file
+  // and field.
   static absl::StatusOr<ModelSettings> Load(const std::string& folder);
 };
 

@@ -20,7 +20,8 @@ class Tokenizer {
   // checked. Errors name the file.
   static absl::StatusOr<Tokenizer> Load(const std::string& folder);
 
-  // BOS, then the pieces of `text`; no EOS. Pieces such as "<eos>" in the text are text: no prompt makes a control token.
+  // BOS, then the pieces of `text`; no EOS. Pieces such as "<eos>" in the text are text: no prompt makes a control
+  // token.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const;
   int64_t vocabulary() const { return model_->pieces(); }
   int32_t pad_id() const { return model_->pad_id(); }  // -1 where the model has none

@@ -1,7 +1,9 @@
 // longtake-module: runs one module of a model folder on tensors from a file.
 #include <cstdio>
 #include <map>
+#include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "CLI/CLI.hpp"
@@ -19,16 +21,12 @@ struct Arguments {
   std::string module, input, output;
 };
 
-absl::Status Run(const Arguments& a) {
+absl::Status Run(const Arguments& a) try {
   const std::map<std::string, ModuleFunction> modules = {
-      {"caption", RunCaption},
-      {"text_encoder", RunTextEncoder},
-      {"transformer", RunTransformer},
-      {"transformer_blocks", RunTransformerBlocks},
-      {"few_step", RunFewStep},
-      {"bidirectional", RunBidirectional},
-      {"vae_decoder", RunVaeDecoder},
-      {"vae_encoder", RunVaeEncoder},
+      {"caption", RunCaption},         {"text_encoder", RunTextEncoder},
+      {"transformer", RunTransformer}, {"transformer_blocks", RunTransformerBlocks},
+      {"few_step", RunFewStep},        {"bidirectional", RunBidirectional},
+      {"vae_decoder", RunVaeDecoder},  {"vae_encoder", RunVaeEncoder},
   };
   const auto module = modules.find(a.module);
   if (module == modules.end()) {
@@ -46,6 +44,10 @@ absl::Status Run(const Arguments& a) {
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
   return WriteSafetensors(a.output, tensors);
+} catch (const std::bad_alloc&) {
+  return absl::ResourceExhaustedError("the machine's memory does not suffice");
+} catch (const std::length_error&) {  // a vector longer than any memory
+  return absl::ResourceExhaustedError("the machine's memory does not suffice");
 }
 
 }  // namespace
@@ -55,7 +57,8 @@ int main(int argc, char** argv) {
   longtake::Arguments a;
   CLI::App app("Runs one module of a model folder on tensors from a file. All floats in and out are float32.");
   app.add_option("--model", a.request.model_dir, "Model folder in diffusers' layout")->required();
-  app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")->required();
+  app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")
+      ->required();
   app.add_option("--backend", a.backend.backend, "reference or cpu")->capture_default_str();
   app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16")->capture_default_str();
   app.add_option("--isa", a.backend.isa, "Cap on the instruction set of the cpu backend")->capture_default_str();

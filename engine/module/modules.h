@@ -29,7 +29,8 @@ class ModuleInputs {
   explicit ModuleInputs(TensorStore* store) : store_(store) {}  // null: a module without input tensors
 
   bool Has(const std::string& name) const;
-  // The tensor as f32 or i64 with `rank` dimensions; `shape` gets them. Integers are also read from i32, floats from any.
+  // The tensor as f32 or i64 with `rank` dimensions; `shape` gets them. Integers are also read from i32, floats from
+  // any.
   std::vector<float> Floats(const std::string& name, size_t rank, std::vector<int64_t>* shape);
   std::vector<int64_t> Ints(const std::string& name, size_t rank, std::vector<int64_t>* shape);
   void Fail(const std::string& name, const std::string& why);

@@ -22,14 +22,18 @@ struct Prompt {
   PromptKv kv() const { return {data->data(), tokens}; }
 };
 
-// Rows of encoder_hidden_states [B, L, Wc] whose mask [B, L] is set (all where none is), as cross K/V, one for each sample.
+// Rows of encoder_hidden_states [batch, L, Wc] whose mask [batch, L] is set (all where none is), as cross K/V, one for
+// each sample.
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(Ops& ops, const SanaTransformer& model, ModuleInputs& in,
-                                                const std::string& prefix) {
+                                                const std::string& prefix, int64_t batch) {
   Shape shape, mask_shape;
   const std::vector<float> states = in.Floats(prefix + "encoder_hidden_states", 3, &shape);
   const std::vector<int64_t> mask = in.Ints(prefix + "encoder_attention_mask", 2, &mask_shape);
   if (shape[2] != model.config().caption_channels) {
     in.Fail(prefix + "encoder_hidden_states", absl::StrCat("width ", shape[2], " is not the model's caption_channels"));
+  }
+  if (shape[0] != batch) {
+    in.Fail(prefix + "encoder_hidden_states", absl::StrCat("has a batch of ", shape[0], ", must be ", batch));
   }
   if (mask_shape[0] != shape[0] || mask_shape[1] != shape[1]) {
     in.Fail(prefix + "encoder_attention_mask", "does not fit the hidden states");
@@ -124,8 +128,11 @@ std::vector<int64_t> Lengths(ModuleInputs& in, int64_t T, int64_t patch_t, int b
   }
   int64_t sum = 0;
   for (int64_t n : lengths) {
+    if (n <= 0 || n > T || n % patch_t != 0) {
+      in.Fail("block_lengths", "must be positive multiples of the temporal patch, at most the frames");
+      return {};
+    }
     sum += n;
-    if (n <= 0 || n % patch_t != 0) in.Fail("block_lengths", "must be positive multiples of the temporal patch");
   }
   if (sum != T) in.Fail("block_lengths", absl::StrCat("add up to ", sum, " frames, not ", T));
   return lengths;
@@ -133,6 +140,15 @@ std::vector<int64_t> Lengths(ModuleInputs& in, int64_t T, int64_t patch_t, int b
 
 absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadModel(Ops& ops, const ModuleRequest& request) {
   return SanaTransformer::Load(ops, request.model_dir + "/transformer", nullptr);
+}
+
+// A sampler adds velocities to latents: both have the same channels.
+absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadForSampling(Ops& ops, const ModuleRequest& request) {
+  ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
+  if (model->config().out_channels == model->config().in_channels) return model;
+  return absl::InvalidArgumentError(
+      absl::StrCat(request.model_dir, "/transformer/config.json: field 'out_channels' is ",
+                   model->config().out_channels, ", samplers need in_channels, ", model->config().in_channels));
 }
 
 }  // namespace
@@ -152,14 +168,13 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
   RETURN_IF_ERROR(in.status());
   CheckLatents(*model, "hidden_states", shape, 1, in);
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, ""));
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", shape[0]));
   const SanaConfig& c = model->config();
   const int64_t B = shape[0], per_sample = latents.size() / B, per_out = per_sample / c.in_channels * c.out_channels;
   const int64_t t_count = per_frame ? t_shape[1] : 1;
   if (t_shape[0] != B || (per_frame && t_count != shape[2] / c.patch[0] && t_count != 1)) {
     in.Fail("timestep", "must be [B] or [B, frames after patching]");
   }
-  if (static_cast<int64_t>(prompts.size()) != B) in.Fail("encoder_hidden_states", "batch differs from hidden_states'");
   RETURN_IF_ERROR(in.status());
 
   auto x = ToBackend(ops, latents.data(), latents.size());
@@ -175,8 +190,7 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
                       .velocity = v->f32() + b * per_out});
   }
   ForwardOnce(ops, *model, std::move(passes));
-  return ModuleOutputs{
-      {"sample", {{B, c.out_channels, shape[2], shape[3], shape[4]}, ToHost(ops, *v, B * per_out)}}};
+  return ModuleOutputs{{"sample", {{B, c.out_channels, shape[2], shape[3], shape[4]}, ToHost(ops, *v, B * per_out)}}};
 }
 
 absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
@@ -193,7 +207,7 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
   const std::vector<int64_t> lengths = Lengths(in, shape[2], c.patch[0], settings.block_latent_frames);
   if (timesteps.size() != lengths.size()) in.Fail("timestep", "must have one entry a block");
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, ""));
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
 
   const int64_t C = c.in_channels, T = shape[2], plane = shape[3] * shape[4];
   const int height = static_cast<int>(shape[3]), width = static_cast<int>(shape[4]);
@@ -203,8 +217,11 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
   int64_t first = 0;
   for (size_t i = 0; i < lengths.size(); ++i) {
     const int64_t n = lengths[i];
-    TransformerPass pass{.frames = static_cast<int>(n), .height = height, .width = width,
-                         .first_frame = static_cast<int>(first / c.patch[0]), .prompt = prompts[0].kv()};
+    TransformerPass pass{.frames = static_cast<int>(n),
+                         .height = height,
+                         .width = width,
+                         .first_frame = static_cast<int>(first / c.patch[0]),
+                         .prompt = prompts[0].kv()};
     auto x = ToBackend(ops, SliceFrames(noisy.data(), C, T, plane, first, n).data(), C * n * plane);
     auto v = ops.Allocate(c.out_channels * n * plane * sizeof(float));
     pass.latents = x->f32();
@@ -234,14 +251,15 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
       ops.Download(entry + layer * (S_floats + D), part.data(), part.size() * sizeof(float));
       for (size_t i = 0; i < part.size(); ++i) total[i] += part[i];
     }
-    out[absl::StrCat("state.S.", layer)] = {{c.heads, c.head_dim, c.head_dim}, {total.begin(), total.begin() + S_floats}};
+    out[absl::StrCat("state.S.", layer)] = {{c.heads, c.head_dim, c.head_dim},
+                                            {total.begin(), total.begin() + S_floats}};
     out[absl::StrCat("state.z.", layer)] = {{c.heads, c.head_dim}, {total.begin() + S_floats, total.end()}};
   }
   return out;
 }
 
 absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
-  ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
+  ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
   ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
   if (!settings.causal) return absl::FailedPreconditionError("longtake.json: the folder is not block-causal");
   const FewStepSampler sampler(settings.timesteps, settings.shift);
@@ -254,11 +272,11 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
   const SanaConfig& c = model->config();
   const std::vector<int64_t> lengths = Lengths(in, shape[2], c.patch[0], settings.block_latent_frames);
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, ""));
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
   const bool guided = settings.guidance != 1.0;
   std::vector<Prompt> negative;
   if (guided) {
-    ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_"));
+    ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));
   }
 
   const int64_t C = c.in_channels, T = shape[2], plane = shape[3] * shape[4];
@@ -274,7 +292,10 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
     };
     auto x = noise_of(0);
     auto v = ops.Allocate(count * sizeof(float)), v_negative = ops.Allocate(count * sizeof(float));
-    TransformerPass pass{.latents = x->f32(), .frames = static_cast<int>(n), .height = height, .width = width,
+    TransformerPass pass{.latents = x->f32(),
+                         .frames = static_cast<int>(n),
+                         .height = height,
+                         .width = width,
                          .first_frame = static_cast<int>(first / c.patch[0])};
     for (int step = 0; step < sampler.steps(); ++step) {
       pass.timesteps = {sampler.timestep(step)};
@@ -304,7 +325,7 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
 }
 
 absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
-  ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
+  ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
   ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
   const FlowDpmSampler sampler(request.steps, settings.flow_shift);
   Shape shape;
@@ -313,11 +334,11 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
   CheckLatents(*model, "latents", shape, 1, in);
   if (shape[0] != 1) in.Fail("latents", "must be [1,C,T,H,W]");
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, ""));
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
   const bool guided = request.guidance != 1.0;
   std::vector<Prompt> negative;
   if (guided) {
-    ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_"));
+    ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));
   }
   const auto count = static_cast<int64_t>(noise.size());
   auto x = ToBackend(ops, noise.data(), count);

@@ -4,8 +4,8 @@
 // touches memory that these views point to; it moves data with Upload and Download only, so that the memory may be a
 // device's.
 //
-// Results of a row (a token, a pixel) never depend on which other rows stand beside it, on how many there are, or on the
-// thread count: no operation splits a sum by any of these. That makes a session's bytes independent of its batch.
+// Results of a row (a token, a pixel) never depend on which other rows stand beside it, on how many there are, or on
+// the thread count: no operation splits a sum by any of these. That makes a session's bytes independent of its batch.
 //
 // Conventions: `N` tokens packed along rows; `D` model width; `h` heads of `d`; "act" is activation_type(). Pointers to
 // `float` are backend memory too. Unless said, an operation may not write where it reads.
@@ -72,16 +72,17 @@ enum class Activation { kNone, kSilu, kGeluTanh };
 struct Epilogue {
   Activation activation = Activation::kNone;
   bool residual = false;
-  const float* gate = nullptr;        // f32 rows of `gate_stride` floats, width = outputs
-  int64_t gate_stride = 0;            // floats between two modulation rows
-  std::span<const int32_t> mod_row;   // host; for each of the N rows its modulation row; needed with gate
+  const float* gate = nullptr;       // f32 rows of `gate_stride` floats, width = outputs
+  int64_t gate_stride = 0;           // floats between two modulation rows
+  std::span<const int32_t> mod_row;  // host; for each of the N rows its modulation row; needed with gate
 };
 
 // ---- Arguments of the attention operations --------------------------------------------------------------------------
 
 struct LinearAttentionSegment {
   Segment tokens;
-  // The history: each entry one contribution (or a running sum), added oldest first. S [h,d,d] value x key, z [h,d], f32.
+  // The history: each entry one contribution (or a running sum), added oldest first. S [h,d,d] value x key, z [h,d],
+  // f32.
   struct State {
     const float* S = nullptr;
     const float* z = nullptr;
@@ -95,7 +96,7 @@ struct LinearAttentionSegment {
 
 // Specification section 3, "Linear self-attention": RMSNorm over D on q and k, ReLU, 3-D RoPE on copies, sums in f32.
 struct LinearAttentionArgs {
-  ConstMat qkv;                     // act [N, 3D]: q | k | v as projected
+  ConstMat qkv;                     // act or f32 [N, 3D]: q | k | v as projected
   const float* q_weight = nullptr;  // [D] RMSNorm weights; null: no norm (qk_norm = null)
   const float* k_weight = nullptr;
   float norm_eps = 1e-5f;
@@ -125,8 +126,8 @@ struct CrossAttentionArgs {
   Mat out;  // act [N, h*d]
 };
 
-// Softmax attention with grouped heads; of the text encoder (causal, RoPE half-split, soft cap, window) and of the VAE's
-// middle (none of these). Scores: cap*tanh(scale*q.k/cap), keys masked: j > i when causal, i - j >= window when
+// Softmax attention with grouped heads; of the text encoder (causal, RoPE half-split, soft cap, window) and of the
+// VAE's middle (none of these). Scores: cap*tanh(scale*q.k/cap), keys masked: j > i when causal, i - j >= window when
 // window > 0, j >= key_rows.
 struct SoftmaxAttentionSegment {
   int64_t first_row = 0, rows = 0;
@@ -136,7 +137,7 @@ struct SoftmaxAttentionArgs {
   ConstMat qkv;  // act or f32 [N, (heads + 2*kv_heads)*head_dim]: q | k | v; products are in its type
   int heads = 1, kv_heads = 1, head_dim = 0;
   float scale = 1.f;
-  float soft_cap = 0.f;    // 0: none
+  float soft_cap = 0.f;  // 0: none
   bool causal = false;
   int64_t window = 0;      // 0: none
   float rope_theta = 0.f;  // 0: no rotary positions
@@ -172,20 +173,23 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  virtual std::string name() const = 0;      // "reference", "cpu/avx512_bf16", ...: part of the numerics id
+  virtual std::string name() const = 0;       // "reference", "cpu/avx512_bf16", ...: part of the numerics id
   virtual DType activation_type() const = 0;  // f32 or bf16
 
   // Memory.
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   virtual void Upload(const void* host, void* backend, size_t bytes) = 0;
   virtual void Download(const void* backend, void* host, size_t bytes) = 0;
-  virtual void Copy(const void* from, void* to, size_t bytes) = 0;      // within backend memory
-  virtual void Convert(ConstMat from, Mat to) = 0;                      // between f32 and bf16, same shape
+  virtual void Copy(const void* from, void* to, size_t bytes) = 0;  // within backend memory
+  virtual void Convert(ConstMat from, Mat to) = 0;                  // between f32 and bf16, same shape
 
   // Weights. `weight` [outputs, inputs, kt, kh, kw] (or fewer dimensions), any float type; `bias` [outputs] or null.
   // Several weights stacked along outputs make one kernel (q|k|v); their shapes agree but for outputs.
   virtual std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                              std::span<const HostTensor> biases) = 0;
+  // Two weights [outputs, inputs] without bias, G and U, for LinearGated.
+  virtual std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
+                                                  const HostTensor& up) = 0;
   // Depthwise 3x3 weights [C,1,3,3] and bias [C].
   virtual std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) = 0;
 
@@ -202,21 +206,25 @@ class Ops {
   virtual void Activate(ConstMat x, Activation a, Mat y) = 0;
   // y[r] = x[r] + row, f32; x [R,C], row [C].
   virtual void AddRow(ConstMat x, const float* row, Mat y) = 0;
-  // y[n] = activation(x[n, :C]) * x[n, C:], x act or f32 [N,2C], y act [N,C] (the text encoder's gate).
-  virtual void GatedActivation(ConstMat x, Activation a, Mat y) = 0;
+  // y[n] = activation(x[n] G^T) * (x[n] U^T) for a kernel of PackGated, x act [N, inputs], y act [N, outputs]; f32
+  // until stored (the text encoder's gate). The two products, twice as wide as y, are never written out.
+  virtual void LinearGated(const PackedKernel& w, ConstMat x, Activation a, Mat y) = 0;
 
   virtual void LinearAttention(const LinearAttentionArgs& args) = 0;
   virtual size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const = 0;
-  // k, v act [L, h*d] as projected (rows with mask only); k gets RMSNorm (weight may be null). Writes CrossKvBytes(L) to `out`.
+  // k, v act [L, h*d] as projected (rows with mask only); k gets RMSNorm (weight may be null). Writes CrossKvBytes(L)
+  // to `out`.
   virtual void PrepareCrossKv(ConstMat k, ConstMat v, const float* k_weight, float norm_eps, int heads, int head_dim,
                               void* out) = 0;
   virtual void CrossAttention(const CrossAttentionArgs& args) = 0;
   virtual void SoftmaxAttention(const SoftmaxAttentionArgs& args) = 0;
 
-  // Depthwise 3x3 with bias and zero padding over each frame of x act [N,2C], then y = a * SiLU(g) of the halves; act [N,C].
+  // Depthwise 3x3 with bias and zero padding over each frame of x act [N,2C], then y = a * SiLU(g) of the halves; act
+  // [N,C].
   virtual void DepthwiseGlu(const PackedKernel& w, ConstMat x, std::span<const Segment> segments, Mat y) = 0;
-  // h[n] += gate[mod_row[n]] * (y[n] + sum_taps W[tap] . y at frames t-1, t, t+1 of the same place); y act [N,D], h f32.
-  // tails: for each segment the frame before its first, act [height*width, D], or null for zeros; zeros after the last.
+  // h[n] += gate[mod_row[n]] * (y[n] + sum_taps W[tap] . y at frames t-1, t, t+1 of the same place); y act [N,D], h
+  // f32. tails: for each segment the frame before its first, act [height*width, D], or null for zeros; zeros after the
+  // last.
   virtual void TemporalConv(const PackedKernel& w, ConstMat y, std::span<const Segment> segments,
                             std::span<const void* const> tails, const Epilogue& e, Mat h) = 0;
 
@@ -239,8 +247,8 @@ class Ops {
   virtual void FillNormal(uint64_t seed, uint32_t block, uint32_t step, int64_t n, float* out) = 0;
 
   virtual void Conv(const ConvArgs& args) = 0;
-  // y = x/|x|_2 * sqrt(C) * gamma over the channels of each row, then SiLU if asked; x f32 or act [rows, C], y act. May be in
-  // place where the types are the same.
+  // y = x/|x|_2 * sqrt(C) * gamma over the channels of each row, then SiLU if asked; x f32 or act [rows, C], y act. May
+  // be in place where the types are the same.
   virtual void ChannelNorm(ConstMat x, const float* gamma, bool silu, Mat y) = 0;
   // Latents f32 [C, frames, h, w], frame t, to a channels-last act frame [h*w, C] as z*std + mean (host mean, std).
   virtual void LatentsToFrame(const float* latents, int64_t frames, int64_t t, std::span<const float> mean,
@@ -248,11 +256,12 @@ class Ops {
   // The reverse, (x - mean) / std, for the encoder's first C columns.
   virtual void FrameToLatents(ConstMat frame, std::span<const float> mean, std::span<const float> std, int64_t frames,
                               int64_t t, float* latents) = 0;
-  // Channels-last frame, act or f32, [h, w, 3*p*p] (order channel, column-in-patch, row-in-patch, as diffusers' unpatchify) to
-  // planar f32 [3, h*p, w*p] clamped to [-1,1]; and the reverse for the encoder (no clamp).
+  // Channels-last frame, act or f32, [h, w, 3*p*p] (order channel, column-in-patch, row-in-patch, as diffusers'
+  // unpatchify) to planar f32 [3, h*p, w*p] clamped to [-1,1]; and the reverse for the encoder (no clamp).
   virtual void FrameToPlanar(ConstMat frame, int height, int width, int patch, float* planar) = 0;
   virtual void PlanarToFrame(const float* planar, int height, int width, int patch, Mat frame) = 0;
-  // The same to 8-bit 4:2:0, BT.709 limited range, chroma the mean of its four pixels: y [h*p * w*p], u, v a quarter each.
+  // The same to 8-bit 4:2:0, BT.709 limited range, chroma the mean of its four pixels: y [h*p * w*p], u, v a quarter
+  // each.
   virtual void FrameToI420(ConstMat frame, int height, int width, int patch, uint8_t* y, uint8_t* u, uint8_t* v) = 0;
 };
 

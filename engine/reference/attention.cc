@@ -159,7 +159,8 @@ void ReferenceOps::CrossAttention(const CrossAttentionArgs& a) {
           }
           scores[j] = dot / std::sqrt(static_cast<double>(d));
         }
-        SoftmaxSum(scores, [&](size_t j) { return values + j * width + at; }, d, Row(a.out, n) + at);
+        SoftmaxSum(
+            scores, [&](size_t j) { return values + j * width + at; }, d, Row(a.out, n) + at);
         // SoftmaxSum overwrote the scores; the next head computes its own.
       }
     }
@@ -204,7 +205,8 @@ void ReferenceOps::SoftmaxAttention(const SoftmaxAttentionArgs& a) {
           dot *= a.scale;
           scores[j - first] = a.soft_cap > 0 ? a.soft_cap * std::tanh(dot / a.soft_cap) : dot;
         }
-        SoftmaxSum(scores, [&](size_t j) { return Row(a.qkv, s.first_row + first + j) + v_at + kv * d; }, d, out);
+        SoftmaxSum(
+            scores, [&](size_t j) { return Row(a.qkv, s.first_row + first + j) + v_at + kv * d; }, d, out);
       }
     }
   }

@@ -18,10 +18,10 @@ namespace {
 class HostBuffer : public Buffer {
  public:
   explicit HostBuffer(size_t bytes)
-      : size_(bytes), data_(static_cast<std::byte*>(operator new(bytes + 1, std::align_val_t{64}))) {
+      : size_(bytes), data_(static_cast<std::byte*>(operator new (bytes + 1, std::align_val_t{64}))) {
     std::memset(data_, 0, bytes);
   }
-  ~HostBuffer() override { operator delete(data_, std::align_val_t{64}); }
+  ~HostBuffer() override { operator delete (data_, std::align_val_t{64}); }
   void* data() override { return data_; }
   size_t size() const override { return size_; }
 
@@ -86,6 +86,15 @@ std::unique_ptr<PackedKernel> ReferenceOps::Pack(const KernelShape& shape, std::
   return std::make_unique<Kernel>(shape, std::move(weight), std::move(bias));
 }
 
+// Rows of G, then rows of U; the shape is one of them.
+std::unique_ptr<PackedKernel> ReferenceOps::PackGated(const KernelShape& shape, const HostTensor& gate,
+                                                      const HostTensor& up) {
+  std::vector<float> weight = ToFloats(gate);
+  const std::vector<float> second = ToFloats(up);
+  weight.insert(weight.end(), second.begin(), second.end());
+  return std::make_unique<Kernel>(shape, std::move(weight), std::vector<float>());
+}
+
 std::unique_ptr<PackedKernel> ReferenceOps::PackDepthwise(const HostTensor& weight, const HostTensor& bias) {
   const KernelShape shape{.outputs = weight.shape[0], .inputs = 1, .kt = 1, .kh = 3, .kw = 3};
   return Pack(shape, {&weight, 1}, {&bias, 1});
@@ -100,6 +109,21 @@ void ReferenceOps::Linear(const PackedKernel& w, ConstMat x, const Epilogue& e, 
       double acc = kernel.bias(o);
       for (int64_t i = 0; i < w.shape().inputs; ++i) acc += double{weight[i]} * in[i];
       Store(e, acc, n, o, y);
+    }
+  }
+}
+
+void ReferenceOps::LinearGated(const PackedKernel& w, ConstMat x, Activation a, Mat y) {
+  const Kernel& kernel = AsKernel(w);
+  const KernelShape& shape = w.shape();
+  for (int64_t n = 0; n < x.rows; ++n) {
+    for (int64_t o = 0; o < shape.outputs; ++o) {
+      double gate = 0, up = 0;
+      for (int64_t i = 0; i < shape.inputs; ++i) {
+        gate += double{kernel.row(o)[i]} * Row(x, n)[i];
+        up += double{kernel.row(shape.outputs + o)[i]} * Row(x, n)[i];
+      }
+      Row(y, n)[o] = static_cast<float>(Apply(a, gate) * up);
     }
   }
 }

@@ -53,14 +53,6 @@ void ReferenceOps::AddRow(ConstMat x, const float* row, Mat y) {
   }
 }
 
-void ReferenceOps::GatedActivation(ConstMat x, Activation a, Mat y) {
-  for (int64_t n = 0; n < x.rows; ++n) {
-    const float* gate = Row(x, n);
-    const float* up = gate + y.cols;
-    for (int64_t i = 0; i < y.cols; ++i) Row(y, n)[i] = static_cast<float>(Apply(a, gate[i]) * up[i]);
-  }
-}
-
 void ReferenceOps::TimestepSinusoids(std::span<const float> t, Mat y) {
   const int64_t half = y.cols / 2;
   for (int64_t r = 0; r < y.rows; ++r) {

@@ -46,6 +46,8 @@ class ReferenceOps : public Ops {
 
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                      std::span<const HostTensor> biases) override;
+  std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
+                                          const HostTensor& up) override;
   std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override;
 
   void Linear(const PackedKernel& w, ConstMat x, const Epilogue& e, Mat y) override;
@@ -54,7 +56,7 @@ class ReferenceOps : public Ops {
   void RmsNorm(ConstMat x, const float* weight, float weight_offset, float eps, bool residual, Mat y) override;
   void Activate(ConstMat x, Activation a, Mat y) override;
   void AddRow(ConstMat x, const float* row, Mat y) override;
-  void GatedActivation(ConstMat x, Activation a, Mat y) override;
+  void LinearGated(const PackedKernel& w, ConstMat x, Activation a, Mat y) override;
 
   void LinearAttention(const LinearAttentionArgs& args) override;
   size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const override;

@@ -39,7 +39,7 @@ void ReferenceOps::TemporalConv(const PackedKernel& w, ConstMat y, std::span<con
     const int64_t frame_rows = int64_t{s.height} * s.width;
     const float* tail = static_cast<const float*>(tails[k]);
     for (int64_t n = 0; n < s.rows(); ++n) {
-      const float* before = n >= frame_rows    ? Row(y, s.first_row + n - frame_rows)
+      const float* before = n >= frame_rows   ? Row(y, s.first_row + n - frame_rows)
                             : tail != nullptr ? tail + n * D
                                               : nullptr;
       const float* own = Row(y, s.first_row + n);

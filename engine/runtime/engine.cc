@@ -1,9 +1,12 @@
 // The engine behind engine.h: sessions in slots, and one thread that runs batches in the order of their submission.
 #include "engine/engine.h"
 
+#include <sys/sysinfo.h>
+
 #include <deque>
 #include <map>
-#include <set>
+#include <new>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
@@ -34,9 +37,31 @@ class Slab {
 // Which of the two ordered lanes a pass runs in.
 bool IsTransformer(PassKind kind) { return kind == PassKind::kDenoise || kind == PassKind::kCommit; }
 
-// Tokens of one transformer batch: beyond a few thousand rows a matrix product gains nothing from more of them, and scratch
-// grows with it (60 KB a token at the 2B width).
+// Tokens of one transformer batch: beyond a few thousand rows a matrix product gains nothing from more of them, and
+// scratch grows with it (60 KB a token at the 2B width).
 constexpr int64_t kBatchTokens = 4096;
+
+int64_t BatchTokens(const VideoModel& model, int slots) {
+  return std::min(kBatchTokens, slots * model.max_pass_tokens());
+}
+
+// ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
+// when the memory is touched.
+absl::Status CheckMemory(const VideoModel& model, int slots) {
+  const SlotPlan plan = model.slot();
+  const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
+  const double slot =
+      size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.decoder_cache) + size(plan.prompt);
+  const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
+  struct sysinfo machine;
+  if (sysinfo(&machine) != 0) return absl::OkStatus();
+  const double memory = (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
+  if (fixed + slot * slots <= memory) return absl::OkStatus();
+  constexpr double kMiB = 1 << 20;
+  return absl::ResourceExhaustedError(
+      absl::StrCat("max_sessions: ", slots, " sessions of the model's largest size and longest block need ",
+                   slot / kMiB, " MiB each and ", fixed / kMiB, " MiB once, the machine has ", memory / kMiB));
+}
 
 class SlotEngine : public Engine {
  public:
@@ -49,7 +74,7 @@ class SlotEngine : public Engine {
         latents_(*ops_, plan_.latents, slots),
         decoder_cache_(*ops_, plan_.decoder_cache, slots),
         prompt_(*ops_, plan_.prompt, slots),
-        executor_(*ops_, *model_, std::min(kBatchTokens, slots * model_->max_pass_tokens())) {
+        executor_(*ops_, *model_, BatchTokens(*model_, slots)) {
     for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
     thread_ = std::thread([this] { RunBatches(); });
   }
@@ -111,7 +136,10 @@ class SlotEngine : public Engine {
     free_.pop_back();
     const SlotMemory memory{state_.at(slot), latents_.at(slot), decoder_cache_.at(slot), prompt_.at(slot)};
     const SessionId id = ++last_id_;
-    sessions_.emplace(id, Entry{std::make_unique<Session>(*model_, *shape, spec, memory), slot});
+    Entry& entry = sessions_[id];
+    entry.session = std::make_unique<Session>(*model_, *shape, spec, memory);
+    entry.slot = slot;
+    entry.progress = entry.session->progress();
     return id;
   }
 
@@ -127,7 +155,7 @@ class SlotEngine : public Engine {
     absl::MutexLock lock(&mutex_);
     const auto it = sessions_.find(id);
     if (it == sessions_.end() || it->second.closed) return absl::NotFoundError("session: unknown");
-    return it->second.progress.value_or(it->second.session->progress());
+    return it->second.progress;
   }
 
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
@@ -141,13 +169,12 @@ class SlotEngine : public Engine {
       }
       bool& busy = it->second.busy[IsTransformer(pass.kind) ? 0 : 1];
       if (busy) {
-        batch.bound.push_back({absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
+        batch.bound.push_back(
+            {absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
         continue;
       }
       busy = true;
       ++it->second.under_way;
-      // What progress() answers while the engine's thread changes the session.
-      if (!it->second.progress.has_value()) it->second.progress = it->second.session->progress();
       batch.bound.push_back({absl::OkStatus(), it->second.session.get()});
     }
     queue_.push_back(std::move(batch));
@@ -160,7 +187,7 @@ class SlotEngine : public Engine {
     bool busy[2] = {false, false};  // transformer; text and VAE
     int under_way = 0;
     bool closed = false;
-    std::optional<SessionProgress> progress;  // while passes are under way
+    SessionProgress progress;  // a copy, for the engine's thread changes the session outside the lock
   };
   struct Bound {
     absl::Status status;
@@ -210,7 +237,8 @@ class SlotEngine : public Engine {
     absl::MutexLock lock(&mutex_);
     const auto it = sessions_.find(pass.session);
     it->second.busy[IsTransformer(pass.kind) ? 0 : 1] = false;
-    if (--it->second.under_way == 0) it->second.progress.reset();
+    --it->second.under_way;
+    it->second.progress = it->second.session->progress();
     FreeIfDone(it);
   }
 
@@ -232,16 +260,21 @@ class SlotEngine : public Engine {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options) {
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options) try {
   if (options.max_sessions < 1 || options.max_sessions > 4096) {
     return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
-                                                          .dtype = options.dtype,
-                                                          .isa = options.isa,
-                                                          .threads = options.threads}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Ops> ops,
+      MakeBackend(
+          {.backend = options.backend, .dtype = options.dtype, .isa = options.isa, .threads = options.threads}));
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
+  RETURN_IF_ERROR(CheckMemory(*model, options.max_sessions));
   return std::make_unique<SlotEngine>(std::move(ops), std::move(model), options.max_sessions);
+} catch (const std::bad_alloc&) {
+  return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
+} catch (const std::length_error&) {  // a vector longer than any memory
+  return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
 }
 
 }  // namespace longtake

@@ -11,9 +11,7 @@ namespace {
 
 class Stopwatch {
  public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
 
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
@@ -22,13 +20,19 @@ class Stopwatch {
 }  // namespace
 
 Executor::Executor(Ops& ops, const VideoModel& model, int64_t batch_tokens)
-    : ops_(ops), model_(model), batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())) {
+    : ops_(ops),
+      model_(model),
+      batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())),
+      scratch_(ops.Allocate(ScratchBytes(model, batch_tokens))) {}
+
+size_t Executor::ScratchBytes(const VideoModel& model, int64_t batch_tokens) {
+  const int64_t tokens = std::max(batch_tokens, model.max_pass_tokens());
   // A batch has at most one row of timesteps a pass, and no pass has fewer tokens than one patched frame.
-  int64_t fewest = batch_tokens_;
+  int64_t fewest = tokens;
   for (const SizeShape& s : model.sizes()) {
     fewest = std::min(fewest, model.transformer().Tokens(model.transformer().config().patch[0], s.height, s.width));
   }
-  scratch_ = ops.Allocate(model.ScratchBytes(batch_tokens_, batch_tokens_ / std::max<int64_t>(fewest, 1)));
+  return model.ScratchBytes(tokens, tokens / std::max<int64_t>(fewest, 1));
 }
 
 void Executor::Run(std::span<const BoundPass> passes, const Done& done) {
@@ -110,8 +114,9 @@ void Executor::RunTransformer(std::span<const BoundPass> passes, const Done& don
       continue;
     }
     const SessionProgress at = p.session->progress();
-    const int64_t more = model_.transformer().Tokens(at.block_frames, p.session->shape().height, p.session->shape().width) *
-                         (model_.guided() ? 2 : 1);
+    const int64_t more =
+        model_.transformer().Tokens(at.block_frames, p.session->shape().height, p.session->shape().width) *
+        (model_.guided() ? 2 : 1);
     if (tokens + more > batch_tokens_) {
       RunTransformerBatch(batch, done);
       batch.clear();

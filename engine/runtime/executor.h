@@ -26,6 +26,8 @@ class Executor {
   // Plans and allocates scratch for transformer batches of up to `batch_tokens` tokens (at least one pass's).
   Executor(Ops& ops, const VideoModel& model, int64_t batch_tokens);
 
+  // What the constructor will allocate.
+  static size_t ScratchBytes(const VideoModel& model, int64_t batch_tokens);
   size_t scratch_bytes() const { return scratch_->size(); }
 
   // `done` is called once for each pass, as soon as it is finished: decodes first, since a viewer waits for them; then

@@ -51,14 +51,20 @@ absl::Status Session::Check(PassKind kind) const {
       if (!model_.info().switches_prompt && step_ > 0) why = "this model cannot switch its prompt";
       break;
     case PassKind::kDenoise:
-      if (made) why = "all blocks are committed";
-      else if (!has_prompt_) why = "the session has no prompt";
-      else if (step_ == steps) why = "the block awaits its commit";
+      if (made)
+        why = "all blocks are committed";
+      else if (!has_prompt_)
+        why = "the session has no prompt";
+      else if (step_ == steps)
+        why = "the block awaits its commit";
       break;
     case PassKind::kCommit:
-      if (made) why = "all blocks are committed";
-      else if (step_ < steps) why = "the block is not denoised";
-      else if (decoded_ < first_frame_) why = "the block before is not decoded";
+      if (made)
+        why = "all blocks are committed";
+      else if (step_ < steps)
+        why = "the block is not denoised";
+      else if (decoded_ < first_frame_)
+        why = "the block before is not decoded";
       break;
     case PassKind::kDecode:
       if (decoded_ == first_frame_) why = "no committed latent frame is left";

@@ -87,8 +87,8 @@ class Session {
   bool has_prompt_ = false, prompt_waits_ = false;
 
   int block_ = 0, step_ = 0;
-  int first_frame_ = 0;       // latent frames before the block being made: the committed ones
-  int decoded_ = 0;           // latent frames
+  int first_frame_ = 0;  // latent frames before the block being made: the committed ones
+  int decoded_ = 0;      // latent frames
 };
 
 }  // namespace longtake

@@ -10,10 +10,14 @@
 namespace longtake {
 namespace {
 
+// Latent positions of one block: 150 times a minute of 1280x720 in one go. Beyond it sizes in bytes could leave 64
+// bits.
+constexpr int64_t kMaxBlockPositions = int64_t{1} << 32;
+
 constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it when any backend's bytes change
 
-// Buffers of latents that a session keeps: the block being made, the finished one, one or two velocities, and noise or the
-// solver's two predictions.
+// Buffers of latents that a session keeps: the block being made, the finished one, one or two velocities, and noise or
+// the solver's two predictions.
 int LatentBuffers(const ModelSettings& s) { return 3 + (s.guidance != 1.0 ? 1 : 0) + (s.causal ? 1 : 2); }
 
 }  // namespace
@@ -60,7 +64,12 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
                                                      " is no multiple of ", unit_x, "x", unit_y,
                                                      " within the rotary positions"));
     }
-    SizeShape shape{.size = {width, height}, .height = height / vae.spatial_factor(), .width = width / vae.spatial_factor()};
+    if (width % 2 != 0 || height % 2 != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, "/longtake.json: sizes: ", width, "x", height, " is odd; 4:2:0 frames are even"));
+    }
+    SizeShape shape{
+        .size = {width, height}, .height = height / vae.spatial_factor(), .width = width / vae.spatial_factor()};
     shape.decoder = vae_.decoder->Plan(shape.height, shape.width);
     sizes_.push_back(std::move(shape));
   }
@@ -73,12 +82,19 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   }
   if (settings_.causal) {
     if (settings_.block_latent_frames % c.patch[0] != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(folder, "/longtake.json: block_latent_frames is no multiple of the temporal patch ", c.patch[0]));
+      return absl::InvalidArgumentError(absl::StrCat(
+          folder, "/longtake.json: block_latent_frames is no multiple of the temporal patch ", c.patch[0]));
     }
     few_step_.emplace(settings_.timesteps, settings_.shift);
   } else {
     flow_dpm_.emplace(settings_.steps, settings_.flow_shift);
+  }
+  for (const SizeShape& s : sizes_) {
+    const int64_t block_positions = int64_t{s.height} * s.width * max_block_frames();
+    if (block_positions <= kMaxBlockPositions) continue;
+    return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: max_latent_frames: a block of ",
+                                                   max_block_frames(), " latent frames of ", s.size.width, "x",
+                                                   s.size.height, " is too large"));
   }
 
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
@@ -120,13 +136,14 @@ SlotPlan VideoModel::slot() const {
   SlotPlan plan;
   for (const SizeShape& s : sizes_) {
     if (settings_.causal) {
-      plan.state = std::max(plan.state, CausalState::StateBytes(*transformer_, settings_.state_window_blocks, s.height, s.width));
+      plan.state = std::max(plan.state,
+                            CausalState::StateBytes(*transformer_, settings_.state_window_blocks, s.height, s.width));
       plan.state_spare = std::max(plan.state_spare, CausalState::SpareBytes(*transformer_, s.height, s.width));
     }
     plan.decoder_cache = std::max(plan.decoder_cache, s.decoder.cache_bytes);
   }
-  plan.latents = LatentBuffers(settings_) * Aligned(max_block_elements() * sizeof(float));
-  plan.prompt = 2 * (guided() ? 2 : 1) * prompt_kv_bytes();  // the one in use, and the next
+  plan.latents = static_cast<size_t>(LatentBuffers(settings_)) * Aligned(max_block_elements() * sizeof(float));
+  plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next
   return plan;
 }
 
@@ -136,9 +153,9 @@ size_t VideoModel::weight_bytes() const {
 
 size_t VideoModel::ScratchBytes(int64_t tokens, int64_t passes) const {
   const size_t caption_rows = Aligned(caption_->caption_tokens() * caption_->width() * sizeof(float));
-  size_t most = std::max(transformer_->ScratchBytes(tokens, passes),
-                         caption_rows + std::max(caption_->ScratchBytes(),
-                                                 transformer_->PromptScratchBytes(caption_->caption_tokens())));
+  size_t most = std::max(
+      transformer_->ScratchBytes(tokens, passes),
+      caption_rows + std::max(caption_->ScratchBytes(), transformer_->PromptScratchBytes(caption_->caption_tokens())));
   for (const SizeShape& s : sizes_) {
     const size_t i420 = Aligned(int64_t{s.size.width} * s.size.height * 3 / 2);
     most = std::max(most, s.decoder.scratch_bytes + i420);

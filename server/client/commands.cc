@@ -40,7 +40,8 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
 
-// The flags as a request; an error's text instead where they do not make one. Whether the values make sense, the server says.
+// The flags as a request; an error's text instead where they do not make one. Whether the values make sense, the server
+// says.
 std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::GenerateRequest& request) {
   request.set_prompt(flags.prompt);
   request.set_negative_prompt(flags.negative_prompt);
@@ -113,7 +114,7 @@ int Generate(const GenerateFlags& flags) {
     nlohmann::json summary = story.Summary(total);
     summary["output"] = flags.output;
     summary["status"] = status.error_code();
-    std::printf("%s\n", summary.dump().c_str());
+    std::printf("%s\n", summary.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
   }
   if (file_failed) return Complain(absl::StrFormat("cannot write %s", flags.output));
   if (interrupted) {

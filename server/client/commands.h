@@ -1,4 +1,5 @@
-// The client's commands. Each returns the process's exit status: 0, 1 for an error that was told on stderr, 130 interrupted.
+// The client's commands. Each returns the process's exit status: 0, 1 for an error that was told on stderr, 130
+// interrupted.
 #ifndef LONGTAKE_SERVER_CLIENT_COMMANDS_H_
 #define LONGTAKE_SERVER_CLIENT_COMMANDS_H_
 
@@ -19,8 +20,8 @@ struct GenerateFlags {
   bool offline = false, json = false, quiet = false;
 };
 
-// Makes a video and writes each chunk to the file when it arrives: the file can be played while it grows. What arrived stays
-// there when the call fails.
+// Makes a video and writes each chunk to the file when it arrives: the file can be played while it grows. What arrived
+// stays there when the call fails.
 int Generate(const GenerateFlags& flags);
 
 struct ModelsFlags {

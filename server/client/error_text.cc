@@ -23,7 +23,8 @@ std::string ErrorText(const grpc::Status& status) {
           absl::StrAppend(&fields, "\n  ", violation.field(), ": ", violation.description());
         }
       } else if (any.UnpackTo(&quota)) {
-        for (const auto& violation : quota.violations()) absl::StrAppend(&more, "\n  limit reached: ", violation.subject());
+        for (const auto& violation : quota.violations())
+          absl::StrAppend(&more, "\n  limit reached: ", violation.subject());
       } else if (any.UnpackTo(&retry)) {
         const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() * 1e-9;
         absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", seconds));

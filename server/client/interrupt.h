@@ -7,8 +7,8 @@
 
 namespace longtake::client {
 
-// While it lives, SIGINT and SIGTERM call `on_interrupt` once. Make it before any other thread: they inherit the blocked
-// signals.
+// While it lives, SIGINT and SIGTERM call `on_interrupt` once. Make it before any other thread: they inherit the
+// blocked signals.
 class Interrupt {
  public:
   explicit Interrupt(std::function<void()> on_interrupt);

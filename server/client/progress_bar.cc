@@ -15,11 +15,16 @@ constexpr int kBarWidth = 24;
 
 const char* NameOf(v1::Progress::Stage stage) {
   switch (stage) {
-    case v1::Progress::STAGE_TEXT: return "text";
-    case v1::Progress::STAGE_DENOISE: return "step";
-    case v1::Progress::STAGE_COMMIT: return "commit";
-    case v1::Progress::STAGE_DECODE: return "decode";
-    default: return "pass";
+    case v1::Progress::STAGE_TEXT:
+      return "text";
+    case v1::Progress::STAGE_DENOISE:
+      return "step";
+    case v1::Progress::STAGE_COMMIT:
+      return "commit";
+    case v1::Progress::STAGE_DECODE:
+      return "decode";
+    default:
+      return "pass";
   }
 }
 
@@ -27,7 +32,8 @@ const char* NameOf(v1::Progress::Stage stage) {
 
 std::string ProgressLine(const Story& story, double now, int bar_width) {
   if (!story.began()) {
-    return story.waiting_position() > 0 ? absl::StrFormat("waiting, position %d", story.waiting_position()) : "starting";
+    return story.waiting_position() > 0 ? absl::StrFormat("waiting, position %d", story.waiting_position())
+                                        : "starting";
   }
   const v1::Progress& at = story.progress();
   const double share = story.finished() ? 1 : at.done_share();

@@ -25,8 +25,12 @@ nlohmann::json ToJson(const v1::ChunkTimes& times) {
 
 void Story::Hear(const v1::GenerateEvent& event, double now) {
   switch (event.event_case()) {
-    case v1::GenerateEvent::kAccepted: accepted_ = event.accepted(); break;
-    case v1::GenerateEvent::kWaiting: waiting_position_ = event.waiting().position(); break;
+    case v1::GenerateEvent::kAccepted:
+      accepted_ = event.accepted();
+      break;
+    case v1::GenerateEvent::kWaiting:
+      waiting_position_ = event.waiting().position();
+      break;
     case v1::GenerateEvent::kProgress:
       began_ = true;
       waiting_position_ = 0;
@@ -48,8 +52,11 @@ void Story::Hear(const v1::GenerateEvent& event, double now) {
       chunks_.push_back(std::move(arrived));
       break;
     }
-    case v1::GenerateEvent::kFinished: finished_ = event.finished(); break;
-    case v1::GenerateEvent::EVENT_NOT_SET: break;  // an event of a newer server
+    case v1::GenerateEvent::kFinished:
+      finished_ = event.finished();
+      break;
+    case v1::GenerateEvent::EVENT_NOT_SET:
+      break;  // an event of a newer server
   }
 }
 
@@ -94,7 +101,8 @@ nlohmann::json Story::Summary(double now) const {
   }
   if (!chunks_.empty()) {
     const v1::ChunkTimes& first = chunks_.front().last_part.times();
-    const double mean = (chunks_.back().last_part.times().finished() - first.started()) / static_cast<double>(chunks_.size());
+    const double mean =
+        (chunks_.back().last_part.times().finished() - first.started()) / static_cast<double>(chunks_.size());
     // Before the first block began, the request waited and its text was encoded.
     const double limit = first.started() + 1.5 * mean;
     out["first_chunk_seconds"] = first_chunk_seconds();

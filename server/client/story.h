@@ -10,16 +10,16 @@
 
 namespace longtake::client {
 
-// All times are seconds since the request was sent, by the client's clock, except those of the server's messages, which count
-// from the request's arrival there. A server time so is early by the way there, never late: comparing an arrival with a later
-// server time is on the safe side.
+// All times are seconds since the request was sent, by the client's clock, except those of the server's messages, which
+// count from the request's arrival there. A server time so is early by the way there, never late: comparing an arrival
+// with a later server time is on the safe side.
 class Story {
  public:
   void Hear(const v1::GenerateEvent& event, double now);
 
   const v1::Accepted& accepted() const { return accepted_; }
   const v1::Progress& progress() const { return progress_; }
-  bool began() const { return began_; }            // a pass is done
+  bool began() const { return began_; }  // a pass is done
   int waiting_position() const { return waiting_position_; }
   bool finished() const { return finished_.has_value(); }
   double seconds_of_video() const { return seconds_of_video_; }  // arrived

@@ -7,8 +7,8 @@
 
 namespace longtake::media {
 
-// `code` is a negative AVERROR; `what` names the call that returned it. Out of memory is ResourceExhausted, anything else
-// Internal: no request can cause it.
+// `code` is a negative AVERROR; `what` names the call that returned it. Out of memory is ResourceExhausted, anything
+// else Internal: no request can cause it.
 absl::Status AvError(int code, absl::string_view what);
 
 }  // namespace longtake::media

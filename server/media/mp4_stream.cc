@@ -111,9 +111,9 @@ absl::Status Mp4Stream::Impl::OpenEncoder() {
   codec->color_range = AVCOL_RANGE_MPEG;
   codec->chroma_sample_location = AVCHROMA_LOC_LEFT;
   codec->log_level_offset = AV_LOG_VERBOSE - AV_LOG_WARNING;  // libav's log on stderr: errors only
-  codec->thread_count = 1;      // with more, slices and so bytes would depend on the number
-  codec->max_b_frames = 0;      // a chunk is complete when its frames are
-  codec->gop_size = 1 << 20;    // key frames only where a chunk begins: Encode forces them
+  codec->thread_count = 1;    // with more, slices and so bytes would depend on the number
+  codec->max_b_frames = 0;    // a chunk is complete when its frames are
+  codec->gop_size = 1 << 20;  // key frames only where a chunk begins: Encode forces them
   codec->flags |= AV_CODEC_FLAG_GLOBAL_HEADER | AV_CODEC_FLAG_BITEXACT | AV_CODEC_FLAG_CLOSED_GOP;
 
   Dictionary options;
@@ -157,10 +157,11 @@ absl::Status Mp4Stream::Impl::OpenMuxer() {
   stream->avg_frame_rate = rate;
 
   Dictionary options;
-  // The header before any frame, fragments where we say, offsets from each fragment's start, and no index at the end: what
-  // was sent is never changed and nothing comes after the last chunk.
+  // The header before any frame, fragments where we say, offsets from each fragment's start, and no index at the end:
+  // what was sent is never changed and nothing comes after the last chunk.
   options.Set("movflags", "empty_moov+frag_custom+default_base_moof+skip_trailer");
-  if (int code = avformat_write_header(muxer.get(), options.get()); code < 0) return AvError(code, "writing the header");
+  if (int code = avformat_write_header(muxer.get(), options.get()); code < 0)
+    return AvError(code, "writing the header");
   avio_flush(io.get());
   init_segment_bytes = static_cast<int64_t>(output.size());
   return absl::OkStatus();

@@ -29,16 +29,16 @@ struct Mp4Chunk {
   double first_pts_seconds = 0, duration_seconds = 0;
 };
 
-// The chunks' bytes, one after the other, are the file. Equal frames in equal chunks give equal bytes: the encoder has one
-// thread, looks ahead at nothing and reads no clock.
+// The chunks' bytes, one after the other, are the file. Equal frames in equal chunks give equal bytes: the encoder has
+// one thread, looks ahead at nothing and reads no clock.
 class Mp4Stream {
  public:
   // InvalidArgument: odd or empty picture, no frame rate. Internal: libav refuses.
   static absl::StatusOr<std::unique_ptr<Mp4Stream>> Create(const VideoFormat& format);
   ~Mp4Stream();
 
-  // Encodes whole frames, 8-bit 4:2:0 BT.709 limited range, planes y, u, v one after the other. InvalidArgument: `frames` is
-  // not a whole number of them.
+  // Encodes whole frames, 8-bit 4:2:0 BT.709 limited range, planes y, u, v one after the other. InvalidArgument:
+  // `frames` is not a whole number of them.
   absl::Status Add(absl::Span<const uint8_t> frames);
 
   // Everything added since the last cut. FailedPrecondition: nothing was.

@@ -39,9 +39,9 @@ class StateTest : public ::testing::TestWithParam<int> {
       prompts_.push_back(ops_->Allocate(model_->PromptBytes(kTokens)));
       auto caption = Noise(100 + i, kTokens * model_->config().caption_channels);
       auto scratch = ops_->Allocate(model_->PromptScratchBytes(kTokens));
-      model_->EncodePrompt(MakeMat(static_cast<const void*>(caption->data()), DType::kF32, kTokens,
-                                   model_->config().caption_channels),
-                           scratch->data(), prompts_[i]->data());
+      model_->EncodePrompt(
+          MakeMat(static_cast<const void*>(caption->data()), DType::kF32, kTokens, model_->config().caption_channels),
+          scratch->data(), prompts_[i]->data());
     }
   }
 
@@ -121,7 +121,8 @@ TEST_P(StateTest, DenoisingLeavesTheStateAsItWas) {
   EXPECT_EQ(std::memcmp(bytes.data(), run.region->data(), bytes.size()), 0);
 }
 
-// With a window of k the block k + 1 ago is forgotten, but for the tail, which comes from the last; a sum forgets nothing.
+// With a window of k the block k + 1 ago is forgotten, but for the tail, which comes from the last; a sum forgets
+// nothing.
 TEST_P(StateTest, TheWindowForgetsOlderBlocks) {
   const int k = GetParam();
   TransformerPass pass;

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -233,7 +235,27 @@ TEST(JsonConfig, NamesTheFieldAtFault) {
   EXPECT_THAT(error(R"({"x":"silu"})", [](JsonConfig& c) { c.MustBe("x", "gelu"); }), HasSubstr("'x' is \"silu\""));
   EXPECT_THAT(error(R"({"x":1,"y":2})", [](JsonConfig& c) { c.Int("x", 1, 2); }), HasSubstr("'y' is not known"));
   EXPECT_THAT(error(R"({"x":9,"y":2})", [](JsonConfig& c) { c.Int("x", 1, 2), c.Fail("y", "bad"); }), HasSubstr("'x'"));
+  EXPECT_THAT(error(R"({"x":1e39})", [](JsonConfig& c) { c.Number("x"); }), HasSubstr("float32"));
   EXPECT_FALSE(JsonConfig::Load("/nonexistent/config.json").ok());
+}
+
+TEST(JsonConfig, RefusesDepthThatRecursionCouldNotCopy) {
+  const TempFolder folder;
+  const auto nested = [&](size_t depth) {
+    return folder.Write("c.json", "{\"x\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}");
+  };
+  EXPECT_TRUE(JsonConfig::Load(nested(64)).ok());
+  EXPECT_THAT(JsonConfig::Load(nested(65)).status().message(), HasSubstr("c.json"));
+  EXPECT_FALSE(JsonConfig::Load(nested(1'000'000)).ok());
+  EXPECT_TRUE(JsonConfig::Load(folder.Write("c.json", "{\"x\":\"\\\"" + std::string(65, '[') + "\"}")).ok());
+}
+
+TEST(JsonConfig, RefusesWhatIsNoFileWithoutWaitingForIt) {
+  const TempFolder folder;
+  const std::string pipe = folder.path() + "/pipe.json";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(JsonConfig::Load(pipe).status().message(), HasSubstr("pipe.json"));
+  EXPECT_THAT(JsonConfig::Load(folder.path()).status().message(), HasSubstr("not a regular file"));
 }
 
 TEST(Float16, ConvertsExactly) {

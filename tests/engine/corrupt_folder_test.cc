@@ -1,13 +1,18 @@
 // A corrupted model folder is refused by name, or loads where the corruption is harmless; it never ends the process.
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/engine.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tests/engine/temp_folder.h"
 
 namespace longtake {
@@ -53,9 +58,7 @@ class CorruptFolder : public ::testing::Test {
     fs::create_symlink(fs::absolute(fs::path(kBundled) / file), path);
     return status;
   }
-  absl::Status Load() {
-    return Engine::Load({.model_dir = folder_.path(), .threads = 1, .max_sessions = 1}).status();
-  }
+  absl::Status Load() { return Engine::Load({.model_dir = folder_.path(), .threads = 1, .max_sessions = 1}).status(); }
 
   TempFolder folder_;
 };
@@ -83,6 +86,88 @@ TEST_F(CorruptFolder, TruncatedFilesAreNamed) {
       EXPECT_THAT(status.message(), HasSubstr(file)) << keep;
     }
   }
+}
+
+// One field of a file changed to what a folder could claim. `names`: what the error must hold.
+TEST_F(CorruptFolder, HostileNumbersAreRefusedByName) {
+  struct Case {
+    const char *file, *field, *value, *names;
+  };
+  constexpr char kText[] = "text_encoder/config.json", kVideo[] = "transformer/config.json", kVae[] = "vae/config.json",
+                 kOurs[] = "longtake.json";
+  for (const Case& c : std::vector<Case>{
+           {kVideo, "num_layers", "9223372036854775807", "num_layers"},
+           {kVideo, "num_layers", "18446744073709551616", "num_layers"},
+           {kVideo, "num_layers", "1024", "transformer_blocks.6."},
+           {kVideo, "num_attention_heads", "1e308", "num_attention_heads"},
+           {kVideo, "attention_head_dim", "1024", "cross_attention_dim"},
+           {kVideo, "cross_attention_head_dim", "1024", "attn2"},
+           {kVideo, "mlp_ratio", "1e-9", "mlp_ratio"},
+           {kVideo, "mlp_ratio", "1e300", "mlp_ratio"},
+           {kVideo, "norm_eps", "-1", "norm_eps"},
+           {kVideo, "patch_size", "[16,16,16]", "patch_embedding"},
+           {kVideo, "patch_size", "[1,-9223372036854775808,2]", "patch_size"},
+           {kVideo, "in_channels", "4096", "patch_embedding"},
+           {kVideo, "rope_max_seq_len", "1", "rotary positions"},
+           {kText, "vocab_size", "1", "embed_tokens"},
+           {kText, "hidden_size", "65536", "embed_tokens"},
+           {kText, "num_hidden_layers", "1024", "layer_types"},
+           {kText, "num_key_value_heads", "1024", "num_key_value_heads"},
+           {kText, "rope_parameters", R"({"rope_theta":1e300})", "rope_theta"},
+           {kText, "query_pre_attn_scalar", "0", "query_pre_attn_scalar"},
+           {kVae, "base_dim", "0", "base_dim"},
+           {kVae, "dim_mult", "[8192,8192,8192,8192]", "decoder"},
+           {kVae, "dim_mult", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", "dim_mult"},
+           {kVae, "z_dim", "8192", "latents_mean"},
+           {kVae, "num_res_blocks", "64", "resnets"},
+           {kVae, "patch_size", "16", "in_channels"},
+           {kOurs, "sizes", R"(["99999999999999999999x16"])", "sizes"},
+           {kOurs, "max_latent_frames", "1048576", "max_latent_frames"},
+           {kOurs, "block_latent_frames", "4097", "block_latent_frames"},
+           {kOurs, "fps", "1e-400", "fps"},
+           {kOurs, "shift", "-7", "shift"},
+       }) {
+    const nlohmann::json value = nlohmann::json::parse(c.value);
+    nlohmann::json config = nlohmann::json::parse(Read(fs::path(kBundled) / c.file));
+    config[c.field] = value;
+    const absl::Status status = LoadWith(c.file, config.dump());
+    EXPECT_FALSE(status.ok()) << c.field << " " << c.value;
+    EXPECT_THAT(status.message(), HasSubstr(c.names)) << c.field << " " << c.value;
+  }
+}
+
+// Copying or printing such a value by recursion would overflow the stack.
+TEST_F(CorruptFolder, DeepNestingIsRefused) {
+  const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  for (const std::string& file : Files()) {
+    if (file.ends_with(".model")) continue;
+    const char* field = file == "longtake.json" ? "sizes" : file.starts_with("text") ? "rope_parameters" : "patch_size";
+    std::string text = absl::StrCat("{\"", field, "\":", deep, "}");
+    if (file.ends_with(".safetensors")) {
+      const uint64_t length = text.size();
+      text.insert(0, reinterpret_cast<const char*>(&length), sizeof length);
+    }
+    EXPECT_THAT(LoadWith(file, text).message(), HasSubstr(file));
+  }
+}
+
+TEST_F(CorruptFolder, WhatIsNoFileIsNamed) {
+  for (const std::string& file : Files()) {
+    const fs::path path = fs::path(folder_.path()) / file;
+    const auto expect_named = [&](const char* what) {
+      EXPECT_THAT(Load().message(), HasSubstr(file)) << what;
+      fs::remove(path);
+    };
+    fs::remove(path);
+    fs::create_symlink(path, path);
+    expect_named("a link to itself");
+    fs::create_directory(path);
+    expect_named("a folder");
+    ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+    expect_named("a pipe");  // and nobody waits for its writer
+    fs::create_symlink(fs::absolute(fs::path(kBundled) / file), path);
+  }
+  EXPECT_TRUE(Load().ok());
 }
 
 // Bytes of the settings and of the safetensors' headers changed at random: 60 a file.

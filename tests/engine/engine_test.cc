@@ -3,10 +3,13 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
+#include "absl/synchronization/blocking_counter.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
@@ -39,8 +42,8 @@ constexpr char kBidirectional[] = R"({"sampler":"flow_dpm_solver","steps":3,"gui
 
 std::unique_ptr<Engine> Load(const std::string& folder, const std::string& dtype = "auto", int threads = 2,
                              int sessions = 6, const std::string& isa = "auto") {
-  auto engine = Engine::Load(
-      {.model_dir = folder, .dtype = dtype, .isa = isa, .threads = threads, .max_sessions = sessions});
+  auto engine =
+      Engine::Load({.model_dir = folder, .dtype = dtype, .isa = isa, .threads = threads, .max_sessions = sessions});
   EXPECT_TRUE(engine.ok()) << engine.status();
   return engine.ok() ? *std::move(engine) : nullptr;
 }
@@ -105,7 +108,8 @@ TEST(EngineBytes, AreEqualInAnyMixUnderEachInstructionSet) {
   const TempFolder folder;
   Variant(folder, kTwoSizes);
   for (const char* isa : {"avx2", "avx512"}) {
-    auto engine = Engine::Load({.model_dir = folder.path(), .dtype = "float32", .isa = isa, .threads = 2, .max_sessions = 6});
+    auto engine =
+        Engine::Load({.model_dir = folder.path(), .dtype = "float32", .isa = isa, .threads = 2, .max_sessions = 6});
     if (absl::IsInvalidArgument(engine.status())) continue;  // a cap above what the machine has
     ASSERT_TRUE(engine.ok()) << engine.status();
     EXPECT_THAT((*engine)->model().numerics_id, HasSubstr(isa));
@@ -150,7 +154,9 @@ TEST(EnginePasses, OutOfOrderAreRefusedAndChangeNothing) {
   const auto engine = Load(kBundled, "auto", 2, 1);
   ASSERT_NE(engine, nullptr);
   const SessionId id = *engine->OpenSession({kLarge, 9, 5});
-  const auto refused = [&](PassKind kind) { return absl::IsFailedPrecondition(RunPass(*engine, {kind, id, "x"}).status); };
+  const auto refused = [&](PassKind kind) {
+    return absl::IsFailedPrecondition(RunPass(*engine, {kind, id, "x"}).status);
+  };
   const auto runs = [&](PassKind kind) { return RunPass(*engine, {kind, id, "a red ball"}).status.ok(); };
   EXPECT_TRUE(refused(PassKind::kDenoise));  // no prompt
   EXPECT_TRUE(runs(PassKind::kEncodePrompt));
@@ -178,11 +184,57 @@ TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
   const SessionId id = *engine->OpenSession({kLarge, 5, 5});
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   std::vector<absl::Status> statuses(2);
+  absl::BlockingCounter left(2);
   engine->Submit({{PassKind::kDenoise, id, "", ""}, {PassKind::kDenoise, id, "", ""}},
-                 [&](size_t i, PassResult result) { statuses[i] = result.status; });
-  while (engine->progress(id)->step == 0) usleep(1000);
+                 [&](size_t i, PassResult result) {
+                   statuses[i] = result.status;
+                   left.DecrementCount();
+                 });
+  left.Wait();
   EXPECT_TRUE(statuses[0].ok());
   EXPECT_TRUE(absl::IsFailedPrecondition(statuses[1]));
+}
+
+// Also while another pass of the session is under way: the prompt and the step are one batch, the prompt's lane first.
+TEST(EnginePasses, AreInProgressWhenTheyComplete) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+  std::vector<SessionProgress> at(2);
+  absl::BlockingCounter left(2);
+  engine->Submit({{PassKind::kEncodePrompt, id, "a red ball", ""}, {PassKind::kDenoise, id, "", ""}},
+                 [&](size_t i, PassResult result) {
+                   EXPECT_TRUE(result.status.ok()) << result.status;
+                   at[i] = *engine->progress(id);
+                   left.DecrementCount();
+                 });
+  left.Wait();
+  EXPECT_TRUE(at[0].has_prompt);
+  EXPECT_EQ(at[0].step, 0);
+  EXPECT_EQ(at[1].step, 1);
+}
+
+// For the thread sanitizer above all: progress() and memory() beside the engine's thread.
+TEST(EnginePasses, MayBeWatchedFromAnotherThread) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+  ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+  std::atomic<bool> ended = false;
+  std::thread watcher([&] {
+    for (int step = 0; !ended;) {
+      const absl::StatusOr<SessionProgress> at = engine->progress(id);
+      ASSERT_TRUE(at.ok());
+      EXPECT_GE(at->step, step);
+      step = at->step;
+      EXPECT_EQ(engine->memory().back().slots_used, 1);
+    }
+  });
+  for (int i = 0; i < engine->model().denoise_steps; ++i) {
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kDenoise, id}).status.ok());
+  }
+  ended = true;
+  watcher.join();
 }
 
 TEST(EngineSessions, TakeAndReturnSlots) {
@@ -208,8 +260,14 @@ TEST(EngineSessions, ClosedUnderAPassFreeTheirSlotAfterIt) {
   const SessionId id = *engine->OpenSession({kLarge, 9, 1});
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   absl::Status status = absl::UnknownError("");
-  engine->Submit({{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) { status = result.status; });
+  absl::BlockingCounter left(1);
+  engine->Submit({{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) {
+    status = result.status;
+    left.DecrementCount();
+  });
   engine->CloseSession(id);
+  left.Wait();
+  EXPECT_TRUE(status.ok()) << status;
   while (engine->memory().back().slots_used > 0) usleep(1000);
   EXPECT_TRUE(engine->OpenSession({kLarge, 9, 1}).ok());
 }
@@ -227,14 +285,20 @@ TEST(EngineLoad, RefusalsNameOptionFileOrField) {
     EngineOptions options;
     const char* names;
   };
-  const TempFolder bad_size, bad_field;
+  const TempFolder bad_size, bad_field, too_large, long_block;
+  // 4096 sessions of a window of 4096 blocks take 4096 * 4096 * 1.2 MB, which no machine has.
+  Variant(too_large, R"({"sampler":"few_step","timesteps":[1000],"state_window_blocks":4096,"sizes":["256x160"]})");
+  Variant(long_block, R"({"sampler":"few_step","timesteps":[1000],"sizes":["256x160"],"max_latent_frames":1025})");
   Variant(bad_size, R"({"sampler":"few_step","timesteps":[1000],"shift":1,"caption_tokens":28,"sizes":["100x100"]})");
   Variant(bad_field, R"({"sampler":"few_step","timesteps":[1000],"blocks":4})");
   for (const Case& c : std::vector<Case>{{{.model_dir = "/nonexistent"}, "/nonexistent"},
                                          {{.model_dir = kBundled, .backend = "gpu"}, "backend"},
                                          {{.model_dir = kBundled, .dtype = "int4"}, "dtype"},
                                          {{.model_dir = kBundled, .isa = "neon"}, "isa"},
+                                         {{.model_dir = kBundled, .threads = 1 << 30}, "threads"},
                                          {{.model_dir = kBundled, .max_sessions = 0}, "max_sessions"},
+                                         {{.model_dir = too_large.path(), .max_sessions = 4096}, "max_sessions"},
+                                         {{.model_dir = long_block.path()}, "max_latent_frames"},
                                          {{.model_dir = bad_size.path()}, "sizes"},
                                          {{.model_dir = bad_field.path()}, "blocks"}}) {
     const auto engine = Engine::Load(c.options);

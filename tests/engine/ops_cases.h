@@ -13,8 +13,9 @@
 
 namespace longtake {
 
-// A case's inputs come in groups (a session's tokens, a frame, some rows), each a function of its own number alone. A run
-// gets the groups that make the batch, in order, and returns each group's numbers; those must not depend on the others.
+// A case's inputs come in groups (a session's tokens, a frame, some rows), each a function of its own number alone. A
+// run gets the groups that make the batch, in order, and returns each group's numbers; those must not depend on the
+// others.
 using Groups = std::vector<int>;
 using GroupResults = std::map<int, std::vector<float>>;
 

@@ -45,7 +45,8 @@ GroupResults RunStacked(Ops& ops, const Groups& groups) {
   constexpr int64_t kIn = 48, kOut = 90, kWide = 80;
   const Mat wide = bench.Act(Concatenate(groups, [&](int g) { return Random(RowsOf(g) * kWide, 1, g); }), kWide);
   std::vector<uint16_t> half;  // 2^-4 * (1 + i/1024): exact in float16; as bf16 each rounds
-  for (int64_t i = 0; i < kOut * kIn; ++i) half.push_back(static_cast<uint16_t>(0x2c00 + i * 8 % 1024 + (i % 3 == 0) * 0x8000));
+  for (int64_t i = 0; i < kOut * kIn; ++i)
+    half.push_back(static_cast<uint16_t>(0x2c00 + i * 8 % 1024 + (i % 3 == 0) * 0x8000));
   const HostTensor weights[] = {{half.data(), DType::kF16, {50, kIn}},
                                 {half.data() + 50 * kIn, DType::kF16, {33, kIn}},
                                 {half.data() + 83 * kIn, DType::kF16, {7, kIn}}};
@@ -69,6 +70,19 @@ GroupResults RunNorm(Ops& ops, const Groups& groups, int64_t columns,
   }
   f(bench, x, y, mod);
   return Cut(groups, bench.Read(y), [&](int g) { return RowsOf(g) * columns; });
+}
+
+GroupResults RunGated(Ops& ops, const Groups& groups, int64_t outputs) {
+  Bench bench(ops);
+  constexpr int64_t kInputs = 67;
+  const auto gate = Random(outputs * kInputs, 1, 0, 0.12f), up = Random(outputs * kInputs, 2, 0, 0.12f);
+  const auto kernel =
+      ops.PackGated({.outputs = outputs, .inputs = kInputs}, {gate.data(), DType::kF32, {outputs, kInputs}},
+                    {up.data(), DType::kF32, {outputs, kInputs}});
+  const Mat x = bench.Act(Concatenate(groups, [&](int g) { return Random(RowsOf(g) * kInputs, 3, g); }), kInputs);
+  const Mat y = bench.EmptyAct(x.rows, outputs);
+  ops.LinearGated(*kernel, x, Activation::kGeluTanh, y);
+  return Cut(groups, bench.Read(y), [&](int g) { return RowsOf(g) * outputs; });
 }
 
 GroupResults RunEmbed(Ops& ops, const Groups& groups) {
@@ -100,7 +114,8 @@ GroupResults RunCombine(Ops& ops, const Groups& groups) {
   for (int g : groups) {
     const int64_t n = 50000 + g;
     float* out = bench.Floats(Random(n, 1, g));
-    const CombineTerm terms[] = {{0.75f, out}, {-1.25f, bench.Floats(Random(n, 2, g))}, {3.f, bench.Floats(Random(n, 3, g))}};
+    const CombineTerm terms[] = {
+        {0.75f, out}, {-1.25f, bench.Floats(Random(n, 2, g))}, {3.f, bench.Floats(Random(n, 3, g))}};
     ops.Combine({terms, static_cast<size_t>(g) + 1}, n, out);
     results[g] = bench.ReadFloats(out, n);
   }
@@ -131,7 +146,12 @@ std::vector<OpsCase> DenseCases() {
       {.name = "linear_tail_panels", .inputs = 64, .outputs = 64 + 48, .activation = Activation::kGeluTanh},
       {.name = "linear_no_bias_f32", .inputs = 130, .outputs = 80, .f32_out = true, .bias = false},
       {.name = "linear_residual", .inputs = 64, .outputs = 100, .residual = true},
-      {.name = "linear_gated_residual", .inputs = 64, .outputs = 70, .activation = Activation::kSilu, .residual = true, .gate = true},
+      {.name = "linear_gated_residual",
+       .inputs = 64,
+       .outputs = 70,
+       .activation = Activation::kSilu,
+       .residual = true,
+       .gate = true},
       // 12 000 inputs are cut into parts that fit the second-level cache.
       {.name = "linear_deep", .inputs = 12000, .outputs = 72, .f32_out = true},
   };
@@ -143,8 +163,9 @@ std::vector<OpsCase> DenseCases() {
   auto norm = [&](std::string name, int64_t columns, bool f32_in, bool f32_out,
                   std::function<void(Ops&, Bench&, Mat, Mat, std::span<const int32_t>)> f) {
     cases.push_back({std::move(name), 3, [=](Ops& ops, const Groups& groups) {
-                       return RunNorm(ops, groups, columns, [&](Bench& b, Mat x, Mat y, auto mod) { f(ops, b, x, y, mod); },
-                                      f32_in, f32_out);
+                       return RunNorm(
+                           ops, groups, columns, [&](Bench& b, Mat x, Mat y, auto mod) { f(ops, b, x, y, mod); },
+                           f32_in, f32_out);
                      }});
   };
   for (int64_t columns : {192, 203}) {
@@ -163,25 +184,21 @@ std::vector<OpsCase> DenseCases() {
     norm("rms_norm_residual" + suffix, columns, true, true, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
       ops.RmsNorm(x, b.Floats(Random(x.cols, 5)), 1.f, 1e-6f, true, y);
     });
-    norm("channel_norm" + suffix, columns, false, false, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
-      ops.ChannelNorm(x, b.Floats(Random(x.cols, 5)), false, y);
-    });
-    norm("channel_norm_silu" + suffix, columns, false, false, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
-      ops.ChannelNorm(x, b.Floats(Random(x.cols, 5)), true, y);
-    });
+    norm("channel_norm" + suffix, columns, false, false,
+         [](Ops& ops, Bench& b, Mat x, Mat y, auto) { ops.ChannelNorm(x, b.Floats(Random(x.cols, 5)), false, y); });
+    norm("channel_norm_silu" + suffix, columns, false, false,
+         [](Ops& ops, Bench& b, Mat x, Mat y, auto) { ops.ChannelNorm(x, b.Floats(Random(x.cols, 5)), true, y); });
     norm("silu" + suffix, columns, true, false,
          [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.Activate(x, Activation::kSilu, y); });
     norm("gelu" + suffix, columns, false, true,
          [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.Activate(x, Activation::kGeluTanh, y); });
     norm("convert" + suffix, columns, false, true, [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.Convert(x, y); });
-    norm("add_row" + suffix, columns, true, true, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
-      ops.AddRow(x, b.Floats(Random(x.cols, 5)), y);
-    });
+    norm("add_row" + suffix, columns, true, true,
+         [](Ops& ops, Bench& b, Mat x, Mat y, auto) { ops.AddRow(x, b.Floats(Random(x.cols, 5)), y); });
   }
-  // The output's right half stays as it was.
-  for (const bool f32_in : {false, true}) {
-    norm(f32_in ? "gated_activation_f32" : "gated_activation", 206, f32_in, false,
-         [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.GatedActivation(x, Activation::kGeluTanh, y.Cols(0, 103)); });
+  for (int64_t outputs : {64, 75}) {
+    cases.push_back({"linear_gated_" + std::to_string(outputs), 3,
+                     [outputs](Ops& ops, const Groups& groups) { return RunGated(ops, groups, outputs); }});
   }
   cases.push_back({"embed", 3, RunEmbed});
   cases.push_back({"timestep_sinusoids", 3, RunSinusoids});

@@ -23,7 +23,8 @@ std::vector<Segment> Segments(const Groups& groups) {
 GroupResults RunDepthwise(Ops& ops, const Groups& groups, int64_t half) {
   Bench bench(ops);
   const auto weight = Random(2 * half * 9, 1, 0, 0.4f), bias = Random(2 * half, 2);
-  const auto kernel = ops.PackDepthwise({weight.data(), DType::kF32, {2 * half, 1, 3, 3}}, {bias.data(), DType::kF32, {2 * half}});
+  const auto kernel =
+      ops.PackDepthwise({weight.data(), DType::kF32, {2 * half, 1, 3, 3}}, {bias.data(), DType::kF32, {2 * half}});
   const Mat x = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * 2 * half, 3, g); }), 2 * half);
   const Mat y = bench.EmptyAct(x.rows, half);
   ops.DepthwiseGlu(*kernel, x, Segments(groups), y);
@@ -40,7 +41,8 @@ GroupResults RunTemporal(Ops& ops, const Groups& groups, int64_t D, bool gated) 
   std::vector<int32_t> mod;
   for (int g : groups) {
     // Group 1 begins its video.
-    tails.push_back(g == 1 ? nullptr : bench.Act(Random(int64_t{kGrids[g].height} * kGrids[g].width * D, 4, g), D).data);
+    tails.push_back(g == 1 ? nullptr
+                           : bench.Act(Random(int64_t{kGrids[g].height} * kGrids[g].width * D, 4, g), D).data);
     for (int64_t r = 0; r < TokensOf(g); ++r) mod.push_back(static_cast<int32_t>((r / 3 + g) % 2));
   }
   Epilogue e;
@@ -74,7 +76,8 @@ GroupResults RunPatchify(Ops& ops, const Groups& groups, std::array<int, 3> patc
   const auto values = Concatenate(groups, [&](int g) { return Random(TokensOf(g) * width, 2, g); });
   ops.Unpatchify(bench.Upload(values, width, DType::kF32), segments, kChannels, patch, latents);
   GroupResults results;
-  for (size_t i = 0; i < groups.size(); ++i) results[groups[i]] = bench.ReadFloats(latents[i], TokensOf(groups[i]) * width);
+  for (size_t i = 0; i < groups.size(); ++i)
+    results[groups[i]] = bench.ReadFloats(latents[i], TokensOf(groups[i]) * width);
   return results;
 }
 
@@ -96,15 +99,26 @@ GroupResults RunConv(Ops& ops, const Groups& groups, const ConvCase& c) {
   for (int g : groups) {
     for (int t = 0; t < c.shape.kt; ++t) {
       const bool zero = g == 0 && t == 0 && c.shape.kt > 1;
-      in.push_back(zero ? nullptr : bench.Act(Random(int64_t{c.height} * c.width * c.shape.inputs, 2 + t, g), c.shape.inputs).data);
+      in.push_back(
+          zero ? nullptr
+               : bench.Act(Random(int64_t{c.height} * c.width * c.shape.inputs, 2 + t, g), c.shape.inputs).data);
     }
     mats.push_back(bench.Act(Random(int64_t{c.out_height} * c.out_width * c.shape.outputs, 9, g), c.shape.outputs));
     out.push_back(mats.back().data);
     if (c.residual) residual.push_back(mats.back().data);
   }
-  ops.Conv({.kernel = kernel.get(), .in = in, .in_height = c.height, .in_width = c.width, .out = out,
-            .out_height = c.out_height, .out_width = c.out_width, .stride = c.stride, .upsample = c.upsample,
-            .pad_top = c.pad_top, .pad_left = c.pad_left, .residual = residual});
+  ops.Conv({.kernel = kernel.get(),
+            .in = in,
+            .in_height = c.height,
+            .in_width = c.width,
+            .out = out,
+            .out_height = c.out_height,
+            .out_width = c.out_width,
+            .stride = c.stride,
+            .upsample = c.upsample,
+            .pad_top = c.pad_top,
+            .pad_left = c.pad_left,
+            .residual = residual});
   GroupResults results;
   for (size_t i = 0; i < groups.size(); ++i) results[groups[i]] = bench.Read(mats[i]);
   return results;
@@ -163,8 +177,10 @@ std::vector<OpsCase> VideoCases() {
     cases.push_back({"depthwise_glu_" + std::to_string(half), 3,
                      [half](Ops& ops, const Groups& groups) { return RunDepthwise(ops, groups, half); }});
   }
-  cases.push_back({"temporal_conv", 3, [](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, 64, true); }});
-  cases.push_back({"temporal_conv_odd", 3, [](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, 45, false); }});
+  cases.push_back(
+      {"temporal_conv", 3, [](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, 64, true); }});
+  cases.push_back(
+      {"temporal_conv_odd", 3, [](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, 45, false); }});
   for (std::array<int, 3> patch : {std::array{1, 2, 2}, std::array{1, 1, 1}, std::array{2, 1, 3}}) {
     const std::string suffix = std::to_string(patch[0]) + std::to_string(patch[1]) + std::to_string(patch[2]);
     for (bool back : {false, true}) {
@@ -173,17 +189,75 @@ std::vector<OpsCase> VideoCases() {
     }
   }
   const ConvCase convs[] = {
-      {.name = "conv_3x3x3", .shape = {96, 48, 3, 3, 3}, .height = 7, .width = 13, .out_height = 7, .out_width = 13, .pad_top = 1, .pad_left = 1},
-      {.name = "conv_residual", .shape = {32, 32, 3, 3, 3}, .height = 9, .width = 30, .out_height = 9, .out_width = 30, .pad_top = 1, .pad_left = 1, .residual = true},
+      {.name = "conv_3x3x3",
+       .shape = {96, 48, 3, 3, 3},
+       .height = 7,
+       .width = 13,
+       .out_height = 7,
+       .out_width = 13,
+       .pad_top = 1,
+       .pad_left = 1},
+      {.name = "conv_residual",
+       .shape = {32, 32, 3, 3, 3},
+       .height = 9,
+       .width = 30,
+       .out_height = 9,
+       .out_width = 30,
+       .pad_top = 1,
+       .pad_left = 1,
+       .residual = true},
       {.name = "conv_1x1", .shape = {24, 40, 1, 1, 1}, .height = 5, .width = 6, .out_height = 5, .out_width = 6},
       {.name = "conv_time", .shape = {64, 32, 3, 1, 1}, .height = 5, .width = 6, .out_height = 5, .out_width = 6},
-      {.name = "conv_upsample", .shape = {32, 64, 1, 3, 3}, .height = 5, .width = 7, .out_height = 10, .out_width = 14, .upsample = 2, .pad_top = 1, .pad_left = 1},
-      {.name = "conv_upsample_3", .shape = {16, 20, 1, 3, 3}, .height = 3, .width = 4, .out_height = 9, .out_width = 12, .upsample = 3, .pad_top = 1, .pad_left = 1},
+      {.name = "conv_upsample",
+       .shape = {32, 64, 1, 3, 3},
+       .height = 5,
+       .width = 7,
+       .out_height = 10,
+       .out_width = 14,
+       .upsample = 2,
+       .pad_top = 1,
+       .pad_left = 1},
+      {.name = "conv_upsample_3",
+       .shape = {16, 20, 1, 3, 3},
+       .height = 3,
+       .width = 4,
+       .out_height = 9,
+       .out_width = 12,
+       .upsample = 3,
+       .pad_top = 1,
+       .pad_left = 1},
       // Pads right and below: 11 x 9 to 5 x 4 reads one row and column beyond at even sizes only.
-      {.name = "conv_stride", .shape = {48, 16, 1, 3, 3}, .height = 10, .width = 8, .out_height = 5, .out_width = 4, .stride = 2},
-      {.name = "conv_three_channels", .shape = {40, 3, 3, 3, 3}, .height = 6, .width = 9, .out_height = 6, .out_width = 9, .pad_top = 1, .pad_left = 1},
-      {.name = "conv_to_pixels", .shape = {3, 96, 3, 3, 3}, .height = 6, .width = 9, .out_height = 6, .out_width = 9, .pad_top = 1, .pad_left = 1},
-      {.name = "conv_deep", .shape = {72, 384, 3, 3, 3}, .height = 4, .width = 5, .out_height = 4, .out_width = 5, .pad_top = 1, .pad_left = 1},
+      {.name = "conv_stride",
+       .shape = {48, 16, 1, 3, 3},
+       .height = 10,
+       .width = 8,
+       .out_height = 5,
+       .out_width = 4,
+       .stride = 2},
+      {.name = "conv_three_channels",
+       .shape = {40, 3, 3, 3, 3},
+       .height = 6,
+       .width = 9,
+       .out_height = 6,
+       .out_width = 9,
+       .pad_top = 1,
+       .pad_left = 1},
+      {.name = "conv_to_pixels",
+       .shape = {3, 96, 3, 3, 3},
+       .height = 6,
+       .width = 9,
+       .out_height = 6,
+       .out_width = 9,
+       .pad_top = 1,
+       .pad_left = 1},
+      {.name = "conv_deep",
+       .shape = {72, 384, 3, 3, 3},
+       .height = 4,
+       .width = 5,
+       .out_height = 4,
+       .out_width = 5,
+       .pad_top = 1,
+       .pad_left = 1},
   };
   for (const ConvCase& c : convs) {
     cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunConv(ops, groups, c); }});

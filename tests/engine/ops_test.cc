@@ -1,5 +1,5 @@
-// Every operation of the cpu backend, on each instruction set and type that this machine has, against the reference; and
-// its bytes against themselves at other thread counts and in other batches.
+// Every operation of the cpu backend, on each instruction set and type that this machine has, against the reference;
+// and its bytes against themselves at other thread counts and in other batches.
 #include <cmath>
 #include <cstring>
 #include <ostream>
@@ -14,8 +14,8 @@ namespace longtake {
 namespace {
 
 // Error = max|d| / max|expected|. Float32: sums of up to 12 000 terms in another order, and functions good to 1.3e-7.
-// bfloat16: a result is rounded to 8 bits, 2^-9 of the largest; attention before that rounds q, k and the probabilities.
-// Four such roundings: 2^-7.
+// bfloat16: a result is rounded to 8 bits, 2^-9 of the largest; attention before that rounds q, k and the
+// probabilities. Four such roundings: 2^-7.
 constexpr double kFloat32 = 4e-6;
 constexpr double kBFloat16 = 0x1p-7;
 // 8-bit pixels: one step of 255 where a value lies on the edge between two.

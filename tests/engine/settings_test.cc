@@ -107,6 +107,20 @@ TEST(ModelSettings, ReadsABidirectionalFolder) {
   EXPECT_EQ(s->motion_score, 30);
 }
 
+TEST(ModelSettings, TakesTheCausalClassForLongSana) {
+  const TempFolder folder;
+  folder.Write("model_index.json",
+               R"({"transformer":["diffusers","SanaVideoCausalTransformer3DModel"],"scheduler":["diffusers","X"]})");
+  folder.Write("scheduler/scheduler_config.json", R"({"_class_name":"FlowMatchEulerDiscreteScheduler"})");
+  const auto settings = ModelSettings::Load(folder.path());
+  ASSERT_TRUE(settings.ok()) << settings.status();
+  EXPECT_TRUE(settings->causal);
+  EXPECT_EQ(settings->timesteps, (std::vector<double>{1000, 960, 889, 727}));
+  EXPECT_EQ(settings->block_latent_frames, 10);
+  EXPECT_EQ(settings->motion_score, 10);
+  EXPECT_FALSE(settings->lower_case);
+}
+
 TEST(ModelSettings, RefusesSettingsByName) {
   const std::vector<std::pair<const char*, const char*>> table = {
       {R"({"sampler": "euler"})", "'sampler'"},

@@ -28,8 +28,10 @@ std::vector<uint8_t> Frames(const VideoFormat& format, int first, int count) {
         bytes.push_back(static_cast<uint8_t>((x + f) % format.width < 8 ? 200 : 40 + (x * 3 + y * 5) % 60));
       }
     }
-    bytes.insert(bytes.end(), static_cast<size_t>(format.width) * format.height / 4, static_cast<uint8_t>(60 + f % 100));
-    bytes.insert(bytes.end(), static_cast<size_t>(format.width) * format.height / 4, static_cast<uint8_t>(180 - f % 90));
+    bytes.insert(bytes.end(), static_cast<size_t>(format.width) * format.height / 4,
+                 static_cast<uint8_t>(60 + f % 100));
+    bytes.insert(bytes.end(), static_cast<size_t>(format.width) * format.height / 4,
+                 static_cast<uint8_t>(180 - f % 90));
   }
   return bytes;
 }
@@ -76,7 +78,8 @@ std::vector<std::string> Probe(const std::string& bytes, const std::string& argu
 TEST(Mp4Stream, JoinedChunksAreOneVideoWithEveryFrameInItsPlace) {
   const std::vector<int> cuts = {17, 20, 20, 4};
   const std::vector<Mp4Chunk> chunks = Make(kFormat, cuts, 4);
-  const std::vector<std::string> frames = Probe(Join(chunks), "-select_streams v -show_entries frame=pts_time,key_frame");
+  const std::vector<std::string> frames =
+      Probe(Join(chunks), "-select_streams v -show_entries frame=pts_time,key_frame");
   ASSERT_EQ(frames.size(), 61u);
   size_t frame = 0;
   for (int count : cuts) {
@@ -89,10 +92,10 @@ TEST(Mp4Stream, JoinedChunksAreOneVideoWithEveryFrameInItsPlace) {
 }
 
 TEST(Mp4Stream, TellsSizeRateAndColours) {
-  const std::vector<std::string> lines =
-      Probe(Join(Make(kFormat, {5}, 5)),
-            "-show_entries stream=codec_name,width,height,pix_fmt,color_range,color_space,color_transfer,color_primaries,"
-            "r_frame_rate,has_b_frames,nb_read_frames -count_frames");
+  const std::vector<std::string> lines = Probe(
+      Join(Make(kFormat, {5}, 5)),
+      "-show_entries stream=codec_name,width,height,pix_fmt,color_range,color_space,color_transfer,color_primaries,"
+      "r_frame_rate,has_b_frames,nb_read_frames -count_frames");
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_EQ(lines[0], "h264,64,48,0,yuv420p,tv,bt709,bt709,bt709,16/1,5");
 }

@@ -20,10 +20,21 @@ Work RandomBatch(std::mt19937_64& random) {
   for (int i = 0; i < passes; ++i) {
     const double tokens = random() % 2 == 0 ? 64 : 240;
     switch (random() % 16) {
-      case 0: work.Add(PassKind::kEncodePrompt, 0); break;
-      case 1: case 2: work.Add(PassKind::kCommit, 4 * tokens); break;
-      case 3: case 4: case 5: work.Add(PassKind::kDecode, tokens); break;
-      default: work.Add(PassKind::kDenoise, 4 * tokens); break;
+      case 0:
+        work.Add(PassKind::kEncodePrompt, 0);
+        break;
+      case 1:
+      case 2:
+        work.Add(PassKind::kCommit, 4 * tokens);
+        break;
+      case 3:
+      case 4:
+      case 5:
+        work.Add(PassKind::kDecode, tokens);
+        break;
+      default:
+        work.Add(PassKind::kDenoise, 4 * tokens);
+        break;
     }
   }
   return work;

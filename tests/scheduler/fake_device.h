@@ -26,8 +26,8 @@ class FakeClock : public Clock {
   absl::Duration now_;
 };
 
-// Fails the test when it is driven against the interface: a pass of a closed session, two passes in one lane, more sessions
-// than places, a second batch before the first is done.
+// Fails the test when it is driven against the interface: a pass of a closed session, two passes in one lane, more
+// sessions than places, a second batch before the first is done.
 class FakeDevice : public Device {
  public:
   FakeDevice(FakeClock* clock, int places) : clock_(clock), places_(places) {}
@@ -62,10 +62,14 @@ class FakeDevice : public Device {
 
   static absl::Duration Cost(PassKind kind) {
     switch (kind) {
-      case PassKind::kEncodePrompt: return absl::Milliseconds(200);
-      case PassKind::kDenoise: return absl::Milliseconds(100);
-      case PassKind::kCommit: return absl::Milliseconds(90);
-      case PassKind::kDecode: return absl::Milliseconds(30);
+      case PassKind::kEncodePrompt:
+        return absl::Milliseconds(200);
+      case PassKind::kDenoise:
+        return absl::Milliseconds(100);
+      case PassKind::kCommit:
+        return absl::Milliseconds(90);
+      case PassKind::kDecode:
+        return absl::Milliseconds(30);
     }
     return absl::ZeroDuration();
   }
@@ -92,8 +96,8 @@ class FakeDevice : public Device {
                                            : "decode";
   }
 
-  std::vector<std::string> log;   // "open 1", "denoise 1" (when done), "close 1"
-  std::vector<Pass> batch;        // under way
+  std::vector<std::string> log;  // "open 1", "denoise 1" (when done), "close 1"
+  std::vector<Pass> batch;       // under way
   std::set<SessionId> open;
   std::map<SessionId, absl::Status> open_error, pass_error;
   int batches = 0;

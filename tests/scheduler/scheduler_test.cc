@@ -94,8 +94,9 @@ TEST_F(SchedulerTest, AllRunnableSessionsShareABatch) {
   ASSERT_TRUE(scheduler->Add(Video(2, {1, 1})).ok());
   ASSERT_TRUE(scheduler->Add(Video(3, {1, 1})).ok());
   device->FinishBatch();  // session 1's text: it came first and alone
-  EXPECT_THAT(device->batch, testing::UnorderedElementsAre(Pass{PassKind::kDenoise, 1}, Pass{PassKind::kEncodePrompt, 2},
-                                                           Pass{PassKind::kEncodePrompt, 3}));
+  EXPECT_THAT(device->batch,
+              testing::UnorderedElementsAre(Pass{PassKind::kDenoise, 1}, Pass{PassKind::kEncodePrompt, 2},
+                                            Pass{PassKind::kEncodePrompt, 3}));
   RunAll();
   for (SessionId id : {1, 2, 3}) EXPECT_TRUE(story(id).ended && story(id).status.ok());
 }
@@ -252,8 +253,8 @@ TEST_F(SchedulerTest, SaysWhenAPlaceShouldBecomeFree) {
   RunAll();
 }
 
-// Random arrivals, cancels, errors and reads: each accepted request ends exactly once (the listener checks), its blocks come
-// without gaps, and nothing stays open. Two runs of one seed make the same decisions.
+// Random arrivals, cancels, errors and reads: each accepted request ends exactly once (the listener checks), its blocks
+// come without gaps, and nothing stays open. Two runs of one seed make the same decisions.
 TEST_F(SchedulerTest, RandomHistoriesEndCleanlyAndRepeat) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
     std::string first;
@@ -280,10 +281,18 @@ TEST_F(SchedulerTest, RandomHistoriesEndCleanlyAndRepeat) {
             }
             break;
           }
-          case 1: scheduler->Cancel(some, absl::CancelledError("random")); break;
-          case 2: if (roll(10) == 0) device->pass_error[some] = absl::InternalError("random"); break;
-          case 3: scheduler->ChunkDelivered(some); break;
-          default: device->FinishBatch(); break;
+          case 1:
+            scheduler->Cancel(some, absl::CancelledError("random"));
+            break;
+          case 2:
+            if (roll(10) == 0) device->pass_error[some] = absl::InternalError("random");
+            break;
+          case 3:
+            scheduler->ChunkDelivered(some);
+            break;
+          default:
+            device->FinishBatch();
+            break;
         }
       }
       for (int round = 0; round < 40; ++round) {

@@ -159,7 +159,8 @@ TEST_F(SlackTest, OfflineTakesWhatIsLeft) {
   const absl::Duration begin = clock.Now();
   RunFor(absl::Seconds(50));
   EXPECT_LE(WorstStall(1), absl::ZeroDuration());
-  // 60 blocks at most went to the live one: 60 x 0.32 + 0.2 s. The rest is the offline one's, of 80 ms a pass on average.
+  // 60 blocks at most went to the live one: 60 x 0.32 + 0.2 s. The rest is the offline one's, of 80 ms a pass on
+  // average.
   const double seconds = absl::ToDoubleSeconds(clock.Now() - begin);
   EXPECT_GE(passes[2] * 0.08, 0.9 * (seconds - 60 * 0.32 - 0.2));
 }
@@ -202,7 +203,11 @@ TEST_F(SlackTest, NothingStarvesUnderLiveOverload) {
 }
 
 TEST_F(SlackTest, QuotesAreInfiniteBeforeTimesAreKnownAndKeptAfterwards) {
-  Make({.places = 4, .max_waiting = 40, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4), .max_live_load = 0.9});
+  Make({.places = 4,
+        .max_waiting = 40,
+        .lead_high = absl::Seconds(6),
+        .lead_low = absl::Seconds(4),
+        .max_live_load = 0.9});
   EXPECT_EQ(scheduler->GetQuote(Live(1, 5)).first_chunk, absl::InfiniteDuration());
   Learn();
   std::vector<double> ratios;
@@ -233,7 +238,11 @@ TEST_F(SlackTest, QuotesAreInfiniteBeforeTimesAreKnownAndKeptAfterwards) {
 }
 
 TEST_F(SlackTest, LoadBeyondTheLimitWaitsThoughPlacesAreFree) {
-  Make({.places = 8, .max_waiting = 1, .lead_high = absl::Seconds(3), .lead_low = absl::Seconds(2), .max_live_load = 0.8});
+  Make({.places = 8,
+        .max_waiting = 1,
+        .lead_high = absl::Seconds(3),
+        .lead_low = absl::Seconds(2),
+        .max_live_load = 0.8});
   Learn();
   ASSERT_TRUE(scheduler->Add(Live(1, 20)).ok());
   ASSERT_TRUE(scheduler->Add(Live(2, 20)).ok());  // 0.64; a third would need 0.96

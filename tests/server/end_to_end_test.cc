@@ -1,6 +1,6 @@
 // The whole server over real gRPC, with an engine that makes coloured frames.
-#include <grpcpp/impl/client_unary_call.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/client_unary_call.h>
 
 #include <array>
 #include <cstdio>
@@ -170,9 +170,10 @@ TEST_F(EndToEnd, APromptBecomesAnMp4InChunks) {
 
   const std::string path = absl::StrCat(testing::TempDir(), "/end_to_end_", getpid(), ".mp4");
   std::ofstream(path, std::ios::binary) << video.bytes;
-  EXPECT_EQ(Shell(absl::StrCat("ffprobe -v error -count_frames -show_entries stream=width,height,nb_read_frames -of csv=p=0 ",
-                             path, " 2>&1")),
-            "64,48,33\n");
+  EXPECT_EQ(
+      Shell(absl::StrCat("ffprobe -v error -count_frames -show_entries stream=width,height,nb_read_frames -of csv=p=0 ",
+                         path, " 2>&1")),
+      "64,48,33\n");
   std::remove(path.c_str());
 }
 
@@ -207,7 +208,13 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
       {"blank prompt", [](auto& r) { r.set_prompt(" \n\t"); }, {"prompt"}, "empty"},
       {"long prompt", [](auto& r) { r.set_prompt(std::string(5000, 'a')); }, {"prompt"}, "4096"},
       {"negative prompt", [](auto& r) { r.set_negative_prompt("blur"); }, {"negative_prompt"}, "guidance"},
-      {"size", [](auto& r) { r.mutable_size()->set_width(64); r.mutable_size()->set_height(64); }, {"size"}, "64x48, 96x64"},
+      {"size",
+       [](auto& r) {
+         r.mutable_size()->set_width(64);
+         r.mutable_size()->set_height(64);
+       },
+       {"size"},
+       "64x48, 96x64"},
       {"empty size", [](auto& r) { r.mutable_size(); }, {"size"}, "0x0"},
       {"no seconds", [](auto& r) { r.clear_seconds(); }, {"seconds"}, "above 0"},
       {"negative seconds", [](auto& r) { r.set_seconds(-1); }, {"seconds"}, "above 0"},
@@ -217,7 +224,13 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
       {"first image", [](auto& r) { r.set_first_image("png"); }, {"first_image"}, "text"},
       {"other model", [](auto& r) { r.set_model("other"); }, {"model"}, "fake"},
       {"delivery", [](auto& r) { r.set_delivery(static_cast<v1::Delivery>(9)); }, {"delivery"}, "9"},
-      {"two fields", [](auto& r) { r.clear_prompt(); r.set_seconds(0); }, {"prompt", "seconds"}, "prompt"},
+      {"two fields",
+       [](auto& r) {
+         r.clear_prompt();
+         r.set_seconds(0);
+       },
+       {"prompt", "seconds"},
+       "prompt"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
@@ -407,8 +420,9 @@ TEST_F(EndToEnd, VideosMadeTogetherEqualThoseMadeAlone) {
 
 TEST_F(EndToEnd, AFailedPassEndsItsVideoAndNoOther) {
   StartAndServe({.denoise = absl::Milliseconds(5), .fail = [](const Pass& pass, const SessionSpec& spec) {
-                   return pass.kind == PassKind::kCommit && spec.seed == 13 ? absl::DataLossError("not a number in block")
-                                                                           : absl::OkStatus();
+                   return pass.kind == PassKind::kCommit && spec.seed == 13
+                              ? absl::DataLossError("not a number in block")
+                              : absl::OkStatus();
                  }});
   Video good;
   std::thread other([&] { good = Generate(Request(2, 1)); });

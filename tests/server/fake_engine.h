@@ -1,5 +1,5 @@
-// An engine without a model: passes take injected times and make coloured frames that depend on seed, prompt and frame number
-// only. It holds its callers to the contract of engine.h.
+// An engine without a model: passes take injected times and make coloured frames that depend on seed, prompt and frame
+// number only. It holds its callers to the contract of engine.h.
 #ifndef LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 #define LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 
@@ -49,8 +49,8 @@ class FakeEngine : public Engine {
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override;
 
   int open_sessions() const;
-  std::vector<Ran> ran() const;       // passes that ended well
-  int passes_out_of_order() const;    // must stay 0
+  std::vector<Ran> ran() const;     // passes that ended well
+  int passes_out_of_order() const;  // must stay 0
 
  private:
   struct Session {

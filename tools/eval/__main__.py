@@ -126,9 +126,8 @@ def main():
         os.makedirs(folder, exist_ok=True)
         for i, (story, seconds) in enumerate(plain):
             path = os.path.join(folder, f"{args.maker}_{i:03d}_{seconds:g}.mp4")
-            if not videos.exists(path):
-                pace = maker.make(path, _prompt(story.first, i), seconds, seed=i)
-                paces += [pace] if pace else []
+            pace = videos.make_whole(maker, path, _prompt(story.first, i), seconds, seed=i)
+            paces += [pace] if pace else []
             frames, fps = measure.read_video(path)
             watcher = measure.Watcher(frames, fps)
             for second in (1, 10, 30, 60):
@@ -141,9 +140,8 @@ def main():
         for i, story in enumerate(turned):
             path = os.path.join(folder, f"{args.maker}_switch_{i:03d}.mp4")
             change = (_SWITCH_BLOCK, _prompt(story.second, i))
-            if not videos.exists(path):
-                maker.make(path, _prompt(story.first, i), 9, seed=1000 + i, switch=change)
-            if not videos.exists(path):
+            videos.make_whole(maker, path, _prompt(story.first, i), 9, seed=1000 + i, switch=change)
+            if not os.path.exists(path):
                 break
             frames, fps = measure.read_video(path)
             since = block_start_frame(_SWITCH_BLOCK + 1, block + 1, block) / fps  # one block to turn in

@@ -180,7 +180,10 @@ class Watcher:
         middle = int(np.clip(round(second * self.fps), *limits))
 
         def window(seconds):
-            return max(limits[0], middle - round(seconds * self.fps)), min(limits[1], middle + round(seconds * self.fps))
+            # As long at the video's ends as in its middle: a slow thing may be half out of sight for seconds.
+            reach = round(seconds * self.fps)
+            end = min(limits[1], max(limits[0], middle - reach) + 2 * reach)
+            return max(limits[0], end - 2 * reach), end
 
         a, b = window(_WINDOW)
         background = _background(self.frames[a : b + 1 : max(1, (b - a) // 40)])
@@ -204,7 +207,7 @@ class Watcher:
         whole = [f for f in found if not _touches(f[2], background.shape)] or found
         areas = np.array([f[1].sum() for f in whole], np.float64)
         # Partly hidden objects are small: look at the moment nearest to the one asked for among the nearly largest.
-        good = [f for f, area in zip(whole, areas, strict=True) if area > 0.93 * areas.max()]
+        good = [f for f, area in zip(whole, areas, strict=True) if area > 0.985 * areas.max()]
         frame, mask, box, _ = min(good, key=lambda f: abs(f[0] - middle))
         seen.colour = _hue_name(self.frames[frame][cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0])
         seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), max(box[2:]) / 2))]

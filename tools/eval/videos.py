@@ -57,5 +57,12 @@ class DrawnMaker:
         return None
 
 
-def exists(path):
-    return os.path.exists(path) and os.path.getsize(path) > 0
+def make_whole(maker, path, *args, **options):
+    """Makes a video unless it is there, under another name first: a killed run leaves no half of one behind."""
+    if os.path.exists(path):
+        return None
+    part = path.removesuffix(".mp4") + ".part.mp4"
+    pace = maker.make(part, *args, **options)
+    if os.path.exists(part):
+        os.replace(part, path)
+    return pace

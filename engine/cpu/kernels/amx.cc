@@ -1,16 +1,16 @@
 // Matrix products of bf16 on AMX tiles, for processors from Sapphire Rapids on.
 //
-// Written on a machine without AMX: packing, indexing and epilogue are tested there through EmulatedTiles, which computes
-// what the manual says TDPBF16PS computes (Intel SDM volume 2); the real instructions differ from it in nothing but speed
-// by that page, and have not been run by the author.
+// Written on a machine without AMX: packing, indexing and epilogue are tested there through EmulatedTiles, which
+// computes what the manual says TDPBF16PS computes (Intel SDM volume 2); the real instructions differ from it in
+// nothing but speed by that page, and have not been run by the author.
 #include "engine/cpu/kernels/gemm.h"
 
 namespace longtake::cpu::amx_bf16 {
 namespace {
 
-constexpr int kTileRows16 = 16;                     // rows of a tile
-constexpr int kTileInputs = 32;                     // bf16 in a tile's row: 64 bytes
-constexpr int kBlockTileRows = 2 * kTileRows16;     // 2 x 2 tiles of sums: 4 products for 4 loads, 64 cycles against 32
+constexpr int kTileRows16 = 16;                  // rows of a tile
+constexpr int kTileInputs = 32;                  // bf16 in a tile's row: 64 bytes
+constexpr int kBlockTileRows = 2 * kTileRows16;  // 2 x 2 tiles of sums: 4 products for 4 loads, 64 cycles against 32
 constexpr int64_t kRowBytes = 64;
 
 // Tile registers: sums 0 to 3 as [row half][column half], rows 4 and 5, weights 6 and 7.
@@ -170,8 +170,8 @@ void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, c
   }
 }
 
-// As Gemm() in gemm.h. An element's sum again is one fixed chain: 32 inputs a product, taps in order, whatever stands in
-// the tile's other rows.
+// As Gemm() in gemm.h. An element's sum again is one fixed chain: 32 inputs a product, taps in order, whatever stands
+// in the tile's other rows.
 template <typename Tiles>
 void AmxGemm(const GemmBlock& g) {
   constexpr int kMaxChunk = 128;  // taps whose sources are listed at once; chunks are cut smaller where they are more
@@ -193,9 +193,9 @@ void AmxGemm(const GemmBlock& g) {
         char* copy = copies + int64_t{t} * kBlockTileRows * padded * 2;
         sources[t][0] = Gather(a, rows, g.k, padded, copy);
         // Without a second half its tile repeats the first; nobody reads the sums.
-        sources[t][1] = rows > kTileRows16 ? Gather(a + kTileRows16, rows - kTileRows16, g.k, padded,
-                                                    copy + kTileRows16 * padded * 2)
-                                           : sources[t][0];
+        sources[t][1] = rows > kTileRows16
+                            ? Gather(a + kTileRows16, rows - kTileRows16, g.k, padded, copy + kTileRows16 * padded * 2)
+                            : sources[t][0];
       }
       float* sums = g.scratch + r * columns;
       for (int v = 0; v < g.vectors; v += 2) {

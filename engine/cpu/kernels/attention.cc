@@ -117,9 +117,8 @@ void Attention(const AttentionBlock& g) {
     const V inverse = Set(top[r] > kMasked / 2 ? 1.f / total[r] : 0.f);
     ForVectors(d, [&](int64_t i, int n) {
       const V x = Load(sums + r * d_stride + i) * inverse;
-      WithType(g.out.type, [&](auto* out) {
-        StoreUpTo(static_cast<decltype(out)>(g.out.data) + r * g.out.stride + i, x, n);
-      });
+      WithType(g.out.type,
+               [&](auto* out) { StoreUpTo(static_cast<decltype(out)>(g.out.data) + r * g.out.stride + i, x, n); });
     });
   }
 }

@@ -1,8 +1,8 @@
 // Depthwise 3x3 with bias and zero padding, then a * SiLU(g) of the two halves of the channels.
 //
-// Pixels outside, channels inside: a pixel's channels lie together, while the same channel of the next pixel is 26 KiB on
-// (13 440 channels of bf16), where a line of 52 pixels would share 16 of the first-level cache's 64 sets. Four pixels at
-// a time share the nine weights: 27 loads for 4 results instead of 72.
+// Pixels outside, channels inside: a pixel's channels lie together, while the same channel of the next pixel is 26 KiB
+// on (13 440 channels of bf16), where a line of 52 pixels would share 16 of the first-level cache's 64 sets. Four
+// pixels at a time share the nine weights: 27 loads for 4 results instead of 72.
 #include "engine/cpu/kernels/functions.h"
 #include "engine/cpu/kernels/parts.h"
 
@@ -41,8 +41,7 @@ void Pixels(const DepthwiseBlock& g, int first) {
     for (int i = 0; i < kCount + 2; ++i) {
       const int column = first + i - 1;
       const bool inside = row >= 0 && row < g.height && column >= 0 && column < g.width;
-      in.pixel[dy][i] =
-          inside ? static_cast<const T*>(g.x) + (int64_t{row} * g.width + column) * g.x_stride : nullptr;
+      in.pixel[dy][i] = inside ? static_cast<const T*>(g.x) + (int64_t{row} * g.width + column) * g.x_stride : nullptr;
     }
   }
   T* out = static_cast<T*>(g.y) + (int64_t{g.row} * g.width + first) * g.y_stride;

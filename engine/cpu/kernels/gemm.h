@@ -34,8 +34,29 @@ void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_
   }
 }
 
+// The same for a gated panel: left half gate, right half up.
+template <typename Out, Act kAct>
+void StoreGatedRows(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
+  for (int r = 0; r < rows; ++r) {
+    const float* gate = acc + r * acc_stride;
+    const float* up = gate + acc_stride / 2;
+    Out* out = static_cast<Out*>(g.out[first + r]) + g.first_column;
+    ForVectors(g.columns, [&](int64_t i, int n) { StoreUpTo(out + i, Apply(kAct, Load(gate + i)) * Load(up + i), n); });
+  }
+}
+
 template <typename Out>
 void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
+  if (g.gated) {
+    switch (g.activation) {
+      case Act::kNone:
+        return StoreGatedRows<Out, Act::kNone>(g, first, rows, acc, acc_stride);
+      case Act::kSilu:
+        return StoreGatedRows<Out, Act::kSilu>(g, first, rows, acc, acc_stride);
+      case Act::kGeluTanh:
+        return StoreGatedRows<Out, Act::kGeluTanh>(g, first, rows, acc, acc_stride);
+    }
+  }
   switch (g.activation) {
     case Act::kNone:
       return StoreRows<Out, Act::kNone>(g, first, rows, acc, acc_stride);

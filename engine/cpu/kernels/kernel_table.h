@@ -1,9 +1,9 @@
 // What an instruction set's kernels offer to the rest of cpu/.
 //
-// kernels/*.cc is compiled once for each instruction set, with that set's flags, into a namespace of its own. A function
-// of the standard library that is compiled there could be the copy that the linker keeps for the whole program, and would
-// then run AVX-512 on a machine without it. So these sources use plain structs, intrinsics and anonymous namespaces, and
-// this header, which both sides include, holds declarations and plain data only.
+// kernels/*.cc is compiled once for each instruction set, with that set's flags, into a namespace of its own. A
+// function of the standard library that is compiled there could be the copy that the linker keeps for the whole
+// program, and would then run AVX-512 on a machine without it. So these sources use plain structs, intrinsics and
+// anonymous namespaces, and this header, which both sides include, holds declarations and plain data only.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
 
@@ -40,23 +40,26 @@ struct GemmBlock {
   int64_t a_stride;
   int rows;
   int taps;
-  int64_t k;             // inputs of one tap
-  const void* b;         // the panel: [taps][k rounded up][columns], bf16 in pairs of k
+  int64_t k;      // inputs of one tap
+  const void* b;  // the panel: [taps][k rounded up][columns], bf16 in pairs of k
   int64_t b_tap_bytes;
-  int vectors;           // the panel's width
-  int chunk_taps;        // taps whose weights stay in the second-level cache together; all rows pass before the next
-  float* scratch;        // GemmScratchFloats() of the inputs of chunk_taps taps
+  int vectors;     // the panel's width
+  int chunk_taps;  // taps whose weights stay in the second-level cache together; all rows pass before the next
+  float* scratch;  // GemmScratchFloats() of the inputs of chunk_taps taps
   // Epilogue, in this order: + bias, + add, activation, * gate, + the old output, store.
   int columns;           // real columns; the rest of the panel is padding
   int64_t first_column;  // of the panel, added to the row pointers below
   const float* bias;     // at the panel's first column; padded
   Act activation;
-  const void* const* add;    // row pointers of type add_type, or null
+  const void* const* add;  // row pointers of type add_type, or null
   Elem add_type;
   const float* const* gate;  // row pointers, or null
   bool accumulate;           // out is f32
   void* const* out;          // row pointers
   Elem out_type;
+  // Instead of all that: activation(left half of the panel) * right half; `columns` and `first_column` are the
+  // result's.
+  bool gated;
 };
 
 // Sums of a block between two chunks, then (AMX) copies of 32 rows whose inputs do not lie evenly.
@@ -66,7 +69,7 @@ constexpr int64_t GemmScratchFloats(int64_t chunk_inputs) {
 
 // Softmax attention of some queries of one head over packed keys and values.
 struct AttentionBlock {
-  const void* q;         // activation type, rows `q_stride` elements apart; normalised and rotated
+  const void* q;  // activation type, rows `q_stride` elements apart; normalised and rotated
   int64_t q_stride;
   int rows;
   int head_dim;
@@ -76,9 +79,9 @@ struct AttentionBlock {
   float scale, soft_cap;
   bool causal;
   int64_t window;
-  int64_t first_query;   // row 0's position
+  int64_t first_query;  // row 0's position
   MutRows out;
-  float* scratch;        // AttentionScratchFloats(head_dim)
+  float* scratch;  // AttentionScratchFloats(head_dim)
 };
 constexpr int kAttentionRows = 48;   // queries of a block
 constexpr int kAttentionKeys = 256;  // keys at a time: scores 48 KiB, probabilities as much or half
@@ -93,7 +96,7 @@ struct LinearHistory {
 };
 struct LinearAttentionTask {
   const void *q, *k, *v;  // at the head's first element of the segment's first row
-  Elem type;
+  Elem type, out_type;    // of q, k and v; of the output: the same, or bf16 of float32
   int64_t stride;
   int64_t rows;
   int head_dim;
@@ -105,9 +108,9 @@ struct LinearAttentionTask {
   int history_count;
   float *S_out, *z_out;  // or null
   bool store_sum;
-  void* out;             // at the head's first element of the first row
+  void* out;  // at the head's first element of the first row
   int64_t out_stride;
-  float* scratch;        // LinearAttentionScratchFloats(head_dim)
+  float* scratch;  // LinearAttentionScratchFloats(head_dim)
 };
 // Tokens at a time: a multiple of the register tile's 6 rows, with k and v of 112 channels (32 KiB) in the first level.
 constexpr int kLinearTile = 36;
@@ -118,15 +121,15 @@ constexpr int64_t LinearAttentionScratchFloats(int64_t head_dim) {
 
 // Depthwise 3x3 over one row of one frame, then a * SiLU(g): channels [first, first + count) of each half.
 struct DepthwiseBlock {
-  const void* x;         // the frame's first pixel
+  const void* x;  // the frame's first pixel
   Elem type;
   int64_t x_stride;
   int height, width, row;
-  int64_t half;          // channels of one half
+  int64_t half;  // channels of one half
   int64_t first, count;
-  const float* weight;   // [9][2 * half]
-  const float* bias;     // [2 * half]
-  void* y;               // the frame's first pixel
+  const float* weight;  // [9][2 * half]
+  const float* bias;    // [2 * half]
+  void* y;              // the frame's first pixel
   int64_t y_stride;
 };
 
@@ -135,11 +138,11 @@ struct NormArgs {
   MutRows y;
   int64_t rows, columns;
   float eps;
-  const float* weight;          // rms_norm, channel_norm
-  float weight_offset;          // rms_norm
-  bool residual;                // rms_norm: y += ...
-  bool silu;                    // channel_norm
-  const float *shift, *scale;   // layer_norm, or null
+  const float* weight;         // rms_norm, channel_norm
+  float weight_offset;         // rms_norm
+  bool residual;               // rms_norm: y += ...
+  bool silu;                   // channel_norm
+  const float *shift, *scale;  // layer_norm, or null
   int64_t mod_stride;
   const int32_t* mod_row;
 };
@@ -161,10 +164,9 @@ struct KernelTable {
   // y[r] = x[r] * inverse[r] * weight.
   void (*scale_rows)(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y);
   void (*activate)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
-  void (*gated)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
   void (*add_row)(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y);
   // y = x rotated by halves: element i of `half` with i + half.
-  void (*rotate_halves)(const void* x, Elem type, int half, const float* cos, const float* sin, void* y);
+  void (*rotate_halves)(const void* x, Elem x_type, int half, const float* cos, const float* sin, void* y, Elem y_type);
   // out[i] = sum over terms of weight * x[i].
   void (*combine)(const float* weights, const float* const* x, int terms, int64_t n, float* out);
 };

@@ -1,7 +1,8 @@
-// Linear attention of one head over one segment, in float32: S and z over all tokens in order, then every token's output.
+// Linear attention of one head over one segment, in float32: S and z over all tokens in order, then every token's
+// output.
 //
-// S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task owns
-// the whole sum, so its order does not depend on the thread count.
+// S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task
+// owns the whole sum, so its order does not depend on the thread count.
 #include "engine/cpu/kernels/parts.h"
 #include "engine/cpu/kernels/simd.h"
 
@@ -116,10 +117,10 @@ void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   }
 }
 
-template <typename T>
+template <typename T, typename Out>
 void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   const T* queries = static_cast<const T*>(g.q);
-  T* out = static_cast<T*>(g.out);
+  Out* out = static_cast<Out*>(g.out);
   for (int64_t first = 0; first < g.rows; first += kLinearTile) {
     const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
     for (int64_t t = 0; t < n; ++t) {
@@ -170,26 +171,29 @@ void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) 
   }
 }
 
-template <typename T>
+template <typename T, typename Out>
 void Attend(const LinearAttentionTask& g) {
   const int64_t padded = (g.head_dim + 15) / 16 * 16;
   const Scratch s(g.scratch, padded);
   for (float* p = g.scratch; p < s.denominator; p += kLanes) Store(p, Zero());
   SumKeys<T>(g, padded, s);
   CopyFloats(s.own_z, padded, s.z);
-  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0)) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
+  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0))
+    StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
   if (g.history_count > 0) {
     AddHistory(g, padded, s);
     if (g.S_out != nullptr && g.store_sum) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
   }
-  Outputs<T>(g, padded, s);
+  Outputs<T, Out>(g, padded, s);
 }
 
 void LinearAttention(const LinearAttentionTask& g) {
-  if (g.type == Elem::kF32) {
-    Attend<float>(g);
+  if (g.type != Elem::kF32) {
+    Attend<bf16, bf16>(g);
+  } else if (g.out_type != Elem::kF32) {
+    Attend<float, bf16>(g);
   } else {
-    Attend<bf16>(g);
+    Attend<float, float>(g);
   }
 }
 

@@ -149,14 +149,9 @@ void Activate(Rows x, int64_t rows, int64_t columns, Act a, MutRows y) {
   Map(x, rows, columns, y, [a](auto* from, int64_t, int64_t i, int n) { return Apply(a, LoadUpTo(from + i, n)); });
 }
 
-void Gated(Rows x, int64_t rows, int64_t columns, Act a, MutRows y) {
-  Map(x, rows, columns, y, [a, columns](auto* from, int64_t, int64_t i, int n) {
-    return Apply(a, LoadUpTo(from + i, n)) * LoadUpTo(from + columns + i, n);
-  });
-}
-
 void AddRow(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y) {
-  Map(x, rows, columns, y, [row](auto* from, int64_t, int64_t i, int n) { return LoadUpTo(from + i, n) + LoadUpTo(row + i, n); });
+  Map(x, rows, columns, y,
+      [row](auto* from, int64_t, int64_t i, int n) { return LoadUpTo(from + i, n) + LoadUpTo(row + i, n); });
 }
 
 void ScaleRows(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y) {
@@ -165,8 +160,8 @@ void ScaleRows(Rows x, int64_t rows, int64_t columns, const float* inverse, cons
   });
 }
 
-template <typename T>
-void RotateHalvesAs(const T* x, int half, const float* cos, const float* sin, T* y) {
+template <typename X, typename Y>
+void RotateHalvesAs(const X* x, int half, const float* cos, const float* sin, Y* y) {
   ForVectors(half, [&](int64_t i, int n) {
     const V a = LoadUpTo(x + i, n), b = LoadUpTo(x + half + i, n);
     const V c = LoadUpTo(cos + i, n), s = LoadUpTo(sin + i, n);
@@ -175,10 +170,11 @@ void RotateHalvesAs(const T* x, int half, const float* cos, const float* sin, T*
   });
 }
 
-void RotateHalves(const void* x, Elem type, int half, const float* cos, const float* sin, void* y) {
-  WithType(type, [&](auto* t) {
-    using T = typename Pointee<decltype(t)>::Type;
-    RotateHalvesAs(static_cast<const T*>(x), half, cos, sin, static_cast<T*>(y));
+void RotateHalves(const void* x, Elem x_type, int half, const float* cos, const float* sin, void* y, Elem y_type) {
+  WithType(x_type, [&](auto* from) {
+    WithType(y_type, [&](auto* to) {
+      RotateHalvesAs(static_cast<decltype(from)>(const_cast<void*>(x)), half, cos, sin, static_cast<decltype(to)>(y));
+    });
   });
 }
 
@@ -199,7 +195,6 @@ void FillRows(KernelTable* table) {
   table->inverse_rms = InverseRms;
   table->scale_rows = ScaleRows;
   table->activate = Activate;
-  table->gated = Gated;
   table->add_row = AddRow;
   table->rotate_halves = RotateHalves;
   table->combine = Combine;

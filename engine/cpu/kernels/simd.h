@@ -66,7 +66,9 @@ LT_INLINE V Min(V a, V b) { return _mm512_min_ps(a, b); }
 LT_INLINE V Abs(V a) { return _mm512_abs_ps(a); }
 LT_INLINE V Round(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 // x < limit ? a : b.
-LT_INLINE V Select(V x, V limit, V a, V b) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), b, a); }
+LT_INLINE V Select(V x, V limit, V a, V b) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), b, a);
+}
 LT_INLINE V SwapPairs(V x) { return _mm512_permute_ps(x, 0xb1); }
 // x * 2^n for whole n in [-126, 127].
 LT_INLINE V Scale2(V x, V n) { return _mm512_scalef_ps(x, n); }

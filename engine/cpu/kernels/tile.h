@@ -36,8 +36,9 @@ struct BF16Product {
 // zero or at what c holds: the same chain for any MR and NV, and writing it out between two calls rounds nothing. That,
 // and nothing else, is why a row's bytes depend neither on the rows beside it nor on how work is cut into tiles.
 //
-// Why these sizes: two multiply-adds a cycle at a latency of 4 to 6 need 8 to 12 chains; 24 accumulators of 32 registers
-// leave room for NV weights and a broadcast. 6 x 4 loads 10 vectors for 24 multiply-adds, within two loads a cycle.
+// Why these sizes: two multiply-adds a cycle at a latency of 4 to 6 need 8 to 12 chains; 24 accumulators of 32
+// registers leave room for NV weights and a broadcast. 6 x 4 loads 10 vectors for 24 multiply-adds, within two loads a
+// cycle.
 template <typename P, int MR, int NV>
 void Tile(const void* const* a, int64_t a_stride, int taps, int64_t k, const void* b, int64_t b_tap_bytes, float* c,
           int64_t c_stride, bool load) {
