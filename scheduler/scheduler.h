@@ -3,12 +3,16 @@
 #ifndef LONGTAKE_SCHEDULER_SCHEDULER_H_
 #define LONGTAKE_SCHEDULER_SCHEDULER_H_
 
+#include <limits>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "scheduler/device.h"
+#include "scheduler/policy.h"
 
 namespace longtake::scheduler {
 
@@ -21,10 +25,23 @@ class Clock {
 
 struct Options {
   int places = 1;                  // sessions open on the device at a time
-  int max_waiting = 16;            // requests that wait for a place
+  int live_places = 0;             // of them, those that offline requests may not take
+  int max_waiting = 16;            // requests of each delivery that wait for a place
   int max_batch_passes = 64;       // passes of one Submit
   int max_undelivered_chunks = 2;  // of a session: at this many its passes stop until a chunk is delivered
   bool lanes_overlap = false;      // the device runs decodes beside transformer passes, not after them
+
+  // A live stream whose lead reaches lead_high is parked until it has fallen to lead_low.
+  absl::Duration lead_high = absl::InfiniteDuration(), lead_low = absl::ZeroDuration();
+  // Share of the device that admitted live streams may need to keep up; beyond it requests wait. One is always
+  // admitted.
+  double max_live_load = std::numeric_limits<double>::infinity();
+  // A request whose predicted wait for its start is longer is refused.
+  absl::Duration max_wait = absl::InfiniteDuration();
+  // A session parked so long because its client does not read is ended.
+  absl::Duration max_unread = absl::InfiniteDuration();
+  std::map<std::string, double> tenant_weights;  // above 0; 1 for those not named
+  std::shared_ptr<Policy> policy;                // null: SlackPolicy
 };
 
 enum class Delivery { kLive, kOffline };
@@ -34,6 +51,25 @@ struct Request {
   Delivery delivery = Delivery::kLive;
   std::vector<int> block_latents;  // latent frames of each block, each above 0
   int denoise_steps = 1;           // of a block
+  // What a pass over one latent frame costs, in a unit that is one for all of the device's sessions: transformer
+  // tokens, or anything in proportion to them. Above 0.
+  double latent_tokens = 1;
+  // Length of each block's chunk, as many as block_latents; empty: the stream has no pace, and each chunk is due at
+  // once.
+  std::vector<double> block_seconds;
+  std::string tenant;
+  int priority = 0;  // among the tenant's offline requests; higher goes first
+};
+
+// What a request may expect, from pass times and from what was admitted before it.
+struct Quote {
+  absl::Status status;  // as Add would answer now
+  absl::Duration first_chunk,
+      last_chunk;              // from now until decoded, at the latest; infinite before pass times are known
+  absl::Duration start;        // from now until it gets a place
+  double confidence = 0;       // share of the live quotes so far that were kept, (kept + 1) / (given + 2)
+  int waiting = 0;             // requests before it
+  absl::Duration retry_after;  // of a refused one
 };
 
 // A pass that is done.
@@ -64,11 +100,19 @@ class Listener {
 struct Stats {
   int running = 0;  // sessions with a place
   int parked = 0;   // of them, those that wait for their client to read
+  int ahead = 0;    // of them, those parked because their lead is long enough
   int waiting = 0;
   int passes_in_flight = 0;
   // Until the running session with the fewest passes to go should end, by the mean time of batches so far. One second
   // before there is a mean.
   absl::Duration next_place;
+  double live_load = 0;         // share of the device that the live sessions with a place need
+  double prediction_error = 0;  // CostModel::error
+  double kind_error[Work::kKinds] = {};
+  double backlog_seconds = 0;  // predicted device time of all that is accepted and not made
+  uint64_t batches = 0;
+  uint64_t quotes = 0, quotes_kept = 0;                 // of admitted live requests whose first chunk is decoded
+  std::map<std::string, double> tenant_device_seconds;  // since the start
 };
 
 class Scheduler {
@@ -80,9 +124,16 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // ResourceExhausted: the waiting queue is full. After StopAdmission: its status. InvalidArgument: the request
-  // contradicts itself, or its id is in use. Nothing is kept of a refused request.
+  // ResourceExhausted: the waiting queue is full, or the wait would be longer than max_wait. After StopAdmission: its
+  // status. InvalidArgument: the request contradicts itself, or its id is in use. Nothing is kept of a refused request.
   absl::Status Add(Request request);
+
+  // What Add of this request would mean now. Keeps nothing.
+  Quote GetQuote(const Request& request) const;
+
+  // Does what time alone has made due: wakes streams whose lead has run down, ends those unread too long. Returns when
+  // to call again at the latest, on the clock; InfiniteDuration: not before another call changed something.
+  absl::Duration Poll();
 
   // Ends the session with `why`: at once, or when its pass under way is done. Unknown and ended ids are ignored.
   void Cancel(SessionId session, absl::Status why);

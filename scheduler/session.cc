@@ -1,12 +1,96 @@
 #include "scheduler/session.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace longtake::scheduler {
 
 Session::Session(Request request) : request_(std::move(request)) {
   passes_ = 1;  // the prompt
-  for (int latents : request_.block_latents) passes_ += request_.denoise_steps + 1 + latents;
+  video_seconds_.push_back(0);
+  for (int block = 0; block < blocks(); ++block) {
+    passes_ += BlockPasses(block);
+    most_latents_ = std::max(most_latents_, request_.block_latents[block]);
+    video_seconds_.push_back(video_seconds_.back() +
+                             (request_.block_seconds.empty() ? 0 : request_.block_seconds[block]));
+  }
+}
+
+double Session::Tokens(PassKind kind) const {
+  switch (kind) {
+    case PassKind::kEncodePrompt:
+      return 0;
+    case PassKind::kDenoise:
+    case PassKind::kCommit:
+      return request_.block_latents[committed_blocks_] * request_.latent_tokens;
+    case PassKind::kDecode:
+      return request_.latent_tokens;
+  }
+  return 0;
+}
+
+double Session::BlockSeconds(const CostModel& cost, int block) const {
+  const int latents = request_.block_latents[block];
+  const double tokens = latents * request_.latent_tokens;
+  return request_.denoise_steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens) +
+         latents * cost.Alone(PassKind::kDecode, request_.latent_tokens);
+}
+
+Session::Remaining Session::ToNextChunk(const CostModel& cost) const {
+  Remaining left;
+  if (done()) return left;
+  const int block = decoded_blocks_;
+  const int decodes = request_.block_latents[block] - decoded_latents_;
+  left.passes = decodes;
+  left.seconds = decodes * cost.Alone(PassKind::kDecode, request_.latent_tokens);
+  if (committed_blocks_ > block) return left;
+  const double tokens = request_.block_latents[block] * request_.latent_tokens;
+  const int steps = request_.denoise_steps - step_;
+  left.passes += steps + 1;
+  left.seconds += steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens);
+  if (!has_prompt_) {
+    ++left.passes;
+    left.seconds += cost.Alone(PassKind::kEncodePrompt, 0);
+  }
+  return left;
+}
+
+double Session::SecondsLeft(const CostModel& cost) const {
+  double seconds = ToNextChunk(cost).seconds;
+  const int blocks_left = blocks() - decoded_blocks_ - 1;
+  if (blocks_left > 0) seconds += blocks_left * BlockSeconds(cost, blocks() - 1);
+  return seconds;
+}
+
+Session::Pace Session::NeededPace(const CostModel& cost) const {
+  if (!live() || video_seconds() <= 0 || committed_blocks_ == blocks()) return {};
+  // Over the whole video, so that a last short block does not count for the others.
+  const double tokens = most_latents_ * request_.latent_tokens;
+  const double block = request_.denoise_steps * cost.Marginal(PassKind::kDenoise, tokens) +
+                       cost.Marginal(PassKind::kCommit, tokens) +
+                       most_latents_ * cost.Marginal(PassKind::kDecode, request_.latent_tokens);
+  return {block * blocks() / video_seconds(), (passes_ - 1) / video_seconds()};
+}
+
+double Session::LeadSeconds(absl::Duration now) const {
+  const double played = started() ? absl::ToDoubleSeconds(now - *play_start_) : 0;
+  return VideoSeconds(committed_blocks_) - played;
+}
+
+void Session::UpdateLead(absl::Duration now, const Options& options) {
+  if (!live() || committed_blocks_ == blocks()) {
+    ahead_ = false;
+    return;
+  }
+  const absl::Duration lead = absl::Seconds(LeadSeconds(now));
+  // A block is never left half denoised: the lead only grows by commits.
+  if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
+  if (ahead_ && lead <= options.lead_low) ahead_ = false;
+}
+
+absl::Duration Session::WakeAt(const Options& options) const {
+  if (!started()) return absl::InfiniteDuration();
+  return *play_start_ + absl::Seconds(VideoSeconds(committed_blocks_)) - options.lead_low;
 }
 
 std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
@@ -18,7 +102,7 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
   }
   if (transformer_busy_) return std::nullopt;
   if (!has_prompt_) return PassKind::kEncodePrompt;
-  if (committed_blocks_ == blocks() || Parked(options)) return std::nullopt;
+  if (committed_blocks_ == blocks() || Parked(options) || ahead_) return std::nullopt;
   // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
   // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
   if (undecoded && (!options.lanes_overlap || step_ == request_.denoise_steps)) return std::nullopt;

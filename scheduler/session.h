@@ -3,8 +3,10 @@
 #define LONGTAKE_SCHEDULER_SESSION_H_
 
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "scheduler/cost_model.h"
 #include "scheduler/scheduler.h"
 
 namespace longtake::scheduler {
@@ -30,6 +32,23 @@ class Session {
   // The pass that the lane could run now, if any.
   std::optional<PassKind> Next(Lane lane, const Options& options) const;
 
+  // Cost unit of the next pass of this kind: tokens, 0 for text.
+  double Tokens(PassKind kind) const;
+
+  // What is left to run, alone on the device: until the next chunk is decoded, and until the end.
+  struct Remaining {
+    int passes = 0;
+    double seconds = 0;
+  };
+  Remaining ToNextChunk(const CostModel& cost) const;
+  double SecondsLeft(const CostModel& cost) const;
+  // What a live stream needs to keep up with its viewer: device seconds a second without the batches' fixed part, and
+  // passes a second. A lead does not lessen it: it will be used up. 0 without a pace, and once all is committed.
+  struct Pace {
+    double load = 0, passes = 0;
+  };
+  Pace NeededPace(const CostModel& cost) const;
+
   void Start(PassKind kind);
   // The pass ended well; moves the session on. The report lacks times and device seconds.
   PassReport Finish(PassKind kind);
@@ -44,21 +63,49 @@ class Session {
   bool Parked(const Options& options) const {
     return committed_blocks_ < blocks() && committed_blocks_ - delivered_ >= options.max_undelivered_chunks;
   }
-  void ChunkDelivered() {
-    if (delivered_ < decoded_blocks_) ++delivered_;
+  void ChunkDelivered(absl::Duration now) {
+    if (delivered_ == decoded_blocks_) return;
+    if (delivered_++ == 0) play_start_ = now;
   }
+
+  bool live() const { return request_.delivery == Delivery::kLive; }
+  bool started() const { return play_start_.has_value(); }
+  // Of the video before this block.
+  double VideoSeconds(int blocks) const { return video_seconds_[blocks]; }
+  double video_seconds() const { return video_seconds_.back(); }
+  // When the chunk being made is needed: when the ones before it have been played.
+  absl::Duration Due() const {
+    return started() ? *play_start_ + absl::Seconds(VideoSeconds(decoded_blocks_)) : first_due;
+  }
+  // Parks or wakes by the lead, counted up to the last committed block.
+  void UpdateLead(absl::Duration now, const Options& options);
+  bool ahead() const { return ahead_; }
+  // When a parked stream's lead falls to lead_low; infinite before its viewer has begun.
+  absl::Duration WakeAt(const Options& options) const;
 
   // Owned by the scheduler.
   State state = State::kWaiting;
-  int told_position = 0;                // the last one that the listener heard
-  uint64_t last_turn = 0;               // turns are counted over all sessions; 0: had none
+  int told_position = 0;   // the last one that the listener heard
+  uint64_t last_turn = 0;  // turns are counted over all sessions; 0: had none
+  uint64_t order = 0;      // of admission
+  int tenant = 0;
+  absl::Duration first_due;     // of the first chunk
+  absl::Duration first_quoted;  // by when it was promised; infinite: was not
+  std::optional<absl::Duration> unread_since;
   std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
 
  private:
+  double BlockSeconds(const CostModel& cost, int block) const;
+  int BlockPasses(int block) const { return request_.denoise_steps + 1 + request_.block_latents[block]; }
+  double LeadSeconds(absl::Duration now) const;
   int blocks() const { return static_cast<int>(request_.block_latents.size()); }
   bool& busy(PassKind kind) { return LaneOf(kind) == Lane::kDecoder ? decoder_busy_ : transformer_busy_; }
 
   Request request_;
+  std::vector<double> video_seconds_;         // before each block, and of all
+  int most_latents_ = 0;                      // of a block
+  std::optional<absl::Duration> play_start_;  // the first chunk's write completed
+  bool ahead_ = false;
   int passes_ = 0, passes_done_ = 0;
   bool has_prompt_ = false;
   int step_ = 0;  // denoising passes done in block committed_blocks_

@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
+# Benchmarks. `serving` plays simulated viewers to the scheduler's policies and needs no model; the last line is JSON:
+#   ./scripts/bench.sh serving [longtake-serving's options]
+# `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
 # --venv: an environment that has tools/requirements-bench.txt; else .venv-bench is made (torch: several gigabytes).
 # --limit: for each variant of torch, compilation included (150). Nothing else should run meanwhile.
 source "$(dirname "$0")/common.sh"
 
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]"
+if [[ ${1:-} == serving ]]; then
+  shift
+  scripts/install.sh
+  scripts/build.sh release longtake-serving
+  exec "$BUILD/longtake-serving" --sessions 10000 "$@"
+fi
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()

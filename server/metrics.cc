@@ -56,19 +56,30 @@ class Gauges : public prometheus::Collectable {
     if (sources == nullptr) return {};
     const scheduler::Stats stats = sources->stats();
     auto sessions = Family("longtake_sessions", "Sessions with a place on the device.");
-    Add(sessions, {{"state", "active"}}, stats.running - stats.parked);
+    Add(sessions, {{"state", "active"}}, stats.running - stats.parked - stats.ahead);
     Add(sessions, {{"state", "parked"}}, stats.parked);
+    Add(sessions, {{"state", "ahead"}}, stats.ahead);
     auto queue = Family("longtake_queue_length", "Requests that wait for a place.");
     Add(queue, {}, stats.waiting);
     auto in_flight = Family("longtake_passes_in_flight", "Passes of the batch under way.");
     Add(in_flight, {}, stats.passes_in_flight);
+    auto load = Family("longtake_live_load_ratio", "Share of the device that admitted live videos need to keep up.");
+    Add(load, {}, stats.live_load);
+    auto backlog = Family("longtake_backlog_seconds", "Predicted device time of all that is accepted and not made.");
+    Add(backlog, {}, stats.backlog_seconds);
+    auto error = Family("longtake_pass_prediction_error_ratio",
+                        "Moving mean of |predicted - actual| / actual of batches that hold the kind of pass.");
+    for (scheduler::PassKind kind : {scheduler::PassKind::kEncodePrompt, scheduler::PassKind::kDenoise,
+                                     scheduler::PassKind::kCommit, scheduler::PassKind::kDecode}) {
+      Add(error, {{"kind", NameOf(kind)}}, stats.kind_error[scheduler::Work::Index(kind)]);
+    }
     auto used = Family("longtake_memory_used_bytes", "Memory in use, by region.");
     auto planned = Family("longtake_memory_planned_bytes", "Memory planned at load, by region.");
     for (const MemoryRegion& region : sources->memory()) {
       Add(used, {{"region", region.name}}, static_cast<double>(region.used_bytes));
       Add(planned, {{"region", region.name}}, static_cast<double>(region.planned_bytes));
     }
-    return {sessions, queue, in_flight, used, planned};
+    return {sessions, queue, in_flight, load, backlog, error, used, planned};
   }
 
  private:

@@ -24,13 +24,28 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
       scheduler_(std::make_unique<scheduler::Scheduler>(
           scheduler::Options{.places = options.max_sessions,
                              .max_waiting = options.max_waiting,
-                             .max_undelivered_chunks = options.max_undelivered_chunks},
+                             .max_undelivered_chunks = options.max_undelivered_chunks,
+                             .lead_high = options.lead,
+                             .lead_low = options.lead * 0.75,
+                             .max_unread = options.max_unread},
           clock, &device_, this)) {
   sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
       .stats = [this] { return scheduler_->stats(); },
       .memory = [this] { return engine_->memory(); },
   });
   metrics_->Watch(sources_);
+  poller_ = std::thread([this] { Poll(); });
+}
+
+void Studio::Poll() {
+  absl::MutexLock lock(&mutex_);
+  while (!closing_) {
+    mutex_.Unlock();
+    scheduler_->Poll();
+    mutex_.Lock();
+    // A stream wakes this much late at most, of a lead of seconds.
+    mutex_.AwaitWithTimeout(absl::Condition(&closing_), absl::Milliseconds(50));
+  }
 }
 
 Studio::~Studio() {
@@ -40,6 +55,11 @@ Studio::~Studio() {
     const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); };
     mutex_.Await(absl::Condition(&none));
   }
+  {
+    absl::MutexLock lock(&mutex_);
+    closing_ = true;
+  }
+  poller_.join();
   encoders_.reset();  // before the scheduler, which its tasks may call
   // A scrape under way holds the sources; it takes microseconds.
   std::weak_ptr<const Metrics::Sources> sources = sources_;
@@ -80,10 +100,16 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
                       .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
   video->SendAccepted();
   const VideoPlan& made = video->plan();
+  std::vector<double> block_seconds;
+  for (int frames : made.block_frames) block_seconds.push_back(frames / engine_->model().fps);
+  // Tokens are in proportion to pixels, by one factor for all sizes of a model.
+  const double pixels = static_cast<double>(made.spec.size.width) * made.spec.size.height;
   absl::Status added = scheduler_->Add({.id = id,
                                         .delivery = made.delivery,
                                         .block_latents = made.block_latents,
-                                        .denoise_steps = engine_->model().denoise_steps});
+                                        .denoise_steps = engine_->model().denoise_steps,
+                                        .latent_tokens = pixels,
+                                        .block_seconds = std::move(block_seconds)});
   if (!added.ok()) {
     device_.RemoveJob(id);
     absl::MutexLock lock(&mutex_);

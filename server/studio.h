@@ -4,11 +4,13 @@
 
 #include <map>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/engine_device.h"
@@ -24,6 +26,8 @@ struct StudioOptions {
   int max_sessions = 4;  // places on the engine
   int max_waiting = 16;
   int max_undelivered_chunks = 2;
+  absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
+  absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;
   int64_t max_part_bytes = 3'500'000;
@@ -63,6 +67,7 @@ class Studio : public scheduler::Listener {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
+  void Poll();  // poller_'s
 
   const StudioOptions options_;
   const std::unique_ptr<Engine> engine_;
@@ -73,10 +78,12 @@ class Studio : public scheduler::Listener {
   std::unique_ptr<WorkerPool> encoders_;
 
   mutable absl::Mutex mutex_;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::shared_ptr<Video>> videos_ ABSL_GUARDED_BY(mutex_);
 
   std::shared_ptr<const Metrics::Sources> sources_;
+  std::thread poller_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;  // last, so destroyed first: its passes use all of the above
 };
 

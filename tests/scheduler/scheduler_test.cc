@@ -295,7 +295,7 @@ TEST_F(SchedulerTest, RandomHistoriesEndCleanlyAndRepeat) {
             break;
         }
       }
-      for (int round = 0; round < 10; ++round) {
+      for (int round = 0; round < 40; ++round) {
         for (SessionId id = 1; id < next; ++id) scheduler->ChunkDelivered(id);
         RunAll();
       }

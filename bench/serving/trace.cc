@@ -1,0 +1,64 @@
+#include "bench/serving/trace.h"
+
+#include <cmath>
+#include <numbers>
+#include <random>
+
+namespace longtake::bench {
+namespace {
+
+// A third each: half, the whole and twice the pixels.
+constexpr double kScales[] = {0.5, 1, 2};
+
+}  // namespace
+
+double SaturatedRate(const TraceOptions& options, const CostTable& table) {
+  double seconds = 0;  // of the device, for a second of video of each size
+  int sizes = 0;
+  for (double scale : kScales) {
+    if (!options.mixed_sizes && scale != 1) continue;
+    seconds += table.BlockSeconds(scale) / table.block_video_seconds;
+    ++sizes;
+  }
+  return 0.95 * sizes / seconds;
+}
+
+std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& table) {
+  std::mt19937_64 random(options.seed);
+  const auto uniform = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
+  const double longest = 240, shortest = 5;
+  const double mean_seconds = (longest - shortest) / std::log(longest / shortest);  // of a log-uniform length
+  const double live_share = 0.7;
+  const double rate = options.load * SaturatedRate(options, table) / mean_seconds / live_share;  // arrivals a second
+  const double day = options.sessions / rate / 3;  // three waves in the trace
+  double burst_until = 0, calm_until = 0;
+  std::vector<Visitor> visitors;
+  double now = 0;
+  while (static_cast<int>(visitors.size()) < options.sessions) {
+    // Thinning: candidates come at the highest rate there is, and stay with the share of it that holds at their moment.
+    const double highest = options.arrivals == "bursty" ? 3.0 : options.arrivals == "daily" ? 1.4 : 1.0;
+    now += -std::log1p(-uniform()) / (rate * highest);
+    double share = 1;
+    if (options.arrivals == "daily") share = (1 + 0.4 * std::sin(2 * std::numbers::pi * now / day)) / highest;
+    if (options.arrivals == "bursty") {  // 3 times the mean for 20 s on average, then half of it for 80 s
+      if (now >= calm_until) {
+        burst_until = now - 20 * std::log1p(-uniform());
+        calm_until = burst_until - 80 * std::log1p(-uniform());
+      }
+      share = (now < burst_until ? 3.0 : 0.5) / highest;
+    }
+    if (uniform() >= share) continue;
+    Visitor visitor;
+    visitor.arrives = now;
+    visitor.seconds = shortest * std::pow(longest / shortest, uniform());
+    visitor.scale = options.mixed_sizes ? kScales[static_cast<int>(3 * uniform())] : 1;
+    visitor.live = uniform() < live_share;
+    visitor.patience = uniform() < 0.1 ? 4 : 60;
+    visitor.write_seconds = uniform() < 0.05 ? 0.5 * table.block_video_seconds : 0;
+    visitor.tenant = static_cast<int>(3 * uniform());
+    visitors.push_back(visitor);
+  }
+  return visitors;
+}
+
+}  // namespace longtake::bench

@@ -1,0 +1,40 @@
+// Who comes when, and wants what. Made before the simulation, so that each policy meets the same viewers.
+#ifndef LONGTAKE_BENCH_SERVING_TRACE_H_
+#define LONGTAKE_BENCH_SERVING_TRACE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/serving/fake_device.h"
+
+namespace longtake::bench {
+
+struct Visitor {
+  double arrives = 0;  // seconds
+  double seconds = 0;  // of video
+  double scale = 1;    // of the picture's size, in tokens
+  bool live = true;
+  double patience = 0;       // seconds for the first chunk; then it leaves
+  double write_seconds = 0;  // that one of its chunks takes to go out
+  int tenant = 0;
+};
+
+struct TraceOptions {
+  uint64_t seed = 1;
+  int sessions = 1000;
+  std::string arrivals = "poisson";  // "poisson" | "bursty" | "daily"
+  bool mixed_sizes = false;          // else all of one size
+  double load = 0.8;                 // offered live video seconds a second / the device's saturated rate
+};
+
+// Lengths of 5 s to 4 min (log-uniform), 30 % offline; of the live ones 10 % leave after 4 s without a first chunk, the
+// others after 60 s, and 5 % read a chunk in half the time that it plays.
+std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& table);
+
+// Live video seconds a second of the device when batches share their fixed time 20 times over.
+double SaturatedRate(const TraceOptions& options, const CostTable& table);
+
+}  // namespace longtake::bench
+
+#endif  // LONGTAKE_BENCH_SERVING_TRACE_H_

@@ -1,0 +1,117 @@
+#include "scheduler/cost_model.h"
+
+#include <limits>
+#include <random>
+
+#include "gtest/gtest.h"
+
+namespace longtake::scheduler {
+namespace {
+
+// 4 ms a batch, 30 ms a prompt, 10, 9 and 20 us a token.
+double Truth(const Work& work) {
+  return 0.004 + 0.03 * work.amount(PassKind::kEncodePrompt) + 10e-6 * work.amount(PassKind::kDenoise) +
+         9e-6 * work.amount(PassKind::kCommit) + 20e-6 * work.amount(PassKind::kDecode);
+}
+
+Work RandomBatch(std::mt19937_64& random) {
+  Work work;
+  const int passes = 1 + static_cast<int>(random() % 12);
+  for (int i = 0; i < passes; ++i) {
+    const double tokens = random() % 2 == 0 ? 64 : 240;
+    switch (random() % 16) {
+      case 0:
+        work.Add(PassKind::kEncodePrompt, 0);
+        break;
+      case 1:
+      case 2:
+        work.Add(PassKind::kCommit, 4 * tokens);
+        break;
+      case 3:
+      case 4:
+      case 5:
+        work.Add(PassKind::kDecode, tokens);
+        break;
+      default:
+        work.Add(PassKind::kDenoise, 4 * tokens);
+        break;
+    }
+  }
+  return work;
+}
+
+TEST(CostModel, KnowsNothingBeforeTheFirstBatch) {
+  const CostModel model;
+  Work work;
+  work.Add(PassKind::kDenoise, 1000);
+  EXPECT_EQ(model.Predict(work), 0);
+  EXPECT_EQ(model.error(), 0);
+  EXPECT_FALSE(model.learned());
+}
+
+TEST(CostModel, FindsFixedAndPerTokenParts) {
+  CostModel model;
+  std::mt19937_64 random(1);
+  std::normal_distribution<double> noise(1, 0.03);
+  for (int i = 0; i < 300; ++i) {
+    const Work work = RandomBatch(random);
+    model.Observe(work, Truth(work) * noise(random));
+  }
+  EXPECT_TRUE(model.learned());
+  EXPECT_NEAR(model.fixed(), 0.004, 0.001);
+  EXPECT_NEAR(model.Marginal(PassKind::kEncodePrompt, 0), 0.03, 0.003);
+  EXPECT_NEAR(model.Marginal(PassKind::kDenoise, 960), 960 * 10e-6, 0.0005);
+  EXPECT_NEAR(model.Alone(PassKind::kDecode, 240), 0.004 + 240 * 20e-6, 0.0015);
+  // The mean of |noise| is 2.4 %; what the model adds to that is small.
+  EXPECT_GT(model.error(), 0.01);
+  EXPECT_LT(model.error(), 0.04);
+  EXPECT_LT(model.error(PassKind::kDecode), 0.05);
+}
+
+TEST(CostModel, FollowsADeviceThatBecomesSlower) {
+  CostModel model;
+  std::mt19937_64 random(2);
+  for (int i = 0; i < 2000; ++i) {
+    const Work work = RandomBatch(random);
+    model.Observe(work, Truth(work));
+  }
+  EXPECT_LT(model.error(), 0.01);
+  for (int i = 0; i < 50; ++i) {
+    const Work work = RandomBatch(random);
+    model.Observe(work, 2 * Truth(work));
+  }
+  EXPECT_GT(model.error(), 0.1) << "the metric must show that the device changed";
+  for (int i = 0; i < 1500; ++i) {
+    const Work work = RandomBatch(random);
+    model.Observe(work, 2 * Truth(work));
+  }
+  EXPECT_LT(model.error(), 0.05);
+}
+
+TEST(CostModel, IgnoresTimesThatAreNone) {
+  CostModel model;
+  Work work;
+  work.Add(PassKind::kDenoise, 100);
+  model.Observe(work, 0);
+  model.Observe(work, -1);
+  model.Observe(work, std::numeric_limits<double>::quiet_NaN());
+  EXPECT_EQ(model.observations(), 0);
+  model.Observe(work, 0.5);
+  EXPECT_NEAR(model.Predict(work), 0.5, 0.01);
+}
+
+// The same kinds in the same mix for hours, then something new: the old weights must stand.
+TEST(CostModel, LongMonotonyDoesNotBlowUpTheWeights) {
+  CostModel model;
+  Work one;
+  one.Add(PassKind::kDenoise, 960);
+  for (int i = 0; i < 100'000; ++i) model.Observe(one, 0.0136);
+  Work other;
+  other.Add(PassKind::kDecode, 240);
+  model.Observe(other, 0.0088);
+  EXPECT_NEAR(model.Predict(one), 0.0136, 0.003);
+  EXPECT_NEAR(model.Predict(other), 0.0088, 0.002);
+}
+
+}  // namespace
+}  // namespace longtake::scheduler
