@@ -58,14 +58,14 @@ TEST_F(LoadRun, AFastServerLetsEveryPictureRun) {
   // Lengths are rounded to latent frames: half of four at 16 a second.
   EXPECT_NEAR(report["video_s"], asked, 0.13 * report["viewers"].get<double>());
   EXPECT_GT(report["first_chunk_s"]["p50"], 0);
-  EXPECT_GE(last.now, 1);
+  EXPECT_GE(last.now, 2);
 }
 
 TEST_F(LoadRun, ASlowServerStallsThem) {
   // A block of half a second takes 3 x 200 ms of denoising and more.
   Start({.denoise = absl::Milliseconds(200)});
   const nlohmann::json report = Run({.mix = {.shortest = 2, .longest = 2}, .duration = 4, .viewers = 1});
-  EXPECT_EQ(report["continuity"], 0.0) << report.dump(1);
+  EXPECT_LT(report["continuity"], 1.0) << report.dump(1);
   EXPECT_GE(report["stalls"], 2);
   EXPECT_EQ(report["failed"], 0);
 }

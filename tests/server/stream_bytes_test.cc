@@ -155,7 +155,7 @@ TEST_F(StreamBytes, AreThoseOfTheSoloRunInRandomMixes) {
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i) {
-    std::string_view argument = argv[i];
+    absl::string_view argument = argv[i];
     if (!absl::ConsumePrefix(&argument, "--mixes=") || !absl::SimpleAtoi(argument, &longtake::server::mixes)) {
       std::cerr << "unknown argument " << argv[i] << "\n";
       return 2;

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace longtake::client {
@@ -49,7 +50,7 @@ nlohmann::json LoadTest::Run() {
     if (plan_.viewers > 0) CutAll();
     EndIfDone();
   });
-  timetable_.At(1, [this] { Sample(); });
+  timetable_.At(0.5, [this] { Sample(); });
   timetable_.Run();
   absl::MutexLock lock(&mutex_);
   return Report(records_, timeline_, {.warm = plan_.warm, .ended = plan_.duration, .cpu_seconds = CpuSeconds() - cpu});
@@ -142,12 +143,11 @@ void LoadTest::Sample() {
   }
   {
     absl::MutexLock lock(&mutex_);
-    // Of the second that has just ended.
-    timeline_.SetWatching(now - 1, progress.watching);
+    timeline_.SetWatching(now, progress.watching);
     progress.video = timeline_.Video(static_cast<int>(now) - 1, static_cast<int>(now));
   }
   show_(progress);
-  timetable_.At(static_cast<int>(now) + 1.02, [this] { Sample(); });
+  timetable_.At(std::floor(now) + 1.5, [this] { Sample(); });
 }
 
 }  // namespace longtake::client

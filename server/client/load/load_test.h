@@ -54,7 +54,7 @@ class LoadTest {
   void OnDone(uint64_t number);        // on the timetable
   void CutAll();
   void EndIfDone();
-  void Sample();  // once a second
+  void Sample();  // in the middle of each second
   v1::LongtakeService::Stub* StubFor(const Visit& visit);
 
   const LoadPlan plan_;
