@@ -315,7 +315,7 @@ void Launch(Launcher& launcher, const Arguments& g) {
 
 }  // namespace
 
-void LinearAttention(Launcher& launcher, const LinearAttentionLaunch& a) {
+void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a) {
   const int64_t D = int64_t{a.heads} * a.head_dim;
   const auto* q = static_cast<const std::byte*>(a.qkv.data);
   const int64_t column = D * static_cast<int64_t>(SizeOf(a.qkv.dtype));

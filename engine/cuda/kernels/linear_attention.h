@@ -73,7 +73,7 @@ struct LinearAttentionLaunch {
   int64_t StateFloats() const { return int64_t{head_dim} * (head_dim + 1); }
 };
 
-void LinearAttention(Launcher& launcher, const LinearAttentionLaunch& a);
+void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a);
 
 }  // namespace longtake::cuda
 

@@ -137,7 +137,7 @@ void ByVector(F&& f, const Views&... views) {
 
 }  // namespace
 
-void LayerNorm(Launcher& launcher, ConstMat x, float eps, const Modulation& modulation, Mat y) {
+void RunLayerNorm(Launcher& launcher, ConstMat x, float eps, const Modulation& modulation, Mat y) {
   ByVector(
       [&](auto vector) {
         launcher.Launch("layer_norm", BlockARow(x, x.cols), LayerNormKernel<vector()>,
@@ -147,7 +147,7 @@ void LayerNorm(Launcher& launcher, ConstMat x, float eps, const Modulation& modu
       x, y);
 }
 
-void RmsNorm(Launcher& launcher, ConstMat x, const float* weight, float offset, float eps, bool residual, Mat y) {
+void RunRmsNorm(Launcher& launcher, ConstMat x, const float* weight, float offset, float eps, bool residual, Mat y) {
   ByVector(
       [&](auto vector) {
         ByType(x.dtype, [&](auto in) {
@@ -163,7 +163,7 @@ void RmsNorm(Launcher& launcher, ConstMat x, const float* weight, float offset, 
       x, y);
 }
 
-void InverseRms(Launcher& launcher, ConstMat x, float eps, float* out) {
+void RunInverseRms(Launcher& launcher, ConstMat x, float eps, float* out) {
   ByVector(
       [&](auto vector) {
         ByType(x.dtype, [&](auto in) {
@@ -175,7 +175,7 @@ void InverseRms(Launcher& launcher, ConstMat x, float eps, float* out) {
       x);
 }
 
-void ChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool silu, Mat y) {
+void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool silu, Mat y) {
   const LaunchShape shape = {.grid = dim3(static_cast<unsigned>(DivideUp(x.rows, kThreads / 32))),
                              .block = dim3(kThreads)};
   ByVector(

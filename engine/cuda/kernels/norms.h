@@ -20,16 +20,16 @@ struct Modulation {
   int64_t stride = 0;
   const int32_t* mod_row = nullptr;
 };
-void LayerNorm(Launcher& launcher, ConstMat x, float eps, const Modulation& modulation, Mat y);
+void RunLayerNorm(Launcher& launcher, ConstMat x, float eps, const Modulation& modulation, Mat y);
 
 // y = x / rms(x) * (weight + offset), or y += that.
-void RmsNorm(Launcher& launcher, ConstMat x, const float* weight, float offset, float eps, bool residual, Mat y);
+void RunRmsNorm(Launcher& launcher, ConstMat x, const float* weight, float offset, float eps, bool residual, Mat y);
 
 // out[r] = 1 / rms(x[r]).
-void InverseRms(Launcher& launcher, ConstMat x, float eps, float* out);
+void RunInverseRms(Launcher& launcher, ConstMat x, float eps, float* out);
 
 // y = x / |x| * sqrt(columns) * gamma, then SiLU where asked. May be in place where the types are the same.
-void ChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool silu, Mat y);
+void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool silu, Mat y);
 
 }  // namespace longtake::cuda
 

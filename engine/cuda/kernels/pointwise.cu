@@ -19,14 +19,14 @@ LaunchShape RowsAndColumns(int64_t rows, int64_t columns) {
           .block = dim3(kThreads)};
 }
 
-template <Activation kActivation>
+template <Act kActivation>
 __device__ __forceinline__ float Apply(float x) {
-  if constexpr (kActivation == Activation::kSilu) return Silu(x);
-  if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh(x);
+  if constexpr (kActivation == Act::kSilu) return Silu(x);
+  if constexpr (kActivation == Act::kGeluTanh) return GeluTanh(x);
   return x;
 }
 
-template <int kVector, Activation kActivation, typename In, typename Out>
+template <int kVector, Act kActivation, typename In, typename Out>
 __global__ void __launch_bounds__(kThreads)
     ActivateKernel(const In* x, int64_t x_stride, int columns, int64_t end, Out* y, int64_t y_stride) {
   const int64_t n = blockIdx.x;
@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <Activation kActivation>
+template <Act kActivation>
 void LaunchActivate(Launcher& launcher, ConstMat x, Mat y) {
   int64_t end = INT64_MAX;
   if (x.stride == x.cols && y.stride == y.cols) {
@@ -133,28 +133,28 @@ void LaunchActivate(Launcher& launcher, ConstMat x, Mat y) {
 
 }  // namespace
 
-void Activate(Launcher& launcher, ConstMat x, Activation activation, Mat y) {
+void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y) {
   switch (activation) {
-    case Activation::kNone:
-      return LaunchActivate<Activation::kNone>(launcher, x, y);
-    case Activation::kSilu:
-      return LaunchActivate<Activation::kSilu>(launcher, x, y);
-    case Activation::kGeluTanh:
-      return LaunchActivate<Activation::kGeluTanh>(launcher, x, y);
+    case Act::kNone:
+      return LaunchActivate<Act::kNone>(launcher, x, y);
+    case Act::kSilu:
+      return LaunchActivate<Act::kSilu>(launcher, x, y);
+    case Act::kGeluTanh:
+      return LaunchActivate<Act::kGeluTanh>(launcher, x, y);
   }
 }
 
-void AddRow(Launcher& launcher, ConstMat x, const float* row, Mat y) {
+void RunAddRow(Launcher& launcher, ConstMat x, const float* row, Mat y) {
   launcher.Launch("add_row", RowsAndColumns(x.rows, x.cols), AddRowKernel, static_cast<const float*>(x.data), x.stride,
                   static_cast<int>(x.cols), row, static_cast<float*>(y.data), y.stride);
 }
 
-void Embed(Launcher& launcher, const void* table, const int32_t* ids, float scale, Mat y) {
+void RunEmbed(Launcher& launcher, const void* table, const int32_t* ids, float scale, Mat y) {
   launcher.Launch("embed", RowsAndColumns(y.rows, y.cols), EmbedKernel, static_cast<const Bf16*>(table), ids,
                   static_cast<int>(y.cols), scale, static_cast<float*>(y.data), y.stride);
 }
 
-void TimestepSinusoids(Launcher& launcher, const float* t, Mat y) {
+void RunTimestepSinusoids(Launcher& launcher, const float* t, Mat y) {
   const int half = static_cast<int>(y.cols / 2);
   ByType(y.dtype, [&](auto out) {
     using Out = decltype(out);
@@ -163,11 +163,11 @@ void TimestepSinusoids(Launcher& launcher, const float* t, Mat y) {
   });
 }
 
-void Combine(Launcher& launcher, const CombineTerms& terms, int64_t n, float* out) {
+void RunCombine(Launcher& launcher, const CombineTerms& terms, int64_t n, float* out) {
   launcher.Launch("combine", AThreadEach(n), CombineKernel, terms, n, out);
 }
 
-void FillNormal(Launcher& launcher, uint64_t seed, uint32_t block, uint32_t step, int64_t n, float* out) {
+void RunFillNormal(Launcher& launcher, uint64_t seed, uint32_t block, uint32_t step, int64_t n, float* out) {
   launcher.Launch("fill_normal", AThreadEach(DivideUp(n, 4)), FillNormalKernel, static_cast<uint32_t>(seed),
                   static_cast<uint32_t>(seed >> 32), block, step, n, out);
 }

@@ -7,19 +7,19 @@
 #include <cstdint>
 
 #include "engine/core/tensor.h"
+#include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/launcher.h"
-#include "engine/ops/ops.h"
 
 namespace longtake::cuda {
 
 // y = activation(x), either type on both sides; kNone converts.
-void Activate(Launcher& launcher, ConstMat x, Activation activation, Mat y);
+void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y);
 // y[r] = x[r] + row, f32.
-void AddRow(Launcher& launcher, ConstMat x, const float* row, Mat y);
+void RunAddRow(Launcher& launcher, ConstMat x, const float* row, Mat y);
 // y[n] = table[ids[n]] * scale; table bf16 rows of y.cols, y f32; ids on the device.
-void Embed(Launcher& launcher, const void* table, const int32_t* ids, float scale, Mat y);
+void RunEmbed(Launcher& launcher, const void* table, const int32_t* ids, float scale, Mat y);
 // Rows of cosines, then sines, of t[r] (device) * exp(-ln(10000) i / half).
-void TimestepSinusoids(Launcher& launcher, const float* t, Mat y);
+void RunTimestepSinusoids(Launcher& launcher, const float* t, Mat y);
 
 // out = weight[0] x[0] + weight[1] x[1] + ..., in this order; out may be one of the x.
 struct CombineTerms {
@@ -28,10 +28,10 @@ struct CombineTerms {
   float weight[kMost] = {};
   const float* x[kMost] = {};
 };
-void Combine(Launcher& launcher, const CombineTerms& terms, int64_t n, float* out);
+void RunCombine(Launcher& launcher, const CombineTerms& terms, int64_t n, float* out);
 
 // core/philox.h's numbers.
-void FillNormal(Launcher& launcher, uint64_t seed, uint32_t block, uint32_t step, int64_t n, float* out);
+void RunFillNormal(Launcher& launcher, uint64_t seed, uint32_t block, uint32_t step, int64_t n, float* out);
 
 }  // namespace longtake::cuda
 

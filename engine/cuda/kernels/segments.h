@@ -6,8 +6,6 @@
 #include <span>
 #include <vector>
 
-#include "engine/ops/ops.h"
-
 namespace longtake::cuda {
 
 // A block's share: some rows, or lines, of one segment from `first` on. Cut from the segment's beginning, never from the
@@ -38,10 +36,6 @@ struct GridSegment {
   const void* in = nullptr;
   void* out = nullptr;
 };
-
-inline GridSegment ToGrid(const Segment& s, const void* in = nullptr, void* out = nullptr) {
-  return {s.first_row, s.frames, s.height, s.width, s.first_frame, in, out};
-}
 
 }  // namespace longtake::cuda
 
