@@ -79,8 +79,13 @@ class CudaOps : public Ops {
 
  private:
   // y = Epilogue(x w^T + bias), x act [N, w.inputs()] aligned or not. `add`, act [N, outputs], if not null, is added to
-  // the sums before the activation.
+  // the sums before the activation. Scratch kProduct, kOperand and kScales are overwritten: x may not lie there, but in
+  // kAttention and kAttention2.
   void RunDense(const CudaKernel& w, ConstMat x, const Epilogue& e, const ConstMat* add, Mat y);
+  // One panel of its rows; `mod_row` on the device.
+  void RunDensePanel(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const int32_t* mod_row,
+                     const ConstMat* add, const Mat& y);
+  Operand PrepareOperand(const CudaKernel& w, const ConstMat& x);
 
   std::unique_ptr<Context> context_;
   std::unique_ptr<MatMul> matmul_;

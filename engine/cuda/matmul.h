@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/cuda/context.h"
@@ -43,8 +44,9 @@ struct Product {
   // kNvfp4: device pointer to the product of the two matrices' float32 scales.
   const float* tensor_scale = nullptr;
   ProductEpilogue epilogue = ProductEpilogue::kNone;
-  // Device, [outputs], in y's type: cuBLASLt takes no other.
+  // Device, [outputs], of the one type that cuBLASLt takes.
   const void* bias = nullptr;
+  bool bias_f32() const { return y_f32 && x.type == OperandType::kBf16; }  // else bf16
   // bf16 or f32, rows `y_stride` elements apart; aligned to 16 bytes, as are the rows.
   bool y_f32 = false;
   void* y = nullptr;
@@ -58,6 +60,8 @@ class MatMul {
   virtual void Run(const Product& product) = 0;
   // For one line of a benchmark: how many algorithms are held.
   virtual int plans() const = 0;
+  // Who computes, in which version: part of the numerics id.
+  virtual std::string name() const = 0;
 };
 
 absl::StatusOr<std::unique_ptr<MatMul>> MakeMatMul(Context& context);

@@ -47,6 +47,11 @@ void RunPad(Launcher& launcher, int64_t rows, int64_t columns, const void* x, in
 void RunQuantizeE4m3(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride, void* y,
                      int64_t y_stride, float* scales);
 
+// bf16 rows to NVFP4 (formats.h) of `y_columns` elements, a multiple of 16, zeros behind `columns`. `scales`: the
+// tiles, zeroed beforehand.
+void RunQuantizeNvfp4(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride,
+                      float tensor_scale, void* y, int64_t y_columns, void* scales);
+
 }  // namespace longtake::cuda
 
 #endif  // LONGTAKE_ENGINE_CUDA_KERNELS_DENSE_H_
