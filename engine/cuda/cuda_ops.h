@@ -17,9 +17,9 @@ struct CudaOptions {
                                // KernelShape marks, the others stay in bfloat16
 };
 
-// One thread at a time may call the result; each calls work that runs later, in order. InvalidArgument names the
-// option: a type that this device lacks. Unavailable where there is no device. name() is "cuda/sm_90",
-// "cuda/sm_90/float8", ...: equal names give equal bytes, in any batch.
+// One thread at a time may call the result; each call asks for work that runs later, in order. InvalidArgument names
+// the option: a type that this device lacks. Unavailable or NotFound where there is no device. name() is
+// "cuda/sm_90/cublaslt-130100/float8" or alike: equal names give equal bytes, in any batch.
 absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options);
 
 }  // namespace longtake
