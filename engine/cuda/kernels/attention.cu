@@ -2,6 +2,7 @@
 
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/fragments.h"
 
 namespace longtake::cuda {
 namespace {
@@ -31,21 +32,6 @@ size_t SharedBytes(int padded) {
   using S = Steps<kWhole>;
   return 2 * (size_t{kQueries} * RowElements(padded) +
               S::kStages * S::kKeys * (RowElements(padded) + RowElements(16 * kTiles)));
-}
-
-// Fragments' order of four 8x8 matrices that this lane addresses: the row, and the column, within 16 x 16.
-struct LaneAddress {
-  int row, column;
-};
-// Matrices: rows 0-7, rows 8-15, then the same of columns 8-15. Left operands, and transposed right ones.
-__device__ __forceinline__ LaneAddress ByRows() {
-  const int lane = threadIdx.x % 32;
-  return {lane % 16, lane / 16 * 8};
-}
-// Matrices: columns 0-7, columns 8-15, then the same of rows 8-15. Right operands as they are.
-__device__ __forceinline__ LaneAddress ByColumns() {
-  const int lane = threadIdx.x % 32;
-  return {lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8};
 }
 
 template <int kTiles, bool kWhole>

@@ -18,7 +18,7 @@ namespace longtake::cuda {
 constexpr int kQueries = 64;
 
 // Columns of a head's keys and values: head_dim with zeros behind it up to whole fragments.
-constexpr int64_t PaddedHead(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+__host__ __device__ constexpr int64_t PaddedHead(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
 // One session, in device memory. Keys and values bf16 [kv head][key][PaddedHead], `head_stride` elements between heads.
 struct AttentionSegment {

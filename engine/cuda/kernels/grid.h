@@ -14,7 +14,7 @@ namespace longtake::cuda {
 
 // Lines of a frame that one thread makes together. Of `height` lines there are LineGroups(height).
 constexpr int kLines = 4;
-constexpr int LineGroups(int height) { return (height + kLines - 1) / kLines; }
+__host__ __device__ constexpr int LineGroups(int height) { return (height + kLines - 1) / kLines; }
 
 // Depthwise 3x3 with bias over x bf16 [N, 2C], then y = a * SiLU(g) of the halves, bf16 [N, C]. Weights f32 [9][2C],
 // then bias [2C]. Shares of one line group; a segment's are frames * LineGroups(height).

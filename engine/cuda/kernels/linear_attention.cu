@@ -63,7 +63,7 @@ constexpr int kStep = 32;  // tokens in shared memory at a time
 
 // Rows of a step in shared memory, [token][column]. A fragment's lanes read 4 tokens of 8 columns: a stride of 8 or 24
 // modulo 32 words puts these on 32 banks.
-constexpr int StepStride(int tiles) { return 16 * tiles + 8; }
+__host__ __device__ constexpr int StepStride(int tiles) { return 16 * tiles + 8; }
 
 template <int kTiles>
 constexpr size_t StateSharedBytes() {
@@ -215,7 +215,7 @@ __host__ __device__ constexpr int StateStride(int head_dim) { return (head_dim +
 // over j may run in any order, so lane i of a fragment takes columns 2i and 2i + 1, a rotary pair, for both of its places.
 // S takes 54 KB for 112 columns: two blocks of 8 warps a multiprocessor, by registers.
 template <typename In, int kTiles>
-__global__ void __launch_bounds__(32 * kOutputWarps) OutputKernel(Arguments g) {
+__global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g) {
   const LinearAttentionLaunch& a = g.a;
   const int d = a.head_dim, head = blockIdx.y, first_i = blockIdx.z * kSlice, stride = StateStride(d);
   const Share share = a.output_shares[blockIdx.x];

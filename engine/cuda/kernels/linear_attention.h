@@ -70,7 +70,7 @@ struct LinearAttentionLaunch {
   float* sums = nullptr;
   Mat out;  // bf16 [N, D]
 
-  int64_t StateFloats() const { return int64_t{head_dim} * (head_dim + 1); }
+  __host__ __device__ int64_t StateFloats() const { return int64_t{head_dim} * (head_dim + 1); }
 };
 
 void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a);
