@@ -29,6 +29,7 @@ enum class Scratch {
   kScales,     // of quantised inputs
   kAttention,  // partial sums
   kAttention2,
+  kFrames,  // neighbouring frames side by side
   kCount,
 };
 

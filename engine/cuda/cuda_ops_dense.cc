@@ -19,18 +19,6 @@ constexpr int64_t kPanelRows = 16384;
 // each of them, 2.1 GB in a pass's widest layer. That rounds twice, as torch does.
 constexpr int64_t kWideOutputs = 4096;
 
-Act ActOf(Activation a) {
-  switch (a) {
-    case Activation::kSilu:
-      return Act::kSilu;
-    case Activation::kGeluTanh:
-      return Act::kGeluTanh;
-    case Activation::kNone:
-      break;
-  }
-  return Act::kNone;
-}
-
 // Whether a product can read or write the rows in place.
 bool InPlace(const void* data, int64_t stride, DType type) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride * static_cast<int64_t>(SizeOf(type)) % 16 == 0;

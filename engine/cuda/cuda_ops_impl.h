@@ -10,11 +10,25 @@
 #include <vector>
 
 #include "engine/cuda/context.h"
+#include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/matmul.h"
+#include "engine/cuda/rotary.h"
 #include "engine/cuda/weights.h"
 #include "engine/ops/ops.h"
 
 namespace longtake::cuda {
+
+inline Act ActOf(Activation a) {
+  switch (a) {
+    case Activation::kSilu:
+      return Act::kSilu;
+    case Activation::kGeluTanh:
+      return Act::kGeluTanh;
+    case Activation::kNone:
+      break;
+  }
+  return Act::kNone;
+}
 
 class CudaOps : public Ops {
  public:
@@ -90,6 +104,7 @@ class CudaOps : public Ops {
 
   std::unique_ptr<Context> context_;
   std::unique_ptr<MatMul> matmul_;
+  RotaryTables rotary_;
   OperandType low_precision_;  // of marked weights; kBf16: none
   std::string name_;
 };
