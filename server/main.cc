@@ -46,6 +46,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-waiting", flags.server.max_waiting, "Requests that may wait beyond those")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--max-batch-passes", flags.server.max_batch_passes, "Passes that share one batch on the engine")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--drain-seconds", flags.drain_seconds, "For videos being made when the server is told to end")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -73,6 +73,7 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
   impl_->service.SetStudio(
       std::make_shared<Studio>(StudioOptions{.max_sessions = options.max_sessions,
                                              .max_waiting = options.max_waiting,
+                                             .max_batch_passes = options.max_batch_passes,
                                              .max_undelivered_chunks = options.max_undelivered_chunks,
                                              .encoder_threads = options.encoder_threads,
                                              .max_prompt_bytes = options.max_prompt_bytes,

@@ -20,6 +20,7 @@ struct ServerOptions {
   std::string metrics_listen = {};         // empty: no metrics are served
   int max_sessions = 4;                    // at most the engine's
   int max_waiting = 16;                    // requests beyond those
+  int max_batch_passes = 64;               // of one batch on the engine
   int max_undelivered_chunks = 2;          // of a video whose client does not read
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;

@@ -24,6 +24,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
       scheduler_(std::make_unique<scheduler::Scheduler>(
           scheduler::Options{.places = options.max_sessions,
                              .max_waiting = options.max_waiting,
+                             .max_batch_passes = options.max_batch_passes,
                              .max_undelivered_chunks = options.max_undelivered_chunks,
                              .lead_high = options.lead,
                              .lead_low = options.lead * 0.75,

@@ -25,6 +25,7 @@ namespace longtake::server {
 struct StudioOptions {
   int max_sessions = 4;  // places on the engine
   int max_waiting = 16;
+  int max_batch_passes = 64;  // of one Submit
   int max_undelivered_chunks = 2;
   absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
   absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "longtake/v1/longtake.grpc.pb.h"
+#include "server/client/connect.h"
 #include "server/client/error_text.h"
 #include "server/client/interrupt.h"
 #include "server/client/progress_bar.h"
@@ -32,12 +33,6 @@ double SecondsSince(Clock::time_point began) { return std::chrono::duration<doub
 int Complain(const std::string& text) {
   std::fprintf(stderr, "longtake: %s\n", text.c_str());
   return 1;
-}
-
-std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(64 << 20);  // a server may have been told to send larger parts
-  return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
 
 // The flags as a request; an error's text instead where they do not make one. Whether the values make sense, the server

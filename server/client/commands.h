@@ -7,6 +7,8 @@
 #include <optional>
 #include <string>
 
+#include "server/client/load/visits.h"
+
 namespace longtake::client {
 
 struct GenerateFlags {
@@ -31,6 +33,20 @@ struct ModelsFlags {
 };
 
 int Models(const ModelsFlags& flags);
+
+struct LoadtestFlags {
+  std::string server = "127.0.0.1:50051";
+  Mix mix;
+  int viewers = 0;  // at the same time; or
+  double rate = 0;  // arrivals a second
+  double duration = 60, warm = 0;
+  uint64_t seed = 1;
+  std::string json;  // file for everything measured
+  bool quiet = false;
+};
+
+// Simulated viewers; prints what they saw as a table.
+int Loadtest(const LoadtestFlags& flags);
 
 }  // namespace longtake::client
 

@@ -7,6 +7,23 @@
 #include "google/rpc/status.pb.h"
 
 namespace longtake::client {
+namespace {
+
+double SecondsOf(const google::rpc::RetryInfo& retry) {
+  return static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() * 1e-9;
+}
+
+}  // namespace
+
+std::optional<double> RetryAfter(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::RetryInfo retry;
+  if (!details.ParseFromString(status.error_details())) return std::nullopt;
+  for (const google::protobuf::Any& any : details.details()) {
+    if (any.UnpackTo(&retry)) return SecondsOf(retry);
+  }
+  return std::nullopt;
+}
 
 std::string ErrorText(const grpc::Status& status) {
   // absl's codes are gRPC's.
@@ -26,8 +43,7 @@ std::string ErrorText(const grpc::Status& status) {
         for (const auto& violation : quota.violations())
           absl::StrAppend(&more, "\n  limit reached: ", violation.subject());
       } else if (any.UnpackTo(&retry)) {
-        const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() * 1e-9;
-        absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", seconds));
+        absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", SecondsOf(retry)));
       }
     }
   }

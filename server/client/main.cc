@@ -3,6 +3,49 @@
 
 #include "server/client/commands.h"
 
+namespace {
+
+CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
+  CLI::App* load = app.add_subcommand("loadtest", "Let simulated viewers come, and say what they see");
+  CLI::Option* viewers = load->add_option("--viewers", flags.viewers, "So many at the same time, all the time");
+  CLI::Option* rate = load->add_option("--rate", flags.rate, "Or so many arrivals a second, whatever the server does");
+  viewers->check(CLI::Range(1, 10'000))->excludes(rate);
+  rate->check(CLI::PositiveNumber);
+  load->add_option("--duration", flags.duration, "Seconds in which viewers come")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--warm", flags.warm, "Seconds at the beginning that rates do not count")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  load->add_option("--shortest", flags.mix.shortest, "Shortest video, in seconds")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--longest", flags.mix.longest, "Longest video; lengths are log-uniform")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--sizes", flags.mix.sizes, "WIDTHxHEIGHT,... drawn evenly; none: the model's default")
+      ->delimiter(',');
+  load->add_option("--offline", flags.mix.offline, "Share of requests that nobody watches")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--impatient", flags.mix.impatient, "Share of viewers that leave without a first chunk")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--patience", flags.mix.patience, "After so many seconds; the others after 60")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--slow", flags.mix.slow, "Share of viewers that take half a chunk's duration to read it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--seed", flags.seed, "Same seed, same viewers")->capture_default_str();
+  load->add_option("--json", flags.json, "File for all that was measured; python -m bench.plot_loadtest draws it");
+  load->add_option("--server", flags.server, "Address of the server")->capture_default_str();
+  load->add_flag("--quiet,-q", flags.quiet, "No progress");
+  return load;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app("Makes videos from prompts on a longtake-server.", "longtake");
   app.require_subcommand(1);
@@ -28,6 +71,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   list->add_flag("--json", models.json, "Print JSON");
 
+  longtake::client::LoadtestFlags loadtest;
+  const CLI::App* load = AddLoadtest(app, loadtest);
+
   CLI11_PARSE(app, argc, argv);
-  return *make ? longtake::client::Generate(generate) : longtake::client::Models(models);
+  if (*make) return longtake::client::Generate(generate);
+  return *load ? longtake::client::Loadtest(loadtest) : longtake::client::Models(models);
 }

@@ -51,6 +51,9 @@ std::vector<int> FakeEngine::BlockLengths(int latent_frames) const {
 }
 
 absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
+  if (options_.fail_open) {
+    if (absl::Status status = options_.fail_open(); !status.ok()) return status;
+  }
   absl::MutexLock lock(&mutex_);
   if (static_cast<int>(sessions_.size()) >= options_.max_sessions) return absl::ResourceExhaustedError("no free slot");
   Session session;
@@ -99,6 +102,7 @@ PassResult FakeEngine::Run(const Pass& pass) {
                               : pass.kind == PassKind::kCommit     ? options_.commit
                                                                    : options_.decode;
   absl::SleepFor(took);
+  if (options_.delay) absl::SleepFor(options_.delay(pass));
   PassResult result;
   result.device_seconds = absl::ToDoubleSeconds(took);
   absl::MutexLock lock(&mutex_);

@@ -220,6 +220,31 @@ TEST_F(Programs, AnInterruptedClientCancelsAndKeepsWhatArrived) {
   EXPECT_THAT(last.err(), HasSubstr("UNAVAILABLE: the server is shutting down"));
 }
 
+TEST_F(Programs, ALoadTestSaysWhatItsViewersSaw) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path file = folder / "load.json";
+  ASSERT_EQ(
+      Client({"loadtest", "--viewers", "2", "--duration", "4", "--shortest", "1", "--longest", "2", "--json", file}), 0)
+      << client->err();
+  EXPECT_THAT(client->out(), HasSubstr("continuity"));
+  const nlohmann::json report = nlohmann::json::parse(Read(file));
+  EXPECT_EQ(report["model"], "longtake-tiny");
+  EXPECT_EQ(report["failed"], 0) << report.dump(1);
+  EXPECT_GE(report["finished"], 2);
+  EXPECT_GT(report["video_s"], 2);
+  EXPECT_GT(report["client_cpu_s"], 0);
+
+  EXPECT_EQ(Client({"loadtest", "--duration", "1"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--viewers or --rate"));
+  Process interrupted(folder, "interrupted",
+                      {kClient, "loadtest", "--rate", "1", "--duration", "600", "--server", Address()});
+  absl::SleepFor(absl::Seconds(2));
+  interrupted.Signal(SIGINT);
+  EXPECT_EQ(interrupted.Wait(), 130);
+  EXPECT_THAT(interrupted.out(), HasSubstr("continuity"));
+}
+
 TEST_F(Programs, ErrorsNameWhatIsWrong) {
   StartServer();
   ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
