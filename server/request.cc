@@ -1,5 +1,6 @@
 #include "server/request.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/ascii.h"
@@ -9,10 +10,13 @@
 namespace longtake::server {
 namespace {
 
+constexpr size_t kMaxTenantBytes = 64;
+constexpr int kMaxPriority = 100;
+
 class Checker {
  public:
-  Checker(const v1::GenerateRequest& request, const ModelInfo& model, int max_prompt_bytes)
-      : request_(request), model_(model), max_prompt_bytes_(max_prompt_bytes) {}
+  Checker(const v1::GenerateRequest& request, Purpose purpose, const ModelInfo& model, int max_prompt_bytes)
+      : request_(request), purpose_(purpose), model_(model), max_prompt_bytes_(max_prompt_bytes) {}
 
   CheckedRequest Check() {
     Model();
@@ -20,6 +24,7 @@ class Checker {
     PictureSize();
     Length();
     Rest();
+    Service();
     return std::move(result_);
   }
 
@@ -37,7 +42,7 @@ class Checker {
       return absl::StrCat(text.size(), " bytes, above the limit of ", max_prompt_bytes_);
     };
     if (absl::StripAsciiWhitespace(request_.prompt()).empty()) {
-      Refuse("prompt", "empty");
+      if (purpose_ == Purpose::kGenerate) Refuse("prompt", "empty");
     } else if (static_cast<int64_t>(request_.prompt().size()) > max_prompt_bytes_) {
       Refuse("prompt", too_long(request_.prompt()));
     }
@@ -98,7 +103,33 @@ class Checker {
     }
   }
 
+  // For whom, how soon, how well.
+  void Service() {
+    VideoPlan& plan = result_.plan;
+    plan.tenant = request_.tenant();
+    const auto allowed = [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; };
+    if (plan.tenant.size() > kMaxTenantBytes || !std::all_of(plan.tenant.begin(), plan.tenant.end(), allowed)) {
+      Refuse("tenant", absl::StrCat("must be at most ", kMaxTenantBytes, " of a-z, A-Z, 0-9, '.', '_' and '-'"));
+    }
+    plan.priority = request_.priority();
+    if (std::abs(static_cast<int64_t>(plan.priority)) > kMaxPriority) {
+      Refuse("priority", absl::StrCat(plan.priority, " is not within -", kMaxPriority, " ... ", kMaxPriority));
+    }
+    if (request_.has_max_wait_seconds()) {
+      plan.max_wait = absl::Seconds(request_.max_wait_seconds());
+      if (!(request_.max_wait_seconds() > 0)) {
+        Refuse("max_wait_seconds", absl::StrCat(request_.max_wait_seconds(), " is not above 0"));
+      }
+    }
+    if (request_.fidelity() != v1::FIDELITY_UNSPECIFIED && request_.fidelity() != v1::FIDELITY_FULL &&
+        request_.fidelity() != v1::FIDELITY_ADAPTIVE) {
+      Refuse("fidelity", absl::StrCat("unknown value ", static_cast<int>(request_.fidelity())));
+    }
+    plan.adaptive = request_.fidelity() == v1::FIDELITY_ADAPTIVE;
+  }
+
   const v1::GenerateRequest& request_;
+  const Purpose purpose_;
   const ModelInfo& model_;
   const int max_prompt_bytes_;
   CheckedRequest result_;
@@ -110,10 +141,10 @@ int64_t FramesOf(const ModelInfo& model, int latent_frames) {
   return 1 + static_cast<int64_t>(model.frames_per_latent) * (latent_frames - 1);
 }
 
-CheckedRequest CheckRequest(const v1::GenerateRequest& request, const Engine& engine, int max_prompt_bytes,
-                            uint64_t fresh_seed) {
+CheckedRequest CheckRequest(const v1::GenerateRequest& request, Purpose purpose, const Engine& engine,
+                            int max_prompt_bytes, uint64_t fresh_seed) {
   const ModelInfo& model = engine.model();
-  CheckedRequest checked = Checker(request, model, max_prompt_bytes).Check();
+  CheckedRequest checked = Checker(request, purpose, model, max_prompt_bytes).Check();
   if (!checked.errors.empty()) return checked;
   VideoPlan& plan = checked.plan;
   plan.spec.seed = request.has_seed() ? request.seed() : fresh_seed;
@@ -146,6 +177,20 @@ v1::Model Describe(const ModelInfo& model, int max_prompt_bytes) {
   out.set_accepts_first_image(model.accepts_first_image);
   out.set_accepts_negative_prompt(model.accepts_negative_prompt);
   out.set_switches_prompt(model.switches_prompt);
+  return out;
+}
+
+v1::Quote Describe(const scheduler::Quote& quote) {
+  v1::Quote out;
+  out.set_admitted(quote.status.ok());
+  if (quote.first_chunk < absl::InfiniteDuration()) {
+    out.set_first_chunk_seconds(absl::ToDoubleSeconds(quote.first_chunk));
+    out.set_last_chunk_seconds(absl::ToDoubleSeconds(quote.last_chunk));
+    out.set_start_seconds(absl::ToDoubleSeconds(quote.start));
+  }
+  out.set_confidence(quote.confidence);
+  out.set_queue_length(quote.waiting);
+  if (!quote.status.ok()) out.set_retry_after_seconds(absl::ToDoubleSeconds(quote.retry_after));
   return out;
 }
 

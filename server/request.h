@@ -3,6 +3,7 @@
 #define LONGTAKE_SERVER_REQUEST_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,10 @@ struct VideoPlan {
   double seconds = 0;
   std::string prompt, negative_prompt;
   scheduler::Delivery delivery = scheduler::Delivery::kLive;
+  std::string tenant;
+  int priority = 0;
+  absl::Duration max_wait = absl::InfiniteDuration();  // for a place
+  bool adaptive = false;                               // a block may have fewer steps
 };
 
 struct FieldError {
@@ -32,14 +37,17 @@ struct CheckedRequest {
   std::vector<FieldError> errors;  // every field at fault
 };
 
+enum class Purpose { kGenerate, kQuote };  // a quote needs no prompt
+
 // `fresh_seed` is taken where the request has none.
-CheckedRequest CheckRequest(const v1::GenerateRequest& request, const Engine& engine, int max_prompt_bytes,
-                            uint64_t fresh_seed);
+CheckedRequest CheckRequest(const v1::GenerateRequest& request, Purpose purpose, const Engine& engine,
+                            int max_prompt_bytes, uint64_t fresh_seed);
 
 // Frames of a video of `latent_frames`.
 int64_t FramesOf(const ModelInfo& model, int latent_frames);
 
 v1::Model Describe(const ModelInfo& model, int max_prompt_bytes);
+v1::Quote Describe(const scheduler::Quote& quote);
 
 }  // namespace longtake::server
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 
 namespace longtake::server {
 
@@ -23,12 +24,16 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
       encoders_(std::make_unique<WorkerPool>(options.encoder_threads)),
       scheduler_(std::make_unique<scheduler::Scheduler>(
           scheduler::Options{.places = options.max_sessions,
+                             .live_places = options.live_places,
                              .max_waiting = options.max_waiting,
                              .max_batch_passes = options.max_batch_passes,
                              .max_undelivered_chunks = options.max_undelivered_chunks,
                              .lead_high = options.lead,
                              .lead_low = options.lead * 0.75,
-                             .max_unread = options.max_unread},
+                             .max_live_load = options.max_live_load,
+                             .max_wait = options.max_wait,
+                             .max_unread = options.max_unread,
+                             .tenant_weights = options.tenant_weights},
           clock, &device_, this)) {
   sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
       .stats = [this] { return scheduler_->stats(); },
@@ -43,6 +48,7 @@ void Studio::Poll() {
   while (!closing_) {
     mutex_.Unlock();
     scheduler_->Poll();
+    EndLongWaits();
     mutex_.Lock();
     // A stream wakes this much late at most, of a lead of seconds.
     mutex_.AwaitWithTimeout(absl::Condition(&closing_), absl::Milliseconds(50));
@@ -68,12 +74,70 @@ Studio::~Studio() {
   while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
 }
 
-CheckedRequest Studio::Check(const v1::GenerateRequest& request) const {
-  // 32 bits of a chosen seed are enough to differ and short enough to type again.
-  return CheckRequest(request, *engine_, options_.max_prompt_bytes, std::random_device()());
+void Studio::EndLongWaits() {
+  std::vector<std::shared_ptr<Video>> late;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, video] : videos_) {
+      if (video->waiting() && clock_->Now() - video->arrived() >= video->plan().max_wait) late.push_back(video);
+    }
+  }
+  for (const std::shared_ptr<Video>& video : late) {
+    scheduler_->Cancel(video->id(),
+                       absl::DeadlineExceededError(absl::StrCat("max_wait_seconds: no place was free within ",
+                                                                absl::FormatDuration(video->plan().max_wait))));
+  }
 }
 
-absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink) {
+CheckedRequest Studio::Check(const v1::GenerateRequest& request, Purpose purpose) const {
+  // 32 bits of a chosen seed are enough to differ and short enough to type again.
+  return CheckRequest(request, purpose, *engine_, options_.max_prompt_bytes, std::random_device()());
+}
+
+scheduler::Request Studio::MakeRequest(uint64_t id, const VideoPlan& plan) const {
+  std::vector<double> block_seconds;
+  for (int frames : plan.block_frames) block_seconds.push_back(frames / engine_->model().fps);
+  // Tokens are in proportion to pixels, by one factor for all sizes of a model.
+  const double pixels = static_cast<double>(plan.spec.size.width) * plan.spec.size.height;
+  return {.id = id,
+          .delivery = plan.delivery,
+          .block_latents = plan.block_latents,
+          .denoise_steps = engine_->model().denoise_steps,
+          .latent_tokens = pixels,
+          .block_seconds = std::move(block_seconds),
+          .tenant = plan.tenant,
+          .priority = plan.priority};
+}
+
+// Names are the clients' choice: without a bound they would fill memory, and the metrics' labels.
+std::string Studio::ScheduledTenant(const std::string& tenant) {
+  constexpr size_t kMostTenants = 100;
+  if (options_.tenant_weights.contains(tenant) || tenants_.contains(tenant)) return tenant;
+  if (tenants_.size() == kMostTenants) return "(other)";  // no tenant's name has parentheses
+  tenants_.insert(tenant);
+  return tenant;
+}
+
+scheduler::Quote Studio::GetQuote(const VideoPlan& plan) const {
+  scheduler::Quote quote = scheduler_->GetQuote(MakeRequest(0, plan));
+  if (quote.status.ok() && quote.start > plan.max_wait) {
+    quote.status = absl::ResourceExhaustedError(absl::StrCat("max_wait_seconds: the wait would be ",
+                                                             absl::FormatDuration(quote.start), ", longer than ",
+                                                             absl::FormatDuration(plan.max_wait)));
+    quote.retry_after = quote.start - plan.max_wait;
+  }
+  return quote;
+}
+
+absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
+                                       scheduler::Quote* refused_with) {
+  absl::MutexLock admission_lock(&admission_);
+  const scheduler::Quote quote = GetQuote(plan);
+  if (!quote.status.ok()) {
+    if (refused_with != nullptr) *refused_with = quote;
+    return quote.status;
+  }
+  plan.tenant = ScheduledTenant(plan.tenant);
   Video::Context context;
   context.clock = clock_;
   context.encoders = encoders_.get();
@@ -99,19 +163,11 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
                       .prompt = video->plan().prompt,
                       .negative_prompt = video->plan().negative_prompt,
                       .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
-  video->SendAccepted();
+  video->SendAccepted(Describe(quote));
   const VideoPlan& made = video->plan();
-  std::vector<double> block_seconds;
-  for (int frames : made.block_frames) block_seconds.push_back(frames / engine_->model().fps);
-  // Tokens are in proportion to pixels, by one factor for all sizes of a model.
-  const double pixels = static_cast<double>(made.spec.size.width) * made.spec.size.height;
-  absl::Status added = scheduler_->Add({.id = id,
-                                        .delivery = made.delivery,
-                                        .block_latents = made.block_latents,
-                                        .denoise_steps = engine_->model().denoise_steps,
-                                        .latent_tokens = pixels,
-                                        .block_seconds = std::move(block_seconds)});
-  if (!added.ok()) {
+  if (absl::Status added = scheduler_->Add(MakeRequest(id, made)); !added.ok()) {
+    // The server began to shut down since the quote, or a place was lost: then the sink must be thrown away.
+    if (refused_with != nullptr) *refused_with = {.status = added};
     device_.RemoveJob(id);
     absl::MutexLock lock(&mutex_);
     videos_.erase(id);

@@ -48,7 +48,7 @@ v1::GenerateEvent Video::NewEvent() const {
   return event;
 }
 
-void Video::SendAccepted() {
+void Video::SendAccepted(const v1::Quote& quote) {
   v1::GenerateEvent event = NewEvent();
   v1::Accepted& accepted = *event.mutable_accepted();
   accepted.set_id(id_);
@@ -62,6 +62,7 @@ void Video::SendAccepted() {
   for (int frames : plan_.block_frames) accepted.add_block_frames(frames);
   accepted.set_denoise_steps(denoise_steps_);
   accepted.set_numerics_id(numerics_id_);
+  *accepted.mutable_quote() = quote;
   sink_->Send(std::move(event));
 }
 
@@ -71,7 +72,10 @@ void Video::OnWaiting(int position) {
   sink_->Send(std::move(event));
 }
 
-void Video::OnAdmitted() { waited_seconds_ = Elapsed(context_.clock->Now()); }
+void Video::OnAdmitted() {
+  admitted_ = true;
+  waited_seconds_ = Elapsed(context_.clock->Now());
+}
 
 void Video::OnPass(const scheduler::PassReport& report) {
   switch (report.kind) {

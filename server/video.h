@@ -55,10 +55,11 @@ class Video : public std::enable_shared_from_this<Video> {
   const VideoPlan& plan() const { return plan_; }
   absl::Duration arrived() const { return arrived_; }
 
-  void SendAccepted();
+  void SendAccepted(const v1::Quote& quote);
   // From the scheduler's listener, in its order.
   void OnWaiting(int position);
   void OnAdmitted();
+  bool waiting() const { return !admitted_; }
   void OnPass(const scheduler::PassReport& report);
   void OnBlock(int block);
   void OnEnded(const absl::Status& status);
@@ -82,7 +83,7 @@ class Video : public std::enable_shared_from_this<Video> {
   const Context context_;
   const std::shared_ptr<EventSink> sink_;
   const absl::Duration arrived_;
-  std::atomic<bool> abandoned_ = false;
+  std::atomic<bool> abandoned_ = false, admitted_ = false;
 
   // Of the block being made; the listener's calls come one at a time.
   v1::StageTimes stages_;

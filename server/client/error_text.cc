@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "longtake/v1/longtake.pb.h"
 
 namespace longtake::client {
 namespace {
@@ -32,6 +33,7 @@ std::string ErrorText(const grpc::Status& status) {
   google::rpc::BadRequest bad;
   google::rpc::QuotaFailure quota;
   google::rpc::RetryInfo retry;
+  v1::Refusal refusal;
   std::string fields, more;
   if (details.ParseFromString(status.error_details())) {
     for (const google::protobuf::Any& any : details.details()) {
@@ -42,6 +44,8 @@ std::string ErrorText(const grpc::Status& status) {
       } else if (any.UnpackTo(&quota)) {
         for (const auto& violation : quota.violations())
           absl::StrAppend(&more, "\n  limit reached: ", violation.subject());
+      } else if (any.UnpackTo(&refusal)) {
+        absl::StrAppend(&more, "\n  such requests waiting: ", refusal.quote().queue_length());
       } else if (any.UnpackTo(&retry)) {
         absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", SecondsOf(retry)));
       }

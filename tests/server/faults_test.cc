@@ -177,7 +177,7 @@ class Faults : public testing::Test {
     request.set_seconds(seconds);
     request.set_seed(seed);
     if (offline) request.set_delivery(v1::DELIVERY_OFFLINE);
-    CheckedRequest checked = studio->Check(request);
+    CheckedRequest checked = studio->Check(request, Purpose::kGenerate);
     EXPECT_TRUE(checked.errors.empty());
     return studio->Begin(std::move(checked.plan), std::move(sink));
   }
