@@ -44,9 +44,10 @@ struct ModelInfo {
   std::string numerics_id;  // build, backend, type, instruction set: bytes are equal where it is equal
   std::string sampler;      // "few_step" | "flow_dpm_solver"
   double fps = 16;
-  std::vector<Size> sizes;      // the first is the default
-  int block_latent_frames = 0;  // 0: bidirectional, the whole clip is one block
-  int denoise_steps = 0;        // passes a block before the commit
+  std::vector<Size> sizes;        // the first is the default
+  std::vector<int> frame_tokens;  // of the transformer in one latent frame, by size
+  int block_latent_frames = 0;    // 0: bidirectional, the whole clip is one block
+  int denoise_steps = 0;          // passes a block before the commit
   int max_latent_frames = 0;
   int frames_per_latent = 4;  // the VAE's temporal stride
   bool accepts_first_image = false;

@@ -561,6 +561,7 @@ absl::Duration Scheduler::Impl::Poll() {
 
 Stats Scheduler::Impl::stats() const {
   absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_->Now();
   Stats stats;
   stats.running = static_cast<int>(placed_.size());
   stats.waiting = static_cast<int>(waiting_.size());
@@ -573,6 +574,9 @@ Stats Scheduler::Impl::stats() const {
       ++stats.ahead;
     }
     fewest = fewest == 0 ? session->passes_left() : std::min(fewest, session->passes_left());
+    if (session->live() && !session->done()) {
+      stats.slacks.push_back(absl::ToDoubleSeconds(session->Due() - now) - session->ToNextChunk(cost_).seconds);
+    }
   }
   for (const auto& [id, session] : sessions_) stats.backlog_seconds += session.SecondsLeft(cost_);
   const Session::Pace pace = LivePace();

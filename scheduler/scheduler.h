@@ -106,6 +106,7 @@ struct Stats {
   // Until the running session with the fewest passes to go should end, by the mean time of batches so far. One second
   // before there is a mean.
   absl::Duration next_place;
+  std::vector<double> slacks;   // of the live sessions with a place; seconds
   double live_load = 0;         // share of the device that the live sessions with a place need
   double prediction_error = 0;  // CostModel::error
   double kind_error[Work::kKinds] = {};

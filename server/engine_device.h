@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -24,7 +25,9 @@ class EngineDevice : public scheduler::Device {
     std::function<void(DecodedFrames)> on_frames;
   };
 
-  explicit EngineDevice(Engine* engine) : engine_(engine) {}  // outlives it
+  // `engine` outlives it. `on_batch` hears of each batch before it runs; tokens are the transformer's.
+  EngineDevice(Engine* engine, std::function<void(size_t passes, int64_t tokens)> on_batch)
+      : engine_(engine), on_batch_(std::move(on_batch)) {}
 
   // Before the scheduler hears of the session, and after it has ended.
   void AddJob(scheduler::SessionId session, Job job);
@@ -40,7 +43,10 @@ class EngineDevice : public scheduler::Device {
     Job job;
     SessionId engine_session = 0;
   };
+  int64_t Tokens(const Pass& pass, const SessionSpec& spec) const;
+
   Engine* const engine_;
+  const std::function<void(size_t, int64_t)> on_batch_;
   absl::Mutex mutex_;
   std::map<scheduler::SessionId, Entry> jobs_ ABSL_GUARDED_BY(mutex_);
 };

@@ -1,6 +1,7 @@
 #include "server/studio.h"
 
 #include <chrono>
+#include <limits>
 #include <random>
 #include <utility>
 
@@ -20,7 +21,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
       clock_(clock),
       metrics_(metrics),
       logger_(logger),
-      device_(engine_.get()),
+      device_(engine_.get(), [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
       encoders_(std::make_unique<WorkerPool>(options.encoder_threads)),
       scheduler_(std::make_unique<scheduler::Scheduler>(
           scheduler::Options{.places = options.max_sessions,
@@ -37,6 +38,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
           clock, &device_, this)) {
   sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
       .stats = [this] { return scheduler_->stats(); },
+      .viewers = [this] { return viewers(); },
       .memory = [this] { return engine_->memory(); },
   });
   metrics_->Watch(sources_);
@@ -44,11 +46,16 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
 }
 
 void Studio::Poll() {
+  absl::Duration sampled = clock_->Now();
   absl::MutexLock lock(&mutex_);
   while (!closing_) {
     mutex_.Unlock();
     scheduler_->Poll();
     EndLongWaits();
+    if (const absl::Duration now = clock_->Now(); now - sampled >= absl::Seconds(1)) {
+      sampled = now;
+      for (double slack : scheduler_->stats().slacks) metrics_->Slack(slack);
+    }
     mutex_.Lock();
     // A stream wakes this much late at most, of a lead of seconds.
     mutex_.AwaitWithTimeout(absl::Condition(&closing_), absl::Milliseconds(50));
@@ -72,6 +79,15 @@ Studio::~Studio() {
   std::weak_ptr<const Metrics::Sources> sources = sources_;
   sources_.reset();
   while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
+}
+
+Metrics::Viewers Studio::viewers() const {
+  Metrics::Viewers viewers;
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [id, video] : videos_) {
+    if (video->playing()) ++(video->has_stalled() ? viewers.stalled : viewers.undisturbed);
+  }
+  return viewers;
 }
 
 void Studio::EndLongWaits() {
@@ -144,7 +160,7 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
   context.max_part_bytes = options_.max_part_bytes;
   context.fail = [this](uint64_t id, const absl::Status& why) { scheduler_->Cancel(id, why); };
   context.chunk_delivered = [this](uint64_t id, const DeliveredChunk& chunk) {
-    metrics_->ChunkDelivered(chunk.bytes, chunk.seconds);
+    metrics_->ChunkDelivered(chunk.bytes, chunk.seconds, chunk.device_seconds, chunk.stalled);
     if (chunk.block == 0) metrics_->FirstChunk(chunk.elapsed_seconds);
     logger_->debug("chunk sent id={} block={} bytes={} elapsed={:.3f}", id, chunk.block, chunk.bytes,
                    chunk.elapsed_seconds);
@@ -198,13 +214,20 @@ void Studio::OnPass(scheduler::SessionId id, const scheduler::PassReport& report
   Find(id)->OnPass(report);
 }
 
-void Studio::OnBlock(scheduler::SessionId id, int block) { Find(id)->OnBlock(block); }
+void Studio::OnBlock(scheduler::SessionId id, int block) {
+  const std::shared_ptr<Video> video = Find(id);
+  if (block == 0 && video->live() && video->quoted_seconds() < std::numeric_limits<double>::infinity()) {
+    metrics_->FirstChunkQuoted(video->quoted_seconds(), absl::ToDoubleSeconds(clock_->Now() - video->arrived()));
+  }
+  video->OnBlock(block);
+}
 
 void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
   std::shared_ptr<Video> video = Find(id);
   device_.RemoveJob(id);
   const std::string outcome = absl::AsciiStrToLower(absl::StatusCodeToString(status.code()));
   metrics_->Ended(outcome);
+  if (video->playing()) metrics_->Watched(video->has_stalled());
   logger_->info("video ended id={} outcome={} elapsed={:.3f} message=\"{}\"", id, outcome,
                 absl::ToDoubleSeconds(clock_->Now() - video->arrived()), std::string(status.message()));
   video->OnEnded(status);

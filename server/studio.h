@@ -82,6 +82,7 @@ class Studio : public scheduler::Listener {
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
   std::string ScheduledTenant(const std::string& tenant);
   void EndLongWaits();
+  Metrics::Viewers viewers() const;
   void Poll();  // poller_'s
 
   const StudioOptions options_;

@@ -49,6 +49,7 @@ v1::GenerateEvent Video::NewEvent() const {
 }
 
 void Video::SendAccepted(const v1::Quote& quote) {
+  if (quote.has_first_chunk_seconds()) quoted_seconds_ = quote.first_chunk_seconds();
   v1::GenerateEvent event = NewEvent();
   v1::Accepted& accepted = *event.mutable_accepted();
   accepted.set_id(id_);
@@ -184,12 +185,24 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
   totals_.set_chunks(totals_.chunks() + 1);
   totals_.set_bytes(totals_.bytes() + size);
   AddTo(*totals_.mutable_stages(), all);
-  sink_->SendChunk(std::move(parts), [self = shared_from_this(), size, seconds = cut->duration_seconds, block] {
-    self->context_.chunk_delivered(self->id_, {.block = block,
-                                               .bytes = size,
-                                               .seconds = seconds,
-                                               .elapsed_seconds = self->Elapsed(self->context_.clock->Now())});
-  });
+  const DeliveredChunk chunk = {.block = block,
+                                .device_seconds = all.text() + all.denoise() + all.commit() + all.decode(),
+                                .bytes = size,
+                                .seconds = cut->duration_seconds};
+  sink_->SendChunk(std::move(parts), [self = shared_from_this(), chunk] { self->Delivered(chunk); });
+}
+
+void Video::Delivered(DeliveredChunk chunk) {
+  const absl::Duration now = context_.clock->Now();
+  chunk.elapsed_seconds = Elapsed(now);
+  chunk.live = live();
+  if (chunk.live) {
+    absl::MutexLock lock(&playback_mutex_);
+    chunk.stalled = playback_.ChunkDelivered(now, absl::Seconds(chunk.seconds));
+    playing_ = true;
+    if (chunk.stalled) has_stalled_ = true;
+  }
+  context_.chunk_delivered(id_, chunk);
 }
 
 }  // namespace longtake::server

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "longtake/v1/longtake.pb.h"
 #include "scheduler/scheduler.h"
 #include "server/media/mp4_stream.h"
+#include "server/playback.h"
 #include "server/request.h"
 #include "server/worker_pool.h"
 
@@ -33,6 +35,9 @@ class EventSink {
 
 struct DeliveredChunk {
   int block = 0;
+  bool live = true;
+  bool stalled = false;       // the viewer had to wait for it
+  double device_seconds = 0;  // of its passes
   int64_t bytes = 0;
   double seconds = 0;          // of video
   double elapsed_seconds = 0;  // since the request's arrival
@@ -60,6 +65,12 @@ class Video : public std::enable_shared_from_this<Video> {
   void OnWaiting(int position);
   void OnAdmitted();
   bool waiting() const { return !admitted_; }
+  bool live() const { return plan_.delivery == scheduler::Delivery::kLive; }
+  // What its viewer has seen so far; any thread.
+  bool playing() const { return playing_; }
+  bool has_stalled() const { return has_stalled_; }
+  // From its arrival: when the first chunk was to be decoded; infinite: nothing was promised.
+  double quoted_seconds() const { return quoted_seconds_; }
   void OnPass(const scheduler::PassReport& report);
   void OnBlock(int block);
   void OnEnded(const absl::Status& status);
@@ -73,6 +84,7 @@ class Video : public std::enable_shared_from_this<Video> {
   double Elapsed(absl::Duration at) const { return absl::ToDoubleSeconds(at - arrived_); }
   void Fail(const absl::Status& why);
   void Encode(const DecodedFrames& frames);
+  void Delivered(DeliveredChunk chunk);
   void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times);
 
   const uint64_t id_;
@@ -83,7 +95,10 @@ class Video : public std::enable_shared_from_this<Video> {
   const Context context_;
   const std::shared_ptr<EventSink> sink_;
   const absl::Duration arrived_;
-  std::atomic<bool> abandoned_ = false, admitted_ = false;
+  std::atomic<bool> abandoned_ = false, admitted_ = false, playing_ = false, has_stalled_ = false;
+  double quoted_seconds_ = std::numeric_limits<double>::infinity();  // before the scheduler hears of it
+  absl::Mutex playback_mutex_;
+  Playback playback_ ABSL_GUARDED_BY(playback_mutex_);
 
   // Of the block being made; the listener's calls come one at a time.
   v1::StageTimes stages_;

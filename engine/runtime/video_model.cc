@@ -102,7 +102,11 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   info_.numerics_id = absl::StrCat("longtake-", kVersion, "/", ops.name());
   info_.sampler = settings_.causal ? "few_step" : "flow_dpm_solver";
   info_.fps = settings_.fps;
-  for (const SizeShape& s : sizes_) info_.sizes.push_back(s.size);
+  const int patch = transformer_->config().patch[0];
+  for (const SizeShape& s : sizes_) {
+    info_.sizes.push_back(s.size);
+    info_.frame_tokens.push_back(static_cast<int>(transformer_->Tokens(patch, s.height, s.width) / patch));
+  }
   info_.block_latent_frames = settings_.causal ? settings_.block_latent_frames : 0;
   info_.denoise_steps = settings_.causal ? few_step_->steps() : flow_dpm_->steps();
   info_.max_latent_frames = settings_.max_latent_frames;

@@ -15,6 +15,7 @@ ModelInfo FakeModel() {
   model.numerics_id = "fake-1";
   model.sampler = "few_step";
   model.sizes = {{64, 48}, {96, 64}};
+  model.frame_tokens = {12, 24};
   model.block_latent_frames = 2;
   model.denoise_steps = 3;
   model.max_latent_frames = 41;
@@ -73,7 +74,9 @@ absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
   absl::MutexLock lock(&mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return absl::NotFoundError("session");
-  return found->second.progress;
+  SessionProgress at = found->second.progress;
+  at.block_frames = at.block < at.blocks ? found->second.blocks[at.block] : 0;
+  return at;
 }
 
 void FakeEngine::Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
