@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace longtake::server {
 namespace {
 
@@ -31,6 +33,19 @@ void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
 void EngineDevice::RemoveJob(scheduler::SessionId session) {
   absl::MutexLock lock(&mutex_);
   jobs_.erase(session);
+}
+
+absl::StatusOr<int> EngineDevice::AddPrompt(scheduler::SessionId session, const std::string& prompt) {
+  constexpr size_t kMostPrompts = 1000;  // of 4 KB each at the default limit
+  absl::MutexLock lock(&mutex_);
+  const auto found = jobs_.find(session);
+  if (found == jobs_.end()) return absl::NotFoundError("the video has ended");
+  std::vector<std::string>& prompts = found->second.job.prompts;
+  if (prompts.size() == kMostPrompts) {
+    return absl::ResourceExhaustedError(absl::StrCat("a video may have ", kMostPrompts, " prompts"));
+  }
+  prompts.push_back(prompt);
+  return static_cast<int>(prompts.size()) - 1;
 }
 
 absl::Status EngineDevice::Open(scheduler::SessionId session) {
@@ -73,9 +88,13 @@ void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
     absl::MutexLock lock(&mutex_);
     for (const scheduler::Pass& pass : passes) {
       const Entry& entry = jobs_.at(pass.session);
-      Pass out{.kind = ToEngine(pass.kind), .session = entry.engine_session, .prompt = {}, .negative_prompt = {}};
+      Pass out{.kind = ToEngine(pass.kind),
+               .session = entry.engine_session,
+               .prompt = {},
+               .negative_prompt = {},
+               .level = pass.level};
       if (out.kind == PassKind::kEncodePrompt) {
-        out.prompt = entry.job.prompt;
+        out.prompt = entry.job.prompts[pass.prompt];
         out.negative_prompt = entry.job.negative_prompt;
       }
       tokens += Tokens(out, entry.job.spec);

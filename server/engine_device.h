@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/device.h"
@@ -20,7 +21,8 @@ class EngineDevice : public scheduler::Device {
   // What the scheduler's session means to the engine.
   struct Job {
     SessionSpec spec;
-    std::string prompt, negative_prompt;
+    std::vector<std::string> prompts;  // by number
+    std::string negative_prompt;
     // Called on the engine's thread, before the scheduler hears of the pass.
     std::function<void(DecodedFrames)> on_frames;
   };
@@ -32,6 +34,9 @@ class EngineDevice : public scheduler::Device {
   // Before the scheduler hears of the session, and after it has ended.
   void AddJob(scheduler::SessionId session, Job job);
   void RemoveJob(scheduler::SessionId session);
+
+  // One more prompt of the session's; its number. NotFound: it has ended. ResourceExhausted: it has had too many.
+  absl::StatusOr<int> AddPrompt(scheduler::SessionId session, const std::string& prompt);
 
   absl::Status Open(scheduler::SessionId session) override;
   void Close(scheduler::SessionId session) override;

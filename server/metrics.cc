@@ -148,6 +148,8 @@ struct Metrics::Impl {
   prometheus::Histogram& real_time =
       NewHistogram("longtake_real_time_factor", "Seconds of video a device second, by chunk.", Doubling(0.0625, 12));
   prometheus::Counter& stalls = NewCounter("longtake_stalls_total", "Chunks that came later than they were needed.");
+  prometheus::Counter& reduced =
+      NewCounter("longtake_reduced_chunks_total", "Chunks made with fewer denoising steps than the model's.");
   prometheus::Counter& chunks = NewCounter("longtake_chunks_total", "Chunks that went out.");
   prometheus::Counter& chunk_bytes = NewCounter("longtake_chunk_bytes_total", "Bytes of chunks that went out.");
   prometheus::Counter& video_seconds = NewCounter("longtake_video_seconds_total", "Seconds of video that went out.");
@@ -193,6 +195,7 @@ void Metrics::ChunkDelivered(int64_t bytes, double seconds_of_video, double devi
   impl_->video_seconds.Increment(seconds_of_video);
 }
 
+void Metrics::ReducedChunk() { impl_->reduced.Increment(); }
 void Metrics::FirstChunk(double seconds) { impl_->first_chunk.Observe(seconds); }
 void Metrics::FirstChunkQuoted(double quoted_seconds, double actual_seconds) {
   impl_->quote_error.Observe(quoted_seconds / actual_seconds);

@@ -38,6 +38,7 @@ class Metrics {
   void Batch(size_t passes, int64_t tokens);
   // `device_seconds` of the chunk's passes.
   void ChunkDelivered(int64_t bytes, double seconds_of_video, double device_seconds, bool stalled);
+  void ReducedChunk();  // made with fewer steps than the model's
   void FirstChunk(double seconds);
   void FirstChunkQuoted(double quoted_seconds, double actual_seconds);
   void Slack(double seconds);               // of a live video, sampled

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,11 @@ namespace {
 
 constexpr size_t kMaxTenantBytes = 64;
 constexpr int kMaxPriority = 100;
+constexpr int kMostChanges = 64;
+
+std::string TooLong(const std::string& text, int max_bytes) {
+  return absl::StrCat(text.size(), " bytes, above the limit of ", max_bytes);
+}
 
 class Checker {
  public:
@@ -25,11 +31,17 @@ class Checker {
     Length();
     Rest();
     Service();
+    if (request_.then_size() > 0) Texts();
     return std::move(result_);
   }
 
  private:
-  void Refuse(const char* field, std::string description) { result_.errors.push_back({field, std::move(description)}); }
+  void Refuse(std::string field, std::string description) {
+    result_.errors.push_back({std::move(field), std::move(description)});
+  }
+  void Prompt(const std::string& field, const std::string& prompt) {
+    for (FieldError& error : CheckPrompt(field, prompt, max_prompt_bytes_)) result_.errors.push_back(std::move(error));
+  }
 
   void Model() {
     if (!request_.model().empty() && request_.model() != model_.name) {
@@ -38,18 +50,11 @@ class Checker {
   }
 
   void Text() {
-    const auto too_long = [this](const std::string& text) {
-      return absl::StrCat(text.size(), " bytes, above the limit of ", max_prompt_bytes_);
-    };
-    if (absl::StripAsciiWhitespace(request_.prompt()).empty()) {
-      if (purpose_ == Purpose::kGenerate) Refuse("prompt", "empty");
-    } else if (static_cast<int64_t>(request_.prompt().size()) > max_prompt_bytes_) {
-      Refuse("prompt", too_long(request_.prompt()));
-    }
+    if (purpose_ == Purpose::kGenerate || !request_.prompt().empty()) Prompt("prompt", request_.prompt());
     if (!request_.negative_prompt().empty() && !model_.accepts_negative_prompt) {
       Refuse("negative_prompt", "this model takes none: it samples without guidance");
     } else if (static_cast<int64_t>(request_.negative_prompt().size()) > max_prompt_bytes_) {
-      Refuse("negative_prompt", too_long(request_.negative_prompt()));
+      Refuse("negative_prompt", TooLong(request_.negative_prompt(), max_prompt_bytes_));
     }
     result_.plan.prompt = request_.prompt();
     result_.plan.negative_prompt = request_.negative_prompt();
@@ -103,6 +108,17 @@ class Checker {
     }
   }
 
+  // The story's texts; where they fall is seen when the blocks are known.
+  void Texts() {
+    if (!model_.switches_prompt) return Refuse("then", "this model keeps its prompt");
+    if (request_.then_size() > kMostChanges) {
+      return Refuse("then", absl::StrCat(request_.then_size(), " changes, above the limit of ", kMostChanges));
+    }
+    for (int i = 0; i < request_.then_size(); ++i) {
+      Prompt(absl::StrCat("then[", i, "].prompt"), request_.then(i).prompt());
+    }
+  }
+
   // For whom, how soon, how well.
   void Service() {
     VideoPlan& plan = result_.plan;
@@ -135,7 +151,49 @@ class Checker {
   CheckedRequest result_;
 };
 
+// Where the story's prompts fall.
+std::vector<FieldError> PlaceStory(const v1::GenerateRequest& request, double fps, VideoPlan& plan) {
+  std::vector<FieldError> errors;
+  const int blocks = static_cast<int>(plan.block_frames.size());
+  for (int i = 0; i < request.then_size(); ++i) {
+    const double at = request.then(i).at_seconds();
+    const int block = at > 0 ? BlockAt(plan, fps, at) : 0;
+    const std::string field = absl::StrCat("then[", i, "].at_seconds");
+    if (block == 0) {
+      errors.push_back({field, absl::StrCat(at, " is not above 0")});
+    } else if (block == blocks) {
+      errors.push_back({field, absl::StrCat("no block begins at or after ", at, "; the last begins at ",
+                                            BlockSeconds(plan, fps, blocks - 1))});
+    } else if (!plan.story_blocks.empty() && block <= plan.story_blocks.back()) {
+      errors.push_back({field, absl::StrCat("falls to the block at ", BlockSeconds(plan, fps, block),
+                                            ", which is not after the change before it")});
+    } else {
+      plan.story_blocks.push_back(block);
+      plan.story.push_back(request.then(i).prompt());
+    }
+  }
+  return errors;
+}
+
 }  // namespace
+
+std::vector<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes) {
+  if (absl::StripAsciiWhitespace(prompt).empty()) return {{field, "empty"}};
+  if (static_cast<int64_t>(prompt.size()) > max_prompt_bytes) return {{field, TooLong(prompt, max_prompt_bytes)}};
+  return {};
+}
+
+double BlockSeconds(const VideoPlan& plan, double fps, int block) {
+  return std::accumulate(plan.block_frames.begin(), plan.block_frames.begin() + block, 0) / fps;
+}
+
+int BlockAt(const VideoPlan& plan, double fps, double seconds) {
+  constexpr double kRounding = 1e-6;  // of a time that was computed from frames
+  int block = 0;
+  const int blocks = static_cast<int>(plan.block_frames.size());
+  while (block < blocks && !(BlockSeconds(plan, fps, block) >= seconds - kRounding)) ++block;
+  return block;
+}
 
 int64_t FramesOf(const ModelInfo& model, int latent_frames) {
   return 1 + static_cast<int64_t>(model.frames_per_latent) * (latent_frames - 1);
@@ -156,6 +214,7 @@ CheckedRequest CheckRequest(const v1::GenerateRequest& request, Purpose purpose,
     plan.block_frames.push_back(block == 0 ? static_cast<int>(FramesOf(model, latents))
                                            : model.frames_per_latent * latents);
   }
+  checked.errors = PlaceStory(request, model.fps, plan);
   return checked;
 }
 
@@ -177,6 +236,7 @@ v1::Model Describe(const ModelInfo& model, int max_prompt_bytes) {
   out.set_accepts_first_image(model.accepts_first_image);
   out.set_accepts_negative_prompt(model.accepts_negative_prompt);
   out.set_switches_prompt(model.switches_prompt);
+  for (int steps : model.step_ladder) out.add_step_ladder(steps);
   return out;
 }
 

@@ -20,6 +20,8 @@ struct VideoPlan {
   int64_t frames = 0;
   double seconds = 0;
   std::string prompt, negative_prompt;
+  std::vector<std::string> story;  // prompts after the first
+  std::vector<int> story_blocks;   // from where on each holds
   scheduler::Delivery delivery = scheduler::Delivery::kLive;
   std::string tenant;
   int priority = 0;
@@ -42,6 +44,14 @@ enum class Purpose { kGenerate, kQuote };  // a quote needs no prompt
 // `fresh_seed` is taken where the request has none.
 CheckedRequest CheckRequest(const v1::GenerateRequest& request, Purpose purpose, const Engine& engine,
                             int max_prompt_bytes, uint64_t fresh_seed);
+
+// A prompt on its own; `field` is its path. Empty: it is fit.
+std::vector<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes);
+
+// The first block that begins at or after `seconds`; the number of blocks where none does.
+int BlockAt(const VideoPlan& plan, double fps, double seconds);
+// When a block begins.
+double BlockSeconds(const VideoPlan& plan, double fps, int block);
 
 // Frames of a video of `latent_frames`.
 int64_t FramesOf(const ModelInfo& model, int latent_frames);

@@ -33,7 +33,7 @@ bool Service::AwaitNoCalls(absl::Duration limit) {
   return mutex_.AwaitWithTimeout(absl::Condition(&none), limit);
 }
 
-grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackServerContext*,
+grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackServerContext* context,
                                                                const v1::GenerateRequest* request) {
   std::shared_ptr<Studio> studio;
   {
@@ -41,7 +41,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackSer
     ++calls_;
     studio = studio_;
   }
-  std::shared_ptr<GenerateCall> call = GenerateCall::Create([this] {
+  std::shared_ptr<GenerateCall> call = GenerateCall::Create(context, [this] {
     absl::MutexLock lock(&mutex_);
     --calls_;
   });
@@ -93,6 +93,27 @@ grpc::ServerUnaryReactor* Service::Quote(grpc::CallbackServerContext* context, c
     reactor->Finish(grpc::Status::OK);
   } else {
     reactor->Finish(NotNow(std::string(quote.status.message()), kShutdownRetry));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* Service::ChangePrompt(grpc::CallbackServerContext* context,
+                                                const v1::ChangePromptRequest* request,
+                                                v1::ChangePromptResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const std::shared_ptr<Studio> now = studio();
+  if (now == nullptr) {
+    reactor->Finish(StillLoading());
+    return reactor;
+  }
+  std::vector<FieldError> errors;
+  const absl::StatusOr<v1::PromptChanged> receipt =
+      now->ChangePrompt(request->id(), request->tenant(), request->change(), errors);
+  if (receipt.ok()) {
+    *response->mutable_receipt() = *receipt;
+    reactor->Finish(grpc::Status::OK);
+  } else {
+    reactor->Finish(errors.empty() ? ToGrpc(receipt.status()) : InvalidRequest(errors));
   }
   return reactor;
 }

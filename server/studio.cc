@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace longtake::server {
 
@@ -52,6 +53,7 @@ void Studio::Poll() {
     mutex_.Unlock();
     scheduler_->Poll();
     EndLongWaits();
+    GiveUpReaders();
     if (const absl::Duration now = clock_->Now(); now - sampled >= absl::Seconds(1)) {
       sampled = now;
       for (double slack : scheduler_->stats().slacks) metrics_->Slack(slack);
@@ -105,6 +107,20 @@ void Studio::EndLongWaits() {
   }
 }
 
+void Studio::GiveUpReaders() {
+  std::vector<std::shared_ptr<EventSink>> late;
+  {
+    absl::MutexLock lock(&mutex_);
+    while (!readers_.empty() && readers_.front().until <= clock_->Now()) {
+      if (std::shared_ptr<EventSink> sink = readers_.front().sink.lock(); sink != nullptr) {
+        late.push_back(std::move(sink));
+      }
+      readers_.pop_front();
+    }
+  }
+  for (const std::shared_ptr<EventSink>& sink : late) sink->GiveUp();
+}
+
 CheckedRequest Studio::Check(const v1::GenerateRequest& request, Purpose purpose) const {
   // 32 bits of a chosen seed are enough to differ and short enough to type again.
   return CheckRequest(request, purpose, *engine_, options_.max_prompt_bytes, std::random_device()());
@@ -119,6 +135,8 @@ scheduler::Request Studio::MakeRequest(uint64_t id, const VideoPlan& plan) const
           .delivery = plan.delivery,
           .block_latents = plan.block_latents,
           .denoise_steps = engine_->model().denoise_steps,
+          .step_ladder = plan.adaptive ? engine_->model().step_ladder : std::vector<int>(),
+          .prompt_blocks = plan.story_blocks,
           .latent_tokens = pixels,
           .block_seconds = std::move(block_seconds),
           .tenant = plan.tenant,
@@ -167,7 +185,7 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
     if (refused_with != nullptr) *refused_with = quote;
     return quote.status;
   }
-  plan.tenant = ScheduledTenant(plan.tenant);
+  const std::string tenant = ScheduledTenant(plan.tenant);
   Video::Context context;
   context.clock = clock_;
   context.encoders = encoders_.get();
@@ -176,6 +194,7 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
   const double promised = absl::ToDoubleSeconds(quote.first_chunk);
   context.chunk_delivered = [this, predicted, promised](uint64_t id, const DeliveredChunk& chunk) {
     metrics_->ChunkDelivered(chunk.bytes, chunk.seconds, chunk.device_seconds, chunk.stalled);
+    if (chunk.reduced) metrics_->ReducedChunk();
     if (chunk.block == 0) metrics_->FirstChunk(chunk.elapsed_seconds);
     if (chunk.block == 0 && predicted < std::numeric_limits<double>::infinity()) {
       correction_.Observe(predicted, promised, chunk.decoded_seconds, chunk.elapsed_seconds);
@@ -194,13 +213,17 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
     videos_[id] = video;
   }
   const uint64_t id = video->id();
+  std::vector<std::string> prompts = video->plan().story;
+  prompts.insert(prompts.begin(), video->plan().prompt);
   device_.AddJob(id, {.spec = video->plan().spec,
-                      .prompt = video->plan().prompt,
+                      .prompts = std::move(prompts),
                       .negative_prompt = video->plan().negative_prompt,
                       .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
   video->SendAccepted(Describe(quote));
   const VideoPlan& made = video->plan();
-  if (absl::Status added = scheduler_->Add(MakeRequest(id, made)); !added.ok()) {
+  scheduler::Request request = MakeRequest(id, made);
+  request.tenant = tenant;
+  if (absl::Status added = scheduler_->Add(std::move(request)); !added.ok()) {
     // The server began to shut down since the quote, or a place was lost: then the sink must be thrown away.
     if (refused_with != nullptr) *refused_with = {.status = added};
     device_.RemoveJob(id);
@@ -212,6 +235,37 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
                 made.spec.size.width, made.spec.size.height, made.seconds, made.block_latents.size(), made.spec.seed,
                 made.delivery == scheduler::Delivery::kLive ? "live" : "offline");
   return id;
+}
+
+absl::StatusOr<v1::PromptChanged> Studio::ChangePrompt(uint64_t id, const std::string& tenant,
+                                                       const v1::PromptChange& change,
+                                                       std::vector<FieldError>& errors) {
+  errors = CheckPrompt("change.prompt", change.prompt(), options_.max_prompt_bytes);
+  if (!(change.at_seconds() >= 0)) {
+    errors.push_back({"change.at_seconds", absl::StrCat(change.at_seconds(), " is below 0")});
+  }
+  if (!engine_->model().switches_prompt) errors.push_back({"change", "this model keeps its prompt"});
+  if (!errors.empty()) return absl::InvalidArgumentError("the change has errors");
+  const std::shared_ptr<Video> video = Find(id);
+  if (video == nullptr || video->plan().tenant != tenant) {
+    return absl::NotFoundError(absl::StrCat("id: no video ", id, " of this tenant is being made"));
+  }
+  const VideoPlan& plan = video->plan();
+  const double fps = engine_->model().fps;
+  const int block = BlockAt(plan, fps, change.at_seconds());
+  if (block == static_cast<int>(plan.block_frames.size())) {
+    errors.push_back({"change.at_seconds", absl::StrCat("no block begins at or after ", change.at_seconds(),
+                                                        "; the last begins at ", BlockSeconds(plan, fps, block - 1))});
+    return absl::InvalidArgumentError("the change has errors");
+  }
+  ASSIGN_OR_RETURN(const int prompt, device_.AddPrompt(id, change.prompt()));
+  ASSIGN_OR_RETURN(const int from, scheduler_->ChangePrompt(id, block, prompt));
+  logger_->info("prompt changed id={} prompt={} block={}", id, prompt, from);
+  v1::PromptChanged receipt;
+  receipt.set_prompt(prompt);
+  receipt.set_block(from);
+  receipt.set_first_pts_seconds(BlockSeconds(plan, fps, from));
+  return receipt;
 }
 
 void Studio::Abandon(uint64_t id) {
@@ -245,6 +299,7 @@ void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
                 absl::ToDoubleSeconds(clock_->Now() - video->arrived()), std::string(status.message()));
   video->OnEnded(status);
   absl::MutexLock lock(&mutex_);
+  readers_.push_back({clock_->Now() + options_.max_unread, video->sink()});
   videos_.erase(id);  // last: the destructor waits for it
 }
 

@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_SERVER_STUDIO_H_
 #define LONGTAKE_SERVER_STUDIO_H_
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -65,6 +66,11 @@ class Studio : public scheduler::Listener {
   absl::StatusOr<uint64_t> Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
                                  scheduler::Quote* refused_with = nullptr);
 
+  // From a block on, the video shows another prompt. InvalidArgument: see `errors`. NotFound: no video of
+  // that id and tenant is being made. FailedPrecondition: no block is left to begin.
+  absl::StatusOr<v1::PromptChanged> ChangePrompt(uint64_t id, const std::string& tenant, const v1::PromptChange& change,
+                                                 std::vector<FieldError>& errors);
+
   // The client is gone.
   void Abandon(uint64_t id);
 
@@ -86,6 +92,7 @@ class Studio : public scheduler::Listener {
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
   std::string ScheduledTenant(const std::string& tenant);
   void EndLongWaits();
+  void GiveUpReaders();
   Metrics::Viewers viewers() const;
   void Poll();  // poller_'s
 
@@ -105,6 +112,12 @@ class Studio : public scheduler::Listener {
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::shared_ptr<Video>> videos_ ABSL_GUARDED_BY(mutex_);
+  // Of ended videos whose clients may still be reading, and until when they may; in that order.
+  struct Reader {
+    absl::Duration until;
+    std::weak_ptr<EventSink> sink;
+  };
+  std::deque<Reader> readers_ ABSL_GUARDED_BY(mutex_);
 
   std::shared_ptr<const Metrics::Sources> sources_;
   std::thread poller_;

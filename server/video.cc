@@ -81,15 +81,27 @@ void Video::OnPass(const scheduler::PassReport& report) {
   switch (report.kind) {
     case scheduler::PassKind::kEncodePrompt:
       stages_.set_text(stages_.text() + report.device_seconds);
+      prompt_ = report.prompt;
+      if (report.prompt > 0) {
+        v1::GenerateEvent event = NewEvent();
+        event.mutable_prompt_changed()->set_prompt(report.prompt);
+        event.mutable_prompt_changed()->set_block(report.block);
+        event.mutable_prompt_changed()->set_first_pts_seconds(BlockSeconds(plan_, fps_, report.block));
+        sink_->Send(std::move(event));
+      }
       break;
     case scheduler::PassKind::kDenoise:
-      if (report.step == 1) times_.set_started(Elapsed(report.started));
+      if (report.step == 1) {
+        times_.set_started(Elapsed(report.started));
+        making_ = {.steps = report.steps, .prompt = prompt_};
+      }
       times_.set_denoised(Elapsed(report.ended));
       stages_.set_denoise(stages_.denoise() + report.device_seconds);
       break;
     case scheduler::PassKind::kCommit:
       times_.set_committed(Elapsed(report.ended));
       stages_.set_commit(stages_.commit() + report.device_seconds);
+      committed_ = making_;
       break;
     case scheduler::PassKind::kDecode:
       times_.set_decoded(Elapsed(report.ended));
@@ -114,7 +126,8 @@ void Video::OnFrames(DecodedFrames frames) {
 
 void Video::OnBlock(int block) {
   strand_.Post([self = shared_from_this(), block, stages = std::exchange(stages_, {}),
-                times = std::exchange(times_, {})] { self->FinishChunk(block, stages, times); });
+                times = std::exchange(times_, {}),
+                making = committed_] { self->FinishChunk(block, stages, times, making); });
 }
 
 void Video::OnEnded(const absl::Status& status) {
@@ -149,7 +162,7 @@ void Video::Encode(const DecodedFrames& frames) {
   video_seconds_ += absl::ToDoubleSeconds(context_.clock->Now() - started);
 }
 
-void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times) {
+void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times, Making making) {
   if (failed_ || abandoned_) return;
   const absl::Duration started = context_.clock->Now();
   absl::StatusOr<media::Mp4Chunk> cut = mp4_ != nullptr ? mp4_->Cut() : absl::InternalError("a block without frames");
@@ -173,6 +186,8 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
     chunk.set_frames(cut->frames);
     chunk.set_first_pts_seconds(cut->first_pts_seconds);
     chunk.set_duration_seconds(cut->duration_seconds);
+    chunk.set_denoise_steps(making.steps);
+    chunk.set_prompt(making.prompt);
     if (chunk.last_part()) {
       *chunk.mutable_stages() = all;
       *chunk.mutable_times() = times;
@@ -185,6 +200,7 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
   totals_.set_bytes(totals_.bytes() + size);
   AddTo(*totals_.mutable_stages(), all);
   const DeliveredChunk chunk = {.block = block,
+                                .reduced = making.steps < denoise_steps_,
                                 .device_seconds = all.text() + all.denoise() + all.commit() + all.decode(),
                                 .bytes = size,
                                 .seconds = cut->duration_seconds,

@@ -31,11 +31,14 @@ class EventSink {
   virtual void SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) = 0;
   // After everything sent before. Nothing comes after it.
   virtual void End(const absl::Status& status) = 0;
+  // After End: whatever the client has not read by now is dropped.
+  virtual void GiveUp() = 0;
 };
 
 struct DeliveredChunk {
   int block = 0;
   bool live = true;
+  bool reduced = false;       // fewer steps than the model's
   bool stalled = false;       // the viewer had to wait for it
   double device_seconds = 0;  // of its passes
   int64_t bytes = 0;
@@ -59,6 +62,7 @@ class Video : public std::enable_shared_from_this<Video> {
 
   uint64_t id() const { return id_; }
   const VideoPlan& plan() const { return plan_; }
+  std::weak_ptr<EventSink> sink() const { return sink_; }
   absl::Duration arrived() const { return arrived_; }
 
   void SendAccepted(const v1::Quote& quote);
@@ -79,12 +83,16 @@ class Video : public std::enable_shared_from_this<Video> {
   void Abandon() { abandoned_ = true; }
 
  private:
+  // How a block is made.
+  struct Making {
+    int steps = 0, prompt = 0;
+  };
   v1::GenerateEvent NewEvent() const;
   double Elapsed(absl::Duration at) const { return absl::ToDoubleSeconds(at - arrived_); }
   void Fail(const absl::Status& why);
   void Encode(const DecodedFrames& frames);
   void Delivered(DeliveredChunk chunk);
-  void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times);
+  void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times, Making making);
 
   const uint64_t id_;
   const VideoPlan plan_;
@@ -101,6 +109,8 @@ class Video : public std::enable_shared_from_this<Video> {
   // Of the block being made; the listener's calls come one at a time.
   v1::StageTimes stages_;
   v1::ChunkTimes times_;
+  int prompt_ = 0;             // the last one encoded
+  Making making_, committed_;  // of the block being denoised, and of the one being decoded
   double waited_seconds_ = 0;
 
   // On the strand only.

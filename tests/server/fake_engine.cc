@@ -19,6 +19,7 @@ ModelInfo FakeModel() {
   model.block_latent_frames = 2;
   model.denoise_steps = 3;
   model.max_latent_frames = 41;
+  model.switches_prompt = true;
   return model;
 }
 
@@ -123,14 +124,23 @@ PassResult FakeEngine::Run(const Pass& pass) {
 
 absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& result) {
   SessionProgress& at = session.progress;
-  const int steps = options_.model.denoise_steps;
+  const int steps = session.steps;
   switch (pass.kind) {
     case PassKind::kEncodePrompt:
       session.look = std::hash<std::string>()(pass.prompt);
       at.has_prompt = true;
       return absl::OkStatus();
     case PassKind::kDenoise:
-      if (!at.has_prompt || at.block == at.blocks || at.step == steps) return absl::FailedPreconditionError("denoise");
+      if (!at.has_prompt || at.block == at.blocks || (at.step > 0 && at.step == steps)) {
+        return absl::FailedPreconditionError("denoise");
+      }
+      if (at.step == 0) {
+        const std::vector<int>& ladder = options_.model.step_ladder;
+        if (pass.level > 0 && pass.level >= static_cast<int>(ladder.size())) {
+          return absl::FailedPreconditionError("level");
+        }
+        session.steps = ladder.empty() ? options_.model.denoise_steps : ladder[pass.level];
+      }
       ++at.step;
       return absl::OkStatus();
     case PassKind::kCommit:

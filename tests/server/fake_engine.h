@@ -61,6 +61,7 @@ class FakeEngine : public Engine {
     SessionProgress progress;
     std::vector<int> blocks;
     uint64_t look = 0;  // of the prompt
+    int steps = 0;      // of the block being made
   };
   struct Batch {
     std::vector<Pass> passes;

@@ -126,6 +126,7 @@ class CheckedSink : public EventSink {
       delivered();
     });
   }
+  void GiveUp() override {}
   void End(const absl::Status& status) override {
     absl::MutexLock lock(&mutex_);
     if (++ends_ > 1) Wrong("ended twice");

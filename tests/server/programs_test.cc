@@ -174,6 +174,50 @@ TEST_F(Programs, FromAPromptToAFileThatPlays) {
   EXPECT_THAT(server->err(), testing::Not(HasSubstr("red ball")));
 }
 
+TEST_F(Programs, AStoryIsToldAndAQuoteGiven) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  EXPECT_THAT(client->out(), HasSubstr("prompt switch yes"));
+  const fs::path file = folder / "story.mp4";
+  ASSERT_EQ(Client({"generate", "a red ball, bouncing", "--then", "1.5:night falls, with stars", "--seconds", "3",
+                    "--seed", "5", "--tenant", "tests", "--max-wait", "60", "--output", file.string(), "--json"}),
+            0)
+      << client->err();
+  const nlohmann::json summary = nlohmann::json::parse(client->out());
+  // 49 frames, 13 latent ones in blocks of 5, 4 and 4: 17 frames, then 16 each.
+  EXPECT_EQ(summary["prompt_changes"].size(), 1u);
+  EXPECT_EQ(summary["prompt_changes"][0]["block"], 2);
+  EXPECT_DOUBLE_EQ(summary["prompt_changes"][0]["first_pts"], 33.0 / 16);
+  EXPECT_EQ(summary["chunks"][1]["prompt"], 0);
+  EXPECT_EQ(summary["chunks"][2]["prompt"], 1);
+  EXPECT_EQ(summary["chunks"][2]["denoise_steps"], summary["denoise_steps"]);
+  EXPECT_THAT(client->err(), HasSubstr("prompt 1 holds from 2.06 s on"));
+  EXPECT_GT(Metric("longtake_tenant_device_seconds_total{tenant=\"tests\"}"), 0);
+
+  ASSERT_EQ(Client({"quote", "--seconds", "10", "--json"}), 0) << client->err();
+  const nlohmann::json quote = nlohmann::json::parse(client->out());
+  EXPECT_TRUE(quote["admitted"]);
+  EXPECT_GT(quote["first_chunk_seconds"], 0);
+  EXPECT_EQ(Client({"quote", "--seconds", "5000"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("seconds: 5000"));
+  EXPECT_EQ(Client({"prompt", "77", "a house"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("NOT_FOUND: id: no video 77"));
+  EXPECT_EQ(Client({"generate", "a", "--then", "soon", "--output", file}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--then"));
+
+  Process running(folder, "running",
+                  {kClient, "generate", "a blue star", "--seconds", "200", "--output", file, "--server", Address()});
+  for (int i = 0; i < 400 && Metric("longtake_sessions{state=\"active\"}") < 1; ++i)
+    absl::SleepFor(absl::Milliseconds(50));
+  ASSERT_EQ(Client({"prompt", "2", "night falls", "--at", "100"}), 0) << client->err();
+  EXPECT_THAT(client->out(), HasSubstr("prompt 1 holds from 100."));
+  running.Signal(SIGINT);
+  EXPECT_EQ(running.Wait(), 130);
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_THAT(server->err(), testing::Not(HasSubstr("night")));
+}
+
 TEST_F(Programs, AKilledClientLeavesNoWorkRunning) {
   StartServer();
   ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
