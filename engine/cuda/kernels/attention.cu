@@ -194,6 +194,7 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
     }
     SyncBlock();  // the next load overwrites what was read here
   }
+  WaitCopies<0>();
 
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -223,7 +224,7 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
 // ---- What comes before ---------------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads)
-    PackCrossKvKernel(ConstMat k, ConstMat v, const float* inverse, const float* weight, int d, Bf16* out) {
+    PackCrossKvKernel(Rows k, Rows v, const float* inverse, const float* weight, int d, Bf16* out) {
   const int padded = static_cast<int>(PaddedHead(d));
   const int64_t n = blockIdx.x, head = blockIdx.y, heads = gridDim.y;
   Bf16* keys = out + (head * k.rows + n) * padded;
@@ -291,11 +292,11 @@ void RunPackCrossKv(Launcher& launcher, ConstMat k, ConstMat v, const float* inv
                     int head_dim, void* out) {
   launcher.Launch("pack_cross_kv",
                   {.grid = dim3(static_cast<unsigned>(k.rows), static_cast<unsigned>(heads)), .block = dim3(kThreads)},
-                  PackCrossKvKernel, k, v, inverse, weight, head_dim, static_cast<Bf16*>(out));
+                  PackCrossKvKernel, RowsOf(k), RowsOf(v), inverse, weight, head_dim, static_cast<Bf16*>(out));
 }
 
-void RunRotateHeads(Launcher& launcher, const RotateLaunch& a) {
-  ByType(a.qkv.dtype, [&](auto in) {
+void RunRotateHeads(Launcher& launcher, DType qkv, const RotateLaunch& a) {
+  ByType(qkv, [&](auto in) {
     launcher.Launch("rotate_heads",
                     {.grid = dim3(static_cast<unsigned>(a.share_count), static_cast<unsigned>(a.all_heads)),
                      .block = dim3(kThreads)},

@@ -138,6 +138,8 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
     }
   }
 
+  WaitCopies<0>();
+
   const int lane_row = threadIdx.x % 32 / 4, lane_column = threadIdx.x % 4 * 2;
   const auto finish = [&](auto* out, const auto* residual) {
     const bool in_pairs = a.outputs % 2 == 0;

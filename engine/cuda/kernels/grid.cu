@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads) GatherFramesKernel(GatherFramesLaunc
   const Share share = a.shares[blockIdx.x];
   const GridSegment s = a.segments[share.segment];
   const int frame_rows = s.height * s.width, all = s.frames * frame_rows;
-  const int columns = static_cast<int>(a.y.cols);
+  const int columns = static_cast<int>(a.y.columns);
   const int pieces = static_cast<int>(a.stride / kElements), rows = min(kGatherRows, all - share.first);
   for (int e = threadIdx.x; e < rows * pieces; e += kThreads) {
     const int row = share.first + e / pieces, at = e % pieces * kElements;
@@ -71,14 +71,14 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-LaunchShape BlockAShare(int shares) {
+LaunchShape BlockAShare(int64_t shares) {
   return {.grid = dim3(static_cast<unsigned>(shares)), .block = dim3(kThreads)};
 }
 
 }  // namespace
 
 void RunGatherFrames(Launcher& launcher, const GatherFramesLaunch& a) {
-  const bool granules = InVectors(8, a.y) && a.stride % 8 == 0;
+  const bool granules = a.y.columns % 8 == 0 && a.y.stride % 8 == 0 && a.stride % 8 == 0;
   launcher.Launch("gather_frames", BlockAShare(a.share_count),
                   granules ? GatherFramesKernel<true> : GatherFramesKernel<false>, a);
 }

@@ -315,12 +315,12 @@ void Launch(Launcher& launcher, const Arguments& g) {
 
 }  // namespace
 
-void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a) {
+void RunLinearAttention(Launcher& launcher, DType qkv, const LinearAttentionLaunch& a) {
   const int64_t D = int64_t{a.heads} * a.head_dim;
   const auto* q = static_cast<const std::byte*>(a.qkv.data);
-  const int64_t column = D * static_cast<int64_t>(SizeOf(a.qkv.dtype));
+  const int64_t column = D * static_cast<int64_t>(SizeOf(qkv));
   const Arguments g = {.a = a, .q = q, .k = q + column, .v = q + 2 * column};
-  ByType(a.qkv.dtype, [&](auto in) {
+  ByType(qkv, [&](auto in) {
     const int widest = a.head_dim < kSlice ? a.head_dim : kSlice;
     ByNumber<1, kSlice / 16>(static_cast<int>(DivideUp(widest, 16)),
                              [&](auto tiles) { Launch<decltype(in), tiles()>(launcher, g); });

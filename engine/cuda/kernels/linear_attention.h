@@ -50,7 +50,7 @@ struct RotaryAxes {
 };
 
 struct LinearAttentionLaunch {
-  ConstMat qkv;  // f32 or bf16 [N, 3D]; pairs of columns aligned
+  Rows qkv;  // f32 or bf16 [N, 3D]; pairs of columns aligned
   const float* q_weight = nullptr;
   const float* k_weight = nullptr;
   const float* q_inverse = nullptr;  // 1/rms of each row; null with the weight
@@ -59,21 +59,21 @@ struct LinearAttentionLaunch {
   RotaryAxes rotary;
   // On the device. The shares' order is that of the partial sums.
   const LinearSegment* segments = nullptr;
-  int segment_count = 0;
+  int64_t segment_count = 0;
   const StatePart* history = nullptr;
   const Share* state_shares = nullptr;
-  int state_share_count = 0;
+  int64_t state_share_count = 0;
   const Share* output_shares = nullptr;
-  int output_share_count = 0;
+  int64_t output_share_count = 0;
   // Scratch: state_share_count and segment_count times StateFloats() * heads.
   float* partials = nullptr;
   float* sums = nullptr;
-  Mat out;  // bf16 [N, D]
+  MutableRows out;  // bf16 [N, D]
 
   __host__ __device__ int64_t StateFloats() const { return int64_t{head_dim} * (head_dim + 1); }
 };
 
-void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a);
+void RunLinearAttention(Launcher& launcher, DType qkv, const LinearAttentionLaunch& a);
 
 }  // namespace longtake::cuda
 
