@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device) {
   info.multiprocessors = properties.multiProcessorCount;
   info.memory_bytes = properties.totalGlobalMem;
   ASSIGN_OR_RETURN(context->stream_, MakeStream(/*high_priority=*/false));
-  context->launcher_ = std::make_unique<Launcher>(context->stream_.get());
+  context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device);
   ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes));
   return context;
 }
@@ -41,7 +41,7 @@ absl::Status Context::Bind() const { return ToStatus(cudaSetDevice(device_.index
 
 void* Context::Take(Scratch kind, size_t bytes) {
   Piece& piece = scratch_[static_cast<size_t>(kind)];
-  if (!launcher_->ok()) return nullptr;
+  if (!launcher_->Bind()) return nullptr;
   if (piece.bytes < bytes) {
     // Freeing waits for the device, and so for work that still reads the smaller piece.
     if (!launcher_->Check(cudaStreamSynchronize(stream_.get()), "scratch")) return nullptr;

@@ -40,6 +40,7 @@ class CudaOps : public Ops {
   DType activation_type() const override { return DType::kBF16; }
   absl::Status Finish() override;
 
+  uint64_t device_memory_bytes() const override { return context_->device().memory_bytes; }
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
   void Upload(const void* host, void* backend, size_t bytes) override;
   void Download(const void* backend, void* host, size_t bytes) override;

@@ -19,7 +19,7 @@ struct LaunchShape {
 // asked for it, so operations have no result of their own, and whoever waits for the stream asks here.
 class Launcher {
  public:
-  explicit Launcher(cudaStream_t stream) : stream_(stream) {}
+  Launcher(cudaStream_t stream, int device) : stream_(stream), device_(device) {}
 
   cudaStream_t stream() const { return stream_; }
   bool ok() const { return error_ == cudaSuccess; }
@@ -35,16 +35,20 @@ class Launcher {
     return ok();
   }
 
+  // A thread works on one device at a time, the first unless it says so; launches and allocations must say so.
+  bool Bind() { return ok() && Check(cudaSetDevice(device_), "device"); }
+
   // An empty grid is no launch.
   template <typename... P, typename... A>
   void Launch(const char* name, const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
-    if (!ok() || shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+    if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0 || !Bind()) return;
     Check(LaunchKernel(kernel, shape.grid, shape.block, shape.shared_bytes, stream_, std::forward<A>(arguments)...),
           name);
   }
 
  private:
   cudaStream_t stream_;
+  int device_;
   cudaError_t error_ = cudaSuccess;
   std::string where_;
 };

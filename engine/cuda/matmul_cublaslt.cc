@@ -124,7 +124,7 @@ class CublasLtMatMul : public MatMul {
 
   void Run(const Product& p) override {
     Launcher& launcher = context_.launcher();
-    if (p.rows == 0 || !launcher.ok()) return;
+    if (p.rows == 0 || !launcher.Bind()) return;
     const cublasLtMatmulAlgo_t* algorithm = Algorithm(p);
     Call call(p, p.rows, /*strides=*/true);
     const bool adds = p.epilogue == ProductEpilogue::kAdd || p.epilogue == ProductEpilogue::kAddBias;

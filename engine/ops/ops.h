@@ -183,7 +183,9 @@ class Ops {
   // also makes everything after it void. Backends that work at once have nothing to say.
   virtual absl::Status Finish() { return absl::OkStatus(); }
 
-  // Memory.
+  // Memory. An Allocate that cannot be throws bad_alloc.
+  // What the backend has in all, in bytes; 0: it works in the machine's own.
+  virtual uint64_t device_memory_bytes() const { return 0; }
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   virtual void Upload(const void* host, void* backend, size_t bytes) = 0;
   virtual void Download(const void* backend, void* host, size_t bytes) = 0;

@@ -47,7 +47,7 @@ int64_t BatchTokens(const VideoModel& model, int slots) {
 
 // ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
 // when the memory is touched.
-absl::Status CheckMemory(const VideoModel& model, int slots) {
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots) {
   const SlotPlan plan = model.slot();
   const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
   const double slot =
@@ -55,7 +55,9 @@ absl::Status CheckMemory(const VideoModel& model, int slots) {
   const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
-  const double memory = (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
+  const double memory = ops.device_memory_bytes() > 0
+                            ? size(ops.device_memory_bytes())
+                            : (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
   if (fixed + slot * slots <= memory) return absl::OkStatus();
   constexpr double kMiB = 1 << 20;
   return absl::ResourceExhaustedError(
@@ -264,12 +266,14 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   if (options.max_sessions < 1 || options.max_sessions > 4096) {
     return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
   }
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<Ops> ops,
-      MakeBackend(
-          {.backend = options.backend, .dtype = options.dtype, .isa = options.isa, .threads = options.threads}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
+                                                          .dtype = options.dtype,
+                                                          .isa = options.isa,
+                                                          .threads = options.threads,
+                                                          .device = options.device}));
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*model, options.max_sessions));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, options.max_sessions));
+  RETURN_IF_ERROR(ops->Finish());  // uploads of weights
   return std::make_unique<SlotEngine>(std::move(ops), std::move(model), options.max_sessions);
 } catch (const std::bad_alloc&) {
   return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
