@@ -88,7 +88,7 @@ void CudaOps::Conv(const ConvArgs& args) {
                                  .in = context_->staging().Put(args.in),
                                  .out = context_->staging().Put(args.out),
                                  .residual = context_->staging().Put(args.residual),
-                                                                  .wide = args.wide});
+                                 .wide = args.wide});
 }
 
 }  // namespace longtake::cuda

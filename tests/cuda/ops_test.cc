@@ -2,6 +2,7 @@
 // other batches and with a block's threads run in other orders.
 #include <cmath>
 #include <cstring>
+#include <ostream>
 
 #include "engine/cuda/cuda_ops.h"
 #include "engine/reference/reference_ops.h"
@@ -10,6 +11,9 @@
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
+
+void PrintTo(const OpsCase& c, std::ostream* os) { *os << c.name; }
+
 namespace {
 
 using emulation::Order;

@@ -1,5 +1,5 @@
-// Softmax attention on the tensor cores: the scores are never stored (Dao, "FlashAttention-2", 2023). Cross-attention of
-// the transformer, the text encoder's causal attention, the VAE's attention over a frame. reference/attention.cc
+// Softmax attention on the tensor cores: the scores are never stored (Dao, "FlashAttention-2", 2023). Cross-attention
+// of the transformer, the text encoder's causal attention, the VAE's attention over a frame. reference/attention.cc
 // (SoftmaxSum and its callers) defines them.
 //
 // A block has 64 queries of one session and head, cut from the session's first row, and walks its keys in order: bytes
@@ -48,7 +48,8 @@ struct AttentionLaunch {
 };
 void RunAttention(Launcher& launcher, const AttentionLaunch& a);
 
-// ---- What comes before ---------------------------------------------------------------------------------------------------
+// ---- What comes before
+// ---------------------------------------------------------------------------------------------------
 
 // k and v bf16 [L, heads * head_dim] to `out`: keys, then values, bf16 [head][L][PaddedHead]. Keys get RMSNorm where
 // `inverse` (1/rms of each row) and `weight` are given.

@@ -83,9 +83,9 @@ __global__ void __launch_bounds__(kThreads, 4) DepthwiseGluKernel(DepthwiseLaunc
       float out[kVector];
 #pragma unroll
       for (int j = 0; j < kVector; ++j) out[j] = sums[0][l][0][j] * Silu(sums[0][l][1][j]);
-      Store<kVector>(static_cast<Bf16*>(a.y.data) +
-                         (row0 + int64_t{first + l} * s.width + column - 1) * a.y.stride + channel,
-                     out);
+      Store<kVector>(
+          static_cast<Bf16*>(a.y.data) + (row0 + int64_t{first + l} * s.width + column - 1) * a.y.stride + channel,
+          out);
     }
 #pragma unroll
     for (int l = 0; l < kLines; ++l) {

@@ -1,7 +1,6 @@
-#include "engine/cuda/kernels/grid.h"
-
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/grid.h"
 
 namespace longtake::cuda {
 namespace {
@@ -92,8 +91,8 @@ void RunPatchify(Launcher& launcher, const PatchLaunch& a, Mat tokens) {
 }
 
 void RunUnpatchify(Launcher& launcher, const PatchLaunch& a, ConstMat tokens) {
-  launcher.Launch("unpatchify", BlockAShare(a.share_count), UnpatchifyKernel, a,
-                  static_cast<const float*>(tokens.data), tokens.stride, static_cast<int>(tokens.cols));
+  launcher.Launch("unpatchify", BlockAShare(a.share_count), UnpatchifyKernel, a, static_cast<const float*>(tokens.data),
+                  tokens.stride, static_cast<int>(tokens.cols));
 }
 
 }  // namespace longtake::cuda

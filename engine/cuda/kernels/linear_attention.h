@@ -8,8 +8,8 @@
 // Bytes do not depend on the batch: partial sums are cut from the session's own first token, each has one block, and
 // they are added by one thread an element in a fixed order. Nothing is added atomically.
 //
-// TF32 and not bf16: k and v reach this in float32, and S is a session's state, summed over the whole video; ten bits of
-// mantissa keep it four times as exact as bf16's seven, and the kernel waits for memory at both rates.
+// TF32 and not bf16: k and v reach this in float32, and S is a session's state, summed over the whole video; ten bits
+// of mantissa keep it four times as exact as bf16's seven, and the kernel waits for memory at both rates.
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_LINEAR_ATTENTION_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_LINEAR_ATTENTION_H_
 
@@ -21,8 +21,8 @@
 
 namespace longtake::cuda {
 
-// Tokens of one partial sum: 61 MB of partial sums become 31 MB a layer at 15 600 tokens against 256, and 31 x 20 blocks
-// still fill 132 multiprocessors twice over.
+// Tokens of one partial sum: 61 MB of partial sums become 31 MB a layer at 15 600 tokens against 256, and 31 x 20
+// blocks still fill 132 multiprocessors twice over.
 constexpr int kStateTokens = 512;
 // Tokens of one block of the outputs: S (50 KB) is read once for q rows of 115 KB.
 constexpr int kOutputTokens = 256;
@@ -35,7 +35,7 @@ struct StatePart {
 // One session, in device memory.
 struct LinearSegment {
   GridSegment grid;
-  int32_t first_partial = 0, partials = 0;  // of kStateTokens each
+  int32_t first_partial = 0, partials = 0;   // of kStateTokens each
   int32_t first_history = 0, histories = 0;  // into `history`
   float* S_out = nullptr;                    // null: not stored
   float* z_out = nullptr;

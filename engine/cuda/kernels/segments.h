@@ -23,8 +23,8 @@ struct MutableRows {
 inline Rows RowsOf(const ConstMat& m) { return {m.data, m.rows, m.cols, m.stride}; }
 inline MutableRows RowsOf(const Mat& m) { return {m.data, m.rows, m.cols, m.stride}; }
 
-// A block's share: some rows, or lines, of one segment from `first` on. Cut from the segment's beginning, never from the
-// batch's, so that a session's sums are cut in the same places whatever it is batched with.
+// A block's share: some rows, or lines, of one segment from `first` on. Cut from the segment's beginning, never from
+// the batch's, so that a session's sums are cut in the same places whatever it is batched with.
 struct Share {
   int32_t segment = 0;
   int32_t first = 0;

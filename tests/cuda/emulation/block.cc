@@ -1,5 +1,6 @@
 #include "tests/cuda/emulation/block.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -69,7 +70,10 @@ void BlockRunner::Run(const std::function<void()>& kernel, Index3 grid_size, Ind
       current_->fiber->Start(&RunThread, this);
     }
     if (!current_->fiber->Resume()) {
-      if (!current_->open.empty() || !current_->groups.empty()) Fail("returned before its copies had landed");
+      const auto flying = [](const auto& group) { return !group.empty(); };
+      if (flying(current_->open) || std::any_of(current_->groups.begin(), current_->groups.end(), flying)) {
+        Fail("returned before its copies had landed");
+      }
       idle_.push_back(std::move(current_->fiber));
       current_->ended = true;
       ++ended_;

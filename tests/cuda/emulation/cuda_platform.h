@@ -170,9 +170,14 @@ template <typename... P, typename... A>
 cudaError_t LaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                          A&&... arguments) {
   // Arguments are copied now, as CUDA does.
-  const std::tuple<std::decay_t<P>...> values(static_cast<P>(arguments)...);
+  std::tuple<std::decay_t<P>...> values(static_cast<P>(arguments)...);
   std::vector<emulation::ArgumentBytes> bytes;
-  std::apply([&](const auto&... v) { (bytes.push_back({&v, sizeof v}), ...); }, values);
+  std::apply(
+      [&](auto&... v) {
+        (__builtin_clear_padding(&v), ...);  // what lies between the members is not searched
+        (bytes.push_back({&v, sizeof v}), ...);
+      },
+      values);
   return emulation::LaunchBlocks([kernel, values] { std::apply(kernel, values); }, bytes, grid, block, shared_bytes,
                                  stream);
 }
