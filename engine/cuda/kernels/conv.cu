@@ -1,7 +1,6 @@
-#include "engine/cuda/kernels/conv.h"
-
 #include <algorithm>
 
+#include "engine/cuda/kernels/conv.h"
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
 #include "engine/cuda/kernels/fragments.h"
@@ -47,9 +46,9 @@ struct Pixel {
 // Else (three channels) element after element.
 template <int kChannels, bool kGranules>
 __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
-  constexpr int kTiles = kChannels / kWarpsAcross / 16;      // of 16 channels, of a warp
-  constexpr int kRowsApart = kThreads / (kDepth / 8);        // rows that all threads copy at once: 64
-  constexpr int kMine = kPixels / kRowsApart;                // of them this thread's: 2
+  constexpr int kTiles = kChannels / kWarpsAcross / 16;  // of 16 channels, of a warp
+  constexpr int kRowsApart = kThreads / (kDepth / 8);    // rows that all threads copy at once: 64
+  constexpr int kMine = kPixels / kRowsApart;            // of them this thread's: 2
   const int frame = blockIdx.z, first_pixel = blockIdx.x * kPixels, first_channel = blockIdx.y * kChannels;
   const void* const* frames = a.in + int64_t{frame} * a.kt;
   Bf16* pixels = SharedMemory<Bf16>();
@@ -113,7 +112,8 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
   float sums[2][2 * kTiles][4] = {};
   for (int step = 0; step < steps; ++step) {
     WaitCopies<kStages - 2>();
-    SyncBlock();  // this step has landed for all threads, and all have multiplied the one before, which is overwritten now
+    SyncBlock();  // this step has landed for all threads, and all have multiplied the one before, which is overwritten
+                  // now
     if (step + kStages - 1 < steps) load(step + kStages - 1);
     CommitCopies();
     const int stage = step % kStages;
@@ -137,6 +137,8 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
       }
     }
   }
+
+  WaitCopies<0>();
 
   const int lane_row = threadIdx.x % 32 / 4, lane_column = threadIdx.x % 4 * 2;
   const auto finish = [&](auto* out, const auto* residual) {

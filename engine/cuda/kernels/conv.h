@@ -23,13 +23,12 @@ struct ConvLaunch {
   const float* bias = nullptr;  // [outputs]
   int inputs = 0, outputs = 0, kt = 1, kh = 1, kw = 1;
   int in_height = 0, in_width = 0, out_height = 0, out_width = 0;
-  int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
+  int stride = 1, upsample = 1, pad_top = 0, pad_left = 0, frames = 0;
   // Tables on the device: [frames * kt] inputs (null: zeros), [frames] outputs, [frames] residuals or null.
   const void* const* in = nullptr;
   void* const* out = nullptr;
   const void* const* residual = nullptr;
-  int frames = 0;
-  bool wide = false;  // out and residual f32; else bf16
+  int64_t wide = 0;  // not 0: out and residual f32; else bf16
 };
 void RunConv(Launcher& launcher, const ConvLaunch& a);
 
