@@ -236,7 +236,8 @@ absl::Status Run(const Arguments& a) {
   const auto begin = Clock::now();
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Engine> engine,
-      Engine::Load({.model_dir = a.model, .backend = "cuda", .dtype = a.dtype, .device = a.device, .max_sessions = 1}));
+      Engine::Load(
+          {.model_dir = a.model, .backend = "cuda", .dtype = a.dtype, .devices = {a.device}, .max_sessions = 1}));
   Json line = {{"case", a.measured},
                {"dtype", a.dtype},
                {"numerics_id", engine->model().numerics_id},

@@ -33,9 +33,12 @@ std::string Variant(const TempFolder& folder, const std::string& more) {
 constexpr char kFewStep[] = R"("sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":1)";
 
 absl::StatusOr<std::unique_ptr<Engine>> Load(const std::string& folder, const std::string& dtype = "auto",
-                                             int sessions = 3, int device = 0) {
-  return Engine::Load(
-      {.model_dir = folder, .backend = "cuda", .dtype = dtype, .device = device, .max_sessions = sessions});
+                                             int sessions = 3, std::vector<int> devices = {0}) {
+  return Engine::Load({.model_dir = folder,
+                       .backend = "cuda",
+                       .dtype = dtype,
+                       .devices = std::move(devices),
+                       .max_sessions = sessions});
 }
 
 const std::vector<Job>& Jobs() {
@@ -90,6 +93,38 @@ TEST(CudaEngine, NarrowTypesStayNearBfloat16) {
   EXPECT_LT(difference(2), 25);  // of 219 levels; unrelated pictures differ by 40 and more
 }
 
+// On the emulation CTest says LONGTAKE_EMULATION_DEVICES=2.
+TEST(CudaEngine, SessionsShareTheDevices) {
+  const TempFolder folder;
+  const auto one = Load(Variant(folder, kFewStep), "auto", 4);
+  const auto two = Load(folder.path(), "auto", 3, {0, 1});
+  if (two.status().code() == absl::StatusCode::kNotFound) GTEST_SKIP() << two.status();
+  ASSERT_TRUE(one.ok() && two.ok()) << one.status() << two.status();
+  for (const MemoryRegion& region : (*two)->memory()) {
+    EXPECT_TRUE(region.slots == 0 || region.slots == 4) << region.name;  // two on each
+  }
+  // The same job on each device, in one batch: four sessions fill the slots, a fifth finds none.
+  const std::vector<Job> jobs(4, Jobs()[2]);
+  const std::vector<Made> made = RunJobs(**two, jobs, 0.8, 3);
+  const Made expected = RunJobs(**one, {Jobs()[2]}, 1.0, 0)[0];
+  for (const Made& m : made) EXPECT_EQ(m.bytes, expected.bytes);
+
+  std::vector<SessionId> ids;
+  for (int i = 0; i < 4; ++i) {
+    const auto id = (*two)->OpenSession(Jobs()[2].spec);
+    ASSERT_TRUE(id.ok()) << id.status();
+    ids.push_back(*id);
+  }
+  EXPECT_EQ((*two)->OpenSession(Jobs()[2].spec).status().code(), absl::StatusCode::kResourceExhausted);
+  (*two)->CloseSession(ids[1]);
+  (*two)->CloseSession(ids[1]);  // twice is once
+  const auto again = (*two)->OpenSession(Jobs()[2].spec);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ((*two)->OpenSession(Jobs()[2].spec).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ((*two)->OpenSession({{33, 33}, 1, 1}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Load(folder.path(), "auto", 2, {0, 0}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(CudaEngine, MemoryStaysAsPlanned) {
   const TempFolder folder;
   const auto engine = Load(Variant(folder, kFewStep), "auto", 1);
@@ -110,7 +145,7 @@ TEST(CudaEngine, RefusesWhatADeviceCannot) {
   const absl::Status type = Load(path, "float32").status();
   EXPECT_EQ(type.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(type.message()), StartsWith("dtype:"));
-  const absl::Status device = Load(path, "auto", 1, 7).status();
+  const absl::Status device = Load(path, "auto", 1, {7}).status();
   EXPECT_EQ(device.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(device.message()), StartsWith("device:"));
   const auto small = Load(path, "auto", 1);

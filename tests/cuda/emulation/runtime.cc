@@ -58,6 +58,7 @@ struct Machine {
 };
 Settings FromEnvironment() {
   Settings settings;
+  if (const char* devices = std::getenv("LONGTAKE_EMULATION_DEVICES")) settings.devices = std::atoi(devices);
   const char* order = std::getenv("LONGTAKE_EMULATION_ORDER");
   if (order == nullptr) return settings;
   settings.order = order[0] == 'd' ? Order::kDescending : order[0] == 'r' ? Order::kRandom : Order::kAscending;

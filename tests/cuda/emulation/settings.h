@@ -15,7 +15,8 @@ struct Settings {
   size_t device_bytes = size_t{2} << 30;  // more than that is refused as a full device refuses
 };
 
-// For programs that load the backend: LONGTAKE_EMULATION_ORDER=ascending|descending|random in the environment.
+// For programs that load the backend, in the environment: LONGTAKE_EMULATION_ORDER=ascending|descending|random,
+// LONGTAKE_EMULATION_DEVICES=n.
 // Applies to what is launched from now on, by any thread.
 void Set(const Settings& settings);
 const Settings& Get();
