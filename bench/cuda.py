@@ -94,7 +94,8 @@ def main() -> int:
         value = "not measured" if row["value"] is None else f"{row['value']:.4g}"
         sign = ">=" if row["at_least"] else "<="
         mark = {None: "", True: "  met", False: "  NOT MET"}[row["met"]]
-        print(f"{row['what']:44} {value:>12} {sign + f' {row["limit"]:.4g}':>12}{mark}")
+        limit_text = f"{sign} {row['limit']:.4g}"
+        print(f"{row['what']:44} {value:>12} {limit_text:>12}{mark}")
     result = {
         "steps": [{"step": n, "status": s, "seconds": float(t)} for n, s, t in steps],
         "table": table,
