@@ -171,32 +171,41 @@ TEST(CudaOps, LinearAttentionWithHeadsWiderThanASlice) {
 }
 
 TEST(CudaOps, ConvOverSeveralBlocks) {
-  // 15 x 19 pixels are three blocks of 128; 160 channels two of 96.
-  const KernelShape shape = {.outputs = 160, .inputs = 40, .kt = 3, .kh = 3, .kw = 3};
-  constexpr int kHeight = 15, kWidth = 19;
-  const auto run = [&](Ops& ops) {
-    Bench bench(ops);
-    const auto kernel = bench.Kernel(shape, 1, true);
-    const void* in[3] = {nullptr, nullptr, nullptr};
-    for (int t = 1; t < 3; ++t) in[t] = bench.Act(Random(kHeight * kWidth * shape.inputs, 2 + t), shape.inputs).data;
-    const Mat out = bench.Upload(Random(kHeight * kWidth * shape.outputs, 9), shape.outputs, DType::kF32);
-    void* frame = out.data;
-    const void* residual = out.data;
-    ops.Conv({.kernel = kernel.get(),
-              .in = in,
-              .in_height = kHeight,
-              .in_width = kWidth,
-              .out = {&frame, 1},
-              .out_height = kHeight,
-              .out_width = kWidth,
-              .pad_top = 1,
-              .pad_left = 1,
-              .residual = {&residual, 1},
-              .wide = true});
-    return bench.Read(out);
+  struct Case {
+    int64_t inputs;
+    int upsample, height, width;  // of the output
   };
-  // Weights are rounded to bf16, the inputs are bf16 numbers already, and the sums are stored in float32.
-  EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), 0x1p-9);
+  // 160 outputs are two blocks of 96 channels. Tap after tap (40 inputs): 15 x 19 pixels are three blocks. In tiles of
+  // 8 x 32 (64 inputs, two windows a frame): three by two of them, with and without doubling.
+  for (const Case& c : {Case{40, 1, 15, 19}, Case{64, 1, 17, 35}, Case{64, 2, 18, 34}}) {
+    SCOPED_TRACE(testing::Message() << c.inputs << " inputs, upsample " << c.upsample);
+    const KernelShape shape = {.outputs = 160, .inputs = c.inputs, .kt = 3, .kh = 3, .kw = 3};
+    const int height = c.height / c.upsample, width = c.width / c.upsample;
+    const auto run = [&](Ops& ops) {
+      Bench bench(ops);
+      const auto kernel = bench.Kernel(shape, 1, true);
+      const void* in[3] = {nullptr, nullptr, nullptr};
+      for (int t = 1; t < 3; ++t) in[t] = bench.Act(Random(height * width * c.inputs, 2 + t), c.inputs).data;
+      const Mat out = bench.Upload(Random(int64_t{c.height} * c.width * shape.outputs, 9), shape.outputs, DType::kF32);
+      void* frame = out.data;
+      const void* residual = out.data;
+      ops.Conv({.kernel = kernel.get(),
+                .in = in,
+                .in_height = height,
+                .in_width = width,
+                .out = {&frame, 1},
+                .out_height = c.height,
+                .out_width = c.width,
+                .upsample = c.upsample,
+                .pad_top = 1,
+                .pad_left = 1,
+                .residual = {&residual, 1},
+                .wide = true});
+      return bench.Read(out);
+    };
+    // Weights are rounded to bf16, the inputs are bf16 numbers already, and the sums are stored in float32.
+    EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), 0x1p-9);
+  }
 }
 
 }  // namespace
