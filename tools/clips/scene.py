@@ -47,13 +47,13 @@ def held_out(scene):
     return zlib.crc32(key.encode()) % 8 == 0
 
 
-def sample_scene(rng, kinds=V.CORE_KINDS, held=False):
+def sample_scene(rng, level=V.LEVELS[1], held=False):
     """Draws a scene that is (`held`) or is not held out. `rng`: random.Random."""
     while True:
         scene = Scene(
-            kind=rng.choice(kinds),
+            kind=rng.choice(level.kinds),
             colour=rng.choice(list(V.COLOURS)),
-            size=rng.choice(list(V.SIZES)),
+            size=rng.choice(level.sizes),
             direction=rng.choice(list(V.DIRECTIONS)),
             speed=rng.choice(list(V.SPEEDS)),
             sky=rng.choice(list(V.SKIES)),
@@ -87,11 +87,11 @@ def _moved(scene, frames):
     return dx * step, dy * step
 
 
-def sample_story(rng, switch_block=None, kinds=V.CORE_KINDS, held=False):
+def sample_story(rng, switch_block=None, level=V.LEVELS[1], held=False):
     """A scene somewhere in the frame; with `switch_block`, changed from that block on."""
     second = None
     while second is None:
-        scene = sample_scene(rng, kinds, held)
+        scene = sample_scene(rng, level, held)
         second = scene if switch_block is None else changed(rng, scene, held)
     radius = V.SIZES[scene.size]
     switch = None if switch_block is None else block_start_frame(switch_block)
@@ -104,7 +104,7 @@ def sample_story(rng, switch_block=None, kinds=V.CORE_KINDS, held=False):
         switch=switch,
         x=rng.uniform(radius + 4, V.WIDTH - radius - 4) - dx,
         y=rng.uniform(radius + 4, V.HORIZON - 0.5 * radius) - dy,
-        look=rng.randrange(1 << 30),
+        look=rng.randrange(1 << 30 if level.looks is None else level.looks),
         bob=rng.uniform(0, 6.283),
     )
 

@@ -3,6 +3,8 @@
 Colours are RGB in 0…1. Distances are pixels of a frame 160 high, speeds pixels a second.
 """
 
+import dataclasses
+
 HEIGHT, WIDTH, FPS = 160, 256, 16
 
 COLOURS = {
@@ -42,3 +44,23 @@ GROUNDS = {
     "snow": ((0.95, 0.97, 1.00), (0.80, 0.87, 0.95)),
 }
 HORIZON = 122.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """How much the clips hold. Training begins with few and simple ones and widens as quality allows.
+
+    `looks`: how many sets of hills, clouds and stars there are (None: a new one each clip). `changes`: share of
+    clips in which something changes at a block border.
+    """
+
+    kinds: tuple = CORE_KINDS
+    sizes: tuple = tuple(SIZES)
+    looks: int | None = None
+    changes: float = 0.35
+
+
+LEVELS = (
+    Level(sizes=("medium", "big"), looks=2, changes=0.0),
+    Level(),
+)

@@ -158,7 +158,10 @@ def _velocity(dit, h, embedding, height, width):
 
 
 class Teacher:
-    """Velocities of all blocks at once, each from its noisy frames and the clean blocks before it."""
+    """Velocities of all blocks at once, each from its noisy frames and the clean blocks before it.
+
+    A clip of a single block has no past, so no clean stream is computed for it: half of the work.
+    """
 
     def __init__(self, lengths, device, window=S.WINDOW):
         block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
@@ -170,36 +173,48 @@ class Teacher:
         last = torch.ones(len(block), dtype=torch.bool)
         last[:-1] = block[1:] != block[:-1]
         self.first, self.last = (x[None, :, None, None].to(device) for x in (first, last))
+        self.streams = 1 if len(lengths) == 1 else 2
 
-    def __call__(self, models, noisy, clean, t, caption, bias, choice):
+    def __call__(self, models, noisy, clean, t, caption, bias, choice=None):
         """noisy, clean [B, C, T, H, W]; t [B, T] in 0…1000, equal inside a block.
 
         caption [B, V, L, D], bias [B, V, 1, 1, L]: V captions a clip; choice i64 [2, B, T] says which one each
         frame sees, for the noisy stream and for the clean one (a prompt switch commits the last block anew with
-        the new prompt, so there the clean stream changes one block earlier).
+        the new prompt, so there the clean stream changes one block earlier). Without `choice`, all see the first.
         """
         dit = models["dit"]
         batch, frames = noisy.shape[0], noisy.shape[2]
         height, width = noisy.shape[3] // 2, noisy.shape[4] // 2
         rope = _rope(dit, 0, frames, height, width)
-        h = _tokens(dit, torch.cat([noisy, clean]))
-        mod, embedding = _modulation(dit, torch.cat([t, torch.zeros_like(t)]))
-        rows = torch.arange(batch, device=h.device)[:, None] * caption.shape[1]
-        pick = (rows + choice).flatten()  # [2*B*T] rows of the flattened captions
-        flat, frame_bias = caption.flatten(0, 1), bias.flatten(0, 1)[pick]
+        both = self.streams == 2
+        h = _tokens(dit, torch.cat([noisy, clean]) if both else noisy)
+        mod, embedding = _modulation(dit, torch.cat([t, torch.zeros_like(t)]) if both else t)
+        pick = None
+        if choice is None:
+            caption, bias = caption[:, 0], bias[:, 0].repeat(self.streams, 1, 1, 1)
+        else:
+            rows = torch.arange(batch, device=h.device)[:, None] * caption.shape[1]
+            pick = (rows + choice[: self.streams]).flatten()  # rows of the flattened captions, one a frame
+            caption, bias = caption.flatten(0, 1), bias.flatten(0, 1)[pick]
         for block in dit.transformer_blocks:
             shift1, scale1, gate1, shift2, scale2, gate2 = (x.unsqueeze(2) for x in (block.scale_shift_table + mod).unbind(2))
             q, k, qr, kr, v = _qkv(block.attn1, block.norm1(h) * (1 + scale1) + shift1, rope)
             s, z = (self._gather(x, batch) for x in _frame_sums(k, kr, v))
             h = h + gate1 * _attend(block.attn1, q, qr, s, z)
-            ck, cv = (x[pick] for x in _caption_kv(block.attn2, flat))
-            h = h + _cross(block.attn2, h.flatten(0, 1), ck, cv, frame_bias).view_as(h)
+            ck, cv = _caption_kv(block.attn2, caption)
+            if pick is None:  # one caption a clip: all its tokens are queries of one attention
+                ck, cv = (x.repeat(self.streams, 1, 1, 1) for x in (ck, cv))
+                h = h + _cross(block.attn2, h.flatten(1, 2), ck, cv, bias).view_as(h)
+            else:
+                h = h + _cross(block.attn2, h.flatten(0, 1), ck[pick], cv[pick], bias).view_as(h)
             y = _ffn(block.ff, block.norm2(h) * (1 + scale2) + shift2, height, width)
             h = h + gate2 * _temporal(block.ff, y, *self._neighbours(y, batch))
         return _velocity(dit, h[:batch], embedding[:batch], height, width)
 
     def _gather(self, x, batch):
         """Frame sums of both streams → what each frame may see: its own block, and the clean ones of the window."""
+        if self.streams == 1:
+            return x.sum(1, keepdim=True).expand_as(x)
         flat = x.flatten(2)
         own, past = self.own.to(flat.dtype), self.past.to(flat.dtype)
         with torch.autocast(x.device.type, enabled=False):  # z stays float32
@@ -211,6 +226,8 @@ class Teacher:
         zero = torch.zeros_like(y[:, :1])
         before = torch.cat([zero, y[:, :-1]], 1)
         after = torch.cat([y[:, 1:], zero], 1)
+        if self.streams == 1:
+            return before, after
         noisy = torch.where(self.first, before[batch:], before[:batch])
         return torch.cat([noisy, before[batch:]]), after * ~self.last
 

@@ -19,6 +19,15 @@ def autocast(dev):
     return torch.autocast(dev.type, dtype=torch.bfloat16)
 
 
+def compiled(function, dev):
+    """`function` through torch's compiler, shapes fixed; as it is where the machine has no compiler for it."""
+    if shutil.which("c++" if dev.type == "cpu" else "cc") is None:
+        return function
+    torch._dynamo.config.suppress_errors = True  # what it cannot compile runs as it is
+    torch._dynamo.config.cache_size_limit = 32
+    return torch.compile(function, dynamic=False)
+
+
 def workers_loader(dataset, workers):
     """An iterator over what `dataset` yields, made in `workers` processes.
 

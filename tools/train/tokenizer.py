@@ -12,6 +12,7 @@ from tools.clips import vocabulary as V
 from tools.train import settings
 
 PAD, BOS, UNKNOWN = 0, 1, 2
+_EVERY_KIND = V.Level(kinds=V.KINDS)
 _CAPTIONS = 30000  # enough for every wording to occur; training takes two seconds
 
 # Words that no caption uses yet: kinds and scenes that a wider clip program may draw keep whole pieces.
@@ -23,7 +24,7 @@ _SPARE = (
 def train(path, seed=0):
     """Writes a SentencePiece model: pad 0, BOS 1, unknown 2, no EOS; lower case is the caller's business."""
     rng = random.Random(seed)
-    text = [caption(sample_scene(rng, V.KINDS, held=False), rng) for _ in range(_CAPTIONS)] + [_SPARE] * 200
+    text = [caption(sample_scene(rng, _EVERY_KIND), rng) for _ in range(_CAPTIONS)] + [_SPARE] * 200
     # Every letter and mark that a prompt may hold, so that a word never seen is spelled and not unknown.
     text += ["abcdefghijklmnopqrstuvwxyz", "0123456789 , . ' - ! ? : ; ( )"] * 50
     model = io.BytesIO()
