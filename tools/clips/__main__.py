@@ -24,7 +24,7 @@ def main():
         story = sample_story(rng, switch_block=4 if i % 2 else None, level=V.LEVELS[args.level])
         moments = np.linspace(0, args.seconds * V.FPS - 1, 6).astype(int)
         rows.append(np.concatenate([render(story, m, m + 1)[0] for m in moments], 1))
-        print(i, caption(story.first, rng), "->", caption(story.second, rng) if story.switch else "")
+        print(i, caption(story.first, rng), "->", caption(story.last, rng) if story.switch else "")
     cv2.imwrite(args.output, np.concatenate(rows, 0)[..., ::-1])
 
 

@@ -94,13 +94,13 @@ def _maker(args, plain, turned):
     if args.maker == "client":
         return videos.ClientMaker(os.path.join(args.programs, "longtake"), args.server)
     stories = {(_prompt(s.first, i), None): s for i, (s, _) in enumerate(plain)}
-    stories |= {(_prompt(s.first, i), _prompt(s.second, i)): s for i, s in enumerate(turned)}
+    stories |= {(_prompt(s.first, i), _prompt(s.last, i)): s for i, s in enumerate(turned)}
     return videos.DrawnMaker(stories, args.model if args.maker == "vae" else None)
 
 
 def _switch_followed(seen, story):
     """The attribute that the second prompt changed is seen as asked, and the kind is still there."""
-    first, second = dataclasses.asdict(story.first), dataclasses.asdict(story.second)
+    first, second = dataclasses.asdict(story.first), dataclasses.asdict(story.last)
     changed = [k for k in first if first[k] != second[k]]
     return all(getattr(seen, k) == second[k] for k in changed)
 
@@ -147,7 +147,7 @@ def main():
                 table.add(int(second), measure.Seen(**seen), story.first)
         for i, story in enumerate(turned):
             path = os.path.join(folder, f"{args.maker}_switch_{i:03d}.mp4")
-            change = (_SWITCH_BLOCK, _prompt(story.second, i))
+            change = (_SWITCH_BLOCK, _prompt(story.last, i))
             found = videos.once(
                 path,
                 lambda part, story=story, i=i, change=change: maker.make(

@@ -12,7 +12,7 @@ import torch
 
 from tools.clips import caption, render, sample_story
 from tools.clips import vocabulary as V
-from tools.clips.scene import PERIOD_X, PERIOD_Y, position
+from tools.clips.scene import PERIOD_X, PERIOD_Y, guest_position, position
 from tools.train import run, settings, whole
 
 # Latent frames a clip. 25: blocks of 5, 4, 4, 4, 4, 4, so that the last ones see a full window. A CPU has no time
@@ -24,7 +24,7 @@ _BATCH = {"cpu": 1, "cuda": 32}
 
 
 def object_mask(story, latents):
-    """[latents, 10, 16] bool: cells that the object touches, give or take eight pixels."""
+    """[latents, 10, 16] bool: cells that the object or its guest touches, give or take eight pixels."""
     h, w = settings.LATENT
     rows, columns = (np.arange(h) + 0.5) * 16, (np.arange(w) + 0.5) * 16
     reach = V.SIZES[story.first.size] + 8 + 6
@@ -32,6 +32,11 @@ def object_mask(story, latents):
     for i in range(latents):
         for frame in {max(0, 4 * i - 3), 4 * i}:
             x, y = position(story, frame)
+            guest = story.at(frame)[0].guest
+            if guest:
+                gx, gy = guest_position(story, frame)
+                near = V.SIZES[guest.size] + 8 + 6
+                out[i] |= (np.abs(rows - gy) < near)[:, None] & (np.abs(columns - gx) < near)[None]
             for kx, ky in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
                 inside_y = np.abs(rows - y - ky * PERIOD_Y) < reach
                 inside_x = np.abs(columns - x - kx * PERIOD_X) < reach
@@ -54,26 +59,36 @@ class _Clips(torch.utils.data.IterableDataset):
         while True:
             switch = rng.randrange(1, self.latents // settings.BLOCK) if rng.random() < self.level.changes else None
             story = sample_story(rng, switch, self.level)
-            texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.second)]
+            texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.last)]
             mask = object_mask(story, self.latents)
             yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask
 
 
+def _shards(work):
+    return sorted(glob.glob(os.path.join(work, "latents_*.pt")))
+
+
+def draw(work, level, ahead=2, seed=3):
+    """Starts processes that draw clips of a level, up to `ahead` each before `build` takes them."""
+    workers = max(1, (os.cpu_count() or 2) - 1)
+    clips = _Clips(f"{seed}/{len(_shards(work))}", level, LATENTS[run.device().type])
+    return run.workers_loader(clips, workers, ahead)
+
+
 @torch.no_grad()
-def build(work, vae, tokenizer, minutes, limit, level, seed=3):
+def build(work, vae, tokenizer, minutes, limit, drawn):
     """Writes shards latents_*.pt until `minutes` are over or `limit` clips are there; existing ones count.
 
-    `level`: of `clips.vocabulary.LEVELS`.
+    `drawn`: a function that gives what `draw` gives.
     """
     dev = run.device()
     shard, batch = _SHARD[dev.type], _BATCH[dev.type]
     stage = run.Stage(os.path.join(work, "cache.pt"), minutes, {})
-    shards = sorted(glob.glob(os.path.join(work, "latents_*.pt")))
+    shards = _shards(work)
     if stage.done() or len(shards) * shard >= limit:
         return
     vae = vae.to(dev).eval()
-    workers = max(1, (os.cpu_count() or 2) - 1)
-    loader = run.workers_loader(_Clips(f"{seed}/{len(shards)}", level, LATENTS[dev.type]), workers)
+    loader = drawn()
     encode = run.compiled(whole.encode, dev)
     items, index = [], len(shards)
     while True:
@@ -108,7 +123,7 @@ def _write(path, items, tokenizer):
 
 def load(work):
     """All shards joined, or None where there is none."""
-    shards = [torch.load(p) for p in sorted(glob.glob(os.path.join(work, "latents_*.pt")))]
+    shards = [torch.load(p) for p in _shards(work)]
     return {k: torch.cat([s[k] for s in shards]) for k in shards[0]} if shards else None
 
 
