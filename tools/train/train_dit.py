@@ -50,8 +50,7 @@ def _levels(n, blocks, dev, shift=2.5):
 
 def _velocity_loss(models, teacher, noisy, clean, level, caption, bias, choice, target, mask):
     """(weighted squared error of the velocity, squared error in the object's cells)."""
-    with run.autocast(noisy.device):
-        v = teacher(models, noisy, clean, 1000 * level, caption, bias, choice)
+    v = teacher(models, noisy.bfloat16(), clean.bfloat16(), 1000 * level, caption, bias, choice)
     error = (v.float() - target).pow(2)
     weight = 1 + _OBJECT_WEIGHT * mask
     loss = (error * weight).sum() / (weight.sum() * target.shape[1])
@@ -81,9 +80,8 @@ class _Step:
             after = (self.block[None] >= switch[:, None]).long()
             early = (self.block[None] + 1 >= switch[:, None]).long()
             choice = torch.stack([after, early])
-        ids = ids[:, :captions]
-        with run.autocast(dev):
-            caption, bias = dit.encode_text(models, ids.flatten(0, 1), (ids != 0).long().flatten(0, 1))
+        ids = ids[:, :captions, : int((ids != 0).sum(-1).max())]  # no wider than the longest caption
+        caption, bias = dit.encode_text(models, ids.flatten(0, 1), (ids != 0).long().flatten(0, 1))
         caption, bias = caption.unflatten(0, (n, captions)), bias.unflatten(0, (n, captions))
         if self.blocks > 1:
             clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
@@ -98,8 +96,8 @@ class _Step:
         n, frames = len(x0), x0.shape[2]
         rough = (0.35 + 0.4 * torch.rand(n, 1, 1, 1, 1, device=dev)).expand(n, 1, frames, 1, 1)
         start = (1 - rough) * x0 + rough * torch.randn_like(x0)
-        with run.autocast(dev):
-            v = self.teacher(models, start, clean, 1000 * rough[:, 0, :, 0, 0], caption, bias, choice).float()
+        rough_t = 1000 * rough[:, 0, :, 0, 0]
+        v = self.teacher(models, start.bfloat16(), clean.bfloat16(), rough_t, caption, bias, choice).float()
         return torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, start - rough * v, clean)
 
 
@@ -139,6 +137,7 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
         _begin_from(models, tok, *init)
     models.to(dev).train()
     top = 1.0e-3 if init is not None else 1.5e-3
+    half = run.Half(models)
     optimizer = muon.Optimizer(models, top, _is_matrix, 0.01)
     ema = run.Ema(models, 0.998)
     stage = run.Stage(os.path.join(work, "dit.pt"), minutes, {"models": models, "optimizer": optimizer, "ema": ema})
@@ -161,9 +160,11 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
         frames, clips = next((f, n) for until, f, n in _PHASES[dev.type] if share < until or until == 1.0)
         if frames not in steps:
             steps[frames] = _Step(frames, dev)
-        loss, object_error = steps[frames](models, data.batch(clips, frames, empty), dev, own_output)
+        half.load()
+        loss, object_error = steps[frames](half.module, data.batch(clips, frames, empty), dev, own_output)
         optimizer.zero_grad()
         loss.backward()
+        half.give_gradients()
         torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
         optimizer.step()
         ema.update(models)
