@@ -1,6 +1,7 @@
 """The clip program: deterministic, independent of the cut, and truthful captions. Needs no torch."""
 
 import dataclasses
+import itertools
 import random
 import unittest
 
@@ -121,12 +122,12 @@ class Clips(unittest.TestCase):
             tale = sample_tale(random.Random(seed), 60)
             starts = [start for start, _ in tale.scenes]
             self.assertGreaterEqual(len(starts), 6)
-            self.assertTrue(all(5 <= (b - a) / 16 <= 11 for a, b in zip(starts[1:], starts[2:], strict=False)))
+            self.assertTrue(all(5 <= (b - a) / 16 <= 11 for a, b in itertools.pairwise(starts[1:])))
             for start, scene in tale.scenes[1:]:
                 self.assertEqual((start + 3) % 4, 0)
                 self.assertNotEqual(scene, tale.at(start - 1)[0])
             ways = [position(tale, f) for f in range(960)]
-            for (x0, y0), (x1, y1) in zip(ways, ways[1:], strict=False):
+            for (x0, y0), (x1, y1) in itertools.pairwise(ways):
                 dx, dy = abs(x1 - x0), abs(y1 - y0)
                 self.assertLess(min(dx, V.WIDTH - dx), 6)
                 self.assertLess(min(dy, V.HORIZON + 6 - dy), 6)

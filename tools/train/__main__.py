@@ -88,7 +88,7 @@ def main():
     else:
         raise SystemExit("vae=0 needs --init")
     cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, lambda: drawn or cache.draw(args.work, args.level))
-    del drawn
+    drawn = None  # the clips drawn ahead and not used
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
     start = None if init is None or args.fresh_dit else (init[0], init[3])
     models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start)

@@ -16,7 +16,7 @@ PAD, BOS, UNKNOWN = 0, 1, 2
 _CAPTIONS = 10000  # enough for every wording to occur; drawing them takes four seconds
 
 # Words that no caption uses yet, for wider clips still.
-_SPARE = "sun cloud flower cat dog train plane spins bounces circles still then turns stops two three grows jumps behind left right"
+_SPARE = "sun cloud flower cat dog train plane spins bounces circles still then turns stops two three grows jumps behind"
 
 
 def train(path, seed=0):

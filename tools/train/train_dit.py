@@ -34,7 +34,7 @@ class _Data:
         self.ids, self.switch, self.mask = (data[k].to(dev) for k in ("ids", "switch", "mask"))
 
     def batch(self, n, frames, empty):
-        """The first `frames` latent frames of n clips: x0 [n, C, T, H, W], ids [n, 2, L], switch block [n], mask [n, 1, T, H, W]."""
+        """Beginnings of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], mask [n, 1, frames, H, W]."""
         i = torch.randint(len(self.latents), (n,), device=self.latents.device)
         wording = torch.randint(self.ids.shape[2], (n,), device=i.device)
         ids = self.ids[i, :, wording].long()
