@@ -27,9 +27,6 @@ def _restart_with_allocator():
         os.execv(sys.executable, [sys.executable, "-m", "tools.train", *sys.argv[1:]])
 
 
-_DRAWN_AHEAD = 160  # clips a process; 15 processes then hold 28 GB
-
-
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True, help="folder for checkpoints, latents, sheets; never committed")
@@ -79,16 +76,13 @@ def main():
             tokenizer.train(path)
     tok = tokenizer.Tokenizer(path)
 
-    # A GPU is faster than the processes that draw for it: they begin while the VAE is trained (12 MB a clip in memory).
-    drawn = cache.draw(args.work, args.level, _DRAWN_AHEAD) if dev.type == "cuda" and minutes["cache"] > 0 else None
     if minutes["vae"] > 0:
         autoencoder = vae.train(args.work, minutes["vae"], args.level, None if init is None else init[1])
     elif init is not None:
         autoencoder = init[1].to(dev).requires_grad_(False)
     else:
         raise SystemExit("vae=0 needs --init")
-    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, lambda: drawn or cache.draw(args.work, args.level))
-    drawn = None  # the clips drawn ahead and not used
+    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, args.level)
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
     start = None if init is None or args.fresh_dit else (init[0], init[3])
     models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start)

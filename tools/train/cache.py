@@ -68,18 +68,12 @@ def _shards(work):
     return sorted(glob.glob(os.path.join(work, "latents_*.pt")))
 
 
-def draw(work, level, ahead=2, seed=3):
-    """Starts processes that draw clips of a level, up to `ahead` each before `build` takes them."""
-    workers = max(1, (os.cpu_count() or 2) - 1)
-    clips = _Clips(f"{seed}/{len(_shards(work))}", level, LATENTS[run.device().type])
-    return run.workers_loader(clips, workers, ahead)
-
-
 @torch.no_grad()
-def build(work, vae, tokenizer, minutes, limit, drawn):
+def build(work, vae, tokenizer, minutes, limit, level, seed=3):
     """Writes shards latents_*.pt until `minutes` are over or `limit` clips are there; existing ones count.
 
-    `drawn`: a function that gives what `draw` gives.
+    `level`: of `clips.vocabulary.LEVELS`. A core draws 15 to 22 clips of 97 frames a second (Zen 5): on a machine with many of
+    them, handing the frames over (12 MB a clip) is what limits.
     """
     dev = run.device()
     shard, batch = _SHARD[dev.type], _BATCH[dev.type]
@@ -88,15 +82,15 @@ def build(work, vae, tokenizer, minutes, limit, drawn):
     if stage.done() or len(shards) * shard >= limit:
         return
     vae = vae.to(dev).eval()
-    loader = drawn()
-    encode = run.compiled(whole.encode, dev)
+    clips = _Clips(f"{seed}/{len(shards)}", level, LATENTS[dev.type])
+    loader = run.workers_loader(clips, max(1, (os.cpu_count() or 2) - 1))
     items, index = [], len(shards)
     while True:
         clips = [next(loader) for _ in range(batch)]
         video = torch.stack([torch.as_tensor(c[0]).to(dev) for c in clips])
         x = video.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
-            z = encode(vae, x)[0]
+            z = whole.encode(vae, x)[0]
         items += [(z[i].half().cpu(), *c[1:]) for i, c in enumerate(clips)]
         if len(items) >= shard:
             _write(os.path.join(work, f"latents_{index:04d}.pt"), items[:shard], tokenizer)

@@ -20,24 +20,15 @@ def autocast(dev):
     return torch.autocast(dev.type, dtype=torch.bfloat16)
 
 
-def compiled(function, dev):
-    """`function` through torch's compiler, shapes fixed, on a GPU; as it is on a CPU (where torch 2.9's crashed on the DiT)."""
-    if dev.type == "cpu" or shutil.which("cc") is None:
-        return function
-    torch._dynamo.config.suppress_errors = True  # what it cannot compile runs as it is
-    torch._dynamo.config.cache_size_limit = 32
-    return torch.compile(function, dynamic=False)
-
-
-def workers_loader(dataset, workers, ahead=2):
-    """An iterator over what `dataset` yields, made in `workers` processes, each up to `ahead` items before they are asked for.
+def workers_loader(dataset, workers):
+    """An iterator over what `dataset` yields, made in `workers` processes.
 
     Arrays come through shared memory where there is room for it, else through pipes: containers often have
     64 MiB of it, and a worker that finds no room dies without a word.
     """
     shared = os.path.isdir("/dev/shm") and shutil.disk_usage("/dev/shm").free > 4 << 30
     loader = torch.utils.data.DataLoader(
-        dataset, batch_size=None, num_workers=workers, prefetch_factor=ahead, collate_fn=_to_tensor if shared else _keep
+        dataset, batch_size=None, num_workers=workers, prefetch_factor=2, collate_fn=_to_tensor if shared else _keep
     )
     return iter(loader)
 

@@ -65,7 +65,6 @@ class _Step:
         self.frames, self.blocks = frames, len(lengths)
         self.block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(dev)
         self.teacher = dit.Teacher(lengths, dev)
-        self.loss = run.compiled(_velocity_loss, dev)
 
     def __call__(self, models, batch, dev, own_output):
         x0, ids, switch, mask = batch
@@ -87,7 +86,7 @@ class _Step:
             clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
             if own_output:
                 clean = self._own(models, x0, clean, caption, bias, choice, dev)
-        return self.loss(models, self.teacher, noisy, clean, level, caption, bias, choice, noise - x0, mask)
+        return _velocity_loss(models, self.teacher, noisy, clean, level, caption, bias, choice, noise - x0, mask)
 
     @torch.no_grad()
     def _own(self, models, x0, clean, caption, bias, choice, dev):

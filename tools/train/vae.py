@@ -35,16 +35,23 @@ def make():
     return vae
 
 
-def _crop(rng, frames, side, level):
-    """Frames [T, side, side, 3] of a random story, two times in three around the object."""
-    story = sample_story(rng, rng.choice((1, 2)) if rng.random() < level.changes else None, level)
-    start = rng.choice((0, rng.randrange(200)))
-    x, y = position(story, start + min(4, frames // 2))
-    if rng.random() > 0.67:
-        x, y = rng.uniform(0, V.WIDTH), rng.uniform(0, V.HEIGHT)
-    left = int(min(max(x - side / 2 + rng.uniform(-16, 16), 0), V.WIDTH - side))
-    top = int(min(max(y - side / 2 + rng.uniform(-16, 16), 0), V.HEIGHT - side))
-    return render(story, start, start + frames)[:, top : top + side, left : left + side]
+def _crops(rng, count, frames, side, level):
+    """[count, frames, side, side, 3]: crops of random stories, two times in three around the object.
+
+    Four crops of each story, at other moments: hills and sprites are most of the drawing, and are then drawn once.
+    """
+    out = np.empty((count, frames, side, side, 3), np.uint8)
+    for i in range(count):
+        if i % 4 == 0:
+            story = sample_story(rng, rng.choice((1, 2)) if rng.random() < level.changes else None, level)
+        start = rng.choice((0, rng.randrange(200)))
+        x, y = position(story, start + min(4, frames // 2))
+        if rng.random() > 0.67:
+            x, y = rng.uniform(0, V.WIDTH), rng.uniform(0, V.HEIGHT)
+        left = int(min(max(x - side / 2 + rng.uniform(-16, 16), 0), V.WIDTH - side))
+        top = int(min(max(y - side / 2 + rng.uniform(-16, 16), 0), V.HEIGHT - side))
+        out[i] = render(story, start, start + frames)[:, top : top + side, left : left + side]
+    return out
 
 
 class _Crops(torch.utils.data.IterableDataset):
@@ -59,7 +66,7 @@ class _Crops(torch.utils.data.IterableDataset):
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         n, frames, side = self.shape
         while True:
-            yield np.stack([_crop(rng, frames, side, self.level) for _ in range(n)])
+            yield _crops(rng, n, frames, side, self.level)
 
 
 def _kind(rng, share):
@@ -132,7 +139,6 @@ def train(work, minutes, level, init=None, decoder_only=False, kl_weight=1e-6, s
     ema = run.Ema(vae, 0.998)
     name = "decoder" if decoder_only else "vae"
     stage = run.Stage(os.path.join(work, f"{name}.pt"), minutes, {"model": vae, "optimizer": optimizer, "ema": ema})
-    loss_of = run.compiled(_loss, dev)
     shapes = _BATCHES[dev.type]
     workers = workers or max(1, (os.cpu_count() or 2) // 3)
     loaders = {}
@@ -149,7 +155,7 @@ def train(work, minutes, level, init=None, decoder_only=False, kl_weight=1e-6, s
         kind = _kind(rng, max(share, 0.5 if init is not None else 0))
         x = torch.as_tensor(next(loaders[kind])).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
-            loss, mse = loss_of(vae, x, kl_weight, 0.1 if share > 0.3 or init is not None else 0.0, decoder_only)
+            loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 or init is not None else 0.0, decoder_only)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 0.5)
