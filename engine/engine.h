@@ -27,8 +27,9 @@ struct EngineOptions {
                                 // cuda "auto" | "bfloat16" | "float8" | "nvfp4"
   std::string isa = "auto";     // "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16": a cap, refused where absent
   int threads = 0;              // 0: one for each core
-  int device = 0;               // of cuda, as the driver counts
-  int max_sessions = 4;         // slots of session memory, each of the largest size
+  std::vector<int> devices = {0};  // of cuda, as the driver counts: each gets the model, and slots alike
+  int max_sessions = 4;            // slots of session memory, each of the largest size; on several devices rounded up
+                                   // to equally many on each
   // Called while loading, from the loading thread: what, bytes done, bytes in all.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };

@@ -51,8 +51,12 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--listen", flags.server.listen, "Address and port to serve on")->capture_default_str();
   app.add_option("--metrics-listen", flags.server.metrics_listen,
                  "Address and port of /metrics; without it there is none");
-  app.add_option("--backend", flags.engine.backend, "cpu or reference")->capture_default_str();
-  app.add_option("--dtype", flags.engine.dtype, "auto, float32 or bfloat16")->capture_default_str();
+  app.add_option("--backend", flags.engine.backend, "cpu, cuda or reference")->capture_default_str();
+  app.add_option("--dtype", flags.engine.dtype, "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4")
+      ->capture_default_str();
+  app.add_option("--devices", flags.engine.devices, "Of cuda: which, as the driver counts; sessions share them")
+      ->delimiter(',')
+      ->capture_default_str();
   app.add_option("--isa", flags.engine.isa, "auto, or the highest instruction set to use")->capture_default_str();
   app.add_option("--threads", flags.engine.threads, "Threads of the engine; 0: one for each core")
       ->check(CLI::NonNegativeNumber)
