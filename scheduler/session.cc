@@ -72,6 +72,27 @@ Session::Pace Session::NeededPace(const CostModel& cost) const {
   return {block * blocks() / video_seconds(), (passes_ - 1) / video_seconds()};
 }
 
+Demand Session::NeededBy(absl::Duration now, const CostModel& cost) const {
+  if (done()) return {};
+  const Remaining left = ToNextChunk(cost);
+  return {.at = absl::ToDoubleSeconds(Due() - now),
+          .work = left.seconds - left.passes * cost.fixed(),
+          .rate = NeededPace(cost).load,
+          .length = video_seconds() - VideoSeconds(decoded_blocks_ + 1)};
+}
+
+void Session::ChunkDelivered(absl::Duration now) {
+  if (decoded_at_.empty()) return;
+  const absl::Duration took = now - std::max(decoded_at_.front(), last_delivery_);
+  decoded_at_.pop_front();
+  last_delivery_ = now;
+  const int chunk = delivered_++;
+  delivery_ = std::max(delivery_, std::min(took, absl::Seconds(VideoSeconds(chunk + 1) - VideoSeconds(chunk))));
+  if (!play_start_.has_value()) play_start_ = now;
+  // The picture stood still until now, and what follows is needed so much later.
+  play_start_ = std::max(*play_start_, now - absl::Seconds(VideoSeconds(chunk)));
+}
+
 double Session::LeadSeconds(absl::Duration now) const {
   const double played = started() ? absl::ToDoubleSeconds(now - *play_start_) : 0;
   return VideoSeconds(committed_blocks_) - played;
@@ -88,11 +109,6 @@ void Session::UpdateLead(absl::Duration now, const Options& options) {
   if (ahead_ && lead <= options.lead_low) ahead_ = false;
 }
 
-absl::Duration Session::WakeAt(const Options& options) const {
-  if (!started()) return absl::InfiniteDuration();
-  return *play_start_ + absl::Seconds(VideoSeconds(committed_blocks_)) - options.lead_low;
-}
-
 std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
   if (state != State::kRunning || end_why.has_value()) return std::nullopt;
   const bool undecoded = decoded_blocks_ < committed_blocks_;
@@ -102,7 +118,7 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
   }
   if (transformer_busy_) return std::nullopt;
   if (!has_prompt_) return PassKind::kEncodePrompt;
-  if (committed_blocks_ == blocks() || Parked(options) || ahead_) return std::nullopt;
+  if (committed_blocks_ == blocks() || Parked(options)) return std::nullopt;
   // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
   // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
   if (undecoded && (!options.lanes_overlap || step_ == request_.denoise_steps)) return std::nullopt;
@@ -111,7 +127,7 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
 
 void Session::Start(PassKind kind) { busy(kind) = true; }
 
-PassReport Session::Finish(PassKind kind) {
+PassReport Session::Finish(PassKind kind, absl::Duration now) {
   busy(kind) = false;
   ++passes_done_;
   PassReport report;
@@ -138,6 +154,7 @@ PassReport Session::Finish(PassKind kind) {
       report.steps = request_.block_latents[decoded_blocks_];
       if (decoded_latents_ == report.steps) {
         ++decoded_blocks_;
+        decoded_at_.push_back(now);
         decoded_latents_ = 0;
       }
       break;
