@@ -22,10 +22,12 @@ namespace longtake {
 
 struct EngineOptions {
   std::string model_dir;
-  std::string backend = "cpu";  // "reference" | "cpu"
-  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16": auto takes bfloat16 where the processor has it
+  std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
+  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16": auto takes bfloat16 where the processor has it; of
+                                // cuda "auto" | "bfloat16" | "float8" | "nvfp4"
   std::string isa = "auto";     // "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16": a cap, refused where absent
   int threads = 0;              // 0: one for each core
+  int device = 0;               // of cuda, as the driver counts
   int max_sessions = 4;         // slots of session memory, each of the largest size
   // Called while loading, from the loading thread: what, bytes done, bytes in all.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;

@@ -72,6 +72,7 @@ PassResult Executor::Encode(const BoundPass& p) {
     result.status = tokens.ok() ? negative_tokens.status() : tokens.status();
     return result;
   }
+  if (result.status = ops_.Finish(); !result.status.ok()) return result;
   p.session->PromptEncoded(*tokens, *negative_tokens);
   result.device_seconds = watch.seconds();
   return result;
@@ -99,6 +100,10 @@ PassResult Executor::Decode(const BoundPass& p) {
     ops_.Download(i420, out.bytes.data() + out.count * frame_bytes, frame_bytes);
     ++out.count;
   });
+  if (result.status = ops_.Finish(); !result.status.ok()) {
+    result.frames = {};
+    return result;
+  }
   p.session->Decoded();
   result.device_seconds = watch.seconds();
   return result;
@@ -170,10 +175,12 @@ void Executor::RunTransformerBatch(std::span<const BoundPass> batch, const Done&
       p.session->Committed();
     }
   }
+  // Once a device has failed, its sessions are lost: they end with this status.
+  const absl::Status status = ops_.Finish();
   const double shared = watch.seconds();
   for (size_t i = 0; i < batch.size(); ++i) {
     const double share = all_tokens == 0 ? 0.0 : static_cast<double>(tokens[i]) / static_cast<double>(all_tokens);
-    done(batch[i].index, {.device_seconds = seconds[i] + shared * share});
+    done(batch[i].index, {.status = status, .device_seconds = seconds[i] + shared * share});
   }
 }
 

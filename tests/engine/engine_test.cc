@@ -9,7 +9,6 @@
 #include <string>
 #include <thread>
 
-#include "absl/synchronization/blocking_counter.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
@@ -184,11 +183,11 @@ TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
   const SessionId id = *engine->OpenSession({kLarge, 5, 5});
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   std::vector<absl::Status> statuses(2);
-  absl::BlockingCounter left(2);
+  Countdown left(2);
   engine->Submit({{PassKind::kDenoise, id, "", ""}, {PassKind::kDenoise, id, "", ""}},
                  [&](size_t i, PassResult result) {
                    statuses[i] = result.status;
-                   left.DecrementCount();
+                   left.Done();
                  });
   left.Wait();
   EXPECT_TRUE(statuses[0].ok());
@@ -201,12 +200,12 @@ TEST(EnginePasses, AreInProgressWhenTheyComplete) {
   ASSERT_NE(engine, nullptr);
   const SessionId id = *engine->OpenSession({kLarge, 5, 5});
   std::vector<SessionProgress> at(2);
-  absl::BlockingCounter left(2);
+  Countdown left(2);
   engine->Submit({{PassKind::kEncodePrompt, id, "a red ball", ""}, {PassKind::kDenoise, id, "", ""}},
                  [&](size_t i, PassResult result) {
                    EXPECT_TRUE(result.status.ok()) << result.status;
                    at[i] = *engine->progress(id);
-                   left.DecrementCount();
+                   left.Done();
                  });
   left.Wait();
   EXPECT_TRUE(at[0].has_prompt);
@@ -260,10 +259,10 @@ TEST(EngineSessions, ClosedUnderAPassFreeTheirSlotAfterIt) {
   const SessionId id = *engine->OpenSession({kLarge, 9, 1});
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   absl::Status status = absl::UnknownError("");
-  absl::BlockingCounter left(1);
+  Countdown left(1);
   engine->Submit({{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) {
     status = result.status;
-    left.DecrementCount();
+    left.Done();
   });
   engine->CloseSession(id);
   left.Wait();
