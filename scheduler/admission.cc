@@ -144,6 +144,18 @@ int64_t Scheduler::Impl::PlacesMissing(const Session& session, int waiting) cons
   return std::max<int64_t>(0, missing);
 }
 
+double Scheduler::Impl::Company() const {
+  const double room = SlackPolicy::kRoomInFixed * cost_.fixed();
+  for (const Session* session : placed_) {
+    const double tokens = session->request().latent_tokens;
+    if (cost_.Marginal(PassKind::kDecode, tokens) <= room ||
+        cost_.Marginal(PassKind::kDenoise, session->request().block_latents.front() * tokens) <= room) {
+      return room;
+    }
+  }
+  return 0;
+}
+
 void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
   const absl::Duration now = clock_->Now();
   const Forecast forecast = LiveForecast(session, /*with_waiting=*/true);
@@ -172,10 +184,7 @@ void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
     start = std::max(start, absl::ToDoubleSeconds(sessions_.at(live_waiting_.back()).start_expected - now));
   }
   quote.start = Seconds(start);
-  // Others' passes ride in its batches.
-  const double company =
-      placed_.empty() ? 0 : session.ToNextChunk(cost_).passes * SlackPolicy::kRoomInFixed * cost_.fixed();
-  const double first = start + demand.at + company;
+  const double first = start + demand.at + session.ToNextChunk(cost_).passes * Company();
   quote.first_chunk = Seconds(first);
   quote.last_chunk = Seconds(std::max(first + demand.length, start + session.SecondsLeft(cost_)));
 }

@@ -74,6 +74,8 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   Quote Promise(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PromiseLive(const Session& session, Quote& quote) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PromiseOffline(const Session& session, Quote& quote) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Seconds by which others' passes lengthen a batch that none of them may make late.
+  double Company() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Places that have to become free before the session can have one, after `waiting` others.
   int64_t PlacesMissing(const Session& session, int waiting) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TenantOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

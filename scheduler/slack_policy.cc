@@ -20,11 +20,7 @@ constexpr uint64_t kExploreEvery = 16;
 class Batch {
  public:
   Batch(const Situation& situation, const std::vector<Candidate>& candidates)
-      : situation_(situation),
-        candidates_(candidates),
-        free_(!situation.cost->learned()                             ? candidates.size()
-              : situation.batch % kExploreEvery == kExploreEvery / 2 ? 2
-                                                                     : 1) {}
+      : situation_(situation), candidates_(candidates), free_(situation.cost->learned() ? 1 : candidates.size()) {}
 
   bool empty() const { return picks_.empty(); }
   bool full() const { return static_cast<int>(picks_.size()) >= situation_.max_passes; }
@@ -41,6 +37,10 @@ class Batch {
     const double room = SlackPolicy::kRoomInFixed * fixed;
     const double seconds = (picks_.empty() ? fixed : seconds_) + marginal;
     if (picks_.empty()) {
+      // Not at the cost of a first chunk, which somebody waits for.
+      if (situation_.batch % kExploreEvery == kExploreEvery / 2 && (!candidate.live || candidate.started)) {
+        free_ = std::max<size_t>(free_, 2);
+      }
       longest_ = std::max(seconds, (situation_.live_waiting ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
     }
     // One without slack need not make way for others without: the sooner all of them are through, the better.
@@ -55,7 +55,7 @@ class Batch {
  private:
   const Situation& situation_;
   const std::vector<Candidate>& candidates_;
-  const size_t free_;  // so many passes are not measured against any bound
+  size_t free_;  // so many passes are not measured against any bound
   std::vector<size_t> picks_;
   double seconds_ = 0;                                      // predicted
   double longest_ = 0;                                      // of any batch

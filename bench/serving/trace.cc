@@ -55,9 +55,11 @@ std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& tab
     visitor.arrives = now / options.load;
     visitor.seconds = shortest * std::pow(longest / shortest, uniform());
     visitor.scale = options.mixed_sizes ? kScales[static_cast<int>(3 * uniform())] : 1;
-    visitor.live = uniform() < live_share;
-    visitor.patience = uniform() < 0.1 ? 4 : 60;
-    visitor.write_seconds = uniform() < 0.05 ? 0.5 * table.block_video_seconds : 0;
+    const double kind_of_viewer = uniform();
+    visitor.live = kind_of_viewer < live_share;
+    visitor.patience = kind_of_viewer < 0.1 ? 4 : 60;
+    const bool slow = kind_of_viewer >= 0.1 && kind_of_viewer < 0.15;
+    visitor.write_seconds = slow ? 0.5 * table.block_video_seconds : 0;
     visitor.tenant = static_cast<int>(3 * uniform());
     visitors.push_back(visitor);
   }
