@@ -59,7 +59,7 @@ bool Scheduler::Impl::AdmitOne() {
 
 void Scheduler::Impl::OnOpened(SessionId id, const absl::Status& status) {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     Session& session = sessions_.at(id);
     if (status.ok()) {
       session.state = Session::State::kRunning;
@@ -86,6 +86,19 @@ absl::Status Scheduler::Impl::Check(const Request& request) const {
   }
   for (double seconds : request.block_seconds) {
     if (!(seconds > 0)) return absl::InvalidArgumentError("block_seconds has a block without length");
+  }
+  for (size_t i = 0; i < request.step_ladder.size(); ++i) {
+    const int most = i == 0 ? request.denoise_steps : request.step_ladder[i - 1] - 1;
+    if (request.step_ladder[i] < 1 || request.step_ladder[i] > most || (i == 0 && request.step_ladder[0] != most)) {
+      return absl::InvalidArgumentError("step_ladder must descend from denoise_steps");
+    }
+  }
+  for (size_t i = 0; i < request.prompt_blocks.size(); ++i) {
+    const int block = request.prompt_blocks[i];
+    if (block <= (i == 0 ? 0 : request.prompt_blocks[i - 1]) ||
+        block >= static_cast<int>(request.block_latents.size())) {
+      return absl::InvalidArgumentError("prompt_blocks must ascend from 1 within the video");
+    }
   }
   if (sessions_.contains(request.id)) {
     return absl::InvalidArgumentError(absl::StrCat("id ", request.id, " is in use"));
@@ -239,7 +252,7 @@ Quote Scheduler::Impl::Promise(const Session& session) const {
 }
 
 Quote Scheduler::Impl::GetQuote(const Request& request) const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (absl::Status status = Check(request); !status.ok()) return {.status = std::move(status)};
   return Promise(Session(request));
 }
@@ -254,7 +267,7 @@ int Scheduler::Impl::TenantOf(const std::string& name) {
 }
 
 absl::Status Scheduler::Impl::Add(Request request) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (absl::Status status = Check(request); !status.ok()) return status;
   Session made(std::move(request));
   const Quote quote = Promise(made);

@@ -25,13 +25,14 @@ void Scheduler::Impl::Pump() {
     while (!actions_.empty()) {
       std::function<void()> action = std::move(actions_.front());
       actions_.pop_front();
-      mutex_.Unlock();
+      mutex_.unlock();
       action();
       action = nullptr;  // what it holds is released outside the lock
-      mutex_.Lock();
+      mutex_.lock();
     }
   }
   pumping_ = false;
+  pumped_.notify_all();
 }
 
 // Places are freed first, then given away, then used.
@@ -50,7 +51,7 @@ bool Scheduler::Impl::EndOne() {
   actions_.push_back([this, id, placed, why = *session.end_why] {
     if (placed) device_->Close(id);
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       const auto found = sessions_.find(id);
       if (!found->second.live()) --tenants_[found->second.tenant].offline;
       std::erase(placed_, &found->second);
@@ -158,8 +159,11 @@ bool Scheduler::Impl::SubmitOne() {
     const Candidate& pick = candidates_[i];
     session.waits_since = batches_;
     session.last_turn = ++turns_;
-    session.Start(pick.kind);
-    batch->passes.push_back({pick.kind, session.request().id});
+    if (pick.kind == PassKind::kDenoise) {
+      // The first pass under a new prompt commits the block before again.
+      if (const double again = session.RecommitTokens(); again > 0) batch->work.Add(PassKind::kCommit, again);
+    }
+    batch->passes.push_back(session.Start(pick.kind, now, cost_));
     batch->work.Add(pick.kind, pick.tokens);
   }
   in_flight_ = static_cast<int>(batch->passes.size());
@@ -173,7 +177,7 @@ bool Scheduler::Impl::SubmitOne() {
 }
 
 void Scheduler::Impl::OnPassDone(const Batch& batch, size_t index, const PassOutcome& outcome) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const absl::Duration now = clock_->Now();
   const Pass& pass = batch.passes[index];
   if (--in_flight_ == 0) {
@@ -224,7 +228,7 @@ void Scheduler::Impl::End(Session& session, absl::Status why) {
 }
 
 void Scheduler::Impl::Cancel(SessionId id, absl::Status why) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   End(found->second, std::move(why));
@@ -232,13 +236,22 @@ void Scheduler::Impl::Cancel(SessionId id, absl::Status why) {
 }
 
 void Scheduler::Impl::CancelAll(const absl::Status& why) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   for (auto& [id, session] : sessions_) End(session, why);
   Pump();
 }
 
+absl::StatusOr<int> Scheduler::Impl::ChangePrompt(SessionId id, int block, int prompt) {
+  const std::lock_guard lock(mutex_);
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end() || found->second.end_why.has_value()) {
+    return absl::NotFoundError(absl::StrCat("session ", id, " is not being made"));
+  }
+  return found->second.ChangePrompt(block, prompt);
+}
+
 void Scheduler::Impl::ChunkDelivered(SessionId id) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   found->second.ChunkDelivered(clock_->Now());
@@ -246,7 +259,7 @@ void Scheduler::Impl::ChunkDelivered(SessionId id) {
 }
 
 void Scheduler::Impl::StopAdmission(absl::Status why) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   refuse_why_ = std::move(why);
   for (auto& [id, session] : sessions_) {
     if (session.state == Session::State::kWaiting) End(session, refuse_why_);
@@ -255,7 +268,7 @@ void Scheduler::Impl::StopAdmission(absl::Status why) {
 }
 
 absl::Duration Scheduler::Impl::Poll() {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const absl::Duration now = clock_->Now();
   absl::Duration next = absl::InfiniteDuration();
   for (Session* session : placed_) {
@@ -277,7 +290,8 @@ absl::Duration Scheduler::Impl::Poll() {
 }
 
 Stats Scheduler::Impl::stats() const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
+  const absl::Duration now = clock_->Now();
   Stats stats;
   stats.running = static_cast<int>(placed_.size());
   stats.waiting = static_cast<int>(live_waiting_.size() + offline_waiting_.size());
@@ -290,6 +304,9 @@ Stats Scheduler::Impl::stats() const {
       ++stats.ahead;
     }
     fewest = fewest == 0 ? session->passes_left() : std::min(fewest, session->passes_left());
+    if (session->live() && !session->done()) {
+      stats.slacks.push_back(absl::ToDoubleSeconds(session->Due() - now) - session->ToNextChunk(cost_).seconds);
+    }
   }
   for (const auto& [id, session] : sessions_) stats.backlog_seconds += session.SecondsLeft(cost_);
   const Session::Pace pace = LivePace();
@@ -308,10 +325,9 @@ Stats Scheduler::Impl::stats() const {
 }
 
 void Scheduler::Impl::Stop() {
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   stopped_ = true;
-  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return in_flight_ == 0 && !pumping_; };
-  mutex_.Await(absl::Condition(&idle));
+  pumped_.wait(lock, [this] { return in_flight_ == 0 && !pumping_; });
 }
 
 Scheduler::Scheduler(const Options& options, const Clock* clock, Device* device, Listener* listener)
@@ -320,6 +336,9 @@ Scheduler::~Scheduler() { impl_->Stop(); }
 
 absl::Status Scheduler::Add(Request request) { return impl_->Add(std::move(request)); }
 void Scheduler::Cancel(SessionId session, absl::Status why) { impl_->Cancel(session, std::move(why)); }
+absl::StatusOr<int> Scheduler::ChangePrompt(SessionId session, int block, int prompt) {
+  return impl_->ChangePrompt(session, block, prompt);
+}
 void Scheduler::ChunkDelivered(SessionId session) { impl_->ChunkDelivered(session); }
 void Scheduler::StopAdmission(absl::Status why) { impl_->StopAdmission(std::move(why)); }
 void Scheduler::CancelAll(absl::Status why) { impl_->CancelAll(why); }

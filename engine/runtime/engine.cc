@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
+#include "engine/runtime/device_group.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/session.h"
 #include "engine/runtime/video_model.h"
@@ -265,19 +267,41 @@ class SlotEngine : public Engine {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options) try {
-  if (options.max_sessions < 1 || options.max_sessions > 4096) {
-    return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
-  }
+namespace {
+
+absl::StatusOr<std::unique_ptr<Engine>> LoadOnDevice(const EngineOptions& options, int device, int slots) {
   ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
                                                           .dtype = options.dtype,
                                                           .isa = options.isa,
                                                           .threads = options.threads,
-                                                          .device = options.device}));
+                                                          .device = device}));
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*ops, *model, options.max_sessions));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots));
   RETURN_IF_ERROR(ops->Finish());  // uploads of weights
-  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), options.max_sessions);
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options) try {
+  if (options.max_sessions < 1 || options.max_sessions > 4096) {
+    return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
+  }
+  const auto count = static_cast<int>(options.devices.size());
+  if (count < 1 || (count > 1 && options.backend != "cuda")) {
+    return absl::InvalidArgumentError(absl::StrCat("devices: the ", options.backend, " backend has one, not ", count));
+  }
+  if (std::set<int>(options.devices.begin(), options.devices.end()).size() != options.devices.size()) {
+    return absl::InvalidArgumentError("devices: one is named twice");
+  }
+  const int slots = (options.max_sessions + count - 1) / count;
+  if (count == 1) return LoadOnDevice(options, options.devices[0], slots);
+  std::vector<std::unique_ptr<Engine>> members;
+  for (const int device : options.devices) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> member, LoadOnDevice(options, device, slots));
+    members.push_back(std::move(member));
+  }
+  return MakeDeviceGroup(std::move(members));
 } catch (const std::bad_alloc&) {
   return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
 } catch (const std::length_error&) {  // a vector longer than any memory

@@ -21,12 +21,12 @@ struct EpilogueArgs {
   const void* add = nullptr;    // bf16 [rows, columns]; null: none
   int64_t add_stride = 0;
   Act activation = Act::kNone;
-  bool residual = false;
+  int32_t residual = 0;  // not 0: y is added to. No bool: a kernel's arguments have no unnamed bytes (segments.h)
   const float* gate = nullptr;  // null: 1
   int64_t gate_stride = 0;
   const int32_t* mod_row = nullptr;
   void* y = nullptr;
-  bool y_f32 = false;
+  int64_t y_f32 = 0;  // not 0: y is f32
   int64_t y_stride = 0;
 };
 void RunEpilogue(Launcher& launcher, const EpilogueArgs& args);

@@ -1,9 +1,8 @@
-#include "engine/cuda/kernels/pointwise.h"
-
 #include <cmath>
 
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/pointwise.h"
 
 namespace longtake::cuda {
 namespace {
@@ -77,8 +76,8 @@ __global__ void __launch_bounds__(kThreads) CombineKernel(CombineTerms terms, in
   out[i] = sum;
 }
 
-// Philox4x32-10 and Box-Muller as in core/philox.h, which is host code. In double as there: a block's noise is a million
-// numbers at 480p, once a step.
+// Philox4x32-10 and Box-Muller as in core/philox.h, which is host code. In double as there: a block's noise is a
+// million numbers at 480p, once a step.
 __global__ void __launch_bounds__(kThreads)
     FillNormalKernel(uint32_t seed_low, uint32_t seed_high, uint32_t block, uint32_t step, int64_t n, float* out) {
   const int64_t quad = int64_t{blockIdx.x} * kThreads + threadIdx.x;

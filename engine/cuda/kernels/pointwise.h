@@ -24,7 +24,7 @@ void RunTimestepSinusoids(Launcher& launcher, const float* t, Mat y);
 // out = weight[0] x[0] + weight[1] x[1] + ..., in this order; out may be one of the x.
 struct CombineTerms {
   static constexpr int kMost = 8;
-  int count = 0;
+  int64_t count = 0;
   float weight[kMost] = {};
   const float* x[kMost] = {};
 };
