@@ -44,7 +44,7 @@ class Batch {
       longest_ = std::max(seconds, (situation_.live_waiting ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
     }
     // One without slack need not make way for others without: the sooner all of them are through, the better.
-    const double bound = share < room ? longest_ : std::min(longest_, bound_);
+    const double bound = share < room && marginal < room ? longest_ : std::min(longest_, bound_);
     if (picks_.size() >= free_ && seconds > bound) return false;
     picks_.push_back(i);
     seconds_ = seconds;
