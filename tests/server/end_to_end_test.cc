@@ -278,11 +278,11 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
     const std::vector<FakeEngine::Ran> ran = engine->ran();
     return std::count_if(ran.begin(), ran.end(), [&](const auto& pass) { return pass.seed == seed; });
   };
-  // Parked for good once gRPC's buffers are full: no pass for half a second.
+  // Parked for good once gRPC's buffers are full: no pass for two seconds, in which a busy machine encodes a chunk too.
   auto before = made_of(1);
   Await(
       [&] {
-        absl::SleepFor(absl::Milliseconds(500));
+        absl::SleepFor(absl::Seconds(2));
         const auto last = std::exchange(before, made_of(1));
         return before > 0 && before == last;
       },
