@@ -7,6 +7,7 @@
 #include "engine/cuda/cuda_ops_impl.h"
 #include "engine/cuda/formats.h"
 #include "engine/cuda/kernels/dense.h"
+#include "engine/cuda/kernels/pointwise.h"
 
 namespace longtake::cuda {
 namespace {
@@ -176,7 +177,7 @@ void CudaOps::RunDensePanel(const CudaKernel& w, const ConstMat& x, const Epilog
   }
   if (w.has_bias()) p.bias = bias;
   if (launcher.ok()) matmul_->Run(p);
-  if (silu_after) RunActivate(launcher, Act::kSilu, y.rows, y.cols, y.data, y.stride);
+  if (silu_after) RunActivate(launcher, y, Act::kSilu, y);
 }
 
 void CudaOps::RunDense(const CudaKernel& w, ConstMat x, const Epilogue& e, const ConstMat* add, Mat y) {
