@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bench/onednn_matmul.h"
+#include "bench/onednn_gemm.h"
 #include "engine/core/float16.h"
 #include "engine/cpu/cpu_ops.h"
 
@@ -104,8 +104,12 @@ void OwnProduct(benchmark::State& state, Shape s, Run run) {
 }
 
 void OneDnnProduct(benchmark::State& state, Shape s, Run run) {
-  OneDnnMatmul matmul(s.rows, s.inputs * s.taps, s.outputs, run.type);
-  for (auto _ : state) matmul.Run();
+  const auto gemm = OnednnGemm::Make({{.rows = s.rows, .inputs = s.inputs * s.taps, .outputs = s.outputs}},
+                                     std::string(Name(run.type)));
+  if (!gemm.ok()) return state.SkipWithError(gemm.status().ToString().c_str());
+  for (auto _ : state) {
+    if (const auto round = (*gemm)->Round(); !round.ok()) return state.SkipWithError(round.status().ToString().c_str());
+  }
   CountOperations(state, 2.0 * s.rows * s.inputs * s.outputs * s.taps);
 }
 

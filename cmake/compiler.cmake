@@ -5,9 +5,13 @@ if(CCACHE)
 endif()
 
 # Designated initialisers leave fields at their defaults on purpose; GCC 12 warns of that.
-add_compile_options(-Wall -Wextra -Werror -Wno-missing-field-initializers)
+add_compile_options(
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra> $<$<COMPILE_LANGUAGE:CXX>:-Werror>
+  $<$<COMPILE_LANGUAGE:CXX>:-Wno-missing-field-initializers>)
 # Abseil's and gRPC's flags must not define ours: no fast-math anywhere, sums keep their order.
-add_compile_options(-fno-math-errno -fno-trapping-math -ffp-contract=off)
+add_compile_options(
+  $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno> $<$<COMPILE_LANGUAGE:CXX>:-fno-trapping-math>
+  $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 
 if(LONGTAKE_SANITIZE)
   add_compile_options(-fsanitize=${LONGTAKE_SANITIZE} -fno-omit-frame-pointer)

@@ -177,14 +177,16 @@ def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def _progress(part: str):
+    """Shows how far a part is: each percent on a terminal's one line, elsewhere one line at its end."""
+    terminal = sys.stderr.isatty()
     shown = [-1]
 
     def show(done: int, total: int) -> None:
         percent = 100 * done // total
-        if percent != shown[0]:
+        if percent != shown[0] and (terminal or done == total):
             shown[0] = percent
-            end = "\n" if done == total else ""
-            print(f"\r{part}: {done / 1e9:.2f} of {total / 1e9:.2f} GB", end=end, file=sys.stderr, flush=True)
+            text = f"{part}: {done / 1e9:.3f} of {total / 1e9:.3f} GB"
+            print(f"\r{text}" if terminal else text, end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return show
 

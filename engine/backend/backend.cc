@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cuda_library.h"
 #include "engine/cpu/cpu_ops.h"
 #include "engine/reference/reference_ops.h"
 
@@ -27,7 +28,9 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) 
     const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     return MakeCpuOps({.threads = threads, .isa = options.isa, .dtype = options.dtype});
   }
-  return absl::InvalidArgumentError(absl::StrCat("backend: \"", options.backend, "\" is not \"reference\" or \"cpu\""));
+  if (options.backend == "cuda") return LoadCudaOps(options.device, options.dtype);
+  return absl::InvalidArgumentError(
+      absl::StrCat("backend: \"", options.backend, "\" is not \"reference\", \"cpu\" or \"cuda\""));
 }
 
 }  // namespace longtake

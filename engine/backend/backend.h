@@ -11,10 +11,11 @@
 namespace longtake {
 
 struct BackendOptions {
-  std::string backend = "cpu";  // "reference" | "cpu"
-  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16"
+  std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
+  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16"; of cuda also "float8", "nvfp4", not "float32"
   std::string isa = "auto";     // cpu: a cap on the instruction set
-  int threads = 0;              // 0: one for each core
+  int threads = 0;              // cpu: 0: one for each core
+  int device = 0;               // cuda: as the driver counts
 };
 
 // InvalidArgument names the option at fault.

@@ -36,6 +36,7 @@ struct TensorStore::Impl {
   std::string name;  // of the store, for errors
   std::vector<MappedFile> files;
   std::map<std::string, Tensor> tensors;
+  uint64_t used_bytes = 0;
 
   // Adds a file; with `expected`, only its tensors may and all of them must be inside.
   absl::Status Add(const std::string& path, const std::set<std::string>* expected) {
@@ -79,6 +80,7 @@ struct TensorStore::Impl {
     const auto it = tensors.find(tensor);
     if (it == tensors.end()) return absl::NotFoundError(absl::StrCat(name, ": tensor '", tensor, "' is missing"));
     Tensor& t = it->second;
+    if (!t.used) used_bytes += t.entry.bytes;
     t.used = true;
     const char* data = files[t.file].bytes().data() + t.entry.begin;
     if (t.entry.bytes > 0 && reinterpret_cast<uintptr_t>(data) % SizeOf(t.entry.dtype) != 0) {
@@ -128,6 +130,8 @@ uint64_t TensorStore::total_bytes() const {
   for (const auto& [name, tensor] : impl_->tensors) bytes += tensor.entry.bytes;
   return bytes;
 }
+
+uint64_t TensorStore::used_bytes() const { return impl_->used_bytes; }
 
 absl::StatusOr<HostTensor> TensorStore::Get(const std::string& name, const std::vector<int64_t>& shape) {
   ASSIGN_OR_RETURN(HostTensor t, impl_->View(name));

@@ -32,6 +32,8 @@ class TensorStore {
   bool Has(const std::string& name) const;
   std::vector<std::string> names() const;
   uint64_t total_bytes() const;
+  // Of the tensors that count as used, each once.
+  uint64_t used_bytes() const;
 
   // The tensor, which must have that shape, and counts as used from then on. NotFound or InvalidArgument name the file.
   // Weights may be f32, bf16 or f16; GetAny takes any type and shape.

@@ -27,8 +27,7 @@ HostTensor WeightLoader::Get(const std::string& name, const std::vector<int64_t>
     status_ = tensor.status();
     return {};
   }
-  done_ += tensor->elements() * SizeOf(tensor->dtype);
-  if (progress_) progress_(done_, store_.total_bytes());
+  if (progress_) progress_(store_.used_bytes(), store_.total_bytes());
   return *tensor;
 }
 

@@ -63,7 +63,6 @@ class WeightLoader {
   TensorStore& store_;
   LoadProgress progress_;
   absl::Status status_;
-  uint64_t done_ = 0;
   size_t packed_bytes_ = 0;
 };
 

@@ -41,6 +41,7 @@ absl::Status Run(const Arguments& a) try {
   }
   ModuleInputs inputs(store.has_value() ? &*store : nullptr);
   ASSIGN_OR_RETURN(const ModuleOutputs outputs, module->second(*ops, a.request, inputs));
+  RETURN_IF_ERROR(ops->Finish());
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
   return WriteSafetensors(a.output, tensors);
@@ -59,10 +60,11 @@ int main(int argc, char** argv) {
   app.add_option("--model", a.request.model_dir, "Model folder in diffusers' layout")->required();
   app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")
       ->required();
-  app.add_option("--backend", a.backend.backend, "reference or cpu")->capture_default_str();
-  app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16")->capture_default_str();
+  app.add_option("--backend", a.backend.backend, "reference, cpu or cuda")->capture_default_str();
+  app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16; of cuda also float8, nvfp4")->capture_default_str();
   app.add_option("--isa", a.backend.isa, "Cap on the instruction set of the cpu backend")->capture_default_str();
   app.add_option("--threads", a.backend.threads, "0: one for each core")->capture_default_str();
+  app.add_option("--device", a.backend.device, "Of the cuda backend")->capture_default_str();
   app.add_option("--input", a.input, "Input tensors, safetensors");
   app.add_option("--output", a.output, "Output tensors, safetensors")->required();
   app.add_option("--prompt", a.request.prompt, "Of the module caption");

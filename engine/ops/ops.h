@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/core/tensor.h"
 
 namespace longtake {
@@ -39,6 +40,8 @@ struct KernelShape {
   int64_t outputs = 0;  // output channels
   int64_t inputs = 0;   // input channels of one tap
   int kt = 1, kh = 1, kw = 1;
+  // Whether the backend may keep and multiply it in a narrower type than its activations': specification section 7.
+  bool low_precision = false;
   int taps() const { return kt * kh * kw; }
 };
 
@@ -176,7 +179,13 @@ class Ops {
   virtual std::string name() const = 0;       // "reference", "cpu/avx512_bf16", ...: part of the numerics id
   virtual DType activation_type() const = 0;  // f32 or bf16
 
-  // Memory.
+  // Waits until all that was asked for is done; the first error of a backend whose work runs later than the call, which
+  // also makes everything after it void. Backends that work at once have nothing to say.
+  virtual absl::Status Finish() { return absl::OkStatus(); }
+
+  // Memory. An Allocate that cannot be throws bad_alloc.
+  // What the backend has in all, in bytes; 0: it works in the machine's own.
+  virtual uint64_t device_memory_bytes() const { return 0; }
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   virtual void Upload(const void* host, void* backend, size_t bytes) = 0;
   virtual void Download(const void* backend, void* host, size_t bytes) = 0;

@@ -3,18 +3,21 @@
 
 #include <sys/sysinfo.h>
 
+#include <condition_variable>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <new>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
+#include "engine/runtime/device_group.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/session.h"
 #include "engine/runtime/video_model.h"
@@ -47,7 +50,7 @@ int64_t BatchTokens(const VideoModel& model, int slots) {
 
 // ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
 // when the memory is touched.
-absl::Status CheckMemory(const VideoModel& model, int slots) {
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots) {
   const SlotPlan plan = model.slot();
   const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
   const double slot =
@@ -55,7 +58,9 @@ absl::Status CheckMemory(const VideoModel& model, int slots) {
   const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
-  const double memory = (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
+  const double memory = ops.device_memory_bytes() > 0
+                            ? size(ops.device_memory_bytes())
+                            : (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
   if (fixed + slot * slots <= memory) return absl::OkStatus();
   constexpr double kMiB = 1 << 20;
   return absl::ResourceExhaustedError(
@@ -81,9 +86,10 @@ class SlotEngine : public Engine {
 
   ~SlotEngine() override {
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       stopping_ = true;
     }
+    submitted_.notify_one();
     thread_.join();
   }
 
@@ -92,7 +98,7 @@ class SlotEngine : public Engine {
   std::vector<MemoryRegion> memory() const override {
     int used;
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       used = slots_ - static_cast<int>(free_.size());
     }
     std::vector<MemoryRegion> regions = {
@@ -130,7 +136,7 @@ class SlotEngine : public Engine {
     if (spec.latent_frames % patch != 0) {
       return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
     }
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (free_.empty()) return absl::ResourceExhaustedError("sessions: no slot is free");
     const int slot = free_.back();
     free_.pop_back();
@@ -144,7 +150,7 @@ class SlotEngine : public Engine {
   }
 
   void CloseSession(SessionId id) override {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const auto it = sessions_.find(id);
     if (it == sessions_.end()) return;
     it->second.closed = true;
@@ -152,7 +158,7 @@ class SlotEngine : public Engine {
   }
 
   absl::StatusOr<SessionProgress> progress(SessionId id) const override {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const auto it = sessions_.find(id);
     if (it == sessions_.end() || it->second.closed) return absl::NotFoundError("session: unknown");
     return it->second.progress;
@@ -160,7 +166,7 @@ class SlotEngine : public Engine {
 
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     Batch batch{.passes = std::move(passes), .done = std::move(done)};
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     for (const Pass& pass : batch.passes) {
       const auto it = sessions_.find(pass.session);
       if (it == sessions_.end() || it->second.closed) {
@@ -178,6 +184,7 @@ class SlotEngine : public Engine {
       batch.bound.push_back({absl::OkStatus(), it->second.session.get()});
     }
     queue_.push_back(std::move(batch));
+    submitted_.notify_one();
   }
 
  private:
@@ -209,10 +216,8 @@ class SlotEngine : public Engine {
     while (true) {
       Batch batch;
       {
-        absl::MutexLock lock(&mutex_);
-        mutex_.Await(absl::Condition(
-            +[](SlotEngine* e) ABSL_EXCLUSIVE_LOCKS_REQUIRED(e->mutex_) { return e->stopping_ || !e->queue_.empty(); },
-            this));
+        std::unique_lock lock(mutex_);
+        submitted_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
         if (queue_.empty()) return;  // stopping: what was submitted has run
         batch = std::move(queue_.front());
         queue_.pop_front();
@@ -234,7 +239,7 @@ class SlotEngine : public Engine {
 
   // Before the completion is told, so that it may submit the session's next pass.
   void Finish(const Pass& pass) {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const auto it = sessions_.find(pass.session);
     it->second.busy[IsTransformer(pass.kind) ? 0 : 1] = false;
     --it->second.under_way;
@@ -249,7 +254,9 @@ class SlotEngine : public Engine {
   Slab state_, latents_, decoder_cache_, prompt_;
   Executor executor_;
 
-  mutable absl::Mutex mutex_;
+  // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
+  mutable std::mutex mutex_;
+  std::condition_variable submitted_;  // or stopping
   std::map<SessionId, Entry> sessions_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> free_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -260,17 +267,41 @@ class SlotEngine : public Engine {
 
 }  // namespace
 
+namespace {
+
+absl::StatusOr<std::unique_ptr<Engine>> LoadOnDevice(const EngineOptions& options, int device, int slots) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
+                                                          .dtype = options.dtype,
+                                                          .isa = options.isa,
+                                                          .threads = options.threads,
+                                                          .device = device}));
+  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots));
+  RETURN_IF_ERROR(ops->Finish());  // uploads of weights
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots);
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& options) try {
   if (options.max_sessions < 1 || options.max_sessions > 4096) {
     return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
   }
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<Ops> ops,
-      MakeBackend(
-          {.backend = options.backend, .dtype = options.dtype, .isa = options.isa, .threads = options.threads}));
-  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*model, options.max_sessions));
-  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), options.max_sessions);
+  const auto count = static_cast<int>(options.devices.size());
+  if (count < 1 || (count > 1 && options.backend != "cuda")) {
+    return absl::InvalidArgumentError(absl::StrCat("devices: the ", options.backend, " backend has one, not ", count));
+  }
+  if (std::set<int>(options.devices.begin(), options.devices.end()).size() != options.devices.size()) {
+    return absl::InvalidArgumentError("devices: one is named twice");
+  }
+  const int slots = (options.max_sessions + count - 1) / count;
+  if (count == 1) return LoadOnDevice(options, options.devices[0], slots);
+  std::vector<std::unique_ptr<Engine>> members;
+  for (const int device : options.devices) {
+    ASSIGN_OR_RETURN(std::unique_ptr<Engine> member, LoadOnDevice(options, device, slots));
+    members.push_back(std::move(member));
+  }
+  return MakeDeviceGroup(std::move(members));
 } catch (const std::bad_alloc&) {
   return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
 } catch (const std::length_error&) {  // a vector longer than any memory

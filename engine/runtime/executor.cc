@@ -50,7 +50,7 @@ void Executor::Run(std::span<const BoundPass> passes, const Done& done) {
 PassResult Executor::Encode(const BoundPass& p) {
   const Stopwatch watch;
   PassResult result;
-  result.status = p.session->Check(PassKind::kEncodePrompt);
+  result.status = p.session->Check(*p.pass);
   if (!result.status.ok()) return result;
   const CaptionEncoder& caption = model_.caption();
   auto* rows = static_cast<std::byte*>(scratch_->data());
@@ -72,6 +72,7 @@ PassResult Executor::Encode(const BoundPass& p) {
     result.status = tokens.ok() ? negative_tokens.status() : tokens.status();
     return result;
   }
+  if (result.status = ops_.Finish(); !result.status.ok()) return result;
   p.session->PromptEncoded(*tokens, *negative_tokens);
   result.device_seconds = watch.seconds();
   return result;
@@ -80,7 +81,7 @@ PassResult Executor::Encode(const BoundPass& p) {
 PassResult Executor::Decode(const BoundPass& p) {
   const Stopwatch watch;
   PassResult result;
-  result.status = p.session->Check(PassKind::kDecode);
+  result.status = p.session->Check(*p.pass);
   if (!result.status.ok()) return result;
   const SizeShape& shape = p.session->shape();
   const Session::DecodeInput in = p.session->NextDecode();
@@ -99,6 +100,10 @@ PassResult Executor::Decode(const BoundPass& p) {
     ops_.Download(i420, out.bytes.data() + out.count * frame_bytes, frame_bytes);
     ++out.count;
   });
+  if (result.status = ops_.Finish(); !result.status.ok()) {
+    result.frames = {};
+    return result;
+  }
   p.session->Decoded();
   result.device_seconds = watch.seconds();
   return result;
@@ -109,7 +114,7 @@ void Executor::RunTransformer(std::span<const BoundPass> passes, const Done& don
   std::vector<BoundPass> batch;
   int64_t tokens = 0;
   for (const BoundPass& p : passes) {
-    if (const absl::Status status = p.session->Check(p.pass->kind); !status.ok()) {
+    if (const absl::Status status = p.session->Check(*p.pass); !status.ok()) {
       done(p.index, {.status = status});
       continue;
     }
@@ -141,7 +146,7 @@ void Executor::RunTransformerBatch(std::span<const BoundPass> batch, const Done&
       model_.transformer().Forward({&again, 1}, scratch_->data());
       session.Recommitted();
     }
-    session.StartBlock(ops_);
+    session.StartBlock(ops_, batch[i].pass->level);
     seconds[i] = watch.seconds();
   }
 
@@ -170,10 +175,12 @@ void Executor::RunTransformerBatch(std::span<const BoundPass> batch, const Done&
       p.session->Committed();
     }
   }
+  // Once a device has failed, its sessions are lost: they end with this status.
+  const absl::Status status = ops_.Finish();
   const double shared = watch.seconds();
   for (size_t i = 0; i < batch.size(); ++i) {
     const double share = all_tokens == 0 ? 0.0 : static_cast<double>(tokens[i]) / static_cast<double>(all_tokens);
-    done(batch[i].index, {.device_seconds = seconds[i] + shared * share});
+    done(batch[i].index, {.status = status, .device_seconds = seconds[i] + shared * share});
   }
 }
 

@@ -49,6 +49,8 @@ TEST(Safetensors, WritesWhatItReads) {
   ASSERT_TRUE(d.ok()) << d.status();
   EXPECT_EQ(reinterpret_cast<uintptr_t>(d->data) % 4, 0u);
   EXPECT_EQ(ToFloats(*d), a);
+  ASSERT_TRUE(store->Get("d.weight", {2, 3}).ok());
+  EXPECT_EQ(store->used_bytes(), 24u);  // each tensor once, however often it is read
   const auto e = store->GetAny("e");
   ASSERT_TRUE(e.ok()) << e.status();
   EXPECT_EQ(e->shape, (std::vector<int64_t>{1, 2}));

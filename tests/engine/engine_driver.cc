@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "absl/synchronization/blocking_counter.h"
 #include "gtest/gtest.h"
 
 namespace longtake {
@@ -35,10 +34,10 @@ std::optional<Pass> NextPass(const Job& job, const SessionProgress& at, const Mo
 
 PassResult RunPass(Engine& engine, Pass pass) {
   PassResult out;
-  absl::BlockingCounter left(1);
+  Countdown left(1);
   engine.Submit({std::move(pass)}, [&](size_t, PassResult result) {
     out = std::move(result);
-    left.DecrementCount();
+    left.Done();
   });
   left.Wait();
   return out;
@@ -79,14 +78,14 @@ std::vector<Made> RunJobs(Engine& engine, const std::vector<Job>& jobs, double a
     }
     if (all_ended) return made;
     if (batch.empty()) continue;
-    absl::BlockingCounter left(static_cast<int>(batch.size()));
+    Countdown left(static_cast<int>(batch.size()));
     engine.Submit(std::move(batch), [&](size_t index, PassResult result) {
       EXPECT_TRUE(result.status.ok()) << result.status;
       Made& m = made[owner[index]];
       EXPECT_TRUE(result.frames.count == 0 || result.frames.first_frame == m.frames);
       m.frames += result.frames.count;
       m.bytes.insert(m.bytes.end(), result.frames.bytes.begin(), result.frames.bytes.end());
-      left.DecrementCount();
+      left.Done();
     });
     left.Wait();
   }

@@ -2,7 +2,9 @@
 #ifndef LONGTAKE_TESTS_ENGINE_ENGINE_DRIVER_H_
 #define LONGTAKE_TESTS_ENGINE_ENGINE_DRIVER_H_
 
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,6 +12,25 @@
 #include "engine/engine.h"
 
 namespace longtake {
+
+// Waits for `count` completions. Standard parts only: ThreadSanitizer does not see into Debian's Abseil.
+class Countdown {
+ public:
+  explicit Countdown(int count) : left_(count) {}
+  void Done() {
+    const std::lock_guard lock(mutex_);
+    if (--left_ == 0) zero_.notify_all();
+  }
+  void Wait() {
+    std::unique_lock lock(mutex_);
+    zero_.wait(lock, [this] { return left_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable zero_;
+  int left_;
+};
 
 // One video to make: with another prompt from some block on, if `switch_block` is positive.
 struct Job {

@@ -9,7 +9,6 @@
 #include <string>
 #include <thread>
 
-#include "absl/synchronization/blocking_counter.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
@@ -178,17 +177,47 @@ TEST(EnginePasses, OutOfOrderAreRefusedAndChangeNothing) {
   EXPECT_TRUE(absl::IsNotFound(RunPass(*engine, {PassKind::kDenoise, id + 1, ""}).status));
 }
 
+TEST(EnginePasses, ABlockMayHaveTheLaddersFewerSteps) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const std::vector<int>& ladder = engine->model().step_ladder;
+  ASSERT_GE(ladder.size(), 2u);
+  EXPECT_EQ(ladder[0], engine->model().denoise_steps);
+  const auto make = [&](int level) {
+    const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+    for (int step = 0; step < ladder[level]; ++step) {
+      EXPECT_TRUE(RunPass(*engine, {.kind = PassKind::kDenoise, .session = id, .level = level}).status.ok());
+      EXPECT_EQ(engine->progress(id)->steps, ladder[level]);
+    }
+    EXPECT_TRUE(absl::IsFailedPrecondition(RunPass(*engine, {PassKind::kDenoise, id}).status));
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kCommit, id}).status.ok());
+    std::vector<uint8_t> bytes = RunPass(*engine, {PassKind::kDecode, id}).frames.bytes;
+    engine->CloseSession(id);
+    return bytes;
+  };
+  const std::vector<uint8_t> fewer = make(1);
+  EXPECT_NE(make(0), fewer);
+  EXPECT_EQ(make(1), fewer);
+  const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+  EXPECT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+  for (int level : {-1, static_cast<int>(ladder.size())}) {
+    const absl::Status status = RunPass(*engine, {.kind = PassKind::kDenoise, .session = id, .level = level}).status;
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  }
+}
+
 TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
   const auto engine = Load(kBundled, "auto", 2, 1);
   ASSERT_NE(engine, nullptr);
   const SessionId id = *engine->OpenSession({kLarge, 5, 5});
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   std::vector<absl::Status> statuses(2);
-  absl::BlockingCounter left(2);
+  Countdown left(2);
   engine->Submit({{PassKind::kDenoise, id, "", ""}, {PassKind::kDenoise, id, "", ""}},
                  [&](size_t i, PassResult result) {
                    statuses[i] = result.status;
-                   left.DecrementCount();
+                   left.Done();
                  });
   left.Wait();
   EXPECT_TRUE(statuses[0].ok());
@@ -201,12 +230,12 @@ TEST(EnginePasses, AreInProgressWhenTheyComplete) {
   ASSERT_NE(engine, nullptr);
   const SessionId id = *engine->OpenSession({kLarge, 5, 5});
   std::vector<SessionProgress> at(2);
-  absl::BlockingCounter left(2);
+  Countdown left(2);
   engine->Submit({{PassKind::kEncodePrompt, id, "a red ball", ""}, {PassKind::kDenoise, id, "", ""}},
                  [&](size_t i, PassResult result) {
                    EXPECT_TRUE(result.status.ok()) << result.status;
                    at[i] = *engine->progress(id);
-                   left.DecrementCount();
+                   left.Done();
                  });
   left.Wait();
   EXPECT_TRUE(at[0].has_prompt);
@@ -260,10 +289,10 @@ TEST(EngineSessions, ClosedUnderAPassFreeTheirSlotAfterIt) {
   const SessionId id = *engine->OpenSession({kLarge, 9, 1});
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   absl::Status status = absl::UnknownError("");
-  absl::BlockingCounter left(1);
+  Countdown left(1);
   engine->Submit({{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) {
     status = result.status;
-    left.DecrementCount();
+    left.Done();
   });
   engine->CloseSession(id);
   left.Wait();

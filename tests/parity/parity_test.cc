@@ -1,12 +1,14 @@
 // longtake-module against what diffusers and transformers computed: every case of tests/parity/data, on every backend,
-// type and instruction set that this machine has. tools/export/folder.py describes the cases, tools/parity.py does the
-// same for any exported folder.
+// type and instruction set that this machine has; the cuda backend on the host's emulation (tests/cuda), or, with
+// LONGTAKE_DEVICE_MODULE in the environment naming a runner, on a device and nothing else. tools/export/folder.py
+// describes the cases, tools/parity.py does the same for any exported folder.
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -35,6 +37,17 @@ struct Case {
   Numerics numerics;
 };
 
+std::string DeviceModule() {
+  const char* path = std::getenv("LONGTAKE_DEVICE_MODULE");
+  return path == nullptr ? "" : path;
+}
+
+// The program that runs a backend; empty where it was not built.
+std::string Module(const std::string& backend) {
+  if (backend != "cuda") return LONGTAKE_MODULE;
+  return DeviceModule().empty() ? LONGTAKE_EMULATION_MODULE : DeviceModule();
+}
+
 bool MachineHas(const std::string& isa) {
   if (isa == "auto") return true;
   if (isa == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -45,12 +58,16 @@ bool MachineHas(const std::string& isa) {
 std::vector<Case> Cases() {
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(fs::path(kData) / "cases")) names.insert(entry.path().filename());
+  std::vector<Numerics> all = {{"cuda", "bfloat16", "auto"}};
+  if (DeviceModule().empty()) {
+    all.insert(all.end(), {{"reference", "float32", "auto"},
+                           {"cpu", "float32", "avx2"},
+                           {"cpu", "float32", "avx512"},
+                           {"cpu", "bfloat16", "avx512_bf16"}});
+  }
   std::vector<Case> cases;
   for (const std::string& name : names) {
-    for (const Numerics& n : {Numerics{"reference", "float32", "auto"}, Numerics{"cpu", "float32", "avx2"},
-                              Numerics{"cpu", "float32", "avx512"}, Numerics{"cpu", "bfloat16", "avx512_bf16"}}) {
-      cases.push_back({name, n});
-    }
+    for (const Numerics& n : all) cases.push_back({name, n});
   }
   return cases;
 }
@@ -101,11 +118,12 @@ class ParityTest : public testing::TestWithParam<Case> {};
 TEST_P(ParityTest, WithinBounds) {
   const Numerics& numerics = GetParam().numerics;
   if (!MachineHas(numerics.isa)) GTEST_SKIP() << "this machine has no " << numerics.isa;
+  if (Module(numerics.backend).empty()) GTEST_SKIP() << "no " << numerics.backend << " runner in this build";
   const std::string folder = std::string(kData) + "/cases/" + GetParam().name;
   std::ifstream file(folder + "/case.json");
   const Json description = Json::parse(file);
   const std::string output = testing::TempDir() + "/parity_" + std::to_string(getpid()) + ".safetensors";
-  std::vector<std::string> command = {LONGTAKE_MODULE,
+  std::vector<std::string> command = {Module(numerics.backend),
                                       "--model",
                                       std::string(kData) + "/models/" + description["model"].get<std::string>(),
                                       "--module",

@@ -1,0 +1,103 @@
+#include "engine/cuda/cuda_ops.h"
+
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/cuda/cuda_ops_impl.h"
+
+namespace longtake {
+namespace cuda {
+namespace {
+
+class CudaBuffer : public Buffer {
+ public:
+  CudaBuffer(DeviceMemory memory, size_t bytes) : memory_(std::move(memory)), bytes_(bytes) {}
+  void* data() override { return memory_.get(); }
+  size_t size() const override { return bytes_; }
+
+ private:
+  DeviceMemory memory_;
+  size_t bytes_;
+};
+
+// Which format a device multiplies marked weights in.
+absl::StatusOr<OperandType> LowPrecision(const std::string& dtype, int capability) {
+  if (dtype == "auto" || dtype == "bfloat16") return OperandType::kBf16;
+  // The emulation (0) multiplies everything.
+  if (dtype == "float8") {
+    if (capability == 0 || capability >= 90) return OperandType::kE4m3;
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype: float8 needs a device of sm_90, this one has sm_", capability));
+  }
+  if (dtype == "nvfp4") {
+    if (capability == 0 || capability >= 100) return OperandType::kNvfp4;
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype: nvfp4 needs a device of sm_100, this one has sm_", capability));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("dtype: the cuda backend computes in bfloat16, float8 or nvfp4, not \"", dtype, "\""));
+}
+
+std::string NameOf(int capability, const MatMul& matmul, OperandType low_precision) {
+  return absl::StrCat("cuda/", capability == 0 ? "emulation" : absl::StrCat("sm_", capability), "/", matmul.name(),
+                      low_precision == OperandType::kE4m3    ? "/float8"
+                      : low_precision == OperandType::kNvfp4 ? "/nvfp4"
+                                                             : "");
+}
+
+}  // namespace
+
+CudaOps::CudaOps(std::unique_ptr<Context> context, std::unique_ptr<MatMul> matmul, OperandType low_precision,
+                 std::string name)
+    : context_(std::move(context)), matmul_(std::move(matmul)), low_precision_(low_precision), name_(std::move(name)) {}
+
+CudaOps::~CudaOps() { (void)context_->Finish(); }  // nobody is left to be told
+
+absl::Status CudaOps::Finish() { return context_->Finish(); }
+
+std::unique_ptr<Buffer> CudaOps::Allocate(size_t bytes) {
+  if (!context_->Bind().ok()) throw std::bad_alloc();
+  absl::StatusOr<DeviceMemory> memory = AllocateDevice(bytes);
+  if (!memory.ok()) throw std::bad_alloc();
+  if (bytes > 0) {
+    context_->launcher().Check(cudaMemsetAsync(memory->get(), 0, bytes, context_->stream()), "zeroing memory");
+  }
+  return std::make_unique<CudaBuffer>(*std::move(memory), bytes);
+}
+
+void CudaOps::Upload(const void* host, void* backend, size_t bytes) {
+  if (bytes == 0 || !context_->launcher().ok()) return;
+  context_->launcher().Check(cudaMemcpyAsync(backend, host, bytes, cudaMemcpyHostToDevice, context_->stream()),
+                             "upload");
+}
+
+void CudaOps::Download(const void* backend, void* host, size_t bytes) {
+  if (bytes == 0) return;
+  Launcher& launcher = context_->launcher();
+  if (launcher.ok()) {
+    launcher.Check(cudaMemcpyAsync(host, backend, bytes, cudaMemcpyDeviceToHost, context_->stream()), "download");
+    launcher.Check(cudaStreamSynchronize(context_->stream()), "download");
+  }
+  if (!launcher.ok()) std::memset(host, 0, bytes);  // Finish says why
+}
+
+void CudaOps::Copy(const void* from, void* to, size_t bytes) {
+  if (bytes == 0 || !context_->launcher().ok()) return;
+  context_->launcher().Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context_->stream()), "copy");
+}
+
+}  // namespace cuda
+
+absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<cuda::Context> context, cuda::Context::Create(options.device));
+  ASSIGN_OR_RETURN(const cuda::OperandType low_precision,
+                   cuda::LowPrecision(options.dtype, context->device().compute_capability));
+  ASSIGN_OR_RETURN(std::unique_ptr<cuda::MatMul> matmul, cuda::MakeMatMul(*context));
+  std::string name = cuda::NameOf(context->device().compute_capability, *matmul, low_precision);
+  return std::make_unique<cuda::CudaOps>(std::move(context), std::move(matmul), low_precision, std::move(name));
+}
+
+}  // namespace longtake

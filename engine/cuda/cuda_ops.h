@@ -1,0 +1,27 @@
+// The backend of NVIDIA devices: the operations of ops/ops.h in CUDA, activations and weights in bfloat16, sums in
+// float32. Loaded from a library of its own (cuda_library.h), so that nothing else needs CUDA.
+#ifndef LONGTAKE_ENGINE_CUDA_CUDA_OPS_H_
+#define LONGTAKE_ENGINE_CUDA_CUDA_OPS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/ops/ops.h"
+
+namespace longtake {
+
+struct CudaOptions {
+  int device = 0;              // as the driver counts
+  std::string dtype = "auto";  // "auto" and "bfloat16"; "float8" (Hopper), "nvfp4" (Blackwell): for the weights that
+                               // KernelShape marks, the others stay in bfloat16
+};
+
+// One thread at a time may call the result; each call asks for work that runs later, in order. InvalidArgument names
+// the option: a type that this device lacks. Unavailable or NotFound where there is no device. name() is
+// "cuda/sm_90/cublaslt-130100/float8" or alike: equal names give equal bytes, in any batch.
+absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_CUDA_CUDA_OPS_H_

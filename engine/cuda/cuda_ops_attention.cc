@@ -1,0 +1,180 @@
+// Attention: tables of segments, scratch, then launches.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "engine/cuda/cuda_ops_impl.h"
+#include "engine/cuda/kernels/attention.h"
+#include "engine/cuda/kernels/linear_attention.h"
+#include "engine/cuda/kernels/norms.h"
+#include "engine/cuda/segment_tables.h"
+
+namespace longtake::cuda {
+namespace {
+
+ConstMat Columns(const ConstMat& m, int64_t first, int64_t count) {
+  return {static_cast<const std::byte*>(m.data) + first * static_cast<int64_t>(SizeOf(m.dtype)), m.dtype, m.rows, count,
+          m.stride};
+}
+
+}  // namespace
+
+void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
+  const int d = args.head_dim;
+  const int64_t D = int64_t{args.heads} * d, rows = args.qkv.rows;
+  Launcher& launcher = context_->launcher();
+  Staging& staging = context_->staging();
+
+  std::vector<LinearSegment> segments;
+  std::vector<StatePart> history;
+  const auto tokens = [](const LinearAttentionSegment& s) { return s.tokens.rows(); };
+  const std::vector<Share> state_shares = CutShares(args.segments, kStateTokens, tokens);
+  const std::vector<Share> output_shares = CutShares(args.segments, kOutputTokens, tokens);
+  int32_t partials = 0;
+  for (const LinearAttentionSegment& s : args.segments) {
+    LinearSegment segment = {.grid = ToGrid(s.tokens),
+                             .first_partial = partials,
+                             .partials = static_cast<int32_t>((s.tokens.rows() + kStateTokens - 1) / kStateTokens),
+                             .first_history = static_cast<int32_t>(history.size()),
+                             .histories = static_cast<int32_t>(s.history.size()),
+                             .S_out = s.S_out,
+                             .z_out = s.z_out,
+                             .store_sum = s.store_sum};
+    partials += segment.partials;
+    for (const auto& past : s.history) history.push_back({past.S, past.z});
+    segments.push_back(segment);
+  }
+
+  LinearAttentionLaunch a;
+  auto* inverse = context_->Take<float>(Scratch::kAttention2, 2 * rows);
+  if (args.q_weight != nullptr) {
+    RunInverseRms(launcher, Columns(args.qkv, 0, D), args.norm_eps, inverse);
+    a.q_weight = args.q_weight;
+    a.q_inverse = inverse;
+  }
+  if (args.k_weight != nullptr) {
+    RunInverseRms(launcher, Columns(args.qkv, D, D), args.norm_eps, inverse + rows);
+    a.k_weight = args.k_weight;
+    a.k_inverse = inverse + rows;
+  }
+  const int space = 2 * (d / 6), time = d - 2 * space;
+  a.qkv = RowsOf(args.qkv);
+  a.heads = args.heads;
+  a.head_dim = d;
+  a.rotary = {.time = rotary_.Pairs(*context_, time, args.rope_max_positions),
+              .space = rotary_.Pairs(*context_, space, args.rope_max_positions),
+              .time_pairs = time / 2,
+              .space_pairs = space / 2};
+  a.segments = staging.Put(segments);
+  a.segment_count = static_cast<int>(segments.size());
+  a.history = staging.Put(history);
+  a.state_shares = staging.Put(state_shares);
+  a.state_share_count = static_cast<int>(state_shares.size());
+  a.output_shares = staging.Put(output_shares);
+  a.output_share_count = static_cast<int>(output_shares.size());
+  const int64_t state = args.heads * a.StateFloats();
+  a.partials = context_->Take<float>(Scratch::kAttention, (state_shares.size() + segments.size()) * state);
+  a.sums = a.partials + static_cast<int64_t>(state_shares.size()) * state;
+  a.out = RowsOf(args.out);
+  RunLinearAttention(launcher, args.qkv.dtype, a);
+}
+
+// Layout: keys, then values, bf16 [head][token][PaddedHead].
+size_t CudaOps::CrossKvBytes(int64_t tokens, int heads, int head_dim) const {
+  return 2 * tokens * heads * PaddedHead(head_dim) * SizeOf(DType::kBF16);
+}
+
+void CudaOps::PrepareCrossKv(ConstMat k, ConstMat v, const float* k_weight, float norm_eps, int heads, int head_dim,
+                             void* out) {
+  float* inverse = nullptr;
+  if (k_weight != nullptr) {
+    inverse = context_->Take<float>(Scratch::kAttention2, k.rows);
+    RunInverseRms(context_->launcher(), k, norm_eps, inverse);
+  }
+  RunPackCrossKv(context_->launcher(), k, v, inverse, k_weight, heads, head_dim, out);
+}
+
+void CudaOps::CrossAttention(const CrossAttentionArgs& args) {
+  const int64_t padded = PaddedHead(args.head_dim);
+  std::vector<AttentionSegment> segments;
+  for (const CrossAttentionSegment& s : args.segments) {
+    const auto* k = static_cast<const uint16_t*>(s.kv.data);
+    segments.push_back({.first_row = s.first_row,
+                        .rows = static_cast<int32_t>(s.rows),
+                        .keys = static_cast<int32_t>(s.kv.tokens),
+                        .k = k,
+                        .v = k + args.heads * s.kv.tokens * padded,
+                        .head_stride = s.kv.tokens * padded});
+  }
+  const std::vector<Share> shares =
+      CutShares(args.segments, kQueries, [](const CrossAttentionSegment& s) { return s.rows; });
+  AttentionLaunch a;
+  if (args.q_weight != nullptr) {
+    auto* inverse = context_->Take<float>(Scratch::kAttention2, args.q.rows);
+    RunInverseRms(context_->launcher(), args.q, args.norm_eps, inverse);
+    a.q_inverse = inverse;
+    a.q_weight = args.q_weight;
+  }
+  a.q = args.q.data;
+  a.q_row_stride = args.q.stride;
+  a.q_head_stride = args.head_dim;
+  a.heads = a.kv_heads = args.heads;
+  a.head_dim = args.head_dim;
+  a.scale = 1.f / std::sqrt(static_cast<float>(args.head_dim));
+  a.segments = context_->staging().Put(segments);
+  a.shares = context_->staging().Put(shares);
+  a.share_count = static_cast<int>(shares.size());
+  a.out = RowsOf(args.out);
+  RunAttention(context_->launcher(), a);
+}
+
+void CudaOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
+  const int64_t padded = PaddedHead(args.head_dim), rows = args.qkv.rows, head_elements = rows * padded;
+  const int all_heads = args.heads + 2 * args.kv_heads;
+  auto* heads = context_->Take<uint16_t>(Scratch::kAttention, all_heads * head_elements);
+  const uint16_t* keys = heads + args.heads * head_elements;
+
+  std::vector<GridSegment> grids;
+  std::vector<AttentionSegment> segments;
+  int64_t longest = 1;
+  for (const SoftmaxAttentionSegment& s : args.segments) {
+    longest = std::max(longest, s.rows);
+    grids.push_back({.first_row = s.first_row, .frames = static_cast<int32_t>(s.rows), .height = 1, .width = 1});
+    const uint16_t* k = keys + s.first_row * padded;
+    segments.push_back({.first_row = s.first_row,
+                        .rows = static_cast<int32_t>(s.rows),
+                        .keys = static_cast<int32_t>(s.key_rows),
+                        .k = k,
+                        .v = k + args.kv_heads * head_elements,
+                        .head_stride = head_elements});
+  }
+  const auto rows_of = [](const SoftmaxAttentionSegment& s) { return s.rows; };
+  const std::vector<Share> rotate_shares = CutShares(args.segments, kRotatedRows, rows_of);
+  const std::vector<Share> shares = CutShares(args.segments, kQueries, rows_of);
+  RotateLaunch rotate = {.qkv = RowsOf(args.qkv),
+                         .rotated_heads = args.heads + args.kv_heads,
+                         .all_heads = all_heads,
+                         .head_dim = args.head_dim,
+                         .share_count = static_cast<int>(rotate_shares.size()),
+                         .segments = context_->staging().Put(grids),
+                         .shares = context_->staging().Put(rotate_shares),
+                         .out = heads};
+  if (args.rope_theta != 0.f) rotate.angles = rotary_.Halves(*context_, args.head_dim, args.rope_theta, longest);
+  RunRotateHeads(context_->launcher(), args.qkv.dtype, rotate);
+  RunAttention(context_->launcher(), {.q = heads,
+                                      .q_row_stride = padded,
+                                      .q_head_stride = head_elements,
+                                      .heads = args.heads,
+                                      .kv_heads = args.kv_heads,
+                                      .head_dim = args.head_dim,
+                                      .scale = args.scale,
+                                      .soft_cap = args.soft_cap,
+                                      .causal = args.causal,
+                                      .window = static_cast<int>(args.window),
+                                      .share_count = static_cast<int>(shares.size()),
+                                      .segments = context_->staging().Put(segments),
+                                      .shares = context_->staging().Put(shares),
+                                      .out = RowsOf(args.out)});
+}
+
+}  // namespace longtake::cuda

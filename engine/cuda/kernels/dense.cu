@@ -1,0 +1,206 @@
+#include "engine/cuda/formats.h"
+#include "engine/cuda/kernels/dense.h"
+#include "engine/cuda/warp.h"
+
+namespace longtake::cuda {
+namespace {
+
+// A block a row; 2240 columns are 560 vectors of four.
+constexpr int kThreads = 256;
+
+__device__ __forceinline__ float Apply(Act a, float x) {
+  if (a == Act::kSilu) return x / (1.f + __expf(-x));
+  if (a == Act::kGeluTanh) {
+    constexpr float kRoot = 0.7978845608028654f;  // sqrt(2 / pi)
+    return 0.5f * x * (1.f + tanhf(kRoot * (x + 0.044715f * x * x * x)));
+  }
+  return x;
+}
+
+// kWidth values from and to memory: one access where they are aligned, which the launcher has checked.
+template <int kWidth>
+__device__ __forceinline__ void Load(const float* p, float (&v)[kWidth]) {
+  if constexpr (kWidth == 4) {
+    const float4 all = *reinterpret_cast<const float4*>(p);
+    v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
+  } else {
+    v[0] = *p;
+  }
+}
+template <int kWidth>
+__device__ __forceinline__ void Load(const Bf16* p, float (&v)[kWidth]) {
+  if constexpr (kWidth == 4) {
+    const uint2 all = *reinterpret_cast<const uint2*>(p);
+    v[0] = LowFloat(all.x), v[1] = HighFloat(all.x), v[2] = LowFloat(all.y), v[3] = HighFloat(all.y);
+  } else {
+    v[0] = ToFloat(*p);
+  }
+}
+template <int kWidth>
+__device__ __forceinline__ void Store(const float (&v)[kWidth], float* p) {
+  if constexpr (kWidth == 4) {
+    *reinterpret_cast<float4*>(p) = make_float4(v[0], v[1], v[2], v[3]);
+  } else {
+    *p = v[0];
+  }
+}
+template <int kWidth>
+__device__ __forceinline__ void Store(const float (&v)[kWidth], Bf16* p) {
+  if constexpr (kWidth == 4) {
+    *reinterpret_cast<uint2*>(p) = make_uint2(PackBf16(v[0], v[1]), PackBf16(v[2], v[3]));
+  } else {
+    *p = ToBf16(v[0]);
+  }
+}
+
+template <int kWidth, typename T>
+__global__ void EpilogueKernel(EpilogueArgs a) {
+  const int64_t row = blockIdx.x;
+  const float* gate = a.gate == nullptr ? nullptr : a.gate + a.mod_row[row] * a.gate_stride;
+  const Bf16* add = a.add == nullptr ? nullptr : static_cast<const Bf16*>(a.add) + row * a.add_stride;
+  T* y = static_cast<T*>(a.y) + row * a.y_stride;
+  for (int64_t c = static_cast<int64_t>(threadIdx.x) * kWidth; c < a.columns; c += kThreads * kWidth) {
+    float acc[kWidth], other[kWidth];
+    Load<kWidth>(a.acc + row * a.acc_stride + c, acc);
+    if (add != nullptr) {
+      Load<kWidth>(add + c, other);
+      for (int i = 0; i < kWidth; ++i) acc[i] += other[i];
+    }
+    if (a.bias != nullptr) {
+      Load<kWidth>(a.bias + c, other);
+      for (int i = 0; i < kWidth; ++i) acc[i] += other[i];
+    }
+    for (int i = 0; i < kWidth; ++i) acc[i] = Apply(a.activation, acc[i]);
+    if (a.residual) {
+      if (gate != nullptr) {
+        Load<kWidth>(gate + c, other);
+        for (int i = 0; i < kWidth; ++i) acc[i] *= other[i];
+      }
+      Load<kWidth>(y + c, other);
+      for (int i = 0; i < kWidth; ++i) acc[i] += other[i];
+    }
+    Store<kWidth>(acc, y + c);
+  }
+}
+
+template <int kWidth>
+__global__ void ActivateKernel(Act activation, int64_t columns, Bf16* y, int64_t stride) {
+  Bf16* row = y + static_cast<int64_t>(blockIdx.x) * stride;
+  for (int64_t c = static_cast<int64_t>(threadIdx.x) * kWidth; c < columns; c += kThreads * kWidth) {
+    float v[kWidth];
+    Load<kWidth>(row + c, v);
+    for (int i = 0; i < kWidth; ++i) v[i] = Apply(activation, v[i]);
+    Store<kWidth>(v, row + c);
+  }
+}
+
+__global__ void GateKernel(Act activation, int64_t columns, const float* acc, int64_t acc_stride, Bf16* y,
+                           int64_t y_stride) {
+  const float* from = acc + static_cast<int64_t>(blockIdx.x) * acc_stride;
+  Bf16* to = y + static_cast<int64_t>(blockIdx.x) * y_stride;
+  for (int64_t c = threadIdx.x; c < columns; c += kThreads)
+    to[c] = ToBf16(Apply(activation, from[c]) * from[columns + c]);
+}
+
+__global__ void PadKernel(int64_t columns, const Bf16* x, int64_t stride, Bf16* y, int64_t y_stride) {
+  const Bf16* from = x + static_cast<int64_t>(blockIdx.x) * stride;
+  Bf16* to = y + static_cast<int64_t>(blockIdx.x) * y_stride;
+  for (int64_t c = threadIdx.x; c < y_stride; c += kThreads) to[c] = c < columns ? from[c] : ToBf16(0.f);
+}
+
+// The largest magnitude of a row, to every thread. `shared` is 32 floats.
+__device__ float RowMax(const Bf16* row, int64_t columns, float* shared) {
+  float largest = 0.f;
+  for (int64_t c = threadIdx.x; c < columns; c += kThreads) largest = fmaxf(largest, fabsf(ToFloat(row[c])));
+  largest = WarpMax(largest);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = largest;
+  SyncBlock();
+  for (int warp = 0; warp < kThreads / 32; ++warp) largest = fmaxf(largest, shared[warp]);
+  return largest;
+}
+
+__global__ void QuantizeE4m3Kernel(int64_t columns, const Bf16* x, int64_t stride, uint8_t* y, int64_t y_stride,
+                                   float* scales) {
+  const int64_t row = blockIdx.x;
+  const Bf16* from = x + row * stride;
+  const float largest = RowMax(from, columns, SharedMemory<float>());
+  // A row of zeros has the scale 1, so that no factor is infinite.
+  const float scale = largest > 0.f ? largest / kLargestE4m3 : 1.f;
+  if (threadIdx.x == 0) scales[row] = scale;
+  const float inverse = 1.f / scale;
+  for (int64_t c = threadIdx.x; c < y_stride; c += kThreads) {
+    y[row * y_stride + c] = c < columns ? EncodeE4m3(ToFloat(from[c]) * inverse) : uint8_t{0};
+  }
+}
+
+// A thread a block of 16 elements.
+__global__ void QuantizeNvfp4Kernel(int64_t columns, const Bf16* x, int64_t stride, float tensor_scale, uint8_t* y,
+                                    int64_t y_columns, uint8_t* scales) {
+  const int64_t row = blockIdx.x, blocks = y_columns / kNvfp4Block;
+  const Bf16* from = x + row * stride;
+  for (int64_t b = threadIdx.x; b < blocks; b += kThreads) {
+    float v[kNvfp4Block], largest = 0.f;
+    for (int i = 0; i < kNvfp4Block; ++i) {
+      const int64_t c = b * kNvfp4Block + i;
+      v[i] = c < columns ? ToFloat(from[c]) : 0.f;
+      largest = fmaxf(largest, fabsf(v[i]));
+    }
+    float inverse;
+    scales[Nvfp4ScaleOffset(row, b, blocks)] = Nvfp4Scale(largest, tensor_scale, &inverse);
+    uint8_t* to = y + row * (y_columns / 2) + b * (kNvfp4Block / 2);
+    for (int i = 0; i < kNvfp4Block; i += 2) {
+      to[i / 2] = static_cast<uint8_t>(EncodeE2m1(v[i] * inverse) | EncodeE2m1(v[i + 1] * inverse) << 4);
+    }
+  }
+}
+
+bool Aligned(const void* p, int64_t stride, int64_t element_bytes) {
+  const int64_t bytes = 4 * element_bytes;
+  return reinterpret_cast<uintptr_t>(p) % static_cast<uintptr_t>(bytes) == 0 && stride % 4 == 0;
+}
+
+LaunchShape ARowABlock(int64_t rows, size_t shared_bytes = 0) {
+  return {dim3(static_cast<unsigned>(rows)), dim3(kThreads), shared_bytes};
+}
+
+}  // namespace
+
+void RunEpilogue(Launcher& launcher, const EpilogueArgs& a) {
+  const bool wide = a.columns % 4 == 0 && Aligned(a.acc, a.acc_stride, 4) && Aligned(a.bias, 0, 4) &&
+                    Aligned(a.add, a.add_stride, 2) && Aligned(a.gate, a.gate_stride, 4) &&
+                    Aligned(a.y, a.y_stride, a.y_f32 ? 4 : 2);
+  const auto kernel = wide ? (a.y_f32 ? EpilogueKernel<4, float> : EpilogueKernel<4, Bf16>)
+                           : (a.y_f32 ? EpilogueKernel<1, float> : EpilogueKernel<1, Bf16>);
+  launcher.Launch("epilogue", ARowABlock(a.rows), kernel, a);
+}
+
+void RunActivate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, void* y, int64_t stride) {
+  const auto kernel = columns % 4 == 0 && Aligned(y, stride, 2) ? ActivateKernel<4> : ActivateKernel<1>;
+  launcher.Launch("activate", ARowABlock(rows), kernel, activation, columns, static_cast<Bf16*>(y), stride);
+}
+
+void RunGate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
+             void* y, int64_t y_stride) {
+  launcher.Launch("gate", ARowABlock(rows), GateKernel, activation, columns, acc, acc_stride, static_cast<Bf16*>(y),
+                  y_stride);
+}
+
+void RunPad(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride, void* y,
+            int64_t y_stride) {
+  launcher.Launch("pad", ARowABlock(rows), PadKernel, columns, static_cast<const Bf16*>(x), stride,
+                  static_cast<Bf16*>(y), y_stride);
+}
+
+void RunQuantizeE4m3(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride, void* y,
+                     int64_t y_stride, float* scales) {
+  launcher.Launch("quantize to e4m3", ARowABlock(rows, 32 * sizeof(float)), QuantizeE4m3Kernel, columns,
+                  static_cast<const Bf16*>(x), stride, static_cast<uint8_t*>(y), y_stride, scales);
+}
+
+void RunQuantizeNvfp4(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride,
+                      float tensor_scale, void* y, int64_t y_columns, void* scales) {
+  launcher.Launch("quantize to nvfp4", ARowABlock(rows), QuantizeNvfp4Kernel, columns, static_cast<const Bf16*>(x),
+                  stride, tensor_scale, static_cast<uint8_t*>(y), y_columns, static_cast<uint8_t*>(scales));
+}
+
+}  // namespace longtake::cuda

@@ -1,0 +1,71 @@
+// Matrix products y = x w^T on one device. Two implementations, chosen by the build files: cuBLASLt
+// (matmul_cublaslt.cc), and a plain loop on the host for the tests' emulation (tests/cuda/emulation/matmul_host.cc).
+//
+// A product has one algorithm for each (outputs, inputs, types), chosen when it first runs, from those that never split
+// the inputs; it runs any number of rows. So a row's bytes depend on neither the number of rows nor its place.
+#ifndef LONGTAKE_ENGINE_CUDA_MATMUL_H_
+#define LONGTAKE_ENGINE_CUDA_MATMUL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/cuda/context.h"
+
+namespace longtake::cuda {
+
+enum class OperandType : uint8_t {
+  kBf16,
+  kE4m3,   // float8, times a float32 scale a row
+  kNvfp4,  // e2m1, two in a byte, the lower index in the low bits; times an e4m3 scale for each 16 along the inputs
+           // (nvfp4.h has their places), times one float32 of the whole matrix
+};
+
+// Rows of `inputs` elements, `stride` elements apart (of kNvfp4: inputs). Aligned to 16 bytes, as are the rows.
+struct Operand {
+  OperandType type = OperandType::kBf16;
+  const void* data = nullptr;
+  int64_t stride = 0;
+  const void* scales = nullptr;  // device: f32 [rows] of kE4m3; e4m3 tiles of kNvfp4
+};
+
+enum class ProductEpilogue : uint8_t {
+  kNone,
+  kBias,      // + bias
+  kBiasGelu,  // gelu_tanh(acc + bias)
+  kAdd,       // y + acc, y f32
+  kAddBias,   // y + acc + bias, y f32
+};
+
+struct Product {
+  int64_t rows = 0, outputs = 0, inputs = 0;  // inputs a multiple of 16
+  Operand x, w;                               // of the same type
+  // kNvfp4: device pointer to the product of the two matrices' float32 scales.
+  const float* tensor_scale = nullptr;
+  ProductEpilogue epilogue = ProductEpilogue::kNone;
+  // Device, [outputs], of the one type that cuBLASLt takes.
+  const void* bias = nullptr;
+  bool bias_f32() const { return y_f32 && x.type == OperandType::kBf16; }  // else bf16
+  // bf16 or f32, rows `y_stride` elements apart; aligned to 16 bytes, as are the rows.
+  bool y_f32 = false;
+  void* y = nullptr;
+  int64_t y_stride = 0;
+};
+
+class MatMul {
+ public:
+  virtual ~MatMul() = default;
+  // Failures go to the context's launcher. The first product of a kind chooses its algorithm and may allocate.
+  virtual void Run(const Product& product) = 0;
+  // For one line of a benchmark: how many algorithms are held.
+  virtual int plans() const = 0;
+  // Who computes, in which version: part of the numerics id.
+  virtual std::string name() const = 0;
+};
+
+absl::StatusOr<std::unique_ptr<MatMul>> MakeMatMul(Context& context);
+
+}  // namespace longtake::cuda
+
+#endif  // LONGTAKE_ENGINE_CUDA_MATMUL_H_

@@ -1,0 +1,412 @@
+// CUDA's runtime API on the host. A stream is a list of work that runs when somebody waits for it.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "cuda_platform.h"
+#include "tests/cuda/emulation/settings.h"
+
+namespace longtake::emulation {
+
+// One recording of an event: done when the stream that it stands in has come to it.
+struct Mark {
+  StreamState* stream = nullptr;
+  bool done = false;
+};
+
+struct EventState {
+  std::shared_ptr<Mark> mark;
+};
+
+struct Work {
+  std::function<void()> run;  // null: only waits
+  std::shared_ptr<Mark> waits, records;
+};
+
+struct StreamState {
+  int device = 0;
+  std::deque<Work> work;
+  std::unique_ptr<std::vector<Work>> capture;  // while work is captured rather than enqueued
+};
+
+struct GraphState {
+  std::vector<Work> work;
+};
+
+namespace {
+
+enum class Place { kDevice, kPinned };
+struct Allocation {
+  size_t bytes;
+  Place place;
+  int device;
+};
+
+// All of the emulated machine. One lock for everything: work on different streams never runs at once here.
+struct Machine {
+  std::recursive_mutex mutex;
+  Settings settings;
+  Counts counts;
+  std::map<uintptr_t, Allocation> allocations;
+  std::vector<StreamState*> streams;
+};
+Settings FromEnvironment() {
+  Settings settings;
+  if (const char* devices = std::getenv("LONGTAKE_EMULATION_DEVICES")) settings.devices = std::atoi(devices);
+  const char* order = std::getenv("LONGTAKE_EMULATION_ORDER");
+  if (order == nullptr) return settings;
+  settings.order = order[0] == 'd' ? Order::kDescending : order[0] == 'r' ? Order::kRandom : Order::kAscending;
+  return settings;
+}
+
+// The machine itself, of which a process has one, as it has one CUDA driver.
+Machine& TheMachine() {
+  static Machine machine{.settings = FromEnvironment()};
+  return machine;
+}
+thread_local int current_device = 0;
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+const Allocation* Find(const void* p) {
+  auto& all = TheMachine().allocations;
+  auto it = all.upper_bound(reinterpret_cast<uintptr_t>(p));
+  if (it == all.begin()) return nullptr;
+  --it;
+  // The end of a piece may be pointed to.
+  return reinterpret_cast<uintptr_t>(p) <= it->first + it->second.bytes ? &it->second : nullptr;
+}
+
+bool Inside(const void* p, size_t bytes, Place place) {
+  auto& all = TheMachine().allocations;
+  auto it = all.upper_bound(reinterpret_cast<uintptr_t>(p));
+  if (it == all.begin()) return false;
+  --it;
+  return it->second.place == place && reinterpret_cast<uintptr_t>(p) + bytes <= it->first + it->second.bytes;
+}
+
+void RunFirst(StreamState* stream);
+
+void RunUntil(const std::shared_ptr<Mark>& mark) {
+  while (!mark->done) {
+    if (mark->stream == nullptr || mark->stream->work.empty()) {
+      std::fprintf(stderr, "emulation: an event is waited for that never comes\n");
+      std::abort();
+    }
+    RunFirst(mark->stream);
+  }
+}
+
+void RunFirst(StreamState* stream) {
+  Work work = std::move(stream->work.front());
+  stream->work.pop_front();
+  if (work.waits != nullptr) RunUntil(work.waits);
+  if (work.run) work.run();
+  if (work.records != nullptr) work.records->done = true;
+}
+
+void Drain(StreamState* stream) {
+  while (!stream->work.empty()) RunFirst(stream);
+}
+
+cudaError_t Enqueue(Work work, StreamState* stream) {
+  if (stream == nullptr) {
+    std::fprintf(stderr, "emulation: the default stream is used, which would wait for all others\n");
+    std::abort();
+  }
+  if (stream->capture != nullptr) {
+    if (work.waits != nullptr || work.records != nullptr) return cudaErrorStreamCaptureUnsupported;
+    stream->capture->push_back(std::move(work));
+  } else {
+    stream->work.push_back(std::move(work));
+  }
+  return cudaSuccess;
+}
+
+// Words of an argument that look like addresses of this process (47 bits, from the lowest that programs are loaded at)
+// and lie in no memory of the device.
+bool PointsElsewhere(const ArgumentBytes& argument, int device, uint64_t* found) {
+  for (size_t at = 0; at + 8 <= argument.size; at += 8) {
+    std::memcpy(found, static_cast<const std::byte*>(argument.data) + at, 8);
+    if (*found < 0x500000000000u || *found > 0x7fffffffffffu) continue;
+    const Allocation* a = Find(reinterpret_cast<const void*>(*found));
+    if (a == nullptr || a->place != Place::kDevice || a->device != device) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Set(const Settings& settings) {
+  const Lock lock(TheMachine().mutex);
+  TheMachine().settings = settings;
+}
+const Settings& Get() { return TheMachine().settings; }
+Counts GetCounts() {
+  const Lock lock(TheMachine().mutex);
+  return TheMachine().counts;
+}
+
+cudaError_t LaunchBlocks(std::function<void()> kernel, const std::vector<ArgumentBytes>& arguments, dim3 grid,
+                         dim3 block, size_t shared_bytes, cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  // The limits of devices of compute capability 9.0 and later; 227 KiB of shared memory, on 12.0 but 99.
+  if (threads == 0 || threads > 1024 || block.z > 64 || grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535 ||
+      shared_bytes > 227 * 1024) {
+    return cudaErrorInvalidValue;
+  }
+  if (stream != nullptr) {
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      uint64_t found = 0;
+      if (PointsElsewhere(arguments[i], stream->device, &found)) {
+        std::fprintf(stderr, "emulation: argument %zu of a kernel holds %#lx, which is not this device's memory\n", i,
+                     static_cast<unsigned long>(found));
+        return cudaErrorIllegalAddress;
+      }
+    }
+  }
+  ++TheMachine().counts.launches;
+  return Enqueue({.run =
+                      [kernel = std::move(kernel), grid, block, shared_bytes] {
+                        const int64_t count = int64_t{grid.x} * grid.y * grid.z;
+                        BlockRunner& runner = BlockRunner::Make();
+                        const bool backwards = Get().order == Order::kDescending;
+                        for (int64_t i = 0; i < count; ++i) {
+                          const auto n = static_cast<unsigned>(backwards ? count - 1 - i : i);
+                          runner.Run(kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z},
+                                     {n % grid.x, n / grid.x % grid.y, n / (grid.x * grid.y)}, shared_bytes);
+                        }
+                        TheMachine().counts.blocks += static_cast<uint64_t>(count);
+                      }},
+                 stream);
+}
+
+cudaError_t EnqueueWork(std::function<void()> work, cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  return Enqueue({.run = std::move(work)}, stream);
+}
+
+}  // namespace longtake::emulation
+
+using namespace longtake::emulation;  // NOLINT: what follows is the C interface
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    default:
+      return "another error";
+  }
+}
+const char* cudaGetErrorString(cudaError_t) { return "of the host's emulation"; }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = Get().devices;
+  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device < 0 || device >= Get().devices) return cudaErrorInvalidDevice;
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "host emulation");
+  properties->multiProcessorCount = 4;
+  properties->totalGlobalMem = Get().device_bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= Get().devices) return cudaErrorInvalidDevice;
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
+  const Lock lock(TheMachine().mutex);
+  *total = Get().device_bytes;
+  *available = *total - TheMachine().counts.allocated_bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
+  *least = 0;
+  *greatest = -5;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  const Lock lock(TheMachine().mutex);
+  for (StreamState* stream : TheMachine().streams) {
+    if (stream->device == current_device) Drain(stream);
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** data, size_t bytes) {
+  const Lock lock(TheMachine().mutex);
+  Counts& counts = TheMachine().counts;
+  if (bytes > Get().device_bytes || counts.allocated_bytes + bytes > Get().device_bytes * Get().devices) {
+    return cudaErrorMemoryAllocation;
+  }
+  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  if (*data == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0xff, bytes);  // NaN, in every float type: nobody may read what nobody wrote
+  TheMachine().allocations[reinterpret_cast<uintptr_t>(*data)] = {bytes, Place::kDevice, current_device};
+  ++counts.allocations;
+  counts.allocated_bytes += bytes;
+  counts.most_allocated_bytes = std::max(counts.most_allocated_bytes, counts.allocated_bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* data) {
+  if (data == nullptr) return cudaSuccess;
+  const Lock lock(TheMachine().mutex);
+  cudaDeviceSynchronize();
+  const auto it = TheMachine().allocations.find(reinterpret_cast<uintptr_t>(data));
+  if (it == TheMachine().allocations.end()) return cudaErrorInvalidValue;
+  TheMachine().counts.allocated_bytes -= it->second.bytes;
+  TheMachine().allocations.erase(it);
+  std::free(data);
+  return cudaSuccess;
+}
+cudaError_t cudaMallocHost(void** data, size_t bytes) {
+  const Lock lock(TheMachine().mutex);
+  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  if (*data == nullptr) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0xff, bytes);
+  TheMachine().allocations[reinterpret_cast<uintptr_t>(*data)] = {bytes, Place::kPinned, current_device};
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* data) {
+  if (data == nullptr) return cudaSuccess;
+  const Lock lock(TheMachine().mutex);
+  if (TheMachine().allocations.erase(reinterpret_cast<uintptr_t>(data)) == 0) return cudaErrorInvalidValue;
+  std::free(data);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  if (bytes == 0) return cudaSuccess;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (to_device != Inside(to, bytes, Place::kDevice) || from_device != Inside(from, bytes, Place::kDevice)) {
+    return cudaErrorInvalidValue;
+  }
+  if (!from_device && !Inside(from, bytes, Place::kPinned)) {
+    // Pageable memory is read before the call returns.
+    std::vector<std::byte> copy(static_cast<const std::byte*>(from), static_cast<const std::byte*>(from) + bytes);
+    return Enqueue({.run = [to, copy = std::move(copy)] { std::memcpy(to, copy.data(), copy.size()); }}, stream);
+  }
+  if (!to_device && !Inside(to, bytes, Place::kPinned)) {
+    // And written before it returns.
+    if (stream->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+    Drain(stream);
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
+  }
+  return Enqueue({.run = [to, from, bytes] { std::memmove(to, from, bytes); }}, stream);
+}
+cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  if (bytes == 0) return cudaSuccess;
+  if (!Inside(data, bytes, Place::kDevice)) return cudaErrorInvalidValue;
+  return Enqueue({.run = [=] { std::memset(data, value, bytes); }}, stream);
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned, int) {
+  const Lock lock(TheMachine().mutex);
+  *stream = new StreamState{.device = current_device, .work = {}, .capture = nullptr};
+  TheMachine().streams.push_back(*stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  Drain(stream);
+  std::erase(TheMachine().streams, stream);
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  if (stream->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+  Drain(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Lock lock(TheMachine().mutex);
+  if (event->mark == nullptr) return cudaSuccess;
+  return Enqueue({.run = nullptr, .waits = event->mark}, stream);
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new EventState();
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  event->mark = std::make_shared<Mark>(Mark{.stream = stream});
+  return Enqueue({.run = nullptr, .waits = nullptr, .records = event->mark}, stream);
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const Lock lock(TheMachine().mutex);
+  if (event->mark != nullptr) RunUntil(event->mark);
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  const Lock lock(TheMachine().mutex);
+  if (begin->mark == nullptr || end->mark == nullptr) return cudaErrorInvalidValue;
+  if (!begin->mark->done || !end->mark->done) return cudaErrorNotReady;
+  *milliseconds = 1.f;  // no device, no time
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const Lock lock(TheMachine().mutex);
+  if (stream->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
+  stream->capture = std::make_unique<std::vector<Work>>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const Lock lock(TheMachine().mutex);
+  if (stream->capture == nullptr) return cudaErrorInvalidValue;
+  *graph = new GraphState{std::move(*stream->capture)};
+  stream->capture = nullptr;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new GraphState(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const Lock lock(TheMachine().mutex);
+  for (const Work& work : executable->work) {
+    if (const cudaError_t error = Enqueue(work, stream); error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
+}

@@ -1,0 +1,33 @@
+// How the emulation runs: for tests.
+#ifndef LONGTAKE_TESTS_CUDA_EMULATION_SETTINGS_H_
+#define LONGTAKE_TESTS_CUDA_EMULATION_SETTINGS_H_
+
+#include <cstdint>
+
+namespace longtake::emulation {
+
+enum class Order { kAscending, kDescending, kRandom };
+
+struct Settings {
+  Order order = Order::kAscending;  // of threads between barriers, and of blocks
+  uint32_t seed = 1;                // of kRandom
+  int devices = 1;
+  size_t device_bytes = size_t{2} << 30;  // more than that is refused as a full device refuses
+};
+
+// For programs that load the backend, in the environment: LONGTAKE_EMULATION_ORDER=ascending|descending|random,
+// LONGTAKE_EMULATION_DEVICES=n.
+// Applies to what is launched from now on, by any thread.
+void Set(const Settings& settings);
+const Settings& Get();
+
+// What has happened so far.
+struct Counts {
+  uint64_t launches = 0, blocks = 0, allocations = 0;
+  size_t allocated_bytes = 0, most_allocated_bytes = 0;
+};
+Counts GetCounts();
+
+}  // namespace longtake::emulation
+
+#endif  // LONGTAKE_TESTS_CUDA_EMULATION_SETTINGS_H_
