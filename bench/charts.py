@@ -1,5 +1,6 @@
 """Line charts as PNG, with OpenCV alone."""
 
+import itertools
 import math
 
 import cv2
@@ -57,7 +58,7 @@ def panel(title, x_name, series, width=900, height=320, log2_x=False):
     for i, (name, each_x, each_y) in enumerate(series):
         colour = COLOURS[i % len(COLOURS)]
         points = [place(x, y) for x, y in zip(each_x, each_y, strict=True)]
-        for begin, end in zip(points, points[1:], strict=False):
+        for begin, end in itertools.pairwise(points):
             cv2.line(image, begin, end, colour, 2, cv2.LINE_AA)
         if len(points) < 30:
             for point in points:

@@ -1,6 +1,6 @@
 """The real server under simulated viewers: what ./scripts/bench.sh live measures.
 
-  python -m bench.live --build DIR [--quick] [--out DIR]
+  python -m bench.live --build DIR [--quick] [--out DIR] [--docs DIR]
 
 Two servers of one model run side by side, one with batches, one with a pass a batch; they take turns, so that the machine
 is one and the same for both. The last line is JSON; everything else is on stderr, and the load generator's files and the
@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,8 +50,7 @@ class Server:
         self.out = out
         with open(out / f"server-{name}.log", "w") as log:
             self.process = subprocess.Popen(
-                [build / "longtake-server", "--model", model, "--listen", "127.0.0.1:0", "--drain-seconds", "1"]
-                + options,
+                [build / "longtake-server", "--model", model, "--listen", "127.0.0.1:0", "--drain-seconds", "1", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -66,7 +66,7 @@ class Server:
             stdout=subprocess.DEVNULL,
         )
         # The path is warm, and the server has seen what its passes take.
-        self.load("warm", viewers=2, duration=4, offline=1, **SHORT)
+        self.load("warm", viewers=2, duration=4, offline=0.5, **SHORT)
 
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -111,11 +111,7 @@ def measure_passes(build, model, out, quick):
 
 def holds(report, viewers):
     """So many viewers really watched, and 99 % of them without a stall."""
-    return (
-        report["continuity"] >= 0.99
-        and report["refused"] == report["left"] == 0
-        and report["watching_mean"] >= 0.9 * viewers
-    )
+    return report["continuity"] >= 0.99 and report["refused"] == report["left"] == 0 and report["watching_mean"] >= 0.9 * viewers
 
 
 def find_viewers(server, guess, quick, began):
@@ -149,6 +145,7 @@ def main():
     parser.add_argument("--model", default="models/longtake-tiny")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/live"))
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--docs", type=pathlib.Path, help="folder that the plots of docs/serving.md are copied to")
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
@@ -173,7 +170,7 @@ def main():
     line["load_average_before"] = load_average[0]
     line["cpu"] = cpu_model()
     line["bench_s"] = round(time.monotonic() - began)
-    plot(a.out)
+    plot(a, line["viewers_at_99"])
     print(json.dumps(line))
 
 
@@ -182,19 +179,14 @@ def measure(a, began, batched, single):
     rate = {batched: [], single: []}
     for _ in range(rounds):
         for server in (batched, single):
-            report = server.load(
-                "saturated", viewers=16, offline=1, shortest=20, longest=20, duration=seconds, warm=warm
-            )
+            report = server.load("saturated", viewers=16, offline=1, shortest=20, longest=20, duration=seconds, warm=warm)
             rate[server].append(report["video_s_per_s"])
     saturated = {server: sum(values) / len(values) for server, values in rate.items()}
 
     # 80 % of what both can do, so that neither is beyond its saturation; the same viewers for both.
     arrivals = 0.8 * min(saturated.values()) / mean_seconds(SHORT)
     duration = 10 if a.quick else math.ceil(340 / arrivals)
-    at_80 = {
-        server: server.load("at-80", rate=round(arrivals, 4), duration=duration, **SHORT)
-        for server in (batched, single)
-    }
+    at_80 = {server: server.load("at-80", rate=round(arrivals, 4), duration=duration, **SHORT) for server in (batched, single)}
     viewers, watched = find_viewers(batched, math.floor(saturated[batched]), a.quick, began)
     overload = batched.load(
         "overload",
@@ -214,8 +206,8 @@ def measure(a, began, batched, single):
         "first_chunk_p50_s": round(first["p50"], 4),
         "first_chunk_p99_s": round(first["p99"], 4),
         "quotes": quoted["quotes"],
-        "quote_kept": quoted["quote_kept"],
-        "quote_over_actual_p50": quoted["quote_over_actual_p50"],
+        "quote_kept": round(quoted["quote_kept"], 4),
+        "quote_over_actual_p50": round(quoted["quote_over_actual_p50"], 3),
         "refuse_p99_ms": round(overload["refuse_ms"]["p99"], 2),
         "first_chunk_p50_s_batch1": round(first_single["p50"], 4),
         "overload_continuity": overload["continuity"],
@@ -225,8 +217,9 @@ def measure(a, began, batched, single):
     }
 
 
-def plot(out):
+def plot(a, viewers):
     """Where OpenCV is there."""
+    out = a.out
     try:
         from bench import charts
     except ImportError as error:
@@ -235,6 +228,11 @@ def plot(out):
     charts.passes(json.loads((out / "passes.json").read_text()), out / "passes.png")
     for path in sorted(out.glob("*-batched.json")):
         charts.loadtest(json.loads(path.read_text()), path.with_suffix(".png"))
+    if a.docs is not None:
+        pictures = {"passes": "passes", "viewers": f"viewers-{viewers}-batched", "overload": "overload-batched"}
+        for name, source in pictures.items():
+            if (out / f"{source}.png").exists():
+                shutil.copyfile(out / f"{source}.png", a.docs / f"serving-{name}.png")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ bool Scheduler::Impl::AdmitOne() {
 
 void Scheduler::Impl::OnOpened(SessionId id, const absl::Status& status) {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     Session& session = sessions_.at(id);
     if (status.ok()) {
       session.state = Session::State::kRunning;
@@ -252,7 +252,7 @@ Quote Scheduler::Impl::Promise(const Session& session) const {
 }
 
 Quote Scheduler::Impl::GetQuote(const Request& request) const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (absl::Status status = Check(request); !status.ok()) return {.status = std::move(status)};
   return Promise(Session(request));
 }
@@ -267,7 +267,7 @@ int Scheduler::Impl::TenantOf(const std::string& name) {
 }
 
 absl::Status Scheduler::Impl::Add(Request request) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (absl::Status status = Check(request); !status.ok()) return status;
   Session made(std::move(request));
   const Quote quote = Promise(made);

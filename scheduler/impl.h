@@ -2,16 +2,17 @@
 #ifndef LONGTAKE_SCHEDULER_IMPL_H_
 #define LONGTAKE_SCHEDULER_IMPL_H_
 
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "scheduler/cost_model.h"
 #include "scheduler/forecast.h"
 #include "scheduler/scheduler.h"
@@ -87,7 +88,9 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   Device* const device_;
   Listener* const listener_;
 
-  mutable absl::Mutex mutex_;
+  // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
+  mutable std::mutex mutex_;
+  std::condition_variable pumped_;  // nobody pumps any more
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
   std::deque<SessionId>& Queue(bool live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return live ? live_waiting_ : offline_waiting_;

@@ -25,13 +25,14 @@ void Scheduler::Impl::Pump() {
     while (!actions_.empty()) {
       std::function<void()> action = std::move(actions_.front());
       actions_.pop_front();
-      mutex_.Unlock();
+      mutex_.unlock();
       action();
       action = nullptr;  // what it holds is released outside the lock
-      mutex_.Lock();
+      mutex_.lock();
     }
   }
   pumping_ = false;
+  pumped_.notify_all();
 }
 
 // Places are freed first, then given away, then used.
@@ -50,7 +51,7 @@ bool Scheduler::Impl::EndOne() {
   actions_.push_back([this, id, placed, why = *session.end_why] {
     if (placed) device_->Close(id);
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       const auto found = sessions_.find(id);
       if (!found->second.live()) --tenants_[found->second.tenant].offline;
       std::erase(placed_, &found->second);
@@ -176,7 +177,7 @@ bool Scheduler::Impl::SubmitOne() {
 }
 
 void Scheduler::Impl::OnPassDone(const Batch& batch, size_t index, const PassOutcome& outcome) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const absl::Duration now = clock_->Now();
   const Pass& pass = batch.passes[index];
   if (--in_flight_ == 0) {
@@ -227,7 +228,7 @@ void Scheduler::Impl::End(Session& session, absl::Status why) {
 }
 
 void Scheduler::Impl::Cancel(SessionId id, absl::Status why) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   End(found->second, std::move(why));
@@ -235,13 +236,13 @@ void Scheduler::Impl::Cancel(SessionId id, absl::Status why) {
 }
 
 void Scheduler::Impl::CancelAll(const absl::Status& why) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   for (auto& [id, session] : sessions_) End(session, why);
   Pump();
 }
 
 absl::StatusOr<int> Scheduler::Impl::ChangePrompt(SessionId id, int block, int prompt) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end() || found->second.end_why.has_value()) {
     return absl::NotFoundError(absl::StrCat("session ", id, " is not being made"));
@@ -250,7 +251,7 @@ absl::StatusOr<int> Scheduler::Impl::ChangePrompt(SessionId id, int block, int p
 }
 
 void Scheduler::Impl::ChunkDelivered(SessionId id) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
   found->second.ChunkDelivered(clock_->Now());
@@ -258,7 +259,7 @@ void Scheduler::Impl::ChunkDelivered(SessionId id) {
 }
 
 void Scheduler::Impl::StopAdmission(absl::Status why) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   refuse_why_ = std::move(why);
   for (auto& [id, session] : sessions_) {
     if (session.state == Session::State::kWaiting) End(session, refuse_why_);
@@ -267,7 +268,7 @@ void Scheduler::Impl::StopAdmission(absl::Status why) {
 }
 
 absl::Duration Scheduler::Impl::Poll() {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const absl::Duration now = clock_->Now();
   absl::Duration next = absl::InfiniteDuration();
   for (Session* session : placed_) {
@@ -289,7 +290,7 @@ absl::Duration Scheduler::Impl::Poll() {
 }
 
 Stats Scheduler::Impl::stats() const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const absl::Duration now = clock_->Now();
   Stats stats;
   stats.running = static_cast<int>(placed_.size());
@@ -324,10 +325,9 @@ Stats Scheduler::Impl::stats() const {
 }
 
 void Scheduler::Impl::Stop() {
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   stopped_ = true;
-  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return in_flight_ == 0 && !pumping_; };
-  mutex_.Await(absl::Condition(&idle));
+  pumped_.wait(lock, [this] { return in_flight_ == 0 && !pumping_; });
 }
 
 Scheduler::Scheduler(const Options& options, const Clock* clock, Device* device, Listener* listener)

@@ -85,7 +85,7 @@ absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
 int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
   const int levels = static_cast<int>(request_.step_ladder.size());
   if (levels == 0 || !live() || !cost.learned()) return 0;
-  // A first chunk is in time by what was promised.
+  // A first chunk is in time while its quote is kept.
   const double time = absl::ToDoubleSeconds((started() ? Due() : first_quoted) - now);
   const double full = ToNextChunk(cost).seconds;
   const double step =

@@ -3,7 +3,7 @@
 #   ./scripts/bench.sh serving [longtake-serving's options]
 # `live` starts the real server with the bundled model and lets simulated viewers come; the last line is JSON. At most 25
 # minutes; --quick, two, shows that it works. Nothing else should run meanwhile.
-#   ./scripts/bench.sh live [--quick] [--out DIR]
+#   ./scripts/bench.sh live [--quick] [--out DIR] [--docs DIR]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
 # --venv: an environment that has tools/requirements-bench.txt; else .venv-bench is made (torch: several gigabytes).

@@ -85,16 +85,12 @@ class Gauges : public prometheus::Collectable {
     const Metrics::Viewers viewers = sources->viewers();
     Add(videos, {{"stalled", "false"}}, viewers.undisturbed);
     Add(videos, {{"stalled", "true"}}, viewers.stalled);
-    auto quotes = Family("longtake_quotes_total", "First chunks promised and decoded, by whether in time.",
-                         prometheus::MetricType::Counter);
-    Add(quotes, {{"kept", "true"}}, static_cast<double>(stats.quotes_kept));
-    Add(quotes, {{"kept", "false"}}, static_cast<double>(stats.quotes - stats.quotes_kept));
     auto tenants = Family("longtake_tenant_device_seconds_total", "Device time of a tenant's passes.",
                           prometheus::MetricType::Counter);
     for (const auto& [tenant, seconds] : stats.tenant_device_seconds) {
       Add(tenants, {{"tenant", tenant.empty() ? "(none)" : tenant}}, seconds);
     }
-    return {sessions, queue, in_flight, load, backlog, error, used, planned, free_slots, videos, quotes, tenants};
+    return {sessions, queue, in_flight, load, backlog, error, used, planned, free_slots, videos, tenants};
   }
 
  private:
@@ -143,9 +139,12 @@ struct Metrics::Impl {
   prometheus::Histogram& slack = NewHistogram(
       "longtake_live_slack_seconds", "Slack of live videos, sampled once a second: below 0 the next chunk is late.",
       {-10.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 60.0});
-  prometheus::Histogram& quote_error = NewHistogram(
-      "longtake_quote_over_actual_ratio", "Quoted over actual time to the first decoded chunk: below 1 it was late.",
-      {0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0});
+  prometheus::Histogram& quote_error = NewHistogram("longtake_quote_over_actual_ratio",
+                                                    "Quoted over actual time to the first chunk: below 1 it was late.",
+                                                    {0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0});
+  Counters& quotes = NewCounters("longtake_quotes_total", "First chunks promised and sent, by whether in time.");
+  prometheus::Counter& quotes_kept = quotes.Add({{"kept", "true"}});
+  prometheus::Counter& quotes_broken = quotes.Add({{"kept", "false"}});
   prometheus::Histogram& real_time =
       NewHistogram("longtake_real_time_factor", "Seconds of video a device second, by chunk.", Doubling(0.0625, 12));
   prometheus::Counter& stalls = NewCounter("longtake_stalls_total", "Chunks that came later than they were needed.");
@@ -200,6 +199,7 @@ void Metrics::ReducedChunk() { impl_->reduced.Increment(); }
 void Metrics::FirstChunk(double seconds) { impl_->first_chunk.Observe(seconds); }
 void Metrics::FirstChunkQuoted(double quoted_seconds, double actual_seconds) {
   impl_->quote_error.Observe(quoted_seconds / actual_seconds);
+  (actual_seconds <= quoted_seconds ? impl_->quotes_kept : impl_->quotes_broken).Increment();
 }
 void Metrics::Slack(double seconds) { impl_->slack.Observe(seconds); }
 void Metrics::Watched(bool stalled) { impl_->watched.Add({{"stalled", stalled ? "true" : "false"}}).Increment(); }

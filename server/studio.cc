@@ -154,7 +154,20 @@ std::string Studio::ScheduledTenant(const std::string& tenant) {
 }
 
 scheduler::Quote Studio::GetQuote(const VideoPlan& plan) const {
+  double predicted = 0;
+  return MakeQuote(plan, predicted);
+}
+
+scheduler::Quote Studio::MakeQuote(const VideoPlan& plan, double& predicted) const {
   scheduler::Quote quote = scheduler_->GetQuote(MakeRequest(0, plan));
+  predicted = std::numeric_limits<double>::infinity();
+  if (plan.delivery == scheduler::Delivery::kLive && quote.first_chunk < absl::InfiniteDuration()) {
+    predicted = absl::ToDoubleSeconds(quote.first_chunk);
+    const absl::Duration promised = absl::Seconds(correction_.Promise(predicted));
+    quote.last_chunk = std::max(promised, quote.last_chunk + promised - quote.first_chunk);
+    quote.first_chunk = promised;
+    quote.confidence = correction_.Confidence();
+  }
   if (quote.status.ok() && quote.start > plan.max_wait) {
     quote.status = absl::ResourceExhaustedError(absl::StrCat("max_wait_seconds: the wait would be ",
                                                              absl::FormatDuration(quote.start), ", longer than ",
@@ -167,7 +180,8 @@ scheduler::Quote Studio::GetQuote(const VideoPlan& plan) const {
 absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
                                        scheduler::Quote* refused_with) {
   absl::MutexLock admission_lock(&admission_);
-  const scheduler::Quote quote = GetQuote(plan);
+  double predicted = 0;
+  const scheduler::Quote quote = MakeQuote(plan, predicted);
   if (!quote.status.ok()) {
     if (refused_with != nullptr) *refused_with = quote;
     return quote.status;
@@ -178,10 +192,15 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
   context.encoders = encoders_.get();
   context.max_part_bytes = options_.max_part_bytes;
   context.fail = [this](uint64_t id, const absl::Status& why) { scheduler_->Cancel(id, why); };
-  context.chunk_delivered = [this](uint64_t id, const DeliveredChunk& chunk) {
+  const double promised = absl::ToDoubleSeconds(quote.first_chunk);
+  context.chunk_delivered = [this, predicted, promised](uint64_t id, const DeliveredChunk& chunk) {
     metrics_->ChunkDelivered(chunk.bytes, chunk.seconds, chunk.device_seconds, chunk.stalled);
     if (chunk.reduced) metrics_->ReducedChunk();
     if (chunk.block == 0) metrics_->FirstChunk(chunk.elapsed_seconds);
+    if (chunk.block == 0 && predicted < std::numeric_limits<double>::infinity()) {
+      correction_.Observe(predicted, promised, chunk.decoded_seconds, chunk.elapsed_seconds);
+      metrics_->FirstChunkQuoted(promised, chunk.elapsed_seconds);
+    }
     logger_->debug("chunk sent id={} block={} bytes={} elapsed={:.3f}", id, chunk.block, chunk.bytes,
                    chunk.elapsed_seconds);
     scheduler_->ChunkDelivered(id);
@@ -269,13 +288,7 @@ void Studio::OnPass(scheduler::SessionId id, const scheduler::PassReport& report
   Find(id)->OnPass(report);
 }
 
-void Studio::OnBlock(scheduler::SessionId id, int block) {
-  const std::shared_ptr<Video> video = Find(id);
-  if (block == 0 && video->live() && video->quoted_seconds() < std::numeric_limits<double>::infinity()) {
-    metrics_->FirstChunkQuoted(video->quoted_seconds(), absl::ToDoubleSeconds(clock_->Now() - video->arrived()));
-  }
-  video->OnBlock(block);
-}
+void Studio::OnBlock(scheduler::SessionId id, int block) { Find(id)->OnBlock(block); }
 
 void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
   std::shared_ptr<Video> video = Find(id);

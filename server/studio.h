@@ -18,6 +18,7 @@
 #include "scheduler/scheduler.h"
 #include "server/engine_device.h"
 #include "server/metrics.h"
+#include "server/quote_correction.h"
 #include "server/request.h"
 #include "server/video.h"
 #include "server/worker_pool.h"
@@ -85,6 +86,9 @@ class Studio : public scheduler::Listener {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
+  // `predicted`: the first chunk's seconds by pass times alone; infinite before they are known, and of offline
+  // requests.
+  scheduler::Quote MakeQuote(const VideoPlan& plan, double& predicted) const;
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
   std::string ScheduledTenant(const std::string& tenant);
   void EndLongWaits();
@@ -97,6 +101,7 @@ class Studio : public scheduler::Listener {
   const MonotonicClock* const clock_;
   Metrics* const metrics_;
   spdlog::logger* const logger_;
+  QuoteCorrection correction_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;
 

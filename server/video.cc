@@ -49,7 +49,6 @@ v1::GenerateEvent Video::NewEvent() const {
 }
 
 void Video::SendAccepted(const v1::Quote& quote) {
-  if (quote.has_first_chunk_seconds()) quoted_seconds_ = quote.first_chunk_seconds();
   v1::GenerateEvent event = NewEvent();
   v1::Accepted& accepted = *event.mutable_accepted();
   accepted.set_id(id_);
@@ -204,7 +203,8 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
                                 .reduced = making.steps < denoise_steps_,
                                 .device_seconds = all.text() + all.denoise() + all.commit() + all.decode(),
                                 .bytes = size,
-                                .seconds = cut->duration_seconds};
+                                .seconds = cut->duration_seconds,
+                                .decoded_seconds = times.decoded()};
   sink_->SendChunk(std::move(parts), [self = shared_from_this(), chunk] { self->Delivered(chunk); });
 }
 

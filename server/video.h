@@ -43,7 +43,8 @@ struct DeliveredChunk {
   double device_seconds = 0;  // of its passes
   int64_t bytes = 0;
   double seconds = 0;          // of video
-  double elapsed_seconds = 0;  // since the request's arrival
+  double decoded_seconds = 0;  // since the request's arrival
+  double elapsed_seconds = 0;  // the same, when it had gone out
 };
 
 class Video : public std::enable_shared_from_this<Video> {
@@ -73,8 +74,6 @@ class Video : public std::enable_shared_from_this<Video> {
   // What its viewer has seen so far; any thread.
   bool playing() const { return playing_; }
   bool has_stalled() const { return has_stalled_; }
-  // From its arrival: when the first chunk was to be decoded; infinite: nothing was promised.
-  double quoted_seconds() const { return quoted_seconds_; }
   void OnPass(const scheduler::PassReport& report);
   void OnBlock(int block);
   void OnEnded(const absl::Status& status);
@@ -104,7 +103,6 @@ class Video : public std::enable_shared_from_this<Video> {
   const std::shared_ptr<EventSink> sink_;
   const absl::Duration arrived_;
   std::atomic<bool> abandoned_ = false, admitted_ = false, playing_ = false, has_stalled_ = false;
-  double quoted_seconds_ = std::numeric_limits<double>::infinity();  // before the scheduler hears of it
   absl::Mutex playback_mutex_;
   Playback playback_ ABSL_GUARDED_BY(playback_mutex_);
 

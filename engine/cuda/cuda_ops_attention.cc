@@ -58,7 +58,7 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
     a.k_inverse = inverse + rows;
   }
   const int space = 2 * (d / 6), time = d - 2 * space;
-  a.qkv = args.qkv;
+  a.qkv = RowsOf(args.qkv);
   a.heads = args.heads;
   a.head_dim = d;
   a.rotary = {.time = rotary_.Pairs(*context_, time, args.rope_max_positions),
@@ -75,8 +75,8 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
   const int64_t state = args.heads * a.StateFloats();
   a.partials = context_->Take<float>(Scratch::kAttention, (state_shares.size() + segments.size()) * state);
   a.sums = a.partials + static_cast<int64_t>(state_shares.size()) * state;
-  a.out = args.out;
-  RunLinearAttention(launcher, a);
+  a.out = RowsOf(args.out);
+  RunLinearAttention(launcher, args.qkv.dtype, a);
 }
 
 // Layout: keys, then values, bf16 [head][token][PaddedHead].
@@ -124,7 +124,7 @@ void CudaOps::CrossAttention(const CrossAttentionArgs& args) {
   a.segments = context_->staging().Put(segments);
   a.shares = context_->staging().Put(shares);
   a.share_count = static_cast<int>(shares.size());
-  a.out = args.out;
+  a.out = RowsOf(args.out);
   RunAttention(context_->launcher(), a);
 }
 
@@ -151,16 +151,16 @@ void CudaOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
   const auto rows_of = [](const SoftmaxAttentionSegment& s) { return s.rows; };
   const std::vector<Share> rotate_shares = CutShares(args.segments, kRotatedRows, rows_of);
   const std::vector<Share> shares = CutShares(args.segments, kQueries, rows_of);
-  RotateLaunch rotate = {.qkv = args.qkv,
+  RotateLaunch rotate = {.qkv = RowsOf(args.qkv),
                          .rotated_heads = args.heads + args.kv_heads,
                          .all_heads = all_heads,
                          .head_dim = args.head_dim,
+                         .share_count = static_cast<int>(rotate_shares.size()),
                          .segments = context_->staging().Put(grids),
                          .shares = context_->staging().Put(rotate_shares),
-                         .share_count = static_cast<int>(rotate_shares.size()),
                          .out = heads};
   if (args.rope_theta != 0.f) rotate.angles = rotary_.Halves(*context_, args.head_dim, args.rope_theta, longest);
-  RunRotateHeads(context_->launcher(), rotate);
+  RunRotateHeads(context_->launcher(), args.qkv.dtype, rotate);
   RunAttention(context_->launcher(), {.q = heads,
                                       .q_row_stride = padded,
                                       .q_head_stride = head_elements,
@@ -171,10 +171,10 @@ void CudaOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
                                       .soft_cap = args.soft_cap,
                                       .causal = args.causal,
                                       .window = static_cast<int>(args.window),
+                                      .share_count = static_cast<int>(shares.size()),
                                       .segments = context_->staging().Put(segments),
                                       .shares = context_->staging().Put(shares),
-                                      .share_count = static_cast<int>(shares.size()),
-                                      .out = args.out});
+                                      .out = RowsOf(args.out)});
 }
 
 }  // namespace longtake::cuda

@@ -6,8 +6,8 @@ namespace longtake::cuda {
 
 void CudaOps::LatentsToFrame(const float* latents, int64_t frames, int64_t t, std::span<const float> mean,
                              std::span<const float> std, Mat frame) {
-  RunLatentsToFrame(context_->launcher(), latents + t * frame.rows, frames * frame.rows,
-                    context_->staging().Put(mean), context_->staging().Put(std), frame);
+  RunLatentsToFrame(context_->launcher(), latents + t * frame.rows, frames * frame.rows, context_->staging().Put(mean),
+                    context_->staging().Put(std), frame);
 }
 
 void CudaOps::FrameToLatents(ConstMat frame, std::span<const float> mean, std::span<const float> std, int64_t frames,

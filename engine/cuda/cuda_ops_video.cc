@@ -24,13 +24,13 @@ PatchLaunch Patches(Context& context, const SegmentTables& tables, int channels,
 void CudaOps::DepthwiseGlu(const PackedKernel& w, ConstMat x, std::span<const Segment> segments, Mat y) {
   const auto& kernel = static_cast<const CudaDepthwise&>(w);
   const SegmentTables tables(segments, 1, [](const Segment& s) { return int64_t{s.frames} * LineGroups(s.height); });
-  RunDepthwiseGlu(context_->launcher(), {.x = x,
+  RunDepthwiseGlu(context_->launcher(), {.x = RowsOf(x),
                                          .weight = kernel.weight(),
                                          .bias = kernel.bias(),
                                          .segments = context_->staging().Put(tables.segments),
                                          .shares = context_->staging().Put(tables.shares),
                                          .share_count = tables.share_count(),
-                                         .y = y});
+                                         .y = RowsOf(y)});
 }
 
 void CudaOps::TemporalConv(const PackedKernel& w, ConstMat y, std::span<const Segment> segments,
@@ -42,7 +42,7 @@ void CudaOps::TemporalConv(const PackedKernel& w, ConstMat y, std::span<const Se
   // 15 600 tokens; three products that add to one another would move 700 MB of float32 sums.
   const int64_t stride = kernel.stride();
   void* gathered = context_->Take(Scratch::kFrames, y.rows * stride * SizeOf(DType::kBF16));
-  RunGatherFrames(context_->launcher(), {.y = y,
+  RunGatherFrames(context_->launcher(), {.y = RowsOf(y),
                                          .segments = context_->staging().Put(tables.segments),
                                          .shares = context_->staging().Put(tables.shares),
                                          .share_count = tables.share_count(),
@@ -84,10 +84,10 @@ void CudaOps::Conv(const ConvArgs& args) {
                                  .upsample = args.upsample,
                                  .pad_top = args.pad_top,
                                  .pad_left = args.pad_left,
+                                 .frames = static_cast<int>(args.out.size()),
                                  .in = context_->staging().Put(args.in),
                                  .out = context_->staging().Put(args.out),
                                  .residual = context_->staging().Put(args.residual),
-                                 .frames = static_cast<int>(args.out.size()),
                                  .wide = args.wide});
 }
 

@@ -49,7 +49,8 @@ const float2* RotaryTables::Halves(Context& context, int head_dim, float theta, 
     const auto frequency = static_cast<float>(1.0 / std::pow(static_cast<double>(theta), 2.0 * i / head_dim));
     for (int64_t p = 0; p < positions; ++p) {
       const float angle = static_cast<float>(p) * frequency;
-      values[p * pairs + i] = {static_cast<float>(std::cos(double{angle})), static_cast<float>(std::sin(double{angle}))};
+      values[p * pairs + i] = {static_cast<float>(std::cos(double{angle})),
+                               static_cast<float>(std::sin(double{angle}))};
     }
   }
   return Keep(context, {.halves = true, .width = head_dim, .theta = theta, .positions = positions}, values);

@@ -11,8 +11,8 @@ namespace longtake::cuda {
 
 class RotaryTables {
  public:
-  // Of the transformer's axes: the angle of pair i at a position is position / 10000^(2i / width), in double until it is
-  // stored. [positions][width / 2] pairs of cosine and sine. Null where something has failed, or for no columns.
+  // Of the transformer's axes: the angle of pair i at a position is position / 10000^(2i / width), in double until it
+  // is stored. [positions][width / 2] pairs of cosine and sine. Null where something has failed, or for no columns.
   const float2* Pairs(Context& context, int width, int64_t positions);
   // Of the text encoder: position * theta^(-2i / head_dim), frequency and angle rounded to float32 as the definition
   // has them. [positions or more][head_dim / 2].

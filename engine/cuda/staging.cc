@@ -8,8 +8,9 @@ namespace longtake::cuda {
 namespace {
 
 constexpr size_t kAlignment = 128;
-// Host addresses looked back at: a layer of the transformer has six tables, and layers repeat them.
-constexpr size_t kRecent = 16;
+// Tables looked back at: a layer of the transformer has about fifteen, of which all but four are the same in every
+// layer; operations make them anew each time, so they are known by their bytes and not by their address.
+constexpr size_t kRecent = 64;
 
 }  // namespace
 
@@ -39,8 +40,7 @@ const void* Staging::PutBytes(const void* host, size_t bytes) {
     return nullptr;
   }
   for (const Recent& r : recent_) {
-    if (r.host == host && r.bytes == bytes && piece_ - r.piece < kPieces - 1 &&
-        std::memcmp(Host(r.offset), host, bytes) == 0) {
+    if (r.bytes == bytes && piece_ - r.piece < kPieces - 1 && std::memcmp(Host(r.offset), host, bytes) == 0) {
       return Device(r.offset);
     }
   }
@@ -52,7 +52,7 @@ const void* Staging::PutBytes(const void* host, size_t bytes) {
                   "staging");
   bytes_copied_ += bytes;
   if (recent_.size() == kRecent) recent_.erase(recent_.begin());
-  recent_.push_back({host, bytes, offset, piece_});
+  recent_.push_back({bytes, offset, piece_});
   return Device(offset);
 }
 

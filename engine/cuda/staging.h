@@ -23,8 +23,8 @@ class Staging {
   static absl::StatusOr<std::unique_ptr<Staging>> Create(Launcher& launcher, size_t bytes);
 
   // The table's address on the device, for what is launched on the launcher's stream until kPieces - 1 pieces more have
-  // been filled; null for an empty one. Ask again for each launch rather than keep it. A table equal to the one that
-  // the same host address gave last is not copied again while that copy stands.
+  // been filled; null for an empty one. Ask again for each launch rather than keep it. A table equal to a
+  // recent one is not copied again while that copy stands.
   template <typename T>
   const T* Put(std::span<const T> table) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -40,7 +40,6 @@ class Staging {
 
  private:
   struct Recent {
-    const void* host = nullptr;
     size_t bytes = 0, offset = 0;
     uint64_t piece = 0;  // as counted by piece_
   };

@@ -99,6 +99,19 @@ Record LiveRecord(End end, std::vector<double> arrivals) {
   return record;
 }
 
+TEST(Report, ComparesWhatWasPromisedWithWhatCame) {
+  Record kept = LiveRecord(End::kFinished, {2}), late = LiveRecord(End::kFinished, {3});
+  Record in_vain = LiveRecord(End::kLeft, {}), left_before = in_vain, no_promise = LiveRecord(End::kFinished, {9});
+  kept.quoted = late.quoted = 2.5;
+  in_vain.quoted = left_before.quoted = 2.5;
+  in_vain.ended = 4;
+  left_before.ended = 1;
+  const nlohmann::json report = Report({kept, late, in_vain, left_before, no_promise}, {}, {});
+  EXPECT_EQ(report["quotes"], 3);
+  EXPECT_NEAR(report["quote_kept"], 1.0 / 3, 1e-12);
+  EXPECT_NEAR(report["quote_over_actual_p50"], 2.5 / 3, 1e-12);
+}
+
 TEST(Report, JudgesAdmittedViewersOnly) {
   std::vector<Record> records = {LiveRecord(End::kFinished, {0.5, 1.0, 2.0}), LiveRecord(End::kFinished, {1.5, 4.0}),
                                  LiveRecord(End::kLeft, {}), LiveRecord(End::kCut, {}),

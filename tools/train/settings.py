@@ -20,7 +20,7 @@ LATENT_CHANNELS = 16
 LAYERS, HEADS, HEAD_WIDTH = 6, 6, 32
 WIDTH = HEADS * HEAD_WIDTH
 CAPTION_WIDTH = 128
-VOCABULARY = 320  # 113 words of captions as whole pieces, the rest letters and syllables for words never seen
+VOCABULARY = 512  # 150 words of captions as whole pieces, the rest their parts, letters for words never seen
 CAPTION_TOKENS = 40
 
 BLOCK = 4  # latent frames: one second of video

@@ -1,5 +1,4 @@
 #include "engine/cuda/kernels/attention.h"
-
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
 #include "engine/cuda/kernels/fragments.h"
@@ -15,9 +14,9 @@ constexpr float kLog2E = 1.4426950408889634f;
 // compute the scores: a warp's outputs, 16 x 128, then take 64 registers, and 384 columns would take 192.
 constexpr int kSlice = 128;
 
-// kWhole: one slice, so head_dim is known to the compiler, the queries' fragments stay in registers, and two steps of 64
-// keys are in shared memory (76 KB with 112 columns: two blocks a multiprocessor). Else one step of 32 (84 KB with 384
-// columns, so that it fits the 99 KB that a block may have on sm_120).
+// kWhole: one slice, so head_dim is known to the compiler, the queries' fragments stay in registers, and two steps of
+// 64 keys are in shared memory (76 KB with 112 columns: two blocks a multiprocessor). Else one step of 32 (84 KB with
+// 384 columns, so that it fits the 99 KB that a block may have on sm_120).
 template <bool kWhole>
 struct Steps {
   static constexpr int kKeys = kWhole ? 64 : 32;
@@ -144,8 +143,7 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
         const int query = share.first + 16 * warp + row + 8 * (e / 2);
         float s = scores[n][e] * a.scale;
         if (a.soft_cap > 0.f) s = a.soft_cap * tanhf(s / a.soft_cap);
-        const bool seen =
-            key < end && (!a.causal || key <= query) && (a.window == 0 || query - key < a.window);
+        const bool seen = key < end && (!a.causal || key <= query) && (a.window == 0 || query - key < a.window);
         scores[n][e] = seen ? s * kLog2E : -INFINITY;
         step_top[e / 2] = fmaxf(step_top[e / 2], scores[n][e]);
       }
@@ -194,6 +192,7 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
     }
     SyncBlock();  // the next load overwrites what was read here
   }
+  WaitCopies<0>();
 
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
@@ -220,10 +219,11 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
   }
 }
 
-// ---- What comes before ---------------------------------------------------------------------------------------------------
+// ---- What comes before
+// ---------------------------------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads)
-    PackCrossKvKernel(ConstMat k, ConstMat v, const float* inverse, const float* weight, int d, Bf16* out) {
+    PackCrossKvKernel(Rows k, Rows v, const float* inverse, const float* weight, int d, Bf16* out) {
   const int padded = static_cast<int>(PaddedHead(d));
   const int64_t n = blockIdx.x, head = blockIdx.y, heads = gridDim.y;
   Bf16* keys = out + (head * k.rows + n) * padded;
@@ -258,8 +258,8 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateLaunch a) {
       if (rotate) {
         const int half = d / 2, pair = i % half;
         const float2 angle = a.angles[position * half + pair];
-        value = i < half ? value * angle.x - ToFloat(x[i + half]) * angle.y
-                         : value * angle.x + ToFloat(x[pair]) * angle.y;
+        value =
+            i < half ? value * angle.x - ToFloat(x[i + half]) * angle.y : value * angle.x + ToFloat(x[pair]) * angle.y;
       }
     }
     static_cast<Bf16*>(a.out)[(int64_t{head} * a.qkv.rows + n) * padded + i] = ToBf16(value);
@@ -291,11 +291,11 @@ void RunPackCrossKv(Launcher& launcher, ConstMat k, ConstMat v, const float* inv
                     int head_dim, void* out) {
   launcher.Launch("pack_cross_kv",
                   {.grid = dim3(static_cast<unsigned>(k.rows), static_cast<unsigned>(heads)), .block = dim3(kThreads)},
-                  PackCrossKvKernel, k, v, inverse, weight, head_dim, static_cast<Bf16*>(out));
+                  PackCrossKvKernel, RowsOf(k), RowsOf(v), inverse, weight, head_dim, static_cast<Bf16*>(out));
 }
 
-void RunRotateHeads(Launcher& launcher, const RotateLaunch& a) {
-  ByType(a.qkv.dtype, [&](auto in) {
+void RunRotateHeads(Launcher& launcher, DType qkv, const RotateLaunch& a) {
+  ByType(qkv, [&](auto in) {
     launcher.Launch("rotate_heads",
                     {.grid = dim3(static_cast<unsigned>(a.share_count), static_cast<unsigned>(a.all_heads)),
                      .block = dim3(kThreads)},

@@ -1,5 +1,5 @@
-// Softmax attention on the tensor cores: the scores are never stored (Dao, "FlashAttention-2", 2023). Cross-attention of
-// the transformer, the text encoder's causal attention, the VAE's attention over a frame. reference/attention.cc
+// Softmax attention on the tensor cores: the scores are never stored (Dao, "FlashAttention-2", 2023). Cross-attention
+// of the transformer, the text encoder's causal attention, the VAE's attention over a frame. reference/attention.cc
 // (SoftmaxSum and its callers) defines them.
 //
 // A block has 64 queries of one session and head, cut from the session's first row, and walks its keys in order: bytes
@@ -39,16 +39,17 @@ struct AttentionLaunch {
   int heads = 1, kv_heads = 1, head_dim = 0;
   float scale = 1.f;
   float soft_cap = 0.f;  // 0: none
-  bool causal = false;
-  int window = 0;  // 0: none
+  int32_t causal = 0;
+  int window = 0;       // 0: none
+  int share_count = 0;  // of kQueries rows
   const AttentionSegment* segments = nullptr;
-  const Share* shares = nullptr;  // of kQueries rows
-  int share_count = 0;
-  Mat out;  // bf16 [N, heads * head_dim]
+  const Share* shares = nullptr;
+  MutableRows out;  // bf16 [N, heads * head_dim]
 };
 void RunAttention(Launcher& launcher, const AttentionLaunch& a);
 
-// ---- What comes before ---------------------------------------------------------------------------------------------------
+// ---- What comes before
+// ---------------------------------------------------------------------------------------------------
 
 // k and v bf16 [L, heads * head_dim] to `out`: keys, then values, bf16 [head][L][PaddedHead]. Keys get RMSNorm where
 // `inverse` (1/rms of each row) and `weight` are given.
@@ -60,15 +61,14 @@ void RunPackCrossKv(Launcher& launcher, ConstMat k, ConstMat v, const float* inv
 // with i + head_dim / 2; a row's position is counted in its segment. Shares of kRotatedRows rows.
 constexpr int kRotatedRows = 8;
 struct RotateLaunch {
-  ConstMat qkv;
-  int rotated_heads = 0, all_heads = 0, head_dim = 0;
+  Rows qkv;
+  int rotated_heads = 0, all_heads = 0, head_dim = 0, share_count = 0;
   const float2* angles = nullptr;
   const GridSegment* segments = nullptr;  // frames: rows; height and width: 1
   const Share* shares = nullptr;
-  int share_count = 0;
   void* out = nullptr;
 };
-void RunRotateHeads(Launcher& launcher, const RotateLaunch& a);
+void RunRotateHeads(Launcher& launcher, DType qkv, const RotateLaunch& a);
 
 }  // namespace longtake::cuda
 

@@ -1,7 +1,6 @@
+// Any convolution, tap after tap.
 #include "engine/cuda/kernels/conv.h"
-
-#include <algorithm>
-
+#include "engine/cuda/kernels/conv_store.h"
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
 #include "engine/cuda/kernels/fragments.h"
@@ -47,9 +46,9 @@ struct Pixel {
 // Else (three channels) element after element.
 template <int kChannels, bool kGranules>
 __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
-  constexpr int kTiles = kChannels / kWarpsAcross / 16;      // of 16 channels, of a warp
-  constexpr int kRowsApart = kThreads / (kDepth / 8);        // rows that all threads copy at once: 64
-  constexpr int kMine = kPixels / kRowsApart;                // of them this thread's: 2
+  constexpr int kTiles = kChannels / kWarpsAcross / 16;  // of 16 channels, of a warp
+  constexpr int kRowsApart = kThreads / (kDepth / 8);    // rows that all threads copy at once: 64
+  constexpr int kMine = kPixels / kRowsApart;            // of them this thread's: 2
   const int frame = blockIdx.z, first_pixel = blockIdx.x * kPixels, first_channel = blockIdx.y * kChannels;
   const void* const* frames = a.in + int64_t{frame} * a.kt;
   Bf16* pixels = SharedMemory<Bf16>();
@@ -113,7 +112,7 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
   float sums[2][2 * kTiles][4] = {};
   for (int step = 0; step < steps; ++step) {
     WaitCopies<kStages - 2>();
-    SyncBlock();  // this step has landed for all threads, and all have multiplied the one before, which is overwritten now
+    SyncBlock();  // this step's copies are there for all threads, and none reads what the next copies overwrite
     if (step + kStages - 1 < steps) load(step + kStages - 1);
     CommitCopies();
     const int stage = step % kStages;
@@ -138,40 +137,24 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
     }
   }
 
-  const int lane_row = threadIdx.x % 32 / 4, lane_column = threadIdx.x % 4 * 2;
-  const auto finish = [&](auto* out, const auto* residual) {
-    const bool in_pairs = a.outputs % 2 == 0;
+  WaitCopies<0>();
+
+  const int lane_pixel = threadIdx.x % 32 / 4, lane_channel = threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const int pixel = first_pixel + warp_pixel + lane_row + 8 * e;
-      if (pixel >= a.out_height * a.out_width) continue;
+  for (int e = 0; e < 4; ++e) {
+    const int pixel = first_pixel + warp_pixel + lane_pixel + 8 * e;
+    if (pixel >= a.out_height * a.out_width) continue;
 #pragma unroll
-      for (int n = 0; n < 2 * kTiles; ++n) {
-        const int c = first_channel + warp_channel + 8 * n + lane_column;
-        if (c >= a.outputs) continue;
-        const int64_t at = int64_t{pixel} * a.outputs + c;
-        float v[2] = {sums[e / 2][n][e % 2 * 2] + a.bias[c], 0.f}, add[2] = {0.f, 0.f};
-        if (in_pairs) {
-          v[1] = sums[e / 2][n][e % 2 * 2 + 1] + a.bias[c + 1];
-          LoadOrZero<2>(residual + at, residual != nullptr, add);
-          v[0] += add[0];
-          v[1] += add[1];
-          Store<2>(out + at, v);
-        } else {
-          for (int j = 0; j < 2 && c + j < a.outputs; ++j) {
-            float x[1] = {sums[e / 2][n][e % 2 * 2 + j] + a.bias[c + j]};
-            if (residual != nullptr) x[0] += ToFloat(residual[at + j]);
-            Store<1>(out + at + j, x);
-          }
-        }
+    for (int n = 0; n < 2 * kTiles; ++n) {
+      const int c = first_channel + warp_channel + 8 * n + lane_channel;
+      if (c >= a.outputs) continue;
+      const float first = sums[e / 2][n][e % 2 * 2], second = sums[e / 2][n][e % 2 * 2 + 1];
+      if (a.wide != 0) {
+        StoreConvPair<float>(a, frame, pixel, c, first, second);
+      } else {
+        StoreConvPair<Bf16>(a, frame, pixel, c, first, second);
       }
     }
-  };
-  const void* residual = a.residual == nullptr ? nullptr : a.residual[frame];
-  if (a.wide) {
-    finish(static_cast<float*>(a.out[frame]), static_cast<const float*>(residual));
-  } else {
-    finish(static_cast<Bf16*>(a.out[frame]), static_cast<const Bf16*>(residual));
   }
 }
 
@@ -188,13 +171,8 @@ void Launch(Launcher& launcher, const ConvLaunch& a) {
 }  // namespace
 
 void RunConv(Launcher& launcher, const ConvLaunch& a) {
-  // The width that pads the channels least; of equal ones the widest.
-  const auto padded = [&](int channels) { return DivideUp(a.outputs, channels) * channels; };
-  const int64_t least = std::min({padded(128), padded(96), padded(64), padded(32)});
-  if (padded(128) == least) return Launch<128>(launcher, a);
-  if (padded(96) == least) return Launch<96>(launcher, a);
-  if (padded(64) == least) return Launch<64>(launcher, a);
-  Launch<32>(launcher, a);
+  if (FitsConvTile(a)) return RunConvTile(launcher, a);
+  ByConvChannels(a.outputs, [&](auto channels) { Launch<channels()>(launcher, a); });
 }
 
 }  // namespace longtake::cuda

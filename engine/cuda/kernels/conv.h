@@ -2,15 +2,18 @@
 // and the sum runs over taps and input channels. Nothing is gathered in memory: a frame's im2col would be 27 frames.
 // reference/video.cc (Conv) defines them; ops.h (ConvArgs) says what upsample, stride and padding mean.
 //
-// A block has 128 pixels of one frame, counted from the frame's first, and sums over all taps in order: a frame's bytes
-// do not depend on the frames beside it. Frames of zeros before the first are left out, which changes no sum.
+// A block has some pixels of one frame, cut from the frame's first, and sums over all taps in a fixed order: a frame's
+// bytes do not depend on the frames beside it. Frames of zeros before the first are left out, which changes no sum.
+// Which kernel runs, and its width, follow from the shape alone.
 //
-// mma.sync of sm_80: about 60 % of what Hopper's wgmma reaches. Not yet run on a device, where it is to be measured
-// against cuDNN and CUTLASS first.
+// mma.sync, which reaches about 60 % of Hopper's wgmma. Not yet run on a device; there it is to be measured against
+// cuDNN and CUTLASS first.
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_CONV_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_CONV_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "engine/cuda/launcher.h"
 
@@ -23,15 +26,30 @@ struct ConvLaunch {
   const float* bias = nullptr;  // [outputs]
   int inputs = 0, outputs = 0, kt = 1, kh = 1, kw = 1;
   int in_height = 0, in_width = 0, out_height = 0, out_width = 0;
-  int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
+  int stride = 1, upsample = 1, pad_top = 0, pad_left = 0, frames = 0;
   // Tables on the device: [frames * kt] inputs (null: zeros), [frames] outputs, [frames] residuals or null.
   const void* const* in = nullptr;
   void* const* out = nullptr;
   const void* const* residual = nullptr;
-  int frames = 0;
-  bool wide = false;  // out and residual f32; else bf16
+  int64_t wide = 0;  // not 0: out and residual f32; else bf16
 };
 void RunConv(Launcher& launcher, const ConvLaunch& a);
+
+// RunConv's fast way (conv_tile.cu), for shapes that fit it.
+bool FitsConvTile(const ConvLaunch& a);
+void RunConvTile(Launcher& launcher, const ConvLaunch& a);
+
+// f(std::integral_constant<int, n>()) for the number of output channels a block takes, 128, 96, 64 or 32, that pads
+// `outputs` least; of equal ones the largest.
+template <typename F>
+void ByConvChannels(int outputs, F&& f) {
+  const auto padded = [outputs](int n) { return (outputs + n - 1) / n * n; };
+  const int least = std::min({padded(128), padded(96), padded(64), padded(32)});
+  if (padded(128) == least) return f(std::integral_constant<int, 128>());
+  if (padded(96) == least) return f(std::integral_constant<int, 96>());
+  if (padded(64) == least) return f(std::integral_constant<int, 64>());
+  f(std::integral_constant<int, 32>());
+}
 
 }  // namespace longtake::cuda
 

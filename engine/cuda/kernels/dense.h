@@ -21,18 +21,15 @@ struct EpilogueArgs {
   const void* add = nullptr;    // bf16 [rows, columns]; null: none
   int64_t add_stride = 0;
   Act activation = Act::kNone;
-  bool residual = false;
+  int32_t residual = 0;  // not 0: y is added to. No bool: a kernel's arguments have no unnamed bytes (segments.h)
   const float* gate = nullptr;  // null: 1
   int64_t gate_stride = 0;
   const int32_t* mod_row = nullptr;
   void* y = nullptr;
-  bool y_f32 = false;
+  int64_t y_f32 = 0;  // not 0: y is f32
   int64_t y_stride = 0;
 };
 void RunEpilogue(Launcher& launcher, const EpilogueArgs& args);
-
-// In place, bf16 [rows, columns].
-void RunActivate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, void* y, int64_t stride);
 
 // y [rows, columns] bf16 = activation(acc[:, 0:columns]) * acc[:, columns:2 columns]; acc f32, rows `acc_stride` apart.
 void RunGate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,

@@ -13,7 +13,7 @@ constexpr int kThreads = 128;
 // registers, the weights 36.
 template <int kVector>
 __global__ void __launch_bounds__(kThreads, 4) DepthwiseGluKernel(DepthwiseLaunch a) {
-  const int64_t half = a.y.cols, all = 2 * half;
+  const int64_t half = a.y.columns, all = 2 * half;
   const int64_t channel = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kVector;
   if (channel >= half) return;
   const Share share = a.shares[blockIdx.x];
@@ -83,9 +83,9 @@ __global__ void __launch_bounds__(kThreads, 4) DepthwiseGluKernel(DepthwiseLaunc
       float out[kVector];
 #pragma unroll
       for (int j = 0; j < kVector; ++j) out[j] = sums[0][l][0][j] * Silu(sums[0][l][1][j]);
-      Store<kVector>(static_cast<Bf16*>(a.y.data) +
-                         (row0 + int64_t{first + l} * s.width + column - 1) * a.y.stride + channel,
-                     out);
+      Store<kVector>(
+          static_cast<Bf16*>(a.y.data) + (row0 + int64_t{first + l} * s.width + column - 1) * a.y.stride + channel,
+          out);
     }
 #pragma unroll
     for (int l = 0; l < kLines; ++l) {
@@ -108,11 +108,11 @@ void RunDepthwiseGlu(Launcher& launcher, const DepthwiseLaunch& a) {
   const auto launch = [&](auto vector) {
     launcher.Launch("depthwise_glu",
                     {.grid = dim3(static_cast<unsigned>(a.share_count),
-                                  static_cast<unsigned>(DivideUp(a.y.cols, kThreads * vector()))),
+                                  static_cast<unsigned>(DivideUp(a.y.columns, kThreads * vector()))),
                      .block = dim3(kThreads)},
                     DepthwiseGluKernel<vector()>, a);
   };
-  if (InVectors(2, a.x, a.y)) {
+  if (a.y.columns % 2 == 0 && a.x.stride % 2 == 0 && a.y.stride % 2 == 0) {
     launch(std::integral_constant<int, 2>());
   } else {
     launch(std::integral_constant<int, 1>());

@@ -1,7 +1,6 @@
-#include "engine/cuda/kernels/frames.h"
-
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/frames.h"
 
 namespace longtake::cuda {
 namespace {
@@ -119,7 +118,8 @@ void RunFrameToPlanar(Launcher& launcher, ConstMat frame, int height, int width,
   ByType(frame.dtype, [&](auto in) {
     using In = decltype(in);
     launcher.Launch("frame_to_planar", AThreadEach(int64_t{3} * rows * columns), FrameToPlanarKernel<In>,
-                    static_cast<const In*>(frame.data), PatchedFrame{frame.stride, width, patch}, rows, columns, planar);
+                    static_cast<const In*>(frame.data), PatchedFrame{frame.stride, width, patch}, rows, columns,
+                    planar);
   });
 }
 
@@ -138,7 +138,8 @@ void RunFrameToI420(Launcher& launcher, ConstMat frame, int height, int width, i
   ByType(frame.dtype, [&](auto in) {
     using In = decltype(in);
     launcher.Launch("frame_to_i420", AThreadEach(int64_t{rows} * columns / 4), FrameToI420Kernel<In>,
-                    static_cast<const In*>(frame.data), PatchedFrame{frame.stride, width, patch}, rows, columns, y, u, v);
+                    static_cast<const In*>(frame.data), PatchedFrame{frame.stride, width, patch}, rows, columns, y, u,
+                    v);
   });
 }
 

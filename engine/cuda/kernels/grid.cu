@@ -1,7 +1,6 @@
-#include "engine/cuda/kernels/grid.h"
-
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/grid.h"
 
 namespace longtake::cuda {
 namespace {
@@ -15,7 +14,7 @@ __global__ void __launch_bounds__(kThreads) GatherFramesKernel(GatherFramesLaunc
   const Share share = a.shares[blockIdx.x];
   const GridSegment s = a.segments[share.segment];
   const int frame_rows = s.height * s.width, all = s.frames * frame_rows;
-  const int columns = static_cast<int>(a.y.cols);
+  const int columns = static_cast<int>(a.y.columns);
   const int pieces = static_cast<int>(a.stride / kElements), rows = min(kGatherRows, all - share.first);
   for (int e = threadIdx.x; e < rows * pieces; e += kThreads) {
     const int row = share.first + e / pieces, at = e % pieces * kElements;
@@ -71,14 +70,14 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-LaunchShape BlockAShare(int shares) {
+LaunchShape BlockAShare(int64_t shares) {
   return {.grid = dim3(static_cast<unsigned>(shares)), .block = dim3(kThreads)};
 }
 
 }  // namespace
 
 void RunGatherFrames(Launcher& launcher, const GatherFramesLaunch& a) {
-  const bool granules = InVectors(8, a.y) && a.stride % 8 == 0;
+  const bool granules = a.y.columns % 8 == 0 && a.y.stride % 8 == 0 && a.stride % 8 == 0;
   launcher.Launch("gather_frames", BlockAShare(a.share_count),
                   granules ? GatherFramesKernel<true> : GatherFramesKernel<false>, a);
 }
@@ -92,8 +91,8 @@ void RunPatchify(Launcher& launcher, const PatchLaunch& a, Mat tokens) {
 }
 
 void RunUnpatchify(Launcher& launcher, const PatchLaunch& a, ConstMat tokens) {
-  launcher.Launch("unpatchify", BlockAShare(a.share_count), UnpatchifyKernel, a,
-                  static_cast<const float*>(tokens.data), tokens.stride, static_cast<int>(tokens.cols));
+  launcher.Launch("unpatchify", BlockAShare(a.share_count), UnpatchifyKernel, a, static_cast<const float*>(tokens.data),
+                  tokens.stride, static_cast<int>(tokens.cols));
 }
 
 }  // namespace longtake::cuda

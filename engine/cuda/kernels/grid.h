@@ -19,13 +19,13 @@ __host__ __device__ constexpr int LineGroups(int height) { return (height + kLin
 // Depthwise 3x3 with bias over x bf16 [N, 2C], then y = a * SiLU(g) of the halves, bf16 [N, C]. Weights f32 [9][2C],
 // then bias [2C]. Shares of one line group; a segment's are frames * LineGroups(height).
 struct DepthwiseLaunch {
-  ConstMat x;
+  Rows x;
   const float* weight = nullptr;
   const float* bias = nullptr;
   const GridSegment* segments = nullptr;
   const Share* shares = nullptr;
-  int share_count = 0;
-  Mat y;
+  int64_t share_count = 0;
+  MutableRows y;
 };
 void RunDepthwiseGlu(Launcher& launcher, const DepthwiseLaunch& a);
 
@@ -34,10 +34,10 @@ void RunDepthwiseGlu(Launcher& launcher, const DepthwiseLaunch& a);
 // [height * width, D], or zeros; behind its last zeros. Shares of kGatherRows rows.
 constexpr int kGatherRows = 4;
 struct GatherFramesLaunch {
-  ConstMat y;
+  Rows y;
   const GridSegment* segments = nullptr;
   const Share* shares = nullptr;
-  int share_count = 0;
+  int64_t share_count = 0;
   void* out = nullptr;
   int64_t stride = 0;
 };
@@ -50,7 +50,7 @@ struct PatchLaunch {
   int channels = 0, pt = 1, ph = 1, pw = 1;
   const GridSegment* segments = nullptr;
   const Share* shares = nullptr;
-  int share_count = 0;
+  int64_t share_count = 0;
 };
 void RunPatchify(Launcher& launcher, const PatchLaunch& a, Mat tokens);
 void RunUnpatchify(Launcher& launcher, const PatchLaunch& a, ConstMat tokens);

@@ -1,7 +1,6 @@
-#include "engine/cuda/kernels/linear_attention.h"
-
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/linear_attention.h"
 
 namespace longtake::cuda {
 namespace {
@@ -46,7 +45,8 @@ struct PairRotation {
 };
 
 // Norm and ReLU of a pair, then its rotation.
-__device__ __forceinline__ void Project(float (&x)[2], float inverse, float2 weight, float2 rotation, float (&rotated)[2]) {
+__device__ __forceinline__ void Project(float (&x)[2], float inverse, float2 weight, float2 rotation,
+                                        float (&rotated)[2]) {
   x[0] = fmaxf(x[0] * inverse * weight.x, 0.f);
   x[1] = fmaxf(x[1] * inverse * weight.y, 0.f);
   rotated[0] = x[0] * rotation.x - x[1] * rotation.y;
@@ -57,7 +57,8 @@ __device__ __forceinline__ float2 WeightOf(const float* weight, int64_t at) {
   return weight == nullptr ? make_float2(1.f, 1.f) : *reinterpret_cast<const float2*>(weight + at);
 }
 
-// ---- The sums over 512 tokens -------------------------------------------------------------------------------------------
+// ---- The sums over 512 tokens
+// -------------------------------------------------------------------------------------------
 
 constexpr int kStep = 32;  // tokens in shared memory at a time
 
@@ -170,12 +171,12 @@ __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
   SyncBlock();
   for (int c = threadIdx.x; c < 2 * kPairs; c += 32 * kTiles) {
     if (first_i > 0 || first_j + c >= d) continue;
-    out[d * d + first_j + c] =
-        groups[c] + groups[2 * kPairs + c] + groups[4 * kPairs + c] + groups[6 * kPairs + c];
+    out[d * d + first_j + c] = groups[c] + groups[2 * kPairs + c] + groups[4 * kPairs + c] + groups[6 * kPairs + c];
   }
 }
 
-// ---- The sum of the sums -------------------------------------------------------------------------------------------------
+// ---- The sum of the sums
+// -------------------------------------------------------------------------------------------------
 
 constexpr int kReduceThreads = 256;
 
@@ -203,17 +204,18 @@ __global__ void __launch_bounds__(kReduceThreads) ReduceKernel(Arguments g) {
   a.sums[(int64_t{index} * a.heads + head) * floats + e] = sum;
 }
 
-// ---- The outputs ----------------------------------------------------------------------------------------------------------
+// ---- The outputs
+// ----------------------------------------------------------------------------------------------------------
 
 constexpr int kOutputWarps = 8;
 
-// S in shared memory, [i][j] in TF32. A fragment's lanes read pairs of 8 rows and 4 pairs of columns: a stride of 8 or 24
-// modulo 32 words puts each half warp's 16 pairs on 32 banks.
+// S in shared memory, [i][j] in TF32. A fragment's lanes read pairs of 8 rows and 4 pairs of columns: a stride of 8 or
+// 24 modulo 32 words puts each half warp's 16 pairs on 32 banks.
 __host__ __device__ constexpr int StateStride(int head_dim) { return (head_dim + 15) / 16 * 16 + 8; }
 
 // A warp has 16 tokens, all columns of a slice. q goes from global memory into fragments without shared memory: a sum
-// over j may run in any order, so lane i of a fragment takes columns 2i and 2i + 1, a rotary pair, for both of its places.
-// S takes 54 KB for 112 columns: two blocks of 8 warps a multiprocessor, by registers.
+// over j may run in any order, so lane i of a fragment takes columns 2i and 2i + 1, a rotary pair, for both of its
+// places. S takes 54 KB for 112 columns: two blocks of 8 warps a multiprocessor, by registers.
 template <typename In, int kTiles>
 __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g) {
   const LinearAttentionLaunch& a = g.a;
@@ -279,7 +281,7 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
       total += 1e-15f;
       if (!valid[half]) continue;
       Bf16* to = static_cast<Bf16*>(a.out.data) +
-                (grid.first_row + share.first + first + row + 8 * half) * a.out.stride + int64_t{head} * d + first_i;
+                 (grid.first_row + share.first + first + row + 8 * half) * a.out.stride + int64_t{head} * d + first_i;
 #pragma unroll
       for (int n = 0; n < 2 * kTiles; ++n) {
         const int i = 8 * n + 2 * column;
@@ -315,12 +317,12 @@ void Launch(Launcher& launcher, const Arguments& g) {
 
 }  // namespace
 
-void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a) {
+void RunLinearAttention(Launcher& launcher, DType qkv, const LinearAttentionLaunch& a) {
   const int64_t D = int64_t{a.heads} * a.head_dim;
   const auto* q = static_cast<const std::byte*>(a.qkv.data);
-  const int64_t column = D * static_cast<int64_t>(SizeOf(a.qkv.dtype));
+  const int64_t column = D * static_cast<int64_t>(SizeOf(qkv));
   const Arguments g = {.a = a, .q = q, .k = q + column, .v = q + 2 * column};
-  ByType(a.qkv.dtype, [&](auto in) {
+  ByType(qkv, [&](auto in) {
     const int widest = a.head_dim < kSlice ? a.head_dim : kSlice;
     ByNumber<1, kSlice / 16>(static_cast<int>(DivideUp(widest, 16)),
                              [&](auto tiles) { Launch<decltype(in), tiles()>(launcher, g); });

@@ -8,8 +8,8 @@
 // Bytes do not depend on the batch: partial sums are cut from the session's own first token, each has one block, and
 // they are added by one thread an element in a fixed order. Nothing is added atomically.
 //
-// TF32 and not bf16: k and v reach this in float32, and S is a session's state, summed over the whole video; ten bits of
-// mantissa keep it four times as exact as bf16's seven, and the kernel waits for memory at both rates.
+// TF32 and not bf16: k and v reach this in float32, and S is a session's state, summed over the whole video; ten bits
+// of mantissa keep it four times as exact as bf16's seven, and the kernel waits for memory at both rates.
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_LINEAR_ATTENTION_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_LINEAR_ATTENTION_H_
 
@@ -21,8 +21,8 @@
 
 namespace longtake::cuda {
 
-// Tokens of one partial sum: 61 MB of partial sums become 31 MB a layer at 15 600 tokens against 256, and 31 x 20 blocks
-// still fill 132 multiprocessors twice over.
+// Tokens of one partial sum: 61 MB of partial sums become 31 MB a layer at 15 600 tokens against 256, and 31 x 20
+// blocks still fill 132 multiprocessors twice over.
 constexpr int kStateTokens = 512;
 // Tokens of one block of the outputs: S (50 KB) is read once for q rows of 115 KB.
 constexpr int kOutputTokens = 256;
@@ -35,7 +35,7 @@ struct StatePart {
 // One session, in device memory.
 struct LinearSegment {
   GridSegment grid;
-  int32_t first_partial = 0, partials = 0;  // of kStateTokens each
+  int32_t first_partial = 0, partials = 0;   // of kStateTokens each
   int32_t first_history = 0, histories = 0;  // into `history`
   float* S_out = nullptr;                    // null: not stored
   float* z_out = nullptr;
@@ -50,7 +50,7 @@ struct RotaryAxes {
 };
 
 struct LinearAttentionLaunch {
-  ConstMat qkv;  // f32 or bf16 [N, 3D]; pairs of columns aligned
+  Rows qkv;  // f32 or bf16 [N, 3D]; pairs of columns aligned
   const float* q_weight = nullptr;
   const float* k_weight = nullptr;
   const float* q_inverse = nullptr;  // 1/rms of each row; null with the weight
@@ -59,21 +59,21 @@ struct LinearAttentionLaunch {
   RotaryAxes rotary;
   // On the device. The shares' order is that of the partial sums.
   const LinearSegment* segments = nullptr;
-  int segment_count = 0;
+  int64_t segment_count = 0;
   const StatePart* history = nullptr;
   const Share* state_shares = nullptr;
-  int state_share_count = 0;
+  int64_t state_share_count = 0;
   const Share* output_shares = nullptr;
-  int output_share_count = 0;
+  int64_t output_share_count = 0;
   // Scratch: state_share_count and segment_count times StateFloats() * heads.
   float* partials = nullptr;
   float* sums = nullptr;
-  Mat out;  // bf16 [N, D]
+  MutableRows out;  // bf16 [N, D]
 
   __host__ __device__ int64_t StateFloats() const { return int64_t{head_dim} * (head_dim + 1); }
 };
 
-void RunLinearAttention(Launcher& launcher, const LinearAttentionLaunch& a);
+void RunLinearAttention(Launcher& launcher, DType qkv, const LinearAttentionLaunch& a);
 
 }  // namespace longtake::cuda
 

@@ -1,13 +1,12 @@
-#include "engine/cuda/kernels/norms.h"
-
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/norms.h"
 
 namespace longtake::cuda {
 namespace {
 
-// Four warps a row: 2240 columns are 4.4 float4 a thread, and 16 blocks fill a multiprocessor. The row is kept in shared
-// memory (9 KiB), so that it is read once.
+// Four warps a row: 2240 columns are 4.4 float4 a thread, and 16 blocks fill a multiprocessor. The row is kept in
+// shared memory (9 KiB), so that it is read once.
 constexpr int kThreads = 128;
 constexpr int kSums = 32;  // floats of shared memory that BlockSum needs, before the row
 
@@ -24,8 +23,8 @@ __device__ __forceinline__ void ReadRow(const In* x, int columns, float* row, F&
 }
 
 template <int kVector>
-__global__ void __launch_bounds__(kThreads) LayerNormKernel(const float* x, int64_t x_stride, int columns, float eps,
-                                                            Modulation m, Bf16* y, int64_t y_stride) {
+__global__ void __launch_bounds__(kThreads)
+    LayerNormKernel(const float* x, int64_t x_stride, int columns, float eps, Modulation m, Bf16* y, int64_t y_stride) {
   float* shared = SharedMemory<float>();
   float* row = shared + kSums;
   const int64_t n = blockIdx.x;
@@ -92,9 +91,8 @@ __global__ void __launch_bounds__(kThreads)
 // A warp a row: the VAE's rows have 96 to 384 channels, one to three float4 a lane, read again from the first-level
 // cache rather than kept.
 template <int kVector, typename In, typename Out>
-__global__ void __launch_bounds__(kThreads)
-    ChannelNormKernel(const In* x, int64_t x_stride, int64_t rows, int columns, const float* gamma, bool silu, Out* y,
-                      int64_t y_stride) {
+__global__ void __launch_bounds__(kThreads) ChannelNormKernel(const In* x, int64_t x_stride, int64_t rows, int columns,
+                                                              const float* gamma, bool silu, Out* y, int64_t y_stride) {
   const int lane = threadIdx.x % 32;
   const int64_t n = int64_t{blockIdx.x} * (kThreads / 32) + threadIdx.x / 32;
   if (n >= rows) return;  // all lanes of the warp
@@ -184,9 +182,9 @@ void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool sil
           ByType(y.dtype, [&](auto out) {
             using In = decltype(in);
             using Out = decltype(out);
-            launcher.Launch("channel_norm", shape, ChannelNormKernel<vector(), In, Out>,
-                            static_cast<const In*>(x.data), x.stride, x.rows, static_cast<int>(x.cols), gamma, silu,
-                            static_cast<Out*>(y.data), y.stride);
+            launcher.Launch("channel_norm", shape, ChannelNormKernel<vector(), In, Out>, static_cast<const In*>(x.data),
+                            x.stride, x.rows, static_cast<int>(x.cols), gamma, silu, static_cast<Out*>(y.data),
+                            y.stride);
           });
         });
       },

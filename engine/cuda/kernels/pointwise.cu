@@ -1,9 +1,8 @@
-#include "engine/cuda/kernels/pointwise.h"
-
 #include <cmath>
 
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
+#include "engine/cuda/kernels/pointwise.h"
 
 namespace longtake::cuda {
 namespace {
@@ -73,12 +72,15 @@ __global__ void __launch_bounds__(kThreads) CombineKernel(CombineTerms terms, in
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= n) return;
   float sum = 0.f;
-  for (int k = 0; k < terms.count; ++k) sum += terms.weight[k] * terms.x[k][i];
+#pragma unroll  // the arguments are registers then, not an array in memory
+  for (int k = 0; k < CombineTerms::kMost; ++k) {
+    if (k < terms.count) sum += terms.weight[k] * terms.x[k][i];
+  }
   out[i] = sum;
 }
 
-// Philox4x32-10 and Box-Muller as in core/philox.h, which is host code. In double as there: a block's noise is a million
-// numbers at 480p, once a step.
+// Philox4x32-10 and Box-Muller as in core/philox.h, which is host code. In double as there: a block's noise is a
+// million numbers at 480p, once a step.
 __global__ void __launch_bounds__(kThreads)
     FillNormalKernel(uint32_t seed_low, uint32_t seed_high, uint32_t block, uint32_t step, int64_t n, float* out) {
   const int64_t quad = int64_t{blockIdx.x} * kThreads + threadIdx.x;

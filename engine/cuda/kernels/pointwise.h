@@ -12,7 +12,7 @@
 
 namespace longtake::cuda {
 
-// y = activation(x), either type on both sides; kNone converts.
+// y = activation(x), either type on both sides; kNone converts. May be in place where the types are the same.
 void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y);
 // y[r] = x[r] + row, f32.
 void RunAddRow(Launcher& launcher, ConstMat x, const float* row, Mat y);
@@ -24,7 +24,7 @@ void RunTimestepSinusoids(Launcher& launcher, const float* t, Mat y);
 // out = weight[0] x[0] + weight[1] x[1] + ..., in this order; out may be one of the x.
 struct CombineTerms {
   static constexpr int kMost = 8;
-  int count = 0;
+  int64_t count = 0;
   float weight[kMost] = {};
   const float* x[kMost] = {};
 };

@@ -6,10 +6,25 @@
 #include <span>
 #include <vector>
 
+#include "engine/core/tensor.h"
+
 namespace longtake::cuda {
 
-// A block's share: some rows, or lines, of one segment from `first` on. Cut from the segment's beginning, never from the
-// batch's, so that a session's sums are cut in the same places whatever it is batched with.
+// A matrix as kernels' arguments hold it. Like every struct that is an argument it has no unnamed bytes between its
+// fields, so that nothing undefined travels: the tests' emulation searches arguments for host addresses.
+struct Rows {
+  const void* data = nullptr;
+  int64_t rows = 0, columns = 0, stride = 0;
+};
+struct MutableRows {
+  void* data = nullptr;
+  int64_t rows = 0, columns = 0, stride = 0;
+};
+inline Rows RowsOf(const ConstMat& m) { return {m.data, m.rows, m.cols, m.stride}; }
+inline MutableRows RowsOf(const Mat& m) { return {m.data, m.rows, m.cols, m.stride}; }
+
+// A block's share: some rows, or lines, of one segment from `first` on. Cut from the segment's beginning, never from
+// the batch's, so that a session's sums are cut in the same places whatever it is batched with.
 struct Share {
   int32_t segment = 0;
   int32_t first = 0;

@@ -23,6 +23,7 @@ nlohmann::json Json(const Record& r) {
     out["stalls"] = r.playback.stalls();
     out["stall_seconds"] = r.playback.stall_seconds();
   }
+  if (r.quoted >= 0) out["quoted"] = r.quoted;
   if (!r.error.empty()) out["error"] = r.error;
   return out;
 }
@@ -63,7 +64,8 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
   std::map<End, int> ends;
   int live = 0, admitted = 0, judged = 0, smooth = 0, stalls = 0;
   double stall_seconds = 0, video = 0;
-  std::vector<double> first, refusals;
+  std::vector<double> first, refusals, quoted_over_actual;
+  int quotes = 0, kept = 0;
   std::string error;
   nlohmann::json each = nlohmann::json::array();
   for (const Record& r : records) {
@@ -76,6 +78,13 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
     if (r.visit.offline) continue;
     ++live;
     if (r.playback.started()) first.push_back(r.playback.first() - r.asked);
+    if (r.quoted >= 0 && r.playback.started()) {
+      ++quotes;
+      kept += first.back() <= r.quoted;
+      quoted_over_actual.push_back(r.quoted / first.back());
+    } else if (r.quoted >= 0 && r.ended - r.asked > r.quoted) {
+      ++quotes;  // waited in vain
+    }
     if (r.accepted < 0 || r.end == End::kLeft) continue;
     if (r.end == End::kCut && !r.playback.started()) continue;  // nothing to judge yet
     ++judged;
@@ -107,6 +116,9 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
       {"watching_mean", end > begin ? watching / (end - begin) : 0.0},
       {"video_s", video},
       {"video_s_per_s", end > begin ? timeline.Video(begin, end) / (end - begin) : 0.0},
+      {"quotes", quotes},
+      {"quote_kept", quotes == 0 ? 1.0 : static_cast<double>(kept) / quotes},
+      {"quote_over_actual_p50", Percentile(quoted_over_actual, 0.5)},
       {"refuse_ms", Percentiles(refusals)},
       {"client_cpu_s", totals.cpu_seconds},
   };
@@ -135,6 +147,10 @@ std::string Table(const nlohmann::json& r) {
   line("refused",
        count("refused") == 0 ? "0" : absl::StrCat(count("refused"), ", after p50 p95 p99  ", three("refuse_ms", "ms")));
   line("first chunk p50 p95 p99", three("first_chunk_s", "s"));
+  if (count("quotes") > 0) {
+    line("quoted first chunk", absl::StrFormat("%.4f of %d kept, quoted / actual p50 %.2f", number("quote_kept"),
+                                               count("quotes"), number("quote_over_actual_p50")));
+  }
   line("continuity", absl::StrFormat("%.4f of %d viewers", number("continuity"), count("judged")));
   line("stalls", absl::StrFormat("%d, %.2f s", count("stalls"), number("stall_s")));
   line("watching", absl::StrFormat("%.2f viewers on average", number("watching_mean")));

@@ -42,6 +42,8 @@ struct LoadTotals {
 // "first_chunk_s": {"p50", "p95", "p99"} from the request to the first chunk, of live viewers that got one.
 // "continuity": of live viewers that were accepted and did not leave by themselves, the share without any stall.
 // "watching_mean": live viewers whose picture had started and not ended, mean over the seconds after `warm`.
+// "quotes": accepted live viewers that were promised a first chunk, and got it or waited until the promised moment.
+// "quote_kept": the share that had it by then, by the viewer's clock. "quote_over_actual_p50": of those that got it.
 // "refuse_ms": from the request to the refusal. "each": the viewers one by one.
 nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeline, const LoadTotals& totals);
 

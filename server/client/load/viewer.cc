@@ -80,7 +80,11 @@ double Viewer::Hear(const v1::GenerateEvent& event) {
   bool stalled = false;
   {
     absl::MutexLock lock(&mutex_);
-    if (event.has_accepted()) record_.accepted = now;
+    if (event.has_accepted()) {
+      record_.accepted = now;
+      const v1::Quote& quote = event.accepted().quote();
+      if (quote.has_first_chunk_seconds()) record_.quoted = quote.first_chunk_seconds();
+    }
     if (event.has_finished()) finished_ = true;
     if (!event.has_chunk() || !event.chunk().last_part()) return 0;
     const v1::Chunk& chunk = event.chunk();

@@ -33,6 +33,7 @@ struct Record {
   int slot = -1;  // of a fixed number of viewers
   double asked = 0;
   double accepted = -1;  // -1: was not
+  double quoted = -1;    // seconds from the request in which the first chunk was promised; -1: nothing was
   double ended = 0;
   bool over = false;
   End end = End::kFailed;

@@ -56,9 +56,18 @@ struct Machine {
   std::map<uintptr_t, Allocation> allocations;
   std::vector<StreamState*> streams;
 };
+Settings FromEnvironment() {
+  Settings settings;
+  if (const char* devices = std::getenv("LONGTAKE_EMULATION_DEVICES")) settings.devices = std::atoi(devices);
+  const char* order = std::getenv("LONGTAKE_EMULATION_ORDER");
+  if (order == nullptr) return settings;
+  settings.order = order[0] == 'd' ? Order::kDescending : order[0] == 'r' ? Order::kRandom : Order::kAscending;
+  return settings;
+}
+
 // The machine itself, of which a process has one, as it has one CUDA driver.
 Machine& TheMachine() {
-  static Machine machine;
+  static Machine machine{.settings = FromEnvironment()};
   return machine;
 }
 thread_local int current_device = 0;

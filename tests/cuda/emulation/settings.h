@@ -12,9 +12,11 @@ struct Settings {
   Order order = Order::kAscending;  // of threads between barriers, and of blocks
   uint32_t seed = 1;                // of kRandom
   int devices = 1;
-  size_t device_bytes = size_t{8} << 30;  // more than that is refused as a full device refuses
+  size_t device_bytes = size_t{2} << 30;  // more than that is refused as a full device refuses
 };
 
+// For programs that load the backend, in the environment: LONGTAKE_EMULATION_ORDER=ascending|descending|random,
+// LONGTAKE_EMULATION_DEVICES=n.
 // Applies to what is launched from now on, by any thread.
 void Set(const Settings& settings);
 const Settings& Get();

@@ -3,6 +3,8 @@
 #define LONGTAKE_TESTS_CUDA_EMULATION_WARP_PLATFORM_H_
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "cuda_platform.h"
@@ -75,6 +77,13 @@ inline void MultiplyTf32(void* const lanes[32]) {
       [&](int k, int column) { return value(lane(column, k % 4)->b[k / 4]); });
 }
 
+// A device ends the kernel where 16 bytes are not aligned.
+inline void Require16(const void* p, const char* who) {
+  if (reinterpret_cast<uintptr_t>(p) % 16 == 0) return;
+  std::fprintf(stderr, "emulation: %s of %p, which is not aligned to 16 bytes\n", who, p);
+  std::abort();
+}
+
 struct Load {
   uint32_t* r;
   const void* row;
@@ -83,7 +92,11 @@ template <bool kTransposed>
 void LoadMatrices(void* const lanes[32]) {
   for (int matrix = 0; matrix < 4; ++matrix) {
     uint16_t m[8][8];
-    for (int row = 0; row < 8; ++row) std::memcpy(m[row], static_cast<const Load*>(lanes[matrix * 8 + row])->row, 16);
+    for (int row = 0; row < 8; ++row) {
+      const void* from = static_cast<const Load*>(lanes[matrix * 8 + row])->row;
+      Require16(from, "LoadMatrix4");
+      std::memcpy(m[row], from, 16);
+    }
     for (int lane = 0; lane < 32; ++lane) {
       const int g = lane / 4, i = lane % 4 * 2;
       const uint16_t low = kTransposed ? m[i][g] : m[g][i], high = kTransposed ? m[i + 1][g] : m[g][i + 1];
@@ -146,6 +159,8 @@ inline uint32_t Ballot(bool v) {
 
 // Copies land when they are waited for, not before: who reads early reads NaN.
 inline void CopyAsync16(void* shared, const void* global, bool valid) {
+  collective::Require16(shared, "CopyAsync16");
+  collective::Require16(global, "CopyAsync16");
   Runner().current().open.push_back({shared, global, valid});
 }
 inline void CommitCopies() {

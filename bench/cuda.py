@@ -1,0 +1,112 @@
+"""The table of scripts/gpu.sh: what the benchmarks printed, against the limits that the project has set itself.
+
+    python -m bench.cuda OUT
+
+Reads OUT/steps.tsv (step, status, seconds) and OUT/bench-*.json (a line of longtake-bench-cuda each), writes
+OUT/gpu.json and prints the tables. Exit 1 where a step has failed. Limits are those of one H200 and only told.
+"""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a benchmark should reach: `key` of its line at most (or at least) `value`."""
+
+    bench: str
+    what: str
+    key: str
+    value: float
+    at_least: bool = False
+
+
+LIMITS = [
+    Limit("pass-bfloat16", "pass of a block, s", "seconds", 0.098),
+    Limit("pass-bfloat16", "of the products' rate", "of_product_rate", 0.75, at_least=True),
+    Limit("pass-float8", "pass of a block in float8, s", "seconds", 0.060),
+    Limit("decode-bfloat16", "decoding a block, s", "seconds", 0.30),
+    Limit("stream-bfloat16", "stream, frames a second", "frames_per_second", 50, at_least=True),
+    Limit("stream-bfloat16", "its transformer alone", "transformer_frames_per_second", 80, at_least=True),
+    Limit("clip-bfloat16", "clip of 50 steps with guidance, s", "seconds", 21),
+]
+# Of one session at 480p in bfloat16: S and z 1.0 MB a layer, the temporal convolution's tail 7.0 MB.
+STATE_BYTES = 161.4e6
+
+
+def read_benches(out: Path) -> dict[str, dict]:
+    benches = {}
+    for file in sorted(out.glob("bench-*.json")):
+        lines = file.read_text().strip().splitlines()
+        if lines and lines[-1].startswith("{"):
+            benches[file.stem.removeprefix("bench-")] = json.loads(lines[-1])
+    return benches
+
+
+def rows(benches: dict[str, dict], full_size: bool) -> list[dict]:
+    """One row a limit, then memory; `met` is null where there is nothing to compare."""
+    table = []
+    for limit in LIMITS:
+        value = benches.get(limit.bench, {}).get(limit.key)
+        met = None
+        if value is not None and full_size:
+            met = value >= limit.value if limit.at_least else value <= limit.value
+        table.append({"what": limit.what, "value": value, "limit": limit.value, "at_least": limit.at_least, "met": met})
+    stream = benches.get("stream-bfloat16", {})
+    used = stream.get("used_bytes", [])
+    table.append(
+        {
+            "what": "memory of a stream, last block / first",
+            "value": used[-1] / used[0] if used else None,
+            "limit": 1.0,
+            "at_least": False,
+            "met": used[-1] <= used[0] if used else None,
+        }
+    )
+    state = stream.get("planned_bytes", {}).get("state")
+    table.append(
+        {
+            "what": "state of a session, MB",
+            "value": None if state is None else state / 1e6,
+            "limit": STATE_BYTES / 1e6,
+            "at_least": False,
+            "met": state <= STATE_BYTES if state is not None and full_size else None,
+        }
+    )
+    return table
+
+
+def main() -> int:
+    out = Path(sys.argv[1])
+    steps = [line.split("\t") for line in (out / "steps.tsv").read_text().splitlines()]
+    benches = read_benches(out)
+    # A rehearsal's model is small: its figures say nothing about a device.
+    full_size = benches.get("pass-bfloat16", {}).get("tokens") == 15600
+    table = rows(benches, full_size)
+
+    print(f"{'step':28} {'':12} {'s':>7}")
+    for name, status, seconds in steps:
+        print(f"{name:28} {status:12} {float(seconds):7.1f}")
+    print(f"\n{'measured':44} {'value':>12} {'limit':>12}")
+    for row in table:
+        value = "not measured" if row["value"] is None else f"{row['value']:.4g}"
+        sign = ">=" if row["at_least"] else "<="
+        mark = {None: "", True: "  met", False: "  NOT MET"}[row["met"]]
+        limit_text = f"{sign} {row['limit']:.4g}"
+        print(f"{row['what']:44} {value:>12} {limit_text:>12}{mark}")
+    result = {
+        "steps": [{"step": n, "status": s, "seconds": float(t)} for n, s, t in steps],
+        "table": table,
+        "benches": benches,
+    }
+    (out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+    failed = [name for name, status, _ in steps if status == "failed"]
+    if failed:
+        print("\nfailed: " + ", ".join(failed))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+// longtake-bench-cuda: times what a device is bought for, through the engine's public header.
+//
+//   longtake-bench-cuda --case pass|decode|stream|clip --model DIR [--dtype bfloat16] [--device 0] [--rounds 3]
+//                       [--latent-frames N]
+//
+// pass: denoising passes of a whole block, alternating with the products of its dense layers alone (Ops::Linear of the
+//   same backend on the same shapes): how much of the matrix-product rate a pass keeps.
+// decode: a block's latent frames to video frames, with full histories.
+// stream: a video of N latent frames, block after block, decoded as it comes: frames a second, and memory after each
+//   block.
+// clip: the folder's whole clip, all steps and guidance.
+//
+// Prints one line of JSON; seconds are wall time from Submit to completion.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <memory>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "bench/dense_shapes.h"
+#include "common/status_macros.h"
+#include "engine/backend/backend.h"
+#include "engine/engine.h"
+#include "nlohmann/json.hpp"
+
+namespace longtake {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::json;
+
+struct Arguments {
+  std::string measured, model;
+  std::string dtype = "bfloat16";
+  int device = 0, rounds = 3, latent_frames = 0;
+};
+
+double Since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// One session, pass after pass, and the seconds that each kind has taken.
+class Runner {
+ public:
+  Runner(Engine& engine, SessionId id) : engine_(engine), id_(id) {}
+  ~Runner() { engine_.CloseSession(id_); }
+
+  absl::StatusOr<double> Run(PassKind kind) {
+    absl::Notification finished;
+    absl::Status status;
+    const auto begin = Clock::now();
+    engine_.Submit({{.kind = kind, .session = id_, .prompt = "a red boat on the sea"}}, [&](size_t, PassResult result) {
+      status = std::move(result.status);
+      frames_ += result.frames.count;
+      finished.Notify();
+    });
+    finished.WaitForNotification();
+    const double seconds = Since(begin);
+    RETURN_IF_ERROR(status);
+    seconds_[kind] += seconds;
+    return seconds;
+  }
+  // All steps of the block at hand, then its commit.
+  absl::Status Block() {
+    for (int step = 0; step < engine_.model().denoise_steps; ++step) RETURN_IF_ERROR(Run(PassKind::kDenoise).status());
+    return Run(PassKind::kCommit).status();
+  }
+  absl::Status DecodeCommitted() {
+    while (true) {
+      ASSIGN_OR_RETURN(const SessionProgress at, engine_.progress(id_));
+      if (at.decoded_latents == at.committed_frames) return absl::OkStatus();
+      RETURN_IF_ERROR(Run(PassKind::kDecode).status());
+    }
+  }
+  absl::StatusOr<SessionProgress> progress() const { return engine_.progress(id_); }
+  int frames() const { return frames_; }
+  double seconds(PassKind kind) { return seconds_[kind]; }
+
+ private:
+  Engine& engine_;
+  SessionId id_;
+  int frames_ = 0;
+  std::map<PassKind, double> seconds_;
+};
+
+// The dense layers of a pass, as the backend runs them: bf16 rows in and out, no epilogue. Quantising the rows is part
+// of a narrower product.
+class Products {
+ public:
+  static absl::StatusOr<std::unique_ptr<Products>> Make(const std::vector<DenseShape>& shapes, const Arguments& a) {
+    auto products = std::make_unique<Products>();
+    ASSIGN_OR_RETURN(products->ops_, MakeBackend({.backend = "cuda", .dtype = a.dtype, .device = a.device}));
+    Ops& ops = *products->ops_;
+    int64_t in = 0, out = 0;
+    for (const DenseShape& s : shapes) {
+      in = std::max(in, s.rows * s.inputs);
+      out = std::max(out, s.rows * s.outputs);
+    }
+    const DType act = ops.activation_type();
+    products->x_ = ops.Allocate(in * SizeOf(act));
+    products->y_ = ops.Allocate(out * SizeOf(act));
+    // Numbers, not zeros: a device clocks higher on zeros.
+    auto floats = ops.Allocate(in * sizeof(float));
+    ops.FillNormal(1, 0, 0, in, floats->f32());
+    ops.Convert(MakeMat(floats->data(), DType::kF32, 1, in), MakeMat(products->x_->data(), act, 1, in));
+    std::vector<float> weight;
+    for (const DenseShape& s : shapes) {
+      weight.resize(s.inputs * s.outputs);
+      for (size_t i = 0; i < weight.size(); ++i) {
+        weight[i] = static_cast<float>(static_cast<int>(i * 2654435761u >> 20) - 2048) / 65536.f;
+      }
+      // The product over time stays in bf16, as the model's does.
+      const KernelShape shape{
+          .outputs = s.outputs, .inputs = s.inputs, .low_precision = s.inputs % 3 != 0 || s.count == 1};
+      const HostTensor tensor{weight.data(), DType::kF32, {s.outputs, s.inputs}};
+      products->layers_.push_back({s, ops.Pack(shape, {&tensor, 1}, {})});
+    }
+    RETURN_IF_ERROR(ops.Finish());
+    return products;
+  }
+
+  // Seconds of all of them, each shape's runs together.
+  absl::StatusOr<double> Round() {
+    double seconds = 0;
+    const DType act = ops_->activation_type();
+    for (const auto& [s, kernel] : layers_) {
+      const auto begin = Clock::now();
+      for (int64_t i = 0; i < s.count; ++i) {
+        ops_->Linear(*kernel, MakeMat(x_->data(), act, s.rows, s.inputs), {},
+                     MakeMat(y_->data(), act, s.rows, s.outputs));
+      }
+      RETURN_IF_ERROR(ops_->Finish());
+      seconds += Since(begin);
+    }
+    return seconds;
+  }
+
+ private:
+  std::unique_ptr<Ops> ops_;
+  std::unique_ptr<Buffer> x_, y_;
+  std::vector<std::pair<DenseShape, std::unique_ptr<PackedKernel>>> layers_;
+};
+
+absl::Status MeasurePass(Engine& engine, const Arguments& a, Json* out) {
+  const ModelInfo& info = engine.model();
+  const int block = info.block_latent_frames;
+  ASSIGN_OR_RETURN(const SessionId id, engine.OpenSession({info.sizes.front(), 2 * block, /*seed=*/1}));
+  Runner runner(engine, id);
+  RETURN_IF_ERROR(runner.Run(PassKind::kEncodePrompt).status());
+  // A first block warms: every product chooses its algorithm, scratch grows to its size.
+  RETURN_IF_ERROR(runner.Block());
+  RETURN_IF_ERROR(runner.DecodeCommitted());
+  const Size size = info.sizes.front();
+  ASSIGN_OR_RETURN(const auto shapes,
+                   TransformerShapes(a.model + "/transformer/config.json", block, size.height / 8, size.width / 8));
+  ASSIGN_OR_RETURN(const auto products, Products::Make(shapes, a));
+  RETURN_IF_ERROR(products->Round().status());
+  double pass = std::numeric_limits<double>::infinity(), dense = pass;
+  for (int step = 0; step < info.denoise_steps; ++step) {
+    ASSIGN_OR_RETURN(const double seconds, runner.Run(PassKind::kDenoise));
+    pass = std::min(pass, seconds);
+    (*out)["rounds"].push_back(seconds);
+    ASSIGN_OR_RETURN(const double products_seconds, products->Round());
+    dense = std::min(dense, products_seconds);
+  }
+  ASSIGN_OR_RETURN(const double commit, runner.Run(PassKind::kCommit));
+  (*out)["seconds"] = pass;
+  (*out)["commit_seconds"] = commit;
+  (*out)["tokens"] = shapes.front().rows;
+  (*out)["dense_flops"] = Flops(shapes);
+  (*out)["products_seconds"] = dense;
+  (*out)["of_product_rate"] = dense / pass;
+  return absl::OkStatus();
+}
+
+absl::Status MeasureDecode(Engine& engine, const Arguments& a, Json* out) {
+  const ModelInfo& info = engine.model();
+  ASSIGN_OR_RETURN(const SessionId id,
+                   engine.OpenSession({info.sizes.front(), (1 + a.rounds) * info.block_latent_frames, /*seed=*/1}));
+  Runner runner(engine, id);
+  RETURN_IF_ERROR(runner.Run(PassKind::kEncodePrompt).status());
+  double best = std::numeric_limits<double>::infinity();
+  for (int round = 0; round <= a.rounds; ++round) {  // the first fills the histories
+    RETURN_IF_ERROR(runner.Block());
+    const double before = runner.seconds(PassKind::kDecode);
+    const int frames = runner.frames();
+    RETURN_IF_ERROR(runner.DecodeCommitted());
+    if (round == 0) continue;
+    const double seconds = runner.seconds(PassKind::kDecode) - before;
+    best = std::min(best, seconds);
+    (*out)["rounds"].push_back(seconds);
+    (*out)["frames"] = runner.frames() - frames;
+  }
+  (*out)["seconds"] = best;
+  return absl::OkStatus();
+}
+
+// A stream, or a clip of one block.
+absl::Status MeasureVideo(Engine& engine, const Arguments& a, Json* out) {
+  const ModelInfo& info = engine.model();
+  const int latents = a.latent_frames > 0 ? a.latent_frames : info.max_latent_frames;
+  const auto make = [&](int frames, Json* result) -> absl::Status {
+    ASSIGN_OR_RETURN(const SessionId id, engine.OpenSession({info.sizes.front(), frames, /*seed=*/1}));
+    Runner runner(engine, id);
+    const auto begin = Clock::now();
+    RETURN_IF_ERROR(runner.Run(PassKind::kEncodePrompt).status());
+    while (true) {
+      ASSIGN_OR_RETURN(const SessionProgress at, runner.progress());
+      if (at.block == at.blocks) break;
+      RETURN_IF_ERROR(runner.Block());
+      RETURN_IF_ERROR(runner.DecodeCommitted());
+      uint64_t used = 0;
+      for (const MemoryRegion& region : engine.memory()) used += region.used_bytes;
+      (*result)["used_bytes"].push_back(used);
+    }
+    const double wall = Since(begin);
+    const double transformer = runner.seconds(PassKind::kDenoise) + runner.seconds(PassKind::kCommit);
+    (*result)["seconds"] = wall;
+    (*result)["frames"] = runner.frames();
+    (*result)["frames_per_second"] = runner.frames() / wall;
+    (*result)["transformer_frames_per_second"] = runner.frames() / transformer;
+    (*result)["encode_seconds"] = runner.seconds(PassKind::kEncodePrompt);
+    (*result)["decode_seconds"] = runner.seconds(PassKind::kDecode);
+    return absl::OkStatus();
+  };
+  if (info.block_latent_frames > 0) {  // a clip is one long run of the same pass and warms itself
+    Json warm;
+    RETURN_IF_ERROR(make(info.block_latent_frames, &warm));
+  }
+  return make(latents, out);
+}
+
+absl::Status Run(const Arguments& a) {
+  const auto begin = Clock::now();
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Engine> engine,
+      Engine::Load(
+          {.model_dir = a.model, .backend = "cuda", .dtype = a.dtype, .devices = {a.device}, .max_sessions = 1}));
+  Json line = {{"case", a.measured},
+               {"dtype", a.dtype},
+               {"numerics_id", engine->model().numerics_id},
+               {"load_seconds", Since(begin)}};
+  for (const MemoryRegion& region : engine->memory()) line["planned_bytes"][region.name] = region.planned_bytes;
+  if (a.measured == "pass") {
+    RETURN_IF_ERROR(MeasurePass(*engine, a, &line));
+  } else if (a.measured == "decode") {
+    RETURN_IF_ERROR(MeasureDecode(*engine, a, &line));
+  } else {
+    RETURN_IF_ERROR(MeasureVideo(*engine, a, &line));
+  }
+  std::printf("%s\n", line.dump().c_str());
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace longtake
+
+int main(int argc, char** argv) {
+  longtake::Arguments a;
+  CLI::App app("Times passes, decoding and whole videos on a device.");
+  app.add_option("--case", a.measured)->required()->check(CLI::IsMember({"pass", "decode", "stream", "clip"}));
+  app.add_option("--model", a.model, "Model folder with longtake.json")->required();
+  app.add_option("--dtype", a.dtype, "bfloat16, float8 or nvfp4")->capture_default_str();
+  app.add_option("--device", a.device)->capture_default_str();
+  app.add_option("--rounds", a.rounds, "Of decode")->capture_default_str()->check(CLI::Range(1, 100));
+  app.add_option("--latent-frames", a.latent_frames, "Of stream and clip; 0: the model's most");
+  CLI11_PARSE(app, argc, argv);
+  if (const absl::Status status = longtake::Run(a); !status.ok()) {
+    std::fprintf(stderr, "longtake-bench-cuda: %s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,171 @@
+// The engine on the cuda backend, on the host's emulation or (scripts/gpu.sh) on a device: bytes in any mix, memory,
+// what a device cannot do.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "engine/engine.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/engine_driver.h"
+#include "tests/engine/temp_folder.h"
+
+namespace longtake {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr char kBundled[] = "models/longtake-tiny";
+constexpr Size kLarge{64, 32}, kSmall{32, 32};
+
+// The bundled model at sizes that the emulation decodes in a second.
+std::string Variant(const TempFolder& folder, const std::string& more) {
+  for (const char* part : {"transformer", "vae", "text_encoder", "tokenizer"}) {
+    std::filesystem::create_directory_symlink(std::filesystem::absolute(std::string(kBundled) + "/" + part),
+                                              folder.path() + "/" + part);
+  }
+  std::ofstream(folder.path() + "/longtake.json")
+      << R"({"lower_case":true,"caption_tokens":28,"sizes":["64x32","32x32"],"max_latent_frames":64,)" << more << "}";
+  return folder.path();
+}
+constexpr char kFewStep[] = R"("sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":1)";
+
+absl::StatusOr<std::unique_ptr<Engine>> Load(const std::string& folder, const std::string& dtype = "auto",
+                                             int sessions = 3, std::vector<int> devices = {0}) {
+  return Engine::Load({.model_dir = folder,
+                       .backend = "cuda",
+                       .dtype = dtype,
+                       .devices = std::move(devices),
+                       .max_sessions = sessions});
+}
+
+const std::vector<Job>& Jobs() {
+  static const std::vector<Job> jobs = {
+      {.spec = {kLarge, 1, 11}, .prompt = "a big red ball"},
+      {.spec = {kSmall, 2, 12},
+       .prompt = "a small yellow star moves left",
+       .switch_block = 1,
+       .next_prompt = "a blue box",
+       .join_tick = 2},
+      {.spec = {kSmall, 1, 13}, .prompt = "a blue box", .join_tick = 1},
+  };
+  return jobs;
+}
+
+TEST(CudaEngine, BytesAreEqualAloneAndInAnyMix) {
+  for (const char* dtype : {"auto", "float8"}) {
+    SCOPED_TRACE(dtype);
+    const TempFolder folder;
+    const auto engine = Load(Variant(folder, kFewStep), dtype);
+    if (absl::IsInvalidArgument(engine.status())) continue;  // a type that this device lacks
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    EXPECT_THAT((*engine)->model().numerics_id, HasSubstr("cuda/"));
+    const std::vector<Made> together = RunJobs(**engine, Jobs(), 0.8, 5);
+    for (size_t i = 0; i < Jobs().size(); ++i) {
+      Job job = Jobs()[i];
+      job.join_tick = 0;
+      const Made alone = RunJobs(**engine, {job}, 1.0, 0)[0];
+      EXPECT_EQ(alone.frames, 1 + 4 * (job.spec.latent_frames - 1));
+      EXPECT_EQ(alone.bytes, together[i].bytes) << "job " << i;
+    }
+  }
+}
+
+// Float8 and float4 are other numbers, and neither is noise: frames stay near bfloat16's.
+TEST(CudaEngine, NarrowTypesStayNearBfloat16) {
+  std::vector<std::vector<uint8_t>> frames;
+  for (const char* dtype : {"bfloat16", "float8", "nvfp4"}) {
+    const TempFolder folder;
+    const auto engine = Load(Variant(folder, kFewStep), dtype, 1);
+    if (absl::IsInvalidArgument(engine.status())) GTEST_SKIP() << engine.status();
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    frames.push_back(RunJobs(**engine, {Jobs()[2]}, 1.0, 0)[0].bytes);
+  }
+  const auto difference = [&](size_t i) {
+    double sum = 0;
+    for (size_t at = 0; at < frames[0].size(); ++at) sum += std::abs(int{frames[0][at]} - int{frames[i][at]});
+    return sum / static_cast<double>(frames[0].size());
+  };
+  EXPECT_GT(difference(1), 0);
+  EXPECT_GT(difference(2), difference(1));
+  EXPECT_LT(difference(2), 25);  // of 219 levels; unrelated pictures differ by 40 and more
+}
+
+// On the emulation CTest says LONGTAKE_EMULATION_DEVICES=2.
+TEST(CudaEngine, SessionsShareTheDevices) {
+  const TempFolder folder;
+  const auto one = Load(Variant(folder, kFewStep), "auto", 4);
+  const auto two = Load(folder.path(), "auto", 3, {0, 1});
+  if (two.status().code() == absl::StatusCode::kNotFound) GTEST_SKIP() << two.status();
+  ASSERT_TRUE(one.ok() && two.ok()) << one.status() << two.status();
+  for (const MemoryRegion& region : (*two)->memory()) {
+    EXPECT_TRUE(region.slots == 0 || region.slots == 4) << region.name;  // two on each
+  }
+  // The same job on each device, in one batch: four sessions fill the slots, a fifth finds none.
+  const std::vector<Job> jobs(4, Jobs()[2]);
+  const std::vector<Made> made = RunJobs(**two, jobs, 0.8, 3);
+  const Made expected = RunJobs(**one, {Jobs()[2]}, 1.0, 0)[0];
+  for (const Made& m : made) EXPECT_EQ(m.bytes, expected.bytes);
+
+  std::vector<SessionId> ids;
+  for (int i = 0; i < 4; ++i) {
+    const auto id = (*two)->OpenSession(Jobs()[2].spec);
+    ASSERT_TRUE(id.ok()) << id.status();
+    ids.push_back(*id);
+  }
+  EXPECT_EQ((*two)->OpenSession(Jobs()[2].spec).status().code(), absl::StatusCode::kResourceExhausted);
+  (*two)->CloseSession(ids[1]);
+  (*two)->CloseSession(ids[1]);  // twice is once
+  const auto again = (*two)->OpenSession(Jobs()[2].spec);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ((*two)->OpenSession(Jobs()[2].spec).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ((*two)->OpenSession({{33, 33}, 1, 1}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Load(folder.path(), "auto", 2, {0, 0}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CudaEngine, ParkedDecoderCachesChangeNoByte) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kFewStep), "auto", 1);
+  auto parking = Engine::Load(
+      {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 2, .decoder_places = 1});
+  ASSERT_TRUE(engine.ok() && parking.ok()) << engine.status() << parking.status();
+  const Job job{.spec = {kSmall, 2, 5}, .prompt = "a pink star"};
+  const Made alone = RunJobs(**engine, {job}, 1.0, 0)[0];
+  for (const Made& made : RunJobs(**parking, {job, job}, 1.0, 0)) EXPECT_EQ(made.bytes, alone.bytes);
+}
+
+TEST(CudaEngine, MemoryStaysAsPlanned) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kFewStep), "auto", 1);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const auto planned = (*engine)->memory();
+  RunJobs(**engine, {Jobs()[2]}, 1.0, 0);
+  const auto after = (*engine)->memory();
+  ASSERT_EQ(planned.size(), after.size());
+  for (size_t i = 0; i < planned.size(); ++i) {
+    EXPECT_EQ(planned[i].planned_bytes, after[i].planned_bytes) << planned[i].name;
+    EXPECT_LE(after[i].used_bytes, after[i].planned_bytes) << planned[i].name;
+  }
+}
+
+TEST(CudaEngine, RefusesWhatADeviceCannot) {
+  const TempFolder folder;
+  const std::string path = Variant(folder, kFewStep);
+  const absl::Status type = Load(path, "float32").status();
+  EXPECT_EQ(type.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(type.message()), StartsWith("dtype:"));
+  const absl::Status device = Load(path, "auto", 1, {7}).status();
+  EXPECT_EQ(device.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(device.message()), StartsWith("device:"));
+  const auto small = Load(path, "auto", 1);
+  ASSERT_TRUE(small.ok()) << small.status();
+  if ((*small)->model().numerics_id.find("emulation") == std::string::npos) return;  // a device may hold them
+  const absl::Status memory = Load(path, "auto", 4096).status();
+  EXPECT_EQ(memory.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(memory.message()), StartsWith("max_sessions:"));
+}
+
+}  // namespace
+}  // namespace longtake

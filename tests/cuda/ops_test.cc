@@ -1,0 +1,212 @@
+// Every operation of the cuda backend, in the emulation, against the reference; and its bytes against themselves in
+// other batches and with a block's threads run in other orders.
+#include <cmath>
+#include <cstring>
+#include <ostream>
+
+#include "engine/cuda/cuda_ops.h"
+#include "engine/reference/reference_ops.h"
+#include "gtest/gtest.h"
+#include "tests/cuda/emulation/settings.h"
+#include "tests/engine/ops_cases.h"
+
+namespace longtake {
+
+void PrintTo(const OpsCase& c, std::ostream* os) { *os << c.name; }
+
+namespace {
+
+using emulation::Order;
+
+// As of the cpu backend (tests/engine/ops_test.cc): four roundings to 8 bits; pixels one step of 255.
+constexpr double kBFloat16 = 0x1p-7;
+constexpr double kPixels = 1.0 / 235;
+
+double Error(const std::vector<float>& expected, const std::vector<float>& actual) {
+  double most = 0, error = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (!std::isfinite(actual[i])) return HUGE_VAL;
+    most = std::max(most, std::abs(double{expected[i]}));
+    error = std::max(error, std::abs(double{expected[i]} - actual[i]));
+  }
+  return most == 0 ? error : error / most;
+}
+
+bool SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+Groups AllGroups(const OpsCase& c) {
+  Groups groups;
+  for (int g = 0; g < c.groups; ++g) groups.push_back(g);
+  return groups;
+}
+
+std::vector<OpsCase> AllCases() {
+  std::vector<OpsCase> all = DenseCases();
+  for (auto more : {AttentionCases(), VideoCases()}) all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+class CudaOpsTest : public testing::TestWithParam<OpsCase> {
+ protected:
+  void SetUp() override {
+    auto ops = MakeCudaOps({});
+    ASSERT_TRUE(ops.ok()) << ops.status();
+    ops_ = *std::move(ops);
+  }
+  void TearDown() override {
+    emulation::Set({});
+    EXPECT_TRUE(ops_->Finish().ok()) << ops_->Finish();
+  }
+  std::unique_ptr<Ops> ops_;
+};
+
+TEST_P(CudaOpsTest, EqualsReference) {
+  const OpsCase& c = GetParam();
+  const double tolerance = c.name.find("i420") != std::string::npos ? kPixels : kBFloat16;
+  const GroupResults expected = c.run(*MakeReferenceOps(), AllGroups(c));
+  const GroupResults actual = c.run(*ops_, AllGroups(c));
+  for (const auto& [group, values] : expected) {
+    ASSERT_EQ(values.size(), actual.at(group).size());
+    EXPECT_LE(Error(values, actual.at(group)), tolerance) << "group " << group;
+  }
+}
+
+TEST_P(CudaOpsTest, NeitherBatchNorThreadsChangeAByte) {
+  const OpsCase& c = GetParam();
+  const GroupResults expected = c.run(*ops_, AllGroups(c));
+  struct Run {
+    Groups groups;
+    Order order;
+  };
+  for (const auto& [groups, order] : {Run{{0}, Order::kRandom}, Run{{2, 0}, Order::kDescending},
+                                      Run{{1, 2, 0}, Order::kRandom}, Run{{1}, Order::kAscending}}) {
+    emulation::Set({.order = order, .seed = 7});
+    for (const auto& [group, values] : c.run(*ops_, groups)) {
+      EXPECT_TRUE(SameBytes(values, expected.at(group))) << "group " << group << " in a batch of " << groups.size();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CudaOpsTest, testing::ValuesIn(AllCases()),
+                         [](const auto& info) { return info.param.name; });
+
+// Shapes that the common cases do not have: sessions of several partial sums, wide heads, a frame of several blocks.
+TEST(CudaOps, LinearAttentionOverManyPartialSums) {
+  constexpr int kHeads = 2, kHeadDim = 112;
+  constexpr int64_t kD = kHeads * kHeadDim;
+  const Segment segment = {.first_row = 0, .frames = 3, .height = 17, .width = 23, .first_frame = 900};
+  const auto run = [&](Ops& ops) {
+    Bench bench(ops);
+    LinearAttentionArgs args;
+    args.qkv = bench.Upload(Random(segment.rows() * 3 * kD, 1), 3 * kD, DType::kF32);
+    args.q_weight = bench.Floats(Random(kD, 2, 0, 0.3f, 1.f));
+    args.k_weight = bench.Floats(Random(kD, 3, 0, 0.3f, 1.f));
+    args.heads = kHeads;
+    args.head_dim = kHeadDim;
+    LinearAttentionSegment s;
+    s.tokens = segment;
+    s.S_out = bench.Floats(std::vector<float>(kD * kHeadDim));
+    s.z_out = bench.Floats(std::vector<float>(kD));
+    args.segments = {&s, 1};
+    const Mat out = bench.EmptyAct(segment.rows(), kD);
+    args.out = out;
+    ops.LinearAttention(args);
+    return std::vector{bench.Read(out), bench.ReadFloats(s.S_out, kD * kHeadDim), bench.ReadFloats(s.z_out, kD)};
+  };
+  const auto expected = run(*MakeReferenceOps()), actual = run(**MakeCudaOps({}));
+  EXPECT_LE(Error(expected[0], actual[0]), kBFloat16);
+  // The state is a float32 sum of products of TF32: 2^-11 of a term each way, and the terms' errors average out.
+  EXPECT_LE(Error(expected[1], actual[1]), 0x1p-10);
+  EXPECT_LE(Error(expected[2], actual[2]), 1e-6);
+}
+
+TEST(CudaOps, AttentionWithWideHeads) {
+  struct Case {
+    int heads, kv_heads, head_dim;
+    int64_t rows;
+    float cap;
+    bool causal;
+  };
+  for (const Case& c : {Case{2, 1, 256, 150, 50.f, true}, Case{1, 1, 384, 100, 0.f, false}}) {
+    SCOPED_TRACE(c.head_dim);
+    const int64_t width = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim;
+    const auto run = [&](Ops& ops) {
+      Bench bench(ops);
+      const SoftmaxAttentionSegment segment = {0, c.rows, c.rows - 7};
+      const Mat out = bench.EmptyAct(c.rows, int64_t{c.heads} * c.head_dim);
+      ops.SoftmaxAttention({.qkv = bench.Act(Random(c.rows * width, 1), width),
+                            .heads = c.heads,
+                            .kv_heads = c.kv_heads,
+                            .head_dim = c.head_dim,
+                            .scale = 0.0625f,
+                            .soft_cap = c.cap,
+                            .causal = c.causal,
+                            .rope_theta = c.causal ? 10000.f : 0.f,
+                            .segments = {&segment, 1},
+                            .out = out});
+      return bench.Read(out);
+    };
+    EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), kBFloat16);
+  }
+}
+
+TEST(CudaOps, LinearAttentionWithHeadsWiderThanASlice) {
+  constexpr int kHeadDim = 144;
+  const Segment segment = {.first_row = 0, .frames = 2, .height = 3, .width = 9, .first_frame = 0};
+  const auto run = [&](Ops& ops) {
+    Bench bench(ops);
+    LinearAttentionSegment s;
+    s.tokens = segment;
+    const Mat out = bench.EmptyAct(segment.rows(), kHeadDim);
+    ops.LinearAttention({.qkv = bench.Act(Random(segment.rows() * 3 * kHeadDim, 1), 3 * kHeadDim),
+                         .heads = 1,
+                         .head_dim = kHeadDim,
+                         .segments = {&s, 1},
+                         .out = out});
+    return bench.Read(out);
+  };
+  EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), kBFloat16);
+}
+
+TEST(CudaOps, ConvOverSeveralBlocks) {
+  struct Case {
+    int64_t inputs;
+    int upsample, height, width;  // of the output
+  };
+  // 160 outputs are two blocks of 96 channels. Tap after tap (40 inputs): 15 x 19 pixels are three blocks. In tiles of
+  // 8 x 32 (64 inputs, two windows a frame): three by two of them, with and without doubling.
+  for (const Case& c : {Case{40, 1, 15, 19}, Case{64, 1, 17, 35}, Case{64, 2, 18, 34}}) {
+    SCOPED_TRACE(testing::Message() << c.inputs << " inputs, upsample " << c.upsample);
+    const KernelShape shape = {.outputs = 160, .inputs = c.inputs, .kt = 3, .kh = 3, .kw = 3};
+    const int height = c.height / c.upsample, width = c.width / c.upsample;
+    const auto run = [&](Ops& ops) {
+      Bench bench(ops);
+      const auto kernel = bench.Kernel(shape, 1, true);
+      const void* in[3] = {nullptr, nullptr, nullptr};
+      for (int t = 1; t < 3; ++t) in[t] = bench.Act(Random(height * width * c.inputs, 2 + t), c.inputs).data;
+      const Mat out = bench.Upload(Random(int64_t{c.height} * c.width * shape.outputs, 9), shape.outputs, DType::kF32);
+      void* frame = out.data;
+      const void* residual = out.data;
+      ops.Conv({.kernel = kernel.get(),
+                .in = in,
+                .in_height = height,
+                .in_width = width,
+                .out = {&frame, 1},
+                .out_height = c.height,
+                .out_width = c.width,
+                .upsample = c.upsample,
+                .pad_top = 1,
+                .pad_left = 1,
+                .residual = {&residual, 1},
+                .wide = true});
+      return bench.Read(out);
+    };
+    // Weights are rounded to bf16, the inputs are bf16 numbers already, and the sums are stored in float32.
+    EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), 0x1p-9);
+  }
+}
+
+}  // namespace
+}  // namespace longtake

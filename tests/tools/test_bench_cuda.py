@@ -1,0 +1,50 @@
+"""The table of scripts/gpu.sh: limits met and not met, steps that failed, what was not measured."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(out: Path, steps: list[tuple[str, str, float]], benches: dict[str, dict]):
+    (out / "steps.tsv").write_text("".join(f"{n}\t{s}\t{t}\n" for n, s, t in steps))
+    for name, line in benches.items():
+        (out / f"bench-{name}.json").write_text("loading\n" + json.dumps(line) + "\n")
+    done = subprocess.run([sys.executable, "-m", "bench.cuda", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done, {row["what"]: row for row in json.loads((out / "gpu.json").read_text())["table"]}
+
+
+FULL_PASS = {"tokens": 15600, "seconds": 0.09, "of_product_rate": 0.7}
+
+
+def test_limits_are_told_and_do_not_fail(tmp_path: Path) -> None:
+    stream = {"used_bytes": [10, 10], "planned_bytes": {"state": 160e6}, "frames_per_second": 51}
+    done, table = run(tmp_path, [("parity", "ok", 1.0)], {"pass-bfloat16": FULL_PASS, "stream-bfloat16": stream})
+    assert done.returncode == 0, done.stderr
+    assert table["pass of a block, s"]["met"] is True
+    assert table["of the products' rate"]["met"] is False
+    assert table["stream, frames a second"]["met"] is True
+    assert table["decoding a block, s"] == {
+        "what": "decoding a block, s",
+        "value": None,
+        "limit": 0.3,
+        "at_least": False,
+        "met": None,
+    }
+    assert table["memory of a stream, last block / first"]["met"] is True
+    assert "NOT MET" in done.stdout and "not measured" in done.stdout
+
+
+def test_a_small_model_says_nothing_about_a_device(tmp_path: Path) -> None:
+    small = {**FULL_PASS, "tokens": 8}
+    _, table = run(tmp_path, [], {"pass-bfloat16": small, "stream-bfloat16": {"used_bytes": [10, 11]}})
+    assert table["pass of a block, s"]["met"] is None
+    assert table["memory of a stream, last block / first"]["met"] is False
+
+
+def test_a_failed_step_fails(tmp_path: Path) -> None:
+    done, _ = run(tmp_path, [("parity", "failed", 1.0), ("sanitizer-memcheck", "absent", 0.0)], {})
+    assert done.returncode == 1
+    assert "failed: parity" in done.stdout
