@@ -43,7 +43,8 @@ class Batch {
       }
       longest_ = std::max(seconds, (situation_.live_waiting ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
     }
-    // One without slack need not make way for others without: the sooner all of them are through, the better.
+    // One without slack need not make way for others without, where sharing gains a quarter: the sooner all of them are
+    // through, the better. Longer passes would all arrive at the last one's time.
     const double bound = share < room && marginal < room ? longest_ : std::min(longest_, bound_);
     if (picks_.size() >= free_ && seconds > bound) return false;
     picks_.push_back(i);
