@@ -45,9 +45,11 @@ struct ModelInfo {
   std::string numerics_id;  // build, backend, type, instruction set: bytes are equal where it is equal
   std::string sampler;      // "few_step" | "flow_dpm_solver"
   double fps = 16;
-  std::vector<Size> sizes;      // the first is the default
-  int block_latent_frames = 0;  // 0: bidirectional, the whole clip is one block
-  int denoise_steps = 0;        // passes a block before the commit
+  std::vector<Size> sizes;        // the first is the default
+  std::vector<int> frame_tokens;  // of the transformer in one latent frame, by size
+  int block_latent_frames = 0;    // 0: bidirectional, the whole clip is one block
+  int denoise_steps = 0;          // passes a block before the commit
+  std::vector<int> step_ladder;   // how few a block may have: descending from denoise_steps; empty: no fewer
   int max_latent_frames = 0;
   int frames_per_latent = 4;  // the VAE's temporal stride
   bool accepts_first_image = false;
@@ -84,6 +86,7 @@ struct Pass {
   SessionId session = 0;
   std::string prompt;           // of kEncodePrompt
   std::string negative_prompt;  // of kEncodePrompt, where the model takes one
+  int level = 0;                // of a block's first kDenoise: index into step_ladder
 };
 
 // 8-bit 4:2:0 BT.709 limited range; planes one after the other (y, then u, then v), frames one after the other.
@@ -100,7 +103,7 @@ struct PassResult {
   DecodedFrames frames;       // of kDecode
 };
 
-// Where a session stands. The order of passes: EncodePrompt, then for each block denoise_steps x Denoise, Commit;
+// Where a session stands. The order of passes: EncodePrompt, then for each block as many Denoise as its steps, Commit;
 // Decode may run for each latent frame of committed blocks, and must have run for all of a block's before the next
 // Commit.
 struct SessionProgress {
@@ -109,6 +112,7 @@ struct SessionProgress {
   int block = 0;             // being made; == blocks when all are committed
   int block_frames = 0;      // latent frames of that block
   int step = 0;              // denoising steps done in it
+  int steps = 0;             // of them in all; settled by its first
   int committed_frames = 0;  // latent frames
   int decoded_latents = 0;   // latent frames decoded
   bool has_prompt = false;

@@ -24,6 +24,8 @@ enum class PassKind {
 struct Pass {
   PassKind kind = PassKind::kDenoise;
   SessionId session = 0;
+  int prompt = 0;  // of kEncodePrompt: which of the session's, as Scheduler::ChangePrompt numbers them
+  int level = 0;   // of a block's denoising: index into Request::step_ladder
   friend bool operator==(const Pass&, const Pass&) = default;
 };
 

@@ -38,6 +38,7 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
 
   absl::Status Add(Request request);
   void Cancel(SessionId id, absl::Status why);
+  absl::StatusOr<int> ChangePrompt(SessionId id, int block, int prompt);
   void ChunkDelivered(SessionId id);
   Quote GetQuote(const Request& request) const;
   absl::Duration Poll();
@@ -264,8 +265,11 @@ bool Scheduler::Impl::SubmitOne() {
     Session& session = *candidate_sessions_[i];
     const Candidate& pick = candidates_[i];
     session.last_turn = ++turns_;
-    session.Start(pick.kind);
-    batch->passes.push_back({pick.kind, session.request().id});
+    if (pick.kind == PassKind::kDenoise) {
+      // The first pass under a new prompt commits the block before again.
+      if (const double again = session.RecommitTokens(); again > 0) batch->work.Add(PassKind::kCommit, again);
+    }
+    batch->passes.push_back(session.Start(pick.kind, now, cost_));
     batch->work.Add(pick.kind, pick.tokens);
   }
   in_flight_ = static_cast<int>(batch->passes.size());
@@ -295,7 +299,7 @@ void Scheduler::Impl::OnPassDone(const Batch& batch, size_t index, const PassOut
     session.Abandon(pass.kind);
     if (!session.end_why.has_value()) session.end_why = outcome.status;
   } else {
-    PassReport report = session.Finish(pass.kind);
+    PassReport report = session.Finish(pass.kind, now);
     report.started = batch.started;
     report.ended = now;
     report.device_seconds = outcome.device_seconds;
@@ -326,6 +330,19 @@ absl::Status Scheduler::Impl::Check(const Request& request) const {
   }
   for (double seconds : request.block_seconds) {
     if (!(seconds > 0)) return absl::InvalidArgumentError("block_seconds has a block without length");
+  }
+  for (size_t i = 0; i < request.step_ladder.size(); ++i) {
+    const int most = i == 0 ? request.denoise_steps : request.step_ladder[i - 1] - 1;
+    if (request.step_ladder[i] < 1 || request.step_ladder[i] > most || (i == 0 && request.step_ladder[0] != most)) {
+      return absl::InvalidArgumentError("step_ladder must descend from denoise_steps");
+    }
+  }
+  for (size_t i = 0; i < request.prompt_blocks.size(); ++i) {
+    const int block = request.prompt_blocks[i];
+    if (block <= (i == 0 ? 0 : request.prompt_blocks[i - 1]) ||
+        block >= static_cast<int>(request.block_latents.size())) {
+      return absl::InvalidArgumentError("prompt_blocks must ascend from 1 within the video");
+    }
   }
   if (sessions_.contains(request.id)) {
     return absl::InvalidArgumentError(absl::StrCat("id ", request.id, " is in use"));
@@ -520,6 +537,15 @@ void Scheduler::Impl::CancelAll(const absl::Status& why) {
   Pump();
 }
 
+absl::StatusOr<int> Scheduler::Impl::ChangePrompt(SessionId id, int block, int prompt) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end() || found->second.end_why.has_value()) {
+    return absl::NotFoundError(absl::StrCat("session ", id, " is not being made"));
+  }
+  return found->second.ChangePrompt(block, prompt);
+}
+
 void Scheduler::Impl::ChunkDelivered(SessionId id) {
   absl::MutexLock lock(&mutex_);
   const auto found = sessions_.find(id);
@@ -561,6 +587,7 @@ absl::Duration Scheduler::Impl::Poll() {
 
 Stats Scheduler::Impl::stats() const {
   absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_->Now();
   Stats stats;
   stats.running = static_cast<int>(placed_.size());
   stats.waiting = static_cast<int>(waiting_.size());
@@ -573,6 +600,9 @@ Stats Scheduler::Impl::stats() const {
       ++stats.ahead;
     }
     fewest = fewest == 0 ? session->passes_left() : std::min(fewest, session->passes_left());
+    if (session->live() && !session->done()) {
+      stats.slacks.push_back(absl::ToDoubleSeconds(session->Due() - now) - session->ToNextChunk(cost_).seconds);
+    }
   }
   for (const auto& [id, session] : sessions_) stats.backlog_seconds += session.SecondsLeft(cost_);
   const Session::Pace pace = LivePace();
@@ -603,6 +633,9 @@ Scheduler::~Scheduler() { impl_->Stop(); }
 
 absl::Status Scheduler::Add(Request request) { return impl_->Add(std::move(request)); }
 void Scheduler::Cancel(SessionId session, absl::Status why) { impl_->Cancel(session, std::move(why)); }
+absl::StatusOr<int> Scheduler::ChangePrompt(SessionId session, int block, int prompt) {
+  return impl_->ChangePrompt(session, block, prompt);
+}
 void Scheduler::ChunkDelivered(SessionId session) { impl_->ChunkDelivered(session); }
 void Scheduler::StopAdmission(absl::Status why) { impl_->StopAdmission(std::move(why)); }
 void Scheduler::CancelAll(absl::Status why) { impl_->CancelAll(why); }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "scheduler/device.h"
 #include "scheduler/policy.h"
@@ -51,6 +52,11 @@ struct Request {
   Delivery delivery = Delivery::kLive;
   std::vector<int> block_latents;  // latent frames of each block, each above 0
   int denoise_steps = 1;           // of a block
+  // Where not empty, a live session's block may have fewer steps when it would be late otherwise: one of these,
+  // descending from denoise_steps.
+  std::vector<int> step_ladder;
+  // Blocks, ascending from 1, before which another prompt is encoded: prompts 1, 2, ... Prompt 0 is the first block's.
+  std::vector<int> prompt_blocks;
   // What a pass over one latent frame costs, in a unit that is one for all of the device's sessions: transformer
   // tokens, or anything in proportion to them. Above 0.
   double latent_tokens = 1;
@@ -77,7 +83,8 @@ struct PassReport {
   PassKind kind = PassKind::kDenoise;
   int block = 0;
   int step = 0, steps = 0;          // passes of this kind done in the block, and of them in all
-  int passes_done = 0, passes = 0;  // of the session
+  int passes_done = 0, passes = 0;  // of the session; a change of its prompt or of a block's steps changes `passes`
+  int prompt = 0;                   // of kEncodePrompt
   absl::Duration started, ended;    // the batch's Submit and this pass's completion, on the scheduler's clock
   double device_seconds = 0;
 };
@@ -106,6 +113,7 @@ struct Stats {
   // Until the running session with the fewest passes to go should end, by the mean time of batches so far. One second
   // before there is a mean.
   absl::Duration next_place;
+  std::vector<double> slacks;   // of the live sessions with a place; seconds
   double live_load = 0;         // share of the device that the live sessions with a place need
   double prediction_error = 0;  // CostModel::error
   double kind_error[Work::kKinds] = {};
@@ -137,6 +145,11 @@ class Scheduler {
 
   // Ends the session with `why`: at once, or when its pass under way is done. Unknown and ended ids are ignored.
   void Cancel(SessionId session, absl::Status why);
+
+  // From block `block` on, or from the first later one that has not begun, the session's prompt is number `prompt`; its
+  // encoding is a pass before that block. A later change for the same block takes its place. Returns the block.
+  // NotFound: no such session, or it is ending. FailedPrecondition: no such block is left.
+  absl::StatusOr<int> ChangePrompt(SessionId session, int block, int prompt);
 
   // One more of the session's chunks has gone to its client.
   void ChunkDelivered(SessionId session);

@@ -4,9 +4,20 @@
 #include <utility>
 
 namespace longtake::scheduler {
+namespace {
+
+// Of what a block is predicted to take: how much less time than that a level may have.
+constexpr double kLevelMargin = 1.25;
+
+}  // namespace
 
 Session::Session(Request request) : request_(std::move(request)) {
-  passes_ = 1;  // the prompt
+  steps_ = request_.denoise_steps;
+  prompt_at_[0] = 0;
+  for (size_t i = 0; i < request_.prompt_blocks.size(); ++i) {
+    prompt_at_[request_.prompt_blocks[i]] = static_cast<int>(i) + 1;
+  }
+  passes_ = static_cast<int>(prompt_at_.size());
   video_seconds_.push_back(0);
   for (int block = 0; block < blocks(); ++block) {
     passes_ += BlockPasses(block);
@@ -45,14 +56,43 @@ Session::Remaining Session::ToNextChunk(const CostModel& cost) const {
   left.seconds = decodes * cost.Alone(PassKind::kDecode, request_.latent_tokens);
   if (committed_blocks_ > block) return left;
   const double tokens = request_.block_latents[block] * request_.latent_tokens;
-  const int steps = request_.denoise_steps - step_;
+  const int steps = steps_ - step_;
   left.passes += steps + 1;
   left.seconds += steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens);
-  if (!has_prompt_) {
+  if (PromptDue()) {
     ++left.passes;
     left.seconds += cost.Alone(PassKind::kEncodePrompt, 0);
   }
+  if (const double again = RecommitTokens(); again > 0) left.seconds += cost.Marginal(PassKind::kCommit, again);
   return left;
+}
+
+double Session::RecommitTokens() const {
+  if (committed_blocks_ == 0 || committed_blocks_ == blocks() || !(recommits_ || PromptDue())) return 0;
+  return request_.block_latents[committed_blocks_ - 1] * request_.latent_tokens;
+}
+
+absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
+  block = std::max(block, committed_blocks_ + (step_ > 0 || transformer_busy_ ? 1 : 0));
+  if (block >= blocks()) return absl::FailedPreconditionError("the video has no block left to begin");
+  if (!prompt_at_.contains(block)) ++passes_;
+  prompt_at_[block] = prompt;
+  return block;
+}
+
+// The most steps with which the chunk is predicted to be in time, if the device is shared as it was for the last
+// blocks.
+int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
+  const int levels = static_cast<int>(request_.step_ladder.size());
+  if (levels == 0 || !live() || !cost.learned()) return 0;
+  const double time = absl::ToDoubleSeconds(Due() - now);
+  const double full = ToNextChunk(cost).seconds;
+  const double step =
+      cost.Alone(PassKind::kDenoise, request_.block_latents[committed_blocks_] * request_.latent_tokens);
+  for (int level = 0; level < levels; ++level) {
+    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch_ * kLevelMargin <= time) return level;
+  }
+  return levels - 1;
 }
 
 double Session::SecondsLeft(const CostModel& cost) const {
@@ -66,7 +106,8 @@ Session::Pace Session::NeededPace(const CostModel& cost) const {
   if (!live() || video_seconds() <= 0 || committed_blocks_ == blocks()) return {};
   // Over the whole video, so that a last short block does not count for the others.
   const double tokens = most_latents_ * request_.latent_tokens;
-  const double block = request_.denoise_steps * cost.Marginal(PassKind::kDenoise, tokens) +
+  // Where the steps may be fewer, that is what the load can be brought down to.
+  const double block = LowestSteps() * cost.Marginal(PassKind::kDenoise, tokens) +
                        cost.Marginal(PassKind::kCommit, tokens) +
                        most_latents_ * cost.Marginal(PassKind::kDecode, request_.latent_tokens);
   return {block * blocks() / video_seconds(), (passes_ - 1) / video_seconds()};
@@ -101,17 +142,32 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
     return PassKind::kDecode;
   }
   if (transformer_busy_) return std::nullopt;
-  if (!has_prompt_) return PassKind::kEncodePrompt;
   if (committed_blocks_ == blocks() || Parked(options) || ahead_) return std::nullopt;
   // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
   // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
-  if (undecoded && (!options.lanes_overlap || step_ == request_.denoise_steps)) return std::nullopt;
-  return step_ < request_.denoise_steps ? PassKind::kDenoise : PassKind::kCommit;
+  if (undecoded && (!options.lanes_overlap || step_ == steps_)) return std::nullopt;
+  if (step_ == 0 && PromptDue()) return PassKind::kEncodePrompt;
+  return step_ < steps_ ? PassKind::kDenoise : PassKind::kCommit;
 }
 
-void Session::Start(PassKind kind) { busy(kind) = true; }
+Pass Session::Start(PassKind kind, absl::Duration now, const CostModel& cost) {
+  busy(kind) = true;
+  Pass pass{.kind = kind, .session = request_.id};
+  if (kind == PassKind::kEncodePrompt) pass.prompt = prompt_at_.begin()->second;
+  if (kind == PassKind::kDenoise) {
+    if (step_ == 0) {
+      level_ = ChooseLevel(now, cost);
+      steps_ = StepsAt(level_);
+      passes_ -= StepsAt(0) - steps_;
+      block_began_ = now;
+      block_alone_ = ToNextChunk(cost).seconds;
+    }
+    pass.level = level_;
+  }
+  return pass;
+}
 
-PassReport Session::Finish(PassKind kind) {
+PassReport Session::Finish(PassKind kind, absl::Duration now) {
   busy(kind) = false;
   ++passes_done_;
   PassReport report;
@@ -122,15 +178,19 @@ PassReport Session::Finish(PassKind kind) {
   report.step = report.steps = 1;
   switch (kind) {
     case PassKind::kEncodePrompt:
-      has_prompt_ = true;
+      report.prompt = prompt_at_.begin()->second;
+      prompt_at_.erase(prompt_at_.begin());
+      recommits_ = committed_blocks_ > 0;
       break;
     case PassKind::kDenoise:
       report.step = ++step_;
-      report.steps = request_.denoise_steps;
+      report.steps = steps_;
+      recommits_ = false;
       break;
     case PassKind::kCommit:
       ++committed_blocks_;
-      step_ = 0;
+      step_ = level_ = 0;
+      steps_ = request_.denoise_steps;
       break;
     case PassKind::kDecode:
       report.block = decoded_blocks_;
@@ -139,6 +199,10 @@ PassReport Session::Finish(PassKind kind) {
       if (decoded_latents_ == report.steps) {
         ++decoded_blocks_;
         decoded_latents_ = 0;
+        if (block_alone_ > 0) {
+          const double took = absl::ToDoubleSeconds(now - block_began_);
+          stretch_ += 0.5 * (std::max(1.0, took / block_alone_) - stretch_);
+        }
       }
       break;
   }

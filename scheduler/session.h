@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_SCHEDULER_SESSION_H_
 #define LONGTAKE_SCHEDULER_SESSION_H_
 
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -49,11 +50,17 @@ class Session {
   };
   Pace NeededPace(const CostModel& cost) const;
 
-  void Start(PassKind kind);
+  // The pass as the device is told it. A block's steps are settled with its first.
+  Pass Start(PassKind kind, absl::Duration now, const CostModel& cost);
   // The pass ended well; moves the session on. The report lacks times and device seconds.
-  PassReport Finish(PassKind kind);
+  PassReport Finish(PassKind kind, absl::Duration now);
   // The pass ended with an error; the session stands where it stood.
   void Abandon(PassKind kind) { busy(kind) = false; }
+
+  // As Scheduler::ChangePrompt, of a session that is not ending.
+  absl::StatusOr<int> ChangePrompt(int block, int prompt);
+  // Of the block before, which the first denoising pass under a new prompt commits again; 0: none.
+  double RecommitTokens() const;
 
   bool in_flight() const { return transformer_busy_ || decoder_busy_; }
   bool done() const { return decoded_blocks_ == blocks(); }
@@ -97,6 +104,12 @@ class Session {
  private:
   double BlockSeconds(const CostModel& cost, int block) const;
   int BlockPasses(int block) const { return request_.denoise_steps + 1 + request_.block_latents[block]; }
+  bool PromptDue() const { return !prompt_at_.empty() && prompt_at_.begin()->first <= committed_blocks_; }
+  int StepsAt(int level) const {
+    return request_.step_ladder.empty() ? request_.denoise_steps : request_.step_ladder[level];
+  }
+  int LowestSteps() const { return StepsAt(static_cast<int>(request_.step_ladder.size()) - 1); }
+  int ChooseLevel(absl::Duration now, const CostModel& cost) const;
   double LeadSeconds(absl::Duration now) const;
   int blocks() const { return static_cast<int>(request_.block_latents.size()); }
   bool& busy(PassKind kind) { return LaneOf(kind) == Lane::kDecoder ? decoder_busy_ : transformer_busy_; }
@@ -107,8 +120,15 @@ class Session {
   std::optional<absl::Duration> play_start_;  // the first chunk's write completed
   bool ahead_ = false;
   int passes_ = 0, passes_done_ = 0;
-  bool has_prompt_ = false;
-  int step_ = 0;  // denoising passes done in block committed_blocks_
+  std::map<int, int> prompt_at_;  // block to prompt, of those still to be encoded
+  bool recommits_ = false;        // the next denoising pass is the first under a new prompt
+  int level_ = 0, steps_ = 1;     // of block committed_blocks_
+  int step_ = 0;                  // denoising passes done in it
+  // How much longer than alone on the device blocks take, a moving mean; and of the block being made, when it began and
+  // what was predicted.
+  double stretch_ = 1;
+  absl::Duration block_began_;
+  double block_alone_ = 0;
   int committed_blocks_ = 0;
   int decoded_blocks_ = 0;   // committed_blocks_ or one less
   int decoded_latents_ = 0;  // in block decoded_blocks_

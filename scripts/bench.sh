@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Benchmarks. `serving` plays simulated viewers to the scheduler's policies and needs no model; the last line is JSON:
 #   ./scripts/bench.sh serving [longtake-serving's options]
+# `live` starts the real server with the bundled model and lets simulated viewers come; the last line is JSON. At most 25
+# minutes; --quick, two, shows that it works. Nothing else should run meanwhile.
+#   ./scripts/bench.sh live [--quick] [--out DIR] [--docs DIR]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
 # --venv: an environment that has tools/requirements-bench.txt; else .venv-bench is made (torch: several gigabytes).
@@ -13,7 +16,14 @@ if [[ ${1:-} == serving ]]; then
   scripts/build.sh release longtake-serving
   exec "$BUILD/longtake-serving" --sessions 10000 "$@"
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+if [[ ${1:-} == live ]]; then
+  shift
+  scripts/install.sh
+  make_venv .venv-test tools/requirements-test.txt
+  scripts/build.sh release longtake longtake-server longtake-bench-passes
+  exec .venv-test/bin/python -m bench.live --build "$BUILD" "$@"
+fi
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | live [OPTIONS] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()

@@ -1,12 +1,37 @@
 #!/usr/bin/env bash
-# Measures the bundled model on held-out prompts: a table, and last one line of JSON. First the control on
-# drawn clips, whose line of JSON goes into the table's heading. Options as of `python -m tools.eval`; --quick for tests.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-python="${PYTHON:-python3}"
+# Measures the bundled model on held-out prompts: what the MP4s show that the server delivers. A table, and last one line of JSON.
+# First the control on drawn clips. Options go to `python -m tools.eval`:
+#   --quick          a few prompts, for tests
+#   --keep FOLDER    keeps videos and what was seen in them; run again, it goes on where it was
+#   --maker torch    the reference generator in place of the server (EVAL_PYTHON: an interpreter that has torch)
+source "$(dirname "$0")/common.sh"
+source scripts/serve.sh
+
+model=models/longtake-tiny
 control=(--maker drawn --no-psnr)
-for option in "$@"; do [[ $option == --quick ]] && control+=(--quick); done
-echo "== control"
-"$python" -m tools.eval "${control[@]}"
-echo "== model"
-exec "$python" -m tools.eval "$@"
+client=1
+for ((i = 1; i <= $#; ++i)); do
+  case ${!i} in
+    --quick) control+=(--quick) ;;
+    --keep | --prompts | --long | --switches | --short) j=$((i + 1)) && control+=("${!i}" "${!j}") ;;
+    --model) j=$((i + 1)) && model=${!j} ;;
+    --maker) j=$((i + 1)) && [[ ${!j} == client ]] || client=0 ;;
+  esac
+done
+
+scripts/install.sh
+make_venv .venv-test tools/requirements-test.txt
+scripts/build.sh release longtake longtake-server longtake-module
+
+say "Control: drawn clips"
+.venv-test/bin/python -m tools.eval "${control[@]}"
+
+mkdir -p out
+options=()
+if ((client)); then
+  start_server "$model" out/eval-server.log
+  options=(--server "$address")
+  python=.venv-test/bin/python
+fi
+say "The model"
+"${python:-${EVAL_PYTHON:-python3}}" -m tools.eval "${options[@]}" "$@"

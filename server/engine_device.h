@@ -5,9 +5,11 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/device.h"
@@ -19,16 +21,22 @@ class EngineDevice : public scheduler::Device {
   // What the scheduler's session means to the engine.
   struct Job {
     SessionSpec spec;
-    std::string prompt, negative_prompt;
+    std::vector<std::string> prompts;  // by number
+    std::string negative_prompt;
     // Called on the engine's thread, before the scheduler hears of the pass.
     std::function<void(DecodedFrames)> on_frames;
   };
 
-  explicit EngineDevice(Engine* engine) : engine_(engine) {}  // outlives it
+  // `engine` outlives it. `on_batch` hears of each batch before it runs; tokens are the transformer's.
+  EngineDevice(Engine* engine, std::function<void(size_t passes, int64_t tokens)> on_batch)
+      : engine_(engine), on_batch_(std::move(on_batch)) {}
 
   // Before the scheduler hears of the session, and after it has ended.
   void AddJob(scheduler::SessionId session, Job job);
   void RemoveJob(scheduler::SessionId session);
+
+  // One more prompt of the session's; its number. NotFound: it has ended. ResourceExhausted: it has had too many.
+  absl::StatusOr<int> AddPrompt(scheduler::SessionId session, const std::string& prompt);
 
   absl::Status Open(scheduler::SessionId session) override;
   void Close(scheduler::SessionId session) override;
@@ -40,7 +48,10 @@ class EngineDevice : public scheduler::Device {
     Job job;
     SessionId engine_session = 0;
   };
+  int64_t Tokens(const Pass& pass, const SessionSpec& spec) const;
+
   Engine* const engine_;
+  const std::function<void(size_t, int64_t)> on_batch_;
   absl::Mutex mutex_;
   std::map<scheduler::SessionId, Entry> jobs_ ABSL_GUARDED_BY(mutex_);
 };

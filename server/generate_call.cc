@@ -1,17 +1,23 @@
 #include "server/generate_call.h"
 
+#include <grpc/grpc.h>
+
 #include <utility>
 
 #include "server/refusal.h"
 
 namespace longtake::server {
 
-std::shared_ptr<GenerateCall> GenerateCall::Create(std::function<void()> on_done) {
-  std::shared_ptr<GenerateCall> call(new GenerateCall(std::move(on_done)));
+std::shared_ptr<GenerateCall> GenerateCall::Create(grpc::CallbackServerContext* context,
+                                                   std::function<void()> on_done) {
+  grpc_call_ref(context->c_call());
+  std::shared_ptr<GenerateCall> call(new GenerateCall(context->c_call(), std::move(on_done)));
   absl::MutexLock lock(&call->mutex_);
   call->self_ = call;
   return call;
 }
+
+GenerateCall::~GenerateCall() { grpc_call_unref(call_); }
 
 void GenerateCall::Open(std::function<void()> on_cancel) {
   bool already_cancelled = false;
@@ -71,6 +77,12 @@ void GenerateCall::End(const absl::Status& status) {
     if (!end_.has_value()) end_ = ToGrpc(status);
   }
   Advance();
+}
+
+void GenerateCall::GiveUp() {
+  // No Finish may begin while a write is under way, and the client does not take it.
+  grpc_call_cancel_with_status(call_, GRPC_STATUS_DEADLINE_EXCEEDED, "the client has read nothing for too long",
+                               nullptr);
 }
 
 void GenerateCall::Advance() {

@@ -24,7 +24,8 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
                      public std::enable_shared_from_this<GenerateCall> {
  public:
   // `on_done`: gRPC is done with the call, which may be destroyed after it.
-  static std::shared_ptr<GenerateCall> Create(std::function<void()> on_done);
+  static std::shared_ptr<GenerateCall> Create(grpc::CallbackServerContext* context, std::function<void()> on_done);
+  ~GenerateCall() override;
 
   // Nothing is written before one of these. `on_cancel` is called once if the client goes.
   void Open(std::function<void()> on_cancel);
@@ -34,6 +35,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
   void SendProgress(v1::GenerateEvent event) override;
   void SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) override;
   void End(const absl::Status& status) override;
+  void GiveUp() override;
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -44,10 +46,11 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
     v1::GenerateEvent event;
     std::function<void()> delivered;
   };
-  explicit GenerateCall(std::function<void()> on_done) : on_done_(std::move(on_done)) {}
+  GenerateCall(grpc_call* call, std::function<void()> on_done) : call_(call), on_done_(std::move(on_done)) {}
   // Starts the next operation if none is under way.
   void Advance();
 
+  grpc_call* const call_;  // a reference: the context goes with gRPC's part of the call, this one stays
   const std::function<void()> on_done_;
   absl::Mutex mutex_;
   std::shared_ptr<GenerateCall> self_ ABSL_GUARDED_BY(mutex_);

@@ -1,11 +1,19 @@
 // longtake-server: loads a model folder and serves it until SIGTERM or SIGINT.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <future>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
@@ -25,9 +33,18 @@ sigset_t EndSignals() {
 struct Flags {
   longtake::EngineOptions engine;
   longtake::server::ServerOptions server;
-  double drain_seconds = 30;
+  double drain_seconds = 30, max_wait_seconds = 60, max_unread_seconds = 120;
+  std::optional<int> live_places;
+  std::vector<std::string> tenant_weights;
   std::string log_level = "info";
 };
+
+std::optional<std::pair<std::string, double>> ParseWeight(const std::string& text) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  double weight = 0;
+  if (!absl::SimpleAtod(parts.second, &weight) || !(weight > 0)) return std::nullopt;
+  return std::pair(parts.first, weight);
+}
 
 void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--model", flags.engine.model_dir, "Model folder in diffusers' layout")->required();
@@ -47,8 +64,29 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-sessions", flags.engine.max_sessions, "Videos made at the same time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--max-waiting", flags.server.max_waiting, "Requests that may wait beyond those")
+  app.add_option("--live-places", flags.live_places,
+                 "Of them, those that offline requests may not take; default: half of them")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-waiting", flags.server.max_waiting, "Live requests that may wait beyond those; offline as many")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-live-load", flags.server.max_live_load,
+                 "Share of the engine that live videos may need to keep up; others wait")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-wait-seconds", flags.max_wait_seconds, "Requests with a longer predicted wait are refused")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-unread-seconds", flags.max_unread_seconds,
+                 "A client that reads nothing for so long is given up")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--tenant-weight", flags.tenant_weights, "NAME=WEIGHT: a tenant's share of offline work; 1 for others")
+      ->check([](const std::string& text) {
+        return ParseWeight(text).has_value() ? "" : text + " is not NAME=WEIGHT with a weight above 0";
+      });
+  app.add_option("--max-batch-passes", flags.server.max_batch_passes, "Passes that share one batch on the engine")
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--drain-seconds", flags.drain_seconds, "For videos being made when the server is told to end")
       ->check(CLI::NonNegativeNumber)
@@ -68,6 +106,19 @@ auto LogProgress(spdlog::logger& logger) {
   };
 }
 
+// Loads on a thread of lower priority, which all of the engine's threads inherit: where they compete with those that
+// encode frames and answer clients, these come first, so that a full engine does not delay what is finished. By 5
+// steps: the others then get three quarters of a core that both want.
+absl::StatusOr<std::unique_ptr<longtake::Engine>> LoadBehindOthers(const longtake::EngineOptions& options) {
+  constexpr int kSteps = 5;
+  return std::async(std::launch::async,
+                    [&options] {
+                      setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + kSteps);  // of this thread: Linux
+                      return longtake::Engine::Load(options);
+                    })
+      .get();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -79,7 +130,12 @@ int main(int argc, char** argv) {
   AddFlags(app, flags);
   CLI11_PARSE(app, argc, argv);
   flags.server.max_sessions = flags.engine.max_sessions;
+  flags.server.live_places =
+      std::min(flags.live_places.value_or(flags.server.max_sessions / 2), flags.server.max_sessions);
   flags.server.drain = absl::Seconds(flags.drain_seconds);
+  flags.server.max_wait = absl::Seconds(flags.max_wait_seconds);
+  flags.server.max_unread = absl::Seconds(flags.max_unread_seconds);
+  for (const std::string& text : flags.tenant_weights) flags.server.tenant_weights.insert(*ParseWeight(text));
 
   spdlog::logger logger("longtake", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
@@ -99,7 +155,7 @@ int main(int argc, char** argv) {
   // order.
   flags.engine.progress = LogProgress(logger);
   std::future<bool> loaded = std::async(std::launch::async, [&] {
-    auto engine = longtake::Engine::Load(flags.engine);
+    auto engine = LoadBehindOthers(flags.engine);
     if (engine.ok()) {
       (*server)->Serve(*std::move(engine));
       return true;

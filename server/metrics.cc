@@ -75,21 +75,33 @@ class Gauges : public prometheus::Collectable {
     }
     auto used = Family("longtake_memory_used_bytes", "Memory in use, by region.");
     auto planned = Family("longtake_memory_planned_bytes", "Memory planned at load, by region.");
+    auto free_slots = Family("longtake_memory_free_slots", "Sessions that could still be opened, by region.");
     for (const MemoryRegion& region : sources->memory()) {
+      if (region.slots > 0) Add(free_slots, {{"region", region.name}}, region.slots - region.slots_used);
       Add(used, {{"region", region.name}}, static_cast<double>(region.used_bytes));
       Add(planned, {{"region", region.name}}, static_cast<double>(region.planned_bytes));
     }
-    return {sessions, queue, in_flight, load, backlog, error, used, planned};
+    auto videos = Family("longtake_live_videos", "Live videos being watched, by whether their viewer ever waited.");
+    const Metrics::Viewers viewers = sources->viewers();
+    Add(videos, {{"stalled", "false"}}, viewers.undisturbed);
+    Add(videos, {{"stalled", "true"}}, viewers.stalled);
+    auto tenants = Family("longtake_tenant_device_seconds_total", "Device time of a tenant's passes.",
+                          prometheus::MetricType::Counter);
+    for (const auto& [tenant, seconds] : stats.tenant_device_seconds) {
+      Add(tenants, {{"tenant", tenant.empty() ? "(none)" : tenant}}, seconds);
+    }
+    return {sessions, queue, in_flight, load, backlog, error, used, planned, free_slots, videos, tenants};
   }
 
  private:
-  static prometheus::MetricFamily Family(const char* name, const char* help) {
-    return {name, help, prometheus::MetricType::Gauge, {}};
+  static prometheus::MetricFamily Family(const char* name, const char* help,
+                                         prometheus::MetricType type = prometheus::MetricType::Gauge) {
+    return {name, help, type, {}};
   }
   static void Add(prometheus::MetricFamily& family, std::vector<prometheus::ClientMetric::Label> labels, double value) {
     prometheus::ClientMetric metric;
     metric.label = std::move(labels);
-    metric.gauge.value = value;
+    (family.type == prometheus::MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
     family.metric.push_back(std::move(metric));
   }
 
@@ -103,23 +115,48 @@ struct Metrics::Impl {
   using Counters = prometheus::Family<prometheus::Counter>;
   using Histograms = prometheus::Family<prometheus::Histogram>;
 
-  Counters& NewCounter(const char* name, const char* help) {
+  Counters& NewCounters(const char* name, const char* help) {
     return prometheus::BuildCounter().Name(name).Help(help).Register(*registry);
   }
-  Histograms& NewHistogram(const char* name, const char* help) {
-    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry);
+  // Those without labels are there from the start: a rate needs the zero before the first event.
+  prometheus::Counter& NewCounter(const char* name, const char* help) { return NewCounters(name, help).Add({}); }
+  prometheus::Histogram& NewHistogram(const char* name, const char* help,
+                                      prometheus::Histogram::BucketBoundaries bounds) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry).Add({}, std::move(bounds));
   }
 
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::shared_ptr<Gauges> gauges = std::make_shared<Gauges>();
-  Histograms& pass_seconds = NewHistogram("longtake_pass_device_seconds", "Device time of a pass, by kind.");
-  Histograms& first_chunk =
-      NewHistogram("longtake_first_chunk_seconds", "From a request's arrival until its first chunk went out.");
-  Counters& chunks = NewCounter("longtake_chunks_total", "Chunks that went out.");
-  Counters& chunk_bytes = NewCounter("longtake_chunk_bytes_total", "Bytes of chunks that went out.");
-  Counters& video_seconds = NewCounter("longtake_video_seconds_total", "Seconds of video that went out.");
-  Counters& refusals = NewCounter("longtake_refusals_total", "Requests refused, by reason.");
-  Counters& ended = NewCounter("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
+  Histograms& pass_seconds = prometheus::BuildHistogram()
+                                 .Name("longtake_pass_device_seconds")
+                                 .Help("Device time of a pass, by kind.")
+                                 .Register(*registry);
+  prometheus::Histogram& first_chunk = NewHistogram(
+      "longtake_first_chunk_seconds", "From a request's arrival until its first chunk went out.", Doubling(0.05, 14));
+  prometheus::Histogram& batch_passes = NewHistogram("longtake_batch_passes", "Passes of a batch.", Doubling(1, 8));
+  prometheus::Histogram& batch_tokens =
+      NewHistogram("longtake_batch_tokens", "Transformer tokens of a batch that has any.", Doubling(64, 14));
+  prometheus::Histogram& slack = NewHistogram(
+      "longtake_live_slack_seconds", "Slack of live videos, sampled once a second: below 0 the next chunk is late.",
+      {-10.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 60.0});
+  prometheus::Histogram& quote_error = NewHistogram("longtake_quote_over_actual_ratio",
+                                                    "Quoted over actual time to the first chunk: below 1 it was late.",
+                                                    {0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0});
+  Counters& quotes = NewCounters("longtake_quotes_total", "First chunks promised and sent, by whether in time.");
+  prometheus::Counter& quotes_kept = quotes.Add({{"kept", "true"}});
+  prometheus::Counter& quotes_broken = quotes.Add({{"kept", "false"}});
+  prometheus::Histogram& real_time =
+      NewHistogram("longtake_real_time_factor", "Seconds of video a device second, by chunk.", Doubling(0.0625, 12));
+  prometheus::Counter& stalls = NewCounter("longtake_stalls_total", "Chunks that came later than they were needed.");
+  prometheus::Counter& reduced =
+      NewCounter("longtake_reduced_chunks_total", "Chunks made with fewer denoising steps than the model's.");
+  prometheus::Counter& chunks = NewCounter("longtake_chunks_total", "Chunks that went out.");
+  prometheus::Counter& chunk_bytes = NewCounter("longtake_chunk_bytes_total", "Bytes of chunks that went out.");
+  prometheus::Counter& video_seconds = NewCounter("longtake_video_seconds_total", "Seconds of video that went out.");
+  Counters& watched = NewCounters("longtake_live_videos_ended_total",
+                                  "Live videos that were watched and have ended, by whether their viewer ever waited.");
+  Counters& refusals = NewCounters("longtake_refusals_total", "Requests refused, by reason.");
+  Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 
@@ -145,13 +182,27 @@ void Metrics::Passed(scheduler::PassKind kind, double device_seconds) {
   impl_->pass_seconds.Add({{"kind", NameOf(kind)}}, Doubling(0.0005, 18)).Observe(device_seconds);
 }
 
-void Metrics::ChunkDelivered(int64_t bytes, double seconds_of_video) {
-  impl_->chunks.Add({}).Increment();
-  impl_->chunk_bytes.Add({}).Increment(static_cast<double>(bytes));
-  impl_->video_seconds.Add({}).Increment(seconds_of_video);
+void Metrics::Batch(size_t passes, int64_t tokens) {
+  impl_->batch_passes.Observe(static_cast<double>(passes));
+  if (tokens > 0) impl_->batch_tokens.Observe(static_cast<double>(tokens));
 }
 
-void Metrics::FirstChunk(double seconds) { impl_->first_chunk.Add({}, Doubling(0.05, 14)).Observe(seconds); }
+void Metrics::ChunkDelivered(int64_t bytes, double seconds_of_video, double device_seconds, bool stalled) {
+  if (device_seconds > 0) impl_->real_time.Observe(seconds_of_video / device_seconds);
+  if (stalled) impl_->stalls.Increment();
+  impl_->chunks.Increment();
+  impl_->chunk_bytes.Increment(static_cast<double>(bytes));
+  impl_->video_seconds.Increment(seconds_of_video);
+}
+
+void Metrics::ReducedChunk() { impl_->reduced.Increment(); }
+void Metrics::FirstChunk(double seconds) { impl_->first_chunk.Observe(seconds); }
+void Metrics::FirstChunkQuoted(double quoted_seconds, double actual_seconds) {
+  impl_->quote_error.Observe(quoted_seconds / actual_seconds);
+  (actual_seconds <= quoted_seconds ? impl_->quotes_kept : impl_->quotes_broken).Increment();
+}
+void Metrics::Slack(double seconds) { impl_->slack.Observe(seconds); }
+void Metrics::Watched(bool stalled) { impl_->watched.Add({{"stalled", stalled ? "true" : "false"}}).Increment(); }
 void Metrics::Refused(const std::string& reason) { impl_->refusals.Add({{"reason", reason}}).Increment(); }
 void Metrics::Ended(const std::string& outcome) { impl_->ended.Add({{"outcome", outcome}}).Increment(); }
 

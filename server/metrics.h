@@ -21,18 +21,30 @@ class Metrics {
   // Serves http://`listen`/metrics ("host:port", port 0: any free one) until destroyed. Returns the port.
   absl::StatusOr<int> Listen(const std::string& listen);
 
+  // Videos that are watched while they are made.
+  struct Viewers {
+    int undisturbed = 0, stalled = 0;  // so far
+  };
+
   // Read at each scrape; `owner` is held while it is read, and forgotten once it is gone.
   struct Sources {
     std::function<scheduler::Stats()> stats;
+    std::function<Viewers()> viewers;
     std::function<std::vector<MemoryRegion>()> memory;
   };
   void Watch(std::shared_ptr<const Sources> sources);
 
   void Passed(scheduler::PassKind kind, double device_seconds);
-  void ChunkDelivered(int64_t bytes, double seconds_of_video);
+  void Batch(size_t passes, int64_t tokens);
+  // `device_seconds` of the chunk's passes.
+  void ChunkDelivered(int64_t bytes, double seconds_of_video, double device_seconds, bool stalled);
+  void ReducedChunk();  // made with fewer steps than the model's
   void FirstChunk(double seconds);
-  void Refused(const std::string& reason);  // "invalid" | "queue_full" | "unavailable"
+  void FirstChunkQuoted(double quoted_seconds, double actual_seconds);
+  void Slack(double seconds);               // of a live video, sampled
+  void Refused(const std::string& reason);  // "invalid" | "queue_full" | "long_wait" | "unavailable"
   void Ended(const std::string& outcome);   // status code's name in lower case
+  void Watched(bool stalled);               // a live video whose first chunk went out has ended
 
   std::string Text() const;  // as /metrics would say it
 

@@ -42,13 +42,13 @@ grpc::Status InvalidRequest(const std::vector<FieldError>& errors) {
   return WithDetails(grpc::StatusCode::INVALID_ARGUMENT, message, {&details});
 }
 
-grpc::Status QueueFull(const std::string& message, absl::Duration retry_after) {
+grpc::Status NoPlace(const std::string& message, const v1::Refusal& refusal) {
   google::rpc::QuotaFailure quota;
   auto* violation = quota.add_violations();
-  violation->set_subject("queue");
+  violation->set_subject(refusal.reason() == v1::Refusal::REASON_QUEUE_FULL ? "queue" : "wait");
   violation->set_description(message);
-  const google::rpc::RetryInfo retry = RetryAfter(retry_after);
-  return WithDetails(grpc::StatusCode::RESOURCE_EXHAUSTED, message, {&quota, &retry});
+  const google::rpc::RetryInfo retry = RetryAfter(absl::Seconds(refusal.quote().retry_after_seconds()));
+  return WithDetails(grpc::StatusCode::RESOURCE_EXHAUSTED, message, {&quota, &retry, &refusal});
 }
 
 grpc::Status NotNow(const std::string& message, absl::Duration retry_after) {

@@ -16,8 +16,8 @@ namespace longtake::server {
 // INVALID_ARGUMENT with BadRequest; the message names every field too, for clients that do not read details.
 grpc::Status InvalidRequest(const std::vector<FieldError>& errors);
 
-// RESOURCE_EXHAUSTED with QuotaFailure and RetryInfo.
-grpc::Status QueueFull(const std::string& message, absl::Duration retry_after);
+// RESOURCE_EXHAUSTED with QuotaFailure, RetryInfo and Refusal.
+grpc::Status NoPlace(const std::string& message, const v1::Refusal& refusal);
 
 // UNAVAILABLE with RetryInfo.
 grpc::Status NotNow(const std::string& message, absl::Duration retry_after);

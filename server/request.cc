@@ -1,6 +1,8 @@
 #include "server/request.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -9,10 +11,18 @@
 namespace longtake::server {
 namespace {
 
+constexpr size_t kMaxTenantBytes = 64;
+constexpr int kMaxPriority = 100;
+constexpr int kMostChanges = 64;
+
+std::string TooLong(const std::string& text, int max_bytes) {
+  return absl::StrCat(text.size(), " bytes, above the limit of ", max_bytes);
+}
+
 class Checker {
  public:
-  Checker(const v1::GenerateRequest& request, const ModelInfo& model, int max_prompt_bytes)
-      : request_(request), model_(model), max_prompt_bytes_(max_prompt_bytes) {}
+  Checker(const v1::GenerateRequest& request, Purpose purpose, const ModelInfo& model, int max_prompt_bytes)
+      : request_(request), purpose_(purpose), model_(model), max_prompt_bytes_(max_prompt_bytes) {}
 
   CheckedRequest Check() {
     Model();
@@ -20,11 +30,18 @@ class Checker {
     PictureSize();
     Length();
     Rest();
+    Service();
+    if (request_.then_size() > 0) Texts();
     return std::move(result_);
   }
 
  private:
-  void Refuse(const char* field, std::string description) { result_.errors.push_back({field, std::move(description)}); }
+  void Refuse(std::string field, std::string description) {
+    result_.errors.push_back({std::move(field), std::move(description)});
+  }
+  void Prompt(const std::string& field, const std::string& prompt) {
+    for (FieldError& error : CheckPrompt(field, prompt, max_prompt_bytes_)) result_.errors.push_back(std::move(error));
+  }
 
   void Model() {
     if (!request_.model().empty() && request_.model() != model_.name) {
@@ -33,18 +50,11 @@ class Checker {
   }
 
   void Text() {
-    const auto too_long = [this](const std::string& text) {
-      return absl::StrCat(text.size(), " bytes, above the limit of ", max_prompt_bytes_);
-    };
-    if (absl::StripAsciiWhitespace(request_.prompt()).empty()) {
-      Refuse("prompt", "empty");
-    } else if (static_cast<int64_t>(request_.prompt().size()) > max_prompt_bytes_) {
-      Refuse("prompt", too_long(request_.prompt()));
-    }
+    if (purpose_ == Purpose::kGenerate || !request_.prompt().empty()) Prompt("prompt", request_.prompt());
     if (!request_.negative_prompt().empty() && !model_.accepts_negative_prompt) {
       Refuse("negative_prompt", "this model takes none: it samples without guidance");
     } else if (static_cast<int64_t>(request_.negative_prompt().size()) > max_prompt_bytes_) {
-      Refuse("negative_prompt", too_long(request_.negative_prompt()));
+      Refuse("negative_prompt", TooLong(request_.negative_prompt(), max_prompt_bytes_));
     }
     result_.plan.prompt = request_.prompt();
     result_.plan.negative_prompt = request_.negative_prompt();
@@ -98,22 +108,101 @@ class Checker {
     }
   }
 
+  // The story's texts; where they fall is seen when the blocks are known.
+  void Texts() {
+    if (!model_.switches_prompt) return Refuse("then", "this model keeps its prompt");
+    if (request_.then_size() > kMostChanges) {
+      return Refuse("then", absl::StrCat(request_.then_size(), " changes, above the limit of ", kMostChanges));
+    }
+    for (int i = 0; i < request_.then_size(); ++i) {
+      Prompt(absl::StrCat("then[", i, "].prompt"), request_.then(i).prompt());
+    }
+  }
+
+  // For whom, how soon, how well.
+  void Service() {
+    VideoPlan& plan = result_.plan;
+    plan.tenant = request_.tenant();
+    const auto allowed = [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; };
+    if (plan.tenant.size() > kMaxTenantBytes || !std::all_of(plan.tenant.begin(), plan.tenant.end(), allowed)) {
+      Refuse("tenant", absl::StrCat("must be at most ", kMaxTenantBytes, " of a-z, A-Z, 0-9, '.', '_' and '-'"));
+    }
+    plan.priority = request_.priority();
+    if (std::abs(static_cast<int64_t>(plan.priority)) > kMaxPriority) {
+      Refuse("priority", absl::StrCat(plan.priority, " is not within -", kMaxPriority, " ... ", kMaxPriority));
+    }
+    if (request_.has_max_wait_seconds()) {
+      plan.max_wait = absl::Seconds(request_.max_wait_seconds());
+      if (!(request_.max_wait_seconds() > 0)) {
+        Refuse("max_wait_seconds", absl::StrCat(request_.max_wait_seconds(), " is not above 0"));
+      }
+    }
+    if (request_.fidelity() != v1::FIDELITY_UNSPECIFIED && request_.fidelity() != v1::FIDELITY_FULL &&
+        request_.fidelity() != v1::FIDELITY_ADAPTIVE) {
+      Refuse("fidelity", absl::StrCat("unknown value ", static_cast<int>(request_.fidelity())));
+    }
+    plan.adaptive = request_.fidelity() == v1::FIDELITY_ADAPTIVE;
+  }
+
   const v1::GenerateRequest& request_;
+  const Purpose purpose_;
   const ModelInfo& model_;
   const int max_prompt_bytes_;
   CheckedRequest result_;
 };
 
+// Where the story's prompts fall.
+std::vector<FieldError> PlaceStory(const v1::GenerateRequest& request, double fps, VideoPlan& plan) {
+  std::vector<FieldError> errors;
+  const int blocks = static_cast<int>(plan.block_frames.size());
+  for (int i = 0; i < request.then_size(); ++i) {
+    const double at = request.then(i).at_seconds();
+    const int block = at > 0 ? BlockAt(plan, fps, at) : 0;
+    const std::string field = absl::StrCat("then[", i, "].at_seconds");
+    if (block == 0) {
+      errors.push_back({field, absl::StrCat(at, " is not above 0")});
+    } else if (block == blocks) {
+      errors.push_back({field, absl::StrCat("no block begins at or after ", at, "; the last begins at ",
+                                            BlockSeconds(plan, fps, blocks - 1))});
+    } else if (!plan.story_blocks.empty() && block <= plan.story_blocks.back()) {
+      errors.push_back({field, absl::StrCat("falls to the block at ", BlockSeconds(plan, fps, block),
+                                            ", which is not after the change before it")});
+    } else {
+      plan.story_blocks.push_back(block);
+      plan.story.push_back(request.then(i).prompt());
+    }
+  }
+  return errors;
+}
+
 }  // namespace
+
+std::vector<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes) {
+  if (absl::StripAsciiWhitespace(prompt).empty()) return {{field, "empty"}};
+  if (static_cast<int64_t>(prompt.size()) > max_prompt_bytes) return {{field, TooLong(prompt, max_prompt_bytes)}};
+  return {};
+}
+
+double BlockSeconds(const VideoPlan& plan, double fps, int block) {
+  return std::accumulate(plan.block_frames.begin(), plan.block_frames.begin() + block, 0) / fps;
+}
+
+int BlockAt(const VideoPlan& plan, double fps, double seconds) {
+  constexpr double kRounding = 1e-6;  // of a time that was computed from frames
+  int block = 0;
+  const int blocks = static_cast<int>(plan.block_frames.size());
+  while (block < blocks && !(BlockSeconds(plan, fps, block) >= seconds - kRounding)) ++block;
+  return block;
+}
 
 int64_t FramesOf(const ModelInfo& model, int latent_frames) {
   return 1 + static_cast<int64_t>(model.frames_per_latent) * (latent_frames - 1);
 }
 
-CheckedRequest CheckRequest(const v1::GenerateRequest& request, const Engine& engine, int max_prompt_bytes,
-                            uint64_t fresh_seed) {
+CheckedRequest CheckRequest(const v1::GenerateRequest& request, Purpose purpose, const Engine& engine,
+                            int max_prompt_bytes, uint64_t fresh_seed) {
   const ModelInfo& model = engine.model();
-  CheckedRequest checked = Checker(request, model, max_prompt_bytes).Check();
+  CheckedRequest checked = Checker(request, purpose, model, max_prompt_bytes).Check();
   if (!checked.errors.empty()) return checked;
   VideoPlan& plan = checked.plan;
   plan.spec.seed = request.has_seed() ? request.seed() : fresh_seed;
@@ -125,6 +214,7 @@ CheckedRequest CheckRequest(const v1::GenerateRequest& request, const Engine& en
     plan.block_frames.push_back(block == 0 ? static_cast<int>(FramesOf(model, latents))
                                            : model.frames_per_latent * latents);
   }
+  checked.errors = PlaceStory(request, model.fps, plan);
   return checked;
 }
 
@@ -146,6 +236,21 @@ v1::Model Describe(const ModelInfo& model, int max_prompt_bytes) {
   out.set_accepts_first_image(model.accepts_first_image);
   out.set_accepts_negative_prompt(model.accepts_negative_prompt);
   out.set_switches_prompt(model.switches_prompt);
+  for (int steps : model.step_ladder) out.add_step_ladder(steps);
+  return out;
+}
+
+v1::Quote Describe(const scheduler::Quote& quote) {
+  v1::Quote out;
+  out.set_admitted(quote.status.ok());
+  if (quote.first_chunk < absl::InfiniteDuration()) {
+    out.set_first_chunk_seconds(absl::ToDoubleSeconds(quote.first_chunk));
+    out.set_last_chunk_seconds(absl::ToDoubleSeconds(quote.last_chunk));
+    out.set_start_seconds(absl::ToDoubleSeconds(quote.start));
+  }
+  out.set_confidence(quote.confidence);
+  out.set_queue_length(quote.waiting);
+  if (!quote.status.ok()) out.set_retry_after_seconds(absl::ToDoubleSeconds(quote.retry_after));
   return out;
 }
 

@@ -72,8 +72,14 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
                       model.numerics_id, options.max_sessions);
   impl_->service.SetStudio(
       std::make_shared<Studio>(StudioOptions{.max_sessions = options.max_sessions,
+                                             .live_places = options.live_places,
                                              .max_waiting = options.max_waiting,
+                                             .max_live_load = options.max_live_load,
+                                             .max_wait = options.max_wait,
+                                             .tenant_weights = options.tenant_weights,
+                                             .max_batch_passes = options.max_batch_passes,
                                              .max_undelivered_chunks = options.max_undelivered_chunks,
+                                             .max_unread = options.max_unread,
                                              .encoder_threads = options.encoder_threads,
                                              .max_prompt_bytes = options.max_prompt_bytes,
                                              .max_part_bytes = options.max_part_bytes},

@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_SERVER_SERVER_H_
 #define LONGTAKE_SERVER_SERVER_H_
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -19,8 +20,14 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: any free one
   std::string metrics_listen = {};         // empty: no metrics are served
   int max_sessions = 4;                    // at most the engine's
-  int max_waiting = 16;                    // requests beyond those
-  int max_undelivered_chunks = 2;          // of a video whose client does not read
+  int live_places = 0;                     // of them, those that offline requests may not take
+  int max_waiting = 16;                    // requests of each delivery beyond those
+  double max_live_load = 0.95;             // share of the engine that admitted live videos may need to keep up
+  absl::Duration max_wait = absl::InfiniteDuration();  // a request with a longer predicted wait is refused
+  absl::Duration max_unread = absl::Minutes(2);        // a client that reads nothing for so long is given up
+  std::map<std::string, double> tenant_weights = {};   // shares of offline work; 1 for those not named
+  int max_batch_passes = 64;                           // of one batch on the engine
+  int max_undelivered_chunks = 2;                      // of a video whose client does not read
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;
   int64_t max_part_bytes = 3'500'000;        // of a chunk's message: many clients take 4 MiB at most

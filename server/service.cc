@@ -33,7 +33,7 @@ bool Service::AwaitNoCalls(absl::Duration limit) {
   return mutex_.AwaitWithTimeout(absl::Condition(&none), limit);
 }
 
-grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackServerContext*,
+grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackServerContext* context,
                                                                const v1::GenerateRequest* request) {
   std::shared_ptr<Studio> studio;
   {
@@ -41,7 +41,7 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackSer
     ++calls_;
     studio = studio_;
   }
-  std::shared_ptr<GenerateCall> call = GenerateCall::Create([this] {
+  std::shared_ptr<GenerateCall> call = GenerateCall::Create(context, [this] {
     absl::MutexLock lock(&mutex_);
     --calls_;
   });
@@ -53,20 +53,69 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackSer
     refuse("unavailable", StillLoading());
     return call.get();
   }
-  CheckedRequest checked = studio->Check(*request);
+  CheckedRequest checked = studio->Check(*request, Purpose::kGenerate);
   if (!checked.errors.empty()) {
     refuse("invalid", InvalidRequest(checked.errors));
     return call.get();
   }
-  const absl::StatusOr<uint64_t> id = studio->Begin(std::move(checked.plan), call);
+  scheduler::Quote quote;
+  const absl::StatusOr<uint64_t> id = studio->Begin(std::move(checked.plan), call, &quote);
   if (id.ok()) {
     call->Open([studio, id = *id] { studio->Abandon(id); });
   } else if (absl::IsResourceExhausted(id.status())) {
-    refuse("queue_full", QueueFull(std::string(id.status().message()), studio->stats().next_place));
+    v1::Refusal refusal;
+    *refusal.mutable_quote() = Describe(quote);
+    const bool full = quote.waiting >= studio->options().max_waiting;
+    refusal.set_reason(full ? v1::Refusal::REASON_QUEUE_FULL : v1::Refusal::REASON_LONG_WAIT);
+    refuse(full ? "queue_full" : "long_wait", NoPlace(std::string(id.status().message()), refusal));
   } else {
     refuse("unavailable", NotNow(std::string(id.status().message()), kShutdownRetry));
   }
   return call.get();
+}
+
+grpc::ServerUnaryReactor* Service::Quote(grpc::CallbackServerContext* context, const v1::GenerateRequest* request,
+                                         v1::Quote* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const std::shared_ptr<Studio> now = studio();
+  if (now == nullptr) {
+    reactor->Finish(StillLoading());
+    return reactor;
+  }
+  const CheckedRequest checked = now->Check(*request, Purpose::kQuote);
+  if (!checked.errors.empty()) {
+    reactor->Finish(InvalidRequest(checked.errors));
+    return reactor;
+  }
+  const scheduler::Quote quote = now->GetQuote(checked.plan);
+  if (quote.status.ok() || absl::IsResourceExhausted(quote.status)) {
+    *response = Describe(quote);
+    reactor->Finish(grpc::Status::OK);
+  } else {
+    reactor->Finish(NotNow(std::string(quote.status.message()), kShutdownRetry));
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* Service::ChangePrompt(grpc::CallbackServerContext* context,
+                                                const v1::ChangePromptRequest* request,
+                                                v1::ChangePromptResponse* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const std::shared_ptr<Studio> now = studio();
+  if (now == nullptr) {
+    reactor->Finish(StillLoading());
+    return reactor;
+  }
+  std::vector<FieldError> errors;
+  const absl::StatusOr<v1::PromptChanged> receipt =
+      now->ChangePrompt(request->id(), request->tenant(), request->change(), errors);
+  if (receipt.ok()) {
+    *response->mutable_receipt() = *receipt;
+    reactor->Finish(grpc::Status::OK);
+  } else {
+    reactor->Finish(errors.empty() ? ToGrpc(receipt.status()) : InvalidRequest(errors));
+  }
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* Service::ListModels(grpc::CallbackServerContext* context, const v1::ListModelsRequest*,

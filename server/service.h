@@ -27,6 +27,10 @@ class Service : public v1::LongtakeService::CallbackService {
 
   grpc::ServerWriteReactor<v1::GenerateEvent>* Generate(grpc::CallbackServerContext* context,
                                                         const v1::GenerateRequest* request) override;
+  grpc::ServerUnaryReactor* Quote(grpc::CallbackServerContext* context, const v1::GenerateRequest* request,
+                                  v1::Quote* response) override;
+  grpc::ServerUnaryReactor* ChangePrompt(grpc::CallbackServerContext* context, const v1::ChangePromptRequest* request,
+                                         v1::ChangePromptResponse* response) override;
   grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const v1::ListModelsRequest* request,
                                        v1::ListModelsResponse* response) override;
 

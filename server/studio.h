@@ -2,8 +2,11 @@
 #ifndef LONGTAKE_SERVER_STUDIO_H_
 #define LONGTAKE_SERVER_STUDIO_H_
 
+#include <deque>
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -15,6 +18,7 @@
 #include "scheduler/scheduler.h"
 #include "server/engine_device.h"
 #include "server/metrics.h"
+#include "server/quote_correction.h"
 #include "server/request.h"
 #include "server/video.h"
 #include "server/worker_pool.h"
@@ -23,8 +27,13 @@
 namespace longtake::server {
 
 struct StudioOptions {
-  int max_sessions = 4;  // places on the engine
-  int max_waiting = 16;
+  int max_sessions = 4;         // places on the engine
+  int live_places = 0;          // of them, those that offline requests may not take
+  int max_waiting = 16;         // of each delivery
+  double max_live_load = 0.95;  // share of the engine that admitted live videos may need to keep up
+  absl::Duration max_wait = absl::InfiniteDuration();  // a request with a longer predicted wait is refused
+  std::map<std::string, double> tenant_weights = {};   // of those not named: 1
+  int max_batch_passes = 64;                           // of one Submit
   int max_undelivered_chunks = 2;
   absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
   absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
@@ -45,12 +54,22 @@ class Studio : public scheduler::Listener {
          spdlog::logger* logger);
   ~Studio() override;  // ends what is still being made, and waits for the passes under way
 
-  CheckedRequest Check(const v1::GenerateRequest& request) const;
+  CheckedRequest Check(const v1::GenerateRequest& request, Purpose purpose) const;
+  const StudioOptions& options() const { return options_; }
   v1::Model model() const { return Describe(engine_->model(), options_.max_prompt_bytes); }
 
-  // Begins a video; its events go to `sink`, `accepted` first. ResourceExhausted or Unavailable: refused, the sink must
-  // be thrown away, for it holds events of a video that is not made. Returns the video's id.
-  absl::StatusOr<uint64_t> Begin(VideoPlan plan, std::shared_ptr<EventSink> sink);
+  // What Begin would promise now, or why it would refuse. Keeps nothing.
+  scheduler::Quote GetQuote(const VideoPlan& plan) const;
+
+  // Begins a video; its events go to `sink`, `accepted` first. Returns the video's id. ResourceExhausted or
+  // Unavailable: refused, nothing has been sent; `refused_with`, where given, is what was found then.
+  absl::StatusOr<uint64_t> Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
+                                 scheduler::Quote* refused_with = nullptr);
+
+  // From a block on, the video shows another prompt. InvalidArgument: see `errors`. NotFound: no video of
+  // that id and tenant is being made. FailedPrecondition: no block is left to begin.
+  absl::StatusOr<v1::PromptChanged> ChangePrompt(uint64_t id, const std::string& tenant, const v1::PromptChange& change,
+                                                 std::vector<FieldError>& errors);
 
   // The client is gone.
   void Abandon(uint64_t id);
@@ -67,6 +86,14 @@ class Studio : public scheduler::Listener {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
+  // `predicted`: the first chunk's seconds by pass times alone; infinite before they are known, and of offline
+  // requests.
+  scheduler::Quote MakeQuote(const VideoPlan& plan, double& predicted) const;
+  scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
+  std::string ScheduledTenant(const std::string& tenant);
+  void EndLongWaits();
+  void GiveUpReaders();
+  Metrics::Viewers viewers() const;
   void Poll();  // poller_'s
 
   const StudioOptions options_;
@@ -74,13 +101,23 @@ class Studio : public scheduler::Listener {
   const MonotonicClock* const clock_;
   Metrics* const metrics_;
   spdlog::logger* const logger_;
+  QuoteCorrection correction_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;
 
+  // Held from a quote to the request's entry, so that nobody comes between them and the quote holds.
+  absl::Mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable absl::Mutex mutex_;
+  std::set<std::string> tenants_ ABSL_GUARDED_BY(admission_);
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::shared_ptr<Video>> videos_ ABSL_GUARDED_BY(mutex_);
+  // Of ended videos whose clients may still be reading, and until when they may; in that order.
+  struct Reader {
+    absl::Duration until;
+    std::weak_ptr<EventSink> sink;
+  };
+  std::deque<Reader> readers_ ABSL_GUARDED_BY(mutex_);
 
   std::shared_ptr<const Metrics::Sources> sources_;
   std::thread poller_;

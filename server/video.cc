@@ -48,7 +48,7 @@ v1::GenerateEvent Video::NewEvent() const {
   return event;
 }
 
-void Video::SendAccepted() {
+void Video::SendAccepted(const v1::Quote& quote) {
   v1::GenerateEvent event = NewEvent();
   v1::Accepted& accepted = *event.mutable_accepted();
   accepted.set_id(id_);
@@ -62,6 +62,7 @@ void Video::SendAccepted() {
   for (int frames : plan_.block_frames) accepted.add_block_frames(frames);
   accepted.set_denoise_steps(denoise_steps_);
   accepted.set_numerics_id(numerics_id_);
+  *accepted.mutable_quote() = quote;
   sink_->Send(std::move(event));
 }
 
@@ -71,21 +72,36 @@ void Video::OnWaiting(int position) {
   sink_->Send(std::move(event));
 }
 
-void Video::OnAdmitted() { waited_seconds_ = Elapsed(context_.clock->Now()); }
+void Video::OnAdmitted() {
+  admitted_ = true;
+  waited_seconds_ = Elapsed(context_.clock->Now());
+}
 
 void Video::OnPass(const scheduler::PassReport& report) {
   switch (report.kind) {
     case scheduler::PassKind::kEncodePrompt:
       stages_.set_text(stages_.text() + report.device_seconds);
+      prompt_ = report.prompt;
+      if (report.prompt > 0) {
+        v1::GenerateEvent event = NewEvent();
+        event.mutable_prompt_changed()->set_prompt(report.prompt);
+        event.mutable_prompt_changed()->set_block(report.block);
+        event.mutable_prompt_changed()->set_first_pts_seconds(BlockSeconds(plan_, fps_, report.block));
+        sink_->Send(std::move(event));
+      }
       break;
     case scheduler::PassKind::kDenoise:
-      if (report.step == 1) times_.set_started(Elapsed(report.started));
+      if (report.step == 1) {
+        times_.set_started(Elapsed(report.started));
+        making_ = {.steps = report.steps, .prompt = prompt_};
+      }
       times_.set_denoised(Elapsed(report.ended));
       stages_.set_denoise(stages_.denoise() + report.device_seconds);
       break;
     case scheduler::PassKind::kCommit:
       times_.set_committed(Elapsed(report.ended));
       stages_.set_commit(stages_.commit() + report.device_seconds);
+      committed_ = making_;
       break;
     case scheduler::PassKind::kDecode:
       times_.set_decoded(Elapsed(report.ended));
@@ -110,7 +126,8 @@ void Video::OnFrames(DecodedFrames frames) {
 
 void Video::OnBlock(int block) {
   strand_.Post([self = shared_from_this(), block, stages = std::exchange(stages_, {}),
-                times = std::exchange(times_, {})] { self->FinishChunk(block, stages, times); });
+                times = std::exchange(times_, {}),
+                making = committed_] { self->FinishChunk(block, stages, times, making); });
 }
 
 void Video::OnEnded(const absl::Status& status) {
@@ -145,7 +162,7 @@ void Video::Encode(const DecodedFrames& frames) {
   video_seconds_ += absl::ToDoubleSeconds(context_.clock->Now() - started);
 }
 
-void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times) {
+void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times, Making making) {
   if (failed_ || abandoned_) return;
   const absl::Duration started = context_.clock->Now();
   absl::StatusOr<media::Mp4Chunk> cut = mp4_ != nullptr ? mp4_->Cut() : absl::InternalError("a block without frames");
@@ -169,6 +186,8 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
     chunk.set_frames(cut->frames);
     chunk.set_first_pts_seconds(cut->first_pts_seconds);
     chunk.set_duration_seconds(cut->duration_seconds);
+    chunk.set_denoise_steps(making.steps);
+    chunk.set_prompt(making.prompt);
     if (chunk.last_part()) {
       *chunk.mutable_stages() = all;
       *chunk.mutable_times() = times;
@@ -180,12 +199,26 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
   totals_.set_chunks(totals_.chunks() + 1);
   totals_.set_bytes(totals_.bytes() + size);
   AddTo(*totals_.mutable_stages(), all);
-  sink_->SendChunk(std::move(parts), [self = shared_from_this(), size, seconds = cut->duration_seconds, block] {
-    self->context_.chunk_delivered(self->id_, {.block = block,
-                                               .bytes = size,
-                                               .seconds = seconds,
-                                               .elapsed_seconds = self->Elapsed(self->context_.clock->Now())});
-  });
+  const DeliveredChunk chunk = {.block = block,
+                                .reduced = making.steps < denoise_steps_,
+                                .device_seconds = all.text() + all.denoise() + all.commit() + all.decode(),
+                                .bytes = size,
+                                .seconds = cut->duration_seconds,
+                                .decoded_seconds = times.decoded()};
+  sink_->SendChunk(std::move(parts), [self = shared_from_this(), chunk] { self->Delivered(chunk); });
+}
+
+void Video::Delivered(DeliveredChunk chunk) {
+  const absl::Duration now = context_.clock->Now();
+  chunk.elapsed_seconds = Elapsed(now);
+  chunk.live = live();
+  if (chunk.live) {
+    absl::MutexLock lock(&playback_mutex_);
+    chunk.stalled = playback_.ChunkDelivered(now, absl::Seconds(chunk.seconds));
+    playing_ = true;
+    if (chunk.stalled) has_stalled_ = true;
+  }
+  context_.chunk_delivered(id_, chunk);
 }
 
 }  // namespace longtake::server

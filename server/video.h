@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "longtake/v1/longtake.pb.h"
 #include "scheduler/scheduler.h"
 #include "server/media/mp4_stream.h"
+#include "server/playback.h"
 #include "server/request.h"
 #include "server/worker_pool.h"
 
@@ -29,13 +31,20 @@ class EventSink {
   virtual void SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) = 0;
   // After everything sent before. Nothing comes after it.
   virtual void End(const absl::Status& status) = 0;
+  // After End: whatever the client has not read by now is dropped.
+  virtual void GiveUp() = 0;
 };
 
 struct DeliveredChunk {
   int block = 0;
+  bool live = true;
+  bool reduced = false;       // fewer steps than the model's
+  bool stalled = false;       // the viewer had to wait for it
+  double device_seconds = 0;  // of its passes
   int64_t bytes = 0;
   double seconds = 0;          // of video
-  double elapsed_seconds = 0;  // since the request's arrival
+  double decoded_seconds = 0;  // since the request's arrival
+  double elapsed_seconds = 0;  // the same, when it had gone out
 };
 
 class Video : public std::enable_shared_from_this<Video> {
@@ -53,12 +62,18 @@ class Video : public std::enable_shared_from_this<Video> {
 
   uint64_t id() const { return id_; }
   const VideoPlan& plan() const { return plan_; }
+  std::weak_ptr<EventSink> sink() const { return sink_; }
   absl::Duration arrived() const { return arrived_; }
 
-  void SendAccepted();
+  void SendAccepted(const v1::Quote& quote);
   // From the scheduler's listener, in its order.
   void OnWaiting(int position);
   void OnAdmitted();
+  bool waiting() const { return !admitted_; }
+  bool live() const { return plan_.delivery == scheduler::Delivery::kLive; }
+  // What its viewer has seen so far; any thread.
+  bool playing() const { return playing_; }
+  bool has_stalled() const { return has_stalled_; }
   void OnPass(const scheduler::PassReport& report);
   void OnBlock(int block);
   void OnEnded(const absl::Status& status);
@@ -68,11 +83,16 @@ class Video : public std::enable_shared_from_this<Video> {
   void Abandon() { abandoned_ = true; }
 
  private:
+  // How a block is made.
+  struct Making {
+    int steps = 0, prompt = 0;
+  };
   v1::GenerateEvent NewEvent() const;
   double Elapsed(absl::Duration at) const { return absl::ToDoubleSeconds(at - arrived_); }
   void Fail(const absl::Status& why);
   void Encode(const DecodedFrames& frames);
-  void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times);
+  void Delivered(DeliveredChunk chunk);
+  void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times, Making making);
 
   const uint64_t id_;
   const VideoPlan plan_;
@@ -82,11 +102,15 @@ class Video : public std::enable_shared_from_this<Video> {
   const Context context_;
   const std::shared_ptr<EventSink> sink_;
   const absl::Duration arrived_;
-  std::atomic<bool> abandoned_ = false;
+  std::atomic<bool> abandoned_ = false, admitted_ = false, playing_ = false, has_stalled_ = false;
+  absl::Mutex playback_mutex_;
+  Playback playback_ ABSL_GUARDED_BY(playback_mutex_);
 
   // Of the block being made; the listener's calls come one at a time.
   v1::StageTimes stages_;
   v1::ChunkTimes times_;
+  int prompt_ = 0;             // the last one encoded
+  Making making_, committed_;  // of the block being denoised, and of the one being decoded
   double waited_seconds_ = 0;
 
   // On the strand only.

@@ -75,10 +75,25 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
     if (args.k_weight != nullptr) context_.table.inverse_rms(x, n, D, args.norm_eps, inverse + rows + first);
   });
 
-  // Each row's angles, for all heads: axes t, h, w of widths dt, dh, dh behind one another.
+  // Each row's angles, for all heads: axes t, h, w of widths dt, dh, dh behind one another. One loop over the lines of
+  // all segments: a loop a segment would cost a meeting of the threads for each session of a batch, in each layer.
+  int64_t lines = 0;
   for (const LinearAttentionSegment& segment : args.segments) {
-    const Segment& s = segment.tokens;
-    context_.pool.ParallelFor(int64_t{s.frames} * s.height, [&](int64_t line, int) {
+    lines += int64_t{segment.tokens.frames} * segment.tokens.height;
+  }
+  constexpr int64_t kLines = 8;  // of a task: some microseconds
+  context_.pool.ParallelFor((lines + kLines - 1) / kLines, [&](int64_t task, int) {
+    size_t at_segment = 0;
+    int64_t line = task * kLines;
+    const auto lines_of = [&] {
+      return int64_t{args.segments[at_segment].tokens.frames} * args.segments[at_segment].tokens.height;
+    };
+    for (int64_t left = std::min(kLines, lines - line); left > 0; --left, ++line) {
+      while (line >= lines_of()) {
+        line -= lines_of();
+        ++at_segment;
+      }
+      const Segment& s = args.segments[at_segment].tokens;
       const int64_t frame = s.first_frame + line / s.height, y = line % s.height;
       for (int64_t x = 0; x < s.width; ++x) {
         const int64_t at = (s.first_row + line * s.width + x) * d;
@@ -90,8 +105,8 @@ void CpuOps::LinearAttention(const LinearAttentionArgs& args) {
         fill(table_t.cosines, table_hw.cosines, cosines + at);
         fill(table_t.sines, table_hw.sines, sines + at);
       }
-    });
-  }
+    }
+  });
 
   size_t most = 0;
   for (const auto& s : args.segments) most = std::max(most, s.history.size());

@@ -1,6 +1,5 @@
 // Latents and pixels: in and out of channels-last frames.
-#include <cmath>
-
+#include "engine/core/float16.h"
 #include "engine/cpu/cpu_ops_impl.h"
 
 namespace longtake::cpu {
@@ -14,7 +13,23 @@ float Pixel(const ConstMat& frame, int width, int p, int c, int y, int x) {
   return ReadElement(frame, int64_t{y / p} * width + x / p, c * p * p + x % p * p + y % p);
 }
 
-uint8_t Round8(float x) { return static_cast<uint8_t>(std::clamp(std::floor(x + 0.5f), 0.f, 255.f)); }
+// To the nearest, halves up. Within the range cutting off is rounding down; std::floor would be a call for each pixel.
+uint8_t Round8(float x) { return static_cast<uint8_t>(std::clamp(x + 0.5f, 0.f, 255.f)); }
+
+// Row `y` of a frame as three planes of `width * p` numbers behind one another, -1 ... 1 as 0 ... 1. Channels lie as in
+// Pixel.
+template <typename Read>
+void RgbRow(const ConstMat& frame, int width, int p, int64_t y, Read read, float* rgb) {
+  const int64_t columns = int64_t{width} * p, row = y % p;
+  for (int64_t x = 0; x < width; ++x) {
+    const std::byte* cell = RowAt(frame, y / p * width + x);
+    for (int c = 0; c < 3; ++c) {
+      for (int dx = 0; dx < p; ++dx) {
+        rgb[c * columns + x * p + dx] = (Clamped(read(cell, (c * p + dx) * p + row)) + 1.f) * 0.5f;
+      }
+    }
+  }
+}
 
 }  // namespace
 
@@ -71,21 +86,35 @@ void CpuOps::FrameToI420(ConstMat frame, int height, int width, int patch, uint8
                          uint8_t* v_out) {
   constexpr float kRed = 0.2126f, kBlue = 0.0722f, kGreen = 1 - kRed - kBlue;
   const int64_t rows = int64_t{height} * patch, columns = int64_t{width} * patch;
-  ForRows(rows / 2, 2 * columns, [&](int64_t first, int64_t n, int) {
+  ForRows(rows / 2, 2 * columns, [&](int64_t first, int64_t n, int thread) {
+    float* const scratch = context_.scratch[thread].Floats(8 * columns);
+    float *const rgb[2] = {scratch, scratch + 3 * columns}, *const luma = scratch + 6 * columns;
     for (int64_t half = first; half < first + n; ++half) {
+      for (int i = 0; i < 2; ++i) {
+        if (frame.dtype == DType::kF32) {
+          RgbRow(
+              frame, width, patch, 2 * half + i,
+              [](const std::byte* at, int64_t k) { return reinterpret_cast<const float*>(at)[k]; }, rgb[i]);
+        } else {
+          RgbRow(
+              frame, width, patch, 2 * half + i,
+              [](const std::byte* at, int64_t k) { return BF16ToFloat(reinterpret_cast<const uint16_t*>(at)[k]); },
+              rgb[i]);
+        }
+        uint8_t* const y = y_out + (2 * half + i) * columns;
+        for (int64_t x = 0; x < columns; ++x) {
+          const float l = kRed * rgb[i][x] + kGreen * rgb[i][columns + x] + kBlue * rgb[i][2 * columns + x];
+          luma[i * columns + x] = l;
+          y[x] = Round8(16 + 219 * l);
+        }
+      }
       for (int64_t x = 0; x + 1 < columns; x += 2) {
         float cb = 0, cr = 0;
         for (int i = 0; i < 4; ++i) {
-          const int64_t py = 2 * half + i / 2, px = x + i % 2;
-          float rgb[3];
-          for (int c = 0; c < 3; ++c) {
-            const float value = Pixel(frame, width, patch, c, static_cast<int>(py), static_cast<int>(px));
-            rgb[c] = (Clamped(value) + 1.f) * 0.5f;
-          }
-          const float luma = kRed * rgb[0] + kGreen * rgb[1] + kBlue * rgb[2];
-          y_out[py * columns + px] = Round8(16 + 219 * luma);
-          cb += (rgb[2] - luma) * (0.25f / (2 * (1 - kBlue)));
-          cr += (rgb[0] - luma) * (0.25f / (2 * (1 - kRed)));
+          const int64_t at = x + i % 2;
+          const float *const pixels = rgb[i / 2], l = luma[i / 2 * columns + at];
+          cb += (pixels[2 * columns + at] - l) * (0.25f / (2 * (1 - kBlue)));
+          cr += (pixels[at] - l) * (0.25f / (2 * (1 - kRed)));
         }
         u_out[half * (columns / 2) + x / 2] = Round8(128 + 224 * cb);
         v_out[half * (columns / 2) + x / 2] = Round8(128 + 224 * cr);

@@ -36,6 +36,33 @@ std::vector<std::pair<int, int>> Sizes(JsonConfig& json) {
   return sizes;
 }
 
+void CheckTimesteps(JsonConfig& json, const char* field, const std::vector<double>& timesteps) {
+  if (timesteps.empty()) json.Fail(field, "must not be empty");
+  for (size_t i = 0; i < timesteps.size(); ++i) {
+    if (!(timesteps[i] > 0 && timesteps[i] <= 1000)) json.Fail(field, "must lie in (0, 1000]");
+    if (i > 0 && timesteps[i] >= timesteps[i - 1]) json.Fail(field, "must descend");
+  }
+}
+
+// Lists of timesteps, each shorter than the one before, the first than the model's own.
+std::vector<std::vector<double>> StepLadder(JsonConfig& json, size_t longest) {
+  std::vector<std::vector<double>> ladder;
+  const nlohmann::json* raw = json.Raw("step_ladder");
+  if (raw == nullptr) return ladder;
+  if (!raw->is_array()) json.Fail("step_ladder", "must be a list of lists of timesteps");
+  for (const nlohmann::json& rung : raw->is_array() ? *raw : nlohmann::json::array()) {
+    std::vector<double> timesteps;
+    for (const nlohmann::json& t : rung.is_array() ? rung : nlohmann::json::array()) {
+      timesteps.push_back(t.is_number() ? t.get<double>() : 0);
+    }
+    CheckTimesteps(json, "step_ladder", timesteps);
+    if (timesteps.size() >= longest) json.Fail("step_ladder", "must become shorter from timesteps on");
+    longest = timesteps.size();
+    ladder.push_back(std::move(timesteps));
+  }
+  return ladder;
+}
+
 void ReadCommon(JsonConfig& json, ModelSettings& s) {
   s.guidance = json.Number("guidance", s.guidance);
   s.negative_prompt = json.String("negative_prompt", s.negative_prompt);
@@ -60,11 +87,8 @@ absl::Status ReadLongtake(const std::string& path, ModelSettings& s) {
   ReadCommon(json, s);
   if (s.causal) {
     s.timesteps = json.Numbers("timesteps", s.timesteps);
-    if (s.timesteps.empty()) json.Fail("timesteps", "must not be empty");
-    for (size_t i = 0; i < s.timesteps.size(); ++i) {
-      if (!(s.timesteps[i] > 0 && s.timesteps[i] <= 1000)) json.Fail("timesteps", "must lie in (0, 1000]");
-      if (i > 0 && s.timesteps[i] >= s.timesteps[i - 1]) json.Fail("timesteps", "must descend");
-    }
+    CheckTimesteps(json, "timesteps", s.timesteps);
+    s.step_ladder = StepLadder(json, s.timesteps.size());
     s.shift = json.Number("shift", s.shift);
     if (!(s.shift > 0)) json.Fail("shift", "must be positive");
     s.block_latent_frames = static_cast<int>(json.Int("block_latent_frames", 1, 4096, s.block_latent_frames));

@@ -17,6 +17,7 @@ struct ModelSettings {
 
   // Few-step sampling, block-causal folders.
   std::vector<double> timesteps = {1000, 960, 889, 727};
+  std::vector<std::vector<double>> step_ladder;  // shorter ones for an overloaded server, the longest first
   double shift = 7.0;
   int block_latent_frames = 10;
   int state_window_blocks = 0;  // 0: running sum of all

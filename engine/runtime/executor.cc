@@ -50,7 +50,7 @@ void Executor::Run(std::span<const BoundPass> passes, const Done& done) {
 PassResult Executor::Encode(const BoundPass& p) {
   const Stopwatch watch;
   PassResult result;
-  result.status = p.session->Check(PassKind::kEncodePrompt);
+  result.status = p.session->Check(*p.pass);
   if (!result.status.ok()) return result;
   const CaptionEncoder& caption = model_.caption();
   auto* rows = static_cast<std::byte*>(scratch_->data());
@@ -81,7 +81,7 @@ PassResult Executor::Encode(const BoundPass& p) {
 PassResult Executor::Decode(const BoundPass& p) {
   const Stopwatch watch;
   PassResult result;
-  result.status = p.session->Check(PassKind::kDecode);
+  result.status = p.session->Check(*p.pass);
   if (!result.status.ok()) return result;
   const SizeShape& shape = p.session->shape();
   const Session::DecodeInput in = p.session->NextDecode();
@@ -114,7 +114,7 @@ void Executor::RunTransformer(std::span<const BoundPass> passes, const Done& don
   std::vector<BoundPass> batch;
   int64_t tokens = 0;
   for (const BoundPass& p : passes) {
-    if (const absl::Status status = p.session->Check(p.pass->kind); !status.ok()) {
+    if (const absl::Status status = p.session->Check(*p.pass); !status.ok()) {
       done(p.index, {.status = status});
       continue;
     }
@@ -146,7 +146,7 @@ void Executor::RunTransformerBatch(std::span<const BoundPass> batch, const Done&
       model_.transformer().Forward({&again, 1}, scratch_->data());
       session.Recommitted();
     }
-    session.StartBlock(ops_);
+    session.StartBlock(ops_, batch[i].pass->level);
     seconds[i] = watch.seconds();
   }
 

@@ -37,16 +37,17 @@ SessionProgress Session::progress() const {
           .block = block_,
           .block_frames = block_ < blocks ? lengths_[block_] : 0,
           .step = step_,
+          .steps = model_.steps(level_),
           .committed_frames = first_frame_,
           .decoded_latents = decoded_,
           .has_prompt = has_prompt_};
 }
 
-absl::Status Session::Check(PassKind kind) const {
+absl::Status Session::Check(const Pass& pass) const {
   const bool made = block_ == static_cast<int>(lengths_.size());
-  const int steps = model_.info().denoise_steps;
+  const int steps = model_.steps(level_);
   const char* why = nullptr;
-  switch (kind) {
+  switch (pass.kind) {
     case PassKind::kEncodePrompt:
       if (!model_.info().switches_prompt && step_ > 0) why = "this model cannot switch its prompt";
       break;
@@ -57,6 +58,8 @@ absl::Status Session::Check(PassKind kind) const {
         why = "the session has no prompt";
       else if (step_ == steps)
         why = "the block awaits its commit";
+      else if (step_ == 0 && (pass.level < 0 || pass.level >= model_.levels()))
+        why = "the model has no such level";
       break;
     case PassKind::kCommit:
       if (made)
@@ -115,12 +118,13 @@ TransformerPass Session::RecommitPass() {
   return pass;
 }
 
-void Session::StartBlock(Ops& ops) {
+void Session::StartBlock(Ops& ops, int level) {
+  level_ = level;
   ops.FillNormal(spec_.seed, static_cast<uint32_t>(block_), 0, elements(), Latents(working_));
 }
 
 std::vector<TransformerPass> Session::DenoisePasses() const {
-  TransformerPass pass = MakePass(Latents(working_), block_frames(), first_frame_, model_.timestep(step_));
+  TransformerPass pass = MakePass(Latents(working_), block_frames(), first_frame_, model_.timestep(level_, step_));
   if (state_.has_value()) state_->Read(&pass);
   pass.velocity = Latents(kVelocity);
   std::vector<TransformerPass> passes = {pass};
@@ -137,12 +141,13 @@ void Session::Denoised(Ops& ops) {
   if (model_.guided()) {
     Guide(ops, model_.settings().guidance, Latents(model_.settings().causal ? 4 : 5), elements(), velocity);
   }
-  if (const auto& few_step = model_.few_step(); few_step.has_value()) {
-    if (few_step->needs_noise(step_)) {
+  if (!model_.few_step().empty()) {
+    const FewStepSampler& few_step = model_.few_step()[level_];
+    if (few_step.needs_noise(step_)) {
       ops.FillNormal(spec_.seed, static_cast<uint32_t>(block_), static_cast<uint32_t>(step_ + 1), elements(),
                      Latents(kNoise));
     }
-    few_step->Step(ops, step_, velocity, Latents(kNoise), elements(), Latents(working_));
+    few_step.Step(ops, step_, velocity, Latents(kNoise), elements(), Latents(working_));
   } else {
     model_.flow_dpm()->Step(ops, step_, velocity, elements(), Latents(working_), Latents(prediction_),
                             Latents(prediction_before_));
@@ -163,7 +168,7 @@ void Session::Committed() {
   std::swap(working_, finished_);
   first_frame_ += block_frames();
   ++block_;
-  step_ = 0;
+  step_ = level_ = 0;
 }
 
 Session::DecodeInput Session::NextDecode() {

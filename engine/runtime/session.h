@@ -29,7 +29,7 @@ class Session {
   SessionProgress progress() const;
 
   // FailedPrecondition says why the pass cannot run now.
-  absl::Status Check(PassKind kind) const;
+  absl::Status Check(const Pass& pass) const;
 
   // ---- The text lane. The next prompt's K/V go where the prompt in use is not.
   void* NextPrompt(bool negative);
@@ -42,8 +42,8 @@ class Session {
   void Recommitted() { state_->Committed(); }
   // One pass, or two with guidance: the second is the negative prompt's.
   std::vector<TransformerPass> DenoisePasses() const;
-  // Fills the block's first noise; before step 0.
-  void StartBlock(Ops& ops);
+  // Settles the block's steps and fills its first noise; before step 0.
+  void StartBlock(Ops& ops, int level);
   // Applies the velocities of DenoisePasses.
   void Denoised(Ops& ops);
   // Empty for bidirectional models: there is no state to write.
@@ -87,6 +87,7 @@ class Session {
   bool has_prompt_ = false, prompt_waits_ = false;
 
   int block_ = 0, step_ = 0;
+  int level_ = 0;        // of the block's steps
   int first_frame_ = 0;  // latent frames before the block being made: the committed ones
   int decoded_ = 0;      // latent frames
 };

@@ -85,7 +85,8 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
       return absl::InvalidArgumentError(absl::StrCat(
           folder, "/longtake.json: block_latent_frames is no multiple of the temporal patch ", c.patch[0]));
     }
-    few_step_.emplace(settings_.timesteps, settings_.shift);
+    few_step_.emplace_back(settings_.timesteps, settings_.shift);
+    for (const std::vector<double>& rung : settings_.step_ladder) few_step_.emplace_back(rung, settings_.shift);
   } else {
     flow_dpm_.emplace(settings_.steps, settings_.flow_shift);
   }
@@ -102,9 +103,16 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   info_.numerics_id = absl::StrCat("longtake-", kVersion, "/", ops.name());
   info_.sampler = settings_.causal ? "few_step" : "flow_dpm_solver";
   info_.fps = settings_.fps;
-  for (const SizeShape& s : sizes_) info_.sizes.push_back(s.size);
+  const int patch = transformer_->config().patch[0];
+  for (const SizeShape& s : sizes_) {
+    info_.sizes.push_back(s.size);
+    info_.frame_tokens.push_back(static_cast<int>(transformer_->Tokens(patch, s.height, s.width) / patch));
+  }
   info_.block_latent_frames = settings_.causal ? settings_.block_latent_frames : 0;
-  info_.denoise_steps = settings_.causal ? few_step_->steps() : flow_dpm_->steps();
+  info_.denoise_steps = settings_.causal ? few_step_[0].steps() : flow_dpm_->steps();
+  if (few_step_.size() > 1) {
+    for (const FewStepSampler& sampler : few_step_) info_.step_ladder.push_back(sampler.steps());
+  }
   info_.max_latent_frames = settings_.max_latent_frames;
   info_.frames_per_latent = vae.temporal_factor();
   info_.accepts_negative_prompt = guided();

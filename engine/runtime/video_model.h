@@ -46,9 +46,14 @@ class VideoModel {
   const SanaTransformer& transformer() const { return *transformer_; }
   const WanDecoder& decoder() const { return *vae_.decoder; }
   const WanConfig& vae_config() const { return vae_.config; }
-  const std::optional<FewStepSampler>& few_step() const { return few_step_; }
+  // By level: the model's own first, then the ladder's. Empty for the solver.
+  const std::vector<FewStepSampler>& few_step() const { return few_step_; }
   const std::optional<FlowDpmSampler>& flow_dpm() const { return flow_dpm_; }
-  float timestep(int step) const { return few_step_ ? few_step_->timestep(step) : flow_dpm_->timestep(step); }
+  int levels() const { return few_step_.empty() ? 1 : static_cast<int>(few_step_.size()); }
+  int steps(int level) const { return few_step_.empty() ? info_.denoise_steps : few_step_[level].steps(); }
+  float timestep(int level, int step) const {
+    return few_step_.empty() ? flow_dpm_->timestep(step) : few_step_[level].timestep(step);
+  }
 
   bool guided() const { return settings_.guidance != 1.0; }
   int max_block_frames() const;
@@ -71,7 +76,7 @@ class VideoModel {
   std::unique_ptr<CaptionEncoder> caption_;
   std::unique_ptr<SanaTransformer> transformer_;
   WanVae vae_;
-  std::optional<FewStepSampler> few_step_;
+  std::vector<FewStepSampler> few_step_;
   std::optional<FlowDpmSampler> flow_dpm_;
   std::vector<SizeShape> sizes_;
 };

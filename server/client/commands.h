@@ -6,6 +6,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "server/client/load/visits.h"
 
 namespace longtake::client {
 
@@ -15,14 +18,32 @@ struct GenerateFlags {
   double seconds = 5;
   std::string output;
   std::optional<uint64_t> seed;
-  std::string size;         // "WxH"; empty: the model's default
-  std::string first_image;  // file
+  std::string size;               // "WxH"; empty: the model's default
+  std::string first_image;        // file
+  std::vector<std::string> then;  // "SECONDS:PROMPT"
+  std::string tenant;
+  int priority = 0;
+  std::optional<double> max_wait;  // seconds
+  bool adaptive = false;           // fewer steps rather than late chunks
   bool offline = false, json = false, quiet = false;
 };
 
 // Makes a video and writes each chunk to the file when it arrives: the file can be played while it grows. What arrived
 // stays there when the call fails.
 int Generate(const GenerateFlags& flags);
+
+// What Generate would be promised now.
+int Quote(const GenerateFlags& flags);
+
+struct PromptFlags {
+  std::string server = "127.0.0.1:50051";
+  uint64_t id = 0;
+  std::string prompt, tenant;
+  double at = 0;  // seconds of the video; 0: the next block
+};
+
+// Changes the prompt of a video that is being made.
+int ChangePrompt(const PromptFlags& flags);
 
 struct ModelsFlags {
   std::string server = "127.0.0.1:50051";
@@ -31,6 +52,20 @@ struct ModelsFlags {
 };
 
 int Models(const ModelsFlags& flags);
+
+struct LoadtestFlags {
+  std::string server = "127.0.0.1:50051";
+  Mix mix;
+  int viewers = 0;  // at the same time; or
+  double rate = 0;  // arrivals a second
+  double duration = 60, warm = 0;
+  uint64_t seed = 1;
+  std::string json;  // file for everything measured
+  bool quiet = false;
+};
+
+// Simulated viewers; prints what they saw as a table.
+int Loadtest(const LoadtestFlags& flags);
 
 }  // namespace longtake::client
 

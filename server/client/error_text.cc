@@ -5,8 +5,26 @@
 #include "absl/strings/str_format.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "longtake/v1/longtake.pb.h"
 
 namespace longtake::client {
+namespace {
+
+double SecondsOf(const google::rpc::RetryInfo& retry) {
+  return static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() * 1e-9;
+}
+
+}  // namespace
+
+std::optional<double> RetryAfter(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::RetryInfo retry;
+  if (!details.ParseFromString(status.error_details())) return std::nullopt;
+  for (const google::protobuf::Any& any : details.details()) {
+    if (any.UnpackTo(&retry)) return SecondsOf(retry);
+  }
+  return std::nullopt;
+}
 
 std::string ErrorText(const grpc::Status& status) {
   // absl's codes are gRPC's.
@@ -15,6 +33,7 @@ std::string ErrorText(const grpc::Status& status) {
   google::rpc::BadRequest bad;
   google::rpc::QuotaFailure quota;
   google::rpc::RetryInfo retry;
+  v1::Refusal refusal;
   std::string fields, more;
   if (details.ParseFromString(status.error_details())) {
     for (const google::protobuf::Any& any : details.details()) {
@@ -25,9 +44,10 @@ std::string ErrorText(const grpc::Status& status) {
       } else if (any.UnpackTo(&quota)) {
         for (const auto& violation : quota.violations())
           absl::StrAppend(&more, "\n  limit reached: ", violation.subject());
+      } else if (any.UnpackTo(&refusal)) {
+        absl::StrAppend(&more, "\n  such requests waiting: ", refusal.quote().queue_length());
       } else if (any.UnpackTo(&retry)) {
-        const double seconds = static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() * 1e-9;
-        absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", seconds));
+        absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", SecondsOf(retry)));
       }
     }
   }

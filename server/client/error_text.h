@@ -4,12 +4,16 @@
 
 #include <grpcpp/support/status.h>
 
+#include <optional>
 #include <string>
 
 namespace longtake::client {
 
 // One line for the status, then one for each field at fault, quota, or time to try again among its details.
 std::string ErrorText(const grpc::Status& status);
+
+// Seconds after which to try again, where the status says so: RetryInfo among its details.
+std::optional<double> RetryAfter(const grpc::Status& status);
 
 }  // namespace longtake::client
 

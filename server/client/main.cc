@@ -3,6 +3,66 @@
 
 #include "server/client/commands.h"
 
+namespace {
+
+void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
+  command.add_option("--seconds", flags.seconds, "Length of the video")->capture_default_str();
+  command.add_option("--seed", flags.seed, "Same seed, same video; without it the server chooses");
+  command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
+  command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
+  command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
+  command
+      .add_option("--then", flags.then, "SECONDS:PROMPT: what it shows from the first block at or after that; repeat")
+      ->allow_extra_args(false);
+  command.add_flag("--offline", flags.offline, "Need not be made in real time");
+  command.add_flag("--adaptive", flags.adaptive, "Fewer steps a block rather than late chunks");
+  command.add_option("--tenant", flags.tenant, "For whom: offline work is shared fairly between tenants");
+  command.add_option("--priority", flags.priority, "Among the tenant's offline videos; higher goes first");
+  command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");
+  command.add_option("--server", flags.server, "Address of the server")->capture_default_str();
+}
+
+CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
+  CLI::App* load = app.add_subcommand("loadtest", "Let simulated viewers come, and say what they see");
+  CLI::Option* viewers = load->add_option("--viewers", flags.viewers, "So many at the same time, all the time");
+  CLI::Option* rate = load->add_option("--rate", flags.rate, "Or so many arrivals a second, whatever the server does");
+  viewers->check(CLI::Range(1, 10'000))->excludes(rate);
+  rate->check(CLI::PositiveNumber);
+  load->add_option("--duration", flags.duration, "Seconds in which viewers come")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--warm", flags.warm, "Seconds at the beginning that rates do not count")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  load->add_option("--shortest", flags.mix.shortest, "Shortest video, in seconds")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--longest", flags.mix.longest, "Longest video; lengths are log-uniform")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--sizes", flags.mix.sizes, "WIDTHxHEIGHT,... drawn evenly; none: the model's default")
+      ->delimiter(',');
+  load->add_option("--offline", flags.mix.offline, "Share of requests that nobody watches")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--impatient", flags.mix.impatient, "Share of viewers that leave without a first chunk")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--patience", flags.mix.patience, "After so many seconds; the others after 60")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--slow", flags.mix.slow, "Share of viewers that take half a chunk's duration to read it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--seed", flags.seed, "Same seed, same viewers")->capture_default_str();
+  load->add_option("--json", flags.json, "File for all that was measured; python -m bench.plot_loadtest draws it");
+  load->add_option("--server", flags.server, "Address of the server")->capture_default_str();
+  load->add_flag("--quiet,-q", flags.quiet, "No progress");
+  return load;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   CLI::App app("Makes videos from prompts on a longtake-server.", "longtake");
   app.require_subcommand(1);
@@ -10,16 +70,24 @@ int main(int argc, char** argv) {
   longtake::client::GenerateFlags generate;
   CLI::App* make = app.add_subcommand("generate", "Make a video and write it to a file while it arrives");
   make->add_option("prompt", generate.prompt, "What the video shows")->required();
-  make->add_option("--seconds", generate.seconds, "Length of the video")->capture_default_str();
   make->add_option("--output,-o", generate.output, "MP4 file to write")->required();
-  make->add_option("--seed", generate.seed, "Same seed, same video; without it the server chooses");
-  make->add_option("--size", generate.size, "WIDTHxHEIGHT, one of the model's sizes");
-  make->add_option("--negative-prompt", generate.negative_prompt, "What the video should not show");
-  make->add_option("--first-image", generate.first_image, "PNG or JPEG of the first frame");
-  make->add_flag("--offline", generate.offline, "Need not be made in real time");
-  make->add_option("--server", generate.server, "Address of the server")->capture_default_str();
+  AddRequest(*make, generate);
   make->add_flag("--json", generate.json, "Print a summary of all measured times as one line of JSON");
   make->add_flag("--quiet,-q", generate.quiet, "No progress");
+
+  longtake::client::GenerateFlags quoted;
+  CLI::App* quote = app.add_subcommand("quote", "Ask when a video's first and last chunk would come");
+  AddRequest(*quote, quoted);
+  quote->add_flag("--json", quoted.json, "Print JSON");
+
+  longtake::client::PromptFlags change;
+  CLI::App* prompt = app.add_subcommand("prompt", "Change what a video shows while it is made");
+  prompt->add_option("id", change.id, "The video, as generate says")->required();
+  prompt->add_option("prompt", change.prompt, "What it shows from there on")->required();
+  prompt->add_option("--at", change.at, "From the first block at or after so many seconds; 0: the next block")
+      ->capture_default_str();
+  prompt->add_option("--tenant", change.tenant, "The video's");
+  prompt->add_option("--server", change.server, "Address of the server")->capture_default_str();
 
   longtake::client::ModelsFlags models;
   CLI::App* list = app.add_subcommand("models", "List what the server can make");
@@ -28,6 +96,12 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   list->add_flag("--json", models.json, "Print JSON");
 
+  longtake::client::LoadtestFlags loadtest;
+  const CLI::App* load = AddLoadtest(app, loadtest);
+
   CLI11_PARSE(app, argc, argv);
-  return *make ? longtake::client::Generate(generate) : longtake::client::Models(models);
+  if (*make) return longtake::client::Generate(generate);
+  if (*quote) return longtake::client::Quote(quoted);
+  if (*prompt) return longtake::client::ChangePrompt(change);
+  return *load ? longtake::client::Loadtest(loadtest) : longtake::client::Models(models);
 }

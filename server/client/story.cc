@@ -52,6 +52,9 @@ void Story::Hear(const v1::GenerateEvent& event, double now) {
       chunks_.push_back(std::move(arrived));
       break;
     }
+    case v1::GenerateEvent::kPromptChanged:
+      changes_.push_back(event.prompt_changed());
+      break;
     case v1::GenerateEvent::kFinished:
       finished_ = event.finished();
       break;
@@ -78,6 +81,16 @@ nlohmann::json Story::Summary(double now) const {
     out["blocks"] = accepted_.block_frames_size();
     out["denoise_steps"] = accepted_.denoise_steps();
   }
+  if (accepted_.quote().has_first_chunk_seconds()) {
+    out["quoted_first_chunk_seconds"] = accepted_.quote().first_chunk_seconds();
+    out["quoted_last_chunk_seconds"] = accepted_.quote().last_chunk_seconds();
+  }
+  nlohmann::json changes = nlohmann::json::array();
+  for (const v1::PromptChanged& change : changes_) {
+    changes.push_back(
+        {{"prompt", change.prompt()}, {"block", change.block()}, {"first_pts", change.first_pts_seconds()}});
+  }
+  out["prompt_changes"] = std::move(changes);
   nlohmann::json chunks = nlohmann::json::array();
   int in_time = 0;
   for (size_t i = 0; i < chunks_.size(); ++i) {
@@ -86,6 +99,8 @@ nlohmann::json Story::Summary(double now) const {
                            {"arrived", chunks_[i].arrived},
                            {"bytes", chunks_[i].bytes},
                            {"parts", chunks_[i].parts},
+                           {"denoise_steps", chunk.denoise_steps()},
+                           {"prompt", chunk.prompt()},
                            {"first_frame", chunk.first_frame()},
                            {"frames", chunk.frames()},
                            {"first_pts", chunk.first_pts_seconds()},

@@ -49,6 +49,7 @@ class Story {
   int parts_ = 0;
   int64_t part_bytes_ = 0;
   std::vector<ArrivedChunk> chunks_;
+  std::vector<v1::PromptChanged> changes_;
   std::optional<v1::Finished> finished_;
 };
 

@@ -177,6 +177,36 @@ TEST(EnginePasses, OutOfOrderAreRefusedAndChangeNothing) {
   EXPECT_TRUE(absl::IsNotFound(RunPass(*engine, {PassKind::kDenoise, id + 1, ""}).status));
 }
 
+TEST(EnginePasses, ABlockMayHaveTheLaddersFewerSteps) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const std::vector<int>& ladder = engine->model().step_ladder;
+  ASSERT_GE(ladder.size(), 2u);
+  EXPECT_EQ(ladder[0], engine->model().denoise_steps);
+  const auto make = [&](int level) {
+    const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+    for (int step = 0; step < ladder[level]; ++step) {
+      EXPECT_TRUE(RunPass(*engine, {.kind = PassKind::kDenoise, .session = id, .level = level}).status.ok());
+      EXPECT_EQ(engine->progress(id)->steps, ladder[level]);
+    }
+    EXPECT_TRUE(absl::IsFailedPrecondition(RunPass(*engine, {PassKind::kDenoise, id}).status));
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kCommit, id}).status.ok());
+    std::vector<uint8_t> bytes = RunPass(*engine, {PassKind::kDecode, id}).frames.bytes;
+    engine->CloseSession(id);
+    return bytes;
+  };
+  const std::vector<uint8_t> fewer = make(1);
+  EXPECT_NE(make(0), fewer);
+  EXPECT_EQ(make(1), fewer);
+  const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+  EXPECT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
+  for (int level : {-1, static_cast<int>(ladder.size())}) {
+    const absl::Status status = RunPass(*engine, {.kind = PassKind::kDenoise, .session = id, .level = level}).status;
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  }
+}
+
 TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
   const auto engine = Load(kBundled, "auto", 2, 1);
   ASSERT_NE(engine, nullptr);

@@ -1,5 +1,4 @@
 // The whole server over real gRPC, with an engine that makes coloured frames.
-#include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/client_unary_call.h>
 
 #include <array>
@@ -15,87 +14,15 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
-#include "longtake/v1/longtake.grpc.pb.h"
-#include "server/server.h"
-#include "spdlog/logger.h"
-#include "spdlog/sinks/ostream_sink.h"
-#include "tests/server/fake_engine.h"
+#include "tests/server/server_fixture.h"
 
 namespace longtake::server {
 namespace {
 
 using testing::HasSubstr;
 
-// Everything of one call.
-struct Video {
-  grpc::Status status;
-  std::vector<v1::GenerateEvent> events;
-  std::string bytes;
-
-  const v1::Accepted& accepted() const { return events.front().accepted(); }
-  const v1::Finished& finished() const { return events.back().finished(); }
-  std::vector<const v1::Chunk*> chunks() const {
-    std::vector<const v1::Chunk*> chunks;
-    for (const v1::GenerateEvent& event : events) {
-      if (event.has_chunk()) chunks.push_back(&event.chunk());
-    }
-    return chunks;
-  }
-};
-
-v1::GenerateRequest Request(double seconds, uint64_t seed = 1) {
-  v1::GenerateRequest request;
-  request.set_prompt("a red ball");
-  request.set_seconds(seconds);
-  request.set_seed(seed);
-  return request;
-}
-
-class EndToEnd : public testing::Test {
+class EndToEnd : public ServerFixture {
  protected:
-  void Start(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
-    options.listen = "127.0.0.1:0";
-    options.max_sessions = engine_options.max_sessions;
-    auto server_or = Server::Start(options, &logger);
-    ASSERT_TRUE(server_or.ok()) << server_or.status();
-    server = *std::move(server_or);
-    channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials());
-    stub = v1::LongtakeService::NewStub(channel);
-    if (engine_options.model.name.empty()) engine_options.model = FakeModel();
-    auto made = std::make_unique<FakeEngine>(engine_options);
-    engine = made.get();
-    waiting_engine = std::move(made);
-  }
-  void Serve() { server->Serve(std::move(waiting_engine)); }
-  void StartAndServe(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
-    Start(std::move(engine_options), std::move(options));
-    Serve();
-  }
-
-  Video Generate(const v1::GenerateRequest& request,
-                 const std::function<void(const v1::GenerateEvent&, grpc::ClientContext&)>& on_event = nullptr) {
-    grpc::ClientContext context;
-    auto reader = stub->Generate(&context, request);
-    Video video;
-    v1::GenerateEvent event;
-    while (reader->Read(&event)) {
-      if (event.has_chunk()) video.bytes += event.chunk().data();
-      video.events.push_back(event);
-      if (on_event) on_event(event, context);
-    }
-    video.status = reader->Finish();
-    return video;
-  }
-
-  // Waits for a condition that other threads bring about; fails after ten seconds.
-  static void Await(const std::function<bool()>& condition, const char* what) {
-    for (int i = 0; i < 10000; ++i) {
-      if (condition()) return;
-      absl::SleepFor(absl::Milliseconds(1));
-    }
-    FAIL() << "waited in vain for " << what;
-  }
-
   // grpc.health.v1.Health/Check by hand: the status' number, 1 SERVING, 2 NOT_SERVING; 0 for an error.
   int Health(const std::string& service = "") {
     std::string request;
@@ -111,14 +38,6 @@ class EndToEnd : public testing::Test {
     if (!status.ok() || !in.DumpToSingleSlice(&answer).ok() || answer.size() != 2) return 0;
     return answer.begin()[1];
   }
-
-  std::ostringstream log;
-  spdlog::logger logger{"test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)};
-  std::unique_ptr<Server> server;
-  std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<v1::LongtakeService::Stub> stub;
-  std::unique_ptr<FakeEngine> waiting_engine;
-  FakeEngine* engine = nullptr;
 };
 
 std::string Shell(const std::string& command) {
@@ -224,6 +143,11 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
       {"first image", [](auto& r) { r.set_first_image("png"); }, {"first_image"}, "text"},
       {"other model", [](auto& r) { r.set_model("other"); }, {"model"}, "fake"},
       {"delivery", [](auto& r) { r.set_delivery(static_cast<v1::Delivery>(9)); }, {"delivery"}, "9"},
+      {"tenant", [](auto& r) { r.set_tenant("a b"); }, {"tenant"}, "'-'"},
+      {"long tenant", [](auto& r) { r.set_tenant(std::string(65, 'a')); }, {"tenant"}, "64"},
+      {"priority", [](auto& r) { r.set_priority(-2147483647 - 1); }, {"priority"}, "-100 ... 100"},
+      {"no wait", [](auto& r) { r.set_max_wait_seconds(0); }, {"max_wait_seconds"}, "above 0"},
+      {"fidelity", [](auto& r) { r.set_fidelity(static_cast<v1::Fidelity>(7)); }, {"fidelity"}, "7"},
       {"two fields",
        [](auto& r) {
          r.clear_prompt();
@@ -250,7 +174,7 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
     EXPECT_EQ(fields, c.fields);
   }
   EXPECT_TRUE(engine->ran().empty());
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid\"} 15"));
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid\"} 20"));
 }
 
 TEST_F(EndToEnd, AcceptsWhatModelsThatCanAccept) {
@@ -319,9 +243,14 @@ TEST_F(EndToEnd, AFullQueueIsRefusedWithTheTimeToTryAgain) {
   ASSERT_TRUE(details.ParseFromString(refused.status.error_details()));
   google::rpc::QuotaFailure quota;
   google::rpc::RetryInfo retry;
-  ASSERT_EQ(details.details_size(), 2);
+  v1::Refusal refusal;
+  ASSERT_EQ(details.details_size(), 3);
   ASSERT_TRUE(details.details(0).UnpackTo(&quota));
   ASSERT_TRUE(details.details(1).UnpackTo(&retry));
+  ASSERT_TRUE(details.details(2).UnpackTo(&refusal));
+  EXPECT_EQ(refusal.reason(), v1::Refusal::REASON_QUEUE_FULL);
+  EXPECT_EQ(refusal.quote().queue_length(), 1);
+  EXPECT_FALSE(refusal.quote().admitted());
   EXPECT_EQ(quota.violations(0).subject(), "queue");
   EXPECT_GT(retry.retry_delay().seconds() * 1'000'000'000 + retry.retry_delay().nanos(), 0);
 

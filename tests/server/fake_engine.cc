@@ -15,9 +15,11 @@ ModelInfo FakeModel() {
   model.numerics_id = "fake-1";
   model.sampler = "few_step";
   model.sizes = {{64, 48}, {96, 64}};
+  model.frame_tokens = {12, 24};
   model.block_latent_frames = 2;
   model.denoise_steps = 3;
   model.max_latent_frames = 41;
+  model.switches_prompt = true;
   return model;
 }
 
@@ -51,6 +53,9 @@ std::vector<int> FakeEngine::BlockLengths(int latent_frames) const {
 }
 
 absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
+  if (options_.fail_open) {
+    if (absl::Status status = options_.fail_open(); !status.ok()) return status;
+  }
   absl::MutexLock lock(&mutex_);
   if (static_cast<int>(sessions_.size()) >= options_.max_sessions) return absl::ResourceExhaustedError("no free slot");
   Session session;
@@ -70,7 +75,9 @@ absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
   absl::MutexLock lock(&mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return absl::NotFoundError("session");
-  return found->second.progress;
+  SessionProgress at = found->second.progress;
+  at.block_frames = at.block < at.blocks ? found->second.blocks[at.block] : 0;
+  return at;
 }
 
 void FakeEngine::Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
@@ -99,6 +106,7 @@ PassResult FakeEngine::Run(const Pass& pass) {
                               : pass.kind == PassKind::kCommit     ? options_.commit
                                                                    : options_.decode;
   absl::SleepFor(took);
+  if (options_.delay) absl::SleepFor(options_.delay(pass));
   PassResult result;
   result.device_seconds = absl::ToDoubleSeconds(took);
   absl::MutexLock lock(&mutex_);
@@ -116,14 +124,23 @@ PassResult FakeEngine::Run(const Pass& pass) {
 
 absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& result) {
   SessionProgress& at = session.progress;
-  const int steps = options_.model.denoise_steps;
+  const int steps = session.steps;
   switch (pass.kind) {
     case PassKind::kEncodePrompt:
       session.look = std::hash<std::string>()(pass.prompt);
       at.has_prompt = true;
       return absl::OkStatus();
     case PassKind::kDenoise:
-      if (!at.has_prompt || at.block == at.blocks || at.step == steps) return absl::FailedPreconditionError("denoise");
+      if (!at.has_prompt || at.block == at.blocks || (at.step > 0 && at.step == steps)) {
+        return absl::FailedPreconditionError("denoise");
+      }
+      if (at.step == 0) {
+        const std::vector<int>& ladder = options_.model.step_ladder;
+        if (pass.level > 0 && pass.level >= static_cast<int>(ladder.size())) {
+          return absl::FailedPreconditionError("level");
+        }
+        session.steps = ladder.empty() ? options_.model.denoise_steps : ladder[pass.level];
+      }
       ++at.step;
       return absl::OkStatus();
     case PassKind::kCommit:

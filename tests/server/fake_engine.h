@@ -21,6 +21,10 @@ struct FakeEngineOptions {
   ModelInfo model = {};  // see FakeModel
   int max_sessions = 4;
   absl::Duration text = {}, denoise = {}, commit = {}, decode = {};  // of a pass
+  // Asked before each pass, on the engine's thread, for a delay beside those.
+  std::function<absl::Duration(const Pass& pass)> delay = {};
+  // Asked when a session is opened; an error is what OpenSession returns.
+  std::function<absl::Status()> fail_open = {};
   bool noisy = false;  // frames that do not compress: chunks of hundreds of kilobytes
   // Asked before each pass; an error is the pass's result.
   std::function<absl::Status(const Pass& pass, const SessionSpec& spec)> fail = {};
@@ -57,6 +61,7 @@ class FakeEngine : public Engine {
     SessionProgress progress;
     std::vector<int> blocks;
     uint64_t look = 0;  // of the prompt
+    int steps = 0;      // of the block being made
   };
   struct Batch {
     std::vector<Pass> passes;

@@ -174,6 +174,50 @@ TEST_F(Programs, FromAPromptToAFileThatPlays) {
   EXPECT_THAT(server->err(), testing::Not(HasSubstr("red ball")));
 }
 
+TEST_F(Programs, AStoryIsToldAndAQuoteGiven) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  EXPECT_THAT(client->out(), HasSubstr("prompt switch yes"));
+  const fs::path file = folder / "story.mp4";
+  ASSERT_EQ(Client({"generate", "a red ball, bouncing", "--then", "1.5:night falls, with stars", "--seconds", "3",
+                    "--seed", "5", "--tenant", "tests", "--max-wait", "60", "--output", file.string(), "--json"}),
+            0)
+      << client->err();
+  const nlohmann::json summary = nlohmann::json::parse(client->out());
+  // 49 frames, 13 latent ones in blocks of 5, 4 and 4: 17 frames, then 16 each.
+  EXPECT_EQ(summary["prompt_changes"].size(), 1u);
+  EXPECT_EQ(summary["prompt_changes"][0]["block"], 2);
+  EXPECT_DOUBLE_EQ(summary["prompt_changes"][0]["first_pts"], 33.0 / 16);
+  EXPECT_EQ(summary["chunks"][1]["prompt"], 0);
+  EXPECT_EQ(summary["chunks"][2]["prompt"], 1);
+  EXPECT_EQ(summary["chunks"][2]["denoise_steps"], summary["denoise_steps"]);
+  EXPECT_THAT(client->err(), HasSubstr("prompt 1 holds from 2.06 s on"));
+  EXPECT_GT(Metric("longtake_tenant_device_seconds_total{tenant=\"tests\"}"), 0);
+
+  ASSERT_EQ(Client({"quote", "--seconds", "10", "--json"}), 0) << client->err();
+  const nlohmann::json quote = nlohmann::json::parse(client->out());
+  EXPECT_TRUE(quote["admitted"]);
+  EXPECT_GT(quote["first_chunk_seconds"], 0);
+  EXPECT_EQ(Client({"quote", "--seconds", "5000"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("seconds: 5000"));
+  EXPECT_EQ(Client({"prompt", "77", "a house"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("NOT_FOUND: id: no video 77"));
+  EXPECT_EQ(Client({"generate", "a", "--then", "soon", "--output", file}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--then"));
+
+  Process running(folder, "running",
+                  {kClient, "generate", "a blue star", "--seconds", "200", "--output", file, "--server", Address()});
+  for (int i = 0; i < 400 && Metric("longtake_sessions{state=\"active\"}") < 1; ++i)
+    absl::SleepFor(absl::Milliseconds(50));
+  ASSERT_EQ(Client({"prompt", "2", "night falls", "--at", "100"}), 0) << client->err();
+  EXPECT_THAT(client->out(), HasSubstr("prompt 1 holds from 100."));
+  running.Signal(SIGINT);
+  EXPECT_EQ(running.Wait(), 130);
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_THAT(server->err(), testing::Not(HasSubstr("night")));
+}
+
 TEST_F(Programs, AKilledClientLeavesNoWorkRunning) {
   StartServer();
   ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
@@ -218,6 +262,31 @@ TEST_F(Programs, AnInterruptedClientCancelsAndKeepsWhatArrived) {
   EXPECT_LT(absl::Now() - told, absl::Seconds(15));
   EXPECT_EQ(last.Wait(), 1);
   EXPECT_THAT(last.err(), HasSubstr("UNAVAILABLE: the server is shutting down"));
+}
+
+TEST_F(Programs, ALoadTestSaysWhatItsViewersSaw) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path file = folder / "load.json";
+  ASSERT_EQ(
+      Client({"loadtest", "--viewers", "2", "--duration", "4", "--shortest", "1", "--longest", "2", "--json", file}), 0)
+      << client->err();
+  EXPECT_THAT(client->out(), HasSubstr("continuity"));
+  const nlohmann::json report = nlohmann::json::parse(Read(file));
+  EXPECT_EQ(report["model"], "longtake-tiny");
+  EXPECT_EQ(report["failed"], 0) << report.dump(1);
+  EXPECT_GE(report["finished"], 2);
+  EXPECT_GT(report["video_s"], 2);
+  EXPECT_GT(report["client_cpu_s"], 0);
+
+  EXPECT_EQ(Client({"loadtest", "--duration", "1"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--viewers or --rate"));
+  Process interrupted(folder, "interrupted",
+                      {kClient, "loadtest", "--rate", "1", "--duration", "600", "--server", Address()});
+  absl::SleepFor(absl::Seconds(2));
+  interrupted.Signal(SIGINT);
+  EXPECT_EQ(interrupted.Wait(), 130);
+  EXPECT_THAT(interrupted.out(), HasSubstr("continuity"));
 }
 
 TEST_F(Programs, ErrorsNameWhatIsWrong) {

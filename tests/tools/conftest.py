@@ -10,6 +10,11 @@ sys.path.insert(0, str(ROOT))
 
 
 @pytest.fixture
+def repository() -> Path:
+    return ROOT
+
+
+@pytest.fixture
 def parity_data() -> Path:
     return ROOT / "tests" / "parity" / "data"
 

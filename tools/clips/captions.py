@@ -15,15 +15,36 @@ _SKIES = {
     "sunset": ("at sunset", "under a sunset sky", "in the evening", "as the sun sets"),
     "night": ("at night", "under a night sky", "under the stars", "in the dark of night"),
     "fog": ("in the fog", "under a foggy sky", "on a foggy day", "in thick fog"),
+    "rain": ("in the rain", "under a rainy sky", "on a rainy day", "as rain falls"),
+    "snowfall": ("in falling snow", "as snow falls", "during a snowfall", "on a snowy day"),
 }
 _GROUNDS = {
     "meadow": ("over the meadow", "above a green meadow", "above the meadow", "over green hills"),
     "desert": ("over the desert", "above the desert", "above the sand dunes", "over a sandy desert"),
     "sea": ("over the sea", "above the sea", "above the water", "over the ocean"),
     "snow": ("over the snow", "above the snow", "above snowy hills", "over a snowy land"),
+    "city": ("over the city", "above the city", "above the rooftops", "over a little town"),
 }
 _SIZES = {"small": ("small", "little", "tiny"), "medium": ("", "medium"), "big": ("big", "large", "huge")}
 _SPEEDS = {"slow": ("slowly", "gently"), "normal": ("", "steadily"), "fast": ("quickly", "fast")}
+
+
+_CAMERA = ("the camera pans {}", "the camera moves {}", "the view moves {}")
+_JOINS = ("and {} joins", "and {} joins it", "and then {} appears", "with {} passing by")
+
+
+def _also(scene, rng):
+    """Camera and guest: the parts that follow the main sentence."""
+    text = ""
+    if scene.guest is not None:
+        guest = scene.guest
+        words = (guest.colour, guest.kind)
+        if rng is not None and rng.random() < 0.4:
+            words = (rng.choice(_SIZES[guest.size]), *words)
+        text += ", " + (rng.choice(_JOINS) if rng else _JOINS[0]).format(_article(" ".join(w for w in words if w)))
+    if scene.camera != "still" and (rng is None or rng.random() < 0.8):
+        text += ", " + (rng.choice(_CAMERA) if rng else _CAMERA[0]).format(scene.camera)
+    return text
 
 
 def _article(words):
@@ -36,9 +57,8 @@ def caption(scene, rng=None):
         size, speed = ("" if v in ("medium", "normal") else v for v in (scene.size, scene.speed))
         speed = {"slow": "slowly", "fast": "quickly"}.get(speed, "")
         noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
-        return " ".join(
-            w for w in (noun, _MOVES[scene.direction][0], speed, _GROUNDS[scene.ground][0], _SKIES[scene.sky][0]) if w
-        )
+        words = (noun, _MOVES[scene.direction][0], speed, _GROUNDS[scene.ground][0], _SKIES[scene.sky][0])
+        return " ".join(w for w in words if w) + _also(scene, None)
     size = rng.choice(_SIZES[scene.size]) if rng.random() < 0.6 else ""
     speed = rng.choice(_SPEEDS[scene.speed]) if rng.random() < 0.6 else ""
     noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
@@ -57,5 +77,5 @@ def caption(scene, rng=None):
         words = (ground + ",", noun, move, speed, sky)
     else:
         words = (noun, speed, move, sky, ground)
-    text = " ".join(w for w in words if w)
+    text = " ".join(w for w in words if w) + _also(scene, rng)
     return text + "." if rng.random() < 0.3 else text

@@ -1,5 +1,7 @@
 """The clip program: deterministic, independent of the cut, and truthful captions. Needs no torch."""
 
+import dataclasses
+import itertools
 import random
 import unittest
 
@@ -7,12 +9,13 @@ import numpy as np
 
 from tools.clips import caption, held_out, render, sample_scene, sample_story
 from tools.clips import vocabulary as V
-from tools.clips.scene import Scene, Story, block_start_frame, position
+from tools.clips.backdrop import WIDE, seen
+from tools.clips.scene import Guest, Scene, Story, block_start_frame, camera_offset, guest_position, position, sample_tale
 
 
 def _still(direction="right", speed="normal", **change):
     scene = Scene("ball", "red", "medium", direction, speed, "day", "meadow")
-    return Story(scene, scene, None, change.get("x", 100.0), change.get("y", 60.0), 1, 0.0)
+    return Story(((0, scene),), change.get("x", 100.0), change.get("y", 60.0), 1, 0.0)
 
 
 class Clips(unittest.TestCase):
@@ -26,7 +29,7 @@ class Clips(unittest.TestCase):
     def test_object_is_where_the_path_says_and_has_its_colour(self):
         for kind_seed in range(12):
             story = sample_story(random.Random(kind_seed))
-            empty = render(Story(story.first, story.second, None, -999.0, story.y, story.look, story.bob), 0, 1)[0]
+            empty = render(dataclasses.replace(story, x=story.x + 128), 0, 1)[0]
             frame = render(story, 0, 1)[0]
             changed = np.abs(frame.astype(int) - empty).sum(2) > 40
             x, y = position(story, 0)
@@ -46,9 +49,9 @@ class Clips(unittest.TestCase):
     def test_switch_happens_at_its_block(self):
         self.assertEqual([block_start_frame(b) for b in range(4)], [0, 17, 33, 49])
         story = sample_story(random.Random(1), switch_block=2)
-        self.assertEqual(story.at(32), story.first)
-        self.assertEqual(story.at(33), story.second)
-        self.assertNotEqual(story.first, story.second)
+        self.assertEqual(story.at(32)[0], story.first)
+        self.assertEqual(story.at(33)[0], story.last)
+        self.assertNotEqual(story.first, story.last)
 
     def test_held_out_scenes_never_train(self):
         rng = random.Random(0)
@@ -58,8 +61,76 @@ class Clips(unittest.TestCase):
     def test_held_out_switches_are_held_out_on_both_sides(self):
         for seed in range(100):
             story = sample_story(random.Random(seed), switch_block=2, held=True)
-            self.assertTrue(held_out(story.first) and held_out(story.second))
-            self.assertNotEqual(story.first, story.second)
+            self.assertTrue(held_out(story.first) and held_out(story.last))
+            self.assertNotEqual(story.first, story.last)
+
+    def test_every_sky_and_ground_can_be_told_from_the_others(self):
+        pictures = {}
+        for sky in V.SKIES:
+            for ground in V.GROUNDS:
+                picture = seen(sky, ground, 5, 0.0, False)[0].astype(float)
+                pictures[sky, ground] = np.concatenate([picture[:100].mean((0, 1)), picture[-15:].mean((0, 1))])
+        keys = list(pictures)
+        for i, a in enumerate(keys):
+            for b in keys[:i]:
+                self.assertGreater(np.abs(pictures[a] - pictures[b]).max(), 12, f"{a} {b}")
+
+    def test_camera_goes_over_a_scene_that_closes_on_itself(self):
+        for ground in V.GROUNDS:
+            there = seen("day", ground, 3, 77.0, True)[0]
+            self.assertTrue(np.array_equal(there, seen("day", ground, 3, 77.0 + WIDE, True)[0]))
+            moved = seen("day", ground, 3, 87.0, True)[0]
+            self.assertTrue(np.allclose(there[:, 10:], moved[:, :-10]))
+            seam = seen("day", ground, 3, WIDE - 128.0, True)[0].astype(float)
+            steps = np.abs(np.diff(seam[:110], axis=1)).max((0, 2))  # the sky: the ground may have houses
+            self.assertLess(steps[127], 12)
+        still = _still()
+        panned = dataclasses.replace(still, scenes=((0, dataclasses.replace(still.first, camera="right")),))
+        self.assertAlmostEqual(camera_offset(panned, 160), 100.0)
+        self.assertEqual(camera_offset(still, 160), 0.0)
+
+    def test_rain_falls_and_snow_falls_slower(self):
+        pace = {}
+        for sky in ("day", "rain", "snowfall"):
+            scene = dataclasses.replace(_still().first, sky=sky)
+            frames = render(dataclasses.replace(_still(), scenes=((0, scene),)), 0, 3).astype(int)
+            pace[sky] = np.abs(frames[2, :20] - frames[0, :20]).mean()
+        self.assertEqual(pace["day"], 0)
+        self.assertGreater(pace["snowfall"], 0.1)
+        self.assertGreater(pace["rain"], pace["snowfall"])
+
+    def test_a_guest_joins_from_the_edge_at_its_block(self):
+        alone = _still().first
+        guest = Guest("star", "blue", "medium", "right", "fast")
+        story = dataclasses.replace(_still(), scenes=((0, alone), (33, dataclasses.replace(alone, guest=guest))))
+        without = dataclasses.replace(_still(), scenes=((0, alone),))
+        self.assertTrue(np.array_equal(render(story, 0, 33), render(without, 0, 33)))
+        self.assertLess(guest_position(story, 33)[0], -V.SIZES["medium"])
+        later = story.joined(60)
+        self.assertEqual(later, 33)
+        x, y = guest_position(story, 65)
+        self.assertAlmostEqual(x, 2 * V.SPEEDS["fast"] - V.SIZES["medium"] - 3)
+        changed = np.abs(render(story, 65, 66)[0].astype(int) - render(without, 65, 66)[0]).sum(2) > 40
+        rows, columns = np.nonzero(changed)
+        self.assertGreater(((np.abs(rows - y) < 26) & (np.abs(columns - x) < 26)).sum(), 200)
+        self.assertIn("a blue star", caption(story.last))
+        for seed in range(20):
+            self.assertIn("star", caption(story.last, random.Random(seed)))
+
+    def test_a_tale_changes_all_along_the_minute_and_never_jumps(self):
+        for seed in range(12):
+            tale = sample_tale(random.Random(seed), 60)
+            starts = [start for start, _ in tale.scenes]
+            self.assertGreaterEqual(len(starts), 6)
+            self.assertTrue(all(5 <= (b - a) / 16 <= 11 for a, b in itertools.pairwise(starts[1:])))
+            for start, scene in tale.scenes[1:]:
+                self.assertEqual((start + 3) % 4, 0)
+                self.assertNotEqual(scene, tale.at(start - 1)[0])
+            ways = [position(tale, f) for f in range(960)]
+            for (x0, y0), (x1, y1) in itertools.pairwise(ways):
+                dx, dy = abs(x1 - x0), abs(y1 - y0)
+                self.assertLess(min(dx, V.WIDTH - dx), 6)
+                self.assertLess(min(dy, V.HORIZON + 6 - dy), 6)
 
     def test_captions_name_kind_and_colour_and_vary(self):
         rng = random.Random(0)

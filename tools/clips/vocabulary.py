@@ -3,6 +3,8 @@
 Colours are RGB in 0…1. Distances are pixels of a frame 160 high, speeds pixels a second.
 """
 
+import dataclasses
+
 HEIGHT, WIDTH, FPS = 160, 256, 16
 
 COLOURS = {
@@ -24,6 +26,7 @@ CORE_KINDS = KINDS[:8]
 SIZES = {"small": 16.0, "medium": 22.0, "big": 31.0}
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 SPEEDS = {"slow": 14.0, "normal": 28.0, "fast": 52.0}
 
 # Top and bottom of the sky's gradient, and how it tints the ground: multiply, then blend towards the haze.
@@ -32,7 +35,10 @@ SKIES = {
     "sunset": ((0.42, 0.27, 0.55), (1.00, 0.66, 0.42), 0.78, 0.10),
     "night": ((0.03, 0.05, 0.17), (0.13, 0.17, 0.38), 0.42, 0.05),
     "fog": ((0.66, 0.69, 0.72), (0.86, 0.88, 0.89), 0.95, 0.38),
+    "rain": ((0.36, 0.41, 0.49), (0.52, 0.57, 0.64), 0.72, 0.15),
+    "snowfall": ((0.60, 0.66, 0.78), (0.80, 0.84, 0.92), 0.90, 0.20),
 }
+CORE_SKIES = ("day", "sunset", "night", "fog")
 
 # Near and far hills; the sea has a flat horizon instead.
 GROUNDS = {
@@ -40,5 +46,36 @@ GROUNDS = {
     "desert": ((0.87, 0.70, 0.38), (0.93, 0.80, 0.54)),
     "sea": ((0.06, 0.36, 0.62), (0.12, 0.47, 0.72)),
     "snow": ((0.95, 0.97, 1.00), (0.80, 0.87, 0.95)),
+    "city": ((0.60, 0.32, 0.45), (0.50, 0.40, 0.58)),
 }
+CORE_GROUNDS = ("meadow", "desert", "sea", "snow")
+
+# The camera's way over a scene that is twice as wide as the frame, pixels a second.
+PANS = {"still": 0.0, "left": -10.0, "right": 10.0}
 HORIZON = 122.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """How much the clips hold. Training begins with few and simple ones and widens as quality allows.
+
+    `looks`: how many sets of hills, clouds and stars there are (None: a new one each clip). `changes`: share of clips in
+    which something changes at a block border; where `guests`, a second object may join then. `pans`: share of scenes
+    over which the camera moves.
+    """
+
+    kinds: tuple = CORE_KINDS
+    sizes: tuple = tuple(SIZES)
+    skies: tuple = CORE_SKIES
+    grounds: tuple = CORE_GROUNDS
+    looks: int | None = None
+    changes: float = 0.35
+    guests: bool = False
+    pans: float = 0.0
+
+
+LEVELS = (
+    Level(sizes=("medium", "big"), looks=2, changes=0.0),
+    Level(),
+    Level(kinds=KINDS, skies=tuple(SKIES), grounds=tuple(GROUNDS), changes=0.5, guests=True, pans=0.25),
+)

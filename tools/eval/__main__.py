@@ -1,8 +1,9 @@
 """Evaluates the bundled model on prompts held out of training; prints a table and, last, one line of JSON.
 
-    python -m tools.eval --maker torch|client|drawn [--quick]
+    python -m tools.eval --maker client --server ADDRESS [--quick]
 
-`drawn` is the control: the same measurement on clips that the clip program draws for the same prompts.
+Makers: `client` asks a running server; `drawn` is the control, the same measurement on clips that the clip program draws for
+the same prompts; `vae` sends those through the VAE (what it alone loses) and `torch` runs the reference generator.
 Shuffled prompts, printed with every table, are the other control: what chance gives.
 """
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from tools.clips import caption, sample_story
 from tools.clips.scene import block_start_frame
-from tools.eval import measure, videos
+from tools.eval import measure, psnr, videos
 
 _PARTS = ("colour", "kind", "direction", "background", "size", "speed")
 _SWITCH_BLOCK = 3
@@ -61,16 +62,17 @@ class Table:
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--maker", choices=("torch", "client", "drawn"), default="torch")
+    parser.add_argument("--maker", choices=("client", "drawn", "torch", "vae"), default="client")
     parser.add_argument("--model", default="models/longtake-tiny")
-    parser.add_argument("--client", default="build/release/longtake")
+    parser.add_argument("--server", default="127.0.0.1:50051", help="for --maker client")
+    parser.add_argument("--programs", default="build/release", help="folder of longtake and longtake-module")
     parser.add_argument("--prompts", type=int, default=200, help="videos measured at 1 s and 10 s")
     parser.add_argument("--long", type=int, default=50, help="how many of them are a minute long, measured at 30 s and 60 s too")
     parser.add_argument("--short", type=float, default=11, help="seconds of the videos that are not a minute long")
     parser.add_argument("--switches", type=int, default=50)
     parser.add_argument("--quick", action="store_true", help="6 prompts, 2 of them a minute long, 2 switches")
-    parser.add_argument("--no-psnr", action="store_true", help="leave the VAE out (it needs torch)")
-    parser.add_argument("--keep", help="folder for the MP4s; those that are there are measured and not made again")
+    parser.add_argument("--no-psnr", action="store_true", help="leave the VAE's reconstruction out")
+    parser.add_argument("--keep", help="folder for MP4s and what was seen in them; what is there is not made again")
     return parser.parse_args()
 
 
@@ -90,25 +92,33 @@ def _maker(args, plain, turned):
     if args.maker == "torch":
         return videos.TorchMaker(args.model)
     if args.maker == "client":
-        return videos.ClientMaker(args.client)
+        return videos.ClientMaker(os.path.join(args.programs, "longtake"), args.server)
     stories = {(_prompt(s.first, i), None): s for i, (s, _) in enumerate(plain)}
-    stories |= {(_prompt(s.first, i), _prompt(s.second, i)): s for i, s in enumerate(turned)}
-    return videos.DrawnMaker(stories)
+    stories |= {(_prompt(s.first, i), _prompt(s.last, i)): s for i, s in enumerate(turned)}
+    return videos.DrawnMaker(stories, args.model if args.maker == "vae" else None)
 
 
 def _switch_followed(seen, story):
     """The attribute that the second prompt changed is seen as asked, and the kind is still there."""
-    first, second = dataclasses.asdict(story.first), dataclasses.asdict(story.second)
+    first, second = dataclasses.asdict(story.first), dataclasses.asdict(story.last)
     changed = [k for k in first if first[k] != second[k]]
     return all(getattr(seen, k) == second[k] for k in changed)
 
 
-def _psnr(folder):
-    from tools.train import generate, run, vae
+def _look(path, seconds, block):
+    """What is to be known of a video, as plain values: {second: Seen}, border ratio, drift of those longer than a minute."""
+    frames, fps = measure.read_video(path)
+    watcher = measure.Watcher(frames, fps)
+    seen = {second: dataclasses.asdict(watcher.look(second)) for second in (1, 10, 30, 60) if second < seconds}
+    latents = 1 + (len(frames) - 1) // 4
+    ratio = measure.border_ratio(frames, block + latents % block, block)
+    return {"seen": seen, "ratio": ratio, "drift": measure.drift(frames, fps) if seconds > 60 else None}
 
-    model = generate.load(folder)[1].to(run.device())
-    psnr, _ = vae.measure(model, run.device(), clips=8)
-    return psnr
+
+def _look_at_switch(path, block):
+    frames, fps = measure.read_video(path)
+    since = block_start_frame(_SWITCH_BLOCK + 1, block + 1, block) / fps  # one block to turn in
+    return {"seen": dataclasses.asdict(measure.Watcher(frames, fps).look(since + 1.5, since=since))}
 
 
 def main():
@@ -118,48 +128,49 @@ def main():
     plain, turned = _videos(args)
     maker = _maker(args, plain, turned)
     with open(os.path.join(args.model, "longtake.json")) as file:
-        told = json.load(file)
-    block = told["block_latent_frames"]
+        block = json.load(file)["block_latent_frames"]
     table, ratios, paces, drifts, switched = Table(), [], [], [], []
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or temporary
         os.makedirs(folder, exist_ok=True)
         for i, (story, seconds) in enumerate(plain):
             path = os.path.join(folder, f"{args.maker}_{i:03d}_{seconds:g}.mp4")
-            pace = videos.make_whole(maker, path, _prompt(story.first, i), seconds, seed=i)
-            paces += [pace] if pace else []
-            frames, fps = measure.read_video(path)
-            watcher = measure.Watcher(frames, fps)
-            for second in (1, 10, 30, 60):
-                if second < seconds:
-                    table.add(second, watcher.look(second), story.first)
-            latents = 1 + (len(frames) - 1) // 4
-            ratios.append(measure.border_ratio(frames, block + latents % block, block))
-            if seconds > 60:
-                drifts.append(measure.drift(frames, fps))
+            found = videos.once(
+                path,
+                lambda part, story=story, i=i, seconds=seconds: maker.make(part, _prompt(story.first, i), seconds, seed=i),
+                lambda path, seconds=seconds: _look(path, seconds, block),
+            )
+            paces += [found["pace"]] if found["pace"] else []
+            ratios.append(found["ratio"])
+            drifts += [found["drift"]] if found["drift"] else []
+            for second, seen in found["seen"].items():
+                table.add(int(second), measure.Seen(**seen), story.first)
         for i, story in enumerate(turned):
             path = os.path.join(folder, f"{args.maker}_switch_{i:03d}.mp4")
-            change = (_SWITCH_BLOCK, _prompt(story.second, i))
-            videos.make_whole(maker, path, _prompt(story.first, i), 9, seed=1000 + i, switch=change)
-            if not os.path.exists(path):
-                break
-            frames, fps = measure.read_video(path)
-            since = block_start_frame(_SWITCH_BLOCK + 1, block + 1, block) / fps  # one block to turn in
-            seen = measure.Watcher(frames, fps).look(since + 1.5, since=since)
-            switched.append(_switch_followed(seen, story))
-    table.show({"torch": "torch generator", "client": "server", "drawn": "control: drawn clips"}[args.maker])
+            change = (_SWITCH_BLOCK, _prompt(story.last, i))
+            found = videos.once(
+                path,
+                lambda part, story=story, i=i, change=change: maker.make(
+                    part, _prompt(story.first, i), 9, seed=1000 + i, switch=change
+                ),
+                lambda path: _look_at_switch(path, block),
+            )
+            switched.append(_switch_followed(measure.Seen(**found["seen"]), story))
+    table.show({"client": "server", "drawn": "control: drawn clips", "vae": "drawn, through the VAE"}.get(args.maker, args.maker))
     if drifts:
         histogram, sharpness = np.mean(drifts, 0)
         print(f"\n60 s against 2 s: colour histograms agree {histogram:.3f}, sharpness {sharpness:.3f}")
-    psnr = None if args.no_psnr else _psnr(args.model)
-    if psnr:
-        print("VAE on drawn clips, dB:", {k: round(v, 2) for k, v in psnr.items()})
+    reconstruction = None
+    if not args.no_psnr:
+        runner = os.path.join(args.programs, "longtake-module")
+        reconstruction = psnr.psnr(runner, args.model, clips=2 if args.quick else 8)
+        print("VAE on drawn clips, dB:", {k: round(v, 2) for k, v in reconstruction.items()})
     shares = table.shares()
     line = {"prompts": len(plain)}
     for part in _PARTS:
         line[part] = {str(second): round(row[part], 4) for second, row in shares.items()}
     line["switch"] = round(float(np.mean(switched)), 4) if switched else None
-    line["vae_psnr"] = round(min(psnr.values()), 2) if psnr else None
+    line["vae_psnr"] = round(min(reconstruction.values()), 2) if reconstruction else None
     line["border_ratio"] = round(float(np.mean(ratios)), 4)
     line["realtime"] = round(float(np.median(paces)), 3) if paces else None
     print(json.dumps(line))

@@ -22,7 +22,7 @@ def main():
             shapes = []
             for size in V.SIZES:
                 scene = Scene(kind, "red", size, direction, "normal", "day", "snow")
-                story = Story(scene, scene, None, 128.0, 62.0, rng.randrange(1000), 0.0)
+                story = Story(((0, scene),), 128.0, 62.0, rng.randrange(1000), 0.0)
                 watcher = measure.Watcher(render(story, 0, 49), 16.0, silhouettes=None)
                 masks = watcher.masks(0.7)
                 largest = max(m.sum() for m in masks)

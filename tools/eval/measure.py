@@ -137,7 +137,11 @@ def _sky(background):
     if low[0] > low[2] + 0.08:
         return "sunset"
     spread = max(top.max() - top.min(), low.max() - low.min())
-    return "day" if spread > 0.2 else "fog"
+    if spread > 0.2:
+        return "day"
+    if low.max() < 0.72:
+        return "rain"
+    return "snowfall" if spread > 0.12 else "fog"
 
 
 def _ground(background):
@@ -147,7 +151,9 @@ def _ground(background):
     hue, saturation = hue * 360 / 255, saturation / 255
     if saturation < 0.19:
         return "snow"
-    return "desert" if 15 < hue < 62 else "meadow" if hue < 168 and hue >= 62 else "sea" if 168 <= hue < 262 else None
+    if hue <= 15 or hue >= 262:
+        return "city"
+    return "desert" if hue < 62 else "meadow" if hue < 168 else "sea"
 
 
 def _motion(tracks, fps):

@@ -1,5 +1,6 @@
 """The evaluator sees what was drawn, and does not see what was not. Needs OpenCV, no torch."""
 
+import dataclasses
 import random
 import unittest
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 
 from tools.clips import render, sample_story
+from tools.clips import vocabulary as V
 from tools.eval import measure
 
 
@@ -39,6 +41,15 @@ class Measure(unittest.TestCase):
             seen = measure.Watcher(render(story, 0, 97), 16.0).look(2.5)
             for part in ("kind", "colour", "direction", "sky", "ground"):
                 self.assertEqual(getattr(seen, part), getattr(story.first, part), f"{seed} {part}")
+
+    def test_wide_skies_and_grounds(self):
+        scene = sample_story(random.Random(3), held=True).first
+        for sky in V.SKIES:
+            for ground in V.GROUNDS:
+                story = sample_story(random.Random(f"{sky}/{ground}"))
+                story = dataclasses.replace(story, scenes=((0, dataclasses.replace(scene, sky=sky, ground=ground)),))
+                seen = measure.Watcher(render(story, 0, 33), 16.0).look(1)
+                self.assertEqual((seen.sky, seen.ground), (sky, ground))
 
     def test_border_ratio_sees_a_flicker(self):
         rng = np.random.default_rng(0)

@@ -3,7 +3,8 @@
     python -m tools.train --work out/train --minutes 600 --export models/longtake-tiny
 
 Resumable: run the same command again after a kill. `--init FOLDER` starts from the weights of a model folder
-instead of from nothing; with `vae=0` in --shares its VAE stays as it is.
+instead of from nothing; with `vae=0` in --shares its encoder stays as it is. `decoder` is a last stage that trains
+the VAE's decoder alone, for latents as they are.
 """
 
 import argparse
@@ -30,11 +31,12 @@ def _arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", required=True, help="folder for checkpoints, latents, sheets; never committed")
     parser.add_argument("--minutes", type=float, required=True, help="wall time of all stages together, resumed runs counted")
-    parser.add_argument("--shares", default="vae=0.40,cache=0.14,dit=0.46", help="of the minutes, by stage")
+    parser.add_argument("--shares", default="vae=0.36,cache=0.12,dit=0.44,decoder=0.08", help="of the minutes, by stage")
     parser.add_argument("--init", help="model folder to start from")
     parser.add_argument("--fresh-dit", action="store_true", help="with --init: take only its VAE")
     parser.add_argument("--export", help="model folder to write")
     parser.add_argument("--clips", type=int, default=30000, help="at most so many cached clips (64 kB each)")
+    parser.add_argument("--level", type=int, default=1, help="of the clips: 0 few and simple; see tools/clips/vocabulary.py")
     parser.add_argument("--threads", type=int, help="of torch on the CPU")
     return parser.parse_args()
 
@@ -57,7 +59,8 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     os.makedirs(args.work, exist_ok=True)
-    minutes = {k: float(v) * args.minutes for k, v in (p.split("=") for p in args.shares.split(","))}
+    minutes = dict.fromkeys(("vae", "cache", "dit", "decoder"), 0.0)
+    minutes |= {k: float(v) * args.minutes for k, v in (p.split("=") for p in args.shares.split(","))}
     dev = run.device()
     print(f"on {dev}, minutes: {minutes}", flush=True)
 
@@ -74,15 +77,17 @@ def main():
     tok = tokenizer.Tokenizer(path)
 
     if minutes["vae"] > 0:
-        autoencoder = vae.train(args.work, minutes["vae"], os.path.join(args.init, "vae") if args.init else None)
+        autoencoder = vae.train(args.work, minutes["vae"], args.level, None if init is None else init[1])
     elif init is not None:
         autoencoder = init[1].to(dev).requires_grad_(False)
     else:
         raise SystemExit("vae=0 needs --init")
-    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips)
+    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, args.level)
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
-    start = None if init is None or args.fresh_dit else init[0]
+    start = None if init is None or args.fresh_dit else (init[0], init[3])
     models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start)
+    if minutes["decoder"] > 0:
+        autoencoder = vae.train(args.work, minutes["decoder"], args.level, autoencoder, decoder_only=True)
     if args.export:
         folder.write(args.export, models, autoencoder, stats, path)
         print("written", args.export, flush=True)

@@ -12,26 +12,31 @@ import torch
 
 from tools.clips import caption, render, sample_story
 from tools.clips import vocabulary as V
-from tools.clips.scene import PERIOD_X, PERIOD_Y, position
-from tools.train import run, settings
+from tools.clips.scene import PERIOD_X, PERIOD_Y, guest_position, position
+from tools.train import run, settings, whole
 
-LATENTS = 25  # latent frames a clip: blocks of 5, 4, 4, 4, 4, 4, so that the last three see a full window
-FRAMES = 4 * LATENTS - 3
+# Latent frames a clip. 25: blocks of 5, 4, 4, 4, 4, 4, so that the last ones see a full window. A CPU has no time
+# to encode and train that much: 13, blocks of 5, 4, 4.
+LATENTS = {"cpu": 13, "cuda": 25}
 WORDINGS = 6  # captions kept a scene; training draws one of them each time
 _SHARD = {"cpu": 16, "cuda": 512}
 _BATCH = {"cpu": 1, "cuda": 32}
-_SWITCHED = 0.35  # share of clips that change in the middle
 
 
-def object_mask(story):
-    """[LATENTS, 10, 16] bool: cells that the object touches, give or take eight pixels."""
+def object_mask(story, latents):
+    """[latents, 10, 16] bool: cells that the object or its guest touches, give or take eight pixels."""
     h, w = settings.LATENT
     rows, columns = (np.arange(h) + 0.5) * 16, (np.arange(w) + 0.5) * 16
     reach = V.SIZES[story.first.size] + 8 + 6
-    out = np.zeros((LATENTS, h, w), bool)
-    for i in range(LATENTS):
+    out = np.zeros((latents, h, w), bool)
+    for i in range(latents):
         for frame in {max(0, 4 * i - 3), 4 * i}:
             x, y = position(story, frame)
+            guest = story.at(frame)[0].guest
+            if guest:
+                gx, gy = guest_position(story, frame)
+                near = V.SIZES[guest.size] + 8 + 6
+                out[i] |= (np.abs(rows - gy) < near)[:, None] & (np.abs(columns - gx) < near)[None]
             for kx, ky in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
                 inside_y = np.abs(rows - y - ky * PERIOD_Y) < reach
                 inside_x = np.abs(columns - x - kx * PERIOD_X) < reach
@@ -42,8 +47,8 @@ def object_mask(story):
 class _Clips(torch.utils.data.IterableDataset):
     """Endless (frames uint8, captions, switch block or 99, mask), different in every worker."""
 
-    def __init__(self, seed):
-        self.seed = seed
+    def __init__(self, seed, level, latents):
+        self.seed, self.level, self.latents = seed, V.LEVELS[level], latents
 
     def __iter__(self):
         import cv2
@@ -52,31 +57,40 @@ class _Clips(torch.utils.data.IterableDataset):
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
         while True:
-            switch = rng.randrange(1, 6) if rng.random() < _SWITCHED else None
-            story = sample_story(rng, switch_block=switch)
-            texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.second)]
-            yield render(story, 0, FRAMES), texts, 99 if switch is None else switch, object_mask(story)
+            switch = rng.randrange(1, self.latents // settings.BLOCK) if rng.random() < self.level.changes else None
+            story = sample_story(rng, switch, self.level)
+            texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.last)]
+            mask = object_mask(story, self.latents)
+            yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask
+
+
+def _shards(work):
+    return sorted(glob.glob(os.path.join(work, "latents_*.pt")))
 
 
 @torch.no_grad()
-def build(work, vae, tokenizer, minutes, limit, seed=3):
-    """Writes shards latents_*.pt until `minutes` are over or `limit` clips are there; existing ones count."""
+def build(work, vae, tokenizer, minutes, limit, level, seed=3):
+    """Writes shards latents_*.pt until `minutes` are over or `limit` clips are there; existing ones count.
+
+    `level`: of `clips.vocabulary.LEVELS`. A core draws 15 to 22 clips of 97 frames a second (Zen 5): on a machine with many of
+    them, handing the frames over (12 MB a clip) is what limits.
+    """
     dev = run.device()
     shard, batch = _SHARD[dev.type], _BATCH[dev.type]
     stage = run.Stage(os.path.join(work, "cache.pt"), minutes, {})
-    shards = sorted(glob.glob(os.path.join(work, "latents_*.pt")))
+    shards = _shards(work)
     if stage.done() or len(shards) * shard >= limit:
         return
     vae = vae.to(dev).eval()
-    workers = max(1, (os.cpu_count() or 2) - 1)
-    loader = run.workers_loader(_Clips(f"{seed}/{len(shards)}"), workers)
+    clips = _Clips(f"{seed}/{len(shards)}", level, LATENTS[dev.type])
+    loader = run.workers_loader(clips, max(1, (os.cpu_count() or 2) - 1))
     items, index = [], len(shards)
     while True:
         clips = [next(loader) for _ in range(batch)]
         video = torch.stack([torch.as_tensor(c[0]).to(dev) for c in clips])
         x = video.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
-            z = vae.encode(x).latent_dist.mode()
+            z = whole.encode(vae, x)[0]
         items += [(z[i].half().cpu(), *c[1:]) for i, c in enumerate(clips)]
         if len(items) >= shard:
             _write(os.path.join(work, f"latents_{index:04d}.pt"), items[:shard], tokenizer)
@@ -92,7 +106,7 @@ def _write(path, items, tokenizer):
     flat = [text for item in items for texts in item[1] for text in texts]
     ids, _ = tokenizer.batch(flat)
     data = {
-        "latents": torch.stack([item[0] for item in items]),  # [n, C, LATENTS, 10, 16]
+        "latents": torch.stack([item[0] for item in items]),  # [n, C, T, 10, 16]
         "ids": ids.view(len(items), 2, WORDINGS, -1).short(),
         "switch": torch.tensor([item[2] for item in items]),
         "mask": torch.stack([torch.as_tensor(item[3]) for item in items]),
@@ -103,7 +117,7 @@ def _write(path, items, tokenizer):
 
 def load(work):
     """All shards joined, or None where there is none."""
-    shards = [torch.load(p) for p in sorted(glob.glob(os.path.join(work, "latents_*.pt")))]
+    shards = [torch.load(p) for p in _shards(work)]
     return {k: torch.cat([s[k] for s in shards]) for k in shards[0]} if shards else None
 
 

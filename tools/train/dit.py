@@ -13,6 +13,7 @@ from transformers import Gemma2Config, Gemma2Model
 
 from tools.train import settings as S
 from tools.train import tokenizer
+from tools.train.fused import gated, modulate, norm_relu, swish_gate
 
 
 def make(vocabulary=S.VOCABULARY):
@@ -65,47 +66,47 @@ def encode_text(models, ids, mask):
     return dit.caption_norm(dit.caption_projection(hidden)), (mask.float() - 1)[:, None, None] * 10000.0
 
 
-def _rope(dit, first, frames, height, width):
-    """cos, sin [frames, height*width, 1, head/2] for frames first … first+frames-1."""
+def _rope(dit, first, frames, height, width, dtype):
+    """cos, sin [frames, height*width, 1, head] for frames first … first+frames-1, and the swap of pairs [head, head]."""
     r = dit.rope
     parts = []
-    for table, offset in ((r.freqs_cos, 0), (r.freqs_sin, 1)):
-        t, h, w = table[:, offset::2].split([r.t_dim // 2, r.h_dim // 2, r.w_dim // 2], 1)
+    for table in (r.freqs_cos, r.freqs_sin):
+        t, h, w = table.split([r.t_dim, r.h_dim, r.w_dim], 1)
         grid = (frames, height, width, -1)
         full = [
             t[first : first + frames, None, None].expand(grid),
             h[None, :height, None].expand(grid),
             w[None, None, :width].expand(grid),
         ]
-        parts.append(torch.cat(full, -1).reshape(frames, height * width, 1, -1).float())
-    return parts
+        parts.append(torch.cat(full, -1).reshape(frames, height * width, 1, -1).to(dtype))
+    pair = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], device=table.device, dtype=dtype)
+    return *parts, torch.block_diag(*[pair] * (parts[0].shape[-1] // 2))
 
 
-def _rotate(x, cos, sin):
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+def _rotate(x, cos, sin, swap):
+    """(a cos − b sin, b cos + a sin) of each pair (a, b): the swap is a small matrix product, slices would be copies."""
+    return torch.addcmul(x * cos, x @ swap, sin)
 
 
 def _qkv(attn, n, rope):
     """n [B, T, N, D] → q, k, rotated q, rotated k, v, each [B, T, N, h, d]."""
-    q = F.relu(attn.norm_q(attn.to_q(n))).unflatten(-1, (attn.heads, -1))
-    k = F.relu(attn.norm_k(attn.to_k(n))).unflatten(-1, (attn.heads, -1))
+    q = norm_relu(attn.norm_q, attn.to_q(n)).unflatten(-1, (attn.heads, -1))
+    k = norm_relu(attn.norm_k, attn.to_k(n)).unflatten(-1, (attn.heads, -1))
     v = attn.to_v(n).unflatten(-1, (attn.heads, -1))
     return q, k, _rotate(q, *rope), _rotate(k, *rope), v
 
 
 def _frame_sums(k, kr, v):
     """Each frame's share of the state: S [B, T, h, d, d] (value x key) and z [B, T, h, d]."""
-    s = v.permute(0, 1, 3, 4, 2) @ kr.permute(0, 1, 3, 2, 4).to(v.dtype)
-    return s, k.float().sum(2)
+    s = v.permute(0, 1, 3, 4, 2) @ kr.permute(0, 1, 3, 2, 4)
+    return s, (k.new_ones(1, k.shape[2]) @ k.flatten(3)).view(*k.shape[:2], *k.shape[3:])
 
 
 def _attend(attn, q, qr, s, z):
     """Reads S and z [B, T, h, …] at every token; returns [B, T, N, D]."""
-    out = qr.permute(0, 1, 3, 2, 4).to(s.dtype) @ s.transpose(-1, -2)  # B, T, h, N, d
-    weight = (q.float() * z[:, :, None]).sum(-1) + 1e-15
-    out = out.permute(0, 1, 3, 2, 4).float() / weight[..., None]
-    return attn.to_out[0](out.flatten(-2))
+    out = qr.permute(0, 1, 3, 2, 4) @ s.transpose(-1, -2)  # B, T, h, N, d
+    weight = q.permute(0, 1, 3, 2, 4) @ z[..., None] + 1e-15
+    return attn.to_out[0]((out / weight).permute(0, 1, 3, 2, 4).flatten(-2))
 
 
 def _caption_kv(attn, caption):
@@ -117,8 +118,10 @@ def _caption_kv(attn, caption):
 def _cross(attn, h, k, v, bias):
     """h [b, N, D] against k, v [b, L, h, d]; bias [b, 1, 1, L]."""
     q = attn.norm_q(attn.to_q(h)).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-    k, v = k.transpose(1, 2).to(v.dtype), v.transpose(1, 2)
-    out = F.scaled_dot_product_attention(q.to(v.dtype), k, v, attn_mask=bias.to(v.dtype))
+    k, v = k.permute(0, 2, 3, 1), v.transpose(1, 2)
+    # Written out: torch's fused kernel takes 2.5 times as long for 40 keys of 32 numbers on a CPU, backward above all.
+    scores = (q * k.shape[2] ** -0.5) @ k
+    out = torch.softmax(scores.float() + bias, -1).to(v.dtype) @ v
     return attn.to_out[0](out.transpose(1, 2).flatten(2))
 
 
@@ -127,19 +130,18 @@ def _ffn(ff, n, height, width):
     shape = n.shape
     x = F.silu(F.linear(n, ff.conv_inverted.weight[:, :, 0, 0], ff.conv_inverted.bias))
     x = x.reshape(-1, height, width, x.shape[-1]).permute(0, 3, 1, 2)
-    x = ff.conv_depth(x).permute(0, 2, 3, 1)
-    a, g = x.chunk(2, -1)
-    return F.linear(a * F.silu(g), ff.conv_point.weight[:, :, 0, 0]).reshape(shape)
+    x = swish_gate(ff.conv_depth(x).permute(0, 2, 3, 1))
+    return F.linear(x, ff.conv_point.weight[:, :, 0, 0]).reshape(shape)
 
 
 def _temporal(ff, y, left, right):
-    w = ff.conv_temp.weight[..., 0]
-    return y + F.linear(left, w[..., 0]) + F.linear(y, w[..., 1]) + F.linear(right, w[..., 2])
+    weight = ff.conv_temp.weight[..., 0].transpose(1, 2).flatten(1)
+    return y + F.linear(torch.cat([left, y, right], -1), weight)
 
 
 def _modulation(dit, t):
     """t [B, T] → six modulations [B, T, 6, D] and the embedding [B, T, D]."""
-    mod, embedding = dit.time_embed(t.flatten(), batch_size=t.numel(), hidden_dtype=torch.float32)
+    mod, embedding = dit.time_embed(t.flatten(), batch_size=t.numel(), hidden_dtype=dit.scale_shift_table.dtype)
     return mod.view(*t.shape, 6, -1), embedding.view(*t.shape, -1)
 
 
@@ -151,14 +153,17 @@ def _tokens(dit, x):
 def _velocity(dit, h, embedding, height, width):
     """[B, T, N, D] → [B, C, T, H, W]."""
     shift, scale = (dit.scale_shift_table + embedding[:, :, None]).unbind(2)
-    h = dit.proj_out(dit.norm_out.norm(h) * (1 + scale[:, :, None]) + shift[:, :, None])
+    h = dit.proj_out(modulate(dit.norm_out.norm(h), scale, shift))
     b, t = h.shape[:2]
     h = h.view(b, t, height, width, 2, 2, -1).permute(0, 6, 1, 2, 4, 3, 5)
     return h.reshape(b, -1, t, 2 * height, 2 * width)
 
 
 class Teacher:
-    """Velocities of all blocks at once, each from its noisy frames and the clean blocks before it."""
+    """Velocities of all blocks at once, each from its noisy frames and the clean blocks before it.
+
+    A clip of a single block has no past, so no clean stream is computed for it: half of the work.
+    """
 
     def __init__(self, lengths, device, window=S.WINDOW):
         block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
@@ -170,47 +175,60 @@ class Teacher:
         last = torch.ones(len(block), dtype=torch.bool)
         last[:-1] = block[1:] != block[:-1]
         self.first, self.last = (x[None, :, None, None].to(device) for x in (first, last))
+        self.streams = 1 if len(lengths) == 1 else 2
 
-    def __call__(self, models, noisy, clean, t, caption, bias, choice):
+    def __call__(self, models, noisy, clean, t, caption, bias, choice=None):
         """noisy, clean [B, C, T, H, W]; t [B, T] in 0…1000, equal inside a block.
 
         caption [B, V, L, D], bias [B, V, 1, 1, L]: V captions a clip; choice i64 [2, B, T] says which one each
         frame sees, for the noisy stream and for the clean one (a prompt switch commits the last block anew with
-        the new prompt, so there the clean stream changes one block earlier).
+        the new prompt, so there the clean stream changes one block earlier). Without `choice`, all see the first.
         """
         dit = models["dit"]
         batch, frames = noisy.shape[0], noisy.shape[2]
         height, width = noisy.shape[3] // 2, noisy.shape[4] // 2
-        rope = _rope(dit, 0, frames, height, width)
-        h = _tokens(dit, torch.cat([noisy, clean]))
-        mod, embedding = _modulation(dit, torch.cat([t, torch.zeros_like(t)]))
-        rows = torch.arange(batch, device=h.device)[:, None] * caption.shape[1]
-        pick = (rows + choice).flatten()  # [2*B*T] rows of the flattened captions
-        flat, frame_bias = caption.flatten(0, 1), bias.flatten(0, 1)[pick]
+        rope = _rope(dit, 0, frames, height, width, noisy.dtype)
+        both = self.streams == 2
+        h = _tokens(dit, torch.cat([noisy, clean]) if both else noisy)
+        mod, embedding = _modulation(dit, torch.cat([t, torch.zeros_like(t)]) if both else t)
+        pick = None
+        if choice is None:
+            caption, bias = caption[:, 0], bias[:, 0].repeat(self.streams, 1, 1, 1)
+        else:
+            rows = torch.arange(batch, device=h.device)[:, None] * caption.shape[1]
+            pick = (rows + choice[: self.streams]).flatten()  # rows of the flattened captions, one a frame
+            caption, bias = caption.flatten(0, 1), bias.flatten(0, 1)[pick]
         for block in dit.transformer_blocks:
-            shift1, scale1, gate1, shift2, scale2, gate2 = (x.unsqueeze(2) for x in (block.scale_shift_table + mod).unbind(2))
-            q, k, qr, kr, v = _qkv(block.attn1, block.norm1(h) * (1 + scale1) + shift1, rope)
+            shift1, scale1, gate1, shift2, scale2, gate2 = (block.scale_shift_table + mod).unbind(2)
+            q, k, qr, kr, v = _qkv(block.attn1, modulate(block.norm1(h), scale1, shift1), rope)
             s, z = (self._gather(x, batch) for x in _frame_sums(k, kr, v))
-            h = h + gate1 * _attend(block.attn1, q, qr, s, z)
-            ck, cv = (x[pick] for x in _caption_kv(block.attn2, flat))
-            h = h + _cross(block.attn2, h.flatten(0, 1), ck, cv, frame_bias).view_as(h)
-            y = _ffn(block.ff, block.norm2(h) * (1 + scale2) + shift2, height, width)
-            h = h + gate2 * _temporal(block.ff, y, *self._neighbours(y, batch))
+            h = gated(h, gate1, _attend(block.attn1, q, qr, s, z))
+            ck, cv = _caption_kv(block.attn2, caption)
+            if pick is None:  # one caption a clip: all its tokens are queries of one attention
+                ck, cv = (x.repeat(self.streams, 1, 1, 1) for x in (ck, cv))
+                h = h + _cross(block.attn2, h.flatten(1, 2), ck, cv, bias).view_as(h)
+            else:
+                h = h + _cross(block.attn2, h.flatten(0, 1), ck[pick], cv[pick], bias).view_as(h)
+            y = _ffn(block.ff, modulate(block.norm2(h), scale2, shift2), height, width)
+            h = gated(h, gate2, _temporal(block.ff, y, *self._neighbours(y, batch)))
         return _velocity(dit, h[:batch], embedding[:batch], height, width)
 
     def _gather(self, x, batch):
         """Frame sums of both streams → what each frame may see: its own block, and the clean ones of the window."""
+        if self.streams == 1:
+            return x.sum(1, keepdim=True).expand_as(x)
         flat = x.flatten(2)
         own, past = self.own.to(flat.dtype), self.past.to(flat.dtype)
-        with torch.autocast(x.device.type, enabled=False):  # z stays float32
-            noisy = own @ flat[:batch] + past @ flat[batch:]
-            clean = (own + past) @ flat[batch:]
+        noisy = own @ flat[:batch] + past @ flat[batch:]
+        clean = (own + past) @ flat[batch:]
         return torch.cat([noisy, clean]).view_as(x)
 
     def _neighbours(self, y, batch):
         zero = torch.zeros_like(y[:, :1])
         before = torch.cat([zero, y[:, :-1]], 1)
         after = torch.cat([y[:, 1:], zero], 1)
+        if self.streams == 1:
+            return before, after
         noisy = torch.where(self.first, before[batch:], before[:batch])
         return torch.cat([noisy, before[batch:]]), after * ~self.last
 
@@ -248,23 +266,23 @@ class Streamer:
     def _pass(self, x, t, caption, bias):
         dit = self.models["dit"]
         frames, height, width = x.shape[2], x.shape[3] // 2, x.shape[4] // 2
-        rope = _rope(dit, self.position, frames, height, width)
+        rope = _rope(dit, self.position, frames, height, width, x.dtype)
         h = _tokens(dit, x)
         mod, embedding = _modulation(dit, torch.full(h.shape[:2], float(t), device=h.device))
         sums, tails = [], []
         for block, ring, tail in zip(dit.transformer_blocks, self.rings, self.tails, strict=True):
-            shift1, scale1, gate1, shift2, scale2, gate2 = (x.unsqueeze(2) for x in (block.scale_shift_table + mod).unbind(2))
-            q, k, qr, kr, v = _qkv(block.attn1, block.norm1(h) * (1 + scale1) + shift1, rope)
+            shift1, scale1, gate1, shift2, scale2, gate2 = (block.scale_shift_table + mod).unbind(2)
+            q, k, qr, kr, v = _qkv(block.attn1, modulate(block.norm1(h), scale1, shift1), rope)
             s, z = (x.sum(1, keepdim=True) for x in _frame_sums(k, kr, v))
             sums.append((s, z))
             for old_s, old_z in ring:
                 s, z = s + old_s, z + old_z
-            h = h + gate1 * _attend(block.attn1, q, qr, s, z)
+            h = gated(h, gate1, _attend(block.attn1, q, qr, s, z))
             k, v = _caption_kv(block.attn2, caption)
             h = h + _cross(block.attn2, h.flatten(1, 2), k, v, bias).view_as(h)
-            y = _ffn(block.ff, block.norm2(h) * (1 + scale2) + shift2, height, width)
+            y = _ffn(block.ff, modulate(block.norm2(h), scale2, shift2), height, width)
             zero = torch.zeros_like(y[:, :1])
             left = torch.cat([zero if tail is None else tail, y[:, :-1]], 1)
             tails.append(y[:, -1:])
-            h = h + gate2 * _temporal(block.ff, y, left, torch.cat([y[:, 1:], zero], 1))
+            h = gated(h, gate2, _temporal(block.ff, y, left, torch.cat([y[:, 1:], zero], 1)))
         return _velocity(dit, h, embedding, height, width), sums, tails

@@ -60,8 +60,8 @@ class Generator:
     def latents(self, prompts, frames, seed=0, noise=None, switch=None):
         """Normalised latents [B, C, frames, 10, 16].
 
-        noise [steps, B, C, frames, 10, 16]: entry 0 starts each block, entry i is added before step i; drawn
-        from `seed` if None. switch: (block, prompts) from which block on other prompts rule.
+        noise [steps, B, C, frames, h, w]: entry 0 starts each block, entry i is added before step i; drawn
+        from `seed` at the bundled model's size if None. switch: (block, prompts) from which block on other prompts rule.
         """
         timesteps, guidance = self.told["timesteps"], self.told.get("guidance", 1)
         shape = (len(timesteps), len(prompts), settings.LATENT_CHANNELS, frames, *settings.LATENT)

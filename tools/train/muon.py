@@ -13,7 +13,7 @@ _MOMENTUM = 0.95
 
 def _orthogonal(g):
     """[n, r, c] → the same with all singular values of each matrix near one."""
-    x = g.bfloat16() if g.is_cuda else g
+    x = g.bfloat16() if g.is_cuda or torch.ops.mkldnn._is_mkldnn_bf16_supported() else g
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

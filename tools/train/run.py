@@ -1,5 +1,6 @@
 """A stage's clock and checkpoint: what makes training resumable and bounded by wall time."""
 
+import copy
 import os
 import shutil
 import time
@@ -40,6 +41,29 @@ def _to_tensor(item):
     parts = item if isinstance(item, tuple) else (item,)
     parts = tuple(torch.from_numpy(p) if hasattr(p, "__array_interface__") else p for p in parts)
     return parts if isinstance(item, tuple) else parts[0]
+
+
+class Half:
+    """A module's bfloat16 twin for forward and backward passes; the module keeps the float32 weights.
+
+    Unlike autocast it casts each weight once a step and no activation at all. Buffers (rotary tables) stay float32.
+    """
+
+    def __init__(self, module):
+        self.module = copy.deepcopy(module)
+        for p in self.module.parameters():
+            p.data = p.data.bfloat16()
+        self._pairs = list(zip(module.parameters(), self.module.parameters(), strict=True))
+
+    @torch.no_grad()
+    def load(self):
+        """Takes the module's weights as they are now."""
+        torch._foreach_copy_([b for _, b in self._pairs], [a for a, _ in self._pairs])
+
+    def give_gradients(self):
+        """Hands the twin's gradients to the module."""
+        for a, b in self._pairs:
+            a.grad, b.grad = None if b.grad is None else b.grad.float(), None
 
 
 class Stage:

@@ -20,7 +20,7 @@ LATENT_CHANNELS = 16
 LAYERS, HEADS, HEAD_WIDTH = 6, 6, 32
 WIDTH = HEADS * HEAD_WIDTH
 CAPTION_WIDTH = 128
-VOCABULARY = 320  # 113 words of captions as whole pieces, the rest letters and syllables for words never seen
+VOCABULARY = 512  # 150 words of captions as whole pieces, the rest their parts, letters for words never seen
 CAPTION_TOKENS = 40
 
 BLOCK = 4  # latent frames: one second of video
@@ -28,6 +28,8 @@ WINDOW = 3  # committed blocks that the state keeps
 
 # Levels of the few-step sampler; with shift 1 the level of timestep t is t / 1000.
 TIMESTEPS = [1000, 960, 910, 850, 770, 660, 500, 260]
+# Fewer of them, for requests that would rather have a simpler picture than a late one.
+STEP_LADDER = [[1000, 960, 910, 770, 500], [1000, 910, 660]]
 
 
 def block_lengths(latents):
@@ -43,6 +45,7 @@ def pipeline_settings():
     return {
         "sampler": "few_step",
         "timesteps": TIMESTEPS,
+        "step_ladder": STEP_LADDER,
         "shift": 1.0,
         "block_latent_frames": BLOCK,
         "state_window_blocks": WINDOW,

@@ -1,5 +1,6 @@
 """What training is fed with: block lengths, tokens, object masks, and checkpoints that survive a kill."""
 
+import dataclasses
 import os
 import random
 import tempfile
@@ -8,7 +9,7 @@ import unittest
 import numpy as np
 import torch
 
-from tools.clips import Story, caption, render, sample_scene, sample_story
+from tools.clips import caption, render, sample_scene, sample_story
 from tools.train import cache, run, settings, tokenizer
 
 
@@ -39,13 +40,13 @@ class Data(unittest.TestCase):
     def test_object_mask_covers_the_object(self):
         for seed in range(6):
             story = sample_story(random.Random(seed))
-            mask = cache.object_mask(story)
-            away = Story(story.first, story.second, None, story.x + 128, story.y + 64, story.look, story.bob)
+            mask = cache.object_mask(story, 25)
+            away = dataclasses.replace(story, x=story.x + 128, y=story.y + 64)
             for latent in (0, 6, 24):
                 a, b = (render(s, 4 * latent, 4 * latent + 1)[0].astype(int) for s in (story, away))
                 both = np.abs(a - b).sum(2) > 60
                 own = both.reshape(10, 16, 16, 16).any((1, 3))
-                other = cache.object_mask(away)[latent]
+                other = cache.object_mask(away, 25)[latent]
                 self.assertFalse((own & ~mask[latent] & ~other).any(), f"{seed} {latent}")
             self.assertLess(mask.mean(), 0.6)
 

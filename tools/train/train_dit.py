@@ -8,7 +8,12 @@ import torch
 from tools.train import cache, dit, muon, pictures, run, settings
 from tools.train.generate import Generator
 
-_BATCH = {"cpu": 4, "cuda": 128}
+# (up to this share of the stage, latent frames, clips a step). The first block alone needs no clean past and is a
+# tenth of the work of three: it teaches what a prompt looks like, the longer clips teach to go on with it.
+_PHASES = {
+    "cpu": ((0.5, 5, 24), (1.0, 13, 8)),
+    "cuda": ((0.25, 5, 512), (0.6, 13, 256), (1.0, 25, 128)),
+}
 
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
 _NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
@@ -28,13 +33,13 @@ class _Data:
         self.latents = torch.cat([((part.to(dev).float() - mean) / std).half() for part in data["latents"].split(512)])
         self.ids, self.switch, self.mask = (data[k].to(dev) for k in ("ids", "switch", "mask"))
 
-    def batch(self, n, empty):
-        """x0 [n, C, T, H, W], ids [n, 2, L], switch block [n], mask [n, 1, T, H, W]."""
+    def batch(self, n, frames, empty):
+        """Beginnings of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], mask [n, 1, frames, H, W]."""
         i = torch.randint(len(self.latents), (n,), device=self.latents.device)
         wording = torch.randint(self.ids.shape[2], (n,), device=i.device)
         ids = self.ids[i, :, wording].long()
         ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
-        return self.latents[i].float(), ids, self.switch[i], self.mask[i][:, None].float()
+        return self.latents[i, :, :frames].float(), ids, self.switch[i], self.mask[i, None, :frames].float()
 
 
 def _levels(n, blocks, dev, shift=2.5):
@@ -43,34 +48,56 @@ def _levels(n, blocks, dev, shift=2.5):
     return shift * u / (1 + (shift - 1) * u)
 
 
-def _step(models, teacher, block, batch, dev, own_output):
-    x0, ids, switch, mask = batch
-    n, frames = len(x0), x0.shape[2]
-    level = _levels(n, int(block[-1]) + 1, dev)[:, block]
-    grid = level[:, None, :, None, None]
-    noise = torch.randn_like(x0)
-    noisy = (1 - grid) * x0 + grid * noise
-    clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
-    after = (block[None] >= switch[:, None]).long()
-    early = (block[None] + 1 >= switch[:, None]).long()
-    choice = torch.stack([after, early])
-    with run.autocast(dev):
-        caption, bias = dit.encode_text(models, ids.flatten(0, 1), (ids != 0).long().flatten(0, 1))
-        caption, bias = caption.unflatten(0, (n, 2)), bias.unflatten(0, (n, 2))
-        if own_output:
-            # Half of the clips see as their past what the model itself makes of a half-noised past:
-            # that is what it will see when it runs on its own.
-            with torch.no_grad():
-                rough = (0.35 + 0.4 * torch.rand(n, 1, 1, 1, 1, device=dev)).expand(n, 1, frames, 1, 1)
-                start = (1 - rough) * x0 + rough * torch.randn_like(x0)
-                v = teacher(models, start, clean, 1000 * rough[:, 0, :, 0, 0], caption.detach(), bias, choice).float()
-                mine = start - rough * v
-            clean = torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, mine, clean)
-        v = teacher(models, noisy, clean, 1000 * level, caption, bias, choice)
-    error = (v.float() - (noise - x0)).pow(2)
+def _velocity_loss(models, teacher, noisy, clean, level, caption, bias, choice, target, mask):
+    """(weighted squared error of the velocity, squared error in the object's cells)."""
+    v = teacher(models, noisy.bfloat16(), clean.bfloat16(), 1000 * level, caption, bias, choice)
+    error = (v.float() - target).pow(2)
     weight = 1 + _OBJECT_WEIGHT * mask
-    loss = (error * weight).sum() / weight.expand_as(error).sum()
-    return loss, (error * mask).sum() / (mask.sum() * x0.shape[1] + 1)
+    loss = (error * weight).sum() / (weight.sum() * target.shape[1])
+    return loss, (error.detach() * mask).sum() / (mask.sum() * target.shape[1] + 1)
+
+
+class _Step:
+    """Losses on batches of one clip length."""
+
+    def __init__(self, frames, dev):
+        lengths = settings.block_lengths(frames)
+        self.frames, self.blocks = frames, len(lengths)
+        self.block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(dev)
+        self.teacher = dit.Teacher(lengths, dev)
+
+    def __call__(self, models, batch, dev, own_output):
+        x0, ids, switch, mask = batch
+        n = len(x0)
+        level = _levels(n, self.blocks, dev)[:, self.block]
+        grid = level[:, None, :, None, None]
+        noise = torch.randn_like(x0)
+        noisy = (1 - grid) * x0 + grid * noise
+        clean, choice = x0, None
+        captions = 2 if bool((switch < self.blocks).any()) else 1
+        if captions == 2:
+            after = (self.block[None] >= switch[:, None]).long()
+            early = (self.block[None] + 1 >= switch[:, None]).long()
+            choice = torch.stack([after, early])
+        ids = ids[:, :captions, : int((ids != 0).sum(-1).max())]  # no wider than the longest caption
+        caption, bias = dit.encode_text(models, ids.flatten(0, 1), (ids != 0).long().flatten(0, 1))
+        caption, bias = caption.unflatten(0, (n, captions)), bias.unflatten(0, (n, captions))
+        if self.blocks > 1:
+            clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
+            if own_output:
+                clean = self._own(models, x0, clean, caption, bias, choice, dev)
+        return _velocity_loss(models, self.teacher, noisy, clean, level, caption, bias, choice, noise - x0, mask)
+
+    @torch.no_grad()
+    def _own(self, models, x0, clean, caption, bias, choice, dev):
+        """Half of the clips see as their past what the model itself makes of a half-noised past: that is what it
+        will see when it runs on its own."""
+        n, frames = len(x0), x0.shape[2]
+        rough = (0.35 + 0.4 * torch.rand(n, 1, 1, 1, 1, device=dev)).expand(n, 1, frames, 1, 1)
+        start = (1 - rough) * x0 + rough * torch.randn_like(x0)
+        rough_t = 1000 * rough[:, 0, :, 0, 0]
+        v = self.teacher(models, start.bfloat16(), clean.bfloat16(), rough_t, caption, bias, choice).float()
+        return torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, start - rough * v, clean)
 
 
 _SHEET = (
@@ -83,33 +110,44 @@ _SHEET = (
 )
 
 
+def _begin_from(models, tok, old, old_tok):
+    """Takes over weights; of another tokenizer's embeddings, those of the pieces that both have."""
+    models["dit"].load_state_dict(old["dit"].state_dict())
+    weights = old["text"].state_dict()
+    name = "embed_tokens.weight"
+    table = models["text"].state_dict()[name].clone()
+    rows = {old_tok.model.id_to_piece(i): i for i in range(len(old_tok))}
+    for i in range(len(tok)):
+        row = rows.get(tok.model.id_to_piece(i))
+        if row is not None:
+            table[i] = weights[name][row]
+    models["text"].load_state_dict({**weights, name: table})
+
+
 def train(work, minutes, vae, stats, tok, init=None, seed=1):
     """Trains for `minutes` in total (earlier runs counted); returns the averaged models in float32.
 
-    `stats`: (mean, std) of the latents' channels. `init`: models to start from, or None; their text encoder is
-    taken where it has this tokenizer's vocabulary.
+    `stats`: (mean, std) of the latents' channels. `init`: (models, tokenizer) to start from, or None.
     """
     dev = run.device()
     torch.manual_seed(seed)
     models = dit.make(len(tok))
     if init is not None:
-        models["dit"].load_state_dict(init["dit"].state_dict())
-        if init["text"].config.vocab_size == len(tok):
-            models["text"].load_state_dict(init["text"].state_dict())
+        _begin_from(models, tok, *init)
     models.to(dev).train()
     top = 1.0e-3 if init is not None else 1.5e-3
+    half = run.Half(models)
     optimizer = muon.Optimizer(models, top, _is_matrix, 0.01)
     ema = run.Ema(models, 0.998)
     stage = run.Stage(os.path.join(work, "dit.pt"), minutes, {"models": models, "optimizer": optimizer, "ema": ema})
     averaged = dit.make(len(tok)).to(dev).eval().requires_grad_(False)
     if not stage.done():
         torch.manual_seed(seed + stage.step)
+        steps = {}
         data = _Data(cache.load(work), *stats, dev)
-        lengths = settings.block_lengths(cache.LATENTS)
-        block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(dev)
-        teacher = dit.Teacher(lengths, dev)
         empty = torch.tensor(tok.encode(""), device=dev)
         rng = random.Random(seed + stage.step)
+    trained = not stage.done()
     # Sampling is cheap beside a GPU's stage; on a CPU it is minutes of training, so only the end is looked at.
     sheet_every = minutes / (5 if dev.type == "cuda" else 2)
     sheet_at = stage.used() + sheet_every
@@ -117,10 +155,15 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
         share = stage.share()
         lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.35) + 0.01)
         optimizer.set_lr(lr)
-        own_output = share > 0.4 and rng.random() < 0.5
-        loss, object_error = _step(models, teacher, block, data.batch(_BATCH[dev.type], empty), dev, own_output)
+        own_output = share > 0.6 and rng.random() < 0.3
+        frames, clips = next((f, n) for until, f, n in _PHASES[dev.type] if share < until or until == 1.0)
+        if frames not in steps:
+            steps[frames] = _Step(frames, dev)
+        half.load()
+        loss, object_error = steps[frames](half.module, data.batch(clips, frames, empty), dev, own_output)
         optimizer.zero_grad()
         loss.backward()
+        half.give_gradients()
         torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
         optimizer.step()
         ema.update(models)
@@ -138,7 +181,7 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
             sheet_at += sheet_every
             averaged.load_state_dict(ema.values)
             sheets(work, averaged, vae, stats, tok, stage, seconds=3)
-    if stage.step:
+    if trained:
         stage.save()
     averaged.load_state_dict(ema.values)
     sheets(work, averaged, vae, stats, tok, stage, seconds=20 if dev.type == "cuda" else 4)

@@ -16,11 +16,11 @@ from diffusers import AutoencoderKLWan
 from tools.clips import render, sample_story
 from tools.clips import vocabulary as V
 from tools.clips.scene import position
-from tools.train import muon, pictures, run, settings
+from tools.train import muon, pictures, run, settings, whole
 
 # (clips, frames, side of the square crop) by device.
 _BATCHES = {
-    "cpu": {"image": (12, 1, 96), "short": (4, 9, 96), "long": (2, 33, 64)},
+    "cpu": {"image": (12, 1, 96), "short": (4, 9, 96), "long": (2, 33, 96)},
     "cuda": {"image": (96, 1, 128), "short": (32, 9, 128), "long": (16, 49, 96)},
 }
 
@@ -35,21 +35,28 @@ def make():
     return vae
 
 
-def _crop(rng, frames, side):
-    """Frames [T, side, side, 3] of a random story, two times in three around the object."""
-    story = sample_story(rng, switch_block=rng.choice((None, None, 1, 2)))
-    start = rng.choice((0, rng.randrange(200)))
-    x, y = position(story, start + min(4, frames // 2))
-    if rng.random() > 0.67:
-        x, y = rng.uniform(0, V.WIDTH), rng.uniform(0, V.HEIGHT)
-    left = int(min(max(x - side / 2 + rng.uniform(-16, 16), 0), V.WIDTH - side))
-    top = int(min(max(y - side / 2 + rng.uniform(-16, 16), 0), V.HEIGHT - side))
-    return render(story, start, start + frames)[:, top : top + side, left : left + side]
+def _crops(rng, count, frames, side, level):
+    """[count, frames, side, side, 3]: crops of random stories, two times in three around the object.
+
+    Four crops of each story, at other moments: hills and sprites are most of the drawing, and are then drawn once.
+    """
+    out = np.empty((count, frames, side, side, 3), np.uint8)
+    for i in range(count):
+        if i % 4 == 0:
+            story = sample_story(rng, rng.choice((1, 2)) if rng.random() < level.changes else None, level)
+        start = rng.choice((0, rng.randrange(200)))
+        x, y = position(story, start + min(4, frames // 2))
+        if rng.random() > 0.67:
+            x, y = rng.uniform(0, V.WIDTH), rng.uniform(0, V.HEIGHT)
+        left = int(min(max(x - side / 2 + rng.uniform(-16, 16), 0), V.WIDTH - side))
+        top = int(min(max(y - side / 2 + rng.uniform(-16, 16), 0), V.HEIGHT - side))
+        out[i] = render(story, start, start + frames)[:, top : top + side, left : left + side]
+    return out
 
 
 class _Crops(torch.utils.data.IterableDataset):
-    def __init__(self, shape, seed):
-        self.shape, self.seed = shape, seed
+    def __init__(self, shape, seed, level):
+        self.shape, self.seed, self.level = shape, seed, V.LEVELS[level]
 
     def __iter__(self):
         import cv2
@@ -59,7 +66,7 @@ class _Crops(torch.utils.data.IterableDataset):
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         n, frames, side = self.shape
         while True:
-            yield np.stack([_crop(rng, frames, side) for _ in range(n)])
+            yield _crops(rng, n, frames, side, self.level)
 
 
 def _kind(rng, share):
@@ -69,21 +76,24 @@ def _kind(rng, share):
     return "image" if u < image else "long" if u < image + long else "short"
 
 
-def _loss(vae, x, kl_weight, latent_noise):
-    d = vae.encode(x).latent_dist
-    z = d.sample()
+def _loss(vae, x, kl_weight, latent_noise, decoder_only):
+    """(loss, squared error). A decoder alone is trained on the latents that the encoder gives now."""
+    with torch.set_grad_enabled(not decoder_only):
+        mean, log_variance = whole.encode(vae, x)
+    mean, log_variance = mean.float(), log_variance.float()
+    z = mean if decoder_only else mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
     if latent_noise:
         # The transformer's latents are never exact: a decoder that has seen small errors does not tear at them.
-        spread = d.mean.detach().float().std((0, 2, 3, 4), keepdim=True)
+        spread = mean.detach().std((0, 2, 3, 4), keepdim=True)
         z = z + latent_noise * spread * torch.rand((len(x), 1, 1, 1, 1), device=x.device) * torch.randn_like(z)
-    y = vae.decode(z).sample.float()
-    e = y - x
+    e = whole.decode(vae, z).float() - x
     # Edges are few pixels and the first thing seen: five times the weight of flat areas.
     flat = F.avg_pool3d(x, (1, 7, 7), 1, (0, 3, 3))
     weight = 1 + 4 * ((x - flat).abs() > 0.04).float()
-    mse = e.pow(2).mean()
-    kl = 0.5 * (d.mean.pow(2) + d.var - 1 - d.logvar).float().mean()
-    return (e.abs() * weight).mean() + 0.5 * (e.pow(2) * weight).mean() + kl_weight * kl, mse
+    loss = (e.abs() * weight).mean() + 0.5 * (e.pow(2) * weight).mean()
+    if not decoder_only:
+        loss = loss + kl_weight * 0.5 * (mean.pow(2) + log_variance.exp() - 1 - log_variance).mean()
+    return loss, e.detach().pow(2).mean()
 
 
 @torch.no_grad()
@@ -96,7 +106,7 @@ def measure(vae, dev, clips=4, frames=129, seed=7):
         video = torch.from_numpy(render(sample_story(rng, held=True), 0, frames)).to(dev)
         x = video.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
         with run.autocast(dev):
-            y = vae.decode(vae.encode(x).latent_dist.mode()).sample.float().clamp(-1, 1)
+            y = whole.decode(vae, whole.encode(vae, x)[0]).float().clamp(-1, 1)
         e = (y - x).pow(2).mean((0, 1, 3, 4)).cpu()
         for name, part in (("first", e[:1]), ("early", e[1:33]), ("late", e[-32:])):
             errors[name].append(part.mean().item())
@@ -105,24 +115,36 @@ def measure(vae, dev, clips=4, frames=129, seed=7):
     return {k: 10 * math.log10(4 / max(1e-9, sum(v) / len(v))) for k, v in errors.items()}, rows
 
 
-def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
-    """Trains for `minutes` in total (earlier runs counted) and returns the averaged VAE in float32."""
+def _freeze_encoder(vae):
+    for part in (vae.encoder, vae.quant_conv):
+        part.requires_grad_(False)
+
+
+def train(work, minutes, level, init=None, decoder_only=False, kl_weight=1e-6, seed=1, workers=None):
+    """Trains for `minutes` in total (earlier runs counted) and returns the averaged VAE in float32.
+
+    `level`: of `clips.vocabulary.LEVELS`. `init`: a VAE to start from. `decoder_only`: the encoder stays as it is, and with it
+    latents that were cached and a transformer that was trained on them.
+    """
     dev = run.device()
     torch.manual_seed(seed)
     vae = make()
-    if init:
-        vae.load_state_dict(AutoencoderKLWan.from_pretrained(init, torch_dtype=torch.float32).state_dict())
-    vae.to(dev).train()
-    top = 1.2e-3 if init else 2.5e-3
+    if init is not None:
+        vae.load_state_dict(init.state_dict())
+    vae.to(dev).train().requires_grad_(True)
+    if decoder_only:
+        _freeze_encoder(vae)
+    top = 1.2e-3 if init is not None else 2.5e-3
     optimizer = muon.Optimizer(vae, top, lambda name, p: "conv_in" not in name and "conv_out" not in name)
     ema = run.Ema(vae, 0.998)
-    stage = run.Stage(os.path.join(work, "vae.pt"), minutes, {"model": vae, "optimizer": optimizer, "ema": ema})
+    name = "decoder" if decoder_only else "vae"
+    stage = run.Stage(os.path.join(work, f"{name}.pt"), minutes, {"model": vae, "optimizer": optimizer, "ema": ema})
     shapes = _BATCHES[dev.type]
     workers = workers or max(1, (os.cpu_count() or 2) // 3)
     loaders = {}
     if not stage.done():
         loaders = {
-            k: run.workers_loader(_Crops(shape, seed + 10 * stage.step + i), workers)
+            k: run.workers_loader(_Crops(shape, seed + 10 * stage.step + i, level), workers)
             for i, (k, shape) in enumerate(shapes.items())
         }
     rng = random.Random(seed + stage.step)
@@ -130,10 +152,10 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
         share = stage.share()
         lr = top * min(1, (stage.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-5
         optimizer.set_lr(lr)
-        kind = _kind(rng, max(share, 0.5 if init else 0))
+        kind = _kind(rng, max(share, 0.5 if init is not None else 0))
         x = torch.as_tensor(next(loaders[kind])).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
-            loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 else 0.0)
+            loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 or init is not None else 0.0, decoder_only)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 0.5)
@@ -145,7 +167,7 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
         if stage.step % 100 == 0:
             recent = {k: [m for _, q, m in stage.log[-60:] if q == k] for k in shapes}
             text = " ".join(f"{k} {10 * math.log10(4 / (sum(v) / len(v))):.2f} dB" for k, v in recent.items() if v)
-            print(f"vae {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: {text}, lr {lr:.1e}", flush=True)
+            print(f"{name} {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: {text}, lr {lr:.1e}", flush=True)
         if stage.due():
             stage.save()
     if loaders:
@@ -154,9 +176,11 @@ def train(work, minutes, init=None, kl_weight=1e-6, seed=1, workers=None):
     vae.load_state_dict(ema.values)
     vae.eval().requires_grad_(False)
     psnr, rows = measure(vae, dev) if dev.type == "cuda" else measure(vae, dev, clips=2, frames=65)
-    print("vae psnr", {k: round(v, 2) for k, v in psnr.items()}, flush=True)
-    pictures.sheet(os.path.join(work, "vae.png"), rows)
+    print(f"{name} psnr", {k: round(v, 2) for k, v in psnr.items()}, flush=True)
+    pictures.sheet(os.path.join(work, f"{name}.png"), rows)
     pictures.curves(
-        os.path.join(work, "vae_loss.png"), {k: [m for _, q, m in stage.log if q == k] for k in shapes}, "vae: squared error"
+        os.path.join(work, f"{name}_loss.png"),
+        {k: [m for _, q, m in stage.log if q == k] for k in shapes},
+        f"{name}: squared error",
     )
     return vae

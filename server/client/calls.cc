@@ -1,0 +1,125 @@
+// The commands that ask one thing.
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "longtake/v1/longtake.grpc.pb.h"
+#include "server/client/commands.h"
+#include "server/client/connect.h"
+#include "server/client/error_text.h"
+#include "server/client/request.h"
+
+namespace longtake::client {
+namespace {
+
+constexpr std::chrono::seconds kAnswerWithin{10};
+
+}  // namespace
+
+int Models(const ModelsFlags& flags) {
+  const auto stub = v1::LongtakeService::NewStub(Connect(flags.server));
+  const auto began = std::chrono::steady_clock::now();
+  v1::ListModelsResponse response;
+  grpc::Status status;
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
+    status = stub->ListModels(&context, {}, &response);
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE ||
+        std::chrono::steady_clock::now() - began >= std::chrono::duration<double>(flags.wait_seconds))
+      break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  if (!status.ok()) return Complain(ErrorText(status));
+  nlohmann::json all = nlohmann::json::array();
+  for (const v1::Model& model : response.models()) {
+    std::string sizes;
+    nlohmann::json size_list = nlohmann::json::array();
+    for (const v1::Size& size : model.sizes()) {
+      absl::StrAppendFormat(&sizes, "%s%dx%d", sizes.empty() ? "" : ", ", size.width(), size.height());
+      size_list.push_back({size.width(), size.height()});
+    }
+    if (flags.json) {
+      all.push_back({{"name", model.name()},
+                     {"sizes", size_list},
+                     {"fps", model.frames_per_second()},
+                     {"max_seconds", model.max_seconds()},
+                     {"block_seconds", model.block_seconds()},
+                     {"denoise_steps", model.denoise_steps()},
+                     {"sampler", model.sampler()},
+                     {"numerics_id", model.numerics_id()},
+                     {"max_prompt_bytes", model.max_prompt_bytes()},
+                     {"accepts_first_image", model.accepts_first_image()},
+                     {"accepts_negative_prompt", model.accepts_negative_prompt()},
+                     {"switches_prompt", model.switches_prompt()},
+                     {"step_ladder", std::vector<int>(model.step_ladder().begin(), model.step_ladder().end())}});
+      continue;
+    }
+    std::printf("%s\n  sizes            %s\n  frames a second  %g\n  longest          %.2f s\n", model.name().c_str(),
+                sizes.c_str(), model.frames_per_second(), model.max_seconds());
+    if (model.block_seconds() > 0) std::printf("  block            %.2f s\n", model.block_seconds());
+    std::printf("  sampler          %s, %d steps a block\n  numerics         %s\n", model.sampler().c_str(),
+                model.denoise_steps(), model.numerics_id().c_str());
+    std::printf("  first image %s, negative prompt %s, prompt switch %s\n", model.accepts_first_image() ? "yes" : "no",
+                model.accepts_negative_prompt() ? "yes" : "no", model.switches_prompt() ? "yes" : "no");
+  }
+  if (flags.json) std::printf("%s\n", all.dump().c_str());
+  return 0;
+}
+
+int Quote(const GenerateFlags& flags) {
+  v1::GenerateRequest request;
+  if (const auto error = MakeRequest(flags, request); error.has_value()) return Complain(*error);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
+  v1::Quote quote;
+  const grpc::Status status = v1::LongtakeService::NewStub(Connect(flags.server))->Quote(&context, request, &quote);
+  if (!status.ok()) return Complain(ErrorText(status));
+  if (flags.json) {
+    nlohmann::json out = {
+        {"admitted", quote.admitted()}, {"confidence", quote.confidence()}, {"queue_length", quote.queue_length()}};
+    if (quote.has_first_chunk_seconds()) {
+      out["start_seconds"] = quote.start_seconds();
+      out["first_chunk_seconds"] = quote.first_chunk_seconds();
+      out["last_chunk_seconds"] = quote.last_chunk_seconds();
+    }
+    if (!quote.admitted()) out["retry_after_seconds"] = quote.retry_after_seconds();
+    std::printf("%s\n", out.dump().c_str());
+    return 0;
+  }
+  if (!quote.admitted()) {
+    std::printf("would be refused; try again in %.1f s\n", quote.retry_after_seconds());
+  } else if (!quote.has_first_chunk_seconds()) {
+    std::printf("would be accepted; the server has not yet seen what passes take\n");
+  } else {
+    std::printf("first chunk within %.2f s, the last within %.2f s (confidence %.2f)\n", quote.first_chunk_seconds(),
+                quote.last_chunk_seconds(), quote.confidence());
+  }
+  std::printf("such requests waiting: %d\n", quote.queue_length());
+  return 0;
+}
+
+int ChangePrompt(const PromptFlags& flags) {
+  v1::ChangePromptRequest request;
+  request.set_id(flags.id);
+  request.set_tenant(flags.tenant);
+  request.mutable_change()->set_prompt(flags.prompt);
+  request.mutable_change()->set_at_seconds(flags.at);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
+  v1::ChangePromptResponse response;
+  const grpc::Status status =
+      v1::LongtakeService::NewStub(Connect(flags.server))->ChangePrompt(&context, request, &response);
+  if (!status.ok()) return Complain(ErrorText(status));
+  std::printf("prompt %d holds from %.2f s on (block %d)\n", response.receipt().prompt(),
+              response.receipt().first_pts_seconds(), response.receipt().block());
+  return 0;
+}
+
+}  // namespace longtake::client

@@ -1,0 +1,35 @@
+#include "server/client/load/timetable.h"
+
+#include <utility>
+
+#include "absl/time/time.h"
+
+namespace longtake::client {
+
+void Timetable::At(double when, std::function<void()> what) {
+  absl::MutexLock lock(&mutex_);
+  queue_.push({when, ++entries_, std::move(what)});
+  changed_.Signal();
+}
+
+void Timetable::Run() {
+  stopped_ = false;
+  while (!stopped_) {
+    std::function<void()> what;
+    {
+      absl::MutexLock lock(&mutex_);
+      while (queue_.empty() || queue_.top().when > now()) {
+        if (queue_.empty()) {
+          changed_.Wait(&mutex_);
+        } else {
+          changed_.WaitWithTimeout(&mutex_, absl::Seconds(queue_.top().when - now()));
+        }
+      }
+      what = queue_.top().what;
+      queue_.pop();
+    }
+    what();
+  }
+}
+
+}  // namespace longtake::client

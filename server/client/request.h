@@ -1,0 +1,21 @@
+// The command line's flags as a request.
+#ifndef LONGTAKE_SERVER_CLIENT_REQUEST_H_
+#define LONGTAKE_SERVER_CLIENT_REQUEST_H_
+
+#include <optional>
+#include <string>
+
+#include "longtake/v1/longtake.pb.h"
+#include "server/client/commands.h"
+
+namespace longtake::client {
+
+// An error's text where the flags do not make a request. Whether the values make sense, the server says.
+std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::GenerateRequest& request);
+
+// Tells stderr; returns 1, the exit status.
+int Complain(const std::string& text);
+
+}  // namespace longtake::client
+
+#endif  // LONGTAKE_SERVER_CLIENT_REQUEST_H_

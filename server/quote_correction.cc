@@ -1,0 +1,44 @@
+#include "server/quote_correction.h"
+
+#include <algorithm>
+
+namespace longtake::server {
+namespace {
+
+// Until so many are known, a factor as large as quotes may be on average.
+constexpr size_t kFew = 16;
+constexpr double kUnknown = 1.5;
+// The way to the client and back, which the server does not see.
+constexpr double kWay = 1.02;
+
+}  // namespace
+
+double QuoteCorrection::Promise(double predicted) const {
+  absl::MutexLock lock(&mutex_);
+  double factor = factors_.empty() ? kUnknown : *std::max_element(factors_.begin(), factors_.end());
+  if (observed_ < kFew) factor = std::max(factor, kUnknown);
+  return (predicted + delivery_) * factor * kWay;
+}
+
+double QuoteCorrection::Confidence() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<double>(kept_ + 1) / static_cast<double>(observed_ + 2);
+}
+
+void QuoteCorrection::Observe(double predicted, double promised, double decoded, double delivered) {
+  absl::MutexLock lock(&mutex_);
+  kept_ += delivered <= promised;
+  // The factor is that of the promise which was made, so the mean before this one.
+  if (observed_ > 0) {
+    const double factor = delivered / (predicted + delivery_);
+    if (factors_.size() < kWindow) {
+      factors_.push_back(factor);
+    } else {
+      factors_[observed_ % kWindow] = factor;
+    }
+  }
+  ++observed_;
+  delivery_ += (delivered - decoded - delivery_) * std::max(1.0 / 32, 1.0 / static_cast<double>(observed_));
+}
+
+}  // namespace longtake::server
