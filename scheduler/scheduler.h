@@ -63,6 +63,9 @@ struct Request {
   // Length of each block's chunk, as many as block_latents; empty: the stream has no pace, and each chunk is due at
   // once.
   std::vector<double> block_seconds;
+  // A live session begins no block while its lead is as long, even on an idle device: what its viewer asks for
+  // meanwhile is then shown as soon.
+  absl::Duration max_lead = absl::InfiniteDuration();
   std::string tenant;
   int priority = 0;  // among the tenant's offline requests; higher goes first
 };

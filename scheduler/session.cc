@@ -142,13 +142,14 @@ double Session::LeadSeconds(absl::Duration now) const {
 
 void Session::UpdateLead(absl::Duration now, const Options& options) {
   if (!live() || committed_blocks_ == blocks()) {
-    ahead_ = false;
+    ahead_ = held_ = false;
     return;
   }
   const absl::Duration lead = absl::Seconds(LeadSeconds(now));
   // A block is never left half denoised: the lead only grows by commits.
   if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
   if (ahead_ && lead <= options.lead_low) ahead_ = false;
+  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= request_.max_lead;
 }
 
 std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
@@ -159,7 +160,7 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
     return PassKind::kDecode;
   }
   if (transformer_busy_) return std::nullopt;
-  if (committed_blocks_ == blocks() || Parked(options)) return std::nullopt;
+  if (committed_blocks_ == blocks() || Parked(options) || held_) return std::nullopt;
   // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
   // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
   if (undecoded && (!options.lanes_overlap || step_ == steps_)) return std::nullopt;

@@ -125,6 +125,7 @@ class Session {
   absl::Duration last_delivery_ = -absl::InfiniteDuration();
   absl::Duration delivery_;  // the longest that a chunk took to its client, up to the chunk's own length
   bool ahead_ = false;
+  bool held_ = false;  // its lead is as long as the request permits
   int passes_ = 0, passes_done_ = 0;
   std::map<int, int> prompt_at_;  // block to prompt, of those still to be encoded
   bool recommits_ = false;        // the next denoising pass is the first under a new prompt
