@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Benchmarks. `serving` plays simulated viewers to the scheduler's policies and needs no model; the last line is JSON:
+# Benchmarks. `serving` plays simulated viewers to the scheduler's policies and needs no model; some 4 minutes on 2 idle
+# cores (docs/scheduler.md); the last line is JSON:
 #   ./scripts/bench.sh serving [longtake-serving's options]
 # `live` starts the real server with the bundled model and lets simulated viewers come; the last line is JSON. At most 25
 # minutes; --quick, two, shows that it works. Nothing else should run meanwhile.

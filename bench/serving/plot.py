@@ -1,11 +1,12 @@
 """Draws continuity over load, a line for each policy, as SVG.
 
-    longtake-serving --no-tick --loads 0.1 0.2 ... | python -m bench.serving.plot docs/scheduler.svg
+    longtake-serving | python -m bench.serving.plot docs/scheduler.svg
 
-Reads the last line that longtake-serving printed. Uses nothing beyond Python.
+Reads what longtake-serving prints for each run, of a search or of given loads; runs that stopped early have no figure. Uses
+nothing beyond Python.
 """
 
-import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ COLOURS = {
     "fcfs": "#555555",
 }
 WIDTH, HEIGHT, LEFT, TOP = 330, 240, 48, 34  # of a panel, and its margins
-LOWEST = 0.5  # continuity at the foot of the panel
+LOWEST = 0.8  # continuity at the foot of the panel
 
 
 def panel(runs: list[dict], title: str, offset: int, loads: list[float]) -> list[str]:
@@ -29,14 +30,12 @@ def panel(runs: list[dict], title: str, offset: int, loads: list[float]) -> list
         return TOP + HEIGHT * (1 - (max(continuity, LOWEST) - LOWEST) / (1 - LOWEST))
 
     parts = [f'<text x="{offset + LEFT}" y="{TOP - 12}" font-weight="bold">{title}</text>']
-    for continuity in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+    for continuity in (0.8, 0.85, 0.9, 0.95, 1.0):
         parts.append(
             f'<path d="M{x(loads[0]):.1f} {y(continuity):.1f}H{x(loads[-1]):.1f}" stroke="#ddd"/>'
             f'<text x="{offset + LEFT - 6}" y="{y(continuity) + 4:.1f}" text-anchor="end">{continuity:.0%}</text>'
         )
-    parts.append(
-        f'<path d="M{x(loads[0]):.1f} {y(0.99):.1f}H{x(loads[-1]):.1f}" stroke="#999" stroke-dasharray="4 3"/>'
-    )
+    parts.append(f'<path d="M{x(loads[0]):.1f} {y(0.99):.1f}H{x(loads[-1]):.1f}" stroke="#999" stroke-dasharray="4 3"/>')
     for load in loads:
         parts.append(f'<text x="{x(load):.1f}" y="{TOP + HEIGHT + 16}" text-anchor="middle">{load:g}</text>')
     parts.append(
@@ -44,7 +43,7 @@ def panel(runs: list[dict], title: str, offset: int, loads: list[float]) -> list
         "live video offered / saturated rate</text>"
     )
     for policy, colour in reversed(COLOURS.items()):  # ours on top
-        of_policy = sorted((run["load"], run["continuity"]) for run in runs if run["policy"] == policy)
+        of_policy = sorted({(run["load"], run["continuity"]) for run in runs if run["policy"] == policy})
         if not of_policy:
             continue
         points = " ".join(f"{x(load):.1f},{y(continuity):.1f}" for load, continuity in of_policy)
@@ -53,9 +52,16 @@ def panel(runs: list[dict], title: str, offset: int, loads: list[float]) -> list
     return parts
 
 
-def draw(result: dict) -> str:
-    runs = result["runs"]
-    loads = sorted({run["load"] for run in runs})
+def parse(text: str) -> list[dict]:
+    lines = re.findall(r"^(equal|mixed) +(\w+) +load ([\d.]+) continuity ([\d.]+) ", text, re.MULTILINE)
+    return [
+        {"sizes": sizes, "policy": policy, "load": float(load), "continuity": float(continuity)}
+        for sizes, policy, load, continuity in lines
+    ]
+
+
+def draw(runs: list[dict]) -> str:
+    loads = [i / 10 for i in range(int(10 * max(run["load"] for run in runs)) + 2)]
     parts = []
     for i, sizes in enumerate(("equal", "mixed")):
         of_size = [run for run in runs if run["sizes"] == sizes]
@@ -69,14 +75,17 @@ def draw(result: dict) -> str:
         )
     size = f'width="{right + 120}" height="{TOP + HEIGHT + 46}"'
     style = 'font-family="sans-serif" font-size="12"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}><rect width="100%" height="100%" fill="#fff"/>{"".join(parts)}</svg>\n'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}><rect width="100%" height="100%" fill="#fff"/>'
+    return head + "".join(parts) + "</svg>\n"
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    lines = [line for line in sys.stdin if line.strip()]
-    Path(sys.argv[1]).write_text(draw(json.loads(lines[-1])))
+    runs = parse(sys.stdin.read())
+    if not runs:
+        sys.exit("plot: no run on standard input")
+    Path(sys.argv[1]).write_text(draw(runs))
 
 
 if __name__ == "__main__":
