@@ -3,7 +3,8 @@
     python -m bench.cuda_models --out DIR [--tiny]
 
 `stream` is the 2B model block-causal at 480p, `clip` the same weights bidirectional: 81 frames, 50 steps, guidance 6.
---tiny: the same two, a thousand times smaller, for rehearsals. Needs numpy only.
+The text encoder has 4 of its 26 layers and an eighth of its vocabulary: it runs once a prompt, and 4.8 GB less are written
+and loaded. --tiny: the same two, a thousand times smaller, for rehearsals. Needs numpy only.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 from bench.models import _TINY_TEXT, _TINY_TRANSFORMER, _TINY_VAE, TOKENIZER
 from tools.make_model import PARTS, write_model
 
+TEXT = {"num_hidden_layers": 4, "vocab_size": 32768}
 CLIP = {"sampler": "flow_dpm_solver", "caption_tokens": 300, "fps": 16, "guidance": 6.0, "steps": 50}
 TINY_CHANGES = {
     "transformer": {**_TINY_TRANSFORMER, "caption_channels": 32},
@@ -35,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     stream, clip = arguments.out / "stream", arguments.out / "clip"
     if not (stream / "model_index.json").exists():  # written last: the folder is complete
-        changes, settings = (TINY_CHANGES, TINY_STREAM) if arguments.tiny else ({}, {})
+        changes, settings = (TINY_CHANGES, TINY_STREAM) if arguments.tiny else ({"text_encoder": TEXT}, {})
         write_model(stream, list(PARTS), changes, settings=settings, tokenizer=TOKENIZER)
     clip.mkdir(exist_ok=True)
     for part in [*PARTS, "tokenizer"]:

@@ -30,6 +30,9 @@ struct EngineOptions {
   std::vector<int> devices = {0};  // of cuda, as the driver counts: each gets the model, and slots alike
   int max_sessions = 4;            // slots of session memory, each of the largest size; on several devices rounded up
                                    // to equally many on each
+  // Sessions whose decoder caches are on the device at once; 0: all. With fewer, others' wait in host memory, and a
+  // device holds as many sessions as their states let it. On several devices: on each.
+  int decoder_places = 0;
   // Called while loading, from the loading thread: what, bytes done, bytes in all.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };
@@ -58,7 +61,8 @@ struct ModelInfo {
 };
 
 // One region of memory, each budgeted apart: "weights", "scratch", "state", "state_spare", "latents", "decoder_cache",
-// "prompt". Planned bytes are known after loading and never exceeded.
+// "prompt"; and of the machine that drives a device "decoder_cache_parked", where it is used. Planned bytes are known
+// after loading and never exceeded.
 struct MemoryRegion {
   std::string name;
   uint64_t planned_bytes = 0;

@@ -8,9 +8,15 @@ namespace {
 
 // An observation's weight halves in 139 batches: a few seconds on the bundled model, half a minute on a large one.
 constexpr double kForget = 0.995;
-// Forgetting without news lets the spread grow without bound, and the next batch of a new kind would throw the weights
-// about. It stops at the spread of the beginning.
 constexpr double kErrorStep = 0.02;
+// Weights stay where they were unless batches say otherwise: that counts as this part of one batch. So a kind that is
+// not seen for hours keeps its weight.
+constexpr double kStay = 0.001;
+// Before batches of several passes tell them apart, time counts as the passes' own: admission then errs on the safe
+// side.
+constexpr double kStayFixed = 0.1;
+// Rounds of the search a batch. It begins where the last one ended, so that a few are enough.
+constexpr int kRounds = 20;
 
 void Mean(double& mean, int count, double value) { mean += (value - mean) * std::max(kErrorStep, 1.0 / count); }
 
@@ -47,23 +53,13 @@ void CostModel::Observe(const Work& work, double seconds) {
   if (!(seconds > 0) || !std::isfinite(seconds)) return;  // a clock that stood still teaches nothing
   const double predicted = Predict(work);
   bool news = observations_ == 0;
-  // Ten times the first batch is wide enough to be forgotten after one more observation of a kind.
-  const double wide = 100 * seconds * seconds;
-  if (news) {
-    // Before batches of several passes tell them apart, time counts as the passes' own: admission then errs on the safe
-    // side.
-    spread_[kFixed][kFixed] = wide / 100;
-    widest_ = wide / 100;
-  }
+  if (news) stay_[kFixed] = kStayFixed / (seconds * seconds);
   for (int i = 0; i < Work::kKinds; ++i) {
     const double amount = work.amount(static_cast<PassKind>(i));
-    if (amount <= 0) continue;
-    if (scale_[i] == 0) {
-      news = true;
-      scale_[i] = amount;
-      spread_[i][i] = wide;
-      widest_ += wide;
-    }
+    if (amount <= 0 || scale_[i] > 0) continue;
+    news = true;
+    scale_[i] = amount;
+    stay_[i] = kStay / (seconds * seconds);
   }
   ++observations_;
   const double error = std::abs(predicted - seconds) / seconds;
@@ -74,26 +70,25 @@ void CostModel::Observe(const Work& work, double seconds) {
     if (!news) Mean(kind_error_[i], seen_[i], error);
   }
 
-  // One step on x / seconds -> 1, whose noise is taken as 5 %.
+  // Least squares of x / seconds -> 1 and of the old weights, by one weight after the other, each cut off at 0. The
+  // sums cannot lose their definiteness, as a recursive inverse does, and what is cut off is made up for by the others:
+  // the weights are always the best that are not below 0.
   Vector x = Scaled(work);
   for (double& value : x) value /= seconds;
-  Vector gain = {};
-  double denominator = kForget * 0.0025;
   for (int i = 0; i < kWeights; ++i) {
-    for (int j = 0; j < kWeights; ++j) gain[i] += spread_[i][j] * x[j];
-    denominator += gain[i] * x[i];
+    for (int j = 0; j < kWeights; ++j) squares_[i][j] = kForget * squares_[i][j] + x[i] * x[j];
+    sums_[i] = kForget * sums_[i] + x[i];
   }
-  double residual = 1;
-  for (int i = 0; i < kWeights; ++i) residual -= weights_[i] * x[i];
-  double trace = 0;
-  for (int i = 0; i < kWeights; ++i) {
-    weights_[i] = std::max(0.0, weights_[i] + gain[i] / denominator * residual);
-    for (int j = 0; j <= i; ++j) spread_[j][i] = spread_[i][j] -= gain[i] * gain[j] / denominator;
-    trace += spread_[i][i];
-  }
-  if (trace / kForget > widest_) return;
-  for (Vector& row : spread_) {
-    for (double& value : row) value /= kForget;
+  const Vector before = weights_;
+  for (int round = 0; round < kRounds; ++round) {
+    for (int i = 0; i < kWeights; ++i) {
+      if (stay_[i] == 0) continue;  // not seen yet
+      double wanted = sums_[i] + stay_[i] * before[i];
+      for (int j = 0; j < kWeights; ++j) {
+        if (j != i) wanted -= squares_[i][j] * weights_[j];
+      }
+      weights_[i] = std::max(0.0, wanted / (squares_[i][i] + stay_[i]));
+    }
   }
 }
 

@@ -53,8 +53,10 @@ class CostModel {
   int observations_ = 0;
   Vector scale_ = {};    // of a kind: the amount first seen, 0: none yet; weights are seconds for that amount
   Vector weights_ = {};  // seconds
-  std::array<Vector, kWeights> spread_ = {};  // covariance of the weights, in seconds squared
-  double widest_ = 0;                         // its trace at the start
+  // Of the batches so far, the older the less: sums of x x^T and of x, where x is a batch's amounts over its seconds.
+  std::array<Vector, kWeights> squares_ = {};
+  Vector sums_ = {};
+  Vector stay_ = {};  // how much the old weight counts; 0: the kind was not seen
   double error_ = 0;
   std::array<double, Work::kKinds> kind_error_ = {};
   std::array<int, Work::kKinds> seen_ = {};

@@ -33,7 +33,7 @@ build_for_device() {
   cmake --build build/cuda --parallel "$(nproc)" --target "${device_targets[@]}"
 }
 
-# Programs, and every library that they need but the C library's, the driver's and cuBLASLt's, which the device has.
+# Programs, and every library that they need but the compiler's, the driver's and cuBLASLt's, which the device has.
 make_bundle() {
   build_for_device 90a-real
   rm -rf "$bundle"
@@ -45,7 +45,7 @@ make_bundle() {
   done
   for program in "${programs[@]}"; do ldd "build/cuda/$program"; done |
     awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
-    grep -vE '/(libc|libm|libdl|librt|libpthread|libcuda|libcublasLt|libcublas)\.so' |
+    grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libcuda|libcublasLt|libcublas)\.so' |
     xargs cp --dereference --target-directory "$bundle"
   say "$bundle: $(du -sm "$bundle" | cut -f1) MiB"
 }

@@ -64,6 +64,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-sessions", flags.engine.max_sessions, "Videos made at the same time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--decoder-places", flags.engine.decoder_places,
+                 "Of these, whose decoder caches are on the device at once; the others' wait in host memory; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--live-places", flags.live_places,
                  "Of them, those that offline requests may not take; default: half of them")
       ->check(CLI::NonNegativeNumber);

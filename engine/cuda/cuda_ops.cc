@@ -12,14 +12,15 @@ namespace longtake {
 namespace cuda {
 namespace {
 
+template <typename Memory>
 class CudaBuffer : public Buffer {
  public:
-  CudaBuffer(DeviceMemory memory, size_t bytes) : memory_(std::move(memory)), bytes_(bytes) {}
+  CudaBuffer(Memory memory, size_t bytes) : memory_(std::move(memory)), bytes_(bytes) {}
   void* data() override { return memory_.get(); }
   size_t size() const override { return bytes_; }
 
  private:
-  DeviceMemory memory_;
+  Memory memory_;
   size_t bytes_;
 };
 
@@ -65,7 +66,13 @@ std::unique_ptr<Buffer> CudaOps::Allocate(size_t bytes) {
   if (bytes > 0) {
     context_->launcher().Check(cudaMemsetAsync(memory->get(), 0, bytes, context_->stream()), "zeroing memory");
   }
-  return std::make_unique<CudaBuffer>(*std::move(memory), bytes);
+  return std::make_unique<CudaBuffer<DeviceMemory>>(*std::move(memory), bytes);
+}
+
+std::unique_ptr<Buffer> CudaOps::AllocateHost(size_t bytes) {
+  absl::StatusOr<PinnedMemory> memory = AllocatePinned(bytes);
+  if (!memory.ok()) throw std::bad_alloc();
+  return std::make_unique<CudaBuffer<PinnedMemory>>(*std::move(memory), bytes);
 }
 
 void CudaOps::Upload(const void* host, void* backend, size_t bytes) {

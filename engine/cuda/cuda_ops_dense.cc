@@ -7,6 +7,7 @@
 #include "engine/cuda/cuda_ops_impl.h"
 #include "engine/cuda/formats.h"
 #include "engine/cuda/kernels/dense.h"
+#include "engine/cuda/kernels/pointwise.h"
 
 namespace longtake::cuda {
 namespace {
@@ -48,16 +49,25 @@ void ThrowUnlessOk(const absl::Status& status) {
 
 std::unique_ptr<PackedKernel> CudaOps::Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                             std::span<const HostTensor> biases) {
-  std::vector<float> all, bias;
-  all.reserve(shape.outputs * shape.taps() * shape.inputs);
-  for (const HostTensor& t : weights) AppendTapMajor(t, shape, &all);
+  std::vector<float> bias;
   for (const HostTensor& t : biases) {
     const std::vector<float> part = ToFloats(t);
     bias.insert(bias.end(), part.begin(), part.end());
   }
   auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
+  const OperandType type = shape.low_precision ? low_precision_ : OperandType::kBf16;
   ThrowUnlessOk(context_->Bind());
-  ThrowUnlessOk(kernel->Upload(*context_, shape.low_precision ? low_precision_ : OperandType::kBf16, all, bias));
+  const bool as_they_are =
+      type == OperandType::kBf16 && shape.taps() == 1 && kernel->stride() == kernel->inputs() &&
+      std::all_of(weights.begin(), weights.end(), [](const HostTensor& t) { return t.dtype == DType::kBF16; });
+  if (as_they_are) {
+    ThrowUnlessOk(kernel->UploadBf16(*context_, weights, bias));
+    return kernel;
+  }
+  std::vector<float> all;
+  all.reserve(shape.outputs * shape.taps() * shape.inputs);
+  for (const HostTensor& t : weights) AppendTapMajor(t, shape, &all);
+  ThrowUnlessOk(kernel->Upload(*context_, type, all, bias));
   return kernel;
 }
 
@@ -167,7 +177,7 @@ void CudaOps::RunDensePanel(const CudaKernel& w, const ConstMat& x, const Epilog
   }
   if (w.has_bias()) p.bias = bias;
   if (launcher.ok()) matmul_->Run(p);
-  if (silu_after) RunActivate(launcher, Act::kSilu, y.rows, y.cols, y.data, y.stride);
+  if (silu_after) RunActivate(launcher, y, Act::kSilu, y);
 }
 
 void CudaOps::RunDense(const CudaKernel& w, ConstMat x, const Epilogue& e, const ConstMat* add, Mat y) {

@@ -42,6 +42,7 @@ class CudaOps : public Ops {
 
   uint64_t device_memory_bytes() const override { return context_->device().memory_bytes; }
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
+  std::unique_ptr<Buffer> AllocateHost(size_t bytes) override;
   void Upload(const void* host, void* backend, size_t bytes) override;
   void Download(const void* backend, void* host, size_t bytes) override;
   void Copy(const void* from, void* to, size_t bytes) override;

@@ -1,4 +1,5 @@
 // Operations that look at the grid of frames, rows and columns: tables of segments, then launches.
+#include <algorithm>
 #include <vector>
 
 #include "engine/cuda/cuda_ops_impl.h"
@@ -68,27 +69,34 @@ void CudaOps::Unpatchify(ConstMat tokens, std::span<const Segment> segments, int
 void CudaOps::Conv(const ConvArgs& args) {
   const auto& kernel = static_cast<const CudaKernel&>(*args.kernel);
   const KernelShape& shape = kernel.shape();
-  RunConv(context_->launcher(), {.weight = kernel.bf16(),
-                                 .weight_stride = kernel.stride(),
-                                 .bias = kernel.bias(),
-                                 .inputs = static_cast<int>(shape.inputs),
-                                 .outputs = static_cast<int>(shape.outputs),
-                                 .kt = shape.kt,
-                                 .kh = shape.kh,
-                                 .kw = shape.kw,
-                                 .in_height = args.in_height,
-                                 .in_width = args.in_width,
-                                 .out_height = args.out_height,
-                                 .out_width = args.out_width,
-                                 .stride = args.stride,
-                                 .upsample = args.upsample,
-                                 .pad_top = args.pad_top,
-                                 .pad_left = args.pad_left,
-                                 .frames = static_cast<int>(args.out.size()),
-                                 .in = context_->staging().Put(args.in),
-                                 .out = context_->staging().Put(args.out),
-                                 .residual = context_->staging().Put(args.residual),
-                                 .wide = args.wide});
+  if (shape.kt > ConvLaunch::kMostFrames) {  // no model has such
+    context_->launcher().Check(cudaErrorInvalidValue, "conv: more than three taps in time");
+    return;
+  }
+  ConvLaunch a = {.weight = kernel.bf16(),
+                  .weight_stride = kernel.stride(),
+                  .bias = kernel.bias(),
+                  .inputs = static_cast<int>(shape.inputs),
+                  .outputs = static_cast<int>(shape.outputs),
+                  .kt = shape.kt,
+                  .kh = shape.kh,
+                  .kw = shape.kw,
+                  .in_height = args.in_height,
+                  .in_width = args.in_width,
+                  .out_height = args.out_height,
+                  .out_width = args.out_width,
+                  .stride = args.stride,
+                  .upsample = args.upsample,
+                  .pad_top = args.pad_top,
+                  .pad_left = args.pad_left,
+                  .wide = args.wide};
+  // A launch a frame: models ask for one, whose pointers travel with the launch instead of in tables.
+  for (size_t f = 0; f < args.out.size(); ++f) {
+    std::copy_n(args.in.begin() + f * shape.kt, shape.kt, a.in);
+    a.out = args.out[f];
+    a.residual = args.residual.empty() ? nullptr : args.residual[f];
+    RunConv(context_->launcher(), a);
+  }
 }
 
 }  // namespace longtake::cuda

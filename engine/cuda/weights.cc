@@ -107,7 +107,24 @@ absl::Status CudaKernel::Upload(Context& context, OperandType type, std::span<co
     const float both = narrow.tensor_scale * kNvfp4ActivationScale;
     ASSIGN_OR_RETURN(tensor_scale_, ToDevice(context, &both, sizeof both, &bytes_));
   }
+  return UploadBias(context, bias);
+}
 
+absl::Status CudaKernel::UploadBf16(Context& context, std::span<const HostTensor> weights,
+                                    std::span<const float> bias) {
+  bytes_ = static_cast<size_t>(rows_ * stride()) * sizeof(uint16_t);
+  ASSIGN_OR_RETURN(weights_, AllocateDevice(bytes_));
+  auto* to = static_cast<std::byte*>(weights_.get());
+  for (const HostTensor& t : weights) {
+    const size_t part = t.elements() * sizeof(uint16_t);
+    RETURN_IF_ERROR(ToStatus(cudaMemcpyAsync(to, t.data, part, cudaMemcpyHostToDevice, context.stream()), "weights"));
+    to += part;
+  }
+  operand_ = {.type = OperandType::kBf16, .data = weights_.get(), .stride = stride()};
+  return UploadBias(context, bias);
+}
+
+absl::Status CudaKernel::UploadBias(Context& context, std::span<const float> bias) {
   has_bias_ = !bias.empty();
   std::vector<float> padded(RoundUp(rows_, 16));
   std::copy(bias.begin(), bias.end(), padded.begin());

@@ -39,8 +39,12 @@ class CudaKernel : public PackedKernel {
 
   // `weights` [rows * inputs()] and `bias` [rows] or empty, f32 on the host, in the device's order of columns.
   absl::Status Upload(Context& context, OperandType type, std::span<const float> weights, std::span<const float> bias);
+  // The same for bf16 weights of one tap whose rows need no padding, as big models' are: straight from where they lie.
+  absl::Status UploadBf16(Context& context, std::span<const HostTensor> weights, std::span<const float> bias);
 
  private:
+  absl::Status UploadBias(Context& context, std::span<const float> bias);
+
   int64_t rows_;
   size_t bytes_ = 0;
   Operand operand_;

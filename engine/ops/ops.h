@@ -13,6 +13,7 @@
 #define LONGTAKE_ENGINE_OPS_OPS_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -31,6 +32,18 @@ class Buffer {
   virtual void* data() = 0;
   virtual size_t size() const = 0;
   float* f32() { return static_cast<float*>(data()); }
+};
+
+// Plain memory of the host.
+class HeapBuffer : public Buffer {
+ public:
+  explicit HeapBuffer(size_t bytes) : bytes_(bytes), data_(new std::byte[bytes]) {}
+  void* data() override { return data_.get(); }
+  size_t size() const override { return bytes_; }
+
+ private:
+  size_t bytes_;
+  std::unique_ptr<std::byte[]> data_;
 };
 
 // ---- Weights, packed once at load -----------------------------------------------------------------------------------
@@ -187,6 +200,8 @@ class Ops {
   // What the backend has in all, in bytes; 0: it works in the machine's own.
   virtual uint64_t device_memory_bytes() const { return 0; }
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
+  // Memory of the host that Upload and Download move fastest from and to; not zeroed.
+  virtual std::unique_ptr<Buffer> AllocateHost(size_t bytes) { return std::make_unique<HeapBuffer>(bytes); }
   virtual void Upload(const void* host, void* backend, size_t bytes) = 0;
   virtual void Download(const void* backend, void* host, size_t bytes) = 0;
   virtual void Copy(const void* from, void* to, size_t bytes) = 0;  // within backend memory

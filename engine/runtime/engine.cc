@@ -3,6 +3,7 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -50,36 +51,38 @@ int64_t BatchTokens(const VideoModel& model, int slots) {
 
 // ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
 // when the memory is touched.
-absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots) {
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places) {
   const SlotPlan plan = model.slot();
   const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
-  const double slot =
-      size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.decoder_cache) + size(plan.prompt);
+  const double slot = size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.prompt);
   const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
   const double memory = ops.device_memory_bytes() > 0
                             ? size(ops.device_memory_bytes())
                             : (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
-  if (fixed + slot * slots <= memory) return absl::OkStatus();
+  // Parked caches lie in the machine's memory, which for a device is another one.
+  const double parked = places < slots && ops.device_memory_bytes() == 0 ? size(plan.decoder_cache) * slots : 0;
+  const double caches = size(plan.decoder_cache) * places + parked;
+  if (fixed + slot * slots + caches <= memory) return absl::OkStatus();
   constexpr double kMiB = 1 << 20;
-  return absl::ResourceExhaustedError(
-      absl::StrCat("max_sessions: ", slots, " sessions of the model's largest size and longest block need ",
-                   slot / kMiB, " MiB each and ", fixed / kMiB, " MiB once, the machine has ", memory / kMiB));
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "max_sessions: ", slots, " sessions of the model's largest size and longest block need ", slot / kMiB,
+      " MiB each, for decoding ", caches / kMiB, " MiB and ", fixed / kMiB, " MiB once; there are ", memory / kMiB));
 }
 
 class SlotEngine : public Engine {
  public:
-  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<VideoModel> model, int slots)
+  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<VideoModel> model, int slots, int places)
       : ops_(std::move(ops)),
         model_(std::move(model)),
         plan_(model_->slot()),
         slots_(slots),
         state_(*ops_, plan_.state + plan_.state_spare, slots),
         latents_(*ops_, plan_.latents, slots),
-        decoder_cache_(*ops_, plan_.decoder_cache, slots),
+        decoder_caches_(*ops_, plan_.decoder_cache, slots, places),
         prompt_(*ops_, plan_.prompt, slots),
-        executor_(*ops_, *model_, BatchTokens(*model_, slots)) {
+        executor_(*ops_, *model_, decoder_caches_, BatchTokens(*model_, slots)) {
     for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
     thread_ = std::thread([this] { RunBatches(); });
   }
@@ -110,7 +113,12 @@ class SlotEngine : public Engine {
     add("state", plan_.state);
     add("state_spare", plan_.state_spare);
     add("latents", plan_.latents);
-    add("decoder_cache", plan_.decoder_cache);
+    const int places = decoder_caches_.places(), places_used = std::min(used, places);
+    regions.push_back({"decoder_cache", uint64_t{plan_.decoder_cache} * places,
+                       uint64_t{plan_.decoder_cache} * places_used, places, places_used});
+    if (const size_t bytes = decoder_caches_.host_bytes(); bytes > 0) {
+      regions.push_back({"decoder_cache_parked", bytes, bytes, slots_, used});
+    }
     add("prompt", plan_.prompt);
     return regions;
   }
@@ -140,7 +148,7 @@ class SlotEngine : public Engine {
     if (free_.empty()) return absl::ResourceExhaustedError("sessions: no slot is free");
     const int slot = free_.back();
     free_.pop_back();
-    const SlotMemory memory{state_.at(slot), latents_.at(slot), decoder_cache_.at(slot), prompt_.at(slot)};
+    const SlotMemory memory{state_.at(slot), latents_.at(slot), prompt_.at(slot)};
     const SessionId id = ++last_id_;
     Entry& entry = sessions_[id];
     entry.session = std::make_unique<Session>(*model_, *shape, spec, memory);
@@ -181,7 +189,7 @@ class SlotEngine : public Engine {
       }
       busy = true;
       ++it->second.under_way;
-      batch.bound.push_back({absl::OkStatus(), it->second.session.get()});
+      batch.bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
     }
     queue_.push_back(std::move(batch));
     submitted_.notify_one();
@@ -198,7 +206,8 @@ class SlotEngine : public Engine {
   };
   struct Bound {
     absl::Status status;
-    Session* session;
+    Session* session = nullptr;
+    int slot = 0;
   };
   struct Batch {
     std::vector<Pass> passes;
@@ -227,7 +236,7 @@ class SlotEngine : public Engine {
         if (batch.bound[i].session == nullptr) {
           batch.done(i, {.status = batch.bound[i].status});
         } else {
-          runnable.push_back({&batch.passes[i], batch.bound[i].session, i});
+          runnable.push_back({&batch.passes[i], batch.bound[i].session, i, batch.bound[i].slot});
         }
       }
       executor_.Run(runnable, [&](size_t index, PassResult result) {
@@ -251,7 +260,9 @@ class SlotEngine : public Engine {
   const std::unique_ptr<VideoModel> model_;
   const SlotPlan plan_;
   const int slots_;
-  Slab state_, latents_, decoder_cache_, prompt_;
+  Slab state_, latents_;
+  DecoderCaches decoder_caches_;
+  Slab prompt_;
   Executor executor_;
 
   // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
@@ -270,15 +281,16 @@ class SlotEngine : public Engine {
 namespace {
 
 absl::StatusOr<std::unique_ptr<Engine>> LoadOnDevice(const EngineOptions& options, int device, int slots) {
+  const int places = options.decoder_places == 0 ? slots : std::min(options.decoder_places, slots);
   ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
                                                           .dtype = options.dtype,
                                                           .isa = options.isa,
                                                           .threads = options.threads,
                                                           .device = device}));
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places));
   RETURN_IF_ERROR(ops->Finish());  // uploads of weights
-  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots);
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots, places);
 }
 
 }  // namespace
@@ -287,6 +299,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   if (options.max_sessions < 1 || options.max_sessions > 4096) {
     return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
   }
+  if (options.decoder_places < 0) return absl::InvalidArgumentError("decoder_places: is negative");
   const auto count = static_cast<int>(options.devices.size());
   if (count < 1 || (count > 1 && options.backend != "cuda")) {
     return absl::InvalidArgumentError(absl::StrCat("devices: the ", options.backend, " backend has one, not ", count));

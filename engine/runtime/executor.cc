@@ -19,9 +19,10 @@ class Stopwatch {
 
 }  // namespace
 
-Executor::Executor(Ops& ops, const VideoModel& model, int64_t batch_tokens)
+Executor::Executor(Ops& ops, const VideoModel& model, DecoderCaches& caches, int64_t batch_tokens)
     : ops_(ops),
       model_(model),
+      caches_(caches),
       batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())),
       scratch_(ops.Allocate(ScratchBytes(model, batch_tokens))) {}
 
@@ -84,7 +85,7 @@ PassResult Executor::Decode(const BoundPass& p) {
   result.status = p.session->Check(*p.pass);
   if (!result.status.ok()) return result;
   const SizeShape& shape = p.session->shape();
-  const Session::DecodeInput in = p.session->NextDecode();
+  const Session::DecodeInput in = p.session->NextDecode(caches_.Bring(p.slot, p.session->begins_decoding()));
   const WanConfig& vae = model_.vae_config();
   const int height = shape.size.height / vae.patch, width = shape.size.width / vae.patch;
   const size_t luma = size_t{1} * shape.size.width * shape.size.height, frame_bytes = luma * 3 / 2;

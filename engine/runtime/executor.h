@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/ops/ops.h"
+#include "engine/runtime/decoder_caches.h"
 #include "engine/runtime/session.h"
 #include "engine/runtime/video_model.h"
 
@@ -19,12 +20,13 @@ struct BoundPass {
   const Pass* pass = nullptr;
   Session* session = nullptr;
   size_t index = 0;  // in the submitted list
+  int slot = 0;      // of the session
 };
 
 class Executor {
  public:
   // Plans and allocates scratch for transformer batches of up to `batch_tokens` tokens (at least one pass's).
-  Executor(Ops& ops, const VideoModel& model, int64_t batch_tokens);
+  Executor(Ops& ops, const VideoModel& model, DecoderCaches& caches, int64_t batch_tokens);
 
   // What the constructor will allocate.
   static size_t ScratchBytes(const VideoModel& model, int64_t batch_tokens);
@@ -43,6 +45,7 @@ class Executor {
 
   Ops& ops_;
   const VideoModel& model_;
+  DecoderCaches& caches_;
   int64_t batch_tokens_;
   std::unique_ptr<Buffer> scratch_;
 };

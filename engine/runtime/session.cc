@@ -23,7 +23,6 @@ Session::Session(const VideoModel& model, const SizeShape& shape, const SessionS
   if (model.settings().causal) {
     state_.emplace(model.transformer(), model.settings().state_window_blocks, shape.height, shape.width, memory.state);
   }
-  stream_.caches = memory.decoder_cache;
 }
 
 float* Session::Latents(int index) const {
@@ -171,7 +170,8 @@ void Session::Committed() {
   step_ = level_ = 0;
 }
 
-Session::DecodeInput Session::NextDecode() {
+Session::DecodeInput Session::NextDecode(std::byte* caches) {
+  stream_.caches = caches;
   const int frames = lengths_[block_ - 1];
   return {.latents = Latents(finished_),
           .frames = frames,

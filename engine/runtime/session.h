@@ -16,7 +16,6 @@ namespace longtake {
 struct SlotMemory {
   std::byte* state = nullptr;  // state and spare
   std::byte* latents = nullptr;
-  std::byte* decoder_cache = nullptr;
   std::byte* prompt = nullptr;
 };
 
@@ -57,7 +56,9 @@ class Session {
     WanStream* stream;
     int64_t first_video_frame;
   };
-  DecodeInput NextDecode();
+  // `caches`: where the session's decoder caches are now (decoder_caches.h).
+  DecodeInput NextDecode(std::byte* caches);
+  bool begins_decoding() const { return stream_.frames == 0; }
   void Decoded();
 
  private:

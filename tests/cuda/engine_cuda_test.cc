@@ -125,6 +125,17 @@ TEST(CudaEngine, SessionsShareTheDevices) {
   EXPECT_EQ(Load(folder.path(), "auto", 2, {0, 0}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(CudaEngine, ParkedDecoderCachesChangeNoByte) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kFewStep), "auto", 1);
+  auto parking = Engine::Load(
+      {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 2, .decoder_places = 1});
+  ASSERT_TRUE(engine.ok() && parking.ok()) << engine.status() << parking.status();
+  const Job job{.spec = {kSmall, 2, 5}, .prompt = "a pink star"};
+  const Made alone = RunJobs(**engine, {job}, 1.0, 0)[0];
+  for (const Made& made : RunJobs(**parking, {job, job}, 1.0, 0)) EXPECT_EQ(made.bytes, alone.bytes);
+}
+
 TEST(CudaEngine, MemoryStaysAsPlanned) {
   const TempFolder folder;
   const auto engine = Load(Variant(folder, kFewStep), "auto", 1);

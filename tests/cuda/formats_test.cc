@@ -211,6 +211,25 @@ TEST_F(QuantizeTest, Nvfp4RowsDecodeToWhatTheyWere) {
   }
 }
 
+// Stacked bf16 weights straight from the file are the bytes that the way through floats gives.
+TEST_F(QuantizeTest, Bf16WeightsGoAsTheyAre) {
+  constexpr int64_t kIn = 32;
+  std::vector<uint16_t> bits(11 * kIn);
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = FloatToBF16(static_cast<float>(i) - 99.f);
+  std::vector<float> floats;
+  for (const uint16_t b : bits) floats.push_back(BF16ToFloat(b));
+  const HostTensor parts[] = {{bits.data(), DType::kBF16, {4, kIn}}, {bits.data() + 4 * kIn, DType::kBF16, {7, kIn}}};
+  const std::vector<float> bias(11, 0.3f);
+  CudaKernel direct({.outputs = 11, .inputs = kIn}, 11), converted({.outputs = 11, .inputs = kIn}, 11);
+  ASSERT_TRUE(direct.UploadBf16(*context_, parts, bias).ok());
+  ASSERT_TRUE(converted.Upload(*context_, OperandType::kBf16, floats, bias).ok());
+  const auto rows = [&](const CudaKernel& k) { return Host(static_cast<const uint16_t*>(k.bf16()), bits.size()); };
+  EXPECT_EQ(rows(direct), bits);
+  EXPECT_EQ(rows(converted), bits);
+  EXPECT_EQ(direct.bytes(), converted.bytes());
+  EXPECT_EQ(Host(direct.bias(), 11), bias);
+}
+
 // Bounds: two operands, each wrong by up to half a step of its values, 2^-4 of e4m3's and 2^-2 of e2m1's, evenly
 // spread: that times sqrt(2/3).
 TEST_F(QuantizeTest, WeightsMultiplyAsTheirType) {

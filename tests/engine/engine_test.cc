@@ -136,6 +136,23 @@ TEST(EngineBytes, AreEqualInAnyMixOfABidirectionalModel) {
                       2);
 }
 
+// Fewer places for decoder caches than sessions: they come and go between latent frames, and no byte changes.
+TEST(EngineBytes, AreEqualWithParkedDecoderCaches) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kTwoSizes));
+  auto parking = Engine::Load({.model_dir = folder.path(), .threads = 2, .max_sessions = 6, .decoder_places = 2});
+  ASSERT_TRUE(parking.ok()) << parking.status();
+  ExpectEqualInAnyMix(*engine, **parking, Mix(), 2);
+  uint64_t all = 0, on_device = 0, parked = 0;
+  for (const MemoryRegion& region : engine->memory()) all += region.name == "decoder_cache" ? region.planned_bytes : 0;
+  for (const MemoryRegion& region : (*parking)->memory()) {
+    if (region.name == "decoder_cache") on_device = region.planned_bytes;
+    if (region.name == "decoder_cache_parked") parked = region.planned_bytes;
+  }
+  EXPECT_EQ(on_device, all / 3);
+  EXPECT_GE(parked, all);
+}
+
 TEST(EngineBytes, FollowTheSeedAndThePrompt) {
   const auto engine = Load(kBundled);
   ASSERT_NE(engine, nullptr);

@@ -30,11 +30,11 @@ struct Pixel {
     y = number / a.out_width * a.stride - a.pad_top;
     x = number % a.out_width * a.stride - a.pad_left;
   }
-  // The pixel's input at a tap; null for zeros. `frames`: the kt frames of this output frame.
-  __device__ __forceinline__ const Bf16* Input(const ConvLaunch& a, const void* const* frames, int tap) const {
+  // The pixel's input at a tap; null for zeros.
+  __device__ __forceinline__ const Bf16* Input(const ConvLaunch& a, int tap) const {
     if (!inside || tap >= a.kt * a.kh * a.kw) return nullptr;
     const int dt = tap / (a.kh * a.kw), sy = y + tap / a.kw % a.kh, sx = x + tap % a.kw;
-    const auto* frame = static_cast<const Bf16*>(frames[dt]);
+    const auto* frame = static_cast<const Bf16*>(a.Frame(dt));
     if (frame == nullptr || sy < 0 || sx < 0 || sy >= a.in_height * a.upsample || sx >= a.in_width * a.upsample) {
       return nullptr;
     }
@@ -49,14 +49,12 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
   constexpr int kTiles = kChannels / kWarpsAcross / 16;  // of 16 channels, of a warp
   constexpr int kRowsApart = kThreads / (kDepth / 8);    // rows that all threads copy at once: 64
   constexpr int kMine = kPixels / kRowsApart;            // of them this thread's: 2
-  const int frame = blockIdx.z, first_pixel = blockIdx.x * kPixels, first_channel = blockIdx.y * kChannels;
-  const void* const* frames = a.in + int64_t{frame} * a.kt;
+  const int first_pixel = blockIdx.x * kPixels, first_channel = blockIdx.y * kChannels;
   Bf16* pixels = SharedMemory<Bf16>();
   Bf16* weights = pixels + kStages * kPixels * kRow;
 
-  // Frames of zeros before the first one add nothing.
-  int skipped = 0;
-  while (kGranules && skipped < a.kt - 1 && frames[skipped] == nullptr) ++skipped;
+  // Where the sum begins must be a multiple of 8.
+  const int skipped = kGranules ? a.SkippedFrames() : 0;
   const int begin = skipped * a.kh * a.kw * a.inputs, end = a.kt * a.kh * a.kw * a.inputs;
   const int steps = (end - begin + kDepth - 1) / kDepth;
 
@@ -66,7 +64,7 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
   int tap = (begin + offset) / a.inputs, channel = (begin + offset) % a.inputs;
   const Bf16* input[kMine];
 #pragma unroll
-  for (int r = 0; r < kMine; ++r) input[r] = mine[r].Input(a, frames, tap);
+  for (int r = 0; r < kMine; ++r) input[r] = mine[r].Input(a, tap);
 
   const auto load = [&](int step) {
     const int stage = step % kStages, k = begin + step * kDepth + offset;
@@ -83,13 +81,13 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
         tap += channel / a.inputs;
         channel %= a.inputs;
 #pragma unroll
-        for (int r = 0; r < kMine; ++r) input[r] = mine[r].Input(a, frames, tap);
+        for (int r = 0; r < kMine; ++r) input[r] = mine[r].Input(a, tap);
       }
     } else {
 #pragma unroll
       for (int r = 0; r < kMine; ++r) {
         for (int e = 0; e < 8; ++e) {
-          const Bf16* in = k + e < end ? mine[r].Input(a, frames, (k + e) / a.inputs) : nullptr;
+          const Bf16* in = k + e < end ? mine[r].Input(a, (k + e) / a.inputs) : nullptr;
           to[r * kRowsApart * kRow + e] = in == nullptr ? ToBf16(0.f) : in[(k + e) % a.inputs];
         }
       }
@@ -150,9 +148,9 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
       if (c >= a.outputs) continue;
       const float first = sums[e / 2][n][e % 2 * 2], second = sums[e / 2][n][e % 2 * 2 + 1];
       if (a.wide != 0) {
-        StoreConvPair<float>(a, frame, pixel, c, first, second);
+        StoreConvPair<float>(a, pixel, c, first, second);
       } else {
-        StoreConvPair<Bf16>(a, frame, pixel, c, first, second);
+        StoreConvPair<Bf16>(a, pixel, c, first, second);
       }
     }
   }
@@ -160,11 +158,10 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
 
 template <int kChannels>
 void Launch(Launcher& launcher, const ConvLaunch& a) {
-  const LaunchShape shape = {
-      .grid = dim3(static_cast<unsigned>(DivideUp(int64_t{a.out_height} * a.out_width, kPixels)),
-                   static_cast<unsigned>(DivideUp(a.outputs, kChannels)), static_cast<unsigned>(a.frames)),
-      .block = dim3(kThreads),
-      .shared_bytes = SharedBytes(kChannels)};
+  const LaunchShape shape = {.grid = dim3(static_cast<unsigned>(DivideUp(int64_t{a.out_height} * a.out_width, kPixels)),
+                                          static_cast<unsigned>(DivideUp(a.outputs, kChannels))),
+                             .block = dim3(kThreads),
+                             .shared_bytes = SharedBytes(kChannels)};
   launcher.Launch("conv", shape, a.inputs % 8 == 0 ? ConvKernel<kChannels, true> : ConvKernel<kChannels, false>, a);
 }
 

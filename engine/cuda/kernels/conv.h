@@ -20,18 +20,28 @@
 namespace longtake::cuda {
 
 struct ConvLaunch {
+  static constexpr int kMostFrames = 3;
   // bf16 [outputs][tap][inputs], rows `weight_stride` elements apart, a multiple of 16, zeros behind the taps.
   const void* weight = nullptr;
   int64_t weight_stride = 0;
   const float* bias = nullptr;  // [outputs]
   int inputs = 0, outputs = 0, kt = 1, kh = 1, kw = 1;
   int in_height = 0, in_width = 0, out_height = 0, out_width = 0;
-  int stride = 1, upsample = 1, pad_top = 0, pad_left = 0, frames = 0;
-  // Tables on the device: [frames * kt] inputs (null: zeros), [frames] outputs, [frames] residuals or null.
-  const void* const* in = nullptr;
-  void* const* out = nullptr;
-  const void* const* residual = nullptr;
-  int64_t wide = 0;  // not 0: out and residual f32; else bf16
+  int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
+  int wide = 0;  // not 0: out and residual are f32; else bf16
+  // One output frame, and the kt frames that it is made from; null: zeros.
+  const void* in[kMostFrames] = {};
+  void* out = nullptr;
+  const void* residual = nullptr;  // null: none
+
+  // No array that is indexed when running: it would be copied to memory.
+  __device__ __forceinline__ const void* Frame(int t) const { return t == 0 ? in[0] : t == 1 ? in[1] : in[2]; }
+  // Frames of zeros before the first one, which add nothing.
+  __device__ __forceinline__ int SkippedFrames() const {
+    int n = 0;
+    while (n < kt - 1 && Frame(n) == nullptr) ++n;
+    return n;
+  }
 };
 void RunConv(Launcher& launcher, const ConvLaunch& a);
 

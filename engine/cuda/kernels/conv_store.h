@@ -10,11 +10,10 @@ namespace longtake::cuda {
 // Sums of channels `channel` and `channel + 1` (even, inside the output) of one pixel, then bias, then the residual,
 // which may be what is overwritten.
 template <typename T>
-__device__ __forceinline__ void StoreConvPair(const ConvLaunch& a, int frame, int pixel, int channel, float first,
-                                              float second) {
+__device__ __forceinline__ void StoreConvPair(const ConvLaunch& a, int pixel, int channel, float first, float second) {
   const int64_t at = int64_t{pixel} * a.outputs + channel;
-  T* out = static_cast<T*>(a.out[frame]) + at;
-  const T* residual = a.residual == nullptr ? nullptr : static_cast<const T*>(a.residual[frame]) + at;
+  T* out = static_cast<T*>(a.out) + at;
+  const T* residual = a.residual == nullptr ? nullptr : static_cast<const T*>(a.residual) + at;
   if (a.outputs % 2 == 0) {
     float v[2] = {first + a.bias[channel], second + a.bias[channel + 1]}, add[2];
     LoadOrZero<2>(residual, residual != nullptr, add);

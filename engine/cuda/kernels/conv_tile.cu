@@ -44,10 +44,9 @@ template <int kChannels, int kUp>
 __global__ void __launch_bounds__(kThreads, 1) ConvTileKernel(ConvLaunch a) {
   using W = Window<kUp>;
   constexpr int kTiles = kChannels / kWarpsAcross / 16;  // of 16 channels, of a warp
-  const int frame = blockIdx.z, first_channel = blockIdx.y * kChannels;
+  const int first_channel = blockIdx.y * kChannels;
   const int across = (a.out_width + kTileColumns - 1) / kTileColumns;
   const int first_row = blockIdx.x / across * kTileRows, first_column = blockIdx.x % across * kTileColumns;
-  const void* const* frames = a.in + int64_t{frame} * a.kt;
   Bf16* windows = SharedMemory<Bf16>();
   Bf16* weights = windows + 2 * W::kPixels * kRow;
 
@@ -56,14 +55,12 @@ __global__ void __launch_bounds__(kThreads, 1) ConvTileKernel(ConvLaunch a) {
   const int in_row = FloorDivide(top, kUp), in_column = FloorDivide(left, kUp);
   const int row_phase = top - in_row * kUp, column_phase = left - in_column * kUp;
 
-  // Frames of zeros before the first one add nothing.
-  int skipped = 0;
-  while (skipped < a.kt - 1 && frames[skipped] == nullptr) ++skipped;
+  const int skipped = a.SkippedFrames();
   const int chunks = a.inputs / kDepth, windows_in_all = (a.kt - skipped) * chunks, steps = windows_in_all * kTaps;
 
   const int granule = threadIdx.x % (kDepth / 8) * 8, copy_row = threadIdx.x / (kDepth / 8);
   const auto load_window = [&](int window) {
-    const auto* from = static_cast<const Bf16*>(frames[skipped + window / chunks]);
+    const auto* from = static_cast<const Bf16*>(a.Frame(skipped + window / chunks));
     Bf16* to = windows + window % 2 * W::kPixels * kRow;
     for (int p = copy_row; p < W::kPixels; p += kThreads / (kDepth / 8)) {
       const int y = in_row + p / W::kColumns, x = in_column + p % W::kColumns;
@@ -144,9 +141,9 @@ __global__ void __launch_bounds__(kThreads, 1) ConvTileKernel(ConvLaunch a) {
         if (channel >= a.outputs) continue;
         const float first = sums[m][n][2 * half], second = sums[m][n][2 * half + 1];
         if (a.wide != 0) {
-          StoreConvPair<float>(a, frame, y * a.out_width + x, channel, first, second);
+          StoreConvPair<float>(a, y * a.out_width + x, channel, first, second);
         } else {
-          StoreConvPair<Bf16>(a, frame, y * a.out_width + x, channel, first, second);
+          StoreConvPair<Bf16>(a, y * a.out_width + x, channel, first, second);
         }
       }
     }
@@ -158,7 +155,7 @@ void Launch(Launcher& launcher, const ConvLaunch& a) {
   launcher.Launch(
       "conv_tile",
       {.grid = dim3(static_cast<unsigned>(DivideUp(a.out_height, kTileRows) * DivideUp(a.out_width, kTileColumns)),
-                    static_cast<unsigned>(DivideUp(a.outputs, kChannels)), static_cast<unsigned>(a.frames)),
+                    static_cast<unsigned>(DivideUp(a.outputs, kChannels))),
        .block = dim3(kThreads),
        .shared_bytes = SharedBytes<kChannels, kUp>()},
       ConvTileKernel<kChannels, kUp>, a);

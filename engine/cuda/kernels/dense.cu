@@ -1,6 +1,6 @@
 #include "engine/cuda/formats.h"
 #include "engine/cuda/kernels/dense.h"
-#include "engine/cuda/warp.h"
+#include "engine/cuda/kernels/elements.h"
 
 namespace longtake::cuda {
 namespace {
@@ -9,48 +9,7 @@ namespace {
 constexpr int kThreads = 256;
 
 __device__ __forceinline__ float Apply(Act a, float x) {
-  if (a == Act::kSilu) return x / (1.f + __expf(-x));
-  if (a == Act::kGeluTanh) {
-    constexpr float kRoot = 0.7978845608028654f;  // sqrt(2 / pi)
-    return 0.5f * x * (1.f + tanhf(kRoot * (x + 0.044715f * x * x * x)));
-  }
-  return x;
-}
-
-// kWidth values from and to memory: one access where they are aligned, which the launcher has checked.
-template <int kWidth>
-__device__ __forceinline__ void Load(const float* p, float (&v)[kWidth]) {
-  if constexpr (kWidth == 4) {
-    const float4 all = *reinterpret_cast<const float4*>(p);
-    v[0] = all.x, v[1] = all.y, v[2] = all.z, v[3] = all.w;
-  } else {
-    v[0] = *p;
-  }
-}
-template <int kWidth>
-__device__ __forceinline__ void Load(const Bf16* p, float (&v)[kWidth]) {
-  if constexpr (kWidth == 4) {
-    const uint2 all = *reinterpret_cast<const uint2*>(p);
-    v[0] = LowFloat(all.x), v[1] = HighFloat(all.x), v[2] = LowFloat(all.y), v[3] = HighFloat(all.y);
-  } else {
-    v[0] = ToFloat(*p);
-  }
-}
-template <int kWidth>
-__device__ __forceinline__ void Store(const float (&v)[kWidth], float* p) {
-  if constexpr (kWidth == 4) {
-    *reinterpret_cast<float4*>(p) = make_float4(v[0], v[1], v[2], v[3]);
-  } else {
-    *p = v[0];
-  }
-}
-template <int kWidth>
-__device__ __forceinline__ void Store(const float (&v)[kWidth], Bf16* p) {
-  if constexpr (kWidth == 4) {
-    *reinterpret_cast<uint2*>(p) = make_uint2(PackBf16(v[0], v[1]), PackBf16(v[2], v[3]));
-  } else {
-    *p = ToBf16(v[0]);
-  }
+  return a == Act::kSilu ? Silu(x) : a == Act::kGeluTanh ? GeluTanh(x) : x;
 }
 
 template <int kWidth, typename T>
@@ -79,18 +38,7 @@ __global__ void EpilogueKernel(EpilogueArgs a) {
       Load<kWidth>(y + c, other);
       for (int i = 0; i < kWidth; ++i) acc[i] += other[i];
     }
-    Store<kWidth>(acc, y + c);
-  }
-}
-
-template <int kWidth>
-__global__ void ActivateKernel(Act activation, int64_t columns, Bf16* y, int64_t stride) {
-  Bf16* row = y + static_cast<int64_t>(blockIdx.x) * stride;
-  for (int64_t c = static_cast<int64_t>(threadIdx.x) * kWidth; c < columns; c += kThreads * kWidth) {
-    float v[kWidth];
-    Load<kWidth>(row + c, v);
-    for (int i = 0; i < kWidth; ++i) v[i] = Apply(activation, v[i]);
-    Store<kWidth>(v, row + c);
+    Store<kWidth>(y + c, acc);
   }
 }
 
@@ -172,11 +120,6 @@ void RunEpilogue(Launcher& launcher, const EpilogueArgs& a) {
   const auto kernel = wide ? (a.y_f32 ? EpilogueKernel<4, float> : EpilogueKernel<4, Bf16>)
                            : (a.y_f32 ? EpilogueKernel<1, float> : EpilogueKernel<1, Bf16>);
   launcher.Launch("epilogue", ARowABlock(a.rows), kernel, a);
-}
-
-void RunActivate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, void* y, int64_t stride) {
-  const auto kernel = columns % 4 == 0 && Aligned(y, stride, 2) ? ActivateKernel<4> : ActivateKernel<1>;
-  launcher.Launch("activate", ARowABlock(rows), kernel, activation, columns, static_cast<Bf16*>(y), stride);
 }
 
 void RunGate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,

@@ -31,9 +31,6 @@ struct EpilogueArgs {
 };
 void RunEpilogue(Launcher& launcher, const EpilogueArgs& args);
 
-// In place, bf16 [rows, columns].
-void RunActivate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, void* y, int64_t stride);
-
 // y [rows, columns] bf16 = activation(acc[:, 0:columns]) * acc[:, columns:2 columns]; acc f32, rows `acc_stride` apart.
 void RunGate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
              void* y, int64_t y_stride);

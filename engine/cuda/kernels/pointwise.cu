@@ -72,7 +72,10 @@ __global__ void __launch_bounds__(kThreads) CombineKernel(CombineTerms terms, in
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= n) return;
   float sum = 0.f;
-  for (int k = 0; k < terms.count; ++k) sum += terms.weight[k] * terms.x[k][i];
+#pragma unroll  // the arguments are registers then, not an array in memory
+  for (int k = 0; k < CombineTerms::kMost; ++k) {
+    if (k < terms.count) sum += terms.weight[k] * terms.x[k][i];
+  }
   out[i] = sum;
 }
 

@@ -12,7 +12,7 @@
 
 namespace longtake::cuda {
 
-// y = activation(x), either type on both sides; kNone converts.
+// y = activation(x), either type on both sides; kNone converts. May be in place where the types are the same.
 void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y);
 // y[r] = x[r] + row, f32.
 void RunAddRow(Launcher& launcher, ConstMat x, const float* row, Mat y);
