@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from tools.clips import caption, render, sample_scene, sample_story
+from tools.clips import vocabulary as V
+from tools.clips.scene import changed
 from tools.train import cache, run, settings, tokenizer
 
 
@@ -28,11 +30,14 @@ class Data(unittest.TestCase):
             tok = tokenizer.Tokenizer(path)
         self.assertEqual((tok.model.pad_id(), tok.model.bos_id(), tok.model.unk_id(), tok.model.eos_id()), (0, 1, 2, -1))
         rng = random.Random(0)
-        for _ in range(300):
-            text = caption(sample_scene(rng), rng)
+        for i in range(300):
+            scene = sample_scene(rng, V.LEVELS[i % 3])
+            text = caption(changed(rng, scene, V.LEVELS[i % 3]) or scene, rng)
             ids = tok.encode(text)
             self.assertNotIn(tokenizer.UNKNOWN, ids)
             self.assertEqual((ids[0], len(ids), ids[-1]), (tokenizer.BOS, settings.CAPTION_TOKENS, tokenizer.PAD), text)
+        words = "a big yellow star moves left over the sea at night"
+        self.assertEqual(sum(i != tokenizer.PAD for i in tok.encode(words)), 1 + len(words.split()))
         self.assertNotIn(tokenizer.UNKNOWN, tok.encode("Two zebras, quickly!"))
         self.assertEqual(tok.encode(" A Red Ball "), tok.encode("a red ball"))
         self.assertEqual(len(tok.encode("star " * 100)), settings.CAPTION_TOKENS)
