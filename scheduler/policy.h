@@ -18,7 +18,8 @@ struct Candidate {
   double tokens = 0;
   bool live = true;
   uint64_t order = 0;      // of admission
-  uint64_t last_turn = 0;  // of its session; 0: had none
+  uint64_t last_turn = 0;  // of its session; turns are counted over all sessions; 0: had none
+  uint64_t waited = 0;     // batches for which its session could run and had no pass
   // Of live sessions.
   double due = 0;    // when the next chunk is needed; seconds on the scheduler's clock
   double slack = 0;  // due, minus now, minus the predicted time to that chunk alone on the device; seconds
@@ -33,7 +34,8 @@ struct Candidate {
 
 struct Situation {
   double now = 0;
-  uint64_t batch = 0;  // batches so far
+  uint64_t batch = 0;         // batches so far
+  bool live_waiting = false;  // a live request waits for its place
   int max_passes = 1;
   const CostModel* cost = nullptr;
 };

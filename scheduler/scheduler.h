@@ -32,10 +32,10 @@ struct Options {
   int max_undelivered_chunks = 2;  // of a session: at this many its passes stop until a chunk is delivered
   bool lanes_overlap = false;      // the device runs decodes beside transformer passes, not after them
 
-  // A live stream whose lead reaches lead_high is parked until it has fallen to lead_low.
+  // A live stream whose lead reaches lead_high rests until it has fallen to lead_low, while anybody else has work.
   absl::Duration lead_high = absl::InfiniteDuration(), lead_low = absl::ZeroDuration();
-  // Share of the device that admitted live streams may need to keep up; beyond it requests wait. One is always
-  // admitted.
+  // Share of the device that live streams may be promised: one more is admitted if what all of them need by any moment
+  // is not more than that share of the time until then; else it waits. One is always admitted.
   double max_live_load = std::numeric_limits<double>::infinity();
   // A request whose predicted wait for its start is longer is refused.
   absl::Duration max_wait = absl::InfiniteDuration();
@@ -63,6 +63,9 @@ struct Request {
   // Length of each block's chunk, as many as block_latents; empty: the stream has no pace, and each chunk is due at
   // once.
   std::vector<double> block_seconds;
+  // A live session begins no block while its lead is as long, even on an idle device: what its viewer asks for
+  // meanwhile is then shown as soon.
+  absl::Duration max_lead = absl::InfiniteDuration();
   std::string tenant;
   int priority = 0;  // among the tenant's offline requests; higher goes first
 };
@@ -94,7 +97,7 @@ struct PassReport {
 class Listener {
  public:
   virtual ~Listener() = default;
-  virtual void OnWaiting(SessionId session, int position) = 0;  // 1: the next to start
+  virtual void OnWaiting(SessionId session, int position) = 0;  // 1: the next of its delivery to start
   virtual void OnAdmitted(SessionId session) = 0;
   virtual void OnPass(SessionId session, const PassReport& report) = 0;
   // All latent frames of the block are decoded: its chunk can be made. Blocks come in order, without gaps.
@@ -107,7 +110,7 @@ class Listener {
 struct Stats {
   int running = 0;  // sessions with a place
   int parked = 0;   // of them, those that wait for their client to read
-  int ahead = 0;    // of them, those parked because their lead is long enough
+  int ahead = 0;    // of them, those whose lead is long enough to rest
   int waiting = 0;
   int passes_in_flight = 0;
   // Until the running session with the fewest passes to go should end, by the mean time of batches so far. One second
@@ -139,8 +142,8 @@ class Scheduler {
   // What Add of this request would mean now. Keeps nothing.
   Quote GetQuote(const Request& request) const;
 
-  // Does what time alone has made due: wakes streams whose lead has run down, ends those unread too long. Returns when
-  // to call again at the latest, on the clock; InfiniteDuration: not before another call changed something.
+  // Does what time alone has made due: ends streams unread too long. Returns when to call again at the latest, on the
+  // clock; InfiniteDuration: not before another call changed something.
   absl::Duration Poll();
 
   // Ends the session with `why`: at once, or when its pass under way is done. Unknown and ended ids are ignored.

@@ -85,7 +85,8 @@ absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
 int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
   const int levels = static_cast<int>(request_.step_ladder.size());
   if (levels == 0 || !live() || !cost.learned()) return 0;
-  const double time = absl::ToDoubleSeconds(Due() - now);
+  // A first chunk is in time while its quote is kept.
+  const double time = absl::ToDoubleSeconds((started() ? Due() : first_quoted) - now);
   const double full = ToNextChunk(cost).seconds;
   const double step =
       cost.Alone(PassKind::kDenoise, request_.block_latents[committed_blocks_] * request_.latent_tokens);
@@ -113,6 +114,27 @@ Session::Pace Session::NeededPace(const CostModel& cost) const {
   return {block * blocks() / video_seconds(), (passes_ - 1) / video_seconds()};
 }
 
+Demand Session::NeededBy(absl::Duration now, const CostModel& cost) const {
+  if (done()) return {};
+  const Remaining left = ToNextChunk(cost);
+  return {.at = absl::ToDoubleSeconds(Due() - now),
+          .work = left.seconds - left.passes * cost.fixed(),
+          .rate = NeededPace(cost).load,
+          .length = video_seconds() - VideoSeconds(decoded_blocks_ + 1)};
+}
+
+void Session::ChunkDelivered(absl::Duration now) {
+  if (decoded_at_.empty()) return;
+  const absl::Duration took = now - std::max(decoded_at_.front(), last_delivery_);
+  decoded_at_.pop_front();
+  last_delivery_ = now;
+  const int chunk = delivered_++;
+  delivery_ = std::max(delivery_, std::min(took, absl::Seconds(VideoSeconds(chunk + 1) - VideoSeconds(chunk))));
+  if (!play_start_.has_value()) play_start_ = now;
+  // The picture stood still until now, and what follows is needed so much later.
+  play_start_ = std::max(*play_start_, now - absl::Seconds(VideoSeconds(chunk)));
+}
+
 double Session::LeadSeconds(absl::Duration now) const {
   const double played = started() ? absl::ToDoubleSeconds(now - *play_start_) : 0;
   return VideoSeconds(committed_blocks_) - played;
@@ -120,18 +142,14 @@ double Session::LeadSeconds(absl::Duration now) const {
 
 void Session::UpdateLead(absl::Duration now, const Options& options) {
   if (!live() || committed_blocks_ == blocks()) {
-    ahead_ = false;
+    ahead_ = held_ = false;
     return;
   }
   const absl::Duration lead = absl::Seconds(LeadSeconds(now));
   // A block is never left half denoised: the lead only grows by commits.
   if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
   if (ahead_ && lead <= options.lead_low) ahead_ = false;
-}
-
-absl::Duration Session::WakeAt(const Options& options) const {
-  if (!started()) return absl::InfiniteDuration();
-  return *play_start_ + absl::Seconds(VideoSeconds(committed_blocks_)) - options.lead_low;
+  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= request_.max_lead;
 }
 
 std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
@@ -142,7 +160,7 @@ std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
     return PassKind::kDecode;
   }
   if (transformer_busy_) return std::nullopt;
-  if (committed_blocks_ == blocks() || Parked(options) || ahead_) return std::nullopt;
+  if (committed_blocks_ == blocks() || Parked(options) || held_) return std::nullopt;
   // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
   // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
   if (undecoded && (!options.lanes_overlap || step_ == steps_)) return std::nullopt;
@@ -198,6 +216,7 @@ PassReport Session::Finish(PassKind kind, absl::Duration now) {
       report.steps = request_.block_latents[decoded_blocks_];
       if (decoded_latents_ == report.steps) {
         ++decoded_blocks_;
+        decoded_at_.push_back(now);
         decoded_latents_ = 0;
         if (block_alone_ > 0) {
           const double took = absl::ToDoubleSeconds(now - block_began_);

@@ -2,12 +2,14 @@
 #ifndef LONGTAKE_SCHEDULER_SESSION_H_
 #define LONGTAKE_SCHEDULER_SESSION_H_
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "scheduler/cost_model.h"
+#include "scheduler/forecast.h"
 #include "scheduler/scheduler.h"
 
 namespace longtake::scheduler {
@@ -49,6 +51,9 @@ class Session {
     double load = 0, passes = 0;
   };
   Pace NeededPace(const CostModel& cost) const;
+  // The same with the lead, for a live session with a pace. Without the fixed part, too: batches are shared.
+  Demand NeededBy(absl::Duration now, const CostModel& cost) const;
+  bool has_pace() const { return live() && video_seconds() > 0; }
 
   // The pass as the device is told it. A block's steps are settled with its first.
   Pass Start(PassKind kind, absl::Duration now, const CostModel& cost);
@@ -70,34 +75,31 @@ class Session {
   bool Parked(const Options& options) const {
     return committed_blocks_ < blocks() && committed_blocks_ - delivered_ >= options.max_undelivered_chunks;
   }
-  void ChunkDelivered(absl::Duration now) {
-    if (delivered_ == decoded_blocks_) return;
-    if (delivered_++ == 0) play_start_ = now;
-  }
+  void ChunkDelivered(absl::Duration now);
 
   bool live() const { return request_.delivery == Delivery::kLive; }
   bool started() const { return play_start_.has_value(); }
   // Of the video before this block.
   double VideoSeconds(int blocks) const { return video_seconds_[blocks]; }
   double video_seconds() const { return video_seconds_.back(); }
-  // When the chunk being made is needed: when the ones before it have been played.
+  // When the chunk being made has to be decoded: its delivery's time before the ones before it have been played.
   absl::Duration Due() const {
-    return started() ? *play_start_ + absl::Seconds(VideoSeconds(decoded_blocks_)) : first_due;
+    return started() ? *play_start_ + absl::Seconds(VideoSeconds(decoded_blocks_)) - delivery_ : first_due;
   }
-  // Parks or wakes by the lead, counted up to the last committed block.
+  // Rests or wakes by the lead, counted up to the last committed block.
   void UpdateLead(absl::Duration now, const Options& options);
   bool ahead() const { return ahead_; }
-  // When a parked stream's lead falls to lead_low; infinite before its viewer has begun.
-  absl::Duration WakeAt(const Options& options) const;
 
   // Owned by the scheduler.
   State state = State::kWaiting;
-  int told_position = 0;   // the last one that the listener heard
-  uint64_t last_turn = 0;  // turns are counted over all sessions; 0: had none
-  uint64_t order = 0;      // of admission
+  int told_position = 0;     // the last one that the listener heard
+  uint64_t last_turn = 0;    // turns are counted over all sessions; 0: had none
+  uint64_t waits_since = 0;  // batch in which it last had a pass, or could not have had one
+  uint64_t order = 0;        // of admission
   int tenant = 0;
-  absl::Duration first_due;     // of the first chunk
-  absl::Duration first_quoted;  // by when it was promised; infinite: was not
+  absl::Duration first_due;       // of the first chunk
+  absl::Duration first_quoted;    // by when it was promised; infinite: was not
+  absl::Duration start_expected;  // when it should have a place, as seen when it came
   std::optional<absl::Duration> unread_since;
   std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
 
@@ -115,10 +117,15 @@ class Session {
   bool& busy(PassKind kind) { return LaneOf(kind) == Lane::kDecoder ? decoder_busy_ : transformer_busy_; }
 
   Request request_;
-  std::vector<double> video_seconds_;         // before each block, and of all
-  int most_latents_ = 0;                      // of a block
-  std::optional<absl::Duration> play_start_;  // the first chunk's write completed
+  std::vector<double> video_seconds_;  // before each block, and of all
+  int most_latents_ = 0;               // of a block
+  // The first chunk's delivery, later by all the time for which the viewer has waited since.
+  std::optional<absl::Duration> play_start_;
+  std::deque<absl::Duration> decoded_at_;  // of undelivered chunks
+  absl::Duration last_delivery_ = -absl::InfiniteDuration();
+  absl::Duration delivery_;  // the longest that a chunk took to its client, up to the chunk's own length
   bool ahead_ = false;
+  bool held_ = false;  // its lead is as long as the request permits
   int passes_ = 0, passes_done_ = 0;
   std::map<int, int> prompt_at_;  // block to prompt, of those still to be encoded
   bool recommits_ = false;        // the next denoising pass is the first under a new prompt

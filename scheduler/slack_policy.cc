@@ -11,64 +11,80 @@ namespace longtake::scheduler {
 namespace {
 
 // Batching gains by sharing a batch's fixed time; at 20 times that, 5 % of the batch are left to gain, and a newcomer
-// would wait for it.
-constexpr double kLongestInFixed = 20;
-// Even where a stream is late: at 4 times the fixed time a fifth of the device is lost, and a device that loses more
-// when it is overloaded never recovers.
-constexpr double kShortestInFixed = 4;
+// would wait for it. Where newcomers wait for the device anyway, those 5 % are what they wait for.
+constexpr double kLongestInFixed = 20, kLongestWhileOneWaits = 60;
 // Where the model takes the fixed time for nothing, every batch would be of one pass, and it would never learn better.
-// So each 16th batch may hold this many passes, and two whatever the slack.
-constexpr size_t kExplore = 8;
+// So each 16th batch may hold two passes, whatever the slack.
+constexpr uint64_t kExploreEvery = 16;
 
 class Batch {
  public:
   Batch(const Situation& situation, const std::vector<Candidate>& candidates)
-      : situation_(situation),
-        candidates_(candidates),
-        learned_(situation.cost->learned()),
-        explores_(situation.batch % SlackPolicy::kTurnEvery == SlackPolicy::kTurnEvery / 2) {}
+      : situation_(situation), candidates_(candidates), free_(situation.cost->learned() ? 1 : candidates.size()) {}
 
+  bool empty() const { return picks_.empty(); }
   bool full() const { return static_cast<int>(picks_.size()) >= situation_.max_passes; }
   std::vector<size_t> picks() && { return std::move(picks_); }
 
   // Takes the pass where nobody in the batch would come late by it; the first always.
   bool Offer(size_t i) {
     const Candidate& candidate = candidates_[i];
-    const double marginal = situation_.cost->Marginal(candidate.kind, candidate.tokens);
     const double fixed = situation_.cost->fixed();
-    double bound = std::numeric_limits<double>::infinity();
-    if (learned_) {
-      // Of the slack, a pass may spend its part: there are passes_to_chunk of them before the chunk is needed.
-      const double room = candidate.live
-                              ? std::max(candidate.slack / candidate.passes_to_chunk, (kShortestInFixed - 1) * fixed)
-                              : std::numeric_limits<double>::infinity();
-      bound = fixed + marginal + room;
-      if (picks_.empty()) longest_ = std::max(fixed + marginal, kLongestInFixed * fixed);
-    }
+    const double marginal = situation_.cost->Marginal(candidate.kind, candidate.tokens);
+    // Of the slack, a pass may spend its part: there are passes_to_chunk of them before the chunk is needed.
+    const double share =
+        candidate.live ? candidate.slack / candidate.passes_to_chunk : std::numeric_limits<double>::infinity();
+    const double room = SlackPolicy::kRoomInFixed * fixed;
     const double seconds = (picks_.empty() ? fixed : seconds_) + marginal;
-    const bool explored = explores_ && picks_.size() < kExplore;
-    const double longest = explored ? std::numeric_limits<double>::infinity() : longest_;
-    const bool fits = picks_.empty() || !learned_ || (explored && picks_.size() < 2);
-    if (!fits && seconds > std::min({bound, bound_, longest})) return false;
+    if (picks_.empty()) {
+      // Not at the cost of a first chunk, which somebody waits for.
+      if (situation_.batch % kExploreEvery == kExploreEvery / 2 && (!candidate.live || candidate.started)) {
+        free_ = std::max<size_t>(free_, 2);
+      }
+      longest_ = std::max(seconds, (situation_.live_waiting ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
+    }
+    // One without slack need not make way for others without: the sooner all of them are through, the better.
+    const double bound = share < room ? longest_ : std::min(longest_, bound_);
+    if (picks_.size() >= free_ && seconds > bound) return false;
     picks_.push_back(i);
     seconds_ = seconds;
-    bound_ = std::min(bound_, bound);
+    bound_ = std::min(bound_, fixed + marginal + std::max(share, room));
     return true;
   }
 
  private:
   const Situation& situation_;
   const std::vector<Candidate>& candidates_;
-  const bool learned_, explores_;
+  size_t free_;  // so many passes are not measured against any bound
   std::vector<size_t> picks_;
-  double seconds_ = 0;                                        // predicted
-  double bound_ = std::numeric_limits<double>::infinity();    // the tightest stream's
-  double longest_ = std::numeric_limits<double>::infinity();  // of any batch
+  double seconds_ = 0;                                      // predicted
+  double longest_ = 0;                                      // of any batch
+  double bound_ = std::numeric_limits<double>::infinity();  // what the tightest stream can bear
 };
 
+// The live passes that can go into a batch: the earliest due first, of equals the one whose turn is longest ago.
+std::vector<size_t> LiveOrder(const Situation& situation, const std::vector<Candidate>& candidates) {
+  std::vector<size_t> live;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].live) live.push_back(i);
+  }
+  // No more than max_passes of them can go, and a turn may be among those.
+  const size_t needed = std::min(live.size(), static_cast<size_t>(situation.max_passes) + 1);
+  std::partial_sort(live.begin(), live.begin() + static_cast<std::ptrdiff_t>(needed), live.end(),
+                    [&](size_t a, size_t b) {
+                      const Candidate &x = candidates[a], &y = candidates[b];
+                      return std::tie(x.due, x.last_turn, a) < std::tie(y.due, y.last_turn, b);
+                    });
+  live.resize(needed);
+  return live;
+}
+
 // Weighted fair share between tenants; within one by priority, then by admission.
-void OfferOffline(const Situation& situation, const std::vector<Candidate>& candidates, std::vector<size_t> offline,
-                  size_t taken, Batch& batch) {
+void OfferOffline(const Situation& situation, const std::vector<Candidate>& candidates, size_t taken, Batch& batch) {
+  std::vector<size_t> offline;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (!candidates[i].live) offline.push_back(i);
+  }
   std::sort(offline.begin(), offline.end(), [&](size_t a, size_t b) {
     const Candidate &x = candidates[a], &y = candidates[b];
     return std::tuple(x.tenant, -x.priority, x.order, a) < std::tuple(y.tenant, -y.priority, y.order, b);
@@ -95,28 +111,21 @@ void OfferOffline(const Situation& situation, const std::vector<Candidate>& cand
 
 std::vector<size_t> SlackPolicy::Compose(const Situation& situation, const std::vector<Candidate>& candidates) {
   Batch batch(situation, candidates);
-  std::vector<size_t> live, offline;
-  size_t longest_ago = 0;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    (candidates[i].live ? live : offline).push_back(i);
-    if (candidates[i].last_turn < candidates[longest_ago].last_turn) longest_ago = i;
-  }
   size_t taken = candidates.size();  // none
   if (situation.batch % kTurnEvery == 0) {
-    taken = longest_ago;
-    batch.Offer(taken);
+    const auto longest = std::max_element(candidates.begin(), candidates.end(),
+                                          [](const auto& a, const auto& b) { return a.waited < b.waited; });
+    if (longest->waited >= kTurnEvery) {
+      taken = static_cast<size_t>(longest - candidates.begin());
+      batch.Offer(taken);
+    }
   }
-  const auto tighter = [&](size_t a, size_t b) {
-    const Candidate &x = candidates[a], &y = candidates[b];
-    return std::tuple(x.slack, x.last_turn, a) < std::tuple(y.slack, y.last_turn, b);
-  };
-  // No more than max_passes of them can go, so only so many need an order.
-  const size_t ordered = std::min(live.size(), static_cast<size_t>(situation.max_passes) + 1);
-  std::partial_sort(live.begin(), live.begin() + static_cast<std::ptrdiff_t>(ordered), live.end(), tighter);
-  for (size_t i = 0; i < ordered && !batch.full(); ++i) {
-    if (live[i] != taken) batch.Offer(live[i]);
+  for (size_t i : LiveOrder(situation, candidates)) {
+    if (batch.full()) break;
+    if (i != taken) batch.Offer(i);
   }
-  if (!batch.full()) OfferOffline(situation, candidates, std::move(offline), taken, batch);
+  // Where a live request waits for the device, nothing is left of it.
+  if (!batch.full() && (!situation.live_waiting || batch.empty())) OfferOffline(situation, candidates, taken, batch);
   return std::move(batch).picks();
 }
 

@@ -8,6 +8,8 @@ namespace {
 // Until so many are known, a factor as large as quotes may be on average.
 constexpr size_t kFew = 16;
 constexpr double kUnknown = 1.5;
+// What is off by more has other reasons than those (a machine that stood still), and would spoil all promises after it.
+constexpr double kLargest = 3;
 // The way to the client and back, which the server does not see.
 constexpr double kWay = 1.02;
 
@@ -30,7 +32,7 @@ void QuoteCorrection::Observe(double predicted, double promised, double decoded,
   kept_ += delivered <= promised;
   // The factor is that of the promise which was made, so the mean before this one.
   if (observed_ > 0) {
-    const double factor = delivered / (predicted + delivery_);
+    const double factor = std::min(kLargest, delivered / (predicted + delivery_));
     if (factors_.size() < kWindow) {
       factors_.push_back(factor);
     } else {

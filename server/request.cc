@@ -137,6 +137,12 @@ class Checker {
         Refuse("max_wait_seconds", absl::StrCat(request_.max_wait_seconds(), " is not above 0"));
       }
     }
+    if (request_.has_max_lead_seconds()) {
+      plan.max_lead = absl::Seconds(request_.max_lead_seconds());
+      if (!(request_.max_lead_seconds() > 0)) {
+        Refuse("max_lead_seconds", absl::StrCat(request_.max_lead_seconds(), " is not above 0"));
+      }
+    }
     if (request_.fidelity() != v1::FIDELITY_UNSPECIFIED && request_.fidelity() != v1::FIDELITY_FULL &&
         request_.fidelity() != v1::FIDELITY_ADAPTIVE) {
       Refuse("fidelity", absl::StrCat("unknown value ", static_cast<int>(request_.fidelity())));

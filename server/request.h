@@ -26,6 +26,7 @@ struct VideoPlan {
   std::string tenant;
   int priority = 0;
   absl::Duration max_wait = absl::InfiniteDuration();  // for a place
+  absl::Duration max_lead = absl::InfiniteDuration();  // over its viewer
   bool adaptive = false;                               // a block may have fewer steps
 };
 

@@ -139,6 +139,7 @@ scheduler::Request Studio::MakeRequest(uint64_t id, const VideoPlan& plan) const
           .prompt_blocks = plan.story_blocks,
           .latent_tokens = pixels,
           .block_seconds = std::move(block_seconds),
+          .max_lead = plan.max_lead,
           .tenant = plan.tenant,
           .priority = plan.priority};
 }

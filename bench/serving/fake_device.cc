@@ -1,6 +1,5 @@
 #include "bench/serving/fake_device.h"
 
-#include <memory>
 #include <utility>
 
 namespace longtake::bench {
@@ -14,25 +13,26 @@ using scheduler::PassKind;
 // latent frames.
 constexpr double kFlops = 0.4 * 989e12;
 const CostTable kTables[] = {
-    // The bundled model at 256x160 through longtake-bench, 2 cores of an EPYC (Zen 5) which others used too (load 8):
-    // the
-    // fastest rounds. A block of 4 latent frames took 19.7 ms, one of 1 latent frame 1.2 ms, text 0.6 ms. Decoding is
-    // not in it:
-    // in the server's metrics of one 8 s video a latent frame took 3.0 times a denoising pass (0.360 and 0.119 s, load
-    // 6).
+    // The bundled model at 256x160: longtake-pass-times --rounds 12 on 2 cores of an EPYC (Zen 5), least times while
+    // other
+    // programs ran too (load 5 to 9). Denoising one block took 2.32 ms, of 2 sessions 4.15, of 8 16.6; commits the
+    // same;
+    // one latent frame decoded 3.43 ms, of 2 sessions 7.18, of 8 30.9: nothing is shared there.
     {.name = "cpu_tiny",
-     .fixed = 0.0006,
-     .text = 0.0006,
-     .denoise = 0.0048,
-     .decode = 0.059,
+     .fixed = 0.00025,
+     .text = 0.00009,
+     .denoise = 0.00052,
+     .commit = 0.00052,
+     .decode = 0.0036,
      .steps = 8,
      .block_latents = 4,
      .block_video_seconds = 1,
-     .places = 32},
+     .places = 64},
     {.name = "h100_2b",
      .fixed = 4.1e9 / 3.35e12,
      .text = 0.01,
      .denoise = 1560 * 3.69e9 / kFlops,
+     .commit = 1560 * 3.69e9 / kFlops,
      .decode = 4 * 3.4e12 / kFlops,
      .steps = 4,
      .block_latents = 10,
@@ -42,6 +42,7 @@ const CostTable kTables[] = {
      .fixed = 4.1e9 / 4.8e12,
      .text = 0.01,
      .denoise = 1560 * 3.69e9 / kFlops,
+     .commit = 1560 * 3.69e9 / kFlops,
      .decode = 4 * 3.4e12 / kFlops,
      .steps = 4,
      .block_latents = 10,
@@ -59,35 +60,37 @@ const CostTable* FindTable(const std::string& name) {
 }
 
 void FakeDevice::Submit(std::vector<scheduler::Pass> passes, std::function<void(size_t, scheduler::PassOutcome)> done) {
-  auto shares = std::make_shared<std::vector<double>>();
   double seconds = table_.fixed;
+  shares_.clear();
   for (const scheduler::Pass& pass : passes) {
-    Job& job = jobs_.at(pass.session);
+    const Job& job = jobs_[pass.session];
     double share = 0;
     switch (pass.kind) {
       case PassKind::kEncodePrompt:
         share = table_.text;
         break;
       case PassKind::kDenoise:
-        share = job.scale * job.block_latents[job.block] * table_.denoise;
+        share = job.scale * job.block_latents * table_.denoise;
         break;
       case PassKind::kCommit:
-        share = job.scale * job.block_latents[job.block++] * table_.denoise;
+        share = job.scale * job.block_latents * table_.commit;
         break;
       case PassKind::kDecode:
         share = job.scale * table_.decode;
         break;
     }
-    shares->push_back(share + table_.fixed / static_cast<double>(passes.size()));
+    shares_.push_back(share + table_.fixed / static_cast<double>(passes.size()));
     seconds += share;
   }
-  under_way_ = true;
   busy_ += seconds;
   ++batches_;
   passes_ += passes.size();
-  loop_->At(loop_->now() + seconds, [this, shares, done = std::move(done)] {
-    under_way_ = false;  // the last completion submits the next batch
-    for (size_t i = 0; i < shares->size(); ++i) done(i, {absl::OkStatus(), (*shares)[i]});
+  done_ = std::move(done);
+  loop_->At(loop_->now() + seconds, [this] {
+    // The last completion submits the next batch.
+    const std::vector<double> shares = std::move(shares_);
+    const auto done = std::move(done_);
+    for (size_t i = 0; i < shares.size(); ++i) done(i, {absl::OkStatus(), shares[i]});
   });
 }
 

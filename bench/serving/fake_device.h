@@ -2,8 +2,8 @@
 #ifndef LONGTAKE_BENCH_SERVING_FAKE_DEVICE_H_
 #define LONGTAKE_BENCH_SERVING_FAKE_DEVICE_H_
 
+#include <algorithm>
 #include <functional>
-#include <map>
 #include <queue>
 #include <string>
 #include <utility>
@@ -19,14 +19,16 @@ struct CostTable {
   std::string name;
   double fixed = 0;    // of a batch
   double text = 0;     // of a prompt
-  double denoise = 0;  // of a latent frame in a step; a commit costs the same
+  double denoise = 0;  // of a latent frame in a step
+  double commit = 0;   // of a latent frame
   double decode = 0;   // of a latent frame
   int steps = 4;
   int block_latents = 4;
   double block_video_seconds = 1;
   int places = 16;
 
-  double BlockSeconds(double scale) const { return scale * block_latents * ((steps + 1) * denoise + decode); }
+  // Of a block whose passes have no company, without the fixed part.
+  double BlockSeconds(double scale) const { return scale * block_latents * (steps * denoise + commit + decode); }
 };
 
 // Table by name; null: there is none.
@@ -37,12 +39,16 @@ class EventLoop : public scheduler::Clock {
  public:
   absl::Duration Now() const override { return absl::Seconds(now_); }
   double now() const { return now_; }
-  void At(double when, std::function<void()> what) { events_.push({std::max(when, now_), ++asked_, std::move(what)}); }
+  void At(double when, std::function<void()> what) {
+    events_.push_back({std::max(when, now_), ++asked_, std::move(what)});
+    std::push_heap(events_.begin(), events_.end());
+  }
   // False when there is nothing to come.
   bool Step() {
     if (events_.empty()) return false;
-    Event event = events_.top();
-    events_.pop();
+    std::pop_heap(events_.begin(), events_.end());
+    const Event event = std::move(events_.back());
+    events_.pop_back();
     now_ = event.when;
     event.what();
     return true;
@@ -57,24 +63,20 @@ class EventLoop : public scheduler::Clock {
   };
   double now_ = 0;
   uint64_t asked_ = 0;
-  std::priority_queue<Event> events_;
+  std::vector<Event> events_;  // a heap
 };
 
+// Sessions are numbered from 0.
 class FakeDevice : public scheduler::Device {
  public:
-  FakeDevice(const CostTable& table, EventLoop* loop) : table_(table), loop_(loop) {}
+  FakeDevice(const CostTable& table, EventLoop* loop, size_t sessions) : table_(table), loop_(loop), jobs_(sessions) {}
 
-  // Before the scheduler hears of the session, and after its end.
-  void AddJob(scheduler::SessionId id, double scale, std::vector<int> block_latents) {
-    jobs_[id] = {scale, std::move(block_latents), 0};
-  }
-  void RemoveJob(scheduler::SessionId id) { jobs_.erase(id); }
+  void SetJob(scheduler::SessionId id, double scale, int block_latents) { jobs_[id] = {scale, block_latents}; }
 
   absl::Status Open(scheduler::SessionId) override { return absl::OkStatus(); }
   void Close(scheduler::SessionId) override {}
   void Submit(std::vector<scheduler::Pass> passes, std::function<void(size_t, scheduler::PassOutcome)> done) override;
 
-  bool idle() const { return !under_way_; }
   double busy_seconds() const { return busy_; }
   uint64_t batches() const { return batches_; }
   uint64_t passes() const { return passes_; }
@@ -82,13 +84,13 @@ class FakeDevice : public scheduler::Device {
  private:
   struct Job {
     double scale = 1;
-    std::vector<int> block_latents;
-    size_t block = 0;  // committed
+    int block_latents = 1;
   };
   const CostTable& table_;
   EventLoop* const loop_;
-  std::map<scheduler::SessionId, Job> jobs_;
-  bool under_way_ = false;
+  std::vector<Job> jobs_;
+  std::vector<double> shares_;  // of the batch under way
+  std::function<void(size_t, scheduler::PassOutcome)> done_;
   double busy_ = 0;
   uint64_t batches_ = 0, passes_ = 0;
 };

@@ -4,48 +4,108 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 
-#include "absl/time/clock.h"
 #include "bench/serving/policies.h"
-#include "bench/serving/simulation.h"
+#include "bench/serving/search.h"
 #include "bench/serving/tick.h"
 
 namespace {
 
 using longtake::bench::CostTable;
 using longtake::bench::Outcome;
-using longtake::bench::SimulationOptions;
-using longtake::bench::TraceOptions;
+using longtake::bench::Run;
 
 struct Flags {
   std::string table = "cpu_tiny";
   std::vector<std::string> policies = longtake::bench::PolicyNames();
-  TraceOptions trace;
-  SimulationOptions simulation;
-  std::vector<double> loads = {0.5, 0.6, 0.7, 0.8, 0.9, 1.0};
+  Run run;
+  std::vector<double> loads;
+  double highest = 1.2;
+  int threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   bool tick = true;
 };
 
-Outcome RunOne(const Flags& flags, const CostTable& table, const std::string& policy, bool mixed, double load) {
-  TraceOptions trace = flags.trace;
-  trace.mixed_sizes = mixed;
-  trace.load = load;
-  SimulationOptions simulation = flags.simulation;
-  // Resting far ahead of the viewer is part of ours; the others' rules know no such thing.
-  simulation.cap_lead = policy == "ours";
-  const absl::Time begin = absl::Now();
-  const Outcome outcome = longtake::bench::Simulate(longtake::bench::MakeTrace(trace, table), table, simulation,
-                                                    longtake::bench::MakePolicy(policy));
+void Print(const Run& run, const Outcome& o) {
   std::printf(
-      "%-6s load %.2f %-12s continuity %.4f refused %d left %d stalled %d (%.0f s) first p50 %.2f p99 %.2f s busy %.2f "
-      "offline of leftover %.3f quotes kept %llu/%llu passes/batch %.2f prediction error %.3f (%.1f s)\n",
-      mixed ? "mixed" : "equal", load, policy.c_str(), outcome.continuity(), outcome.refused, outcome.left,
-      outcome.stalled, outcome.stall_seconds, outcome.first_p50, outcome.first_p99, outcome.busy_share,
-      outcome.offline_of_leftover, static_cast<unsigned long long>(outcome.quotes_kept),
-      static_cast<unsigned long long>(outcome.quotes), outcome.passes_per_batch, outcome.prediction_error,
-      absl::ToDoubleSeconds(absl::Now() - begin));
+      "%-5s %-11s load %.2f continuity %s%.4f refused %d left %d stalled %d (%.1f s) first p50 %.2f p99 %.2f s busy "
+      "%.2f offline of leftover %.3f quotes kept %d/%d, quoted/actual %.2f, passes/batch %.2f, prediction error %.3f\n",
+      run.trace.mixed_sizes ? "mixed" : "equal", run.policy.c_str(), run.trace.load, o.whole ? "" : "below ",
+      o.whole ? o.continuity() : run.simulation.needed_continuity, o.refused, o.left, o.stalled, o.stall_seconds,
+      o.first_p50, o.first_p99, o.busy_share, o.offline_of_leftover, o.quotes_kept, o.quotes, o.quote_over_actual_p50,
+      o.passes_per_batch, o.prediction_error);
   std::fflush(stdout);
-  return outcome;
+}
+
+nlohmann::json Describe(const Run& run, const Outcome& o) {
+  return {{"sizes", run.trace.mixed_sizes ? "mixed" : "equal"},
+          {"policy", run.policy},
+          {"load", run.trace.load},
+          {"continuity", o.continuity()},
+          {"first_chunk_p50_s", o.first_p50},
+          {"first_chunk_p99_s", o.first_p99},
+          {"stalled", o.stalled},
+          {"refused_or_left", o.refused + o.left}};
+}
+
+std::vector<Run> EachPolicy(const Flags& flags, bool mixed, double load) {
+  std::vector<Run> runs;
+  for (const std::string& policy : flags.policies) {
+    Run& run = runs.emplace_back(flags.run);
+    run.policy = policy;
+    run.trace.mixed_sizes = mixed;
+    run.trace.load = load;
+  }
+  return runs;
+}
+
+// Given loads only: a table for plots.
+void RunLoads(const Flags& flags, const CostTable& table, nlohmann::json& result) {
+  std::vector<Run> runs;
+  for (const bool mixed : {false, true}) {
+    for (double load : flags.loads) {
+      for (Run& run : EachPolicy(flags, mixed, load)) runs.push_back(std::move(run));
+    }
+  }
+  const std::vector<Outcome> outcomes = longtake::bench::SimulateAll(
+      runs, table, flags.threads, [&](size_t i, const Outcome& outcome) { Print(runs[i], outcome); });
+  for (size_t i = 0; i < runs.size(); ++i) result["runs"].push_back(Describe(runs[i], outcomes[i]));
+}
+
+void RunSearch(const Flags& flags, const CostTable& table, nlohmann::json& result) {
+  std::vector<Run> searches = EachPolicy(flags, false, 0);
+  for (Run& run : EachPolicy(flags, true, 0)) searches.push_back(std::move(run));
+  const std::vector<double> found = longtake::bench::HighestLoads(searches, table, 0.99, flags.highest, flags.threads,
+                                                                  [&](size_t i, double load, const Outcome& outcome) {
+                                                                    Run run = searches[i];
+                                                                    run.trace.load = load;
+                                                                    run.simulation.needed_continuity = 0.99;
+                                                                    Print(run, outcome);
+                                                                  });
+  double ours[2] = {};
+  for (size_t i = 0; i < searches.size(); ++i) {
+    const bool mixed = searches[i].trace.mixed_sizes;
+    result["load_at_99"][mixed ? "mixed" : "equal"][searches[i].policy] = found[i];
+    if (searches[i].policy == "ours") ours[mixed] = found[i];
+  }
+  std::vector<Run> runs = EachPolicy(flags, false, ours[0]);
+  for (Run& run : EachPolicy(flags, true, ours[1])) runs.push_back(std::move(run));
+  std::printf("every policy at the load that ours sustains:\n");
+  const std::vector<Outcome> outcomes = longtake::bench::SimulateAll(
+      runs, table, flags.threads, [&](size_t i, const Outcome& outcome) { Print(runs[i], outcome); });
+  double leftover = 1, kept = 1, ratio = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const Outcome& outcome = outcomes[i];
+    result["continuity_at_our_load"][runs[i].trace.mixed_sizes ? "mixed" : "equal"][runs[i].policy] =
+        outcome.continuity();
+    if (runs[i].policy != "ours") continue;
+    leftover = std::min(leftover, outcome.offline_of_leftover);
+    kept = std::min(kept, static_cast<double>(outcome.quotes_kept) / std::max(1, outcome.quotes));
+    ratio = std::max(ratio, outcome.quote_over_actual_p50);
+  }
+  result["offline_of_leftover"] = leftover;
+  result["quote_kept"] = kept;
+  result["quote_over_actual_p50"] = ratio;
 }
 
 }  // namespace
@@ -55,15 +115,21 @@ int main(int argc, char** argv) {
   CLI::App app("Simulates viewers of one device under several policies.", "longtake-serving");
   app.add_option("--table", flags.table, "cpu_tiny, h100_2b or h200_2b")->capture_default_str();
   app.add_option("--policy", flags.policies, "Policies to run")->check(CLI::IsMember(longtake::bench::PolicyNames()));
-  app.add_option("--arrivals", flags.trace.arrivals, "How visitors come")
-      ->check(CLI::IsMember({"poisson", "bursty", "daily"}))
+  app.add_option("--arrivals", flags.run.trace.arrivals, "How visitors come; all: a third of them in each way")
+      ->check(CLI::IsMember({"all", "poisson", "bursty", "daily"}))
       ->capture_default_str();
-  app.add_option("--sessions", flags.trace.sessions, "Of each policy, trace and load")
+  app.add_option("--sessions", flags.run.trace.sessions, "Of each policy, trace and load")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--seed", flags.trace.seed, "Of the trace")->capture_default_str();
-  app.add_option("--loads", flags.loads, "Offered live video / saturated rate");
-  app.add_option("--max-live-load", flags.simulation.max_live_load, "Admission's limit")->capture_default_str();
+  app.add_option("--seed", flags.run.trace.seed, "Of the trace")->capture_default_str();
+  app.add_option("--loads", flags.loads, "Run these loads (offered live video / saturated rate); do not search");
+  app.add_option("--max-live-load", flags.run.simulation.max_live_load, "Admission's limit")->capture_default_str();
+  app.add_option("--lead-high", flags.run.simulation.lead_high, "Seconds ahead at which a stream rests")
+      ->capture_default_str();
+  app.add_option("--lead-low", flags.run.simulation.lead_low, "Until its lead is this")->capture_default_str();
+  app.add_option("--max-wait", flags.run.simulation.max_wait, "Who would wait longer is refused; seconds")
+      ->capture_default_str();
+  app.add_option("--threads", flags.threads, "Runs at a time")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("!--no-tick", flags.tick, "Leave the cost of a tick out");
   CLI11_PARSE(app, argc, argv);
   const CostTable* table = longtake::bench::FindTable(flags.table);
@@ -72,32 +138,8 @@ int main(int argc, char** argv) {
     return 1;
   }
 
-  std::sort(flags.loads.begin(), flags.loads.end());
   nlohmann::json result = {
-      {"sessions", flags.trace.sessions}, {"table", flags.table}, {"arrivals", flags.trace.arrivals}};
-  double offline_of_leftover = 1;
-  for (const bool mixed : {false, true}) {
-    const char* trace = mixed ? "mixed" : "equal";
-    std::map<std::string, std::map<double, double>> continuity;
-    std::map<std::string, double> best;
-    for (const std::string& policy : flags.policies) {
-      best[policy] = 0;
-      for (double load : flags.loads) {
-        const Outcome outcome = RunOne(flags, *table, policy, mixed, load);
-        continuity[policy][load] = outcome.continuity();
-        if (outcome.continuity() >= 0.99) best[policy] = load;
-        if (policy == "ours" && outcome.continuity() >= 0.99 && outcome.offline_done < outcome.offline) {
-          offline_of_leftover = std::min(offline_of_leftover, outcome.offline_of_leftover);
-        }
-      }
-    }
-    result["load_at_99"][trace] = best;
-    for (const auto& [policy, by_load] : continuity) {
-      const auto at = by_load.find(best["ours"]);
-      if (at != by_load.end()) result["continuity_at_our_load"][trace][policy] = at->second;
-    }
-  }
-  result["offline_of_leftover"] = offline_of_leftover;
+      {"sessions", flags.run.trace.sessions}, {"table", flags.table}, {"arrivals", flags.run.trace.arrivals}};
   if (flags.tick) {
     for (int sessions : {100, 1000, 10'000}) {
       const double us = longtake::bench::TickMicroseconds(sessions);
@@ -105,5 +147,6 @@ int main(int argc, char** argv) {
       result["tick_us_" + std::to_string(sessions)] = us;
     }
   }
+  flags.loads.empty() ? RunSearch(flags, *table, result) : RunLoads(flags, *table, result);
   std::printf("%s\n", result.dump().c_str());
 }

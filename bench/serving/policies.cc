@@ -40,8 +40,8 @@ class KeyPolicy : public scheduler::Policy {
       if (static_cast<int>(picks.size()) == situation.max_passes) break;
       if (equal_shape_ && (next.kind != first.kind || next.tokens != first.tokens)) continue;
       seconds += situation.cost->Marginal(next.kind, next.tokens);
-      // Each sixteenth batch may be longer, as ours, so that the cost model learns what sharing a batch gains.
-      const size_t free = situation.batch % 16 == 8 ? 8 : 1;
+      // Each sixteenth batch may hold two, as ours, so that the cost model learns what sharing a batch gains.
+      const size_t free = situation.batch % 16 == 8 ? 2 : 1;
       if (picks.size() >= free && situation.cost->learned() && seconds > longest) break;
       picks.push_back(i);
     }

@@ -12,34 +12,39 @@ namespace {
 
 using scheduler::SessionId;
 
+double Percentile(std::vector<double>& values, double share) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1, static_cast<size_t>(share * static_cast<double>(values.size())))];
+}
+
 class Simulation : public scheduler::Listener {
  public:
   Simulation(const std::vector<Visitor>& trace, const CostTable& table, const SimulationOptions& options,
              std::shared_ptr<scheduler::Policy> policy)
       : trace_(trace),
         table_(table),
-        device_(table, &loop_),
+        device_(table, &loop_, trace.size()),
         viewers_(trace.size()),
         scheduler_({.places = table.places,
                     .live_places = table.places * 3 / 4,
                     .max_waiting = options.max_waiting,
                     .max_undelivered_chunks = 4,
-                    .lead_high = options.cap_lead ? absl::Seconds(30) : absl::InfiniteDuration(),
-                    .lead_low = options.cap_lead ? absl::Seconds(22) : absl::ZeroDuration(),
+                    .lead_high = absl::Seconds(options.lead_high),
+                    .lead_low = absl::Seconds(options.lead_low),
                     .max_live_load = options.max_live_load,
+                    .max_wait = absl::Seconds(options.max_wait),
                     .policy = std::move(policy)},
-                   &loop_, &device_, this) {}
+                   &loop_, &device_, this) {
+    for (const Visitor& visitor : trace_) ++(visitor.live ? outcome_.live : outcome_.offline);
+    failures_allowed_ = std::floor((1 - options.needed_continuity) * outcome_.live + 1e-9);
+  }
 
   Outcome Run() {
-    for (size_t i = 0; i < trace_.size(); ++i) loop_.At(trace_[i].arrives, [this, i] { Arrive(i); });
-    const double last = trace_.back().arrives;
-    bool measured = false;
+    loop_.At(trace_.front().arrives, [this] { Arrive(0); });
+    while (outcome_.whole && loop_.Step()) outcome_.whole = failures_ <= failures_allowed_;
+    scheduler_.CancelAll(absl::CancelledError("it is decided"));
     while (loop_.Step()) {
-      if (!measured && loop_.now() >= last) {
-        measured = true;
-        AtTheEnd(last);
-      }
-      Wake();
     }
     Sum();
     return outcome_;
@@ -48,22 +53,30 @@ class Simulation : public scheduler::Listener {
   void OnWaiting(SessionId, int) override {}
   void OnAdmitted(SessionId) override {}
   void OnPass(SessionId id, const scheduler::PassReport& report) override {
-    (trace_[id].live ? live_seconds_ : offline_seconds_) += report.device_seconds;
+    // Between two completions nothing is added or taken away, so the leftover is counted batch by batch.
+    const double ended = absl::ToDoubleSeconds(report.ended);
+    if (offline_ > 0) {
+      offline_present_ += ended - std::max(last_pass_, offline_since_);
+      (trace_[id].live ? live_seconds_ : offline_seconds_) += report.device_seconds;
+    }
+    last_pass_ = ended;
   }
   void OnBlock(SessionId id, int block) override {
     Viewer& viewer = viewers_[id];
+    if (block == 0 && trace_[id].live) Compare(viewer, loop_.now());
     // Chunks of one viewer go out one after the other.
     viewer.written = std::max(viewer.written, loop_.now()) + trace_[id].write_seconds;
     loop_.At(viewer.written, [this, id, block] { Written(id, block); });
   }
   void OnEnded(SessionId id, const absl::Status& status) override {
     viewers_[id].done = status.ok();
-    ended_.push_back(id);
+    if (!trace_[id].live) --offline_;
   }
 
  private:
   struct Viewer {
     double first = -1;   // the first chunk's arrival
+    double quoted = -1;  // when it was promised; below 0: was not
     double written = 0;  // when the last chunk so far has gone out
     double late = 0;     // seconds by which the picture stood still so far
     bool refused = false, left = false, done = false;
@@ -84,20 +97,48 @@ class Simulation : public scheduler::Listener {
   }
 
   void Arrive(size_t i) {
+    if (!outcome_.whole) return;
+    if (i + 1 < trace_.size()) loop_.At(trace_[i + 1].arrives, [this, i] { Arrive(i + 1); });
     scheduler::Request request = RequestOf(i);
-    device_.AddJob(i, trace_[i].scale, request.block_latents);
+    device_.SetJob(i, trace_[i].scale, table_.block_latents);
+    Viewer& viewer = viewers_[i];
+    if (trace_[i].live) {
+      const scheduler::Quote quote = scheduler_.GetQuote(request);
+      if (quote.first_chunk < absl::InfiniteDuration()) {
+        viewer.quoted = loop_.now() + absl::ToDoubleSeconds(quote.first_chunk);
+      }
+    } else if (offline_++ == 0) {
+      offline_since_ = loop_.now();
+    }
     if (!scheduler_.Add(std::move(request)).ok()) {
-      viewers_[i].refused = true;
-      device_.RemoveJob(i);
+      viewer.refused = true;
+      failures_ += trace_[i].live;
+      offline_ -= !trace_[i].live;
       return;
     }
     if (trace_[i].live) {
       loop_.At(trace_[i].arrives + trace_[i].patience, [this, i] {
-        if (viewers_[i].first >= 0) return;
-        viewers_[i].left = true;
+        Viewer& impatient = viewers_[i];
+        if (impatient.first >= 0 || !outcome_.whole) return;
+        impatient.left = true;
+        ++failures_;
+        if (impatient.quoted < loop_.now()) Compare(impatient, loop_.now());
         scheduler_.Cancel(i, absl::CancelledError("impatient"));
       });
     }
+    if (i + 1 == trace_.size()) {
+      outcome_.span = loop_.now() - trace_.front().arrives;
+      outcome_.busy_share = device_.busy_seconds() / outcome_.span;
+    }
+  }
+
+  // `now`: the first chunk is decoded, or its viewer has given up.
+  void Compare(const Viewer& viewer, double now) {
+    if (viewer.quoted < 0) return;
+    const double arrived = trace_[&viewer - viewers_.data()].arrives;
+    ++outcome_.quotes;
+    outcome_.quotes_kept += now <= viewer.quoted;
+    quote_over_actual_.push_back((viewer.quoted - arrived) / (now - arrived));
   }
 
   void Written(size_t i, int block) {
@@ -106,27 +147,11 @@ class Simulation : public scheduler::Listener {
     if (block == 0) viewer.first = now;
     const double due = viewer.first + viewer.late + block * table_.block_video_seconds;
     // The picture waits for the chunk, and what comes after it is due so much later. A millisecond is no stall.
-    if (now > due + 0.001) viewer.late += now - due;
+    if (now > due + 0.001) {
+      failures_ += trace_[i].live && viewer.late == 0;
+      viewer.late += now - due;
+    }
     scheduler_.ChunkDelivered(i);
-  }
-
-  // Streams that rest are woken when the scheduler says so.
-  void Wake() {
-    for (SessionId id : ended_) device_.RemoveJob(id);
-    ended_.clear();
-    if (!device_.idle()) return;  // the batch's end comes first
-    const absl::Duration next = scheduler_.Poll();
-    if (next == absl::InfiniteDuration()) return;
-    const double at = absl::ToDoubleSeconds(next) + 1e-9;
-    if (wake_at_ > loop_.now() && wake_at_ <= at) return;
-    wake_at_ = at;
-    loop_.At(at, [this] { scheduler_.Poll(); });
-  }
-
-  void AtTheEnd(double last) {
-    outcome_.span = last - trace_.front().arrives;
-    outcome_.busy_share = device_.busy_seconds() / outcome_.span;
-    outcome_.offline_of_leftover = offline_seconds_ / std::max(1e-9, outcome_.span - live_seconds_);
   }
 
   void Sum() {
@@ -134,11 +159,10 @@ class Simulation : public scheduler::Listener {
     for (size_t i = 0; i < trace_.size(); ++i) {
       const Viewer& viewer = viewers_[i];
       if (!trace_[i].live) {
-        ++outcome_.offline;
         outcome_.offline_done += viewer.done;
+        outcome_.offline_refused += viewer.refused;
         continue;
       }
-      ++outcome_.live;
       outcome_.refused += viewer.refused;
       outcome_.left += viewer.left;
       outcome_.stalled += viewer.late > 0;
@@ -146,15 +170,11 @@ class Simulation : public scheduler::Listener {
       outcome_.smooth += viewer.done && viewer.late == 0;
       if (viewer.first >= 0) first.push_back(viewer.first - trace_[i].arrives);
     }
-    std::sort(first.begin(), first.end());
-    if (!first.empty()) {
-      outcome_.first_p50 = first[first.size() / 2];
-      outcome_.first_p99 = first[std::min(first.size() - 1, first.size() * 99 / 100)];
-    }
-    const scheduler::Stats stats = scheduler_.stats();
-    outcome_.quotes = stats.quotes;
-    outcome_.quotes_kept = stats.quotes_kept;
-    outcome_.prediction_error = stats.prediction_error;
+    outcome_.first_p50 = Percentile(first, 0.5);
+    outcome_.first_p99 = Percentile(first, 0.99);
+    outcome_.offline_of_leftover = offline_seconds_ / std::max(1e-9, offline_present_ - live_seconds_);
+    outcome_.quote_over_actual_p50 = Percentile(quote_over_actual_, 0.5);
+    outcome_.prediction_error = scheduler_.stats().prediction_error;
     outcome_.passes_per_batch = static_cast<double>(device_.passes()) / static_cast<double>(device_.batches());
   }
 
@@ -163,9 +183,13 @@ class Simulation : public scheduler::Listener {
   EventLoop loop_;
   FakeDevice device_;
   std::vector<Viewer> viewers_;
-  std::vector<SessionId> ended_;
-  double live_seconds_ = 0, offline_seconds_ = 0;
-  double wake_at_ = -1;
+  std::vector<double> quote_over_actual_;
+  double failures_allowed_ = 0;  // of live viewers
+  double failures_ = 0;
+  int offline_ = 0;  // requests accepted and not ended
+  double last_pass_ = 0, offline_since_ = 0;
+  double offline_present_ = 0;                     // seconds with an offline request
+  double live_seconds_ = 0, offline_seconds_ = 0;  // of the device, within them
   Outcome outcome_;
   scheduler::Scheduler scheduler_;
 };

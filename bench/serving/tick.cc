@@ -29,13 +29,14 @@ class HeldDevice : public scheduler::Device {
   std::function<void(size_t, scheduler::PassOutcome)> finish;
 };
 
-class Deaf : public scheduler::Listener {
+class Reader : public scheduler::Listener {
  public:
   void OnWaiting(scheduler::SessionId, int) override {}
   void OnAdmitted(scheduler::SessionId) override {}
   void OnPass(scheduler::SessionId, const scheduler::PassReport&) override {}
-  void OnBlock(scheduler::SessionId, int) override {}
+  void OnBlock(scheduler::SessionId id, int) override { scheduler->ChunkDelivered(id); }
   void OnEnded(scheduler::SessionId, const absl::Status&) override {}
+  scheduler::Scheduler* scheduler = nullptr;
 };
 
 // Completes the batch under way; false: there was none.
@@ -60,9 +61,10 @@ double CpuMicroseconds() {
 double TickMicroseconds(int sessions) {
   StillClock clock;
   HeldDevice device;
-  Deaf deaf;
+  Reader reader;
   scheduler::Scheduler scheduler({.places = sessions, .max_waiting = sessions, .lead_high = absl::Seconds(20)}, &clock,
-                                 &device, &deaf);
+                                 &device, &reader);
+  reader.scheduler = &scheduler;
   for (int i = 0; i < sessions; ++i) {
     const std::vector<int> blocks(100, 4);
     const absl::Status added = scheduler.Add({

@@ -29,18 +29,21 @@ std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& tab
   const double longest = 240, shortest = 5;
   const double mean_seconds = (longest - shortest) / std::log(longest / shortest);  // of a log-uniform length
   const double live_share = 0.7;
-  const double rate = options.load * SaturatedRate(options, table) / mean_seconds / live_share;  // arrivals a second
-  const double day = options.sessions / rate / 3;  // three waves in the trace
+  const double rate = SaturatedRate(options, table) / mean_seconds / live_share;  // arrivals a second at load 1
+  const bool all = options.arrivals == "all";
+  const double day = options.sessions / rate / 3;  // three waves in the trace; one, where it has a third of it
   double burst_until = 0, calm_until = 0;
   std::vector<Visitor> visitors;
   double now = 0;
   while (static_cast<int>(visitors.size()) < options.sessions) {
+    const size_t third = 3 * visitors.size() / options.sessions;
+    const std::string kind = !all ? options.arrivals : third == 0 ? "poisson" : third == 1 ? "bursty" : "daily";
     // Thinning: candidates come at the highest rate there is, and stay with the share of it that holds at their moment.
-    const double highest = options.arrivals == "bursty" ? 3.0 : options.arrivals == "daily" ? 1.4 : 1.0;
+    const double highest = kind == "bursty" ? 3.0 : kind == "daily" ? 1.4 : 1.0;
     now += -std::log1p(-uniform()) / (rate * highest);
     double share = 1;
-    if (options.arrivals == "daily") share = (1 + 0.4 * std::sin(2 * std::numbers::pi * now / day)) / highest;
-    if (options.arrivals == "bursty") {  // 3 times the mean for 20 s on average, then half of it for 80 s
+    if (kind == "daily") share = (1 + 0.4 * std::sin(2 * std::numbers::pi * now / day)) / highest;
+    if (kind == "bursty") {  // 3 times the mean for 20 s on average, then half of it for 80 s
       if (now >= calm_until) {
         burst_until = now - 20 * std::log1p(-uniform());
         calm_until = burst_until - 80 * std::log1p(-uniform());
@@ -49,12 +52,14 @@ std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& tab
     }
     if (uniform() >= share) continue;
     Visitor visitor;
-    visitor.arrives = now;
+    visitor.arrives = now / options.load;
     visitor.seconds = shortest * std::pow(longest / shortest, uniform());
     visitor.scale = options.mixed_sizes ? kScales[static_cast<int>(3 * uniform())] : 1;
-    visitor.live = uniform() < live_share;
-    visitor.patience = uniform() < 0.1 ? 4 : 60;
-    visitor.write_seconds = uniform() < 0.05 ? 0.5 * table.block_video_seconds : 0;
+    const double kind_of_viewer = uniform();
+    visitor.live = kind_of_viewer < live_share;
+    visitor.patience = kind_of_viewer < 0.1 ? 4 : 60;
+    const bool slow = kind_of_viewer >= 0.1 && kind_of_viewer < 0.15;
+    visitor.write_seconds = slow ? 0.5 * table.block_video_seconds : 0;
     visitor.tenant = static_cast<int>(3 * uniform());
     visitors.push_back(visitor);
   }

@@ -22,14 +22,15 @@ struct Visitor {
 
 struct TraceOptions {
   uint64_t seed = 1;
-  int sessions = 1000;
-  std::string arrivals = "poisson";  // "poisson" | "bursty" | "daily"
-  bool mixed_sizes = false;          // else all of one size
-  double load = 0.8;                 // offered live video seconds a second / the device's saturated rate
+  int sessions = 10'000;
+  std::string arrivals = "all";  // "poisson" | "bursty" | "daily" | "all": a third of them in each way, in this order
+  bool mixed_sizes = false;      // else all of one size
+  double load = 0.8;             // offered live video seconds a second / the device's saturated rate
 };
 
-// Lengths of 5 s to 4 min (log-uniform), 30 % offline; of the live ones 10 % leave after 4 s without a first chunk, the
-// others after 60 s, and 5 % read a chunk in half the time that it plays.
+// The same visitors at each load, in the same pattern, which is stretched over as much more time as the load is lower.
+// Lengths of 5 s to 4 min (log-uniform). 30 % are offline; 10 % leave after 4 s without a first chunk, the other live
+// ones after 60 s; 5 % are live and take half of a chunk's length to read it.
 std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& table);
 
 // Live video seconds a second of the device when batches share their fixed time 20 times over.

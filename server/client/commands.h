@@ -23,7 +23,7 @@ struct GenerateFlags {
   std::vector<std::string> then;  // "SECONDS:PROMPT"
   std::string tenant;
   int priority = 0;
-  std::optional<double> max_wait;  // seconds
+  std::optional<double> max_wait, max_lead;  // seconds
   bool adaptive = false;           // fewer steps rather than late chunks
   bool offline = false, json = false, quiet = false;
 };

@@ -18,6 +18,7 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_flag("--adaptive", flags.adaptive, "Fewer steps a block rather than late chunks");
   command.add_option("--tenant", flags.tenant, "For whom: offline work is shared fairly between tenants");
   command.add_option("--priority", flags.priority, "Among the tenant's offline videos; higher goes first");
+  command.add_option("--max-lead", flags.max_lead, "Seconds that the video may be made ahead of its viewer at most");
   command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");
   command.add_option("--server", flags.server, "Address of the server")->capture_default_str();
 }

@@ -30,6 +30,7 @@ std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::GenerateR
   request.set_tenant(flags.tenant);
   request.set_priority(flags.priority);
   if (flags.max_wait.has_value()) request.set_max_wait_seconds(*flags.max_wait);
+  if (flags.max_lead.has_value()) request.set_max_lead_seconds(*flags.max_lead);
   if (flags.adaptive) request.set_fidelity(v1::FIDELITY_ADAPTIVE);
   for (const std::string& text : flags.then) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));

@@ -110,6 +110,28 @@ TEST_F(DirectionTest, AChangeWhileItWaitsReplacesTheFirstPrompt) {
   EXPECT_THAT(Encodings(5), ElementsAre(std::pair(1, 0)));
 }
 
+// Blocks of a second take 0.32 s.
+TEST_F(DirectionTest, ALeadIsNoLongerThanTheRequestPermits) {
+  Request request = Video(1, 6);
+  request.block_seconds.assign(6, 1.0);
+  request.max_lead = absl::Seconds(2);
+  ASSERT_TRUE(scheduler->Add(request).ok());
+  RunAll();
+  // After two blocks the viewer has seen 0.32 s of them, so that a third could begin.
+  EXPECT_EQ(listener.story[1].block_at.size(), 3u) << "the device is idle, and it waits all the same";
+  while (!listener.story[1].ended) {
+    clock.Advance(absl::Milliseconds(50));
+    scheduler->Poll();
+    RunAll();
+  }
+  const std::vector<absl::Duration>& at = listener.story[1].block_at;
+  for (size_t block = 2; block < at.size(); ++block) {
+    // It begins when the lead has fallen below 2 s, and is there before the viewer needs it.
+    EXPECT_GE(at[block] - at[0], absl::Seconds(static_cast<int>(block) - 2)) << block;
+    EXPECT_LE(at[block] - at[0], absl::Seconds(static_cast<int>(block))) << block;
+  }
+}
+
 // A block of 4 steps takes 0.4 + 0.09 + 0.03 s, one of 2 steps 0.2 s less.
 TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
   ASSERT_TRUE(scheduler->Add(Video(1, 2, 4)).ok());  // teaches what passes take

@@ -97,44 +97,64 @@ TEST_F(SlackTest, AStreamWithLeadGivesWayToOneThatStarts) {
   const absl::Duration arrived = clock.Now();
   ASSERT_TRUE(scheduler->Add(Live(2, 3)).ok());
   while (story(2).block_at.empty()) ASSERT_TRUE(device->FinishBatch());
-  // Prompt and block alone take 520 ms. One pass of the other was under way, and each 16th batch is not ours.
+  // Prompt and block alone take 520 ms. One pass of the other was under way, and each 16th batch may hold two.
   EXPECT_LE(story(2).block_at[0] - arrived, absl::Milliseconds(750));
 }
 
-TEST_F(SlackTest, LeadIsCappedBetweenItsMarks) {
-  Make({.places = 1, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4)});
+TEST_F(SlackTest, LeadIsCappedBetweenItsMarksWhileAnybodyElseHasWork) {
+  Make({.places = 2, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4)});
+  Learn();
   ASSERT_TRUE(scheduler->Add(Live(1, 40)).ok());
-  RunFor(absl::Seconds(4));
-  EXPECT_EQ(scheduler->stats().ahead, 1) << "parked, though the device is idle";
-  EXPECT_TRUE(device->batch.empty());
-  int parked_times = 0;
-  bool was_parked = true;
+  ASSERT_TRUE(scheduler->Add(Offline(2, 1000)).ok());
+  RunFor(absl::Seconds(5));
+  int rested_times = 0;
+  bool rested = true;
   for (int i = 0; i < 200; ++i) {
     RunFor(absl::Milliseconds(100));
     const auto lead = absl::Seconds(story(1).block_at.size()) - (clock.Now() - story(1).block_at[0]);
     EXPECT_LE(lead, absl::Seconds(6.5));
-    EXPECT_GE(lead, absl::Seconds(3.4));
-    const bool parked = scheduler->stats().ahead == 1;
-    if (parked && !was_parked) ++parked_times;
-    was_parked = parked;
+    EXPECT_GE(lead, absl::Seconds(2.8)) << "a chunk, and its half of the batches until it is there, below the mark";
+    const bool rests = scheduler->stats().ahead == 1;
+    if (rests && !rested) ++rested_times;
+    rested = rests;
   }
   // Down 2 s, then up 2 s at a gain of 0.68 s each 0.32 s: a round of some 3 s.
-  EXPECT_GE(parked_times, 5);
-  EXPECT_LE(parked_times, 8) << "it flutters";
+  EXPECT_GE(rested_times, 5);
+  EXPECT_LE(rested_times, 8) << "it flutters";
+}
+
+TEST_F(SlackTest, NobodyRestsOnAnIdleDevice) {
+  Make({.places = 1, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4)});
+  ASSERT_TRUE(scheduler->Add(Live(1, 40)).ok());
+  RunFor(absl::Seconds(13.5));
+  EXPECT_TRUE(story(1).ended) << "40 s of video take 13 s; nobody else had anything to run";
+}
+
+// What a stream far ahead needs later, done now, is what lets the one in that waits.
+TEST_F(SlackTest, NobodyRestsWhileALiveRequestWaits) {
+  Make({.places = 2, .max_waiting = 1, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4)});
+  Learn();
+  ASSERT_TRUE(scheduler->Add(Live(1, 40)).ok());
+  ASSERT_TRUE(scheduler->Add(Offline(2, 1000)).ok());
+  ASSERT_TRUE(scheduler->Add(Live(3, 1)).ok());
+  RunFor(absl::Seconds(15));  // with rests some 34
+  EXPECT_TRUE(story(3).ended) << "the first had to give its place back for it";
 }
 
 TEST_F(SlackTest, PollSaysWhenToCallAgain) {
-  Make({.places = 1, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4)});
+  Make({.places = 1, .max_undelivered_chunks = 2, .max_unread = absl::Seconds(5)});
   EXPECT_EQ(scheduler->Poll(), absl::InfiniteDuration());
+  listener.on_block = nullptr;  // nobody reads
   ASSERT_TRUE(scheduler->Add(Live(1, 40)).ok());
   RunAll();
-  const absl::Duration wake = scheduler->Poll();
-  clock.Advance(wake - clock.Now() - absl::Nanoseconds(1));
+  const absl::Duration end = scheduler->Poll();
+  EXPECT_EQ(end, clock.Now() + absl::Seconds(5));
+  clock.Advance(end - clock.Now() - absl::Nanoseconds(1));
   scheduler->Poll();
-  EXPECT_TRUE(device->batch.empty());
+  EXPECT_FALSE(story(1).ended);
   clock.Advance(absl::Nanoseconds(1));
   scheduler->Poll();
-  EXPECT_FALSE(device->batch.empty());
+  EXPECT_TRUE(story(1).ended);
 }
 
 TEST_F(SlackTest, AClientThatReadsNothingIsEnded) {
@@ -186,7 +206,7 @@ TEST_F(SlackTest, PriorityCountsWithinATenant) {
   EXPECT_LE(passes[1], passes[2] / 8) << "only its turns against starving";
 }
 
-// The bound that README.md states: with n sessions, each 16th batch begins with the one whose turn is longest ago.
+// The bound that README.md states: of n sessions one that could run has a turn within kTurnEvery x (n + 1) batches.
 TEST_F(SlackTest, NothingStarvesUnderLiveOverload) {
   Make({.places = 6, .max_batch_passes = 1});
   for (SessionId id : {1, 2, 3, 4, 5}) ASSERT_TRUE(scheduler->Add(Live(id, 400, 4)).ok());  // 2.6 times the device
@@ -198,7 +218,7 @@ TEST_F(SlackTest, NothingStarvesUnderLiveOverload) {
     longest = std::max(longest, waited);
     ASSERT_TRUE(device->FinishBatch());
   }
-  EXPECT_LE(longest, static_cast<int>(6 * SlackPolicy::kTurnEvery));
+  EXPECT_LE(longest, static_cast<int>(7 * SlackPolicy::kTurnEvery));
   EXPECT_GT(longest, 0);
 }
 
@@ -246,7 +266,7 @@ TEST_F(SlackTest, LoadBeyondTheLimitWaitsThoughPlacesAreFree) {
   Learn();
   ASSERT_TRUE(scheduler->Add(Live(1, 20)).ok());
   ASSERT_TRUE(scheduler->Add(Live(2, 20)).ok());  // 0.64; a third would need 0.96
-  ASSERT_TRUE(scheduler->Add(Live(3, 20)).ok());
+  ASSERT_EQ(scheduler->Add(Live(3, 20)), absl::OkStatus());
   EXPECT_EQ(scheduler->stats().waiting, 1) << scheduler->stats().live_load;
   EXPECT_EQ(scheduler->stats().running, 2);
   ASSERT_TRUE(scheduler->Add(Offline(4, 1)).ok()) << "takes a place at once";
@@ -271,7 +291,9 @@ TEST_F(SlackTest, RefusesAWaitThatIsTooLong) {
   ASSERT_TRUE(scheduler->Add(Live(1, 60)).ok());
   const Quote quote = scheduler->GetQuote(Live(2, 1));
   EXPECT_EQ(quote.status.code(), absl::StatusCode::kResourceExhausted) << quote.status;
-  EXPECT_GT(quote.retry_after, absl::Seconds(30));
+  // 60 s of video are made in 19 s.
+  EXPECT_GT(quote.retry_after, absl::Seconds(10));
+  EXPECT_LT(quote.retry_after, absl::Seconds(30));
 }
 
 }  // namespace

@@ -179,20 +179,20 @@ TEST_F(Direction, AClientThatNeverReadsIsGivenUp) {
   FakeEngineOptions options{.model = FakeModel(), .noisy = true};
   options.model.sizes = {{320, 240}};
   options.model.frame_tokens = {300};
-  StartAndServe(options, {.max_unread = absl::Seconds(1)});
+  StartAndServe(options, {.max_unread = absl::Seconds(2)});
   grpc::ClientContext context;
   auto sleeper = stub->Generate(&context, Request(10, 1));
   Await([&] { return engine->open_sessions() == 1; }, "the place");
   const absl::Time began = absl::Now();
   Await([&] { return engine->open_sessions() == 0; }, "the end");
-  EXPECT_GT(absl::Now() - began, absl::Milliseconds(900));
+  EXPECT_GT(absl::Now() - began, absl::Milliseconds(1900));
   EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_videos_ended_total{outcome=\"deadline_exceeded\"} 1"));
   EXPECT_TRUE(Generate(Request(1, 2)).status.ok());
   // Its call ends too, so nothing of it is kept: the server, which waits for all calls, is drained at once.
-  absl::SleepFor(absl::Seconds(2));
+  absl::SleepFor(absl::Seconds(3));
   const absl::Time drained = absl::Now();
   server->Drain();
-  EXPECT_LT(absl::Now() - drained, absl::Seconds(1));
+  EXPECT_LT(absl::Now() - drained, absl::Seconds(10)) << "of the 30 that calls have which are still there";
   v1::GenerateEvent event;
   while (sleeper->Read(&event)) {
   }

@@ -147,6 +147,7 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
       {"long tenant", [](auto& r) { r.set_tenant(std::string(65, 'a')); }, {"tenant"}, "64"},
       {"priority", [](auto& r) { r.set_priority(-2147483647 - 1); }, {"priority"}, "-100 ... 100"},
       {"no wait", [](auto& r) { r.set_max_wait_seconds(0); }, {"max_wait_seconds"}, "above 0"},
+      {"no lead", [](auto& r) { r.set_max_lead_seconds(-1); }, {"max_lead_seconds"}, "above 0"},
       {"fidelity", [](auto& r) { r.set_fidelity(static_cast<v1::Fidelity>(7)); }, {"fidelity"}, "7"},
       {"two fields",
        [](auto& r) {
@@ -174,7 +175,7 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
     EXPECT_EQ(fields, c.fields);
   }
   EXPECT_TRUE(engine->ran().empty());
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid\"} 20"));
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid\"} 21"));
 }
 
 TEST_F(EndToEnd, AcceptsWhatModelsThatCanAccept) {
@@ -277,11 +278,11 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
     const std::vector<FakeEngine::Ran> ran = engine->ran();
     return std::count_if(ran.begin(), ran.end(), [&](const auto& pass) { return pass.seed == seed; });
   };
-  // Parked for good once gRPC's buffers are full: no pass for half a second.
+  // Parked for good once gRPC's buffers are full: no pass for two seconds, in which a busy machine encodes a chunk too.
   auto before = made_of(1);
   Await(
       [&] {
-        absl::SleepFor(absl::Milliseconds(500));
+        absl::SleepFor(absl::Seconds(2));
         const auto last = std::exchange(before, made_of(1));
         return before > 0 && before == last;
       },

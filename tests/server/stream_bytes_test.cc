@@ -36,6 +36,8 @@ struct Job {
   int width, height;
   double seconds;
   bool offline;
+  double switch_at = 0;  // above 0: from there on the video shows `next_prompt`
+  const char* next_prompt = "";
 };
 
 constexpr Job kJobs[] = {
@@ -43,9 +45,9 @@ constexpr Job kJobs[] = {
     {"a small yellow star moves left above the sea under a night sky", 128, 96, 3.5, false},
     {"a blue box", 128, 96, 0.1, false},
     {"a green triangle rises slowly above the desert under a sunset sky", 256, 160, 1.3, true},
-    {"a white ring falls above the snow under a night sky", 128, 96, 2.6, true},
+    {"a white ring falls above the snow under a night sky", 128, 96, 2.6, true, 1.0, "a red box rises above the sea"},
     {"a pink star spinning above the meadow under a foggy sky", 256, 160, 0.8, false},
-    {"a purple ball moves in a circle", 128, 96, 4.2, false},
+    {"a purple ball moves in a circle", 128, 96, 4.2, false, 2.0, "a green star moves left above the snow"},
     {"an orange box moves right quickly", 256, 160, 1.7, true},
 };
 
@@ -67,30 +69,61 @@ class StreamBytes : public testing::Test {
         grpc::CreateChannel(absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials()));
   }
 
-  // All bytes that arrive; cancelled once `cancel_after` chunks are there, if that is not negative.
-  std::string Make(const Job& job, int cancel_after = -1) {
+  struct Viewing {
+    int cancel_after = -1;  // chunks; negative: never
+    const char* wish = "";  // a prompt that the viewer asks for when the first chunk is there
+  };
+  struct Stream {
+    std::string bytes;
+    double wish_from = 0;  // seconds of the video that the wish holds from; 0: it came too late
+  };
+  // Its seed is that of kJobs[number].
+  Stream Make(const Job& job, const Viewing& viewing, size_t number) {
     v1::GenerateRequest request;
     request.set_prompt(job.prompt);
     request.set_seconds(job.seconds);
-    request.set_seed(static_cast<uint64_t>(&job - kJobs) + 1);
+    request.set_seed(number + 1);
     request.mutable_size()->set_width(job.width);
     request.mutable_size()->set_height(job.height);
     request.set_delivery(job.offline ? v1::DELIVERY_OFFLINE : v1::DELIVERY_LIVE);
+    if (job.switch_at > 0) {
+      v1::PromptChange& change = *request.add_then();
+      change.set_at_seconds(job.switch_at);
+      change.set_prompt(job.next_prompt);
+    }
     grpc::ClientContext context;
     auto reader = stub->Generate(&context, request);
-    std::string bytes;
+    Stream stream;
     v1::GenerateEvent event;
     int chunks = 0;
-    if (cancel_after == 0) context.TryCancel();
+    uint64_t id = 0;
+    if (viewing.cancel_after == 0) context.TryCancel();
     while (reader->Read(&event)) {
+      if (event.has_accepted()) id = event.accepted().id();
       if (!event.has_chunk()) continue;
-      bytes += event.chunk().data();
-      if (event.chunk().last_part() && ++chunks == cancel_after) context.TryCancel();
+      stream.bytes += event.chunk().data();
+      if (!event.chunk().last_part()) continue;
+      if (++chunks == viewing.cancel_after) context.TryCancel();
+      if (chunks == 1 && *viewing.wish != 0) stream.wish_from = Wish(id, viewing.wish);
     }
     const grpc::Status status = reader->Finish();
-    EXPECT_TRUE(status.ok() || (cancel_after >= 0 && status.error_code() == grpc::StatusCode::CANCELLED))
+    EXPECT_TRUE(status.ok() || (viewing.cancel_after >= 0 && status.error_code() == grpc::StatusCode::CANCELLED))
         << status.error_message();
-    return bytes;
+    return stream;
+  }
+
+  // From which second of the video on it holds; 0: the last block had begun.
+  double Wish(uint64_t id, const char* prompt) {
+    grpc::ClientContext context;
+    v1::ChangePromptRequest request;
+    request.set_id(id);
+    request.mutable_change()->set_prompt(prompt);
+    v1::ChangePromptResponse response;
+    const grpc::Status status = stub->ChangePrompt(&context, request, &response);
+    EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::FAILED_PRECONDITION ||
+                status.error_code() == grpc::StatusCode::NOT_FOUND)
+        << status.error_message();
+    return status.ok() ? response.receipt().first_pts_seconds() : 0;
   }
 
   TempFolder folder;
@@ -101,52 +134,72 @@ class StreamBytes : public testing::Test {
 
 TEST_F(StreamBytes, AreThoseOfTheSoloRunInRandomMixes) {
   std::vector<std::string> solo;
-  for (const Job& job : kJobs) {
-    solo.push_back(Make(job));
+  for (size_t i = 0; i < std::size(kJobs); ++i) {
+    solo.push_back(Make(kJobs[i], {}, i).bytes);
     EXPECT_GT(solo.back().size(), 1000u);
   }
+  Job not_switched = kJobs[6];
+  not_switched.switch_at = 0;
+  EXPECT_NE(Make(not_switched, {}, 6).bytes, solo[6]);
   EXPECT_NE(solo[0].substr(0, 4000), solo[5].substr(0, 4000));
-  int whole = 0, cut = 0;
+  int whole = 0, cut = 0, switched = 0;
   for (int mix = 0; mix < mixes; ++mix) {
     std::mt19937 random(mix);
-    struct Stream {
+    struct Guest {
       size_t job = 0;
-      int join_ms = 0, cancel_after = -1;
-      std::string bytes;
+      int join_ms = 0;
+      Viewing viewing;
+      Stream stream;
     };
     // More than there are places: some wait.
-    std::vector<Stream> streams(2 + random() % 5);
-    for (Stream& stream : streams) {
-      stream.job = random() % std::size(kJobs);
-      stream.join_ms = static_cast<int>(random() % 400);
-      if (random() % 3 == 0) stream.cancel_after = static_cast<int>(random() % 4);
+    std::vector<Guest> guests(2 + random() % 5);
+    for (Guest& guest : guests) {
+      guest.job = random() % std::size(kJobs);
+      guest.join_ms = static_cast<int>(random() % 400);
+      if (random() % 3 == 0) {
+        guest.viewing.cancel_after = static_cast<int>(random() % 4);
+      } else if (kJobs[guest.job].switch_at == 0 && random() % 2 == 0) {
+        guest.viewing.wish = "a white star falls above the desert";
+      }
     }
     std::vector<std::thread> threads;
-    for (Stream& stream : streams) {
+    for (Guest& guest : guests) {
       threads.emplace_back([&] {
-        absl::SleepFor(absl::Milliseconds(stream.join_ms));
-        stream.bytes = Make(kJobs[stream.job], stream.cancel_after);
+        absl::SleepFor(absl::Milliseconds(guest.join_ms));
+        guest.stream = Make(kJobs[guest.job], guest.viewing, guest.job);
       });
     }
     for (std::thread& thread : threads) thread.join();
-    for (const Stream& stream : streams) {
-      const std::string& expected = solo[stream.job];
+    for (const Guest& guest : guests) {
+      const std::string& bytes = guest.stream.bytes;
+      std::string expected = solo[guest.job];
+      if (guest.stream.wish_from > 0) {
+        // The same as if it had been in the request.
+        Job job = kJobs[guest.job];
+        job.switch_at = guest.stream.wish_from;
+        job.next_prompt = guest.viewing.wish;
+        expected = Make(job, {}, guest.job).bytes;
+        EXPECT_NE(expected, solo[guest.job]);
+        ++switched;
+      }
       // A cancel may come when all has been sent.
-      if (stream.cancel_after < 0 || stream.bytes.size() == expected.size()) {
-        EXPECT_TRUE(stream.bytes == expected) << "mix " << mix << ", job " << stream.job;
+      if (guest.viewing.cancel_after < 0 || bytes.size() == expected.size()) {
+        EXPECT_TRUE(bytes == expected) << "mix " << mix << ", job " << guest.job;
         ++whole;
       } else {
-        ASSERT_LE(stream.bytes.size(), expected.size());
-        EXPECT_TRUE(expected.compare(0, stream.bytes.size(), stream.bytes) == 0)
-            << "mix " << mix << ", job " << stream.job << " differs before its cancel";
+        ASSERT_LE(bytes.size(), expected.size());
+        EXPECT_TRUE(expected.compare(0, bytes.size(), bytes) == 0)
+            << "mix " << mix << ", job " << guest.job << " differs before its cancel";
         ++cut;
       }
     }
   }
   EXPECT_GT(whole, mixes);
   EXPECT_GT(cut, mixes / 10);
+  EXPECT_GT(switched, 0);
   if (!HasFailure())
-    std::cout << mixes << " mixes: " << whole << " whole streams and " << cut << " cancelled ones, all bytes equal\n";
+    std::cout << mixes << " mixes: " << whole << " whole streams and " << cut << " cancelled ones, " << switched
+              << " prompts changed while they ran; all bytes equal\n";
 }
 
 }  // namespace

@@ -5,7 +5,10 @@ import os
 import subprocess
 import time
 
+from tools.clips.scene import block_start_frame
 from tools.video import write_mp4
+
+_FPS = 16
 
 
 class TorchMaker:
@@ -40,7 +43,8 @@ class ClientMaker:
         command = [self.client, "generate", prompt, "--server", self.server, "--seconds", str(seconds), "--seed", str(seed)]
         command += ["--offline", "--json", "--quiet", "--output", path]
         if switch:
-            command += ["--then", f"{switch[0]}:{switch[1]}"]
+            # The first block at or after a time: half a frame early, so that rounding cannot make it the next one.
+            command += ["--then", f"{(block_start_frame(switch[0]) - 0.5) / _FPS}:{switch[1]}"]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         return json.loads(done.stdout)["speed"]
 

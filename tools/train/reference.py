@@ -8,6 +8,7 @@ changes. Run this again when the model has changed: the file holds the weights' 
 
 import argparse
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,15 @@ MODEL = "models/longtake-tiny"
 OUTPUT = "tests/tools/data/longtake_tiny_latents.safetensors"
 PROMPT = "A big red ball moves right over the sea at night"
 FRAMES, HEIGHT, WIDTH = 17, 4, 6  # latent: a longer first block, a full window, and few bytes
-_PARTS = ("transformer/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors", "longtake.json")
+_FILES = (
+    "transformer/diffusion_pytorch_model.safetensors",
+    "text_encoder/model.safetensors",
+    "tokenizer/tokenizer.model",
+)
+_SETTINGS = (
+    *("sampler", "timesteps", "shift", "block_latent_frames", "state_window_blocks", "guidance", "negative_prompt"),
+    *("prompt_prefix", "lower_case", "caption_tokens"),
+)
 
 
 def noise(steps, channels, seed=11):
@@ -25,10 +34,12 @@ def noise(steps, channels, seed=11):
 
 
 def checksum(folder):
-    """Of the files that decide the latents."""
+    """Of everything that decides the latents: weights, and the settings among longtake.json's."""
     digest = hashlib.sha256()
-    for part in (*_PARTS, "tokenizer/tokenizer.model"):
+    for part in _FILES:
         digest.update((Path(folder) / part).read_bytes())
+    told = json.loads((Path(folder) / "longtake.json").read_text())
+    digest.update(json.dumps([told.get(name) for name in _SETTINGS]).encode())
     return digest.hexdigest()
 
 

@@ -1,0 +1,64 @@
+#include "bench/serving/search.h"
+
+#include <atomic>
+#include <cmath>
+#include <mutex>
+#include <thread>
+
+#include "bench/serving/policies.h"
+
+namespace longtake::bench {
+namespace {
+
+// Calls what(0) … what(count - 1), each once, from several threads.
+void ForEach(size_t count, int threads, const std::function<void(size_t)>& what) {
+  std::atomic<size_t> next = 0;
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < threads; ++i) {
+    workers.emplace_back([&] {
+      for (size_t item = next++; item < count; item = next++) what(item);
+    });
+  }
+}
+
+Outcome SimulateOne(const Run& run, const CostTable& table) {
+  return Simulate(MakeTrace(run.trace, table), table, run.simulation, MakePolicy(run.policy));
+}
+
+}  // namespace
+
+std::vector<Outcome> SimulateAll(const std::vector<Run>& runs, const CostTable& table, int threads,
+                                 const std::function<void(size_t, const Outcome&)>& done) {
+  std::vector<Outcome> outcomes(runs.size());
+  std::mutex mutex;
+  ForEach(runs.size(), threads, [&](size_t i) {
+    outcomes[i] = SimulateOne(runs[i], table);
+    const std::scoped_lock lock(mutex);
+    done(i, outcomes[i]);
+  });
+  return outcomes;
+}
+
+std::vector<double> HighestLoads(const std::vector<Run>& searches, const CostTable& table, double needed,
+                                 double highest, int threads,
+                                 const std::function<void(size_t, double load, const Outcome&)>& progress) {
+  std::vector<double> found(searches.size());
+  std::mutex mutex;
+  ForEach(searches.size(), threads, [&](size_t i) {
+    Run run = searches[i];
+    run.simulation.needed_continuity = needed;
+    int good = 0, bad = static_cast<int>(std::lround(highest * 100)) + 1;
+    while (bad - good > 1) {
+      const int middle = (good + bad) / 2;
+      run.trace.load = middle / 100.0;
+      const Outcome outcome = SimulateOne(run, table);
+      (outcome.whole && outcome.continuity() >= needed ? good : bad) = middle;
+      const std::scoped_lock lock(mutex);
+      progress(i, run.trace.load, outcome);
+    }
+    found[i] = good / 100.0;
+  });
+  return found;
+}
+
+}  // namespace longtake::bench

@@ -1,0 +1,51 @@
+// Private to scheduler/: whether all live streams would be in time, before anything is promised to one more.
+#ifndef LONGTAKE_SCHEDULER_FORECAST_H_
+#define LONGTAKE_SCHEDULER_FORECAST_H_
+
+#include <vector>
+
+namespace longtake::scheduler {
+
+// What one live stream needs of the device and by when. Seconds; times count from now.
+struct Demand {
+  double at = 0;      // the next chunk is due
+  double work = 0;    // device seconds that it still needs
+  double rate = 0;    // device seconds a second of the video after it
+  double length = 0;  // of the video after it
+  double total() const { return work + rate * length; }
+};
+
+// The demand-bound test of earliest-deadline-first scheduling: streams on one device can all be in time if and only if,
+// for every moment t, what is due by t is not more than the device can do by t. Chunks count as if each were due bit by
+// bit while the one before it plays, which asks for no less at any moment.
+class Forecast {
+ public:
+  // Device seconds a second that may be promised.
+  explicit Forecast(double capacity) : capacity_(capacity) {}
+
+  void Add(const Demand& demand);
+  // Before the questions below. n log n.
+  void Sort();
+
+  double capacity() const { return capacity_; }
+  // When all that is due by each of these times can be done, if it goes first. In their order; n log n.
+  std::vector<double> DoneBy(std::vector<double> times) const;
+  // When the first chunk of a stream that starts now can be there, without making anybody's next ones late. Linear.
+  double FirstChunk(double work) const;
+  // Whether nobody would be late from next.at on, with `next` moved by `start`. Linear.
+  bool Fits(const Demand& next, double start) const;
+  // The least start with which it fits, up to a fiftieth. Then at the latest all that is there is done.
+  double EarliestStart(const Demand& next) const;
+
+ private:
+  struct Turn {
+    double at = 0, step = 0, slope = 0;  // the sum of all demands rises by `step` at once, and its slope changes
+  };
+  const double capacity_;
+  std::vector<Turn> turns_;  // by time
+  double total_ = 0;
+};
+
+}  // namespace longtake::scheduler
+
+#endif  // LONGTAKE_SCHEDULER_FORECAST_H_

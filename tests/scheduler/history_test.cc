@@ -1,0 +1,293 @@
+// Histories under threads, injected delays and random faults, checked after the fact: each accepted request ends
+// exactly once, its chunks are contiguous, and a cancelled one has no pass beyond those that were decided already.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "scheduler/scheduler.h"
+
+namespace longtake::scheduler {
+namespace {
+
+using Random = std::mt19937_64;
+
+int Roll(Random& random, int n) { return static_cast<int>(random() % static_cast<uint64_t>(n)); }
+
+void Delay(Random& random, int most_us) {
+  std::this_thread::sleep_for(std::chrono::microseconds(Roll(random, most_us + 1)));
+}
+
+class RealClock : public Clock {
+ public:
+  absl::Duration Now() const override { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+};
+
+// Completes passes on threads of its own, in any order, late, and not always well.
+class FaultyDevice : public Device {
+ public:
+  FaultyDevice(uint64_t seed, int faults_in_1000) : faults_(faults_in_1000), random_(seed) {
+    for (uint64_t i = 0; i < 3; ++i) {
+      workers_.emplace_back([this, own = Random(seed + i)]() mutable { Work(own); });
+    }
+  }
+  ~FaultyDevice() override {
+    {
+      const std::scoped_lock lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  // Open, Close and Submit are called one at a time: no lock guards what only they touch.
+  absl::Status Open(SessionId session) override {
+    Delay(random_, 50);
+    if (Roll(random_, 1000) < faults_) return absl::ResourceExhaustedError("no memory");
+    EXPECT_TRUE(open_.insert(session).second);
+    return absl::OkStatus();
+  }
+  void Close(SessionId session) override {
+    Delay(random_, 50);
+    EXPECT_EQ(open_.erase(session), 1U);
+    EXPECT_FALSE(UnderWay(session)) << "closed with a pass under way";
+  }
+  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassOutcome)> done) override {
+    ASSERT_FALSE(passes.empty());
+    std::set<std::pair<SessionId, bool>> lanes;
+    const std::scoped_lock lock(mutex_);
+    EXPECT_EQ(under_way_.size(), 0U) << "a second batch";
+    ++batches_;
+    for (size_t i = 0; i < passes.size(); ++i) {
+      const Pass& pass = passes[i];
+      EXPECT_TRUE(open_.contains(pass.session));
+      EXPECT_TRUE(lanes.emplace(pass.session, pass.kind == PassKind::kDecode).second) << "two passes in one lane";
+      if (const auto found = cancelled_.find(pass.session); found != cancelled_.end()) {
+        EXPECT_LE(batches_, found->second + 1) << "a pass after its session was cancelled";
+      }
+      under_way_.insert(pass.session);
+      jobs_.push_back({i, pass, done});
+    }
+    std::shuffle(jobs_.begin(), jobs_.end(), random_);
+    changed_.notify_all();
+  }
+
+  void Cancelled(SessionId session) {
+    const std::scoped_lock lock(mutex_);
+    cancelled_.emplace(session, batches_);
+  }
+  const std::set<SessionId>& open() const { return open_; }
+
+ private:
+  struct Job {
+    size_t index = 0;
+    Pass pass;
+    std::function<void(size_t, PassOutcome)> done;
+  };
+
+  bool UnderWay(SessionId session) {
+    const std::scoped_lock lock(mutex_);
+    return under_way_.contains(session);
+  }
+  void Work(Random& random) {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
+      const Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      lock.unlock();
+      Delay(random, 200);
+      const bool fails = Roll(random, 1000) < faults_;
+      lock.lock();
+      under_way_.erase(under_way_.find(job.pass.session));
+      lock.unlock();
+      job.done(job.index, {fails ? absl::DataLossError("injected") : absl::OkStatus(), 1e-4});
+      lock.lock();
+    }
+  }
+
+  const int faults_;
+  Random random_;
+  std::set<SessionId> open_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Job> jobs_;
+  std::multiset<SessionId> under_way_;
+  std::map<SessionId, int> cancelled_;  // and the number of the last batch before
+  int batches_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> workers_;
+};
+
+// What the listener heard, in order. It is called by one thread at a time, so what it writes needs no lock: under
+// ThreadSanitizer that is tested, too.
+class Recorder : public Listener {
+ public:
+  enum class What { kWaiting, kAdmitted, kPass, kBlock, kEnded };
+  struct Event {
+    What what = What::kWaiting;
+    int number = 0;  // of a block
+    absl::Status status;
+  };
+
+  void OnWaiting(SessionId id, int) override { stories[id].push_back({What::kWaiting}); }
+  void OnAdmitted(SessionId id) override { stories[id].push_back({What::kAdmitted}); }
+  void OnPass(SessionId id, const PassReport&) override { stories[id].push_back({What::kPass}); }
+  void OnBlock(SessionId id, int block) override {
+    stories[id].push_back({What::kBlock, block});
+    if (reads(id)) scheduler->ChunkDelivered(id);
+  }
+  void OnEnded(SessionId id, const absl::Status& status) override {
+    stories[id].push_back({What::kEnded, 0, status});
+    ++ended;
+  }
+
+  // Each seventh client reads nothing.
+  static bool reads(SessionId id) { return id % 7 != 0; }
+
+  std::map<SessionId, std::vector<Event>> stories;
+  std::atomic<int> ended = 0;
+  Scheduler* scheduler = nullptr;
+};
+
+void CheckStory(SessionId id, const std::vector<Recorder::Event>& story, int blocks) {
+  SCOPED_TRACE(id);
+  int ends = 0, made = 0, admitted = 0;
+  for (const Recorder::Event& event : story) {
+    EXPECT_EQ(ends, 0) << "something happened after the end";
+    switch (event.what) {
+      case Recorder::What::kWaiting:
+        EXPECT_EQ(admitted, 0);
+        break;
+      case Recorder::What::kAdmitted:
+        EXPECT_EQ(++admitted, 1);
+        break;
+      case Recorder::What::kPass:
+        EXPECT_EQ(admitted, 1);
+        break;
+      case Recorder::What::kBlock:
+        EXPECT_EQ(event.number, made++) << "chunks with a gap";
+        break;
+      case Recorder::What::kEnded:
+        ++ends;
+        if (event.status.ok()) {
+          EXPECT_EQ(made, blocks);
+        }
+        break;
+    }
+  }
+  EXPECT_EQ(ends, 1);
+}
+
+struct History {
+  uint64_t seed = 0;
+  int clients = 3, requests = 40;  // of each client
+  int faults_in_1000 = 0, cancels_in_8 = 1;
+};
+
+// Returns how many sessions were cancelled.
+int Play(const History& history) {
+  RealClock clock;
+  FaultyDevice device(history.seed, history.faults_in_1000);
+  Recorder recorder;
+  Scheduler scheduler({.places = 5,
+                       .live_places = 3,
+                       .max_waiting = 8,
+                       .max_batch_passes = 4,
+                       .max_undelivered_chunks = 2,
+                       .lanes_overlap = history.seed % 2 == 0,
+                       .lead_high = absl::Milliseconds(30),
+                       .lead_low = absl::Milliseconds(20),
+                       .max_live_load = history.seed % 3 == 0 ? 0.9 : 100,
+                       .max_unread = absl::Milliseconds(20)},
+                      &clock, &device, &recorder);
+  recorder.scheduler = &scheduler;
+  std::mutex mutex;
+  std::map<SessionId, int> accepted;  // and its blocks
+  std::set<SessionId> refused;
+  std::atomic<int> cancels = 0;
+  std::atomic<bool> over = false;
+  std::thread poller([&] {
+    while (!over) {
+      scheduler.Poll();
+      scheduler.stats();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  std::vector<std::thread> clients;
+  for (int client = 0; client < history.clients; ++client) {
+    clients.emplace_back([&, client] {
+      Random random(1000 * history.seed + client);
+      for (int i = 0; i < history.requests; ++i) {
+        const SessionId id = 1 + client + history.clients * i;
+        const int blocks = 1 + Roll(random, 4);
+        Request request = {.id = id,
+                           .delivery = Roll(random, 3) == 0 ? Delivery::kOffline : Delivery::kLive,
+                           .block_latents = std::vector<int>(blocks, 1 + Roll(random, 2)),
+                           .denoise_steps = 1 + Roll(random, 3),
+                           .block_seconds = std::vector<double>(blocks, 0.01),
+                           .tenant = std::to_string(Roll(random, 2))};
+        scheduler.GetQuote(request);
+        // Before Add returns the session may have begun, and ended.
+        const bool in = scheduler.Add(std::move(request)).ok();
+        {
+          const std::scoped_lock lock(mutex);
+          if (in) {
+            accepted[id] = blocks;
+          } else {
+            refused.insert(id);
+          }
+        }
+        Delay(random, 2000);
+        if (in && Roll(random, 8) < history.cancels_in_8) {
+          scheduler.Cancel(id, absl::CancelledError("injected"));
+          device.Cancelled(id);
+          ++cancels;
+        }
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (recorder.ended < static_cast<int>(accepted.size()) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  over = true;
+  poller.join();
+  const Stats stats = scheduler.stats();  // orders what the recorder wrote before what is read here
+  EXPECT_EQ(stats.running, 0);
+  EXPECT_EQ(stats.waiting, 0);
+  EXPECT_TRUE(device.open().empty());
+  EXPECT_EQ(recorder.stories.size(), accepted.size());
+  for (const auto& [id, blocks] : accepted) CheckStory(id, recorder.stories[id], blocks);
+  for (SessionId id : refused) EXPECT_FALSE(recorder.stories.contains(id));
+  return cancels;
+}
+
+TEST(History, EachAcceptedRequestEndsOnceUnderRandomFaults) {
+  for (uint64_t seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE(seed);
+    Play({.seed = seed, .faults_in_1000 = seed % 4 == 0 ? 0 : 15});
+  }
+}
+
+TEST(History, AThousandCancelsFreeTheirPlacesWithinOnePass) {
+  int cancels = 0;
+  for (uint64_t seed = 100; cancels < 1000; ++seed) {
+    SCOPED_TRACE(seed);
+    cancels += Play({.seed = seed, .requests = 60, .cancels_in_8 = 8});
+    if (testing::Test::HasFailure()) break;
+  }
+}
+
+}  // namespace
+}  // namespace longtake::scheduler
