@@ -13,7 +13,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 
 namespace longtake::server {
 namespace {
@@ -43,14 +43,14 @@ const char* NameOf(scheduler::PassKind kind) {
 class Gauges : public prometheus::Collectable {
  public:
   void Watch(std::shared_ptr<const Metrics::Sources> sources) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     sources_ = sources;
   }
 
   std::vector<prometheus::MetricFamily> Collect() const override {
     std::shared_ptr<const Metrics::Sources> sources;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       sources = sources_.lock();
     }
     if (sources == nullptr) return {};
@@ -105,7 +105,7 @@ class Gauges : public prometheus::Collectable {
     family.metric.push_back(std::move(metric));
   }
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 
 namespace longtake::server {
 
@@ -25,7 +25,7 @@ class QuoteCorrection {
   double Confidence() const;
 
  private:
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   double delivery_ ABSL_GUARDED_BY(mutex_) = 0;               // mean from decoded to delivered
   std::vector<double> factors_ ABSL_GUARDED_BY(mutex_) = {};  // a ring
   size_t observed_ ABSL_GUARDED_BY(mutex_) = 0, kept_ ABSL_GUARDED_BY(mutex_) = 0;

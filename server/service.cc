@@ -18,17 +18,17 @@ grpc::Status StillLoading() { return NotNow("the model is still loading", kLoadi
 }  // namespace
 
 void Service::SetStudio(std::shared_ptr<Studio> studio) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   studio_ = std::move(studio);
 }
 
 std::shared_ptr<Studio> Service::studio() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return studio_;
 }
 
 bool Service::AwaitNoCalls(absl::Duration limit) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; };
   return mutex_.AwaitWithTimeout(absl::Condition(&none), limit);
 }
@@ -37,12 +37,12 @@ grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackSer
                                                                const v1::GenerateRequest* request) {
   std::shared_ptr<Studio> studio;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     ++calls_;
     studio = studio_;
   }
   std::shared_ptr<GenerateCall> call = GenerateCall::Create(context, [this] {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     --calls_;
   });
   const auto refuse = [&](const char* reason, grpc::Status status) {

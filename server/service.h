@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 #include "longtake/v1/longtake.grpc.pb.h"
 #include "server/metrics.h"
 #include "server/studio.h"
@@ -36,7 +36,7 @@ class Service : public v1::LongtakeService::CallbackService {
 
  private:
   Metrics* const metrics_;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   std::shared_ptr<Studio> studio_ ABSL_GUARDED_BY(mutex_);
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -48,7 +48,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
 
 void Studio::Poll() {
   absl::Duration sampled = clock_->Now();
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   while (!closing_) {
     mutex_.Unlock();
     scheduler_->Poll();
@@ -67,12 +67,12 @@ void Studio::Poll() {
 Studio::~Studio() {
   scheduler_->CancelAll(absl::CancelledError("the server is gone"));
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); };
     mutex_.Await(absl::Condition(&none));
   }
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     closing_ = true;
   }
   poller_.join();
@@ -85,7 +85,7 @@ Studio::~Studio() {
 
 Metrics::Viewers Studio::viewers() const {
   Metrics::Viewers viewers;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (const auto& [id, video] : videos_) {
     if (video->playing()) ++(video->has_stalled() ? viewers.stalled : viewers.undisturbed);
   }
@@ -95,7 +95,7 @@ Metrics::Viewers Studio::viewers() const {
 void Studio::EndLongWaits() {
   std::vector<std::shared_ptr<Video>> late;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     for (const auto& [id, video] : videos_) {
       if (video->waiting() && clock_->Now() - video->arrived() >= video->plan().max_wait) late.push_back(video);
     }
@@ -110,7 +110,7 @@ void Studio::EndLongWaits() {
 void Studio::GiveUpReaders() {
   std::vector<std::shared_ptr<EventSink>> late;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     while (!readers_.empty() && readers_.front().until <= clock_->Now()) {
       if (std::shared_ptr<EventSink> sink = readers_.front().sink.lock(); sink != nullptr) {
         late.push_back(std::move(sink));
@@ -179,7 +179,7 @@ scheduler::Quote Studio::MakeQuote(const VideoPlan& plan, double& predicted) con
 
 absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
                                        scheduler::Quote* refused_with) {
-  absl::MutexLock admission_lock(&admission_);
+  MutexLock admission_lock(&admission_);
   double predicted = 0;
   const scheduler::Quote quote = MakeQuote(plan, predicted);
   if (!quote.status.ok()) {
@@ -208,7 +208,7 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
 
   std::shared_ptr<Video> video;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     const uint64_t id = ++last_id_;
     video = std::make_shared<Video>(id, std::move(plan), engine_->model(), std::move(context), std::move(sink));
     videos_[id] = video;
@@ -228,7 +228,7 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
     // The server began to shut down since the quote, or a place was lost: then the sink must be thrown away.
     if (refused_with != nullptr) *refused_with = {.status = added};
     device_.RemoveJob(id);
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     videos_.erase(id);
     return added;
   }
@@ -275,7 +275,7 @@ void Studio::Abandon(uint64_t id) {
 }
 
 std::shared_ptr<Video> Studio::Find(uint64_t id) const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto found = videos_.find(id);
   return found == videos_.end() ? nullptr : found->second;
 }
@@ -299,7 +299,7 @@ void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
   logger_->info("video ended id={} outcome={} elapsed={:.3f} message=\"{}\"", id, outcome,
                 absl::ToDoubleSeconds(clock_->Now() - video->arrived()), std::string(status.message()));
   video->OnEnded(status);
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   readers_.push_back({clock_->Now() + options_.max_unread, video->sink()});
   videos_.erase(id);  // last: the destructor waits for it
 }

@@ -12,8 +12,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/engine_device.h"
@@ -106,8 +106,8 @@ class Studio : public scheduler::Listener {
   std::unique_ptr<WorkerPool> encoders_;
 
   // Held from a quote to the request's entry, so that nobody comes between them and the quote holds.
-  absl::Mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
-  mutable absl::Mutex mutex_;
+  Mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable Mutex mutex_;
   std::set<std::string> tenants_ ABSL_GUARDED_BY(admission_);
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;

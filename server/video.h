@@ -103,7 +103,7 @@ class Video : public std::enable_shared_from_this<Video> {
   const std::shared_ptr<EventSink> sink_;
   const absl::Duration arrived_;
   std::atomic<bool> abandoned_ = false, admitted_ = false, playing_ = false, has_stalled_ = false;
-  absl::Mutex playback_mutex_;
+  Mutex playback_mutex_;
   Playback playback_ ABSL_GUARDED_BY(playback_mutex_);
 
   // Of the block being made; the listener's calls come one at a time.

@@ -10,14 +10,14 @@ WorkerPool::WorkerPool(int threads) {
 
 WorkerPool::~WorkerPool() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     stopping_ = true;
   }
   for (std::thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::Post(std::function<void()> task) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   tasks_.push_back(std::move(task));
 }
 
@@ -26,7 +26,7 @@ void WorkerPool::Loop() {
   while (true) {
     std::function<void()> task;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       mutex_.Await(absl::Condition(&ready));
       if (tasks_.empty()) return;
       task = std::move(tasks_.front());
@@ -38,7 +38,7 @@ void WorkerPool::Loop() {
 
 void Strand::Post(std::function<void()> task) {
   {
-    absl::MutexLock lock(&state_->mutex);
+    MutexLock lock(&state_->mutex);
     state_->tasks.push_back(std::move(task));
     if (std::exchange(state_->running, true)) return;
   }
@@ -49,14 +49,14 @@ void Strand::Post(std::function<void()> task) {
 void Strand::RunOne(const std::shared_ptr<State>& state) {
   std::function<void()> task;
   {
-    absl::MutexLock lock(&state->mutex);
+    MutexLock lock(&state->mutex);
     task = std::move(state->tasks.front());
     state->tasks.pop_front();
   }
   task();
   task = nullptr;
   {
-    absl::MutexLock lock(&state->mutex);
+    MutexLock lock(&state->mutex);
     if (state->tasks.empty()) {
       state->running = false;
       return;

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 
 namespace longtake::server {
 
@@ -22,7 +22,7 @@ class WorkerPool {
  private:
   void Loop();
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
@@ -38,7 +38,7 @@ class Strand {
  private:
   struct State {
     WorkerPool* pool;
-    absl::Mutex mutex;
+    Mutex mutex;
     std::deque<std::function<void()>> tasks ABSL_GUARDED_BY(mutex);
     bool running ABSL_GUARDED_BY(mutex) = false;
   };

@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "engine/engine.h"
 
 namespace longtake {
@@ -73,7 +73,7 @@ class FakeEngine : public Engine {
   DecodedFrames Frames(const Session& session) const;
 
   const FakeEngineOptions options_;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Batch> batches_ ABSL_GUARDED_BY(mutex_);

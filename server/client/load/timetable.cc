@@ -7,7 +7,7 @@
 namespace longtake::client {
 
 void Timetable::At(double when, std::function<void()> what) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   queue_.push({when, ++entries_, std::move(what)});
   changed_.Signal();
 }
@@ -17,7 +17,7 @@ void Timetable::Run() {
   while (!stopped_) {
     std::function<void()> what;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       while (queue_.empty() || queue_.top().when > now()) {
         if (queue_.empty()) {
           changed_.Wait(&mutex_);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 
 namespace longtake::client {
 
@@ -36,7 +36,7 @@ class Timetable {
 
   const Clock::time_point began_ = Clock::now();
   bool stopped_ = false;  // the running thread's
-  absl::Mutex mutex_;
+  Mutex mutex_;
   absl::CondVar changed_;
   uint64_t entries_ ABSL_GUARDED_BY(mutex_) = 0;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue_ ABSL_GUARDED_BY(mutex_);

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 #include "longtake/v1/longtake.grpc.pb.h"
 #include "server/client/load/playback.h"
 #include "server/client/load/timetable.h"
@@ -69,7 +69,7 @@ class Viewer : public grpc::ClientReadReactor<v1::GenerateEvent> {
   v1::GenerateRequest request_;
   grpc::ClientContext context_;
   v1::GenerateEvent event_;  // the read's
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   Record record_ ABSL_GUARDED_BY(mutex_);
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // the event came
