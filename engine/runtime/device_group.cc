@@ -1,12 +1,12 @@
 #include "engine/runtime/device_group.h"
 
 #include <algorithm>
+#include <mutex>
 #include <numeric>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 
 namespace longtake {
 namespace {
@@ -37,12 +37,11 @@ class DeviceGroup : public Engine {
   }
 
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
-    const absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     // All have equally many slots: the one with the fewest sessions has the most free.
     std::vector<size_t> order(members_.size());
     std::iota(order.begin(), order.end(), size_t{0});
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      mutex_.AssertHeld();
       return open_[a] < open_[b];
     });
     absl::Status status;
@@ -61,7 +60,7 @@ class DeviceGroup : public Engine {
   void CloseSession(SessionId id) override {
     Engine& member = *members_[MemberOf(id)];
     {
-      const absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       if (!member.progress(LocalId(id)).ok()) return;  // unknown, or closed before
       --open_[MemberOf(id)];
       member.CloseSession(LocalId(id));
@@ -90,7 +89,7 @@ class DeviceGroup : public Engine {
       if (parts[m].passes.empty()) continue;
       members_[m]->Submit(std::move(parts[m].passes),
                           [shared, index = std::move(parts[m].index)](size_t i, PassResult result) {
-                            const absl::MutexLock lock(&shared->mutex);
+                            const std::lock_guard lock(shared->mutex);
                             shared->done(index[i], std::move(result));
                           });
     }
@@ -99,7 +98,7 @@ class DeviceGroup : public Engine {
  private:
   struct Completion {
     explicit Completion(std::function<void(size_t, PassResult)> f) : done(std::move(f)) {}
-    absl::Mutex mutex;
+    std::mutex mutex;
     std::function<void(size_t, PassResult)> done;
   };
 
@@ -107,7 +106,7 @@ class DeviceGroup : public Engine {
   SessionId LocalId(SessionId id) const { return id / members_.size(); }
 
   const std::vector<std::unique_ptr<Engine>> members_;
-  absl::Mutex mutex_;
+  std::mutex mutex_;
   std::vector<int> open_ ABSL_GUARDED_BY(mutex_);  // sessions of each member
 };
 
