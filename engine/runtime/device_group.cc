@@ -41,9 +41,7 @@ class DeviceGroup : public Engine {
     // All have equally many slots: the one with the fewest sessions has the most free.
     std::vector<size_t> order(members_.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return open_[a] < open_[b];
-    });
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return open_[a] < open_[b]; });
     absl::Status status;
     for (const size_t member : order) {
       const absl::StatusOr<SessionId> id = members_[member]->OpenSession(spec);

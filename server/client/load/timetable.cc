@@ -2,14 +2,12 @@
 
 #include <utility>
 
-#include "absl/time/time.h"
-
 namespace longtake::client {
 
 void Timetable::At(double when, std::function<void()> what) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   queue_.push({when, ++entries_, std::move(what)});
-  changed_.Signal();
+  changed_.notify_one();
 }
 
 void Timetable::Run() {
@@ -17,12 +15,12 @@ void Timetable::Run() {
   while (!stopped_) {
     std::function<void()> what;
     {
-      MutexLock lock(&mutex_);
+      std::unique_lock lock(mutex_);
       while (queue_.empty() || queue_.top().when > now()) {
         if (queue_.empty()) {
-          changed_.Wait(&mutex_);
+          changed_.wait(lock);
         } else {
-          changed_.WaitWithTimeout(&mutex_, absl::Seconds(queue_.top().when - now()));
+          changed_.wait_for(lock, std::chrono::duration<double>(queue_.top().when - now()));
         }
       }
       what = queue_.top().what;
