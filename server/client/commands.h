@@ -24,7 +24,7 @@ struct GenerateFlags {
   std::string tenant;
   int priority = 0;
   std::optional<double> max_wait, max_lead;  // seconds
-  bool adaptive = false;           // fewer steps rather than late chunks
+  bool adaptive = false;                     // fewer steps rather than late chunks
   bool offline = false, json = false, quiet = false;
 };
 
