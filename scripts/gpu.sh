@@ -8,6 +8,7 @@
 # Needs python3 with numpy, and on the device cuBLASLt 13. Nothing is fetched.
 source "$(dirname "$0")/common.sh"
 
+built=build/gpu
 bundle=build/gpu-bundle
 out=out/gpu
 mode=device
@@ -28,26 +29,29 @@ device_targets=(longtake_cuda_module longtake_sentencepiece_module longtake-modu
   cuda_device_ops_test cuda_device_engine_test parity_test)
 
 build_for_device() {
-  local architectures=$1
-  [[ -f build/cuda/build.ninja ]] || cmake --preset cuda "-DLONGTAKE_CUDA_ARCHITECTURES=$architectures"
-  cmake --build build/cuda --parallel "$(nproc)" --target "${device_targets[@]}"
+  # A folder of its own: the preset's builds for all devices, and its programs are too large to be carried.
+  [[ -f $built/build.ninja ]] || cmake --preset cuda -B "$built" -DLONGTAKE_CUDA_ARCHITECTURES=90a-real
+  cmake --build "$built" --parallel "$(nproc)" --target "${device_targets[@]}"
 }
 
 # Programs, and every library that they need but the compiler's, the driver's and cuBLASLt's, which the device has.
 make_bundle() {
-  build_for_device 90a-real
+  build_for_device
   rm -rf "$bundle"
   mkdir -p "$bundle"
   local programs=(longtake-module longtake-bench-cuda cuda_device_ops_test cuda_device_engine_test parity_test
     longtake-cuda.so longtake-sentencepiece.so)
   for program in "${programs[@]}"; do
-    strip --strip-unneeded -o "$bundle/$program" "build/cuda/$program"
+    strip --strip-unneeded -o "$bundle/$program" "$built/$program"
   done
-  for program in "${programs[@]}"; do ldd "build/cuda/$program"; done |
+  for program in "${programs[@]}"; do ldd "$built/$program"; done |
     awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libcuda|libcublasLt|libcublas)\.so' |
     xargs cp --dereference --target-directory "$bundle"
-  say "$bundle: $(du -sm "$bundle" | cut -f1) MiB"
+  local size
+  size=$(du -sm "$bundle" | cut -f1)
+  ((size <= 64)) || die "$bundle has $size MiB; more than 64 cannot be carried"
+  say "$bundle: $size MiB"
 }
 
 if [[ $mode == bundle ]]; then
@@ -98,8 +102,8 @@ if [[ $mode == rehearse ]]; then
   rounds=(--rounds 1)
 else
   if [[ ! -d $bundle ]]; then
-    build_for_device "90a-real"
-    bundle=build/cuda
+    build_for_device
+    bundle=$built
   fi
   bin=$PWD/$bundle
   ops_test=$bin/cuda_device_ops_test engine_test=$bin/cuda_device_engine_test parity_test=$bin/parity_test

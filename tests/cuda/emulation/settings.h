@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_TESTS_CUDA_EMULATION_SETTINGS_H_
 #define LONGTAKE_TESTS_CUDA_EMULATION_SETTINGS_H_
 
+#include <cstddef>
 #include <cstdint>
 
 namespace longtake::emulation {
