@@ -7,6 +7,7 @@ silhouettes to compare with come from `calibrate`.
 import dataclasses
 import itertools
 import os
+import statistics
 
 import cv2
 import numpy as np
@@ -17,6 +18,11 @@ _WINDOW = 6.0  # seconds on either side from which the background is taken
 _NEAR = 3.0  # seconds on either side within which the object may be looked at
 _SURE, _MAYBE = 24.0, 13.0  # differences to the background, in Lab units: an object has some of the first
 _SMALLEST = 150  # pixels
+_ALIKE = 14  # difference of a channel, of 255, within which two samples of a pixel show the same thing
+_GLANCES = 12  # moments by which an object is judged
+_NOW, _THERE = 1.0, 0.4  # within so many seconds of the one asked for the object is seen in such a share of frames
+_CLEAN = 0.45  # an edge below this is smeared over more than some 5 pixels: such a thing has no kind
+_RECOGNISED = 0.6  # a median likeness below this is none
 
 
 @dataclasses.dataclass
@@ -30,7 +36,8 @@ class Seen:
     speed: str | None = None
     sky: str | None = None
     ground: str | None = None
-    likeness: float = 0.0
+    likeness: float = 0.0  # of its outline to the kind's, 0…1
+    edge: float = 0.0  # how clean its edges are, 0…1
 
 
 def read_video(path):
@@ -53,20 +60,40 @@ def _lab(rgb):
 
 
 def _background(frames):
-    """The scene without its object: a pixel's usual colour, or, where there is none, its sample nearest to the row's."""
+    """The scene without its object: a pixel's usual colour or, where there is none, of the most frequent ones the one
+    nearest to its row's."""
     half = len(frames) // 2
     middle = np.partition(frames, half, 0)[half]
-    steady = (cv2.absdiff(frames, np.broadcast_to(middle, frames.shape)).max(-1) < 14).mean(0)
-    row = np.median(middle, 1).astype(np.uint8)[None, :, None]
-    nearest = cv2.absdiff(frames, np.broadcast_to(row, frames.shape)).sum(-1, dtype=np.uint16).argmin(0)
-    fallback = np.take_along_axis(frames, nearest[None, ..., None], 0)[0]
-    return np.where(steady[..., None] > 0.7, middle, fallback)
+    steady = (cv2.absdiff(frames, np.broadcast_to(middle, frames.shape)).max(-1) < _ALIKE).mean(0) > 0.7
+    if steady.all():
+        return middle
+    row = np.broadcast_to(np.median(middle, 1).astype(np.uint8)[:, None], middle.shape)[~steady]
+    samples = frames[:, ~steady]
+    votes = np.stack([(cv2.absdiff(samples, np.broadcast_to(s, samples.shape)).max(-1) < _ALIKE).sum(0) for s in samples])
+    # A slow and big thing hides a pixel for half of the time, but in several colours: 0.7 leaves the background in the choice.
+    far = cv2.absdiff(samples, np.broadcast_to(row, samples.shape)).sum(-1, dtype=np.uint16)
+    best = np.where(votes >= 0.7 * votes.max(0), far, np.iinfo(np.uint16).max).argmin(0)
+    out = middle.copy()
+    out[~steady] = np.take_along_axis(samples, best[None, :, None], 0)[0]
+    return out
 
 
-def _objects(frame, background_lab):
-    """The largest thing that is not background: (mask, bounding box, centre) or None."""
-    difference = np.linalg.norm(_lab(frame) - background_lab, axis=-1)
-    difference = cv2.GaussianBlur(difference, (0, 0), 0.8)
+@dataclasses.dataclass
+class _Thing:
+    """Something that is not background, in one frame."""
+
+    frame: int
+    mask: np.ndarray  # [H, W] of 0 and 1
+    box: np.ndarray  # x, y, width, height
+    centre: np.ndarray
+    edge: float  # 0…1, how much of its difference to the background it has two pixels inside its outline
+    whole: bool  # it does not touch the frame's border
+
+
+def _thing(picture, background_lab, frame):
+    """The largest thing in a picture that is not background, or None."""
+    sharp = np.linalg.norm(_lab(picture) - background_lab, axis=-1)
+    difference = cv2.GaussianBlur(sharp, (0, 0), 0.8)
     mask = (difference > _MAYBE).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     # A white thing in fog is little more than its outline: everything inside a closed line belongs to it.
@@ -78,13 +105,27 @@ def _objects(frame, background_lab):
     for i in order[:4]:
         part = labels == i
         if stats[i, cv2.CC_STAT_AREA] >= _SMALLEST and difference[part].max() > _SURE:
-            return part.astype(np.uint8), stats[i, :4], centres[i]
+            part = part.astype(np.uint8)
+            x, y, w, h = box = stats[i, :4]
+            whole = x > 1 and y > 1 and x + w < part.shape[1] - 1 and y + h < part.shape[0] - 1
+            return _Thing(frame, part, box, centres[i], _edge(part, sharp), whole)
     return None
 
 
-def _touches(box, shape):
-    x, y, w, h = box
-    return x <= 1 or y <= 1 or x + w >= shape[1] - 1 or y + h >= shape[0] - 1
+def _edge(mask, difference):
+    outline = (mask - cv2.erode(mask, np.ones((3, 3), np.uint8))) > 0
+    near = cv2.dilate(difference * mask, np.ones((5, 5), np.uint8))
+    return float(np.median(near[outline]) / np.quantile(difference[mask > 0], 0.9))
+
+
+def _clearest(things, middle):
+    """The glances that show the object best, of these the ones nearest to the frame asked for."""
+    whole = [t for t in things if t.whole] or things
+    areas = np.array([t.mask.sum() for t in whole], np.float64)
+    # What is partly hidden is small; a mask that took in something else is larger than nearly all others.
+    usual = np.quantile(areas, 0.85)
+    good = [t for t, area in zip(whole, areas, strict=True) if abs(area / usual - 1) < 0.07]
+    return sorted(good or whole, key=lambda t: abs(t.frame - middle))[:_GLANCES]
 
 
 def silhouette(mask):
@@ -99,11 +140,17 @@ def _likeness(a, b):
     return float(np.minimum(a, b).sum() / np.maximum(a, b).sum())
 
 
-def _kind(mask, known):
-    shape = silhouette(mask)
-    scores = [(_likeness(shape, s), name) for name, s in known]
-    score, name = max(scores)
-    return (name if score > 0.6 else None), score
+def _kind(masks, known):
+    """The kind that most glances are most like: (name or None, its median likeness)."""
+    glances = {}
+    for shape in map(silhouette, masks):
+        best = {}
+        for name, outline in known:
+            best[name] = max(best.get(name, 0.0), _likeness(shape, outline))
+        for name, score in best.items():
+            glances.setdefault(name, []).append(score)
+    score, name = max((float(np.median(scores)), name) for name, scores in glances.items())
+    return (name if score > _RECOGNISED else None), score
 
 
 def _hue_name(pixels):
@@ -177,10 +224,9 @@ class Watcher:
         if silhouettes:
             with np.load(silhouettes) as data:
                 self.known = [(k.split("/")[0], data[k].astype(np.float32) / 255) for k in data.files]
-        self._found = {}
 
     def _at(self, second, since=0.0, until=1e9):
-        """Objects in the frames near a second: background and [(frame, mask, box, centre)]."""
+        """(background, {frame: thing or None} of those looked at near a second, the frame asked for)."""
         last = len(self.frames) - 1
         limits = max(0, round(since * self.fps)), min(last, round(until * self.fps))
         middle = int(np.clip(round(second * self.fps), *limits))
@@ -195,32 +241,31 @@ class Watcher:
         background = _background(self.frames[a : b + 1 : max(1, (b - a) // 40)])
         lab = _lab(background)
         a, b = window(_NEAR)
-        found = []
-        for f in range(a, b + 1):
-            if f % 4 > 1:  # pairs of neighbours are enough for the motion
-                continue
-            thing = _objects(self.frames[f], lab)
-            if thing:
-                found.append((f, *thing))
-        return background, found, middle
+        # Pairs of neighbours are enough for the motion.
+        looked = [f for f in range(a, b + 1) if f % 4 < 2]
+        things = {f: _thing(self.frames[f], lab, f) for f in looked}
+        return background, things, middle
 
     def look(self, second, since=0.0, until=1e9):
         """What is seen around a second; only frames between `since` and `until` (seconds) are looked at."""
-        background, found, middle = self._at(second, since, until)
+        background, things, middle = self._at(second, since, until)
         seen = Seen(sky=_sky(background), ground=_ground(background))
-        if not found:
+        now = [thing for f, thing in things.items() if abs(f - middle) <= _NOW * self.fps]
+        things = [t for t in things.values() if t]
+        # A clearer view may come seconds earlier or later, but the object has to be there at the second asked for.
+        if sum(t is not None for t in now) < _THERE * len(now):
             return seen
-        whole = [f for f in found if not _touches(f[2], background.shape)] or found
-        areas = np.array([f[1].sum() for f in whole], np.float64)
-        # Partly hidden objects are small: look at the moment nearest to the one asked for among the nearly largest.
-        good = [f for f, area in zip(whole, areas, strict=True) if area > 0.985 * areas.max()]
-        frame, mask, box, _ = min(good, key=lambda f: abs(f[0] - middle))
-        seen.colour = _hue_name(self.frames[frame][cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0])
-        seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), max(box[2:]) / 2))]
+        glances = _clearest(things, middle)
+        names = [_hue_name(self.frames[t.frame][cv2.erode(t.mask, np.ones((3, 3), np.uint8)) > 0]) for t in glances]
+        seen.colour = statistics.mode(names)
+        extent = float(np.median([max(t.box[2:]) / 2 for t in glances]))
+        seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), extent))]
+        seen.edge = float(np.median([t.edge for t in glances]))
         if self.known:
-            seen.kind, seen.likeness = _kind(mask, self.known)
-        tracks = [(f, c[0], c[1], not _touches(b, background.shape)) for f, _, b, c in found]
-        velocity = _motion(tracks, self.fps)
+            seen.kind, seen.likeness = _kind([t.mask for t in glances], self.known)
+            if seen.edge < _CLEAN:
+                seen.kind = None
+        velocity = _motion([(t.frame, *t.centre, t.whole) for t in things], self.fps)
         if velocity is not None:
             dx, dy = velocity
             pace = float(np.hypot(dx, dy))
@@ -232,8 +277,7 @@ class Watcher:
 
     def masks(self, second):
         """Whole-object masks near a second, for calibration."""
-        background, found, _ = self._at(second)
-        return [mask for _, mask, box, _ in found if not _touches(box, background.shape)]
+        return [t.mask for t in self._at(second)[1].values() if t and t.whole]
 
 
 def drift(frames, fps, early=2.0, late=60.0):
