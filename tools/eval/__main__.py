@@ -20,6 +20,7 @@ from tools.eval.table import Table, switch_followed
 from tools.eval.work import Work, digest
 
 _CONTROL = 0.98  # what the control has to reach in every part at every second
+_LOOKERS = ("measure.py", "scenery.py", "things.py", "silhouettes.npz", "__main__.py", "cases.py")  # what is seen is up to them
 _IN_JSON = ("colour", "kind", "direction", "background")
 
 
@@ -58,7 +59,7 @@ def _work(args, folder):
         maker = videos.TorchMaker(args.model)
     else:
         maker = videos.DrawnMaker(args.model if args.maker == "vae" else None)
-    looker = [os.path.join(here, name) for name in ("measure.py", "silhouettes.npz", "__main__.py", "cases.py")]
+    looker = [os.path.join(here, name) for name in _LOOKERS]
     return Work(maker, folder, digest(source), digest(looker))
 
 
