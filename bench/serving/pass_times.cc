@@ -2,7 +2,6 @@
 // those times: the table of longtake-serving. The last line is JSON.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <limits>
 #include <map>
@@ -10,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/blocking_counter.h"
+#include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/engine.h"
 
@@ -29,17 +28,8 @@ absl::StatusOr<double> RunBatch(Engine& engine, PassKind kind, const std::vector
     passes.push_back({.kind = kind, .session = id});
     if (kind == PassKind::kEncodePrompt) passes.back().prompt = "a red boat on a blue lake under a yellow sun";
   }
-  absl::BlockingCounter left(static_cast<int>(passes.size()));
-  std::vector<absl::Status> statuses(passes.size());
-  const auto begin = std::chrono::steady_clock::now();
-  engine.Submit(std::move(passes), [&](size_t i, PassResult result) {
-    statuses[i] = std::move(result.status);
-    left.DecrementCount();
-  });
-  left.Wait();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
-  return seconds;
+  ASSIGN_OR_RETURN(const TimedBatch batch, RunPasses(engine, std::move(passes)));
+  return batch.seconds;
 }
 
 // Least seconds by kind and number of sessions.
