@@ -32,6 +32,7 @@ class Simulation : public scheduler::Listener {
                     .max_undelivered_chunks = 4,
                     .lead_high = absl::Seconds(options.lead_high),
                     .lead_low = absl::Seconds(options.lead_low),
+                    .max_lead = absl::Seconds(options.lead_high),
                     .max_live_load = options.max_live_load,
                     .max_wait = absl::Seconds(options.max_wait),
                     .policy = std::move(policy)},
