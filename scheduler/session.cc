@@ -93,13 +93,15 @@ absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
 int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
   const int levels = static_cast<int>(request_.step_ladder.size());
   if (levels == 0 || !live() || !cost.learned()) return 0;
-  // A first chunk is in time while its quote is kept.
+  // A first chunk is in time while its quote is kept, which has a margin of its own: another one on top, and any delay
+  // would cost it steps on an idle device.
   const double time = absl::ToDoubleSeconds((started() ? Due() : first_quoted) - now);
+  const double margin = started() ? kLevelMargin : 1;
   const double full = ToNextChunk(cost).seconds;
   const double step =
       cost.Alone(PassKind::kDenoise, request_.block_latents[committed_blocks_] * request_.latent_tokens);
   for (int level = 0; level < levels; ++level) {
-    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch_ * kLevelMargin <= time) return level;
+    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch_ * margin <= time) return level;
   }
   return levels - 1;
 }
@@ -186,7 +188,8 @@ Pass Session::Start(PassKind kind, absl::Duration now, const CostModel& cost) {
       steps_ = StepsAt(level_);
       passes_ -= StepsAt(0) - steps_;
       block_began_ = now;
-      block_alone_ = ToNextChunk(cost).seconds;
+      // Before the costs are known a block would seem to have been held up many times over.
+      block_alone_ = cost.learned() ? ToNextChunk(cost).seconds : 0;
     }
     pass.level = level_;
   }
