@@ -42,6 +42,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
       .stats = [this] { return scheduler_->stats(); },
       .viewers = [this] { return viewers(); },
       .memory = [this] { return engine_->memory(); },
+      .moves = [this] { return engine_->moves(); },
   });
   metrics_->Watch(sources_);
   poller_ = std::thread([this] { Poll(); });
