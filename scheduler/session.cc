@@ -35,9 +35,16 @@ double Session::Tokens(PassKind kind) const {
     case PassKind::kCommit:
       return request_.block_latents[committed_blocks_] * request_.latent_tokens;
     case PassKind::kDecode:
-      return request_.latent_tokens;
+      return decoded_blocks_ == 0 && decoded_latents_ == 0 ? request_.first_decode * request_.latent_tokens
+                                                           : request_.latent_tokens;
   }
   return 0;
+}
+
+double Session::LongestPass(const CostModel& cost) const {
+  const double decode = cost.Alone(PassKind::kDecode, request_.latent_tokens);
+  if (committed_blocks_ == blocks()) return decode;
+  return std::max(decode, cost.Alone(PassKind::kDenoise, most_latents_ * request_.latent_tokens));
 }
 
 double Session::BlockSeconds(const CostModel& cost, int block) const {
@@ -53,7 +60,8 @@ Session::Remaining Session::ToNextChunk(const CostModel& cost) const {
   const int block = decoded_blocks_;
   const int decodes = request_.block_latents[block] - decoded_latents_;
   left.passes = decodes;
-  left.seconds = decodes * cost.Alone(PassKind::kDecode, request_.latent_tokens);
+  left.seconds = cost.Alone(PassKind::kDecode, Tokens(PassKind::kDecode)) +
+                 (decodes - 1) * cost.Alone(PassKind::kDecode, request_.latent_tokens);
   if (committed_blocks_ > block) return left;
   const double tokens = request_.block_latents[block] * request_.latent_tokens;
   const int steps = steps_ - step_;
@@ -151,7 +159,7 @@ void Session::UpdateLead(absl::Duration now, const Options& options) {
   // A block is never left half denoised: the lead only grows by commits.
   if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
   if (ahead_ && lead <= options.lead_low) ahead_ = false;
-  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= request_.max_lead;
+  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= std::min(request_.max_lead, options.max_lead);
 }
 
 std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {

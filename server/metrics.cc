@@ -90,7 +90,15 @@ class Gauges : public prometheus::Collectable {
     for (const auto& [tenant, seconds] : stats.tenant_device_seconds) {
       Add(tenants, {{"tenant", tenant.empty() ? "(none)" : tenant}}, seconds);
     }
-    return {sessions, queue, in_flight, load, backlog, error, used, planned, free_slots, videos, tenants};
+    const SessionMoves made = sources->moves();
+    auto moves = Family("longtake_session_moves_total", "Sessions that went from one device to another.",
+                        prometheus::MetricType::Counter);
+    Add(moves, {}, static_cast<double>(made.count));
+    auto move_seconds =
+        Family("longtake_session_move_seconds_total", "Time that those moves took.", prometheus::MetricType::Counter);
+    Add(move_seconds, {}, made.seconds);
+    return {sessions, queue,      in_flight, load,    backlog, error,       used,
+            planned,  free_slots, videos,    tenants, moves,   move_seconds};
   }
 
  private:

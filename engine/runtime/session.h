@@ -3,11 +3,13 @@
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "engine/models/causal_state.h"
+#include "engine/runtime/session_position.h"
 #include "engine/runtime/video_model.h"
 
 namespace longtake {
@@ -21,11 +23,19 @@ struct SlotMemory {
 
 class Session {
  public:
-  Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory);
+  // `at`: where it goes on, with what Memory() names already, or not yet, in its place.
+  Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory,
+          const SessionPosition& at = {});
 
   const SizeShape& shape() const { return shape_; }
   const SessionSpec& spec() const { return spec_; }
   SessionProgress progress() const;
+
+  // What moves with a session that stands between two blocks: its position, and the pieces of device memory that the
+  // next block reads. How many and how long they are follows from the position. `caches` as of NextDecode, null where
+  // the session has not begun to decode.
+  const SessionPosition& position() const { return at_; }
+  std::vector<std::span<std::byte>> Memory(std::byte* caches) const;
 
   // FailedPrecondition says why the pass cannot run now.
   absl::Status Check(const Pass& pass) const;
@@ -58,11 +68,11 @@ class Session {
   };
   // `caches`: where the session's decoder caches are now (decoder_caches.h).
   DecodeInput NextDecode(std::byte* caches);
-  bool begins_decoding() const { return stream_.frames == 0; }
+  bool begins_decoding() const { return at_.decoded == 0; }
   void Decoded();
 
  private:
-  int block_frames() const { return lengths_[block_]; }
+  int block_frames() const { return lengths_[at_.block]; }
   int64_t elements() const { return plane_elements_ * block_frames(); }
   float* Latents(int index) const;
   TransformerPass MakePass(const float* latents, int frames, int first_frame, float timestep) const;
@@ -77,20 +87,7 @@ class Session {
 
   std::optional<CausalState> state_;
   WanStream stream_;
-  // Indices of latent buffers, swapped rather than copied.
-  int working_ = 0, finished_ = 1, prediction_ = 3, prediction_before_ = 4;
-
-  struct PromptTokens {
-    int64_t positive = 0, negative = 0;
-  };
-  int prompt_slot_ = 1;  // in use; the other is for the next
-  PromptTokens prompt_, next_prompt_;
-  bool has_prompt_ = false, prompt_waits_ = false;
-
-  int block_ = 0, step_ = 0;
-  int level_ = 0;        // of the block's steps
-  int first_frame_ = 0;  // latent frames before the block being made: the committed ones
-  int decoded_ = 0;      // latent frames
+  SessionPosition at_;
 };
 
 }  // namespace longtake

@@ -25,7 +25,8 @@ struct FakeEngineOptions {
   std::function<absl::Duration(const Pass& pass)> delay = {};
   // Asked when a session is opened; an error is what OpenSession returns.
   std::function<absl::Status()> fail_open = {};
-  bool noisy = false;  // frames that do not compress: chunks of hundreds of kilobytes
+  SessionMoves moves = {};  // what moves() says
+  bool noisy = false;       // frames that do not compress: chunks of hundreds of kilobytes
   // Asked before each pass; an error is the pass's result.
   std::function<absl::Status(const Pass& pass, const SessionSpec& spec)> fail = {};
 };
@@ -46,6 +47,7 @@ class FakeEngine : public Engine {
 
   const ModelInfo& model() const override { return options_.model; }
   std::vector<MemoryRegion> memory() const override;
+  SessionMoves moves() const override { return options_.moves; }
   std::vector<int> BlockLengths(int latent_frames) const override;
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;

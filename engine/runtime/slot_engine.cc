@@ -1,0 +1,379 @@
+#include "engine/runtime/slot_engine.h"
+
+#include <sys/sysinfo.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/backend/backend.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/session.h"
+#include "engine/runtime/video_model.h"
+
+namespace longtake {
+namespace {
+
+// A region of session memory: slots of one size in one allocation.
+class Slab {
+ public:
+  Slab(Ops& ops, size_t slot_bytes, int slots)
+      : slot_bytes_(Aligned(slot_bytes)), buffer_(ops.Allocate(slot_bytes_ * slots)) {}
+  std::byte* at(int slot) const { return static_cast<std::byte*>(buffer_->data()) + slot * slot_bytes_; }
+
+ private:
+  size_t slot_bytes_;
+  std::unique_ptr<Buffer> buffer_;
+};
+
+// Which of the two ordered lanes a pass runs in.
+bool IsTransformer(PassKind kind) { return kind == PassKind::kDenoise || kind == PassKind::kCommit; }
+
+// Tokens of one transformer batch: beyond a few thousand rows a matrix product gains nothing from more of them, and
+// scratch grows with it (60 KB a token at the 2B width).
+constexpr int64_t kBatchTokens = 4096;
+
+int64_t BatchTokens(const VideoModel& model, int slots) {
+  return std::min(kBatchTokens, slots * model.max_pass_tokens());
+}
+
+// ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
+// when the memory is touched.
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places) {
+  const SlotPlan plan = model.slot();
+  const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
+  const double slot = size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.prompt);
+  const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
+  struct sysinfo machine;
+  if (sysinfo(&machine) != 0) return absl::OkStatus();
+  const double memory = ops.device_memory_bytes() > 0
+                            ? size(ops.device_memory_bytes())
+                            : (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
+  // Parked caches lie in the machine's memory, which for a device is another one.
+  const double parked = places < slots && ops.device_memory_bytes() == 0 ? size(plan.decoder_cache) * slots : 0;
+  const double caches = size(plan.decoder_cache) * places + parked;
+  if (fixed + slot * slots + caches <= memory) return absl::OkStatus();
+  constexpr double kMiB = 1 << 20;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "max_sessions: ", slots, " sessions of the model's largest size and longest block need ", slot / kMiB,
+      " MiB each, for decoding ", caches / kMiB, " MiB and ", fixed / kMiB, " MiB once; there are ", memory / kMiB));
+}
+
+class SlotEngine : public MovableEngine {
+ public:
+  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<VideoModel> model, int slots, int places)
+      : ops_(std::move(ops)),
+        model_(std::move(model)),
+        plan_(model_->slot()),
+        slots_(slots),
+        state_(*ops_, plan_.state + plan_.state_spare, slots),
+        latents_(*ops_, plan_.latents, slots),
+        decoder_caches_(*ops_, plan_.decoder_cache, slots, places),
+        prompt_(*ops_, plan_.prompt, slots),
+        executor_(*ops_, *model_, decoder_caches_, BatchTokens(*model_, slots)) {
+    for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
+    thread_ = std::thread([this] { RunBatches(); });
+  }
+
+  ~SlotEngine() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    submitted_.notify_one();
+    thread_.join();
+  }
+
+  const ModelInfo& model() const override { return model_->info(); }
+
+  std::vector<MemoryRegion> memory() const override {
+    const int used = slots_ - free_slots();
+    std::vector<MemoryRegion> regions = {
+        {.name = "weights", .planned_bytes = model_->weight_bytes(), .used_bytes = model_->weight_bytes()},
+        {.name = "scratch", .planned_bytes = executor_.scratch_bytes(), .used_bytes = executor_.scratch_bytes()}};
+    const auto add = [&](const char* name, size_t bytes) {
+      regions.push_back({name, uint64_t{bytes} * slots_, uint64_t{bytes} * used, slots_, used});
+    };
+    add("state", plan_.state);
+    add("state_spare", plan_.state_spare);
+    add("latents", plan_.latents);
+    const int places = decoder_caches_.places(), places_used = std::min(used, places);
+    regions.push_back({"decoder_cache", uint64_t{plan_.decoder_cache} * places,
+                       uint64_t{plan_.decoder_cache} * places_used, places, places_used});
+    if (const size_t bytes = decoder_caches_.host_bytes(); bytes > 0) {
+      regions.push_back({"decoder_cache_parked", bytes, bytes, slots_, used});
+    }
+    add("prompt", plan_.prompt);
+    return regions;
+  }
+
+  std::vector<int> BlockLengths(int latent_frames) const override {
+    return longtake::BlockLengths(latent_frames, model_->info().block_latent_frames);
+  }
+
+  absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
+    const SizeShape* shape = nullptr;
+    for (const SizeShape& s : model_->sizes()) {
+      if (s.size == spec.size) shape = &s;
+    }
+    if (shape == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("size: the model does not offer ", spec.size.width, "x", spec.size.height));
+    }
+    if (spec.latent_frames < 1 || spec.latent_frames > model_->info().max_latent_frames) {
+      return absl::InvalidArgumentError(absl::StrCat("latent_frames: ", spec.latent_frames, " is not within 1 ... ",
+                                                     model_->info().max_latent_frames));
+    }
+    const int patch = model_->transformer().config().patch[0];
+    if (spec.latent_frames % patch != 0) {
+      return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
+    }
+    const std::lock_guard lock(mutex_);
+    if (!failed_.ok()) return failed_;
+    if (free_.empty()) return absl::ResourceExhaustedError("sessions: no slot is free");
+    const int slot = free_.back();
+    free_.pop_back();
+    const SessionId id = ++last_id_;
+    Entry& entry = sessions_[id];
+    entry.session = std::make_unique<Session>(*model_, *shape, spec, MemoryOf(slot));
+    entry.slot = slot;
+    entry.progress = entry.session->progress();
+    return id;
+  }
+
+  void CloseSession(SessionId id) override {
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end()) return;
+    it->second.closed = true;
+    FreeIfDone(it);
+  }
+
+  absl::StatusOr<SessionProgress> progress(SessionId id) const override {
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end() || it->second.closed) return absl::NotFoundError("session: unknown");
+    return it->second.progress;
+  }
+
+  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
+    Batch batch{.passes = std::move(passes), .done = std::move(done)};
+    const std::lock_guard lock(mutex_);
+    for (const Pass& pass : batch.passes) {
+      const auto it = sessions_.find(pass.session);
+      if (it == sessions_.end() || it->second.closed) {
+        batch.bound.push_back({absl::NotFoundError("session: unknown"), nullptr});
+        continue;
+      }
+      bool& busy = it->second.busy[IsTransformer(pass.kind) ? 0 : 1];
+      if (busy) {
+        batch.bound.push_back(
+            {absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
+        continue;
+      }
+      busy = true;
+      ++it->second.under_way;
+      batch.bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
+    }
+    queue_.push_back(std::move(batch));
+    submitted_.notify_one();
+  }
+
+  int free_slots() const override {
+    const std::lock_guard lock(mutex_);
+    return failed_.ok() ? static_cast<int>(free_.size()) : 0;
+  }
+
+  std::unique_ptr<Buffer> AllocateImage() override {
+    return ops_->AllocateHost(Aligned(plan_.state + plan_.state_spare) + Aligned(plan_.latents) +
+                              Aligned(plan_.prompt) + Aligned(plan_.decoder_cache));
+  }
+
+  size_t ImageBytes(SessionId id) const override {
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end() || it->second.under_way > 0) return 0;
+    size_t bytes = 0;
+    for (const std::span<std::byte> piece : it->second.session->Memory(nullptr)) bytes += piece.size();
+    return bytes;
+  }
+
+  void TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) override {
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end() || it->second.closed || it->second.under_way > 0) {
+      queue_.push_back({.task = [done = std::move(done)] {
+        done(absl::FailedPreconditionError("session: unknown, or a pass of it is under way"));
+      }});
+    } else {
+      // The session lives on in the task; std::function wants to be copied, hence shared.
+      std::shared_ptr<Session> session = std::move(it->second.session);
+      queue_.push_back({.task = [this, session, slot = it->second.slot, &image, done = std::move(done)] {
+        auto* to = static_cast<std::byte*>(image.data());
+        for (const std::span<std::byte> piece : session->Memory(Caches(*session, slot, /*fresh=*/false))) {
+          ops_->Download(piece.data(), to, piece.size());
+          to += Aligned(piece.size());
+        }
+        if (absl::Status status = Sync(); !status.ok()) return done(std::move(status));
+        done(session->position());
+      }});
+      free_.push_back(it->second.slot);
+      sessions_.erase(it);
+    }
+    submitted_.notify_one();
+  }
+
+  void PutSession(SessionId id, const SessionPosition& position, Buffer& image,
+                  std::function<void(absl::Status)> done) override {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = sessions_.at(id);
+    ++entry.under_way;  // keeps its slot, should it be closed meanwhile
+    queue_.push_back({.task = [this, id, position, &entry, &image, done = std::move(done)] {
+      // A pass that has run meanwhile would have changed the session that is replaced here: that is the caller's bug.
+      auto session = std::make_unique<Session>(*model_, entry.session->shape(), entry.session->spec(),
+                                               MemoryOf(entry.slot), position);
+      const auto* from = static_cast<const std::byte*>(image.data());
+      for (const std::span<std::byte> piece : session->Memory(Caches(*session, entry.slot, /*fresh=*/true))) {
+        ops_->Upload(from, piece.data(), piece.size());
+        from += Aligned(piece.size());
+      }
+      absl::Status status = Sync();
+      {
+        const std::lock_guard lock(mutex_);
+        entry.session = std::move(session);
+        entry.progress = entry.session->progress();
+        --entry.under_way;
+        FreeIfDone(sessions_.find(id));
+      }
+      done(std::move(status));
+    }});
+    submitted_.notify_one();
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Session> session;
+    int slot = 0;
+    bool busy[2] = {false, false};  // transformer; text and VAE
+    int under_way = 0;
+    bool closed = false;
+    SessionProgress progress;  // a copy, for the engine's thread changes the session outside the lock
+  };
+  struct Bound {
+    absl::Status status;
+    Session* session = nullptr;
+    int slot = 0;
+  };
+  struct Batch {
+    std::vector<Pass> passes = {};
+    std::vector<Bound> bound = {};
+    std::function<void(size_t, PassResult)> done = nullptr;
+    std::function<void()> task = nullptr;  // instead of passes
+  };
+
+  SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
+  // Null for a session that has none yet. On the engine's thread.
+  std::byte* Caches(const Session& session, int slot, bool fresh) {
+    return session.begins_decoding() ? nullptr : decoder_caches_.Bring(slot, fresh);
+  }
+
+  void FreeIfDone(std::map<SessionId, Entry>::iterator it) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!it->second.closed || it->second.under_way > 0) return;
+    free_.push_back(it->second.slot);
+    sessions_.erase(it);
+  }
+
+  void RunBatches() {
+    while (true) {
+      Batch batch;
+      {
+        std::unique_lock lock(mutex_);
+        submitted_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+        if (queue_.empty()) return;  // stopping: what was submitted has run
+        batch = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      if (batch.task != nullptr) {
+        batch.task();
+        continue;
+      }
+      std::vector<BoundPass> runnable;
+      for (size_t i = 0; i < batch.passes.size(); ++i) {
+        if (batch.bound[i].session == nullptr) {
+          batch.done(i, {.status = batch.bound[i].status});
+        } else {
+          runnable.push_back({&batch.passes[i], batch.bound[i].session, i, batch.bound[i].slot});
+        }
+      }
+      executor_.Run(runnable, [&](size_t index, PassResult result) {
+        if (!result.status.ok()) (void)Sync();
+        Finish(batch.passes[index]);
+        batch.done(index, std::move(result));
+      });
+    }
+  }
+
+  // Waits for the device. One that has failed has lost its sessions' memory and stays failed: it gets no more of them.
+  absl::Status Sync() {
+    absl::Status status = ops_->Finish();
+    if (!status.ok()) {
+      const std::lock_guard lock(mutex_);
+      failed_ = absl::UnavailableError(absl::StrCat("the device has failed: ", status.message()));
+    }
+    return status;
+  }
+
+  // Before the completion is told, so that it may submit the session's next pass.
+  void Finish(const Pass& pass) {
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(pass.session);
+    it->second.busy[IsTransformer(pass.kind) ? 0 : 1] = false;
+    --it->second.under_way;
+    it->second.progress = it->second.session->progress();
+    FreeIfDone(it);
+  }
+
+  const std::unique_ptr<Ops> ops_;
+  const std::unique_ptr<VideoModel> model_;
+  const SlotPlan plan_;
+  const int slots_;
+  Slab state_, latents_;
+  DecoderCaches decoder_caches_;
+  Slab prompt_;
+  Executor executor_;
+
+  // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
+  mutable std::mutex mutex_;
+  std::condition_variable submitted_;  // or stopping
+  std::map<SessionId, Entry> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int> free_ ABSL_GUARDED_BY(mutex_);
+  absl::Status failed_ ABSL_GUARDED_BY(mutex_);
+  SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<Batch> queue_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots) {
+  const int places = options.decoder_places == 0 ? slots : std::min(options.decoder_places, slots);
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
+                                                          .dtype = options.dtype,
+                                                          .isa = options.isa,
+                                                          .threads = options.threads,
+                                                          .device = device}));
+  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places));
+  RETURN_IF_ERROR(ops->Finish());  // uploads of weights
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots, places);
+}
+
+}  // namespace longtake
