@@ -94,6 +94,9 @@ class TestWork(unittest.TestCase):
             json.dump(1, file)
         before = digest([self.folder]), digest([path])
         self.assertEqual(before, (digest([self.folder]), digest([path, path + ".none"])))
+        with open(os.path.join(self.folder, "README.md"), "w") as file:
+            file.write("nothing that a video depends on")
+        self.assertEqual(before, (digest([self.folder]), digest([path])))
         with open(path, "w") as file:
             json.dump(2, file)
         self.assertFalse({digest([self.folder]), digest([path])} & set(before))
