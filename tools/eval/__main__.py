@@ -110,7 +110,8 @@ def _evaluate(args, work):
         print(f"prompt switch followed within two blocks: {np.mean(followed):.3f} of {len(followed)}")
     if args.maker == "drawn":
         share, part, second = table.worst()
-        verdict = "holds" if min(share, *map(float, [np.mean(followed)] if followed else [])) >= _CONTROL else "DOES NOT HOLD"
+        lowest = min(share, float(np.mean(followed))) if followed else share
+        verdict = "holds" if lowest >= _CONTROL else "DOES NOT HOLD"
         print(f"the control {verdict}: worst part {part} at {second} s, {share:.3f}; {_CONTROL} asked")
     shares = table.shares()
     line = {"prompts": len(plain)}
