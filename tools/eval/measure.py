@@ -20,6 +20,7 @@ _WINDOW = 6.0  # seconds on either side from which the background is taken
 _NEAR = 3.0  # seconds on either side within which the object may be looked at
 _NOW, _THERE = 1.0, 0.4  # within so many seconds of the one asked for the object is seen in such a share of frames
 _CLEAN = 0.45  # an edge below this is smeared over more than some 5 pixels: such a thing has no kind
+_OBJECT = 300  # pixels; a big balloon's basket, seen alone at the frame's border, has some 200
 _TOGETHER = 6  # frames that show two things of different colours: there are two of them
 
 
@@ -62,14 +63,15 @@ def _groups(found):
     is seen in two parts, at both ends of the frame, is the larger of them.
     """
     together = collections.Counter()
-    for frame in found:
+    large = [[t for t in frame if t.mask.sum() >= _OBJECT] for frame in found]
+    for frame in large:
         together.update(itertools.combinations(sorted({t.colour for t in frame} - {None}), 2))
     colours, count = (together.most_common(1) or [((), 0)])[0]
     if count < _TOGETHER:
         return [[frame[0] for frame in found if frame]]
     # Where only one is found the other is out of sight, or they cover each other.
-    apart = [frame for frame in found if {t.colour for t in frame} >= set(colours)]
-    seen = {c: sum(t.colour == c for frame in found for t in frame) for c in colours}
+    apart = [frame for frame in large if {t.colour for t in frame} >= set(colours)]
+    seen = {c: sum(t.colour == c for frame in large for t in frame) for c in colours}
     return [[next(t for t in frame if t.colour == c) for frame in apart] for c in sorted(colours, key=seen.get, reverse=True)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from tools.clips import Story, render, sample_story
 from tools.clips import vocabulary as V
 from tools.clips.scene import Guest
-from tools.eval import measure
+from tools.eval import cases, measure
 
 
 def _own_picture(direction):
@@ -72,6 +72,13 @@ class Measure(unittest.TestCase):
             seen = measure.Watcher(render(story, 0, 97), 16.0).look(2.5)
             for part in ("kind", "colour", "direction", "sky", "ground"):
                 self.assertEqual(getattr(seen, part), getattr(story.first, part), f"{seed} {part}")
+
+    def test_a_part_of_an_object_is_no_second_one(self):
+        # A balloon that leaves below and comes back above, its basket first.
+        case = cases.plain(128, 0, 11)[127]
+        self.assertEqual((case.story.first.kind, case.story.first.size, case.story.first.direction), ("balloon", "big", "down"))
+        seen = measure.Watcher(render(case.story, 0, 129), 16.0).look(1)
+        self.assertEqual((seen.kind, seen.size, seen.direction, seen.guest), ("balloon", "big", "down", None))
 
     def test_wide_skies_and_grounds(self):
         scene = sample_story(random.Random(3), held=True).first
