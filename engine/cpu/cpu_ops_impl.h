@@ -116,8 +116,11 @@ class CpuOps : public Ops {
   }
 
  private:
-  // The rotary table of one axis of `width`, for the 3-D rotation: cosines twice over, sines with signs.
+  // Calls f(token) for every token of the segments, in chunks as ForRows.
+  template <typename F>
+  void ForTokens(std::span<const Segment> segments, std::array<int, 3> patch, int64_t columns, F&& f);
   void KeepZeros(int64_t inputs);  // at least so many in context_.zeros
+  // The rotary table of one axis of `width`, for the 3-D rotation: cosines twice over, sines with signs.
   const AngleTable& PairTable(int width, int64_t positions);
   const AngleTable& HalfTable(int head_dim, float theta, int64_t positions);
 
