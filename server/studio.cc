@@ -32,6 +32,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
                              .max_undelivered_chunks = options.max_undelivered_chunks,
                              .lead_high = options.lead,
                              .lead_low = options.lead * 0.75,
+                             .max_lead = options.max_lead,
                              .max_live_load = options.max_live_load,
                              .max_wait = options.max_wait,
                              .max_unread = options.max_unread,
@@ -139,6 +140,7 @@ scheduler::Request Studio::MakeRequest(uint64_t id, const VideoPlan& plan) const
           .step_ladder = plan.adaptive ? engine_->model().step_ladder : std::vector<int>(),
           .prompt_blocks = plan.story_blocks,
           .latent_tokens = pixels,
+          .first_decode = 1.0 / engine_->model().frames_per_latent,
           .block_seconds = std::move(block_seconds),
           .max_lead = plan.max_lead,
           .tenant = plan.tenant,
@@ -202,8 +204,8 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
       correction_.Observe(predicted, promised, chunk.decoded_seconds, chunk.elapsed_seconds);
       metrics_->FirstChunkQuoted(promised, chunk.elapsed_seconds);
     }
-    logger_->debug("chunk sent id={} block={} bytes={} elapsed={:.3f}", id, chunk.block, chunk.bytes,
-                   chunk.elapsed_seconds);
+    logger_->debug("chunk sent id={} block={} bytes={} decoded={:.3f} elapsed={:.3f} stalled={}", id, chunk.block,
+                   chunk.bytes, chunk.decoded_seconds, chunk.elapsed_seconds, chunk.stalled);
     scheduler_->ChunkDelivered(id);
   };
 

@@ -36,6 +36,7 @@ struct StudioOptions {
   int max_batch_passes = 64;                           // of one Submit
   int max_undelivered_chunks = 2;
   absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
+  absl::Duration max_lead = absl::Seconds(90);   // the same on an idle engine
   absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;

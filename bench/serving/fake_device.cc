@@ -25,15 +25,15 @@ CostTable Gpu2b(std::string name, double bytes_a_second, int places) {
 }
 
 const CostTable kTables[] = {
-    // The bundled model at 256x160: longtake-pass-times --rounds 12 on 2 cores of an EPYC (Zen 5), least times while
-    // other programs ran too (load 5 to 9). Denoising one block took 2.32 ms, of 2 sessions 4.15, of 8 16.6; commits
-    // the same; one latent frame decoded 3.43 ms, of 2 sessions 7.18, of 8 30.9: nothing is shared there.
+    // The bundled model at 256x160: longtake-pass-times --rounds 8 on 2 cores of an EPYC (Zen 5), nothing else running.
+    // Denoising one block took 2.35 ms, of 2 sessions 3.78, of 8 15.2; commits the same; one latent frame decoded
+    // 14.5 ms, of 2 sessions 29.8, of 8 120: nothing is shared there.
     {.name = "cpu_tiny",
-     .fixed = 0.00025,
-     .text = 0.00009,
-     .denoise = 0.00052,
-     .commit = 0.00052,
-     .decode = 0.0036,
+     .fixed = 0.0004,
+     .text = 0.00018,
+     .denoise = 0.00046,
+     .commit = 0.00046,
+     .decode = 0.015,
      .steps = 8,
      .block_latents = 4,
      .block_video_seconds = 1,
