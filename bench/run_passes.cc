@@ -1,9 +1,9 @@
 #include "bench/run_passes.h"
 
 #include <chrono>
+#include <latch>
 #include <utility>
 
-#include "absl/synchronization/blocking_counter.h"
 #include "common/status_macros.h"
 
 namespace longtake {
@@ -12,13 +12,13 @@ absl::StatusOr<TimedBatch> RunPasses(Engine& engine, std::vector<Pass> passes) {
   using Clock = std::chrono::steady_clock;
   TimedBatch batch;
   batch.results.resize(passes.size());
-  absl::BlockingCounter left(static_cast<int>(passes.size()));
+  std::latch left(static_cast<std::ptrdiff_t>(passes.size()));
   const auto begin = Clock::now();
   engine.Submit(std::move(passes), [&](size_t i, PassResult result) {
     batch.results[i] = std::move(result);
-    left.DecrementCount();
+    left.count_down();
   });
-  left.Wait();
+  left.wait();
   batch.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   for (const PassResult& result : batch.results) RETURN_IF_ERROR(result.status);
   return batch;

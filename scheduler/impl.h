@@ -89,7 +89,6 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   Device* const device_;
   Listener* const listener_;
 
-  // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
   mutable std::mutex mutex_;
   std::condition_variable pumped_;  // nobody pumps any more
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);

@@ -9,11 +9,11 @@
 #include <prometheus/text_serializer.h>
 
 #include <exception>
+#include <mutex>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "common/mutex.h"
 
 namespace longtake::server {
 namespace {
@@ -43,14 +43,14 @@ const char* NameOf(scheduler::PassKind kind) {
 class Gauges : public prometheus::Collectable {
  public:
   void Watch(std::shared_ptr<const Metrics::Sources> sources) {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     sources_ = sources;
   }
 
   std::vector<prometheus::MetricFamily> Collect() const override {
     std::shared_ptr<const Metrics::Sources> sources;
     {
-      MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       sources = sources_.lock();
     }
     if (sources == nullptr) return {};
@@ -113,7 +113,7 @@ class Gauges : public prometheus::Collectable {
     family.metric.push_back(std::move(metric));
   }
 
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -19,19 +19,19 @@ constexpr double kScatter = 0.05;
 }  // namespace
 
 double QuoteCorrection::Promise(double predicted) const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   double factor = factors_.empty() ? kUnknown : *std::max_element(factors_.begin(), factors_.end());
   if (observed_ < kFew) factor = std::max(factor, kUnknown);
   return (predicted + delivery_ + kScatter) * factor * kBeyond;
 }
 
 double QuoteCorrection::Confidence() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return static_cast<double>(kept_ + 1) / static_cast<double>(observed_ + 2);
 }
 
 void QuoteCorrection::Observe(double predicted, double promised, double decoded, double delivered) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   kept_ += delivered <= promised;
   // The factor is that of the promise which was made, so the mean before this one.
   if (observed_ > 0) {

@@ -50,9 +50,9 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
 
 void Studio::Poll() {
   absl::Duration sampled = clock_->Now();
-  MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   while (!closing_) {
-    mutex_.Unlock();
+    lock.unlock();
     scheduler_->Poll();
     EndLongWaits();
     GiveUpReaders();
@@ -60,23 +60,21 @@ void Studio::Poll() {
       sampled = now;
       for (double slack : scheduler_->stats().slacks) metrics_->Slack(slack);
     }
-    mutex_.Lock();
+    lock.lock();
     // A stream wakes this much late at most, of a lead of seconds.
-    mutex_.AwaitWithTimeout(absl::Condition(&closing_), absl::Milliseconds(50));
+    changed_.wait_for(lock, std::chrono::milliseconds(50),
+                      [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; });
   }
 }
 
 Studio::~Studio() {
   scheduler_->CancelAll(absl::CancelledError("the server is gone"));
   {
-    MutexLock lock(&mutex_);
-    const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); };
-    mutex_.Await(absl::Condition(&none));
-  }
-  {
-    MutexLock lock(&mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); });
     closing_ = true;
   }
+  changed_.notify_all();
   poller_.join();
   encoders_.reset();  // before the scheduler, which its tasks may call
   // A scrape under way holds the sources; it takes microseconds.
@@ -87,7 +85,7 @@ Studio::~Studio() {
 
 Metrics::Viewers Studio::viewers() const {
   Metrics::Viewers viewers;
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   for (const auto& [id, video] : videos_) {
     if (video->playing()) ++(video->has_stalled() ? viewers.stalled : viewers.undisturbed);
   }
@@ -97,7 +95,7 @@ Metrics::Viewers Studio::viewers() const {
 void Studio::EndLongWaits() {
   std::vector<std::shared_ptr<Video>> late;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     for (const auto& [id, video] : videos_) {
       if (video->waiting() && clock_->Now() - video->arrived() >= video->plan().max_wait) late.push_back(video);
     }
@@ -112,7 +110,7 @@ void Studio::EndLongWaits() {
 void Studio::GiveUpReaders() {
   std::vector<std::shared_ptr<EventSink>> late;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     while (!readers_.empty() && readers_.front().until <= clock_->Now()) {
       if (std::shared_ptr<EventSink> sink = readers_.front().sink.lock(); sink != nullptr) {
         late.push_back(std::move(sink));
@@ -182,7 +180,7 @@ scheduler::Quote Studio::MakeQuote(const VideoPlan& plan, double& predicted) con
 
 absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
                                        scheduler::Quote* refused_with) {
-  MutexLock admission_lock(&admission_);
+  const std::lock_guard admission_lock(admission_);
   double predicted = 0;
   const scheduler::Quote quote = MakeQuote(plan, predicted);
   if (!quote.status.ok()) {
@@ -211,7 +209,7 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
 
   std::shared_ptr<Video> video;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const uint64_t id = ++last_id_;
     video = std::make_shared<Video>(id, std::move(plan), engine_->model(), std::move(context), std::move(sink));
     videos_[id] = video;
@@ -231,8 +229,9 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
     // The server began to shut down since the quote, or a place was lost: then the sink must be thrown away.
     if (refused_with != nullptr) *refused_with = {.status = added};
     device_.RemoveJob(id);
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     videos_.erase(id);
+    changed_.notify_all();
     return added;
   }
   logger_->info("video accepted id={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", id,
@@ -278,7 +277,7 @@ void Studio::Abandon(uint64_t id) {
 }
 
 std::shared_ptr<Video> Studio::Find(uint64_t id) const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = videos_.find(id);
   return found == videos_.end() ? nullptr : found->second;
 }
@@ -302,9 +301,10 @@ void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
   logger_->info("video ended id={} outcome={} elapsed={:.3f} message=\"{}\"", id, outcome,
                 absl::ToDoubleSeconds(clock_->Now() - video->arrived()), std::string(status.message()));
   video->OnEnded(status);
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   readers_.push_back({clock_->Now() + options_.max_unread, video->sink()});
-  videos_.erase(id);  // last: the destructor waits for it
+  videos_.erase(id);  // last, under the lock: the destructor waits for it
+  changed_.notify_all();
 }
 
 }  // namespace longtake::server

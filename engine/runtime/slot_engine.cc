@@ -349,7 +349,6 @@ class SlotEngine : public MovableEngine {
   Slab prompt_;
   Executor executor_;
 
-  // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
   mutable std::mutex mutex_;
   std::condition_variable submitted_;  // or stopping
   std::map<SessionId, Entry> sessions_ ABSL_GUARDED_BY(mutex_);

@@ -34,6 +34,7 @@ def _arguments():
     parser.add_argument("--long", type=int, default=50, help="how many of them are a minute long, measured at 30 s and 60 s too")
     parser.add_argument("--short", type=float, default=11, help="seconds of the videos that are not a minute long")
     parser.add_argument("--switches", type=int, default=50)
+    parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="what the prompts are about, as in tools/clips")
     parser.add_argument("--series", default="", help="any word: other prompts, as many")
     parser.add_argument("--jobs", type=int, default=3, help="videos of client and drawn that are made and looked at at a time")
     parser.add_argument("--alone", type=int, default=4, help="videos of client made one at a time first: the pace is theirs")
@@ -83,15 +84,15 @@ def _evaluate(args, work):
     """Makes and looks at everything; prints the table and returns the line."""
     with open(os.path.join(args.model, "longtake.json")) as file:
         block = json.load(file)["block_latent_frames"]
-    plain = cases.plain(args.prompts, args.long, args.short, "eval" + args.series)
-    turned = cases.switched(args.switches, "switch" + args.series)
+    plain = cases.plain(args.prompts, args.long, args.short, "eval" + args.series, args.level)
+    turned = cases.switched(args.switches, "switch" + args.series, args.level)
 
     def look(path, case):
         return _look_at_switch(path, block) if case.switch else _look(path, case, block)
 
     alone = args.alone if args.maker == "client" else 0
     noted = work.all(plain + turned, look, args.jobs, alone)
-    table = Table()
+    table = Table(args.level)
     found = [n["found"] for n in noted[: len(plain)]]
     for case, one in zip(plain, found, strict=True):
         for second, seen in one["seen"].items():

@@ -4,6 +4,7 @@ import dataclasses
 import random
 
 from tools.clips import Story, caption, sample_story
+from tools.clips import vocabulary as V
 from tools.clips.scene import block_start_frame
 
 SWITCH_BLOCK = 3
@@ -31,21 +32,25 @@ def _prompt(scene, number):
     return caption(scene) if number % 2 == 0 else caption(scene).replace(" under a blue sky", " on a sunny day")
 
 
-def plain(count, long, short_seconds, series="eval"):
-    """`count` cases of one prompt; the first `long` of them are a minute long. Another `series`: other prompts."""
+def plain(count, long, short_seconds, series="eval", level=1):
+    """`count` cases of one prompt; the first `long` of them are a minute long. Another `series`: other prompts.
+
+    `level` says what they are about, as in `vocabulary.LEVELS`.
+    """
     out = []
     for i in range(count):
-        story = sample_story(random.Random(f"{series}/{i}"), held=True)
+        story = sample_story(random.Random(f"{series}/{i}"), level=V.LEVELS[level], held=True)
         seconds = 61 if i < long else short_seconds
         out.append(Case(f"{i:03d}_{seconds:g}", story, _prompt(story.first, i), seconds, i))
     return out
 
 
-def switched(count, series="switch"):
+def switched(count, series="switch", level=1):
     """`count` cases whose prompt changes at SWITCH_BLOCK."""
     out = []
     for i in range(count):
-        story = sample_story(random.Random(f"{series}/{i}"), switch_block=SWITCH_BLOCK, held=True)
+        rng = random.Random(f"{series}/{i}")
+        story = sample_story(rng, switch_block=SWITCH_BLOCK, level=V.LEVELS[level], held=True)
         change = SWITCH_BLOCK, _prompt(story.last, i)
         out.append(Case(f"switch_{i:03d}", story, _prompt(story.first, i), _SWITCH_SECONDS, 1000 + i, change))
     return out

@@ -58,19 +58,19 @@ def read_video(path):
 def _groups(found):
     """Things of one moment and its surroundings [[thing, ...] a frame], by object: the one that is seen most comes first.
 
-    There are several where things of different colours are in sight together; the colour tells one from the other. An object
-    that is seen in two parts, at both ends of the frame, is the larger of them.
+    There are two where things of different colours are in sight together; the colour tells one from the other. An object that
+    is seen in two parts, at both ends of the frame, is the larger of them.
     """
     together = collections.Counter()
     for frame in found:
         together.update(itertools.combinations(sorted({t.colour for t in frame} - {None}), 2))
-    if not together or together.most_common(1)[0][1] < _TOGETHER:
+    colours, count = (together.most_common(1) or [((), 0)])[0]
+    if count < _TOGETHER:
         return [[frame[0] for frame in found if frame]]
-    out = []
-    for colour in sorted({t.colour for frame in found for t in frame} - {None}):
-        own = [[t for t in frame if t.colour == colour] for frame in found]
-        out.append([frame[0] for frame in own if frame])
-    return sorted(out, key=len, reverse=True)
+    # Where only one is found the other is out of sight, or they cover each other.
+    apart = [frame for frame in found if {t.colour for t in frame} >= set(colours)]
+    seen = {c: sum(t.colour == c for frame in found for t in frame) for c in colours}
+    return [[next(t for t in frame if t.colour == c) for frame in apart] for c in sorted(colours, key=seen.get, reverse=True)]
 
 
 class Watcher:
@@ -96,7 +96,7 @@ class Watcher:
             return max(limits[0], end - 2 * reach), end
 
         a, b = window(_WINDOW)
-        numbers = range(a, b + 1, max(1, (b - a) // 40))
+        numbers = range(a, b + 1, max(1, -(-(b - a) // 40)))
         scene = scenery.Scenery(self.frames[numbers.start : numbers.stop : numbers.step], numbers, self.fps)
         a, b = window(_NEAR)
         # Pairs of neighbours are enough for the motion.
@@ -127,10 +127,8 @@ class Watcher:
         seen.edge = float(np.median([t.edge for t in glances]))
         seen.kind, seen.likeness = self._kind(glances)
         for other in others:
-            glances = things.clearest(other, middle)
-            kind, _ = self._kind(glances)
-            if kind and len(other) >= _TOGETHER and seen.guest is None:
-                seen.guest = f"{glances[0].colour} {kind}"
+            kind, _ = self._kind(things.clearest(other, middle))
+            seen.guest = f"{other[0].colour} {kind}" if kind else None
         velocity = things.motion(first, self.fps)
         if velocity is not None:
             dx, dy = velocity

@@ -1,5 +1,6 @@
 """Videos are made and looked at once, several at a time, and anew when what they depend on changed. No video is made."""
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -7,8 +8,10 @@ import threading
 import time
 import unittest
 
-from tools.eval import cases
-from tools.eval.table import Table
+from tools.clips import Story
+from tools.clips.scene import Guest
+from tools.eval import cases, measure
+from tools.eval.table import Table, switch_followed
 from tools.eval.work import Work, digest
 
 
@@ -91,6 +94,9 @@ class TestWork(unittest.TestCase):
             json.dump(1, file)
         before = digest([self.folder]), digest([path])
         self.assertEqual(before, (digest([self.folder]), digest([path, path + ".none"])))
+        with open(os.path.join(self.folder, "README.md"), "w") as file:
+            file.write("nothing that a video depends on")
+        self.assertEqual(before, (digest([self.folder]), digest([path])))
         with open(path, "w") as file:
             json.dump(2, file)
         self.assertFalse({digest([self.folder]), digest([path])} & set(before))
@@ -120,6 +126,22 @@ class TestTable(unittest.TestCase):
         chance = table.shares(shuffled=True)[1]
         self.assertLess(max(chance["kind"], chance["colour"], chance["background"]), 0.4)
         self.assertEqual(table.worst()[0], 1.0)
+        two = Table()
+        for colour in ("red", "blue"):
+            two.add(1, dataclasses.replace(scene, colour=colour), dataclasses.replace(scene, colour=colour))
+        self.assertEqual(two.shares(shuffled=True)[1]["colour"], 0.0)
+
+    def test_a_switch_is_followed_where_all_that_changed_is_seen(self):
+        scene = cases.plain(1, 0, 11)[0].story.first
+        story = Story(((0, scene), (49, dataclasses.replace(scene, sky="fog" if scene.sky != "fog" else "night"))), 0, 0, 1, 0)
+        seen = measure.Seen(colour=scene.colour, kind=scene.kind, sky=scene.sky)
+        self.assertFalse(switch_followed(seen, story))
+        self.assertTrue(switch_followed(dataclasses.replace(seen, sky=story.last.sky), story))
+        guest = Guest("star", "blue", "medium", "left", "fast")
+        joined = Story(((0, scene), (49, dataclasses.replace(scene, guest=guest))), 0, 0, 1, 0)
+        self.assertFalse(switch_followed(seen, joined))
+        self.assertFalse(switch_followed(dataclasses.replace(seen, guest="red star"), joined))
+        self.assertTrue(switch_followed(dataclasses.replace(seen, guest="blue star"), joined))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,8 @@ def find(picture, background_lab, frame):
 
 def _edge(mask, difference):
     outline = (mask - cv2.erode(mask, np.ones((3, 3), np.uint8))) > 0
+    if not outline.any():  # it fills the frame
+        return 0.0
     near = cv2.dilate(difference * mask, np.ones((5, 5), np.uint8))
     return float(np.median(near[outline]) / np.quantile(difference[mask > 0], 0.9))
 

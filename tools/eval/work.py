@@ -8,14 +8,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 _TELL_EVERY = 10.0  # seconds
+_PAPERS = (".pyc", ".md", ".png")
 
 
 def digest(paths):
-    """A short name for the bytes of files and folders; what is not there does not count."""
+    """A short name for the bytes of files and folders; what is not there does not count, nor do a folder's papers."""
     files = []
     for path in paths:
         if os.path.isdir(path):
-            files += [os.path.join(f, name) for f, _, names in os.walk(path) for name in names if not name.endswith(".pyc")]
+            files += [os.path.join(f, name) for f, _, names in os.walk(path) for name in names if not name.endswith(_PAPERS)]
         elif os.path.exists(path):
             files.append(path)
     total = hashlib.sha256()
