@@ -15,7 +15,9 @@ add_compile_options(
 
 if(LONGTAKE_SANITIZE)
   add_compile_options(-fsanitize=${LONGTAKE_SANITIZE} -fno-omit-frame-pointer)
-  add_link_options(-fsanitize=${LONGTAKE_SANITIZE})
+  # The sanitizer's own dlopen calls the real one, which then has the sanitizer for its caller: of the program's two
+  # kinds of search path only the old one counts for other callers, too.
+  add_link_options(-fsanitize=${LONGTAKE_SANITIZE} -Wl,--disable-new-dtags)
 endif()
 
 # longtake_library(name SOURCES ... DEPS ...)

@@ -24,7 +24,8 @@ struct EngineOptions {
   std::string model_dir;
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
   std::string dtype = "auto";   // "auto" | "float32" | "bfloat16": auto takes bfloat16 where the processor has it; of
-                                // cuda "auto" | "bfloat16" | "float8" | "nvfp4"
+                                // cuda "auto" | "bfloat16" | "float8" | "nvfp4". The last two on the cpu backend are
+                                // what a device would compute, for measuring its quality: they are slower
   std::string isa = "auto";     // "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16": a cap, refused where absent
   int threads = 0;              // 0: one for each core
   std::vector<int> devices = {0};  // of cuda, as the driver counts: each gets the model, and slots alike

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by scripts that need a running server. start_server MODEL LOG [OPTIONS] starts one on a free port of 127.0.0.1,
-# waits until it is ready and sets `address`; it ends with the script.
+# waits until it is ready and sets `address`; it ends with the script or by stop_server.
 start_server() {
   local model=$1 log=$2 port
   shift 2
@@ -23,5 +23,6 @@ stop_server() {
   if [[ -n ${server:-} ]] && kill -0 "$server" 2> /dev/null; then
     kill -TERM "$server"
     wait "$server" || true
+    server=
   fi
 }

@@ -53,7 +53,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--metrics-listen", flags.server.metrics_listen,
                  "Address and port of /metrics; without it there is none");
   app.add_option("--backend", flags.engine.backend, "cpu, cuda or reference")->capture_default_str();
-  app.add_option("--dtype", flags.engine.dtype, "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4")
+  app.add_option(
+         "--dtype", flags.engine.dtype,
+         "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4, which cpu computes too, for evaluations")
       ->capture_default_str();
   app.add_option("--devices", flags.engine.devices, "Of cuda: which, as the driver counts; sessions share them")
       ->delimiter(',')

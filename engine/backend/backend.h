@@ -12,7 +12,7 @@ namespace longtake {
 
 struct BackendOptions {
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
-  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16"; of cuda also "float8", "nvfp4", not "float32"
+  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4"; of cuda not "float32"
   std::string isa = "auto";     // cpu: a cap on the instruction set
   int threads = 0;              // cpu: 0: one for each core
   int device = 0;               // cuda: as the driver counts

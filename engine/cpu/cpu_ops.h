@@ -14,11 +14,11 @@ struct CpuOptions {
   int threads = 1;             // >= 1, the calling thread included
   std::string isa = "auto";    // "auto", or a cap: "avx2", "avx512", "avx512_bf16", "amx_bf16"
   std::string dtype = "auto";  // activations and weights: "float32", "bfloat16"; auto: bfloat16 where there are
-                               // instructions for it
+                               // instructions for it. "float8", "nvfp4": what a device would compute (narrow_ops.h)
 };
 
 // One thread at a time may call the result. InvalidArgument names the option: a cap that this machine (or its operating
-// system, for AMX) lacks, bfloat16 below avx512_bf16, a word that is none of the above.
+// system, for AMX) lacks, any but float32 below avx512_bf16, a word that is none of the above.
 //
 // Sums, norms, softmax and states are float32 in both types. name() is "cpu/<isa>": equal names and types give equal
 // bytes, at any thread count and in any batch.

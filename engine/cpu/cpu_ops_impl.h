@@ -104,7 +104,7 @@ class CpuOps : public Ops {
   void PlanarToFrame(const float* planar, int height, int width, int patch, Mat frame) override;
   void FrameToI420(ConstMat frame, int height, int width, int patch, uint8_t* y, uint8_t* u, uint8_t* v) override;
 
- private:
+ protected:
   // Calls f(first, n, thread) over chunks of [0, rows) of about 16 Ki elements each.
   template <typename F>
   void ForRows(int64_t rows, int64_t columns, F&& f) {
@@ -114,8 +114,13 @@ class CpuOps : public Ops {
       f(first, std::min(chunk, rows - first), thread);
     });
   }
-  // The rotary table of one axis of `width`, for the 3-D rotation: cosines twice over, sines with signs.
+
+ private:
+  // Calls f(token) for every token of the segments, in chunks as ForRows.
+  template <typename F>
+  void ForTokens(std::span<const Segment> segments, std::array<int, 3> patch, int64_t columns, F&& f);
   void KeepZeros(int64_t inputs);  // at least so many in context_.zeros
+  // The rotary table of one axis of `width`, for the 3-D rotation: cosines twice over, sines with signs.
   const AngleTable& PairTable(int width, int64_t positions);
   const AngleTable& HalfTable(int head_dim, float theta, int64_t positions);
 

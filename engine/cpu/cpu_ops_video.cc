@@ -28,6 +28,29 @@ int64_t AllRows(std::span<const Segment> segments) {
   return rows;
 }
 
+// One token and its patch of the latents.
+class Token {
+ public:
+  Token(std::span<const Segment> segments, const Place& at, std::array<int, 3> patch)
+      : segment(at.segment), row(segments[at.segment].first_row + at.row) {
+    const Segment& s = segments[at.segment];
+    frames_ = int64_t{s.frames} * patch[0];
+    height_ = int64_t{s.height} * patch[1];
+    width_ = int64_t{s.width} * patch[2];
+    t_ = at.row / (int64_t{s.height} * s.width) * patch[0];
+    y_ = at.row / s.width % s.height * patch[1];
+    x_ = at.row % s.width * patch[2];
+  }
+  // Where row `dy` of frame `dt` of the patch begins in the segment's latents, in channel `c`.
+  int64_t Latent(int c, int dt, int dy) const { return ((c * frames_ + t_ + dt) * height_ + y_ + dy) * width_ + x_; }
+  const size_t segment;
+  const int64_t row;  // of the packed tokens
+
+ private:
+  int64_t frames_, height_, width_;  // of the latents
+  int64_t t_, y_, x_;                // of the patch's beginning
+};
+
 }  // namespace
 
 void CpuOps::DepthwiseGlu(const PackedKernel& w, ConstMat x, std::span<const Segment> segments, Mat y) {
@@ -149,23 +172,24 @@ void CpuOps::Conv(const ConvArgs& args) {
          {.out_type = out_type, .add = residual, .add_f32 = args.wide});
 }
 
+template <typename F>
+void CpuOps::ForTokens(std::span<const Segment> segments, std::array<int, 3> patch, int64_t columns, F&& f) {
+  ForRows(AllRows(segments), columns, [&](int64_t first, int64_t n, int) {
+    Place at = Find(segments, first);
+    for (int64_t r = 0; r < n; ++r, Next(segments, &at)) f(Token(segments, at, patch));
+  });
+}
+
 void CpuOps::Patchify(std::span<const float* const> latents, std::span<const Segment> segments, int channels,
                       std::array<int, 3> patch, Mat tokens) {
   const auto [pt, ph, pw] = patch;
-  ForRows(AllRows(segments), tokens.cols, [&](int64_t first, int64_t n, int) {
-    Place at = Find(segments, first);
-    for (int64_t r = 0; r < n; ++r, Next(segments, &at)) {
-      const Segment& s = segments[at.segment];
-      const int64_t t = at.row / (int64_t{s.height} * s.width), y = at.row / s.width % s.height, x = at.row % s.width;
-      int64_t column = 0;
-      for (int c = 0; c < channels; ++c) {
-        for (int dt = 0; dt < pt; ++dt) {
-          for (int dy = 0; dy < ph; ++dy) {
-            const int64_t frame = c * int64_t{s.frames} * pt + t * pt + dt;
-            const float* from =
-                latents[at.segment] + (frame * s.height * ph + y * ph + dy) * (int64_t{s.width} * pw) + x * pw;
-            for (int dx = 0; dx < pw; ++dx) WriteElement(tokens, s.first_row + at.row, column++, from[dx]);
-          }
+  ForTokens(segments, patch, tokens.cols, [&](const Token& at) {
+    int64_t column = 0;
+    for (int c = 0; c < channels; ++c) {
+      for (int dt = 0; dt < pt; ++dt) {
+        for (int dy = 0; dy < ph; ++dy) {
+          const float* from = latents[at.segment] + at.Latent(c, dt, dy);
+          for (int dx = 0; dx < pw; ++dx) WriteElement(tokens, at.row, column++, from[dx]);
         }
       }
     }
@@ -175,20 +199,13 @@ void CpuOps::Patchify(std::span<const float* const> latents, std::span<const Seg
 void CpuOps::Unpatchify(ConstMat tokens, std::span<const Segment> segments, int channels, std::array<int, 3> patch,
                         std::span<float* const> latents) {
   const auto [pt, ph, pw] = patch;
-  ForRows(AllRows(segments), tokens.cols, [&](int64_t first, int64_t n, int) {
-    Place at = Find(segments, first);
-    for (int64_t r = 0; r < n; ++r, Next(segments, &at)) {
-      const Segment& s = segments[at.segment];
-      const int64_t t = at.row / (int64_t{s.height} * s.width), y = at.row / s.width % s.height, x = at.row % s.width;
-      int64_t column = 0;
-      for (int dt = 0; dt < pt; ++dt) {
-        for (int dy = 0; dy < ph; ++dy) {
-          for (int dx = 0; dx < pw; ++dx) {
-            for (int c = 0; c < channels; ++c) {
-              const int64_t frame = c * int64_t{s.frames} * pt + t * pt + dt;
-              latents[at.segment][(frame * s.height * ph + y * ph + dy) * (int64_t{s.width} * pw) + x * pw + dx] =
-                  ReadElement(tokens, s.first_row + at.row, column++);
-            }
+  ForTokens(segments, patch, tokens.cols, [&](const Token& at) {
+    int64_t column = 0;
+    for (int dt = 0; dt < pt; ++dt) {
+      for (int dy = 0; dy < ph; ++dy) {
+        for (int dx = 0; dx < pw; ++dx) {
+          for (int c = 0; c < channels; ++c) {
+            latents[at.segment][at.Latent(c, dt, dy) + dx] = ReadElement(tokens, at.row, column++);
           }
         }
       }

@@ -1,26 +1,19 @@
 #include "engine/cuda/weights.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "common/status_macros.h"
 #include "engine/core/float16.h"
 #include "engine/cuda/formats.h"
+#include "engine/cuda/narrow_rows.h"
 #include "engine/cuda/status.h"
 
 namespace longtake::cuda {
 namespace {
 
-// Weights as a device reads them, still on the host.
-struct Narrow {
-  std::vector<uint8_t> data;
-  std::vector<uint8_t> scales;
-  float tensor_scale = 1.f;
-};
-
-Narrow ToBf16Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
-  Narrow out;
+NarrowRows ToBf16Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
+  NarrowRows out;
   out.data.resize(rows * stride * 2);
   auto* to = reinterpret_cast<uint16_t*>(out.data.data());
   for (int64_t r = 0; r < rows; ++r) {
@@ -29,51 +22,7 @@ Narrow ToBf16Rows(std::span<const float> weights, int64_t rows, int64_t columns,
   return out;
 }
 
-float Largest(std::span<const float> values) {
-  float largest = 0.f;
-  for (const float v : values) largest = std::max(largest, std::abs(v));
-  return largest;
-}
-
-// A scale for each output channel.
-Narrow ToE4m3Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
-  Narrow out;
-  out.data.resize(rows * stride);
-  out.scales.resize(rows * sizeof(float));
-  for (int64_t r = 0; r < rows; ++r) {
-    const auto row = weights.subspan(r * columns, columns);
-    const float largest = Largest(row), scale = largest > 0.f ? largest / kLargestE4m3 : 1.f;
-    reinterpret_cast<float*>(out.scales.data())[r] = scale;
-    for (int64_t c = 0; c < columns; ++c) out.data[r * stride + c] = EncodeE4m3(row[c] / scale);
-  }
-  return out;
-}
-
-Narrow ToNvfp4Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
-  const int64_t blocks = stride / kNvfp4Block;
-  Narrow out;
-  out.data.resize(rows * stride / 2);
-  out.scales.resize(Nvfp4ScaleBytes(rows, blocks));
-  const float largest = Largest(weights);
-  out.tensor_scale = largest > 0.f ? largest / (kLargestE2m1 * kLargestE4m3) : 1.f;
-  for (int64_t r = 0; r < rows; ++r) {
-    const auto row = weights.subspan(r * columns, columns);
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t first = std::min(b * kNvfp4Block, columns);
-      const auto block = row.subspan(first, std::min<int64_t>(kNvfp4Block, columns - first));
-      float inverse;
-      out.scales[Nvfp4ScaleOffset(r, b, blocks)] = Nvfp4Scale(Largest(block), out.tensor_scale, &inverse);
-      for (size_t i = 0; i < block.size(); ++i) {
-        const int code = EncodeE2m1(block[i] * inverse) << (i % 2 * 4);
-        uint8_t& pair = out.data[(r * stride + first + static_cast<int64_t>(i)) / 2];
-        pair = static_cast<uint8_t>(pair | code);
-      }
-    }
-  }
-  return out;
-}
-
-Narrow ToRows(OperandType type, std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
+NarrowRows ToRows(OperandType type, std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
   switch (type) {
     case OperandType::kE4m3:
       return ToE4m3Rows(weights, rows, columns, stride);
@@ -99,7 +48,8 @@ absl::StatusOr<DeviceMemory> ToDevice(Context& context, const void* host, size_t
 
 absl::Status CudaKernel::Upload(Context& context, OperandType type, std::span<const float> weights,
                                 std::span<const float> bias) {
-  const Narrow narrow = ToRows(type, weights, rows_, inputs(), stride());
+  operand_.type = type;
+  const NarrowRows narrow = ToRows(type, weights, rows_, inputs(), stride());
   ASSIGN_OR_RETURN(weights_, ToDevice(context, narrow.data.data(), narrow.data.size(), &bytes_));
   ASSIGN_OR_RETURN(scales_, ToDevice(context, narrow.scales.data(), narrow.scales.size(), &bytes_));
   operand_ = {.type = type, .data = weights_.get(), .stride = stride(), .scales = scales_.get()};

@@ -16,7 +16,7 @@ namespace longtake::cuda {
 inline int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // A dense kernel or a convolution's: row-major [outputs][tap][input], with zeros behind each row up to a multiple of 16
-// columns, so that every row begins at 16 bytes.
+// columns, of e2m1 32, so that every row begins at 16 bytes.
 class CudaKernel : public PackedKernel {
  public:
   // Gated kernels stack the rows of G and U: outputs of each is shape.outputs, rows() twice that.
@@ -25,7 +25,8 @@ class CudaKernel : public PackedKernel {
   size_t bytes() const override { return bytes_; }
   int64_t rows() const { return rows_; }
   int64_t inputs() const { return shape().taps() * shape().inputs; }  // of all taps
-  int64_t stride() const { return RoundUp(inputs(), 16); }            // elements between rows
+  // Elements between rows; of weights that are uploaded.
+  int64_t stride() const { return RoundUp(inputs(), operand_.type == OperandType::kNvfp4 ? 32 : 16); }
   const Operand& operand() const { return operand_; }
   // Elements of tap t begin at column t * shape().inputs. Null where the weights are not bf16.
   const void* bf16() const { return operand_.type == OperandType::kBf16 ? operand_.data : nullptr; }

@@ -19,19 +19,12 @@ struct WanDecoder::Call {
   absl::FunctionRef<void(ConstMat)> emit;
 };
 
-std::unique_ptr<WanDecoder> WanDecoder::Load(const WanConfig& config, WeightLoader& weights, Ops* ops) {
+std::unique_ptr<WanDecoder> WanDecoder::Load(const WanConfig& config, WanLoader& loader, Ops* ops) {
   std::unique_ptr<WanDecoder> decoder(new WanDecoder(config, ops));
-  const size_t before = weights.packed_bytes();
-  WanLoader loader(weights, /*pack=*/true);
   decoder->Build(loader);
   decoder->rings_ = loader.rings();
-  decoder->weight_bytes_ = weights.packed_bytes() - before;
+  decoder->weight_bytes_ = loader.packed_bytes();
   return decoder;
-}
-
-void WanDecoder::Check(const WanConfig& config, WeightLoader& weights) {
-  WanLoader loader(weights, /*pack=*/false);
-  WanDecoder(config, nullptr).Build(loader);
 }
 
 void WanDecoder::Build(WanLoader& loader) {

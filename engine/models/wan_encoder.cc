@@ -7,19 +7,12 @@
 
 namespace longtake {
 
-std::unique_ptr<WanEncoder> WanEncoder::Load(const WanConfig& config, WeightLoader& weights, Ops* ops) {
+std::unique_ptr<WanEncoder> WanEncoder::Load(const WanConfig& config, WanLoader& loader, Ops* ops) {
   std::unique_ptr<WanEncoder> encoder(new WanEncoder(config, ops));
-  const size_t before = weights.packed_bytes();
-  WanLoader loader(weights, /*pack=*/true);
   encoder->Build(loader);
   encoder->rings_ = loader.rings();
-  encoder->weight_bytes_ = weights.packed_bytes() - before;
+  encoder->weight_bytes_ = loader.packed_bytes();
   return encoder;
-}
-
-void WanEncoder::Check(const WanConfig& config, WeightLoader& weights) {
-  WanLoader loader(weights, /*pack=*/false);
-  WanEncoder(config, nullptr).Build(loader);
 }
 
 void WanEncoder::Build(WanLoader& loader) {

@@ -17,10 +17,9 @@ namespace longtake {
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
 class WanEncoder {
  public:
-  // Errors stick in `weights`, whose Finish() tells them; the result is then unusable. `ops` must outlive it.
-  static std::unique_ptr<WanEncoder> Load(const WanConfig& config, WeightLoader& weights, Ops* ops);
-  // Only checks that the tensors are there.
-  static void Check(const WanConfig& config, WeightLoader& weights);
+  // Errors stick in the loader's weights, whose Finish() tells them. After one, or where the loader does not pack, the
+  // result is unusable. `ops` must outlive it.
+  static std::unique_ptr<WanEncoder> Load(const WanConfig& config, WanLoader& loader, Ops* ops);
 
   // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one
   // row or column.

@@ -17,7 +17,8 @@ namespace longtake {
 // Errors stick in `weights`, and everything after the first is null.
 class WanLoader {
  public:
-  WanLoader(WeightLoader& weights, bool pack) : weights_(weights), pack_(pack) {}
+  WanLoader(WeightLoader& weights, bool pack)
+      : weights_(weights), pack_(pack), packed_before_(weights.packed_bytes()) {}
 
   // `name`.weight [outputs, inputs, kt, kh, kw] and `name`.bias. With `spatial` the tensor has no axis kt.
   std::unique_ptr<PackedKernel> Kernel(const std::string& name, const KernelShape& shape, bool spatial = false);
@@ -30,10 +31,12 @@ class WanLoader {
   // A new ring; its index in `rings()`.
   int Ring(int stage, int64_t channels);
   const std::vector<WanRing>& rings() const { return rings_; }
+  size_t packed_bytes() const { return weights_.packed_bytes() - packed_before_; }
 
  private:
   WeightLoader& weights_;
   bool pack_;
+  size_t packed_before_;
   std::vector<WanRing> rings_;
 };
 

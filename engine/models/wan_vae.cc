@@ -14,16 +14,13 @@ absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops
   ASSIGN_OR_RETURN(vae.config, ReadWanConfig(std::move(json)));
   ASSIGN_OR_RETURN(TensorStore store, TensorStore::Open(folder, "diffusion_pytorch_model"));
   WeightLoader weights(*ops, store, std::move(progress));
-  if (parts.decoder) {
-    vae.decoder = WanDecoder::Load(vae.config, weights, ops);
-  } else {
-    WanDecoder::Check(vae.config, weights);
-  }
-  if (parts.encoder) {
-    vae.encoder = WanEncoder::Load(vae.config, weights, ops);
-  } else {
-    WanEncoder::Check(vae.config, weights);
-  }
+  const auto half = [&]<typename Half>(bool wanted, std::unique_ptr<Half>* out) {
+    WanLoader loader(weights, /*pack=*/wanted);
+    std::unique_ptr<Half> made = Half::Load(vae.config, loader, ops);
+    if (wanted) *out = std::move(made);
+  };
+  half(parts.decoder, &vae.decoder);
+  half(parts.encoder, &vae.encoder);
   RETURN_IF_ERROR(weights.Finish());
   return vae;
 }

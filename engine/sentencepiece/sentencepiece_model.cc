@@ -8,7 +8,7 @@ namespace longtake {
 
 absl::StatusOr<std::unique_ptr<SentencePieceModel>> ParseSentencePiece(std::string_view bytes) {
   // Never closed: its models may live as long as the process, and loading it again only counts up.
-  void* library = dlopen(LONGTAKE_SENTENCEPIECE_LIBRARY, RTLD_NOW | RTLD_LOCAL | LONGTAKE_SENTENCEPIECE_BINDING);
+  void* library = dlopen("longtake-sentencepiece.so", RTLD_NOW | RTLD_LOCAL | LONGTAKE_SENTENCEPIECE_BINDING);
   if (library == nullptr) return absl::InternalError(absl::StrCat("tokenizer library: ", dlerror()));
   const auto parse = reinterpret_cast<ParseSentencePieceFunction>(dlsym(library, kParseSentencePiece));
   if (parse == nullptr) return absl::InternalError(absl::StrCat("tokenizer library: ", dlerror()));

@@ -1,0 +1,124 @@
+// float8 and NVFP4 on the cpu backend, with which their quality is measured, against the cuda backend's in the
+// emulation: the same codes, so the same products but for the order of float32 sums.
+#include <cmath>
+#include <string>
+
+#include "engine/cpu/cpu_ops.h"
+#include "engine/cuda/cuda_ops.h"
+#include "gtest/gtest.h"
+#include "tests/engine/ops_cases.h"
+
+namespace longtake {
+namespace {
+
+class NarrowOps : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    auto cpu = MakeCpuOps({.threads = 2, .dtype = GetParam()});
+    if (!cpu.ok()) GTEST_SKIP() << cpu.status();
+    auto cuda = MakeCudaOps({.dtype = GetParam()});
+    ASSERT_TRUE(cuda.ok()) << cuda.status();
+    auto bf16 = MakeCpuOps({.dtype = "bfloat16"});
+    ASSERT_TRUE(bf16.ok()) << bf16.status();
+    cpu_ = *std::move(cpu);
+    cuda_ = *std::move(cuda);
+    bf16_ = *std::move(bf16);
+  }
+
+  struct Layer {
+    int64_t rows, inputs, outputs;
+    bool low_precision = true, bias = true, residual = false, gate = false;
+    Activation activation = Activation::kNone;
+    bool wide = true;
+  };
+  // Inputs of unequal sizes: rows from a thousandth to a thousand, one of zeros, single columns ten times the others.
+  static std::vector<float> Inputs(const Layer& c) {
+    std::vector<float> x = Random(c.rows * c.inputs, 2);
+    for (int64_t r = 0; r < c.rows; ++r) {
+      const float size = r == 3 ? 0.f : std::exp2(static_cast<float>(r * 7 % 21 - 10));
+      for (int64_t i = 0; i < c.inputs; ++i) x[r * c.inputs + i] *= size * (i % 37 == 5 ? 10.f : 1.f);
+    }
+    return x;
+  }
+  static std::vector<float> Run(Ops& ops, const Layer& c) {
+    Bench bench(ops);
+    const auto kernel =
+        bench.Kernel({.outputs = c.outputs, .inputs = c.inputs, .low_precision = c.low_precision}, 3, c.bias);
+    const Mat x = bench.Act(Inputs(c), c.inputs);
+    const Mat y = bench.Upload(Random(c.rows * c.outputs, 4), c.outputs, c.wide ? DType::kF32 : DType::kBF16);
+    std::vector<int32_t> mod;
+    for (int64_t r = 0; r < c.rows; ++r) mod.push_back(static_cast<int32_t>(r % 3));
+    Epilogue e{.activation = c.activation, .residual = c.residual};
+    if (c.gate) {
+      e.gate = bench.Floats(Random(3 * c.outputs, 5));
+      e.gate_stride = c.outputs;
+      e.mod_row = mod;
+    }
+    ops.Linear(*kernel, x, e, y);
+    return bench.Read(y);
+  }
+  // Of rows that differ a millionfold each by its own largest number.
+  static double RowError(const std::vector<float>& expected, const std::vector<float>& actual, int64_t columns) {
+    double worst = 0;
+    for (size_t at = 0; at < expected.size(); at += columns) {
+      const std::vector<float> a(expected.begin() + at, expected.begin() + at + columns);
+      const std::vector<float> b(actual.begin() + at, actual.begin() + at + columns);
+      if (std::all_of(a.begin(), a.end(), [](float v) { return v == 0; })) continue;
+      worst = std::max(worst, Error(a, b));
+    }
+    return worst;
+  }
+
+  std::unique_ptr<Ops> cpu_, cuda_, bf16_;
+};
+
+TEST_P(NarrowOps, ProductsAreTheDevices) {
+  EXPECT_NE(cpu_->name().find(GetParam()), std::string::npos);
+  const Layer layers[] = {
+      {.rows = 37, .inputs = 64, .outputs = 48, .bias = false},
+      {.rows = 5, .inputs = 71, .outputs = 33},  // not whole blocks of 16
+      {.rows = 21, .inputs = 256, .outputs = 96, .residual = true, .gate = true},
+      {.rows = 21, .inputs = 256, .outputs = 96, .bias = false, .residual = true},
+      {.rows = 21, .inputs = 40, .outputs = 24, .activation = Activation::kSilu},
+      {.rows = 21, .inputs = 40, .outputs = 24, .activation = Activation::kGeluTanh},
+  };
+  for (const Layer& c : layers) {
+    SCOPED_TRACE(c.inputs);
+    const std::vector<float> device = Run(*cuda_, c), host = Run(*cpu_, c);
+    ASSERT_TRUE(cuda_->Finish().ok());
+    // Sums of up to 256 exact products in another order.
+    EXPECT_LE(RowError(device, host, c.outputs), 4e-6);
+    // And not bfloat16's: roundings to 4 or 2 bits show.
+    EXPECT_GE(RowError(device, Run(*bf16_, c), c.outputs), 1e-3);
+    Layer narrow_out = c;
+    narrow_out.wide = false;
+    if (!c.residual) {
+      EXPECT_LE(RowError(Run(*cuda_, narrow_out), Run(*cpu_, narrow_out), c.outputs), 0x1p-8);
+    }
+  }
+}
+
+TEST_P(NarrowOps, OtherProductsStayBfloat16) {
+  const Layer c = {.rows = 21, .inputs = 72, .outputs = 40, .low_precision = false};
+  EXPECT_TRUE(SameBytes(Run(*bf16_, c), Run(*cpu_, c)));
+}
+
+TEST_P(NarrowOps, ARowDependsOnNoOther) {
+  for (const Layer& c :
+       {Layer{.rows = 21, .inputs = 71, .outputs = 33}, Layer{.rows = 21, .inputs = 256, .outputs = 96}}) {
+    Layer fewer = c;
+    fewer.rows = 7;
+    const std::vector<float> all = Run(*cpu_, c), some = Run(*cpu_, fewer);
+    EXPECT_TRUE(SameBytes({all.begin(), all.begin() + static_cast<std::ptrdiff_t>(some.size())}, some));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, NarrowOps, testing::Values("float8", "nvfp4"));
+
+TEST(NarrowOpsLoad, NeedInstructionsForBfloat16) {
+  const auto ops = MakeCpuOps({.isa = "avx2", .dtype = "float8"});
+  EXPECT_TRUE(absl::IsInvalidArgument(ops.status())) << ops.status();
+}
+
+}  // namespace
+}  // namespace longtake
