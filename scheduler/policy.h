@@ -34,8 +34,8 @@ struct Candidate {
 
 struct Situation {
   double now = 0;
-  uint64_t batch = 0;         // batches so far
-  bool live_waiting = false;  // a live request waits for its place
+  uint64_t batch = 0;       // batches so far
+  size_t live_waiting = 0;  // live requests that wait for their place
   int max_passes = 1;
   const CostModel* cost = nullptr;
 };

@@ -138,7 +138,7 @@ bool Scheduler::Impl::SubmitOne() {
   batch->started = now;
   const Situation situation{.now = absl::ToDoubleSeconds(now),
                             .batch = batches_,
-                            .live_waiting = !live_waiting_.empty(),
+                            .live_waiting = live_waiting_.size(),
                             .max_passes = options_.max_batch_passes,
                             .cost = &cost_};
   std::vector<size_t> picks = policy_->Compose(situation, candidates_);

@@ -20,7 +20,9 @@ constexpr uint64_t kExploreEvery = 16;
 class Batch {
  public:
   Batch(const Situation& situation, const std::vector<Candidate>& candidates)
-      : situation_(situation), candidates_(candidates), free_(situation.cost->learned() ? 1 : candidates.size()) {}
+      : situation_(situation), candidates_(candidates), free_(situation.cost->learned() ? 1 : candidates.size()) {
+    for (const Candidate& candidate : candidates) hurried_ += IsHurried(candidate) ? 1 : 0;
+  }
 
   bool empty() const { return picks_.empty(); }
   bool full() const { return static_cast<int>(picks_.size()) >= situation_.max_passes; }
@@ -41,24 +43,38 @@ class Batch {
       if (situation_.batch % kExploreEvery == kExploreEvery / 2 && (!candidate.live || candidate.started)) {
         free_ = std::max<size_t>(free_, 2);
       }
-      longest_ = std::max(seconds, (situation_.live_waiting ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
+      longest_ = std::max(seconds, (situation_.live_waiting > 0 ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
     }
-    // One without slack need not make way for others without, where sharing gains a quarter: the sooner all of them are
-    // through, the better. Longer passes would all arrive at the last one's time.
-    const double bound = share < room && marginal < room ? longest_ : std::min(longest_, bound_);
+    const double bound = IsHurried(candidate) && Gains(marginal) ? longest_ : std::min(longest_, bound_);
     if (picks_.size() >= free_ && seconds > bound) return false;
     picks_.push_back(i);
     seconds_ = seconds;
-    // For a first chunk somebody waits: what it could bear is not spent.
-    const double spare = candidate.live && !candidate.started ? 0 : std::max(share, room);
+    // For a first chunk somebody waits: what it could bear is not spent, unless on those who wait for the device.
+    const bool first = candidate.live && !candidate.started && situation_.live_waiting == 0;
+    const double spare = first ? 0 : std::max(share, room);
     bound_ = std::min(bound_, fixed + marginal + spare);
     return true;
   }
 
  private:
+  // Without slack for the company that others may bring, and short enough that sharing its batch gains something.
+  bool IsHurried(const Candidate& candidate) const {
+    const double room = SlackPolicy::kRoomInFixed * situation_.cost->fixed();
+    return candidate.live && candidate.slack / candidate.passes_to_chunk < room &&
+           situation_.cost->Marginal(candidate.kind, candidate.tokens) < room;
+  }
+  // Among those who hurry: one more pass holds up each that is in the batch already, and spares all behind them the
+  // fixed part of a batch of its own.
+  bool Gains(double marginal) const {
+    const auto inside = static_cast<double>(picks_.size());
+    const auto behind = static_cast<double>(hurried_ + situation_.live_waiting) - inside;
+    return marginal * inside < situation_.cost->fixed() * behind;
+  }
+
   const Situation& situation_;
   const std::vector<Candidate>& candidates_;
-  size_t free_;  // so many passes are not measured against any bound
+  size_t free_;         // so many passes are not measured against any bound
+  size_t hurried_ = 0;  // of the candidates
   std::vector<size_t> picks_;
   double seconds_ = 0;                                      // predicted
   double longest_ = 0;                                      // of any batch
@@ -128,7 +144,8 @@ std::vector<size_t> SlackPolicy::Compose(const Situation& situation, const std::
     if (i != taken) batch.Offer(i);
   }
   // Where a live request waits for the device, nothing is left of it.
-  if (!batch.full() && (!situation.live_waiting || batch.empty())) OfferOffline(situation, candidates, taken, batch);
+  if (!batch.full() && (situation.live_waiting == 0 || batch.empty()))
+    OfferOffline(situation, candidates, taken, batch);
   return std::move(batch).picks();
 }
 

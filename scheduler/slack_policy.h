@@ -12,7 +12,7 @@ class SlackPolicy : public Policy {
  public:
   // Each batch whose number is a multiple of it begins with the pass whose session has waited longest, if that is for
   // so many batches at least.
-  static constexpr uint64_t kTurnEvery = 64;
+  static constexpr uint64_t kTurnEvery = 256;
   // A pass that has no slack still shares its batch with relaxed ones, until it takes so many fixed times more than
   // alone: then the device loses a quarter of itself at most. Not if it is for a first chunk.
   static constexpr double kRoomInFixed = 3;

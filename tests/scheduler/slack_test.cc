@@ -113,12 +113,19 @@ TEST(SlackPolicy, AFirstChunkIsNotMadeLateByThoseWhoHaveTime) {
     }
   }
   ASSERT_NEAR(cost.fixed(), 0.01, 0.001);
-  const Situation situation{.now = 0, .batch = 1, .max_passes = 8, .cost = &cost};
+  Situation situation{.now = 0, .batch = 1, .max_passes = 8, .cost = &cost};
   Candidate first{.tokens = 1, .order = 1, .due = 0.1, .slack = 0.05, .passes_to_chunk = 5};
   Candidate relaxed{.tokens = 1, .order = 2, .due = 9, .slack = 8, .passes_to_chunk = 5, .started = true};
   Candidate hurried{.tokens = 1, .order = 3, .due = 0.2, .slack = 0.02, .passes_to_chunk = 5, .started = true};
   SlackPolicy policy;
-  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::ElementsAre(0, 2));
+  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::ElementsAre(0))
+      << "10 ms later, and nobody else is spared as much";
+  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried, hurried}), testing::ElementsAre(0, 2))
+      << "two are spared 10 ms each";
+  situation.live_waiting = 9;
+  EXPECT_THAT(policy.Compose(situation, {first, hurried, hurried}), testing::ElementsAre(0, 1, 2));
+  EXPECT_THAT(policy.Compose(situation, {first, relaxed}), testing::ElementsAre(0, 1)) << "others wait for the device";
+  situation.live_waiting = 0;
   first.started = true;
   EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::UnorderedElementsAre(0, 1, 2))
       << "a later chunk has 10 ms a pass to spare";
