@@ -15,7 +15,7 @@ constexpr size_t kStagingBytes = size_t{8} << 20;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device) {
+absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent) {
   int count = 0;
   RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "devices"));
   if (device < 0 || device >= count) {
@@ -31,8 +31,11 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device) {
   info.compute_capability = properties.major * 10 + properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
   info.memory_bytes = properties.totalGlobalMem;
-  ASSIGN_OR_RETURN(context->stream_, MakeStream(/*high_priority=*/false));
+  ASSIGN_OR_RETURN(context->stream_, MakeStream(urgent));
   context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device);
+  for (Event& event : context->marks_) {
+    ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
+  }
   ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes));
   return context;
 }
@@ -61,7 +64,25 @@ size_t Context::scratch_bytes() const {
 
 absl::Status Context::Finish() {
   launcher_->Check(cudaStreamSynchronize(stream_.get()), "waiting for the device");
-  return ToStatus(launcher_->error(), launcher_->where());
+  const Launcher::Failure failure = launcher_->failure();
+  return ToStatus(failure.error, failure.where);
+}
+
+uint64_t Context::Record() {
+  ++recorded_;
+  if (launcher_->Bind()) launcher_->Check(cudaEventRecord(EventOf(recorded_), stream_.get()), "mark");
+  return recorded_;
+}
+
+absl::Status Context::Reach(uint64_t mark) {
+  if (mark > 0) launcher_->Check(cudaEventSynchronize(EventOf(mark)), "waiting for the device");
+  const Launcher::Failure failure = launcher_->failure();
+  return ToStatus(failure.error, failure.where);
+}
+
+void Context::WaitFor(const Context& other, uint64_t mark) {
+  if (mark == 0 || &other == this || !launcher_->Bind()) return;
+  launcher_->Check(cudaStreamWaitEvent(stream_.get(), other.EventOf(mark), 0), "waiting for another stream");
 }
 
 }  // namespace longtake::cuda

@@ -1,4 +1,4 @@
-// What the operations of one backend share: a device, a stream, staging, scratch. Owned by CudaOps and passed in.
+// What the operations of one lane share: a device, a stream, staging, scratch. Owned by CudaOps and passed in.
 #ifndef LONGTAKE_ENGINE_CUDA_CONTEXT_H_
 #define LONGTAKE_ENGINE_CUDA_CONTEXT_H_
 
@@ -35,8 +35,9 @@ enum class Scratch {
 
 class Context {
  public:
-  // NotFound / Unavailable where there is no such device.
-  static absl::StatusOr<std::unique_ptr<Context>> Create(int device);
+  // NotFound / Unavailable where there is no such device. `urgent`: where the device must choose, the stream's blocks
+  // go before those of others.
+  static absl::StatusOr<std::unique_ptr<Context>> Create(int device, bool urgent = false);
 
   const DeviceInfo& device() const { return device_; }
   Launcher& launcher() { return *launcher_; }
@@ -58,7 +59,16 @@ class Context {
   // Waits for the stream. The first failure of anything launched.
   absl::Status Finish();
 
+  // Points of the stream, as Ops has them. Reach may be called from any thread.
+  uint64_t Record();
+  absl::Status Reach(uint64_t mark);
+  void WaitFor(const Context& other, uint64_t mark);
+
  private:
+  // Events are used again after so many marks; who then asks for the old one waits for the new one, which is behind it.
+  static constexpr int kMarks = 64;
+  cudaEvent_t EventOf(uint64_t mark) const { return marks_[mark % kMarks].get(); }
+
   Context() = default;
 
   DeviceInfo device_;
@@ -70,6 +80,8 @@ class Context {
     size_t bytes = 0;
   };
   std::array<Piece, static_cast<size_t>(Scratch::kCount)> scratch_;
+  std::array<Event, kMarks> marks_;
+  uint64_t recorded_ = 0;
 };
 
 }  // namespace longtake::cuda

@@ -91,20 +91,36 @@ void CudaOps::Download(const void* backend, void* host, size_t bytes) {
   if (!launcher.ok()) std::memset(host, 0, bytes);  // Finish says why
 }
 
+void CudaOps::DownloadLater(const void* backend, void* host, size_t bytes) {
+  if (bytes == 0 || !context_->launcher().ok()) return;
+  context_->launcher().Check(cudaMemcpyAsync(host, backend, bytes, cudaMemcpyDeviceToHost, context_->stream()),
+                             "download");
+}
+
 void CudaOps::Copy(const void* from, void* to, size_t bytes) {
   if (bytes == 0 || !context_->launcher().ok()) return;
   context_->launcher().Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context_->stream()), "copy");
 }
 
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Make(const CudaOptions& options, bool urgent) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Context> context, Context::Create(options.device, urgent));
+  const int capability = context->device().compute_capability;
+  ASSIGN_OR_RETURN(const OperandType low_precision, LowPrecision(options.dtype, capability));
+  ASSIGN_OR_RETURN(std::unique_ptr<MatMul> matmul, MakeMatMul(*context));
+  std::string name = NameOf(capability, *matmul, low_precision);
+  auto ops = std::make_unique<CudaOps>(std::move(context), std::move(matmul), low_precision, std::move(name));
+  ops->options_ = options;
+  return ops;
+}
+
+// With a stream, scratch, tables and a workspace of its own: nothing is shared that would have to be ordered. Urgent: a
+// viewer waits for what it decodes, and the few blocks of a decode's launches fit between a pass's.
+absl::StatusOr<std::unique_ptr<Ops>> CudaOps::MakeLane() { return Make(options_, /*urgent=*/true); }
+
 }  // namespace cuda
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<cuda::Context> context, cuda::Context::Create(options.device));
-  ASSIGN_OR_RETURN(const cuda::OperandType low_precision,
-                   cuda::LowPrecision(options.dtype, context->device().compute_capability));
-  ASSIGN_OR_RETURN(std::unique_ptr<cuda::MatMul> matmul, cuda::MakeMatMul(*context));
-  std::string name = cuda::NameOf(context->device().compute_capability, *matmul, low_precision);
-  return std::make_unique<cuda::CudaOps>(std::move(context), std::move(matmul), low_precision, std::move(name));
+  return cuda::CudaOps::Make(options, /*urgent=*/false);
 }
 
 }  // namespace longtake

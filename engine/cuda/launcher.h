@@ -2,7 +2,9 @@
 #ifndef LONGTAKE_ENGINE_CUDA_LAUNCHER_H_
 #define LONGTAKE_ENGINE_CUDA_LAUNCHER_H_
 
+#include <atomic>
 #include <cstddef>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -23,16 +25,25 @@ class Launcher {
 
   cudaStream_t stream() const { return stream_; }
   bool ok() const { return error_ == cudaSuccess; }
-  cudaError_t error() const { return error_; }
-  const std::string& where() const { return where_; }
+  // The first failure, and where it was; cudaSuccess. From any thread.
+  struct Failure {
+    cudaError_t error = cudaSuccess;
+    std::string where;
+  };
+  Failure failure() const {
+    const std::lock_guard lock(mutex_);
+    return {error_, where_};
+  }
 
-  // `what` names the kernel or call, for messages. True where all is well.
+  // `what` names the kernel or call, for messages. True where all is well. From any thread: some only wait.
   bool Check(cudaError_t error, const char* what) {
-    if (ok() && error != cudaSuccess) {
-      error_ = error;
+    if (error == cudaSuccess) return ok();
+    const std::lock_guard lock(mutex_);
+    if (ok()) {
       where_ = what;
+      error_ = error;
     }
-    return ok();
+    return false;
   }
 
   // A thread works on one device at a time, the first unless it says so; launches and allocations must say so.
@@ -49,7 +60,8 @@ class Launcher {
  private:
   cudaStream_t stream_;
   int device_;
-  cudaError_t error_ = cudaSuccess;
+  mutable std::mutex mutex_;
+  std::atomic<cudaError_t> error_ = cudaSuccess;
   std::string where_;
 };
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/core/tensor.h"
 
 namespace longtake {
@@ -196,6 +197,20 @@ class Ops {
   // also makes everything after it void. Backends that work at once have nothing to say.
   virtual absl::Status Finish() { return absl::OkStatus(); }
 
+  // Order. What is asked of an Ops runs as if in the order in which it was asked for: that is a lane. A device may have
+  // more than one, whose work runs at the same time and is ordered by WaitFor alone.
+  //
+  // Another lane over the same memory; weights belong to the lane that packed them. Null where work is done when a call
+  // returns: a second lane could only take its turn.
+  virtual absl::StatusOr<std::unique_ptr<Ops>> MakeLane() { return nullptr; }
+  // A point of a lane, behind all that it was asked for before; 0 is its beginning.
+  using Mark = uint64_t;
+  virtual Mark Record() { return 0; }
+  // Waits for that point; from any thread. The lane's first error, as Finish tells it.
+  virtual absl::Status Reach(Mark) { return absl::OkStatus(); }
+  // What is asked of this lane from now on runs after that point of the other one, which is of the same device.
+  virtual void WaitFor(Ops&, Mark) {}
+
   // Memory. An Allocate that cannot be throws bad_alloc.
   // What the backend has in all, in bytes; 0: it works in the machine's own.
   virtual uint64_t device_memory_bytes() const { return 0; }
@@ -204,6 +219,8 @@ class Ops {
   virtual std::unique_ptr<Buffer> AllocateHost(size_t bytes) { return std::make_unique<HeapBuffer>(bytes); }
   virtual void Upload(const void* host, void* backend, size_t bytes) = 0;
   virtual void Download(const void* backend, void* host, size_t bytes) = 0;
+  // The same into memory of AllocateHost, where it has arrived when a mark behind it is reached.
+  virtual void DownloadLater(const void* backend, void* host, size_t bytes) { Download(backend, host, bytes); }
   virtual void Copy(const void* from, void* to, size_t bytes) = 0;  // within backend memory
   virtual void Convert(ConstMat from, Mat to) = 0;                  // between f32 and bf16, same shape
 

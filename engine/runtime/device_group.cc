@@ -17,6 +17,7 @@ class DeviceGroup : public Engine {
       : members_(std::move(members)), open_(members_.size(), 0) {}
 
   const ModelInfo& model() const override { return members_.front()->model(); }
+  bool lanes_overlap() const override { return members_.front()->lanes_overlap(); }
 
   std::vector<MemoryRegion> memory() const override {
     std::vector<MemoryRegion> sum = members_.front()->memory();

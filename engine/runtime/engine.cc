@@ -1,9 +1,11 @@
-// The engine behind engine.h: sessions in slots, and one thread that runs batches in the order of their submission.
+// The engine behind engine.h: sessions in slots, and one thread that issues batches in the order of their submission.
+// Where the device has a second lane, that thread waits for nothing: two more wait for the lanes' passes.
 #include "engine/engine.h"
 
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -22,6 +24,7 @@
 #include "engine/runtime/executor.h"
 #include "engine/runtime/session.h"
 #include "engine/runtime/video_model.h"
+#include "engine/runtime/waiter.h"
 
 namespace longtake {
 namespace {
@@ -51,11 +54,12 @@ int64_t BatchTokens(const VideoModel& model, int slots) {
 
 // ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
 // when the memory is touched.
-absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places) {
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places, bool lanes) {
   const SlotPlan plan = model.slot();
   const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
   const double slot = size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.prompt);
-  const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
+  const double fixed =
+      size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots), lanes));
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
   const double memory = ops.device_memory_bytes() > 0
@@ -73,17 +77,23 @@ absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int
 
 class SlotEngine : public Engine {
  public:
-  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<VideoModel> model, int slots, int places)
+  // `decoder_ops`: the decoder's lane; null: decodes run in the other's.
+  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<Ops> decoder_ops, std::unique_ptr<VideoModel> model, int slots,
+             int places)
       : ops_(std::move(ops)),
+        decoder_ops_(std::move(decoder_ops)),
         model_(std::move(model)),
         plan_(model_->slot()),
         slots_(slots),
         state_(*ops_, plan_.state + plan_.state_spare, slots),
         latents_(*ops_, plan_.latents, slots),
-        decoder_caches_(*ops_, plan_.decoder_cache, slots, places),
+        decoder_caches_(DecoderLane(), plan_.decoder_cache, slots, places),
         prompt_(*ops_, plan_.prompt, slots),
-        executor_(*ops_, *model_, decoder_caches_, BatchTokens(*model_, slots)) {
+        executor_(*ops_, DecoderLane(), *model_, decoder_caches_, BatchTokens(*model_, slots)) {
     for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
+    if (decoder_ops_ != nullptr) {
+      for (std::unique_ptr<Waiter>& waiter : waiters_) waiter = std::make_unique<Waiter>();
+    }
     thread_ = std::thread([this] { RunBatches(); });
   }
 
@@ -97,6 +107,7 @@ class SlotEngine : public Engine {
   }
 
   const ModelInfo& model() const override { return model_->info(); }
+  bool lanes_overlap() const override { return decoder_ops_ != nullptr; }
 
   std::vector<MemoryRegion> memory() const override {
     int used;
@@ -106,7 +117,8 @@ class SlotEngine : public Engine {
     }
     std::vector<MemoryRegion> regions = {
         {.name = "weights", .planned_bytes = model_->weight_bytes(), .used_bytes = model_->weight_bytes()},
-        {.name = "scratch", .planned_bytes = executor_.scratch_bytes(), .used_bytes = executor_.scratch_bytes()}};
+        {.name = "scratch", .planned_bytes = executor_.scratch_bytes(), .used_bytes = executor_.scratch_bytes()},
+        {.name = "frames", .planned_bytes = executor_.staging_bytes(), .used_bytes = executor_.staging_bytes()}};
     const auto add = [&](const char* name, size_t bytes) {
       regions.push_back({name, uint64_t{bytes} * slots_, uint64_t{bytes} * used, slots_, used});
     };
@@ -173,25 +185,26 @@ class SlotEngine : public Engine {
   }
 
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
-    Batch batch{.passes = std::move(passes), .done = std::move(done)};
+    const auto batch = std::make_shared<Batch>(Batch{.passes = std::move(passes), .done = std::move(done)});
     const std::lock_guard lock(mutex_);
-    for (const Pass& pass : batch.passes) {
+    unfinished_ += batch->passes.size();
+    for (const Pass& pass : batch->passes) {
       const auto it = sessions_.find(pass.session);
       if (it == sessions_.end() || it->second.closed) {
-        batch.bound.push_back({absl::NotFoundError("session: unknown"), nullptr});
+        batch->bound.push_back({absl::NotFoundError("session: unknown"), nullptr});
         continue;
       }
       bool& busy = it->second.busy[IsTransformer(pass.kind) ? 0 : 1];
       if (busy) {
-        batch.bound.push_back(
+        batch->bound.push_back(
             {absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
         continue;
       }
       busy = true;
       ++it->second.under_way;
-      batch.bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
+      batch->bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
     }
-    queue_.push_back(std::move(batch));
+    queue_.push_back(batch);
     submitted_.notify_one();
   }
 
@@ -223,40 +236,72 @@ class SlotEngine : public Engine {
 
   void RunBatches() {
     while (true) {
-      Batch batch;
+      std::shared_ptr<Batch> batch;
       {
         std::unique_lock lock(mutex_);
-        submitted_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-        if (queue_.empty()) return;  // stopping: what was submitted has run
+        // What was submitted is run to its end, and so is what its completions submit.
+        submitted_.wait(lock, [this] { return !queue_.empty() || (stopping_ && unfinished_ == 0); });
+        if (queue_.empty()) return;
         batch = std::move(queue_.front());
         queue_.pop_front();
       }
       std::vector<BoundPass> runnable;
-      for (size_t i = 0; i < batch.passes.size(); ++i) {
-        if (batch.bound[i].session == nullptr) {
-          batch.done(i, {.status = batch.bound[i].status});
+      for (size_t i = 0; i < batch->passes.size(); ++i) {
+        if (batch->bound[i].session == nullptr) {
+          Tell(*batch, i, {.status = batch->bound[i].status});
         } else {
-          runnable.push_back({&batch.passes[i], batch.bound[i].session, i, batch.bound[i].slot});
+          runnable.push_back({&batch->passes[i], batch->bound[i].session, i, batch->bound[i].slot});
         }
       }
-      executor_.Run(runnable, [&](size_t index, PassResult result) {
-        Finish(batch.passes[index]);
-        batch.done(index, std::move(result));
-      });
+      const auto done = [this, batch](size_t index, PassResult result, const SessionProgress& progress) {
+        Finish(batch->passes[index], progress);
+        Tell(*batch, index, std::move(result));
+      };
+      const auto issued = [&](IssuedPasses passes) {
+        Waiter* waiter = waiters_[passes.decoder_lane ? 1 : 0].get();
+        if (waiter == nullptr) return executor_.Await(std::move(passes), done);
+        waiter->Push([this, done, shared = std::make_shared<IssuedPasses>(std::move(passes))] {
+          executor_.Await(std::move(*shared), done);
+        });
+      };
+      executor_.Issue(runnable, issued, done);
     }
   }
 
-  // Before the completion is told, so that it may submit the session's next pass.
-  void Finish(const Pass& pass) {
+  // One at a time, whichever thread comes with it.
+  void Tell(const Batch& batch, size_t index, PassResult result) {
+    {
+      const std::lock_guard telling(telling_);
+      batch.done(index, std::move(result));
+    }
+    const std::lock_guard lock(mutex_);
+    if (--unfinished_ == 0) submitted_.notify_one();
+  }
+
+  // Before the completion is told, so that it may submit the session's next pass. `now`: as of this pass; one in the
+  // other lane may have been issued before it and end after it, so each tells of its own lane alone.
+  void Finish(const Pass& pass, const SessionProgress& now) {
     const std::lock_guard lock(mutex_);
     const auto it = sessions_.find(pass.session);
+    SessionProgress& told = it->second.progress;
+    if (pass.kind == PassKind::kDecode) {
+      told.decoded_latents = now.decoded_latents;
+    } else if (pass.kind == PassKind::kEncodePrompt) {
+      told.has_prompt = now.has_prompt;
+    } else {
+      const SessionProgress before = told;
+      told = now;
+      told.decoded_latents = before.decoded_latents;
+      told.has_prompt = before.has_prompt;
+    }
     it->second.busy[IsTransformer(pass.kind) ? 0 : 1] = false;
     --it->second.under_way;
-    it->second.progress = it->second.session->progress();
     FreeIfDone(it);
   }
 
-  const std::unique_ptr<Ops> ops_;
+  Ops& DecoderLane() { return decoder_ops_ == nullptr ? *ops_ : *decoder_ops_; }
+
+  const std::unique_ptr<Ops> ops_, decoder_ops_;
   const std::unique_ptr<VideoModel> model_;
   const SlotPlan plan_;
   const int slots_;
@@ -267,12 +312,15 @@ class SlotEngine : public Engine {
 
   // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
   mutable std::mutex mutex_;
-  std::condition_variable submitted_;  // or stopping
+  std::condition_variable submitted_;  // or stopping, or nothing unfinished
   std::map<SessionId, Entry> sessions_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> free_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<Batch> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<Batch>> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // passes submitted whose completions have not returned
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex telling_;
+  std::array<std::unique_ptr<Waiter>, 2> waiters_;  // of the lanes; null where issuing waits
   std::thread thread_;
 };
 
@@ -287,10 +335,17 @@ absl::StatusOr<std::unique_ptr<Engine>> LoadOnDevice(const EngineOptions& option
                                                           .isa = options.isa,
                                                           .threads = options.threads,
                                                           .device = device}));
-  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places));
+  std::unique_ptr<Ops> decoder_ops;
+  if (options.decode_beside) {
+    ASSIGN_OR_RETURN(decoder_ops, ops->MakeLane());
+  }
+  Ops& decoder_lane = decoder_ops == nullptr ? *ops : *decoder_ops;
+  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model,
+                   VideoModel::Load(*ops, decoder_lane, options.model_dir, options.progress));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places, decoder_ops != nullptr));
   RETURN_IF_ERROR(ops->Finish());  // uploads of weights
-  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots, places);
+  RETURN_IF_ERROR(decoder_lane.Finish());
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(decoder_ops), std::move(model), slots, places);
 }
 
 }  // namespace

@@ -117,8 +117,9 @@ TransformerPass Session::RecommitPass() {
   return pass;
 }
 
-void Session::StartBlock(Ops& ops, int level) {
+void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
   level_ = level;
+  ops.WaitFor(decoder_ops, read_[working_]);
   ops.FillNormal(spec_.seed, static_cast<uint32_t>(block_), 0, elements(), Latents(working_));
 }
 
@@ -170,16 +171,16 @@ void Session::Committed() {
   step_ = level_ = 0;
 }
 
-Session::DecodeInput Session::NextDecode(std::byte* caches) {
-  stream_.caches = caches;
-  const int frames = lengths_[block_ - 1];
+Session::DecodeInput Session::NextDecode() {
+  const int frames = lengths_[block_ - 1], frame = decoded_++;
   return {.latents = Latents(finished_),
+          .written = written_[finished_],
+          .buffer = finished_,
           .frames = frames,
-          .t = decoded_ - (first_frame_ - frames),
+          .t = frame - (first_frame_ - frames),
           .stream = &stream_,
-          .first_video_frame = model_.vae_config().Frames(decoded_)};
+          .begins = stream_.frames == 0,
+          .first_video_frame = model_.vae_config().Frames(frame)};
 }
-
-void Session::Decoded() { ++decoded_; }
 
 }  // namespace longtake

@@ -55,10 +55,14 @@ struct Machine {
   Counts counts;
   std::map<uintptr_t, Allocation> allocations;
   std::vector<StreamState*> streams;
+  uint32_t random = 1;  // of Streams::kRandom
 };
 Settings FromEnvironment() {
   Settings settings;
   if (const char* devices = std::getenv("LONGTAKE_EMULATION_DEVICES")) settings.devices = std::atoi(devices);
+  if (const char* streams = std::getenv("LONGTAKE_EMULATION_STREAMS")) {
+    settings.streams = streams[0] == 'r' ? Streams::kRandom : Streams::kLate;
+  }
   const char* order = std::getenv("LONGTAKE_EMULATION_ORDER");
   if (order == nullptr) return settings;
   settings.order = order[0] == 'd' ? Order::kDescending : order[0] == 'r' ? Order::kRandom : Order::kAscending;
@@ -93,8 +97,27 @@ bool Inside(const void* p, size_t bytes, Place place) {
 
 void RunFirst(StreamState* stream);
 
+// A piece of any stream's work that can go on.
+void RunAny() {
+  Machine& machine = TheMachine();
+  std::vector<StreamState*> ready;
+  for (StreamState* stream : machine.streams) {
+    if (stream->work.empty()) continue;
+    const Mark* waits = stream->work.front().waits.get();
+    if (waits == nullptr || waits->done) ready.push_back(stream);
+  }
+  if (ready.empty()) {
+    std::fprintf(stderr, "emulation: all streams wait\n");
+    std::abort();
+  }
+  machine.random = machine.random * 1664525u + 1013904223u + machine.settings.seed;
+  RunFirst(ready[(machine.random >> 16) % ready.size()]);
+}
+
 void RunUntil(const std::shared_ptr<Mark>& mark) {
   while (!mark->done) {
+    if (Get().streams == Streams::kRandom) RunAny();
+    if (mark->done) return;
     if (mark->stream == nullptr || mark->stream->work.empty()) {
       std::fprintf(stderr, "emulation: an event is waited for that never comes\n");
       std::abort();
@@ -104,15 +127,27 @@ void RunUntil(const std::shared_ptr<Mark>& mark) {
 }
 
 void RunFirst(StreamState* stream) {
+  // What waits stays in front meanwhile, so that nothing behind it is run.
+  while (!stream->work.empty()) {
+    const std::shared_ptr<Mark> waits = stream->work.front().waits;
+    if (waits == nullptr || waits->done) break;
+    RunUntil(waits);
+  }
+  if (stream->work.empty()) return;
   Work work = std::move(stream->work.front());
   stream->work.pop_front();
-  if (work.waits != nullptr) RunUntil(work.waits);
   if (work.run) work.run();
   if (work.records != nullptr) work.records->done = true;
 }
 
 void Drain(StreamState* stream) {
-  while (!stream->work.empty()) RunFirst(stream);
+  while (!stream->work.empty()) {
+    if (Get().streams == Streams::kRandom) {
+      RunAny();
+    } else {
+      RunFirst(stream);
+    }
+  }
 }
 
 cudaError_t Enqueue(Work work, StreamState* stream) {
