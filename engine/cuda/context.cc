@@ -1,7 +1,5 @@
 #include "engine/cuda/context.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/cuda/status.h"
@@ -36,31 +34,12 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
   for (Event& event : context->marks_) {
     ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
   }
+  context->scratch_ = std::make_unique<ScratchRegion>(*context->launcher_);
   ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes));
   return context;
 }
 
 absl::Status Context::Bind() const { return ToStatus(cudaSetDevice(device_.index), "device"); }
-
-void* Context::Take(Scratch kind, size_t bytes) {
-  Piece& piece = scratch_[static_cast<size_t>(kind)];
-  if (!launcher_->Bind()) return nullptr;
-  if (piece.bytes < bytes) {
-    // Freeing waits for the device, and so for work that still reads the smaller piece.
-    if (!launcher_->Check(cudaStreamSynchronize(stream_.get()), "scratch")) return nullptr;
-    piece = {};
-    void* data = nullptr;
-    if (!launcher_->Check(cudaMalloc(&data, bytes), "scratch")) return nullptr;
-    piece = {DeviceMemory(data), bytes};
-  }
-  return piece.memory.get();
-}
-
-size_t Context::scratch_bytes() const {
-  size_t bytes = 0;
-  for (const Piece& piece : scratch_) bytes += piece.bytes;
-  return bytes;
-}
 
 absl::Status Context::Finish() {
   launcher_->Check(cudaStreamSynchronize(stream_.get()), "waiting for the device");

@@ -75,8 +75,18 @@ std::unique_ptr<Buffer> CudaOps::AllocateHost(size_t bytes) {
   return std::make_unique<CudaBuffer<PinnedMemory>>(*std::move(memory), bytes);
 }
 
+// Host memory is no part of what can be listed.
+bool CudaOps::MayMove() {
+  Launcher& launcher = context_->launcher();
+  if (launcher.mode() == Launcher::Mode::kPlan) return false;
+  if (launcher.mode() == Launcher::Mode::kList) {
+    launcher.Check(cudaErrorStreamCaptureUnsupported, "a pass that moves host memory");
+  }
+  return launcher.Bind();
+}
+
 void CudaOps::Upload(const void* host, void* backend, size_t bytes) {
-  if (bytes == 0 || !context_->launcher().ok()) return;
+  if (bytes == 0 || !MayMove()) return;
   context_->launcher().Check(cudaMemcpyAsync(backend, host, bytes, cudaMemcpyHostToDevice, context_->stream()),
                              "upload");
 }
@@ -84,7 +94,7 @@ void CudaOps::Upload(const void* host, void* backend, size_t bytes) {
 void CudaOps::Download(const void* backend, void* host, size_t bytes) {
   if (bytes == 0) return;
   Launcher& launcher = context_->launcher();
-  if (launcher.ok()) {
+  if (MayMove()) {
     launcher.Check(cudaMemcpyAsync(host, backend, bytes, cudaMemcpyDeviceToHost, context_->stream()), "download");
     launcher.Check(cudaStreamSynchronize(context_->stream()), "download");
   }
@@ -92,14 +102,32 @@ void CudaOps::Download(const void* backend, void* host, size_t bytes) {
 }
 
 void CudaOps::DownloadLater(const void* backend, void* host, size_t bytes) {
-  if (bytes == 0 || !context_->launcher().ok()) return;
+  if (bytes == 0 || !MayMove()) return;
   context_->launcher().Check(cudaMemcpyAsync(host, backend, bytes, cudaMemcpyDeviceToHost, context_->stream()),
                              "download");
 }
 
 void CudaOps::Copy(const void* from, void* to, size_t bytes) {
-  if (bytes == 0 || !context_->launcher().ok()) return;
-  context_->launcher().Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context_->stream()), "copy");
+  if (bytes == 0) return;
+  context_->launcher().Do(
+      "copy", [=](cudaStream_t stream) { return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream); },
+      to, from, bytes);
+}
+
+void CudaOps::PlanScratch(const std::function<void()>& calls) {
+  context_->launcher().PlanFromNowOn();
+  calls();
+  context_->launcher().LaunchFromNowOn();
+}
+
+absl::Status CudaOps::ReserveScratch() {
+  RETURN_IF_ERROR(context_->Bind());
+  return context_->scratch().Reserve();
+}
+
+Ops::ScratchUse CudaOps::scratch_use() const {
+  const size_t fixed = context_->staging().device_bytes() + matmul_->workspace_bytes() + rotary_.bytes();
+  return {.planned = fixed + context_->scratch().planned_bytes(), .used = fixed + context_->scratch().used_bytes()};
 }
 
 absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Make(const CudaOptions& options, bool urgent) {

@@ -73,7 +73,9 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
   a.output_shares = staging.Put(output_shares);
   a.output_share_count = static_cast<int>(output_shares.size());
   const int64_t state = args.heads * a.StateFloats();
-  a.partials = context_->Take<float>(Scratch::kAttention, (state_shares.size() + segments.size()) * state);
+  // For as many shares as sessions of so many rows could have: a plan for the most of both suffices for fewer.
+  const int64_t most_shares = rows / kStateTokens + a.segment_count;
+  a.partials = context_->Take<float>(Scratch::kAttention, (most_shares + a.segment_count) * state);
   a.sums = a.partials + static_cast<int64_t>(state_shares.size()) * state;
   a.out = RowsOf(args.out);
   RunLinearAttention(launcher, args.qkv.dtype, a);

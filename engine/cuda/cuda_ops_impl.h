@@ -54,6 +54,9 @@ class CudaOps : public Ops {
   void Upload(const void* host, void* backend, size_t bytes) override;
   void Download(const void* backend, void* host, size_t bytes) override;
   void DownloadLater(const void* backend, void* host, size_t bytes) override;
+  void PlanScratch(const std::function<void()>& calls) override;
+  absl::Status ReserveScratch() override;
+  ScratchUse scratch_use() const override;
   void Copy(const void* from, void* to, size_t bytes) override;
   void Convert(ConstMat from, Mat to) override;
 
@@ -103,6 +106,7 @@ class CudaOps : public Ops {
   void FrameToI420(ConstMat frame, int height, int width, int patch, uint8_t* y, uint8_t* u, uint8_t* v) override;
 
  private:
+  bool MayMove();
   // y = Epilogue(x w^T + bias), x act [N, w.inputs()] aligned or not. `add`, act [N, outputs], if not null, is added to
   // the sums before the activation. Scratch kProduct, kOperand and kScales are overwritten: x may not lie there, but in
   // kAttention and kAttention2.

@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -210,6 +211,17 @@ class Ops {
   virtual absl::Status Reach(Mark) { return absl::OkStatus(); }
   // What is asked of this lane from now on runs after that point of the other one, which is of the same device.
   virtual void WaitFor(Ops&, Mark) {}
+
+  // Device memory that operations need beside their views. PlanScratch counts what those that `calls` asks for would
+  // need: nothing runs, and views may point anywhere. ReserveScratch takes that much, once; an operation that needs
+  // more is a failure from then on. Where nobody reserves, it grows as operations come.
+  virtual void PlanScratch(const std::function<void()>&) {}
+  virtual absl::Status ReserveScratch() { return absl::OkStatus(); }
+  // Bytes, of this lane; `used` at most so far. From any thread.
+  struct ScratchUse {
+    size_t planned = 0, used = 0;
+  };
+  virtual ScratchUse scratch_use() const { return {}; }
 
   // Memory. An Allocate that cannot be throws bad_alloc.
   // What the backend has in all, in bytes; 0: it works in the machine's own.

@@ -54,12 +54,11 @@ int64_t BatchTokens(const VideoModel& model, int slots) {
 
 // ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
 // when the memory is touched.
-absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places, bool lanes) {
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places, size_t scratch) {
   const SlotPlan plan = model.slot();
   const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
   const double slot = size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.prompt);
-  const double fixed =
-      size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots), lanes));
+  const double fixed = size(model.weight_bytes()) + size(scratch);
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
   const double memory = ops.device_memory_bytes() > 0
@@ -115,9 +114,10 @@ class SlotEngine : public Engine {
       const std::lock_guard lock(mutex_);
       used = slots_ - static_cast<int>(free_.size());
     }
+    const Ops::ScratchUse scratch = executor_.scratch_use();
     std::vector<MemoryRegion> regions = {
         {.name = "weights", .planned_bytes = model_->weight_bytes(), .used_bytes = model_->weight_bytes()},
-        {.name = "scratch", .planned_bytes = executor_.scratch_bytes(), .used_bytes = executor_.scratch_bytes()},
+        {.name = "scratch", .planned_bytes = scratch.planned, .used_bytes = scratch.used},
         {.name = "frames", .planned_bytes = executor_.staging_bytes(), .used_bytes = executor_.staging_bytes()}};
     const auto add = [&](const char* name, size_t bytes) {
       regions.push_back({name, uint64_t{bytes} * slots_, uint64_t{bytes} * used, slots_, used});
@@ -342,7 +342,8 @@ absl::StatusOr<std::unique_ptr<Engine>> LoadOnDevice(const EngineOptions& option
   Ops& decoder_lane = decoder_ops == nullptr ? *ops : *decoder_ops;
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model,
                    VideoModel::Load(*ops, decoder_lane, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places, decoder_ops != nullptr));
+  const size_t scratch = Executor::PlanScratch(*ops, decoder_lane, *model, BatchTokens(*model, slots));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places, scratch));
   RETURN_IF_ERROR(ops->Finish());  // uploads of weights
   RETURN_IF_ERROR(decoder_lane.Finish());
   return std::make_unique<SlotEngine>(std::move(ops), std::move(decoder_ops), std::move(model), slots, places);

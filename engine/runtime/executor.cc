@@ -1,6 +1,7 @@
 #include "engine/runtime/executor.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "common/status_macros.h"
@@ -19,6 +20,70 @@ size_t FrameBytes(const VideoModel& model) {
   return most * model.vae_config().temporal_factor();
 }
 
+// The largest batch: tokens, and passes, of which each has a row of timesteps. No pass has fewer tokens than one
+// patched frame.
+struct BatchLimit {
+  int64_t tokens = 0, passes = 0;
+  const SizeShape* smallest = nullptr;
+};
+
+int64_t FrameTokens(const VideoModel& model, const SizeShape& s) {
+  return model.transformer().Tokens(model.transformer().config().patch[0], s.height, s.width);
+}
+
+BatchLimit LimitOf(const VideoModel& model, int64_t batch_tokens) {
+  BatchLimit most{.tokens = std::max(batch_tokens, model.max_pass_tokens()), .smallest = &model.sizes().front()};
+  for (const SizeShape& s : model.sizes()) {
+    if (FrameTokens(model, s) < FrameTokens(model, *most.smallest)) most.smallest = &s;
+  }
+  most.passes = most.tokens / std::max<int64_t>(FrameTokens(model, *most.smallest), 1);
+  return most;
+}
+
+// Where views point while operations only count.
+std::byte* Nowhere() { return reinterpret_cast<std::byte*>(uintptr_t{1} << 20); }
+
+// A batch of at least so many tokens in as many passes, and the longest prompt.
+void CountTransformer(const VideoModel& model, const BatchLimit& most) {
+  const SizeShape& s = *most.smallest;
+  const int patch = model.transformer().config().patch[0];
+  const TransformerPass pass{.latents = reinterpret_cast<const float*>(Nowhere()),
+                             .frames = patch,
+                             .height = s.height,
+                             .width = s.width,
+                             .timesteps = {0.f},
+                             .prompt = {Nowhere(), model.caption().caption_tokens()},
+                             .velocity = reinterpret_cast<float*>(Nowhere())};
+  std::vector<TransformerPass> passes(most.passes, pass);
+  const int64_t frame = FrameTokens(model, s), left = most.tokens - (most.passes - 1) * frame;
+  passes.back().frames = patch * static_cast<int>((left + frame - 1) / frame);
+  model.transformer().Forward(passes, Nowhere());
+
+  const CaptionEncoder& caption = model.caption();
+  const Mat out = MakeMat(Nowhere(), DType::kF32, caption.caption_tokens(), caption.width());
+  (void)caption.Encode(caption.Longest(), Nowhere(), out);
+  model.transformer().EncodePrompt(out, Nowhere(), Nowhere());
+}
+
+void EmitI420(Ops& ops, const WanConfig& vae, const Size& size, ConstMat frame, uint8_t* i420) {
+  const size_t luma = size_t{1} * size.width * size.height;
+  ops.FrameToI420(frame, size.height / vae.patch, size.width / vae.patch, vae.patch, i420, i420 + luma,
+                  i420 + luma + luma / 4);
+}
+
+// A stream's first latent frame and a later one, of each size.
+void CountDecoder(Ops& ops, const VideoModel& model) {
+  for (const SizeShape& s : model.sizes()) {
+    for (const int64_t before : {0, 2}) {
+      WanStream stream{.caches = Nowhere(), .frames = before};
+      const auto emit = [&](ConstMat frame) {
+        EmitI420(ops, model.vae_config(), s.size, frame, reinterpret_cast<uint8_t*>(Nowhere()));
+      };
+      model.decoder().Decode(s.decoder, reinterpret_cast<const float*>(Nowhere()), 1, 0, &stream, Nowhere(), emit);
+    }
+  }
+}
+
 }  // namespace
 
 Executor::Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderCaches& caches, int64_t batch_tokens)
@@ -28,22 +93,30 @@ Executor::Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderC
       caches_(caches),
       batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())),
       staging_(decoder_ops, FrameBytes(model), kStagedDecodes) {
+  const BatchLimit most = LimitOf(model, batch_tokens);
+  const size_t transformer = model.ScratchBytes(most.tokens, most.passes), decoder = model.DecoderScratchBytes();
   const bool lanes = &ops != &decoder_ops;
-  const size_t all = ScratchBytes(model, batch_tokens, lanes), decoder = model.DecoderScratchBytes();
-  scratch_ = ops.Allocate(lanes ? all - decoder : all);
+  scratch_ = ops.Allocate(lanes ? transformer : std::max(transformer, decoder));
   if (lanes) decoder_scratch_ = decoder_ops.Allocate(decoder);
+  if (!ops.ReserveScratch().ok() || (lanes && !decoder_ops.ReserveScratch().ok())) throw std::bad_alloc();
 }
 
-size_t Executor::ScratchBytes(const VideoModel& model, int64_t batch_tokens, bool lanes) {
-  const int64_t tokens = std::max(batch_tokens, model.max_pass_tokens());
-  // A batch has at most one row of timesteps a pass, and no pass has fewer tokens than one patched frame.
-  int64_t fewest = tokens;
-  for (const SizeShape& s : model.sizes()) {
-    fewest = std::min(fewest, model.transformer().Tokens(model.transformer().config().patch[0], s.height, s.width));
+size_t Executor::PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model, int64_t batch_tokens) {
+  const BatchLimit most = LimitOf(model, batch_tokens);
+  ops.PlanScratch([&] { CountTransformer(model, most); });
+  decoder_ops.PlanScratch([&] { CountDecoder(decoder_ops, model); });
+  const size_t transformer = model.ScratchBytes(most.tokens, most.passes), decoder = model.DecoderScratchBytes();
+  if (&ops == &decoder_ops) return std::max(transformer, decoder) + ops.scratch_use().planned;
+  return transformer + decoder + ops.scratch_use().planned + decoder_ops.scratch_use().planned;
+}
+
+Ops::ScratchUse Executor::scratch_use() const {
+  Ops::ScratchUse sum = ops_.scratch_use();
+  if (&ops_ != &decoder_ops_) {
+    const Ops::ScratchUse decoder = decoder_ops_.scratch_use();
+    sum = {.planned = sum.planned + decoder.planned, .used = sum.used + decoder.used};
   }
-  const size_t transformer = model.ScratchBytes(tokens, tokens / std::max<int64_t>(fewest, 1));
-  const size_t decoder = model.DecoderScratchBytes();
-  return lanes ? transformer + decoder : std::max(transformer, decoder);
+  return {.planned = sum.planned + own_scratch(), .used = sum.used + own_scratch()};
 }
 
 void Executor::Refuse(const BoundPass& p, const absl::Status& status, const Done& refused) const {
@@ -138,9 +211,7 @@ absl::Status Executor::IssueEncode(const BoundPass& p) {
 
 void Executor::IssueDecode(const BoundPass& p, const Session::DecodeInput& in, const Issued& issued) {
   const SizeShape& shape = p.session->shape();
-  const WanConfig& vae = model_.vae_config();
-  const int height = shape.size.height / vae.patch, width = shape.size.width / vae.patch;
-  const size_t luma = size_t{1} * shape.size.width * shape.size.height, frame_bytes = I420Bytes(shape.size);
+  const size_t frame_bytes = I420Bytes(shape.size);
 
   IssuedPasses::One one{.index = p.index, .progress = p.session->progress(), .staged = staging_.Take()};
   one.frames.size = shape.size;
@@ -150,12 +221,12 @@ void Executor::IssueDecode(const BoundPass& p, const Session::DecodeInput& in, c
   auto* i420 = reinterpret_cast<uint8_t*>(memory);
   decoder_ops_.WaitFor(ops_, in.written);
   in.stream->caches = caches_.Bring(p.slot, in.begins);
-  model_.decoder().Decode(
-      shape.decoder, in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes), [&](ConstMat frame) {
-        decoder_ops_.FrameToI420(frame, height, width, vae.patch, i420, i420 + luma, i420 + luma + luma / 4);
-        decoder_ops_.DownloadLater(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
-        ++one.frames.count;
-      });
+  model_.decoder().Decode(shape.decoder, in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes),
+                          [&](ConstMat frame) {
+                            EmitI420(decoder_ops_, model_.vae_config(), shape.size, frame, i420);
+                            decoder_ops_.DownloadLater(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
+                            ++one.frames.count;
+                          });
   const Ops::Mark mark = decoder_ops_.Record();
   p.session->LatentsRead(in, mark);
   issued({.decoder_lane = true, .mark = mark, .issued = begun, .passes = {std::move(one)}});

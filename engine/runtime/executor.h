@@ -46,14 +46,15 @@ struct IssuedPasses {
 // written over after they were decoded. Nothing else that both lanes touch is written by either.
 class Executor {
  public:
-  // Plans and allocates scratch for transformer batches of up to `batch_tokens` tokens (at least one pass's).
+  // Allocates scratch for transformer batches of up to `batch_tokens` tokens (at least one pass's), which PlanScratch
+  // has planned. Throws bad_alloc.
   Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderCaches& caches, int64_t batch_tokens);
 
-  // What the constructor will allocate.
-  static size_t ScratchBytes(const VideoModel& model, int64_t batch_tokens, bool lanes);
-  size_t scratch_bytes() const {
-    return scratch_->size() + (decoder_scratch_ == nullptr ? 0 : decoder_scratch_->size());
-  }
+  // What the constructor will allocate, and what it will have operations reserve (Ops::ReserveScratch). First of all
+  // this plans the latter.
+  static size_t PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model, int64_t batch_tokens);
+  // Device memory that passes work in; planned, and used so far.
+  Ops::ScratchUse scratch_use() const;
   size_t staging_bytes() const { return staging_.bytes(); }
 
   using Done = std::function<void(size_t index, PassResult result, const SessionProgress& progress)>;
@@ -69,6 +70,7 @@ class Executor {
   void Await(IssuedPasses passes, const Done& done);
 
  private:
+  size_t own_scratch() const { return scratch_->size() + (decoder_scratch_ == nullptr ? 0 : decoder_scratch_->size()); }
   void Refuse(const BoundPass& p, const absl::Status& status, const Done& refused) const;
   absl::Status IssueEncode(const BoundPass& p);
   void IssueDecode(const BoundPass& p, const Session::DecodeInput& in, const Issued& issued);

@@ -46,7 +46,9 @@ class LanesTest : public testing::Test {
     auto model = VideoModel::Load(*ops, decoder_ops, folder_.path(), nullptr);
     EXPECT_TRUE(model.ok()) << model.status();
     DecoderCaches caches(decoder_ops, (*model)->slot().decoder_cache, 2, 1);
-    Executor executor(*ops, decoder_ops, **model, caches, 1024);
+    const int64_t tokens = 2 * (*model)->max_pass_tokens();
+    Executor::PlanScratch(*ops, decoder_ops, **model, tokens);
+    Executor executor(*ops, decoder_ops, **model, caches, tokens);
 
     const SlotPlan plan = (*model)->slot();
     const auto state = ops->Allocate(2 * (plan.state + plan.state_spare)), latents = ops->Allocate(2 * plan.latents),
@@ -61,6 +63,7 @@ class LanesTest : public testing::Test {
           SlotMemory{part(*state, slot), part(*latents, slot), part(*prompt, slot)}));
     }
 
+    const uint64_t allocations = emulation::GetCounts().allocations;
     std::vector<std::vector<uint8_t>> videos(2);
     std::vector<IssuedPasses> under_way[2];
     const auto run = [&](std::vector<std::pair<int, PassKind>> batch) {
@@ -100,10 +103,13 @@ class LanesTest : public testing::Test {
     run({});
     EXPECT_TRUE(ops->Finish().ok() && decoder_ops.Finish().ok());
     EXPECT_EQ(sessions[0]->progress().decoded_latents, 3);
+    EXPECT_EQ(emulation::GetCounts().allocations, allocations) << "passes work in what was planned";
+    scratch_ = executor.scratch_use();
     return videos;
   }
 
   TempFolder folder_;
+  Ops::ScratchUse scratch_;  // of the last Make
 };
 
 TEST_F(LanesTest, AreOrderedByWhatPassesReadAndWrite) {
@@ -125,6 +131,16 @@ TEST_F(LanesTest, AreOrderedByWhatPassesReadAndWrite) {
   for (const uint32_t seed : {1u, 2u}) {
     emulation::Set({.streams = emulation::Streams::kRandom, .seed = seed});
     expect_same(Await::kDecoderFirst, absl::StrCat("in random pieces, seed ", seed));
+  }
+}
+
+// The plan is of the largest batch, and no larger: here both sessions' tokens, and a prompt a few words longer than the
+// test's.
+TEST_F(LanesTest, WorkInThePlannedScratch) {
+  for (const bool lanes : {false, true}) {
+    Make(lanes, Await::kEachAtOnce);
+    EXPECT_LE(scratch_.used, scratch_.planned);
+    EXPECT_LT(scratch_.planned - scratch_.used, size_t{1} << 18) << scratch_.planned;
   }
 }
 
