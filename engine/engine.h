@@ -35,6 +35,9 @@ struct EngineOptions {
   int decoder_places = 0;
   // Decodes run beside the other passes where the backend can, on a device; else in turn with them. Bytes are the same.
   bool decode_beside = true;
+  // Of cuda: transformer passes that come again are launched as one graph. Bytes are the same. Whether it gains is
+  // measured on each device (scripts/gpu.sh), and nobody has yet.
+  bool cuda_graphs = false;
   // Called while loading, from the loading thread: what, bytes done, bytes in all.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };

@@ -10,10 +10,13 @@ namespace {
 // Tables of a pass: 4 bytes a token for modulation rows, 15 600 tokens at 480p; a few hundred bytes a session. A
 // quarter of the ring holds those of 500 000 tokens.
 constexpr size_t kStagingBytes = size_t{8} << 20;
+// Kept: a handful of sessions of one size make as many kinds of passes as there are numbers of sessions in a batch,
+// with and without commits among them.
+constexpr size_t kMostGraphs = 32;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent) {
+absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent, bool graphs) {
   int count = 0;
   RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "devices"));
   if (device < 0 || device >= count) {
@@ -35,7 +38,10 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
     ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
   }
   context->scratch_ = std::make_unique<ScratchRegion>(*context->launcher_);
-  ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes));
+  ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes, graphs));
+  if (graphs) {
+    context->graphs_ = std::make_unique<PassGraphs>(*context->launcher_, *context->staging_, kMostGraphs);
+  }
   return context;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/cuda/graphs.h"
 #include "engine/cuda/handles.h"
 #include "engine/cuda/launcher.h"
 #include "engine/cuda/scratch.h"
@@ -27,7 +28,8 @@ class Context {
  public:
   // NotFound / Unavailable where there is no such device. `urgent`: where the device must choose, the stream's blocks
   // go before those of others.
-  static absl::StatusOr<std::unique_ptr<Context>> Create(int device, bool urgent = false);
+  // `graphs`: whether passes may become graphs.
+  static absl::StatusOr<std::unique_ptr<Context>> Create(int device, bool urgent = false, bool graphs = false);
 
   const DeviceInfo& device() const { return device_; }
   Launcher& launcher() { return *launcher_; }
@@ -35,6 +37,9 @@ class Context {
   Staging& staging() { return *staging_; }
 
   ScratchRegion& scratch() { return *scratch_; }
+  PassGraphs* graphs() { return graphs_.get(); }  // null: passes are launched as they are
+  // Rows, segments or shares, padded where passes may become graphs.
+  int64_t Padded(int64_t n) const { return graphs_ == nullptr ? n : PaddedCount(n); }
   // Of the scratch, as ScratchRegion::Take.
   void* Take(Scratch kind, size_t bytes) { return scratch_->Take(kind, bytes); }
   template <typename T>
@@ -64,6 +69,7 @@ class Context {
   std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<Staging> staging_;
   std::unique_ptr<ScratchRegion> scratch_;
+  std::unique_ptr<PassGraphs> graphs_;
   std::array<Event, kMarks> marks_;
   uint64_t recorded_ = 0;
 };

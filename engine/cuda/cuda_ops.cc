@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/cuda/cuda_ops_impl.h"
+#include "engine/cuda/kernels/pointwise.h"
+#include "engine/cuda/segment_tables.h"
 
 namespace longtake {
 namespace cuda {
@@ -114,6 +116,22 @@ void CudaOps::Copy(const void* from, void* to, size_t bytes) {
       to, from, bytes);
 }
 
+void CudaOps::CopyEach(std::span<const CopyPart> parts) {
+  std::vector<CopyRange> ranges;
+  for (const CopyPart& p : parts) ranges.push_back({p.from, p.to, static_cast<int64_t>(p.bytes)});
+  const std::vector<Share> shares = PaddedShares(
+      *context_, CutShares(parts, kCopyBytes, [](const CopyPart& p) { return static_cast<int64_t>(p.bytes); }));
+  ranges.resize(context_->Padded(static_cast<int64_t>(ranges.size())));
+  RunCopyEach(context_->launcher(), context_->staging().Put(ranges), context_->staging().Put(shares),
+              static_cast<int64_t>(shares.size()));
+}
+
+void CudaOps::RunPass(const std::function<void()>& calls) {
+  // Pieces of scratch that grow would leave listed launches with the smaller ones.
+  if (context_->graphs() == nullptr || !context_->scratch().reserved()) return calls();
+  context_->graphs()->Run(calls);
+}
+
 void CudaOps::PlanScratch(const std::function<void()>& calls) {
   context_->launcher().PlanFromNowOn();
   calls();
@@ -131,7 +149,7 @@ Ops::ScratchUse CudaOps::scratch_use() const {
 }
 
 absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Make(const CudaOptions& options, bool urgent) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Context> context, Context::Create(options.device, urgent));
+  ASSIGN_OR_RETURN(std::unique_ptr<Context> context, Context::Create(options.device, urgent, options.graphs));
   const int capability = context->device().compute_capability;
   ASSIGN_OR_RETURN(const OperandType low_precision, LowPrecision(options.dtype, capability));
   ASSIGN_OR_RETURN(std::unique_ptr<MatMul> matmul, MakeMatMul(*context));
@@ -143,7 +161,12 @@ absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Make(const CudaOptions& option
 
 // With a stream, scratch, tables and a workspace of its own: nothing is shared that would have to be ordered. Urgent: a
 // viewer waits for what it decodes, and the few blocks of a decode's launches fit between a pass's.
-absl::StatusOr<std::unique_ptr<Ops>> CudaOps::MakeLane() { return Make(options_, /*urgent=*/true); }
+// It runs no whole passes, and so no graphs.
+absl::StatusOr<std::unique_ptr<Ops>> CudaOps::MakeLane() {
+  CudaOptions options = options_;
+  options.graphs = false;
+  return Make(options, /*urgent=*/true);
+}
 
 }  // namespace cuda
 

@@ -54,6 +54,9 @@ class CudaOps : public Ops {
   void Upload(const void* host, void* backend, size_t bytes) override;
   void Download(const void* backend, void* host, size_t bytes) override;
   void DownloadLater(const void* backend, void* host, size_t bytes) override;
+  void CopyEach(std::span<const CopyPart> parts) override;
+  void RunPass(const std::function<void()>& calls) override;
+  int64_t PaddedRows(int64_t rows) const override { return context_->Padded(rows); }
   void PlanScratch(const std::function<void()>& calls) override;
   absl::Status ReserveScratch() override;
   ScratchUse scratch_use() const override;

@@ -34,6 +34,8 @@ class ScratchRegion {
   void* Take(Scratch kind, size_t bytes);
   // ResourceExhausted where the device has not so much.
   absl::Status Reserve();
+  // Whether pieces stay where they are from then on.
+  bool reserved() const { return reserved_; }
 
   // Of the whole region; and the most that was in use of each kind, together. From any thread.
   size_t planned_bytes() const { return Sum(planned_); }

@@ -223,6 +223,15 @@ class Ops {
   };
   virtual ScratchUse scratch_use() const { return {}; }
 
+  // One pass: `calls` asks for its operations, and for no memory of the host. A backend that would launch what it has
+  // launched for an earlier pass may launch all of it at once. Only the contents of memory and of spans differ between
+  // such passes: sessions' pointers and sizes go in spans (segments, tails, parts of CopyEach). Spans of modulation
+  // rows stay until `calls` returns.
+  virtual void RunPass(const std::function<void()>& calls) { calls(); }
+  // How many rows a pass that needs `rows` should have, so that more passes are alike. Never fewer for more. What
+  // stands in the others is nobody's, and no segment's.
+  virtual int64_t PaddedRows(int64_t rows) const { return rows; }
+
   // Memory. An Allocate that cannot be throws bad_alloc.
   // What the backend has in all, in bytes; 0: it works in the machine's own.
   virtual uint64_t device_memory_bytes() const { return 0; }
@@ -234,7 +243,15 @@ class Ops {
   // The same into memory of AllocateHost, where it has arrived when a mark behind it is reached.
   virtual void DownloadLater(const void* backend, void* host, size_t bytes) { Download(backend, host, bytes); }
   virtual void Copy(const void* from, void* to, size_t bytes) = 0;  // within backend memory
-  virtual void Convert(ConstMat from, Mat to) = 0;                  // between f32 and bf16, same shape
+  struct CopyPart {
+    const void* from = nullptr;
+    void* to = nullptr;
+    size_t bytes = 0;
+  };
+  virtual void CopyEach(std::span<const CopyPart> parts) {
+    for (const CopyPart& p : parts) Copy(p.from, p.to, p.bytes);
+  }
+  virtual void Convert(ConstMat from, Mat to) = 0;  // between f32 and bf16, same shape
 
   // Weights. `weight` [outputs, inputs, kt, kh, kw] (or fewer dimensions), any float type; `bias` [outputs] or null.
   // Several weights stacked along outputs make one kernel (q|k|v); their shapes agree but for outputs.

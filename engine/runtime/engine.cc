@@ -334,7 +334,8 @@ absl::StatusOr<std::unique_ptr<Engine>> LoadOnDevice(const EngineOptions& option
                                                           .dtype = options.dtype,
                                                           .isa = options.isa,
                                                           .threads = options.threads,
-                                                          .device = device}));
+                                                          .device = device,
+                                                          .cuda_graphs = options.cuda_graphs}));
   std::unique_ptr<Ops> decoder_ops;
   if (options.decode_beside) {
     ASSIGN_OR_RETURN(decoder_ops, ops->MakeLane());

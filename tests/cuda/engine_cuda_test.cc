@@ -171,6 +171,18 @@ TEST(CudaEngine, DecodingBesideDenoisingChangesNoByte) {
   EXPECT_EQ(videos[0], videos[1]);
 }
 
+// Passes of one, two and three sessions, denoising and committing, launched as they are and as graphs.
+TEST(CudaEngine, GraphsChangeNoByte) {
+  const TempFolder folder;
+  const auto plain = Load(Variant(folder, kFewStep));
+  const auto graphs = Engine::Load(
+      {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 3, .cuda_graphs = true});
+  ASSERT_TRUE(plain.ok() && graphs.ok()) << plain.status() << graphs.status();
+  const std::vector<Job> jobs = {Jobs()[2], {.spec = {kSmall, 2, 12}, .prompt = "a small yellow star"}, Jobs()[2]};
+  const std::vector<Made> expected = RunJobs(**plain, jobs, 1.0, 0), made = RunJobs(**graphs, jobs, 0.8, 5);
+  for (size_t i = 0; i < jobs.size(); ++i) EXPECT_EQ(made[i].bytes, expected[i].bytes) << "job " << i;
+}
+
 TEST(CudaEngine, MemoryStaysAsPlanned) {
   const TempFolder folder;
   const auto engine = Load(Variant(folder, kFewStep), "auto", 1);

@@ -427,7 +427,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  const Lock lock(TheMachine().mutex);
   *executable = new GraphState(*graph);
+  ++TheMachine().counts.graphs;
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
@@ -440,6 +442,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   const Lock lock(TheMachine().mutex);
+  ++TheMachine().counts.graph_launches;
   for (const Work& work : executable->work) {
     if (const cudaError_t error = Enqueue(work, stream); error != cudaSuccess) return error;
   }

@@ -32,6 +32,7 @@ const Settings& Get();
 // What has happened so far.
 struct Counts {
   uint64_t launches = 0, blocks = 0, allocations = 0;
+  uint64_t graphs = 0, graph_launches = 0;
   size_t allocated_bytes = 0, most_allocated_bytes = 0;
 };
 Counts GetCounts();
