@@ -5,7 +5,6 @@
 //
 // transformer: one denoising pass of the folder's first block; vae: a block's latent frames to video frames; text: a
 // prompt that fills the caption. Prints one line of JSON; times are the best of all rounds, in seconds.
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <limits>
@@ -13,18 +12,16 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "bench/dense_shapes.h"
 #include "bench/onednn_gemm.h"
 #include "bench/peak_memory.h"
+#include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/engine.h"
 #include "nlohmann/json.hpp"
 
 namespace longtake {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 struct Arguments {
   std::string measured, model;
@@ -33,18 +30,10 @@ struct Arguments {
   bool no_gemm = false;
 };
 
-// Runs one pass and waits for it. Wall seconds from Submit to completion.
+// Seconds of one pass.
 absl::StatusOr<double> RunPass(Engine& engine, const Pass& pass) {
-  absl::Notification finished;
-  absl::Status status;
-  const auto begin = Clock::now();
-  engine.Submit({pass}, [&](size_t, PassResult result) {
-    status = std::move(result.status);
-    finished.Notify();
-  });
-  finished.WaitForNotification();
-  RETURN_IF_ERROR(status);
-  return std::chrono::duration<double>(Clock::now() - begin).count();
+  ASSIGN_OR_RETURN(const TimedBatch batch, RunPasses(engine, {pass}));
+  return batch.seconds;
 }
 
 // One case: what to do before the measured passes of a round, and what is measured.

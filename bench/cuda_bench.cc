@@ -23,8 +23,8 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "bench/dense_shapes.h"
+#include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
 #include "engine/engine.h"
@@ -53,19 +53,11 @@ class Runner {
   ~Runner() { engine_.CloseSession(id_); }
 
   absl::StatusOr<double> Run(PassKind kind) {
-    absl::Notification finished;
-    absl::Status status;
-    const auto begin = Clock::now();
-    engine_.Submit({{.kind = kind, .session = id_, .prompt = "a red boat on the sea"}}, [&](size_t, PassResult result) {
-      status = std::move(result.status);
-      frames_ += result.frames.count;
-      finished.Notify();
-    });
-    finished.WaitForNotification();
-    const double seconds = Since(begin);
-    RETURN_IF_ERROR(status);
-    seconds_[kind] += seconds;
-    return seconds;
+    ASSIGN_OR_RETURN(const TimedBatch batch,
+                     RunPasses(engine_, {{.kind = kind, .session = id_, .prompt = "a red boat on the sea"}}));
+    frames_ += batch.results.front().frames.count;
+    seconds_[kind] += batch.seconds;
+    return batch.seconds;
   }
   // All steps of the block at hand, then its commit.
   absl::Status Block() {

@@ -8,8 +8,8 @@
 #include <cstdio>
 
 #include "CLI/CLI.hpp"
-#include "absl/synchronization/notification.h"
 #include "bench/peak_memory.h"
+#include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/engine.h"
 
@@ -25,17 +25,9 @@ double SecondsSince(Clock::time_point begin) { return std::chrono::duration<doub
 absl::StatusOr<PassResult> RunPass(Engine& engine, const Pass& pass, const char* name) {
   std::printf("%-22s", name);
   std::fflush(stdout);
-  absl::Notification finished;
-  PassResult outcome;
-  const auto begin = Clock::now();
-  engine.Submit({pass}, [&](size_t, PassResult result) {
-    outcome = std::move(result);
-    finished.Notify();
-  });
-  finished.WaitForNotification();
-  RETURN_IF_ERROR(outcome.status);
-  std::printf("%9.2f s\n", SecondsSince(begin));
-  return outcome;
+  ASSIGN_OR_RETURN(TimedBatch batch, RunPasses(engine, {pass}));
+  std::printf("%9.2f s\n", batch.seconds);
+  return std::move(batch.results.front());
 }
 
 absl::Status Run(const EngineOptions& options) {

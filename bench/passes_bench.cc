@@ -18,7 +18,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/blocking_counter.h"
+#include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/engine.h"
 #include "nlohmann/json.hpp"
@@ -96,17 +96,9 @@ class Streams {
   }
 
   absl::StatusOr<double> Run(std::vector<Pass> passes) {
-    std::vector<absl::Status> statuses(passes.size());
-    absl::BlockingCounter left(static_cast<int>(passes.size()));
     const double begin = SecondsOf(clock_);
-    engine_.Submit(std::move(passes), [&](size_t i, PassResult result) {
-      statuses[i] = std::move(result.status);
-      left.DecrementCount();
-    });
-    left.Wait();
-    const double seconds = SecondsOf(clock_) - begin;
-    for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
-    return seconds;
+    RETURN_IF_ERROR(RunPasses(engine_, std::move(passes)).status());
+    return SecondsOf(clock_) - begin;
   }
 
   Engine& engine_;

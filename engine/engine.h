@@ -66,14 +66,19 @@ struct ModelInfo {
 };
 
 // One region of memory, each budgeted apart: "weights", "scratch", "state", "state_spare", "latents", "decoder_cache",
-// "prompt"; and of the machine that drives a device "frames", decoded and not yet handed out, and
-// "decoder_cache_parked", where it is used. Planned bytes are known
-// after loading and never exceeded.
+// "prompt"; and of the machine that drives a device "frames", decoded and not yet handed out, and, where they are used,
+// "decoder_cache_parked" and "moving_session". Planned bytes are known after loading and never exceeded.
 struct MemoryRegion {
   std::string name;
   uint64_t planned_bytes = 0;
   uint64_t used_bytes = 0;
   int slots = 0, slots_used = 0;  // of session regions
+};
+
+// Sessions that went from one device to another, so far; seconds from the decision until the next pass could run.
+struct SessionMoves {
+  uint64_t count = 0, bytes = 0;
+  double seconds = 0;
 };
 
 struct SessionSpec {
@@ -138,6 +143,7 @@ class Engine {
   virtual std::vector<MemoryRegion> memory() const = 0;
   // Whether decodes run beside the other passes rather than after them.
   virtual bool lanes_overlap() const { return false; }
+  virtual SessionMoves moves() const { return {}; }  // of several devices
 
   // Block lengths of a video of `latent_frames` (specification section 4: the first block takes the remainder).
   virtual std::vector<int> BlockLengths(int latent_frames) const = 0;

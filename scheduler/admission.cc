@@ -81,6 +81,7 @@ absl::Status Scheduler::Impl::Check(const Request& request) const {
     if (latents < 1) return absl::InvalidArgumentError("block_latents has a block without latent frames");
   }
   if (!(request.latent_tokens > 0)) return absl::InvalidArgumentError("latent_tokens must be above 0");
+  if (!(request.first_decode > 0)) return absl::InvalidArgumentError("first_decode must be above 0");
   if (!request.block_seconds.empty() && request.block_seconds.size() != request.block_latents.size()) {
     return absl::InvalidArgumentError("block_seconds and block_latents differ in length");
   }
@@ -131,8 +132,17 @@ Forecast Scheduler::Impl::LiveForecast(const Session& next, bool with_waiting) c
   }
   Forecast forecast(std::max(kLeastShare, std::min(1.0, options_.max_live_load) - cost_.fixed() * passes));
   for (const Demand& demand : demands) forecast.Add(demand);
+  forecast.Add({.work = Blocking()});
   forecast.Sort();
   return forecast;
+}
+
+double Scheduler::Impl::Blocking() const {
+  double longest = in_flight_ > 0 ? std::max(0.0, absl::ToDoubleSeconds(batch_ends_ - clock_->Now())) : 0;
+  for (const Session* session : placed_) {
+    if (!session->end_why.has_value() && !session->done()) longest = std::max(longest, session->LongestPass(cost_));
+  }
+  return longest;
 }
 
 bool Scheduler::Impl::LoadPermits(const Session& session) const {
@@ -155,18 +165,6 @@ int64_t Scheduler::Impl::PlacesMissing(const Session& session, int waiting) cons
     missing = std::max<int64_t>(missing, OfflinePlaced() + waiting + 1 - (options_.places - options_.live_places));
   }
   return std::max<int64_t>(0, missing);
-}
-
-double Scheduler::Impl::Company() const {
-  const double room = SlackPolicy::kRoomInFixed * cost_.fixed();
-  for (const Session* session : placed_) {
-    const double tokens = session->request().latent_tokens;
-    if (cost_.Marginal(PassKind::kDecode, tokens) <= room ||
-        cost_.Marginal(PassKind::kDenoise, session->request().block_latents.front() * tokens) <= room) {
-      return room;
-    }
-  }
-  return 0;
 }
 
 void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
@@ -197,7 +195,7 @@ void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
     start = std::max(start, absl::ToDoubleSeconds(sessions_.at(live_waiting_.back()).start_expected - now));
   }
   quote.start = Seconds(start);
-  const double first = start + demand.at + session.ToNextChunk(cost_).passes * Company();
+  const double first = start + demand.at;
   quote.first_chunk = Seconds(first);
   quote.last_chunk = Seconds(std::max(first + demand.length, start + session.SecondsLeft(cost_)));
 }
@@ -225,9 +223,7 @@ Quote Scheduler::Impl::Promise(const Session& session) const {
   quote.confidence = (quotes_kept_ + 1.0) / (quotes_ + 2.0);
   if (cost_.learned()) {
     session.live() ? PromiseLive(session, quote) : PromiseOffline(session, quote);
-    const absl::Duration under_way =
-        in_flight_ > 0 ? Seconds(absl::ToDoubleSeconds(batch_ends_ - clock_->Now())) : absl::ZeroDuration();
-    quote.first_chunk = (quote.first_chunk + under_way) * kQuoteMargin;
+    quote.first_chunk *= kQuoteMargin;
     quote.last_chunk = std::max(quote.first_chunk, quote.last_chunk * kQuoteMargin);
   } else {
     quote.first_chunk = quote.last_chunk = absl::InfiniteDuration();

@@ -15,6 +15,8 @@ constexpr double kStay = 0.001;
 // Before batches of several passes tell them apart, time counts as the passes' own: admission then errs on the safe
 // side.
 constexpr double kStayFixed = 0.1;
+// A prediction that is off by more is no measure of a batch's weight.
+constexpr double kFarOff = 4;
 // Rounds of the search a batch. It begins where the last one ended, so that a few are enough.
 constexpr int kRounds = 20;
 
@@ -70,14 +72,17 @@ void CostModel::Observe(const Work& work, double seconds) {
     if (!news) Mean(kind_error_[i], seen_[i], error);
   }
 
-  // Least squares of x / seconds -> 1 and of the old weights, by one weight after the other, each cut off at 0. The
-  // sums cannot lose their definiteness, as a recursive inverse does, and what is cut off is made up for by the others:
-  // the weights are always the best that are not below 0.
+  // Least squares of x / unit -> seconds / unit and of the old weights, by one weight after the other, each cut off
+  // at 0. The sums cannot lose their definiteness, as a recursive inverse does, and what is cut off is made up for by
+  // the others: the weights are always the best that are not below 0. The unit is what was predicted, not what it took:
+  // divided by that, batches that take long by chance weigh least, and on a machine where encoders share the cores with
+  // the passes the model came to 0.6 of the mean (measured).
+  const double unit = news ? seconds : std::clamp(predicted, seconds / kFarOff, seconds * kFarOff);
   Vector x = Scaled(work);
-  for (double& value : x) value /= seconds;
+  for (double& value : x) value /= unit;
   for (int i = 0; i < kWeights; ++i) {
     for (int j = 0; j < kWeights; ++j) squares_[i][j] = kForget * squares_[i][j] + x[i] * x[j];
-    sums_[i] = kForget * sums_[i] + x[i];
+    sums_[i] = kForget * sums_[i] + x[i] * seconds / unit;
   }
   const Vector before = weights_;
   for (int round = 0; round < kRounds; ++round) {

@@ -22,8 +22,9 @@ class Work {
   std::array<double, kKinds> amount_ = {};
 };
 
-// seconds = fixed + sum over kinds of (seconds per unit x amount), all five not below 0, fitted by recursive least
-// squares on relative residuals, so that a batch of one decode weighs as much as one of sixty denoising passes.
+// seconds = fixed + sum over kinds of (seconds per unit x amount), all five not below 0, fitted by least squares
+// on residuals in units of the prediction, so that a batch of one decode weighs as much as one of sixty denoising
+// passes, and that the predictions of many batches together are what they took, however much single ones scatter.
 // Deterministic.
 class CostModel {
  public:
@@ -53,7 +54,8 @@ class CostModel {
   int observations_ = 0;
   Vector scale_ = {};    // of a kind: the amount first seen, 0: none yet; weights are seconds for that amount
   Vector weights_ = {};  // seconds
-  // Of the batches so far, the older the less: sums of x x^T and of x, where x is a batch's amounts over its seconds.
+  // Of the batches so far, the older the less: sums of x x^T and of x y, where x is a batch's amounts and y its
+  // seconds, both over the seconds predicted.
   std::array<Vector, kWeights> squares_ = {};
   Vector sums_ = {};
   Vector stay_ = {};  // how much the old weight counts; 0: the kind was not seen

@@ -70,14 +70,15 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   Session::Pace LivePace() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Of the live sessions with a place, and of those that wait; `next` is not among them, but its passes count.
   Forecast LiveForecast(const Session& next, bool with_waiting) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Seconds for which a pass that is due may find the device taken: by the batch under way, or a later one's longest
+  // pass, for nothing interrupts a batch.
+  double Blocking() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Of a session that would start now.
   Demand FirstDemand(const Session& session, const Forecast& forecast) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadPermits(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Quote Promise(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PromiseLive(const Session& session, Quote& quote) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PromiseOffline(const Session& session, Quote& quote) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Seconds by which others' passes lengthen a batch that none of them may make late.
-  double Company() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Places that have to become free before the session can have one, after `waiting` others.
   int64_t PlacesMissing(const Session& session, int waiting) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int TenantOf(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -88,7 +89,6 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   Device* const device_;
   Listener* const listener_;
 
-  // Not absl::Mutex: Debian's Abseil hides its own from ThreadSanitizer, whose verdict would then mean nothing.
   mutable std::mutex mutex_;
   std::condition_variable pumped_;  // nobody pumps any more
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);

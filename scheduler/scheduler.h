@@ -34,6 +34,8 @@ struct Options {
 
   // A live stream whose lead reaches lead_high rests until it has fallen to lead_low, while anybody else has work.
   absl::Duration lead_high = absl::InfiniteDuration(), lead_low = absl::ZeroDuration();
+  // Begins no block from this lead on, even on an idle device.
+  absl::Duration max_lead = absl::InfiniteDuration();
   // Share of the device that live streams may be promised: one more is admitted if what all of them need by any moment
   // is not more than that share of the time until then; else it waits. One is always admitted.
   double max_live_load = std::numeric_limits<double>::infinity();
@@ -60,11 +62,13 @@ struct Request {
   // What a pass over one latent frame costs, in a unit that is one for all of the device's sessions: transformer
   // tokens, or anything in proportion to them. Above 0.
   double latent_tokens = 1;
+  // What decoding the video's first latent frame costs, as a share of any other's: a causal VAE makes one frame of it,
+  // and of the others as many as its temporal stride. Above 0.
+  double first_decode = 1;
   // Length of each block's chunk, as many as block_latents; empty: the stream has no pace, and each chunk is due at
   // once.
   std::vector<double> block_seconds;
-  // A live session begins no block while its lead is as long, even on an idle device: what its viewer asks for
-  // meanwhile is then shown as soon.
+  // The session's own Options::max_lead, where that is less: what its viewer asks for is then shown as soon.
   absl::Duration max_lead = absl::InfiniteDuration();
   std::string tenant;
   int priority = 0;  // among the tenant's offline requests; higher goes first

@@ -35,9 +35,16 @@ double Session::Tokens(PassKind kind) const {
     case PassKind::kCommit:
       return request_.block_latents[committed_blocks_] * request_.latent_tokens;
     case PassKind::kDecode:
-      return request_.latent_tokens;
+      return decoded_blocks_ == 0 && decoded_latents_ == 0 ? request_.first_decode * request_.latent_tokens
+                                                           : request_.latent_tokens;
   }
   return 0;
+}
+
+double Session::LongestPass(const CostModel& cost) const {
+  const double decode = cost.Alone(PassKind::kDecode, request_.latent_tokens);
+  if (committed_blocks_ == blocks()) return decode;
+  return std::max(decode, cost.Alone(PassKind::kDenoise, most_latents_ * request_.latent_tokens));
 }
 
 double Session::BlockSeconds(const CostModel& cost, int block) const {
@@ -53,7 +60,8 @@ Session::Remaining Session::ToNextChunk(const CostModel& cost) const {
   const int block = decoded_blocks_;
   const int decodes = request_.block_latents[block] - decoded_latents_;
   left.passes = decodes;
-  left.seconds = decodes * cost.Alone(PassKind::kDecode, request_.latent_tokens);
+  left.seconds = cost.Alone(PassKind::kDecode, Tokens(PassKind::kDecode)) +
+                 (decodes - 1) * cost.Alone(PassKind::kDecode, request_.latent_tokens);
   if (committed_blocks_ > block) return left;
   const double tokens = request_.block_latents[block] * request_.latent_tokens;
   const int steps = steps_ - step_;
@@ -85,13 +93,15 @@ absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
 int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
   const int levels = static_cast<int>(request_.step_ladder.size());
   if (levels == 0 || !live() || !cost.learned()) return 0;
-  // A first chunk is in time while its quote is kept.
+  // A first chunk is in time while its quote is kept, which has a margin of its own: another one on top, and any delay
+  // would cost it steps on an idle device.
   const double time = absl::ToDoubleSeconds((started() ? Due() : first_quoted) - now);
+  const double margin = started() ? kLevelMargin : 1;
   const double full = ToNextChunk(cost).seconds;
   const double step =
       cost.Alone(PassKind::kDenoise, request_.block_latents[committed_blocks_] * request_.latent_tokens);
   for (int level = 0; level < levels; ++level) {
-    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch_ * kLevelMargin <= time) return level;
+    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch_ * margin <= time) return level;
   }
   return levels - 1;
 }
@@ -149,7 +159,7 @@ void Session::UpdateLead(absl::Duration now, const Options& options) {
   // A block is never left half denoised: the lead only grows by commits.
   if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
   if (ahead_ && lead <= options.lead_low) ahead_ = false;
-  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= request_.max_lead;
+  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= std::min(request_.max_lead, options.max_lead);
 }
 
 std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
@@ -178,7 +188,8 @@ Pass Session::Start(PassKind kind, absl::Duration now, const CostModel& cost) {
       steps_ = StepsAt(level_);
       passes_ -= StepsAt(0) - steps_;
       block_began_ = now;
-      block_alone_ = ToNextChunk(cost).seconds;
+      // Before the costs are known a block would seem to have been held up many times over.
+      block_alone_ = cost.learned() ? ToNextChunk(cost).seconds : 0;
     }
     pass.level = level_;
   }

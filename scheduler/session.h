@@ -37,6 +37,8 @@ class Session {
 
   // Cost unit of the next pass of this kind: tokens, 0 for text.
   double Tokens(PassKind kind) const;
+  // The longest pass that is still to come, alone on the device; seconds.
+  double LongestPass(const CostModel& cost) const;
 
   // What is left to run, alone on the device: until the next chunk is decoded, and until the end.
   struct Remaining {

@@ -49,7 +49,9 @@ class Batch {
     if (picks_.size() >= free_ && seconds > bound) return false;
     picks_.push_back(i);
     seconds_ = seconds;
-    bound_ = std::min(bound_, fixed + marginal + std::max(share, room));
+    // For a first chunk somebody waits: what it could bear is not spent.
+    const double spare = candidate.live && !candidate.started ? 0 : std::max(share, room);
+    bound_ = std::min(bound_, fixed + marginal + spare);
     return true;
   }
 

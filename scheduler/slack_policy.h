@@ -14,7 +14,7 @@ class SlackPolicy : public Policy {
   // so many batches at least.
   static constexpr uint64_t kTurnEvery = 64;
   // A pass that has no slack still shares its batch with relaxed ones, until it takes so many fixed times more than
-  // alone: then the device loses a quarter of itself at most.
+  // alone: then the device loses a quarter of itself at most. Not if it is for a first chunk.
   static constexpr double kRoomInFixed = 3;
 
   std::vector<size_t> Compose(const Situation& situation, const std::vector<Candidate>& candidates) override;

@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Sourced by scripts that need a running server. start_server MODEL LOG starts one on a free port of 127.0.0.1, waits until
-# it is ready and sets `address`; it ends with the script.
+# Sourced by scripts that need a running server. start_server MODEL LOG [OPTIONS] starts one on a free port of 127.0.0.1,
+# waits until it is ready and sets `address`; it ends with the script.
 start_server() {
   local model=$1 log=$2 port
+  shift 2
   # A port that nothing listens on; two scripts at once do not meet.
   port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   address=127.0.0.1:$port
-  "$BUILD/longtake-server" --model "$model" --listen "$address" > "$log" 2>&1 &
+  "$BUILD/longtake-server" --model "$model" --listen "$address" "$@" > "$log" 2>&1 &
   server=$!
   trap stop_server EXIT
   for ((waited = 0; ; ++waited)); do

@@ -26,18 +26,18 @@ PassKind ToEngine(scheduler::PassKind kind) {
 }  // namespace
 
 void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   jobs_[session] = {std::move(job), 0};
 }
 
 void EngineDevice::RemoveJob(scheduler::SessionId session) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   jobs_.erase(session);
 }
 
 absl::StatusOr<int> EngineDevice::AddPrompt(scheduler::SessionId session, const std::string& prompt) {
   constexpr size_t kMostPrompts = 1000;  // of 4 KB each at the default limit
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = jobs_.find(session);
   if (found == jobs_.end()) return absl::NotFoundError("the video has ended");
   std::vector<std::string>& prompts = found->second.job.prompts;
@@ -51,12 +51,12 @@ absl::StatusOr<int> EngineDevice::AddPrompt(scheduler::SessionId session, const 
 absl::Status EngineDevice::Open(scheduler::SessionId session) {
   SessionSpec spec;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     spec = jobs_.at(session).job.spec;
   }
   absl::StatusOr<SessionId> opened = engine_->OpenSession(spec);
   if (!opened.ok()) return opened.status();
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   jobs_.at(session).engine_session = *opened;
   return absl::OkStatus();
 }
@@ -64,7 +64,7 @@ absl::Status EngineDevice::Open(scheduler::SessionId session) {
 void EngineDevice::Close(scheduler::SessionId session) {
   SessionId engine_session = 0;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     engine_session = jobs_.at(session).engine_session;
   }
   engine_->CloseSession(engine_session);
@@ -85,7 +85,7 @@ void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
   auto on_frames = std::make_shared<std::vector<std::function<void(DecodedFrames)>>>();
   int64_t tokens = 0;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     for (const scheduler::Pass& pass : passes) {
       const Entry& entry = jobs_.at(pass.session);
       Pass out{.kind = ToEngine(pass.kind),

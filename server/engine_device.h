@@ -4,13 +4,13 @@
 
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "common/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/device.h"
 
@@ -52,7 +52,7 @@ class EngineDevice : public scheduler::Device {
 
   Engine* const engine_;
   const std::function<void(size_t, int64_t)> on_batch_;
-  Mutex mutex_;
+  std::mutex mutex_;
   std::map<scheduler::SessionId, Entry> jobs_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -12,7 +12,7 @@ std::shared_ptr<GenerateCall> GenerateCall::Create(grpc::CallbackServerContext* 
                                                    std::function<void()> on_done) {
   grpc_call_ref(context->c_call());
   std::shared_ptr<GenerateCall> call(new GenerateCall(context->c_call(), std::move(on_done)));
-  MutexLock lock(&call->mutex_);
+  const std::lock_guard lock(call->mutex_);
   call->self_ = call;
   return call;
 }
@@ -22,7 +22,7 @@ GenerateCall::~GenerateCall() { grpc_call_unref(call_); }
 void GenerateCall::Open(std::function<void()> on_cancel) {
   bool already_cancelled = false;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     open_ = true;
     already_cancelled = cancelled_;
     if (!already_cancelled) on_cancel_ = on_cancel;
@@ -33,7 +33,7 @@ void GenerateCall::Open(std::function<void()> on_cancel) {
 
 void GenerateCall::Refuse(grpc::Status status) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     open_ = true;
     queue_.clear();
     progress_.reset();
@@ -44,7 +44,7 @@ void GenerateCall::Refuse(grpc::Status status) {
 
 void GenerateCall::Send(v1::GenerateEvent event) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (cancelled_) return;
     queue_.push_back({std::move(event), nullptr});
   }
@@ -53,7 +53,7 @@ void GenerateCall::Send(v1::GenerateEvent event) {
 
 void GenerateCall::SendProgress(v1::GenerateEvent event) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (cancelled_) return;
     progress_ = std::move(event);
   }
@@ -62,7 +62,7 @@ void GenerateCall::SendProgress(v1::GenerateEvent event) {
 
 void GenerateCall::SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (cancelled_) return;
     for (size_t i = 0; i < parts.size(); ++i) {
       queue_.push_back({std::move(parts[i]), i + 1 == parts.size() ? std::move(delivered) : nullptr});
@@ -73,7 +73,7 @@ void GenerateCall::SendChunk(std::vector<v1::GenerateEvent> parts, std::function
 
 void GenerateCall::End(const absl::Status& status) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (!end_.has_value()) end_ = ToGrpc(status);
   }
   Advance();
@@ -89,7 +89,7 @@ void GenerateCall::Advance() {
   const v1::GenerateEvent* write = nullptr;
   std::optional<grpc::Status> finish;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (finished_ || write_under_way_) return;
     if (cancelled_) {
       finish = grpc::Status(grpc::StatusCode::CANCELLED, "the client is gone");
@@ -118,7 +118,7 @@ void GenerateCall::Advance() {
 void GenerateCall::OnWriteDone(bool ok) {
   std::function<void()> delivered;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     write_under_way_ = false;
     if (ok) delivered = std::move(writing_.delivered);
     writing_ = {};
@@ -132,7 +132,7 @@ void GenerateCall::OnCancel() {
   std::function<void()> on_cancel;
   std::deque<Item> dropped;  // destroyed outside the lock: it may hold the last reference to the video
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     cancelled_ = true;
     on_cancel = std::exchange(on_cancel_, nullptr);
     dropped.swap(queue_);
@@ -146,7 +146,7 @@ void GenerateCall::OnDone() {
   std::shared_ptr<GenerateCall> self;
   std::deque<Item> dropped;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     self = std::move(self_);
     dropped.swap(queue_);
     on_cancel_ = nullptr;

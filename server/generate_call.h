@@ -7,11 +7,11 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "common/mutex.h"
 #include "longtake/v1/longtake.pb.h"
 #include "server/video.h"
 
@@ -52,7 +52,7 @@ class GenerateCall : public grpc::ServerWriteReactor<v1::GenerateEvent>,
 
   grpc_call* const call_;  // a reference: the context goes with gRPC's part of the call, this one stays
   const std::function<void()> on_done_;
-  Mutex mutex_;
+  std::mutex mutex_;
   std::shared_ptr<GenerateCall> self_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_cancel_ ABSL_GUARDED_BY(mutex_);
   std::deque<Item> queue_ ABSL_GUARDED_BY(mutex_);

@@ -34,6 +34,7 @@ struct Flags {
   longtake::EngineOptions engine;
   longtake::server::ServerOptions server;
   double drain_seconds = 30, max_wait_seconds = 60, max_unread_seconds = 120;
+  double lead_seconds = 30, max_lead_seconds = 90;
   std::optional<int> live_places;
   std::vector<std::string> tenant_weights;
   std::string log_level = "info";
@@ -82,6 +83,13 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--max-wait-seconds", flags.max_wait_seconds, "Requests with a longer predicted wait are refused")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--lead-seconds", flags.lead_seconds,
+                 "So far ahead of its viewer a live video gives way to all other work")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--max-lead-seconds", flags.max_lead_seconds, "So far ahead it waits, even if there is no other work")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--max-unread-seconds", flags.max_unread_seconds,
@@ -141,6 +149,8 @@ int main(int argc, char** argv) {
       std::min(flags.live_places.value_or(flags.server.max_sessions / 2), flags.server.max_sessions);
   flags.server.drain = absl::Seconds(flags.drain_seconds);
   flags.server.max_wait = absl::Seconds(flags.max_wait_seconds);
+  flags.server.lead = absl::Seconds(flags.lead_seconds);
+  flags.server.max_lead = absl::Seconds(flags.max_lead_seconds);
   flags.server.max_unread = absl::Seconds(flags.max_unread_seconds);
   for (const std::string& text : flags.tenant_weights) flags.server.tenant_weights.insert(*ParseWeight(text));
 

@@ -9,11 +9,11 @@
 #include <prometheus/text_serializer.h>
 
 #include <exception>
+#include <mutex>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "common/mutex.h"
 
 namespace longtake::server {
 namespace {
@@ -43,14 +43,14 @@ const char* NameOf(scheduler::PassKind kind) {
 class Gauges : public prometheus::Collectable {
  public:
   void Watch(std::shared_ptr<const Metrics::Sources> sources) {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     sources_ = sources;
   }
 
   std::vector<prometheus::MetricFamily> Collect() const override {
     std::shared_ptr<const Metrics::Sources> sources;
     {
-      MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       sources = sources_.lock();
     }
     if (sources == nullptr) return {};
@@ -90,7 +90,15 @@ class Gauges : public prometheus::Collectable {
     for (const auto& [tenant, seconds] : stats.tenant_device_seconds) {
       Add(tenants, {{"tenant", tenant.empty() ? "(none)" : tenant}}, seconds);
     }
-    return {sessions, queue, in_flight, load, backlog, error, used, planned, free_slots, videos, tenants};
+    const SessionMoves made = sources->moves();
+    auto moves = Family("longtake_session_moves_total", "Sessions that went from one device to another.",
+                        prometheus::MetricType::Counter);
+    Add(moves, {}, static_cast<double>(made.count));
+    auto move_seconds =
+        Family("longtake_session_move_seconds_total", "Time that those moves took.", prometheus::MetricType::Counter);
+    Add(move_seconds, {}, made.seconds);
+    return {sessions, queue,      in_flight, load,    backlog, error,       used,
+            planned,  free_slots, videos,    tenants, moves,   move_seconds};
   }
 
  private:
@@ -105,7 +113,7 @@ class Gauges : public prometheus::Collectable {
     family.metric.push_back(std::move(metric));
   }
 
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -31,6 +31,7 @@ class Metrics {
     std::function<scheduler::Stats()> stats;
     std::function<Viewers()> viewers;
     std::function<std::vector<MemoryRegion>()> memory;
+    std::function<SessionMoves()> moves;
   };
   void Watch(std::shared_ptr<const Sources> sources);
 

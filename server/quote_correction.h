@@ -3,10 +3,10 @@
 #define LONGTAKE_SERVER_QUOTE_CORRECTION_H_
 
 #include <cstddef>
+#include <mutex>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "common/mutex.h"
 
 namespace longtake::server {
 
@@ -25,7 +25,7 @@ class QuoteCorrection {
   double Confidence() const;
 
  private:
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   double delivery_ ABSL_GUARDED_BY(mutex_) = 0;               // mean from decoded to delivered
   std::vector<double> factors_ ABSL_GUARDED_BY(mutex_) = {};  // a ring
   size_t observed_ ABSL_GUARDED_BY(mutex_) = 0, kept_ ABSL_GUARDED_BY(mutex_) = 0;

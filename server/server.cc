@@ -79,6 +79,8 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
                                              .tenant_weights = options.tenant_weights,
                                              .max_batch_passes = options.max_batch_passes,
                                              .max_undelivered_chunks = options.max_undelivered_chunks,
+                                             .lead = options.lead,
+                                             .max_lead = options.max_lead,
                                              .max_unread = options.max_unread,
                                              .encoder_threads = options.encoder_threads,
                                              .max_prompt_bytes = options.max_prompt_bytes,

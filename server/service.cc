@@ -18,32 +18,36 @@ grpc::Status StillLoading() { return NotNow("the model is still loading", kLoadi
 }  // namespace
 
 void Service::SetStudio(std::shared_ptr<Studio> studio) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   studio_ = std::move(studio);
 }
 
 std::shared_ptr<Studio> Service::studio() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return studio_;
 }
 
 bool Service::AwaitNoCalls(absl::Duration limit) {
-  MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; };
-  return mutex_.AwaitWithTimeout(absl::Condition(&none), limit);
+  constexpr absl::Duration kForever = absl::Hours(24 * 365);  // beyond it the sum with now may leave 64 bits
+  if (limit < kForever) return call_ended_.wait_for(lock, absl::ToChronoNanoseconds(limit), none);
+  call_ended_.wait(lock, none);
+  return true;
 }
 
 grpc::ServerWriteReactor<v1::GenerateEvent>* Service::Generate(grpc::CallbackServerContext* context,
                                                                const v1::GenerateRequest* request) {
   std::shared_ptr<Studio> studio;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     ++calls_;
     studio = studio_;
   }
   std::shared_ptr<GenerateCall> call = GenerateCall::Create(context, [this] {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     --calls_;
+    call_ended_.notify_all();  // under the lock: who waits may destroy it next
   });
   const auto refuse = [&](const char* reason, grpc::Status status) {
     metrics_->Refused(reason);

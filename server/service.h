@@ -4,10 +4,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 
 #include "absl/base/thread_annotations.h"
-#include "common/mutex.h"
 #include "longtake/v1/longtake.grpc.pb.h"
 #include "server/metrics.h"
 #include "server/studio.h"
@@ -36,7 +37,8 @@ class Service : public v1::LongtakeService::CallbackService {
 
  private:
   Metrics* const metrics_;
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
+  std::condition_variable call_ended_;
   std::shared_ptr<Studio> studio_ ABSL_GUARDED_BY(mutex_);
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
 };

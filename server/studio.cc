@@ -33,6 +33,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
                              .lanes_overlap = engine_->lanes_overlap(),
                              .lead_high = options.lead,
                              .lead_low = options.lead * 0.75,
+                             .max_lead = options.max_lead,
                              .max_live_load = options.max_live_load,
                              .max_wait = options.max_wait,
                              .max_unread = options.max_unread,
@@ -42,6 +43,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
       .stats = [this] { return scheduler_->stats(); },
       .viewers = [this] { return viewers(); },
       .memory = [this] { return engine_->memory(); },
+      .moves = [this] { return engine_->moves(); },
   });
   metrics_->Watch(sources_);
   poller_ = std::thread([this] { Poll(); });
@@ -49,9 +51,9 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
 
 void Studio::Poll() {
   absl::Duration sampled = clock_->Now();
-  MutexLock lock(&mutex_);
+  std::unique_lock lock(mutex_);
   while (!closing_) {
-    mutex_.Unlock();
+    lock.unlock();
     scheduler_->Poll();
     EndLongWaits();
     GiveUpReaders();
@@ -59,23 +61,21 @@ void Studio::Poll() {
       sampled = now;
       for (double slack : scheduler_->stats().slacks) metrics_->Slack(slack);
     }
-    mutex_.Lock();
+    lock.lock();
     // A stream wakes this much late at most, of a lead of seconds.
-    mutex_.AwaitWithTimeout(absl::Condition(&closing_), absl::Milliseconds(50));
+    changed_.wait_for(lock, std::chrono::milliseconds(50),
+                      [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; });
   }
 }
 
 Studio::~Studio() {
   scheduler_->CancelAll(absl::CancelledError("the server is gone"));
   {
-    MutexLock lock(&mutex_);
-    const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); };
-    mutex_.Await(absl::Condition(&none));
-  }
-  {
-    MutexLock lock(&mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return videos_.empty(); });
     closing_ = true;
   }
+  changed_.notify_all();
   poller_.join();
   encoders_.reset();  // before the scheduler, which its tasks may call
   // A scrape under way holds the sources; it takes microseconds.
@@ -86,7 +86,7 @@ Studio::~Studio() {
 
 Metrics::Viewers Studio::viewers() const {
   Metrics::Viewers viewers;
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   for (const auto& [id, video] : videos_) {
     if (video->playing()) ++(video->has_stalled() ? viewers.stalled : viewers.undisturbed);
   }
@@ -96,7 +96,7 @@ Metrics::Viewers Studio::viewers() const {
 void Studio::EndLongWaits() {
   std::vector<std::shared_ptr<Video>> late;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     for (const auto& [id, video] : videos_) {
       if (video->waiting() && clock_->Now() - video->arrived() >= video->plan().max_wait) late.push_back(video);
     }
@@ -111,7 +111,7 @@ void Studio::EndLongWaits() {
 void Studio::GiveUpReaders() {
   std::vector<std::shared_ptr<EventSink>> late;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     while (!readers_.empty() && readers_.front().until <= clock_->Now()) {
       if (std::shared_ptr<EventSink> sink = readers_.front().sink.lock(); sink != nullptr) {
         late.push_back(std::move(sink));
@@ -139,6 +139,7 @@ scheduler::Request Studio::MakeRequest(uint64_t id, const VideoPlan& plan) const
           .step_ladder = plan.adaptive ? engine_->model().step_ladder : std::vector<int>(),
           .prompt_blocks = plan.story_blocks,
           .latent_tokens = pixels,
+          .first_decode = 1.0 / engine_->model().frames_per_latent,
           .block_seconds = std::move(block_seconds),
           .max_lead = plan.max_lead,
           .tenant = plan.tenant,
@@ -180,7 +181,7 @@ scheduler::Quote Studio::MakeQuote(const VideoPlan& plan, double& predicted) con
 
 absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
                                        scheduler::Quote* refused_with) {
-  MutexLock admission_lock(&admission_);
+  const std::lock_guard admission_lock(admission_);
   double predicted = 0;
   const scheduler::Quote quote = MakeQuote(plan, predicted);
   if (!quote.status.ok()) {
@@ -202,14 +203,14 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
       correction_.Observe(predicted, promised, chunk.decoded_seconds, chunk.elapsed_seconds);
       metrics_->FirstChunkQuoted(promised, chunk.elapsed_seconds);
     }
-    logger_->debug("chunk sent id={} block={} bytes={} elapsed={:.3f}", id, chunk.block, chunk.bytes,
-                   chunk.elapsed_seconds);
+    logger_->debug("chunk sent id={} block={} bytes={} decoded={:.3f} elapsed={:.3f} stalled={}", id, chunk.block,
+                   chunk.bytes, chunk.decoded_seconds, chunk.elapsed_seconds, chunk.stalled);
     scheduler_->ChunkDelivered(id);
   };
 
   std::shared_ptr<Video> video;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const uint64_t id = ++last_id_;
     video = std::make_shared<Video>(id, std::move(plan), engine_->model(), std::move(context), std::move(sink));
     videos_[id] = video;
@@ -229,8 +230,9 @@ absl::StatusOr<uint64_t> Studio::Begin(VideoPlan plan, std::shared_ptr<EventSink
     // The server began to shut down since the quote, or a place was lost: then the sink must be thrown away.
     if (refused_with != nullptr) *refused_with = {.status = added};
     device_.RemoveJob(id);
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     videos_.erase(id);
+    changed_.notify_all();
     return added;
   }
   logger_->info("video accepted id={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", id,
@@ -276,7 +278,7 @@ void Studio::Abandon(uint64_t id) {
 }
 
 std::shared_ptr<Video> Studio::Find(uint64_t id) const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = videos_.find(id);
   return found == videos_.end() ? nullptr : found->second;
 }
@@ -300,9 +302,10 @@ void Studio::OnEnded(scheduler::SessionId id, const absl::Status& status) {
   logger_->info("video ended id={} outcome={} elapsed={:.3f} message=\"{}\"", id, outcome,
                 absl::ToDoubleSeconds(clock_->Now() - video->arrived()), std::string(status.message()));
   video->OnEnded(status);
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   readers_.push_back({clock_->Now() + options_.max_unread, video->sink()});
-  videos_.erase(id);  // last: the destructor waits for it
+  videos_.erase(id);  // last, under the lock: the destructor waits for it
+  changed_.notify_all();
 }
 
 }  // namespace longtake::server

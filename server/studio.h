@@ -2,9 +2,11 @@
 #ifndef LONGTAKE_SERVER_STUDIO_H_
 #define LONGTAKE_SERVER_STUDIO_H_
 
+#include <condition_variable>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
@@ -13,7 +15,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/engine_device.h"
@@ -36,6 +37,7 @@ struct StudioOptions {
   int max_batch_passes = 64;                           // of one Submit
   int max_undelivered_chunks = 2;
   absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
+  absl::Duration max_lead = absl::Seconds(90);   // the same on an idle engine
   absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
   int encoder_threads = 2;
   int max_prompt_bytes = 4096;
@@ -106,9 +108,10 @@ class Studio : public scheduler::Listener {
   std::unique_ptr<WorkerPool> encoders_;
 
   // Held from a quote to the request's entry, so that nobody comes between them and the quote holds.
-  Mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
-  mutable Mutex mutex_;
+  std::mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable std::mutex mutex_;
   std::set<std::string> tenants_ ABSL_GUARDED_BY(admission_);
+  std::condition_variable changed_;  // a video has ended, or closing
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::shared_ptr<Video>> videos_ ABSL_GUARDED_BY(mutex_);

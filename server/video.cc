@@ -213,7 +213,7 @@ void Video::Delivered(DeliveredChunk chunk) {
   chunk.elapsed_seconds = Elapsed(now);
   chunk.live = live();
   if (chunk.live) {
-    MutexLock lock(&playback_mutex_);
+    const std::lock_guard lock(playback_mutex_);
     chunk.stalled = playback_.ChunkDelivered(now, absl::Seconds(chunk.seconds));
     playing_ = true;
     if (chunk.stalled) has_stalled_ = true;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -103,7 +104,7 @@ class Video : public std::enable_shared_from_this<Video> {
   const std::shared_ptr<EventSink> sink_;
   const absl::Duration arrived_;
   std::atomic<bool> abandoned_ = false, admitted_ = false, playing_ = false, has_stalled_ = false;
-  Mutex playback_mutex_;
+  std::mutex playback_mutex_;
   Playback playback_ ABSL_GUARDED_BY(playback_mutex_);
 
   // Of the block being made; the listener's calls come one at a time.

@@ -10,24 +10,27 @@ WorkerPool::WorkerPool(int threads) {
 
 WorkerPool::~WorkerPool() {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  posted_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
 void WorkerPool::Post(std::function<void()> task) {
-  MutexLock lock(&mutex_);
-  tasks_.push_back(std::move(task));
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  posted_.notify_one();
 }
 
 void WorkerPool::Loop() {
-  const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !tasks_.empty(); };
   while (true) {
     std::function<void()> task;
     {
-      MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&ready));
+      std::unique_lock lock(mutex_);
+      posted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !tasks_.empty(); });
       if (tasks_.empty()) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();
@@ -38,7 +41,7 @@ void WorkerPool::Loop() {
 
 void Strand::Post(std::function<void()> task) {
   {
-    MutexLock lock(&state_->mutex);
+    const std::lock_guard lock(state_->mutex);
     state_->tasks.push_back(std::move(task));
     if (std::exchange(state_->running, true)) return;
   }
@@ -49,14 +52,14 @@ void Strand::Post(std::function<void()> task) {
 void Strand::RunOne(const std::shared_ptr<State>& state) {
   std::function<void()> task;
   {
-    MutexLock lock(&state->mutex);
+    const std::lock_guard lock(state->mutex);
     task = std::move(state->tasks.front());
     state->tasks.pop_front();
   }
   task();
   task = nullptr;
   {
-    MutexLock lock(&state->mutex);
+    const std::lock_guard lock(state->mutex);
     if (state->tasks.empty()) {
       state->running = false;
       return;

@@ -2,14 +2,15 @@
 #ifndef LONGTAKE_SERVER_WORKER_POOL_H_
 #define LONGTAKE_SERVER_WORKER_POOL_H_
 
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "common/mutex.h"
 
 namespace longtake::server {
 
@@ -22,7 +23,8 @@ class WorkerPool {
  private:
   void Loop();
 
-  Mutex mutex_;
+  std::mutex mutex_;
+  std::condition_variable posted_;  // or stopping
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;
@@ -38,7 +40,7 @@ class Strand {
  private:
   struct State {
     WorkerPool* pool;
-    Mutex mutex;
+    std::mutex mutex;
     std::deque<std::function<void()>> tasks ABSL_GUARDED_BY(mutex);
     bool running ABSL_GUARDED_BY(mutex) = false;
   };

@@ -7,47 +7,40 @@ namespace {
 
 using scheduler::PassKind;
 
-// GPUs: the 2B model at 832x480 and bfloat16, 1560 tokens a latent frame: 3.69 GFLOP a token and pass, decoding 3.4
-// TFLOP a frame of which a latent frame has 4; at 40 % of 989 TFLOP/s. Fixed: 4.1 GB of weights once at 3.35 (H100)
-// and 4.8 TB/s (H200); places: 80 and 141 GB less weights and scratch, at 2.3 GB a session. Four steps, blocks of ten
-// latent frames.
-constexpr double kFlops = 0.4 * 989e12;
+// A GPU with the 2B model at 832x480 and bfloat16, 1560 tokens a latent frame: 3.69 GFLOP a token and pass,
+// decoding 3.4 TFLOP a frame of which a latent frame has 4; at 40 % of 989 TFLOP/s. Fixed: 4.1 GB of weights once. Four
+// steps, blocks of ten latent frames.
+CostTable Gpu2b(std::string name, double bytes_a_second, int places) {
+  constexpr double kFlops = 0.4 * 989e12;
+  return {.name = std::move(name),
+          .fixed = 4.1e9 / bytes_a_second,
+          .text = 0.01,
+          .denoise = 1560 * 3.69e9 / kFlops,
+          .commit = 1560 * 3.69e9 / kFlops,
+          .decode = 4 * 3.4e12 / kFlops,
+          .steps = 4,
+          .block_latents = 10,
+          .block_video_seconds = 2.5,
+          .places = places};
+}
+
 const CostTable kTables[] = {
-    // The bundled model at 256x160: longtake-pass-times --rounds 12 on 2 cores of an EPYC (Zen 5), least times while
-    // other
-    // programs ran too (load 5 to 9). Denoising one block took 2.32 ms, of 2 sessions 4.15, of 8 16.6; commits the
-    // same;
-    // one latent frame decoded 3.43 ms, of 2 sessions 7.18, of 8 30.9: nothing is shared there.
+    // The bundled model at 256x160: longtake-pass-times --rounds 8 on 2 cores of an EPYC (Zen 5), nothing else running.
+    // Denoising one block took 2.35 ms, of 2 sessions 3.78, of 8 15.2; commits the same; one latent frame decoded
+    // 14.5 ms, of 2 sessions 29.8, of 8 120: nothing is shared there.
     {.name = "cpu_tiny",
-     .fixed = 0.00025,
-     .text = 0.00009,
-     .denoise = 0.00052,
-     .commit = 0.00052,
-     .decode = 0.0036,
+     .fixed = 0.0004,
+     .text = 0.00018,
+     .denoise = 0.00046,
+     .commit = 0.00046,
+     .decode = 0.015,
      .steps = 8,
      .block_latents = 4,
      .block_video_seconds = 1,
      .places = 64},
-    {.name = "h100_2b",
-     .fixed = 4.1e9 / 3.35e12,
-     .text = 0.01,
-     .denoise = 1560 * 3.69e9 / kFlops,
-     .commit = 1560 * 3.69e9 / kFlops,
-     .decode = 4 * 3.4e12 / kFlops,
-     .steps = 4,
-     .block_latents = 10,
-     .block_video_seconds = 2.5,
-     .places = 30},
-    {.name = "h200_2b",
-     .fixed = 4.1e9 / 4.8e12,
-     .text = 0.01,
-     .denoise = 1560 * 3.69e9 / kFlops,
-     .commit = 1560 * 3.69e9 / kFlops,
-     .decode = 4 * 3.4e12 / kFlops,
-     .steps = 4,
-     .block_latents = 10,
-     .block_video_seconds = 2.5,
-     .places = 56},
+    // Places: 80 and 141 GB less weights and scratch, at 2.3 GB a session.
+    Gpu2b("h100_2b", 3.35e12, 30),
+    Gpu2b("h200_2b", 4.8e12, 56),
 };
 
 }  // namespace

@@ -2,7 +2,6 @@
 // those times: the table of longtake-serving. The last line is JSON.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <limits>
 #include <map>
@@ -10,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/blocking_counter.h"
+#include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/engine.h"
 
@@ -29,23 +28,15 @@ absl::StatusOr<double> RunBatch(Engine& engine, PassKind kind, const std::vector
     passes.push_back({.kind = kind, .session = id});
     if (kind == PassKind::kEncodePrompt) passes.back().prompt = "a red boat on a blue lake under a yellow sun";
   }
-  absl::BlockingCounter left(static_cast<int>(passes.size()));
-  std::vector<absl::Status> statuses(passes.size());
-  const auto begin = std::chrono::steady_clock::now();
-  engine.Submit(std::move(passes), [&](size_t i, PassResult result) {
-    statuses[i] = std::move(result.status);
-    left.DecrementCount();
-  });
-  left.Wait();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  for (const absl::Status& status : statuses) RETURN_IF_ERROR(status);
-  return seconds;
+  ASSIGN_OR_RETURN(const TimedBatch batch, RunPasses(engine, std::move(passes)));
+  return batch.seconds;
 }
 
 // Least seconds by kind and number of sessions.
 using Times = std::map<PassKind, std::map<int, double>>;
 
-// Two blocks of so many sessions in step; the second is measured, its attention has a state to read.
+// Two blocks of so many sessions in step; the second is measured: its attention has a state to read, and the first
+// block's first latent frame decodes to one frame where all others make frames_per_latent.
 absl::Status Round(Engine& engine, int count, Times& best) {
   const ModelInfo& info = engine.model();
   std::vector<SessionId> sessions;
@@ -54,19 +45,20 @@ absl::Status Round(Engine& engine, int count, Times& best) {
                      engine.OpenSession({info.sizes.front(), 2 * info.block_latent_frames, static_cast<uint64_t>(i)}));
     sessions.push_back(id);
   }
-  const auto run = [&](PassKind kind, int times) -> absl::Status {
+  const auto run = [&](PassKind kind, int times, bool measured) -> absl::Status {
     for (int i = 0; i < times; ++i) {
       ASSIGN_OR_RETURN(const double seconds, RunBatch(engine, kind, sessions));
+      if (!measured) continue;
       double& least = best[kind].try_emplace(count, std::numeric_limits<double>::infinity()).first->second;
       least = std::min(least, seconds);
     }
     return absl::OkStatus();
   };
-  RETURN_IF_ERROR(run(PassKind::kEncodePrompt, 1));
-  for (int block = 0; block < 2; ++block) {
-    RETURN_IF_ERROR(run(PassKind::kDenoise, info.denoise_steps));
-    RETURN_IF_ERROR(run(PassKind::kCommit, 1));
-    RETURN_IF_ERROR(run(PassKind::kDecode, info.block_latent_frames));
+  RETURN_IF_ERROR(run(PassKind::kEncodePrompt, 1, /*measured=*/true));
+  for (const bool second : {false, true}) {
+    RETURN_IF_ERROR(run(PassKind::kDenoise, info.denoise_steps, second));
+    RETURN_IF_ERROR(run(PassKind::kCommit, 1, second));
+    RETURN_IF_ERROR(run(PassKind::kDecode, info.block_latent_frames, second));
   }
   for (SessionId id : sessions) engine.CloseSession(id);
   return absl::OkStatus();

@@ -32,6 +32,7 @@ class Simulation : public scheduler::Listener {
                     .max_undelivered_chunks = 4,
                     .lead_high = absl::Seconds(options.lead_high),
                     .lead_low = absl::Seconds(options.lead_low),
+                    .max_lead = absl::Seconds(options.lead_high),
                     .max_live_load = options.max_live_load,
                     .max_wait = absl::Seconds(options.max_wait),
                     .policy = std::move(policy)},
@@ -42,6 +43,7 @@ class Simulation : public scheduler::Listener {
 
   Outcome Run() {
     loop_.At(trace_.front().arrives, [this] { Arrive(0); });
+    loop_.At(trace_.front().arrives, [this] { Poll(); });
     while (outcome_.whole && loop_.Step()) outcome_.whole = failures_ <= failures_allowed_;
     scheduler_.CancelAll(absl::CancelledError("it is decided"));
     while (loop_.Step()) {
@@ -69,6 +71,7 @@ class Simulation : public scheduler::Listener {
     loop_.At(viewer.written, [this, id, block] { Written(id, block); });
   }
   void OnEnded(SessionId id, const absl::Status& status) override {
+    --accepted_;
     viewers_[id].done = status.ok();
     if (!trace_[id].live) --offline_;
   }
@@ -96,7 +99,14 @@ class Simulation : public scheduler::Listener {
     return request;
   }
 
+  // As the server does; streams with all the lead that they may have wake by it.
+  void Poll() {
+    scheduler_.Poll();
+    if (!all_came_ || accepted_ > 0) loop_.At(loop_.now() + 0.1, [this] { Poll(); });
+  }
+
   void Arrive(size_t i) {
+    if (i + 1 == trace_.size() || !outcome_.whole) all_came_ = true;
     if (!outcome_.whole) return;
     if (i + 1 < trace_.size()) loop_.At(trace_[i + 1].arrives, [this, i] { Arrive(i + 1); });
     scheduler::Request request = RequestOf(i);
@@ -110,7 +120,9 @@ class Simulation : public scheduler::Listener {
     } else if (offline_++ == 0) {
       offline_since_ = loop_.now();
     }
+    ++accepted_;
     if (!scheduler_.Add(std::move(request)).ok()) {
+      --accepted_;
       viewer.refused = true;
       failures_ += trace_[i].live;
       offline_ -= !trace_[i].live;
@@ -186,7 +198,8 @@ class Simulation : public scheduler::Listener {
   std::vector<double> quote_over_actual_;
   double failures_allowed_ = 0;  // of live viewers
   double failures_ = 0;
-  int offline_ = 0;  // requests accepted and not ended
+  int accepted_ = 0, offline_ = 0;  // requests accepted and not ended, and of them the offline ones
+  bool all_came_ = false;
   double last_pass_ = 0, offline_since_ = 0;
   double offline_present_ = 0;                     // seconds with an offline request
   double live_seconds_ = 0, offline_seconds_ = 0;  // of the device, within them

@@ -16,12 +16,14 @@ namespace longtake {
 
 class CausalState {
  public:
-  // `height`, `width` of the latents. `region` has Bytes(); it may hold anything.
-  CausalState(const SanaTransformer& model, int window_blocks, int height, int width, void* region)
+  // `height`, `width` of the latents. `region` has Bytes(); it may hold anything, or with `committed` blocks what they
+  // left in another's.
+  CausalState(const SanaTransformer& model, int window_blocks, int height, int width, void* region, int committed = 0)
       : contribution_bytes_(model.ContributionBytes()),
         tail_bytes_(model.TailBytes(height, width)),
         window_(window_blocks),
-        region_(static_cast<std::byte*>(region)) {}
+        region_(static_cast<std::byte*>(region)),
+        committed_(committed) {}
 
   static size_t StateBytes(const SanaTransformer& model, int window_blocks, int height, int width) {
     return (window_blocks == 0 ? 1 : window_blocks) * model.ContributionBytes() + model.TailBytes(height, width);
@@ -65,7 +67,7 @@ class CausalState {
   size_t contribution_bytes_, tail_bytes_;
   int window_;
   std::byte* region_;
-  int committed_ = 0;
+  int committed_;
 };
 
 // Lengths in latent frames: the first block takes the remainder, block + T mod block, or T where T < block.

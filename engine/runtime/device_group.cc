@@ -1,8 +1,13 @@
 #include "engine/runtime/device_group.h"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <map>
 #include <mutex>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -11,15 +16,60 @@
 namespace longtake {
 namespace {
 
+// Until moves have been measured: 10 GB/s each way, less than half of what 16 lanes of PCIe 4 carry. It weighs as much
+// as so many measured bytes.
+constexpr double kAssumedSecondsPerByte = 2 / 10e9, kAssumedBytes = 64 << 20;
+
+using Clock = std::chrono::steady_clock;
+
+// The completions of one Submit, which come from several devices' threads.
+class Completion {
+ public:
+  explicit Completion(std::function<void(size_t, PassResult)> done) : done_(std::move(done)) {}
+  void Tell(size_t index, PassResult result) {
+    const std::lock_guard lock(mutex_);
+    done_(index, std::move(result));
+  }
+
+ private:
+  std::mutex mutex_;
+  const std::function<void(size_t, PassResult)> done_;
+};
+
+// Passes that go to one device together, with whom to tell.
+struct Part {
+  struct Owner {
+    SessionId session;  // the group's id
+    std::shared_ptr<Completion> completion;
+    size_t index;  // in the submitted list
+  };
+  std::vector<Pass> passes;
+  std::vector<Owner> owners;
+};
+
 class DeviceGroup : public Engine {
  public:
-  explicit DeviceGroup(std::vector<std::unique_ptr<Engine>> members)
-      : members_(std::move(members)), open_(members_.size(), 0) {}
+  DeviceGroup(std::vector<std::unique_ptr<MovableEngine>> members, MovePolicy policy)
+      : policy_(std::move(policy)),
+        members_(std::move(members)),
+        image_(members_.front()->AllocateImage()),
+        open_(members_.size(), 0) {}
+
+  ~DeviceGroup() override {
+    {
+      std::unique_lock lock(mutex_);
+      move_ended_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !move_.has_value(); });
+    }
+    image_.reset();
+    // What was submitted runs to its end, and its completions come back here while the rest still stands.
+    for (auto& member : members_) member.reset();
+  }
 
   const ModelInfo& model() const override { return members_.front()->model(); }
   bool lanes_overlap() const override { return members_.front()->lanes_overlap(); }
 
   std::vector<MemoryRegion> memory() const override {
+    const std::lock_guard lock(mutex_);  // under which a moving session changes its slot
     std::vector<MemoryRegion> sum = members_.front()->memory();
     for (size_t i = 1; i < members_.size(); ++i) {
       const std::vector<MemoryRegion> regions = members_[i]->memory();
@@ -30,7 +80,13 @@ class DeviceGroup : public Engine {
         sum[r].slots_used += regions[r].slots_used;
       }
     }
+    sum.push_back({.name = "moving_session", .planned_bytes = image_->size(), .used_bytes = image_->size()});
     return sum;
+  }
+
+  SessionMoves moves() const override {
+    const std::lock_guard lock(mutex_);
+    return moves_;
   }
 
   std::vector<int> BlockLengths(int latent_frames) const override {
@@ -39,86 +95,247 @@ class DeviceGroup : public Engine {
 
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
     const std::lock_guard lock(mutex_);
-    // All have equally many slots: the one with the fewest sessions has the most free.
-    std::vector<size_t> order(members_.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return open_[a] < open_[b]; });
-    absl::Status status;
-    for (const size_t member : order) {
-      const absl::StatusOr<SessionId> id = members_[member]->OpenSession(spec);
-      if (id.ok()) {
-        ++open_[member];
-        return *id * members_.size() + member;
-      }
-      status = id.status();
-      if (!absl::IsResourceExhausted(status)) break;
-    }
-    return status;
+    absl::StatusOr<Place> place = OpenOnAny(spec, std::nullopt);
+    if (!place.ok()) return place.status();
+    ++open_[place->member];
+    Session& session = sessions_[++last_id_];
+    session.place = *place;
+    session.came = batch_;
+    return last_id_;
   }
 
   void CloseSession(SessionId id) override {
-    Engine& member = *members_[MemberOf(id)];
-    {
-      const std::lock_guard lock(mutex_);
-      if (!member.progress(LocalId(id)).ok()) return;  // unknown, or closed before
-      --open_[MemberOf(id)];
-      member.CloseSession(LocalId(id));
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end()) return;
+    const Place place = it->second.place;
+    --open_[place.member];
+    sessions_.erase(it);
+    if (move_.has_value() && move_->session == id) {
+      move_->closed = true;  // its passes complete first
+    } else {
+      members_[place.member]->CloseSession(place.local);
     }
   }
 
   absl::StatusOr<SessionProgress> progress(SessionId id) const override {
-    return members_[MemberOf(id)]->progress(LocalId(id));
+    const std::lock_guard lock(mutex_);
+    const auto it = sessions_.find(id);
+    if (it == sessions_.end()) return absl::NotFoundError("session: unknown");
+    if (move_.has_value() && move_->session == id) return move_->progress;
+    return members_[it->second.place.member]->progress(it->second.place.local);
   }
 
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
-    struct Part {
-      std::vector<Pass> passes;
-      std::vector<size_t> index;  // in the submitted list
-    };
+    const auto completion = std::make_shared<Completion>(std::move(done));
     std::vector<Part> parts(members_.size());
+    const std::lock_guard lock(mutex_);
+    ++batch_;
+    ConsiderMove(passes);
     for (size_t i = 0; i < passes.size(); ++i) {
-      Part& part = parts[MemberOf(passes[i].session)];
-      passes[i].session = LocalId(passes[i].session);
+      const SessionId id = passes[i].session;
+      const auto it = sessions_.find(id);
+      const Place place = it == sessions_.end() ? Place{} : it->second.place;
+      if (it != sessions_.end()) ++it->second.under_way;
+      const bool moves = move_.has_value() && move_->session == id;
+      Part& part = moves ? move_->held : parts[place.member];
       part.passes.push_back(std::move(passes[i]));
-      part.index.push_back(i);
+      part.passes.back().session = place.local;
+      part.owners.push_back({id, completion, i});
     }
-    // Shared by the parts' completions, which come from as many threads.
-    const auto shared = std::make_shared<Completion>(std::move(done));
-    for (size_t m = 0; m < parts.size(); ++m) {
-      if (parts[m].passes.empty()) continue;
-      members_[m]->Submit(std::move(parts[m].passes),
-                          [shared, index = std::move(parts[m].index)](size_t i, PassResult result) {
-                            const std::lock_guard lock(shared->mutex);
-                            shared->done(index[i], std::move(result));
-                          });
-    }
+    for (size_t m = 0; m < parts.size(); ++m) SubmitPart(m, std::move(parts[m]));
   }
 
  private:
-  struct Completion {
-    explicit Completion(std::function<void(size_t, PassResult)> f) : done(std::move(f)) {}
-    std::mutex mutex;
-    std::function<void(size_t, PassResult)> done;
+  struct Place {
+    size_t member = 0;
+    SessionId local = 0;  // 0: of no session, which the member says
+  };
+  struct Session {
+    Place place;
+    int under_way = 0;  // passes
+    RecentLoad load;
+    uint64_t came = 0;  // in which batch
+  };
+  struct Move {
+    SessionId session = 0;
+    SessionProgress progress;  // as it stands meanwhile
+    Place to;
+    size_t bytes = 0;
+    Clock::time_point begun;
+    SessionPosition position;  // once it is taken
+    Part held;                 // its passes
+    bool closed = false;
   };
 
-  size_t MemberOf(SessionId id) const { return id % members_.size(); }
-  SessionId LocalId(SessionId id) const { return id / members_.size(); }
+  // On the device with the fewest sessions of those that have a free slot. All have equally many.
+  absl::StatusOr<Place> OpenOnAny(const SessionSpec& spec, std::optional<size_t> but)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::vector<size_t> order(members_.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return open_[a] < open_[b]; });
+    absl::Status status;
+    for (const size_t member : order) {
+      if (member == but) continue;
+      const absl::StatusOr<SessionId> local = members_[member]->OpenSession(spec);
+      if (local.ok()) return Place{member, *local};
+      // Of a full device and one that has failed, the full one is what may change.
+      if (!absl::IsResourceExhausted(status)) status = local.status();
+      if (!absl::IsResourceExhausted(local.status()) && !absl::IsUnavailable(local.status())) break;
+    }
+    return status;
+  }
 
-  const std::vector<std::unique_ptr<Engine>> members_;
-  std::mutex mutex_;
+  void SubmitPart(size_t member, Part part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (part.passes.empty()) return;
+    members_[member]->Submit(
+        std::move(part.passes),
+        [this, owners = std::move(part.owners)](size_t i, PassResult result) { Tell(owners[i], std::move(result)); });
+  }
+
+  void Tell(const Part::Owner& owner, PassResult result) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto it = sessions_.find(owner.session); it != sessions_.end()) {
+        --it->second.under_way;
+        it->second.load.Add(batch_, result.device_seconds);
+      }
+    }
+    owner.completion->Tell(owner.index, std::move(result));
+  }
+
+  // ---- Moves
+  void ConsiderMove(const std::vector<Pass>& passes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (move_.has_value()) return;
+    std::vector<DeviceLoad> devices;
+    for (const Pass& pass : passes) {
+      const auto it = sessions_.find(pass.session);
+      if (pass.kind != PassKind::kDenoise || it == sessions_.end() || it->second.under_way > 0) continue;
+      const Session& session = it->second;
+      const absl::StatusOr<SessionProgress> at = members_[session.place.member]->progress(session.place.local);
+      if (!at.ok() || !at->has_prompt || at->step > 0 || at->block == at->blocks) continue;
+      if (devices.empty()) devices = Loads();
+      const size_t bytes = members_[session.place.member]->ImageBytes(session.place.local);
+      const double rate = (kAssumedBytes * kAssumedSecondsPerByte + moves_.seconds) /
+                          (kAssumedBytes + static_cast<double>(moves_.bytes));
+      const std::optional<size_t> to = policy_({.devices = devices,
+                                                .from = session.place.member,
+                                                .seconds = session.load.At(batch_),
+                                                .move_seconds = static_cast<double>(bytes) * rate,
+                                                .batches_here = batch_ - session.came});
+      if (to.has_value() && *to != session.place.member && BeginMove(pass.session, *to, *at, bytes)) return;
+    }
+  }
+
+  std::vector<DeviceLoad> Loads() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    std::vector<DeviceLoad> devices(members_.size());
+    for (size_t i = 0; i < members_.size(); ++i) devices[i].free_slots = members_[i]->free_slots();
+    for (const auto& [id, session] : sessions_) devices[session.place.member].seconds += session.load.At(batch_);
+    return devices;
+  }
+
+  bool BeginMove(SessionId id, size_t to, const SessionProgress& at, size_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const absl::StatusOr<SessionId> local = members_[to]->OpenSession(at.spec);
+    if (!local.ok()) return false;
+    const Place from = sessions_.at(id).place;
+    move_.emplace();
+    move_->session = id;
+    move_->progress = at;
+    move_->bytes = bytes;
+    move_->begun = Clock::now();
+    MoveTo({to, *local});
+    members_[from.member]->TakeSession(
+        from.local, *image_, [this](absl::StatusOr<SessionPosition> position) { OnTaken(std::move(position)); });
+    return true;
+  }
+
+  void MoveTo(Place to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    move_->to = to;
+    for (Pass& pass : move_->held.passes) pass.session = to.local;
+    const auto it = sessions_.find(move_->session);
+    if (it == sessions_.end()) return;  // closed meanwhile
+    --open_[it->second.place.member];
+    ++open_[to.member];
+    it->second.place = to;
+    it->second.came = batch_;
+  }
+
+  void OnTaken(absl::StatusOr<SessionPosition> position) {
+    std::unique_lock lock(mutex_);
+    if (!position.ok()) {
+      members_[move_->to.member]->CloseSession(move_->to.local);
+      Lose(lock, position.status());
+      return;
+    }
+    move_->position = *position;
+    Put();
+  }
+
+  void Put() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    members_[move_->to.member]->PutSession(move_->to.local, move_->position, *image_,
+                                           [this](const absl::Status& status) { OnPut(status); });
+  }
+
+  void OnPut(const absl::Status& status) {
+    std::unique_lock lock(mutex_);
+    const Place to = move_->to;
+    if (!status.ok()) {  // that device has failed; the image is still whole
+      members_[to.member]->CloseSession(to.local);
+      const absl::StatusOr<Place> other = OpenOnAny(move_->progress.spec, to.member);
+      if (!other.ok()) {
+        Lose(lock, status);
+        return;
+      }
+      MoveTo(*other);
+      Put();
+      return;
+    }
+    ++moves_.count;
+    moves_.bytes += move_->bytes;
+    moves_.seconds += std::chrono::duration<double>(Clock::now() - move_->begun).count();
+    SubmitPart(to.member, std::move(move_->held));
+    if (move_->closed) members_[to.member]->CloseSession(to.local);
+    move_.reset();
+    move_ended_.notify_all();
+  }
+
+  // The session is nowhere any more: its passes end with the status, later ones as a closed session's.
+  void Lose(std::unique_lock<std::mutex>& lock, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const Part held = std::move(move_->held);
+    if (const auto it = sessions_.find(move_->session); it != sessions_.end()) it->second.place.local = 0;
+    move_.reset();
+    move_ended_.notify_all();
+    lock.unlock();
+    for (const Part::Owner& owner : held.owners) Tell(owner, {.status = status});
+  }
+
+  const MovePolicy policy_;
+  std::vector<std::unique_ptr<MovableEngine>> members_;
+  std::unique_ptr<Buffer> image_;  // of the session that moves
+  // Taken before the members' own; never while a completion is told.
+  mutable std::mutex mutex_;
+  std::condition_variable move_ended_;
+  std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> open_ ABSL_GUARDED_BY(mutex_);  // sessions of each member
+  std::optional<Move> move_ ABSL_GUARDED_BY(mutex_);
+  SessionMoves moves_ ABSL_GUARDED_BY(mutex_);
+  SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t batch_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> MakeDeviceGroup(std::vector<std::unique_ptr<Engine>> members) {
+absl::StatusOr<std::unique_ptr<Engine>> MakeDeviceGroup(std::vector<std::unique_ptr<MovableEngine>> members,
+                                                        MovePolicy policy) {
   for (const auto& member : members) {
     if (member->model().numerics_id != members.front()->model().numerics_id) {
       return absl::FailedPreconditionError(absl::StrCat("devices: one computes as ", member->model().numerics_id,
                                                         ", another as ", members.front()->model().numerics_id));
     }
   }
-  return std::make_unique<DeviceGroup>(std::move(members));
+  return std::make_unique<DeviceGroup>(std::move(members), std::move(policy));
 }
 
 }  // namespace longtake

@@ -13,16 +13,40 @@ constexpr int kVelocity = 2, kNoise = 3;
 
 }  // namespace
 
-Session::Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory)
+Session::Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory,
+                 const SessionPosition& at)
     : model_(model),
       shape_(shape),
       spec_(spec),
       memory_(memory),
       lengths_(BlockLengths(spec.latent_frames, model.info().block_latent_frames)),
-      plane_elements_(model.vae_config().z_dim * shape.height * shape.width) {
+      plane_elements_(model.vae_config().z_dim * shape.height * shape.width),
+      at_(at) {
+  stream_.frames = at.decoded;
   if (model.settings().causal) {
-    state_.emplace(model.transformer(), model.settings().state_window_blocks, shape.height, shape.width, memory.state);
+    state_.emplace(model.transformer(), model.settings().state_window_blocks, shape.height, shape.width, memory.state,
+                   /*committed=*/at.block);
   }
+}
+
+std::vector<std::span<std::byte>> Session::Memory(std::byte* caches) const {
+  std::vector<std::span<std::byte>> pieces;
+  if (at_.has_prompt) {
+    // One that waits is taken up by the next block, and nothing reads the other any more.
+    const size_t bytes = (model_.guided() ? 2 : 1) * model_.prompt_kv_bytes();
+    pieces.emplace_back(memory_.prompt + (at_.prompt_waits ? 1 - at_.prompt_slot : at_.prompt_slot) * bytes, bytes);
+  }
+  if (at_.block > 0) {
+    if (state_.has_value()) {
+      pieces.emplace_back(memory_.state, CausalState::Bytes(model_.transformer(), model_.settings().state_window_blocks,
+                                                            shape_.height, shape_.width));
+    }
+    // To be decoded, or committed again under another prompt.
+    pieces.emplace_back(reinterpret_cast<std::byte*>(Latents(at_.finished)),
+                        plane_elements_ * lengths_[at_.block - 1] * sizeof(float));
+  }
+  if (!begins_decoding()) pieces.emplace_back(caches, shape_.decoder.cache_bytes);
+  return pieces;
 }
 
 float* Session::Latents(int index) const {
@@ -33,43 +57,43 @@ SessionProgress Session::progress() const {
   const int blocks = static_cast<int>(lengths_.size());
   return {.spec = spec_,
           .blocks = blocks,
-          .block = block_,
-          .block_frames = block_ < blocks ? lengths_[block_] : 0,
-          .step = step_,
-          .steps = model_.steps(level_),
-          .committed_frames = first_frame_,
-          .decoded_latents = decoded_,
-          .has_prompt = has_prompt_};
+          .block = at_.block,
+          .block_frames = at_.block < blocks ? lengths_[at_.block] : 0,
+          .step = at_.step,
+          .steps = model_.steps(at_.level),
+          .committed_frames = at_.first_frame,
+          .decoded_latents = at_.decoded,
+          .has_prompt = at_.has_prompt};
 }
 
 absl::Status Session::Check(const Pass& pass) const {
-  const bool made = block_ == static_cast<int>(lengths_.size());
-  const int steps = model_.steps(level_);
+  const bool made = at_.block == static_cast<int>(lengths_.size());
+  const int steps = model_.steps(at_.level);
   const char* why = nullptr;
   switch (pass.kind) {
     case PassKind::kEncodePrompt:
-      if (!model_.info().switches_prompt && step_ > 0) why = "this model cannot switch its prompt";
+      if (!model_.info().switches_prompt && at_.step > 0) why = "this model cannot switch its prompt";
       break;
     case PassKind::kDenoise:
       if (made)
         why = "all blocks are committed";
-      else if (!has_prompt_)
+      else if (!at_.has_prompt)
         why = "the session has no prompt";
-      else if (step_ == steps)
+      else if (at_.step == steps)
         why = "the block awaits its commit";
-      else if (step_ == 0 && (pass.level < 0 || pass.level >= model_.levels()))
+      else if (at_.step == 0 && (pass.level < 0 || pass.level >= model_.levels()))
         why = "the model has no such level";
       break;
     case PassKind::kCommit:
       if (made)
         why = "all blocks are committed";
-      else if (step_ < steps)
+      else if (at_.step < steps)
         why = "the block is not denoised";
-      else if (decoded_ < first_frame_)
+      else if (at_.decoded < at_.first_frame)
         why = "the block before is not decoded";
       break;
     case PassKind::kDecode:
-      if (decoded_ == first_frame_) why = "no committed latent frame is left";
+      if (at_.decoded == at_.first_frame) why = "no committed latent frame is left";
       break;
   }
   return why == nullptr ? absl::OkStatus() : absl::FailedPreconditionError(absl::StrCat("pass: ", why));
@@ -77,26 +101,26 @@ absl::Status Session::Check(const Pass& pass) const {
 
 void* Session::NextPrompt(bool negative) {
   const int in_slot = model_.guided() ? 2 : 1;
-  return memory_.prompt + ((1 - prompt_slot_) * in_slot + (negative ? 1 : 0)) * model_.prompt_kv_bytes();
+  return memory_.prompt + ((1 - at_.prompt_slot) * in_slot + (negative ? 1 : 0)) * model_.prompt_kv_bytes();
 }
 
 void Session::PromptEncoded(int64_t tokens, int64_t negative_tokens) {
-  next_prompt_ = {tokens, negative_tokens};
-  prompt_waits_ = has_prompt_ = true;
+  at_.next_prompt = {tokens, negative_tokens};
+  at_.prompt_waits = at_.has_prompt = true;
 }
 
 PromptKv Session::Prompt(bool negative) const {
   const int in_slot = model_.guided() ? 2 : 1;
-  return {memory_.prompt + (prompt_slot_ * in_slot + (negative ? 1 : 0)) * model_.prompt_kv_bytes(),
-          negative ? prompt_.negative : prompt_.positive};
+  return {memory_.prompt + (at_.prompt_slot * in_slot + (negative ? 1 : 0)) * model_.prompt_kv_bytes(),
+          negative ? at_.prompt.negative : at_.prompt.positive};
 }
 
 bool Session::TakeUpPrompt() {
-  if (!prompt_waits_ || step_ > 0) return false;
-  prompt_slot_ = 1 - prompt_slot_;
-  prompt_ = next_prompt_;
-  prompt_waits_ = false;
-  return block_ > 0 && model_.settings().recompute_last_on_switch;
+  if (!at_.prompt_waits || at_.step > 0) return false;
+  at_.prompt_slot = 1 - at_.prompt_slot;
+  at_.prompt = at_.next_prompt;
+  at_.prompt_waits = false;
+  return at_.block > 0 && model_.settings().recompute_last_on_switch;
 }
 
 TransformerPass Session::MakePass(const float* latents, int frames, int first_frame, float timestep) const {
@@ -111,20 +135,21 @@ TransformerPass Session::MakePass(const float* latents, int frames, int first_fr
 
 TransformerPass Session::RecommitPass() {
   state_->TakeBack();
-  const int frames = lengths_[block_ - 1];
-  TransformerPass pass = MakePass(Latents(finished_), frames, first_frame_ - frames, 0.f);
+  const int frames = lengths_[at_.block - 1];
+  TransformerPass pass = MakePass(Latents(at_.finished), frames, at_.first_frame - frames, 0.f);
   state_->Write(&pass);
   return pass;
 }
 
 void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
-  level_ = level;
-  ops.WaitFor(decoder_ops, read_[working_]);
-  ops.FillNormal(spec_.seed, static_cast<uint32_t>(block_), 0, elements(), Latents(working_));
+  at_.level = level;
+  ops.WaitFor(decoder_ops, read_[at_.working]);
+  ops.FillNormal(spec_.seed, static_cast<uint32_t>(at_.block), 0, elements(), Latents(at_.working));
 }
 
 std::vector<TransformerPass> Session::DenoisePasses() const {
-  TransformerPass pass = MakePass(Latents(working_), block_frames(), first_frame_, model_.timestep(level_, step_));
+  TransformerPass pass =
+      MakePass(Latents(at_.working), block_frames(), at_.first_frame, model_.timestep(at_.level, at_.step));
   if (state_.has_value()) state_->Read(&pass);
   pass.velocity = Latents(kVelocity);
   std::vector<TransformerPass> passes = {pass};
@@ -142,44 +167,44 @@ void Session::Denoised(Ops& ops) {
     Guide(ops, model_.settings().guidance, Latents(model_.settings().causal ? 4 : 5), elements(), velocity);
   }
   if (!model_.few_step().empty()) {
-    const FewStepSampler& few_step = model_.few_step()[level_];
-    if (few_step.needs_noise(step_)) {
-      ops.FillNormal(spec_.seed, static_cast<uint32_t>(block_), static_cast<uint32_t>(step_ + 1), elements(),
+    const FewStepSampler& few_step = model_.few_step()[at_.level];
+    if (few_step.needs_noise(at_.step)) {
+      ops.FillNormal(spec_.seed, static_cast<uint32_t>(at_.block), static_cast<uint32_t>(at_.step + 1), elements(),
                      Latents(kNoise));
     }
-    few_step.Step(ops, step_, velocity, Latents(kNoise), elements(), Latents(working_));
+    few_step.Step(ops, at_.step, velocity, Latents(kNoise), elements(), Latents(at_.working));
   } else {
-    model_.flow_dpm()->Step(ops, step_, velocity, elements(), Latents(working_), Latents(prediction_),
-                            Latents(prediction_before_));
-    std::swap(prediction_, prediction_before_);
+    model_.flow_dpm()->Step(ops, at_.step, velocity, elements(), Latents(at_.working), Latents(at_.prediction),
+                            Latents(at_.prediction_before));
+    std::swap(at_.prediction, at_.prediction_before);
   }
-  ++step_;
+  ++at_.step;
 }
 
 std::optional<TransformerPass> Session::CommitPass() const {
   if (!state_.has_value()) return std::nullopt;
-  TransformerPass pass = MakePass(Latents(working_), block_frames(), first_frame_, 0.f);
+  TransformerPass pass = MakePass(Latents(at_.working), block_frames(), at_.first_frame, 0.f);
   state_->Write(&pass);
   return pass;
 }
 
 void Session::Committed() {
   if (state_.has_value()) state_->Committed();
-  std::swap(working_, finished_);
-  first_frame_ += block_frames();
-  ++block_;
-  step_ = level_ = 0;
+  std::swap(at_.working, at_.finished);
+  at_.first_frame += block_frames();
+  ++at_.block;
+  at_.step = at_.level = 0;
 }
 
 Session::DecodeInput Session::NextDecode() {
-  const int frames = lengths_[block_ - 1], frame = decoded_++;
-  return {.latents = Latents(finished_),
-          .written = written_[finished_],
-          .buffer = finished_,
+  const int frames = lengths_[at_.block - 1], frame = at_.decoded++;
+  return {.latents = Latents(at_.finished),
+          .written = written_[at_.finished],
+          .buffer = at_.finished,
           .frames = frames,
-          .t = frame - (first_frame_ - frames),
+          .t = frame - (at_.first_frame - frames),
           .stream = &stream_,
-          .begins = stream_.frames == 0,
+          .begins = frame == 0,
           .first_video_frame = model_.vae_config().Frames(frame)};
 }
 

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "engine/models/causal_state.h"
+#include "engine/runtime/session_position.h"
 #include "engine/runtime/video_model.h"
 
 namespace longtake {
@@ -22,11 +24,19 @@ struct SlotMemory {
 
 class Session {
  public:
-  Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory);
+  // `at`: where it goes on, with what Memory() names already, or not yet, in its place.
+  Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory,
+          const SessionPosition& at = {});
 
   const SizeShape& shape() const { return shape_; }
   const SessionSpec& spec() const { return spec_; }
   SessionProgress progress() const;
+
+  // What moves with a session that stands between two blocks: its position, and the pieces of device memory that the
+  // next block reads. How many and how long they are follows from the position. `caches` as of NextDecode, null where
+  // the session has not begun to decode.
+  const SessionPosition& position() const { return at_; }
+  std::vector<std::span<std::byte>> Memory(std::byte* caches) const;
 
   // FailedPrecondition says why the pass cannot run now.
   absl::Status Check(const Pass& pass) const;
@@ -48,7 +58,7 @@ class Session {
   // Applies the velocities of DenoisePasses.
   void Denoised(Ops& ops);
   // The mark behind that.
-  void LatentsWritten(Ops::Mark mark) { written_[working_] = mark; }
+  void LatentsWritten(Ops::Mark mark) { written_[at_.working] = mark; }
   // Empty for bidirectional models: there is no state to write.
   std::optional<TransformerPass> CommitPass() const;
   void Committed();
@@ -67,9 +77,10 @@ class Session {
   DecodeInput NextDecode();
   // `mark`: of the decoder's lane, behind the decoding.
   void LatentsRead(const DecodeInput& in, Ops::Mark mark) { read_[in.buffer] = mark; }
+  bool begins_decoding() const { return at_.decoded == 0; }
 
  private:
-  int block_frames() const { return lengths_[block_]; }
+  int block_frames() const { return lengths_[at_.block]; }
   int64_t elements() const { return plane_elements_ * block_frames(); }
   float* Latents(int index) const;
   TransformerPass MakePass(const float* latents, int frames, int first_frame, float timestep) const;
@@ -84,23 +95,10 @@ class Session {
 
   std::optional<CausalState> state_;
   WanStream stream_;
-  // Indices of latent buffers, swapped rather than copied.
-  int working_ = 0, finished_ = 1, prediction_ = 3, prediction_before_ = 4;
-  // Of the working and the finished one, which change places: when the transformer's lane last wrote them, and the
+  SessionPosition at_;
+  // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the
   // decoder's last read them.
   std::array<Ops::Mark, 2> written_ = {}, read_ = {};
-
-  struct PromptTokens {
-    int64_t positive = 0, negative = 0;
-  };
-  int prompt_slot_ = 1;  // in use; the other is for the next
-  PromptTokens prompt_, next_prompt_;
-  bool has_prompt_ = false, prompt_waits_ = false;
-
-  int block_ = 0, step_ = 0;
-  int level_ = 0;        // of the block's steps
-  int first_frame_ = 0;  // latent frames before the block being made: the committed ones
-  int decoded_ = 0;      // latent frames
 };
 
 }  // namespace longtake

@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <mutex>
 
 #include "absl/strings/str_format.h"
-#include "common/mutex.h"
 #include "server/client/commands.h"
 #include "server/client/connect.h"
 #include "server/client/error_text.h"
@@ -55,11 +55,11 @@ int Loadtest(const LoadtestFlags& flags) {
   if (flags.warm >= flags.duration) return Complain("--warm: is not below --duration");
 
   // Before other threads are made; a test that has not begun is ended by it too.
-  Mutex mutex;
+  std::mutex mutex;
   LoadTest* running = nullptr;
   bool interrupted = false;
   const Interrupt interrupt([&] {
-    MutexLock lock(&mutex);
+    const std::lock_guard lock(mutex);
     interrupted = true;
     if (running != nullptr) running->Interrupt();
   });
@@ -81,14 +81,14 @@ int Loadtest(const LoadtestFlags& flags) {
       [&] { return v1::LongtakeService::NewStub(Connect(flags.server, /*own=*/true)); },
       [&](const LoadProgress& progress) { lines.Show(progress); });
   {
-    MutexLock lock(&mutex);
+    const std::lock_guard lock(mutex);
     running = &test;
     if (interrupted) test.Interrupt();
   }
   nlohmann::json report = test.Run();
   lines.Close();
   {
-    MutexLock lock(&mutex);
+    const std::lock_guard lock(mutex);
     running = nullptr;
   }
 

@@ -1,11 +1,15 @@
 // The engine on the cuda backend, on the host's emulation or (scripts/gpu.sh) on a device: bytes in any mix, memory,
 // what a device cannot do.
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "engine/engine.h"
+#include "engine/runtime/device_group.h"
+#include "engine/runtime/slot_engine.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
@@ -123,6 +127,59 @@ TEST(CudaEngine, SessionsShareTheDevices) {
   EXPECT_EQ((*two)->OpenSession(Jobs()[2].spec).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ((*two)->OpenSession({{33, 33}, 1, 1}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Load(folder.path(), "auto", 2, {0, 0}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// Jobs of three blocks on two devices, at each block on the other one, their decoder's caches parked in between.
+TEST(CudaEngine, MovesChangeNoByte) {
+  const TempFolder folder;
+  Variant(folder, kFewStep);
+  std::vector<std::unique_ptr<MovableEngine>> members;
+  for (int device = 0; device < 2; ++device) {
+    auto member = LoadSlotEngine({.model_dir = folder.path(), .backend = "cuda", .decoder_places = 1}, device, 2);
+    if (absl::IsNotFound(member.status())) GTEST_SKIP() << member.status();
+    ASSERT_TRUE(member.ok()) << member.status();
+    members.push_back(*std::move(member));
+  }
+  const Job job{.spec = {kSmall, 3, 5}, .prompt = "a pink star", .switch_block = 2, .next_prompt = "a blue box"};
+  const Made alone = RunJobs(*members[0], {job}, 1.0, 0)[0];
+  const auto group = MakeDeviceGroup(std::move(members), [](const MoveQuestion& q) { return 1 - q.from; });
+  ASSERT_TRUE(group.ok()) << group.status();
+  for (const Made& made : RunJobs(**group, {job, job}, 0.7, 3)) EXPECT_EQ(made.bytes, alone.bytes);
+  EXPECT_GT((*group)->moves().count, 2u);
+}
+
+// Of two devices one fails: its session ends, the other's goes on, and new ones find the device that is left.
+TEST(CudaEngine, AFailedDeviceTakesItsSessionsOnly) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kFewStep), "auto", 4, {0, 1});
+  if (absl::IsNotFound(engine.status())) GTEST_SKIP() << engine.status();
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  void* library = dlopen("longtake-cuda.so", RTLD_NOW | RTLD_NOLOAD);
+  const auto fail =
+      reinterpret_cast<void (*)(int, bool)>(library == nullptr ? nullptr : dlsym(library, "LongtakeEmulationFail"));
+  if (fail == nullptr) GTEST_SKIP() << "a device is not made to fail";
+  const auto open = [&] { return (*engine)->OpenSession(Jobs()[2].spec); };
+  const SessionId stays = *open(), goes = *open();
+  for (const SessionId id : {stays, goes}) {
+    ASSERT_TRUE(RunPass(**engine, {PassKind::kEncodePrompt, id, "a blue box"}).status.ok());
+  }
+  fail(1, true);
+  EXPECT_EQ(RunPass(**engine, {PassKind::kDenoise, goes}).status.code(), absl::StatusCode::kInternal);
+  EXPECT_TRUE(RunPass(**engine, {PassKind::kDenoise, stays}).status.ok());
+  (*engine)->CloseSession(goes);
+  const auto another = open();
+  ASSERT_TRUE(another.ok()) << another.status();
+  EXPECT_TRUE(RunPass(**engine, {PassKind::kEncodePrompt, *another, "a blue box"}).status.ok());
+  EXPECT_EQ(open().status().code(), absl::StatusCode::kResourceExhausted);
+  (*engine)->CloseSession(stays);
+  (*engine)->CloseSession(*another);
+  fail(0, true);
+  const auto last = open();  // nobody has noticed yet
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_FALSE(RunPass(**engine, {PassKind::kEncodePrompt, *last, "a blue box"}).status.ok());
+  EXPECT_EQ(open().status().code(), absl::StatusCode::kUnavailable);
+  fail(0, false);
+  fail(1, false);
 }
 
 TEST(CudaEngine, ParkedDecoderCachesChangeNoByte) {

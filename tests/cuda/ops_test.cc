@@ -1,7 +1,5 @@
 // Every operation of the cuda backend, in the emulation, against the reference; and its bytes against themselves in
 // other batches and with a block's threads run in other orders.
-#include <cmath>
-#include <cstring>
 #include <ostream>
 
 #include "engine/cuda/cuda_ops.h"
@@ -21,32 +19,6 @@ using emulation::Order;
 // As of the cpu backend (tests/engine/ops_test.cc): four roundings to 8 bits; pixels one step of 255.
 constexpr double kBFloat16 = 0x1p-7;
 constexpr double kPixels = 1.0 / 235;
-
-double Error(const std::vector<float>& expected, const std::vector<float>& actual) {
-  double most = 0, error = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (!std::isfinite(actual[i])) return HUGE_VAL;
-    most = std::max(most, std::abs(double{expected[i]}));
-    error = std::max(error, std::abs(double{expected[i]} - actual[i]));
-  }
-  return most == 0 ? error : error / most;
-}
-
-bool SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-Groups AllGroups(const OpsCase& c) {
-  Groups groups;
-  for (int g = 0; g < c.groups; ++g) groups.push_back(g);
-  return groups;
-}
-
-std::vector<OpsCase> AllCases() {
-  std::vector<OpsCase> all = DenseCases();
-  for (auto more : {AttentionCases(), VideoCases()}) all.insert(all.end(), more.begin(), more.end());
-  return all;
-}
 
 class CudaOpsTest : public testing::TestWithParam<OpsCase> {
  protected:

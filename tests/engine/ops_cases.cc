@@ -1,11 +1,39 @@
 #include "tests/engine/ops_cases.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "engine/core/float16.h"
 
 namespace longtake {
+
+std::vector<OpsCase> AllCases() {
+  std::vector<OpsCase> all = DenseCases();
+  for (auto more : {AttentionCases(), VideoCases()}) all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+Groups AllGroups(const OpsCase& c) {
+  Groups groups;
+  for (int g = 0; g < c.groups; ++g) groups.push_back(g);
+  return groups;
+}
+
+double Error(const std::vector<float>& expected, const std::vector<float>& actual) {
+  double most = 0, error = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (!std::isfinite(actual[i])) return HUGE_VAL;
+    most = std::max(most, std::abs(double{expected[i]}));
+    error = std::max(error, std::abs(double{expected[i]} - actual[i]));
+  }
+  return most == 0 ? error : error / most;
+}
+
+bool SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
 
 std::vector<float> Random(int64_t n, int stream, int group, float scale, float offset) {
   std::mt19937 engine(static_cast<uint32_t>(stream * 1000 + group));

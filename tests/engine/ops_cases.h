@@ -28,6 +28,13 @@ struct OpsCase {
 std::vector<OpsCase> DenseCases();
 std::vector<OpsCase> AttentionCases();
 std::vector<OpsCase> VideoCases();
+std::vector<OpsCase> AllCases();
+
+Groups AllGroups(const OpsCase& c);
+
+// max|difference| / max|expected|; infinite where a number of `actual` is not finite.
+double Error(const std::vector<float>& expected, const std::vector<float>& actual);
+bool SameBytes(const std::vector<float>& a, const std::vector<float>& b);
 
 // Numbers for one purpose: `stream` tells inputs of one case apart. Every value is a bf16 number, so that backends of
 // either type begin with the same inputs.

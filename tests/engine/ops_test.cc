@@ -38,32 +38,6 @@ std::unique_ptr<Ops> Make(const Backend& b, int threads) {
   return ops.ok() ? *std::move(ops) : nullptr;
 }
 
-std::vector<OpsCase> AllCases() {
-  std::vector<OpsCase> all = DenseCases();
-  for (auto more : {AttentionCases(), VideoCases()}) all.insert(all.end(), more.begin(), more.end());
-  return all;
-}
-
-double Error(const std::vector<float>& expected, const std::vector<float>& actual) {
-  double most = 0, error = 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (!std::isfinite(actual[i])) return HUGE_VAL;
-    most = std::max(most, std::abs(double{expected[i]}));
-    error = std::max(error, std::abs(double{expected[i]} - actual[i]));
-  }
-  return most == 0 ? error : error / most;
-}
-
-bool SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-Groups AllGroups(const OpsCase& c) {
-  Groups groups;
-  for (int g = 0; g < c.groups; ++g) groups.push_back(g);
-  return groups;
-}
-
 class OpsTest : public testing::TestWithParam<Backend> {
  protected:
   void SetUp() override {

@@ -70,6 +70,23 @@ TEST(CostModel, FindsFixedAndPerTokenParts) {
   EXPECT_LT(model.error(PassKind::kDecode), 0.05);
 }
 
+// Encoders take cores from one batch in three, which then takes twice as long: what counts is the sum.
+TEST(CostModel, TogetherPredictionsAreWhatBatchesTook) {
+  CostModel model;
+  std::mt19937_64 random(5);
+  double predicted = 0, took = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const Work work = RandomBatch(random);
+    const double seconds = Truth(work) * (random() % 3 == 0 ? 2.0 : 0.9);
+    if (i >= 500) {
+      predicted += model.Predict(work);
+      took += seconds;
+    }
+    model.Observe(work, seconds);
+  }
+  EXPECT_NEAR(predicted / took, 1, 0.02);
+}
+
 TEST(CostModel, FollowsADeviceThatBecomesSlower) {
   CostModel model;
   std::mt19937_64 random(2);

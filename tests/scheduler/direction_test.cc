@@ -14,12 +14,17 @@ using testing::ElementsAre;
 
 class DirectionTest : public testing::Test {
  protected:
-  void SetUp() override {
-    device = std::make_unique<FakeDevice>(&clock, 4);
-    scheduler = std::make_unique<Scheduler>(Options{.places = 4}, &clock, device.get(), &listener);
+  void SetUp() override { Make({.places = 4}); }
+  void Make(const Options& options) {
+    scheduler = nullptr;  // before the device that it drives
+    device = std::make_unique<FakeDevice>(&clock, options.places);
+    scheduler = std::make_unique<Scheduler>(options, &clock, device.get(), &listener);
     listener.on_block = [this](SessionId id, int) { scheduler->ChunkDelivered(id); };
   }
-  void TearDown() override { RunAll(); }
+  void TearDown() override {
+    scheduler->CancelAll(absl::CancelledError("end"));
+    RunAll();
+  }
   static Request Video(SessionId id, int blocks, int steps = 2) {
     return {.id = id, .block_latents = std::vector<int>(blocks, 1), .denoise_steps = steps};
   }
@@ -130,6 +135,21 @@ TEST_F(DirectionTest, ALeadIsNoLongerThanTheRequestPermits) {
     EXPECT_GE(at[block] - at[0], absl::Seconds(static_cast<int>(block) - 2)) << block;
     EXPECT_LE(at[block] - at[0], absl::Seconds(static_cast<int>(block))) << block;
   }
+}
+
+// Of the scheduler's and the request's the shorter.
+TEST_F(DirectionTest, ALeadIsNoLongerThanTheSchedulerPermits) {
+  Make({.places = 4, .max_lead = absl::Seconds(2)});
+  Request request = Video(1, 6);
+  request.block_seconds.assign(6, 1.0);
+  ASSERT_TRUE(scheduler->Add(request).ok());
+  RunAll();
+  EXPECT_EQ(listener.story[1].block_at.size(), 3u);
+  request.id = 2;
+  request.max_lead = absl::Seconds(1);
+  ASSERT_TRUE(scheduler->Add(request).ok());
+  RunAll();
+  EXPECT_EQ(listener.story[2].block_at.size(), 2u);
 }
 
 // A block of 4 steps takes 0.4 + 0.09 + 0.03 s, one of 2 steps 0.2 s less.

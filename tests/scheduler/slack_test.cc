@@ -101,6 +101,56 @@ TEST_F(SlackTest, AStreamWithLeadGivesWayToOneThatStarts) {
   EXPECT_LE(story(2).block_at[0] - arrived, absl::Milliseconds(750));
 }
 
+// 10 ms fixed, 10 ms a denoising pass: with the explored second pass out of the way, three could share a batch.
+TEST(SlackPolicy, AFirstChunkIsNotMadeLateByThoseWhoHaveTime) {
+  CostModel cost;
+  for (int i = 0; i < 200; ++i) {
+    for (const PassKind kind : {PassKind::kDenoise, PassKind::kCommit, PassKind::kDecode}) {
+      Work work;
+      const int passes = 1 + i % 3;
+      for (int pass = 0; pass < passes; ++pass) work.Add(kind, 1);
+      cost.Observe(work, 0.01 + 0.01 * passes);
+    }
+  }
+  ASSERT_NEAR(cost.fixed(), 0.01, 0.001);
+  const Situation situation{.now = 0, .batch = 1, .max_passes = 8, .cost = &cost};
+  Candidate first{.tokens = 1, .order = 1, .due = 0.1, .slack = 0.05, .passes_to_chunk = 5};
+  Candidate relaxed{.tokens = 1, .order = 2, .due = 9, .slack = 8, .passes_to_chunk = 5, .started = true};
+  Candidate hurried{.tokens = 1, .order = 3, .due = 0.2, .slack = 0.02, .passes_to_chunk = 5, .started = true};
+  SlackPolicy policy;
+  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::ElementsAre(0, 2));
+  first.started = true;
+  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::UnorderedElementsAre(0, 1, 2))
+      << "a later chunk has 10 ms a pass to spare";
+}
+
+// A causal VAE's first latent frame is one frame, the others four: counted alike, the passes of short videos look
+// cheap.
+TEST_F(SlackTest, TheFirstDecodeCountsAsItsShare) {
+  Make({.places = 1});
+  Learn();
+  Request request = Live(1, 1);
+  request.block_latents = {5};
+  const absl::Duration whole = scheduler->GetQuote(request).first_chunk;
+  request.first_decode = 0.25;
+  const absl::Duration quarter = scheduler->GetQuote(request).first_chunk;
+  // A decode takes 30 ms, and a quote is 1.25 times the prediction.
+  EXPECT_GT(whole - quarter, absl::Milliseconds(15));
+  EXPECT_LT(whole - quarter, absl::Milliseconds(30));
+  request.first_decode = 0;
+  EXPECT_THAT(scheduler->GetQuote(request).status.message(), testing::HasSubstr("first_decode"));
+}
+
+// A pass of 100 ms has begun: nothing interrupts it.
+TEST_F(SlackTest, AQuoteWaitsForThePassUnderWay) {
+  Make({.places = 2});
+  Learn();
+  const absl::Duration idle = scheduler->GetQuote(Live(1, 1)).first_chunk;
+  ASSERT_TRUE(scheduler->Add(Offline(2, 100)).ok());
+  ASSERT_TRUE(device->FinishBatch());  // its prompt
+  EXPECT_GE(scheduler->GetQuote(Live(1, 1)).first_chunk - idle, absl::Milliseconds(100));
+}
+
 TEST_F(SlackTest, LeadIsCappedBetweenItsMarksWhileAnybodyElseHasWork) {
   Make({.places = 2, .lead_high = absl::Seconds(6), .lead_low = absl::Seconds(4)});
   Learn();

@@ -27,14 +27,15 @@ FakeEngine::FakeEngine(FakeEngineOptions options) : options_(std::move(options))
 
 FakeEngine::~FakeEngine() {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  submitted_.notify_one();
   thread_.join();
 }
 
 std::vector<MemoryRegion> FakeEngine::memory() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const uint64_t slot = 1000;
   return {{.name = "weights", .planned_bytes = 5000, .used_bytes = 5000},
           {.name = "state",
@@ -56,7 +57,7 @@ absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
   if (options_.fail_open) {
     if (absl::Status status = options_.fail_open(); !status.ok()) return status;
   }
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   if (static_cast<int>(sessions_.size()) >= options_.max_sessions) return absl::ResourceExhaustedError("no free slot");
   Session session;
   session.blocks = BlockLengths(spec.latent_frames);
@@ -67,12 +68,12 @@ absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
 }
 
 void FakeEngine::CloseSession(SessionId id) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   sessions_.erase(id);
 }
 
 absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return absl::NotFoundError("session");
   SessionProgress at = found->second.progress;
@@ -81,17 +82,19 @@ absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
 }
 
 void FakeEngine::Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
-  MutexLock lock(&mutex_);
-  batches_.push_back({std::move(passes), std::move(done)});
+  {
+    const std::lock_guard lock(mutex_);
+    batches_.push_back({std::move(passes), std::move(done)});
+  }
+  submitted_.notify_one();
 }
 
 void FakeEngine::Loop() {
-  const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !batches_.empty(); };
   while (true) {
     Batch batch;
     {
-      MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&ready));
+      std::unique_lock lock(mutex_);
+      submitted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !batches_.empty(); });
       if (batches_.empty()) return;
       batch = std::move(batches_.front());
       batches_.pop_front();
@@ -109,7 +112,7 @@ PassResult FakeEngine::Run(const Pass& pass) {
   if (options_.delay) absl::SleepFor(options_.delay(pass));
   PassResult result;
   result.device_seconds = absl::ToDoubleSeconds(took);
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(pass.session);
   if (found == sessions_.end()) {
     result.status = absl::FailedPreconditionError("no such session");
@@ -177,17 +180,17 @@ DecodedFrames FakeEngine::Frames(const Session& session) const {
 }
 
 int FakeEngine::open_sessions() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return static_cast<int>(sessions_.size());
 }
 
 std::vector<FakeEngine::Ran> FakeEngine::ran() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return ran_;
 }
 
 int FakeEngine::passes_out_of_order() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return out_of_order_;
 }
 

@@ -3,16 +3,17 @@
 #ifndef LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 #define LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
-#include "common/mutex.h"
 #include "engine/engine.h"
 
 namespace longtake {
@@ -25,7 +26,8 @@ struct FakeEngineOptions {
   std::function<absl::Duration(const Pass& pass)> delay = {};
   // Asked when a session is opened; an error is what OpenSession returns.
   std::function<absl::Status()> fail_open = {};
-  bool noisy = false;  // frames that do not compress: chunks of hundreds of kilobytes
+  SessionMoves moves = {};  // what moves() says
+  bool noisy = false;       // frames that do not compress: chunks of hundreds of kilobytes
   // Asked before each pass; an error is the pass's result.
   std::function<absl::Status(const Pass& pass, const SessionSpec& spec)> fail = {};
 };
@@ -46,6 +48,7 @@ class FakeEngine : public Engine {
 
   const ModelInfo& model() const override { return options_.model; }
   std::vector<MemoryRegion> memory() const override;
+  SessionMoves moves() const override { return options_.moves; }
   std::vector<int> BlockLengths(int latent_frames) const override;
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
@@ -73,9 +76,10 @@ class FakeEngine : public Engine {
   DecodedFrames Frames(const Session& session) const;
 
   const FakeEngineOptions options_;
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::condition_variable submitted_;  // or stopping
   std::deque<Batch> batches_ ABSL_GUARDED_BY(mutex_);
   std::vector<Ran> ran_ ABSL_GUARDED_BY(mutex_);
   int out_of_order_ ABSL_GUARDED_BY(mutex_) = 0;

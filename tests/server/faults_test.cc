@@ -1,12 +1,12 @@
 // Random faults behind the RPCs: clients that go at any moment, passes and places that fail, clients that do not read.
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <random>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "common/mutex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/studio.h"
@@ -31,42 +31,42 @@ class WatchedEngine : public Engine {
   absl::StatusOr<SessionProgress> progress(SessionId id) const override { return engine_.progress(id); }
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
     absl::StatusOr<SessionId> id = engine_.OpenSession(spec);
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (id.ok()) sessions_[spec.seed] = *id;
     return id;
   }
   void CloseSession(SessionId id) override {
     engine_.CloseSession(id);
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     steps_.push_back({Step::kClose, {id}});
   }
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     Step step{Step::kSubmit, {}};
     for (const Pass& pass : passes) step.sessions.push_back(pass.session);
     {
-      MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       steps_.push_back(std::move(step));
     }
     engine_.Submit(std::move(passes), std::move(done));
   }
 
   size_t steps() const {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return steps_.size();
   }
   std::vector<Step> StepsFrom(size_t first) const {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return {steps_.begin() + static_cast<std::ptrdiff_t>(first), steps_.end()};
   }
   SessionId SessionOfSeed(uint64_t seed) const {  // 0: was not opened
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     const auto found = sessions_.find(seed);
     return found == sessions_.end() ? 0 : found->second;
   }
   const FakeEngine& fake() const { return engine_; }
 
  private:
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<Step> steps_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, SessionId> sessions_ ABSL_GUARDED_BY(mutex_);
   FakeEngine engine_;
@@ -83,7 +83,7 @@ class CheckedSink : public EventSink {
   }
 
   void Send(v1::GenerateEvent event) override {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (ends_ > 0) Wrong("an event after the end");
     if (event.has_accepted()) {
       if (accepted_ || events_ > 0) Wrong("accepted is not the first event");
@@ -101,13 +101,13 @@ class CheckedSink : public EventSink {
     ++events_;
   }
   void SendProgress(v1::GenerateEvent) override {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (ends_ > 0) Wrong("progress after the end");
     progress_ = true;
   }
   void SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) override {
     {
-      MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       if (ends_ > 0 || finished_) Wrong("a chunk after the end");
       if (!accepted_) Wrong("a chunk before accepted");
       for (const v1::GenerateEvent& part : parts) {
@@ -128,22 +128,22 @@ class CheckedSink : public EventSink {
   }
   void GiveUp() override {}
   void End(const absl::Status& status) override {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (++ends_ > 1) Wrong("ended twice");
     if (status.ok() != finished_) Wrong("OK without finished, or the reverse");
     status_ = status;
   }
 
   int ends() const {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return ends_;
   }
   absl::StatusCode code() const {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return status_.code();
   }
   std::string wrong() const {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     return wrong_;
   }
 
@@ -151,7 +151,7 @@ class CheckedSink : public EventSink {
   void Wrong(const char* what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { absl::StrAppend(&wrong_, what, "; "); }
 
   const Reads reads_;
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   bool accepted_ ABSL_GUARDED_BY(mutex_) = false, progress_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   int events_ ABSL_GUARDED_BY(mutex_) = 0, ends_ ABSL_GUARDED_BY(mutex_) = 0;

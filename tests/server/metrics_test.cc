@@ -48,7 +48,10 @@ std::map<std::string, std::string> Documented() {
 }
 
 TEST_F(MetricsTest, AreThoseOfTheTable) {
-  StartAndServe({.denoise = absl::Milliseconds(10), .commit = absl::Milliseconds(5), .decode = absl::Milliseconds(5)});
+  StartAndServe({.denoise = absl::Milliseconds(10),
+                 .commit = absl::Milliseconds(5),
+                 .decode = absl::Milliseconds(5),
+                 .moves = {.count = 3, .bytes = 1000, .seconds = 0.5}});
   v1::GenerateRequest request = Request(2);
   request.set_tenant("studio-7");
   ASSERT_TRUE(Generate(request).status.ok());  // teaches what passes take
@@ -78,6 +81,8 @@ TEST_F(MetricsTest, AreThoseOfTheTable) {
   EXPECT_NEAR(Value("longtake_tenant_device_seconds_total{tenant=\"studio-7\"}"), 2 * (4 * 0.035 + 9 * 0.005), 1e-6);
   EXPECT_NEAR(Value("longtake_tenant_device_seconds_total{tenant=\"(none)\"}"), 20 * 0.035 + 41 * 0.005, 1e-6);
   EXPECT_EQ(Value("longtake_memory_free_slots{region=\"state\"}"), 4);
+  EXPECT_EQ(Value("longtake_session_moves_total"), 3);
+  EXPECT_EQ(Value("longtake_session_move_seconds_total"), 0.5);
   EXPECT_GE(Value("longtake_live_slack_seconds_count"), 0);
   EXPECT_EQ(Value("longtake_backlog_seconds"), 0);
 }

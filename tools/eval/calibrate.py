@@ -10,7 +10,7 @@ import numpy as np
 
 from tools.clips import Scene, Story, render
 from tools.clips import vocabulary as V
-from tools.eval import measure
+from tools.eval import measure, things
 
 
 def main():
@@ -26,7 +26,7 @@ def main():
                 watcher = measure.Watcher(render(story, 0, 49), 16.0, silhouettes=None)
                 masks = watcher.masks(0.7)
                 largest = max(m.sum() for m in masks)
-                shapes += [measure.silhouette(m) for m in masks if m.sum() > 0.93 * largest]
+                shapes += [things.silhouette(m) for m in masks if m.sum() > 0.93 * largest]
             out[f"{kind}/{direction}"] = np.round(255 * np.mean(shapes, 0)).astype(np.uint8)
     np.savez_compressed(os.path.join(os.path.dirname(__file__), "silhouettes.npz"), **out)
     print(len(out), "silhouettes")

@@ -1,22 +1,26 @@
 """What a viewer sees in a video: object, motion, sky and ground, measured from an MP4 with OpenCV alone.
 
-The thresholds are a viewer's notions of colour, size and speed in a frame of 160 x 256 at 16 frames a second;
-silhouettes to compare with come from `calibrate`.
+The thresholds, here and in `scenery` and `things`, are a viewer's notions of colour, size and speed in a frame of 160 x 256
+at 16 frames a second; silhouettes to compare with come from `calibrate`.
 """
 
+import collections
 import dataclasses
 import itertools
 import os
+import statistics
 
 import cv2
 import numpy as np
 
+from tools.eval import scenery, things
+
 _SILHOUETTES = os.path.join(os.path.dirname(__file__), "silhouettes.npz")
-SIDE = 40  # silhouettes are compared at this size
 _WINDOW = 6.0  # seconds on either side from which the background is taken
 _NEAR = 3.0  # seconds on either side within which the object may be looked at
-_SURE, _MAYBE = 24.0, 13.0  # differences to the background, in Lab units: an object has some of the first
-_SMALLEST = 150  # pixels
+_NOW, _THERE = 1.0, 0.4  # within so many seconds of the one asked for the object is seen in such a share of frames
+_CLEAN = 0.45  # an edge below this is smeared over more than some 5 pixels: such a thing has no kind
+_TOGETHER = 6  # frames that show two things of different colours: there are two of them
 
 
 @dataclasses.dataclass
@@ -30,7 +34,10 @@ class Seen:
     speed: str | None = None
     sky: str | None = None
     ground: str | None = None
-    likeness: float = 0.0
+    camera: str = "still"  # or where it goes: left, right
+    guest: str | None = None  # colour and kind of a second thing
+    likeness: float = 0.0  # of its outline to the kind's, 0…1
+    edge: float = 0.0  # how clean its edges are, 0…1
 
 
 def read_video(path):
@@ -48,124 +55,22 @@ def read_video(path):
     return np.stack(frames), fps
 
 
-def _lab(rgb):
-    return cv2.cvtColor(np.ascontiguousarray(rgb, np.uint8).astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+def _groups(found):
+    """Things of one moment and its surroundings [[thing, ...] a frame], by object: the one that is seen most comes first.
 
-
-def _background(frames):
-    """The scene without its object: a pixel's usual colour, or, where there is none, its sample nearest to the row's."""
-    half = len(frames) // 2
-    middle = np.partition(frames, half, 0)[half]
-    steady = (cv2.absdiff(frames, np.broadcast_to(middle, frames.shape)).max(-1) < 14).mean(0)
-    row = np.median(middle, 1).astype(np.uint8)[None, :, None]
-    nearest = cv2.absdiff(frames, np.broadcast_to(row, frames.shape)).sum(-1, dtype=np.uint16).argmin(0)
-    fallback = np.take_along_axis(frames, nearest[None, ..., None], 0)[0]
-    return np.where(steady[..., None] > 0.7, middle, fallback)
-
-
-def _objects(frame, background_lab):
-    """The largest thing that is not background: (mask, bounding box, centre) or None."""
-    difference = np.linalg.norm(_lab(frame) - background_lab, axis=-1)
-    difference = cv2.GaussianBlur(difference, (0, 0), 0.8)
-    mask = (difference > _MAYBE).astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    # A white thing in fog is little more than its outline: everything inside a closed line belongs to it.
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(mask, outlines, -1, 1, -1)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA])
-    for i in order[:4]:
-        part = labels == i
-        if stats[i, cv2.CC_STAT_AREA] >= _SMALLEST and difference[part].max() > _SURE:
-            return part.astype(np.uint8), stats[i, :4], centres[i]
-    return None
-
-
-def _touches(box, shape):
-    x, y, w, h = box
-    return x <= 1 or y <= 1 or x + w >= shape[1] - 1 or y + h >= shape[0] - 1
-
-
-def silhouette(mask):
-    """A mask moved to its centre and scaled to a fixed area, float32 [SIDE, SIDE]."""
-    rows, columns = np.nonzero(mask)
-    scale = SIDE * 0.5 / np.sqrt(len(rows))
-    matrix = np.float32([[scale, 0, SIDE / 2 - scale * columns.mean()], [0, scale, SIDE / 2 - scale * rows.mean()]])
-    return cv2.warpAffine(mask.astype(np.float32), matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
-
-
-def _likeness(a, b):
-    return float(np.minimum(a, b).sum() / np.maximum(a, b).sum())
-
-
-def _kind(mask, known):
-    shape = silhouette(mask)
-    scores = [(_likeness(shape, s), name) for name, s in known]
-    score, name = max(scores)
-    return (name if score > 0.6 else None), score
-
-
-def _hue_name(pixels):
-    """The colour that most pixels of an object have; neutral dark parts do not vote."""
-    hsv = cv2.cvtColor(pixels[None].astype(np.uint8), cv2.COLOR_RGB2HSV_FULL)[0].astype(np.float32)
-    hue, saturation, value = hsv[:, 0] * 360 / 255, hsv[:, 1] / 255, hsv[:, 2] / 255
-    votes = {"white": (saturation < 0.16) & (value > 0.82)}
-    coloured = (saturation > 0.33) & (value > 0.35)
-    for name, low, high in (
-        ("red", -20, 13),
-        ("orange", 13, 43),
-        ("yellow", 43, 68),
-        ("green", 68, 175),
-        ("blue", 195, 252),
-        ("purple", 252, 304),
-        ("pink", 304, 340),
-    ):
-        inside = ((hue >= low) & (hue < high)) | ((hue - 360 >= low) & (hue - 360 < high))
-        votes[name] = coloured & inside
-    counts = {k: int(v.sum()) for k, v in votes.items()}
-    best = max(counts, key=counts.get)
-    return best if counts[best] > 0.2 * len(pixels) else None
-
-
-def _sky(background):
-    """From the upper two thirds of the picture."""
-    top = np.median(background[:8].reshape(-1, 3), 0) / 255
-    low = np.median(background[70:100].reshape(-1, 3), 0) / 255
-    if low.max() < 0.48 and top.max() < 0.4:
-        return "night"
-    if low[0] > low[2] + 0.08:
-        return "sunset"
-    spread = max(top.max() - top.min(), low.max() - low.min())
-    if spread > 0.2:
-        return "day"
-    if low.max() < 0.72:
-        return "rain"
-    return "snowfall" if spread > 0.12 else "fog"
-
-
-def _ground(background):
-    """From the lowest rows."""
-    pixel = np.median(background[-12:].reshape(-1, 3), 0)
-    hue, saturation, _ = cv2.cvtColor(pixel[None, None].astype(np.uint8), cv2.COLOR_RGB2HSV_FULL)[0, 0].astype(float)
-    hue, saturation = hue * 360 / 255, saturation / 255
-    if saturation < 0.19:
-        return "snow"
-    if hue <= 15 or hue >= 262:
-        return "city"
-    return "desert" if hue < 62 else "meadow" if hue < 168 else "sea"
-
-
-def _motion(tracks, fps):
-    """Velocity in pixels a second from centres [(frame, x, y, whole)] of neighbouring frames, whole objects first."""
-    for wanted in (True, False):
-        steps = []
-        for (f0, x0, y0, whole0), (f1, x1, y1, whole1) in itertools.pairwise(tracks):
-            if f1 == f0 + 1 and ((whole0 and whole1) or not wanted) and abs(x1 - x0) < 9 and abs(y1 - y0) < 9:
-                steps.append((x1 - x0, y1 - y0))
-        if len(steps) >= 6:
-            return np.mean(steps, 0) * fps
-    return None
+    There are two where things of different colours are in sight together; the colour tells one from the other. An object that
+    is seen in two parts, at both ends of the frame, is the larger of them.
+    """
+    together = collections.Counter()
+    for frame in found:
+        together.update(itertools.combinations(sorted({t.colour for t in frame} - {None}), 2))
+    colours, count = (together.most_common(1) or [((), 0)])[0]
+    if count < _TOGETHER:
+        return [[frame[0] for frame in found if frame]]
+    # Where only one is found the other is out of sight, or they cover each other.
+    apart = [frame for frame in found if {t.colour for t in frame} >= set(colours)]
+    seen = {c: sum(t.colour == c for frame in found for t in frame) for c in colours}
+    return [[next(t for t in frame if t.colour == c) for frame in apart] for c in sorted(colours, key=seen.get, reverse=True)]
 
 
 class Watcher:
@@ -177,10 +82,9 @@ class Watcher:
         if silhouettes:
             with np.load(silhouettes) as data:
                 self.known = [(k.split("/")[0], data[k].astype(np.float32) / 255) for k in data.files]
-        self._found = {}
 
     def _at(self, second, since=0.0, until=1e9):
-        """Objects in the frames near a second: background and [(frame, mask, box, centre)]."""
+        """(scenery, {frame: things} of the frames looked at near a second, the frame asked for)."""
         last = len(self.frames) - 1
         limits = max(0, round(since * self.fps)), min(last, round(until * self.fps))
         middle = int(np.clip(round(second * self.fps), *limits))
@@ -192,35 +96,40 @@ class Watcher:
             return max(limits[0], end - 2 * reach), end
 
         a, b = window(_WINDOW)
-        background = _background(self.frames[a : b + 1 : max(1, (b - a) // 40)])
-        lab = _lab(background)
+        numbers = range(a, b + 1, max(1, -(-(b - a) // 40)))
+        scene = scenery.Scenery(self.frames[numbers.start : numbers.stop : numbers.step], numbers, self.fps)
         a, b = window(_NEAR)
-        found = []
-        for f in range(a, b + 1):
-            if f % 4 > 1:  # pairs of neighbours are enough for the motion
-                continue
-            thing = _objects(self.frames[f], lab)
-            if thing:
-                found.append((f, *thing))
-        return background, found, middle
+        # Pairs of neighbours are enough for the motion.
+        looked = [f for f in range(a, b + 1) if f % 4 < 2]
+        still = None if scene.pace else scenery.lab(scene.behind(middle))
+        found = {}
+        for f in looked:
+            behind = scenery.lab(scene.behind(f)) if still is None else still
+            found[f] = things.find(self.frames[f], behind, f)
+        return scene, found, middle
 
     def look(self, second, since=0.0, until=1e9):
         """What is seen around a second; only frames between `since` and `until` (seconds) are looked at."""
-        background, found, middle = self._at(second, since, until)
-        seen = Seen(sky=_sky(background), ground=_ground(background))
-        if not found:
+        scene, found, middle = self._at(second, since, until)
+        behind = scene.behind(middle)
+        seen = Seen(sky=scenery.sky_of(behind), ground=scenery.ground_of(behind))
+        if scene.pace:
+            seen.camera = "right" if scene.pace > 0 else "left"
+        now = [frame for f, frame in found.items() if abs(f - middle) <= _NOW * self.fps]
+        # A clearer view may come seconds earlier or later, but the object has to be there at the second asked for.
+        if sum(bool(frame) for frame in now) < _THERE * len(now):
             return seen
-        whole = [f for f in found if not _touches(f[2], background.shape)] or found
-        areas = np.array([f[1].sum() for f in whole], np.float64)
-        # Partly hidden objects are small: look at the moment nearest to the one asked for among the nearly largest.
-        good = [f for f, area in zip(whole, areas, strict=True) if area > 0.985 * areas.max()]
-        frame, mask, box, _ = min(good, key=lambda f: abs(f[0] - middle))
-        seen.colour = _hue_name(self.frames[frame][cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0])
-        seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), max(box[2:]) / 2))]
-        if self.known:
-            seen.kind, seen.likeness = _kind(mask, self.known)
-        tracks = [(f, c[0], c[1], not _touches(b, background.shape)) for f, _, b, c in found]
-        velocity = _motion(tracks, self.fps)
+        first, *others = _groups(list(found.values()))
+        glances = things.clearest(first, middle)
+        seen.colour = statistics.mode(t.colour for t in glances)
+        extent = float(np.median([max(t.box[2:]) / 2 for t in glances]))
+        seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), extent))]
+        seen.edge = float(np.median([t.edge for t in glances]))
+        seen.kind, seen.likeness = self._kind(glances)
+        for other in others:
+            kind, _ = self._kind(things.clearest(other, middle))
+            seen.guest = f"{other[0].colour} {kind}" if kind else None
+        velocity = things.motion(first, self.fps)
         if velocity is not None:
             dx, dy = velocity
             pace = float(np.hypot(dx, dy))
@@ -230,10 +139,15 @@ class Watcher:
                 seen.speed = ("slow", "normal", "fast")[int(np.searchsorted((20.0, 38.0), pace))]
         return seen
 
+    def _kind(self, glances):
+        if not self.known:
+            return None, 0.0
+        kind, likeness = things.kind_of([t.mask for t in glances], self.known)
+        return (kind if np.median([t.edge for t in glances]) >= _CLEAN else None), likeness
+
     def masks(self, second):
         """Whole-object masks near a second, for calibration."""
-        background, found, _ = self._at(second)
-        return [mask for _, mask, box, _ in found if not _touches(box, background.shape)]
+        return [frame[0].mask for frame in self._at(second)[1].values() if frame and frame[0].whole]
 
 
 def drift(frames, fps, early=2.0, late=60.0):

@@ -7,8 +7,9 @@ import unittest
 import cv2
 import numpy as np
 
-from tools.clips import render, sample_story
+from tools.clips import Story, render, sample_story
 from tools.clips import vocabulary as V
+from tools.clips.scene import Guest
 from tools.eval import measure
 
 
@@ -34,6 +35,36 @@ class Measure(unittest.TestCase):
         frames = _own_picture((1, 0))
         seen = measure.Watcher(np.repeat(frames[:1, :, :60], 40, 0), 16.0).look(1.0)
         self.assertEqual((seen.colour, seen.kind, seen.direction), (None, None, None))
+
+    def test_own_second_object(self):
+        frames = _own_picture((1, 0))
+        for i in range(49):
+            x = 230 - 3 * i
+            cv2.circle(frames[i], (x, 96), 16, (230, 30, 30), -1, cv2.LINE_AA)
+        seen = measure.Watcher(frames, 16.0).look(1.5)
+        self.assertEqual({f"{seen.colour} {seen.kind}", seen.guest}, {"blue ball", "red ball"})
+
+    def test_own_camera(self):
+        rng = np.random.default_rng(0)
+        wide = cv2.GaussianBlur(rng.integers(60, 200, (160, 400, 3)).astype(np.uint8), (0, 0), 4)
+        for pace, camera in ((12, "right"), (-12, "left"), (0, "still")):
+            frames = np.empty((81, 160, 256, 3), np.uint8)
+            for i in range(81):
+                left = round(70 + pace * (i - 40) / 16)
+                frames[i] = wide[:, left : left + 256]
+                cv2.circle(frames[i], (70 + 2 * i, 60), 23, (20, 70, 250), -1, cv2.LINE_AA)
+            seen = measure.Watcher(frames, 16.0).look(2.5)
+            self.assertEqual((seen.camera, seen.kind, seen.direction), (camera, "ball", "right"))
+
+    def test_drawn_camera_and_guest(self):
+        scene = sample_story(random.Random(11), held=True).first
+        scene = dataclasses.replace(scene, kind="car", colour="red", size="small", direction="right", speed="slow", sky="day")
+        guest = Guest("star", "blue", "medium", "left", "fast")
+        for camera in ("left", "right"):
+            both = dataclasses.replace(scene, camera=camera, guest=guest)
+            seen = measure.Watcher(render(Story(((0, both),), 60, 90, 1, 0.0), 0, 97), 16.0).look(3)
+            self.assertEqual(seen.camera, camera)
+            self.assertEqual({f"{seen.colour} {seen.kind}", seen.guest}, {"red car", "blue star"})
 
     def test_drawn_clips(self):
         for seed in range(4):

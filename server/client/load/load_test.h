@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,7 @@ class LoadTest {
   std::map<uint64_t, std::unique_ptr<Viewer>> there_;  // by the order of entering
   std::vector<Record> records_;
   bool closing_ = false;
-  Mutex mutex_;
+  std::mutex mutex_;
   Timeline timeline_ ABSL_GUARDED_BY(mutex_);
   Timetable timetable_;  // last: what it holds refers to the others
 };

@@ -45,14 +45,14 @@ const char* NameOf(End end) {
 
 Viewer::Viewer(Visit visit, int slot, Timetable* timetable, Callbacks callbacks)
     : timetable_(timetable), callbacks_(std::move(callbacks)), request_(RequestOf(visit)) {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   record_.visit = std::move(visit);
   record_.slot = slot;
 }
 
 void Viewer::Start(v1::LongtakeService::Stub* stub) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     record_.asked = timetable_->now();
   }
   stub->async()->Generate(&context_, &request_, this);
@@ -62,7 +62,7 @@ void Viewer::Start(v1::LongtakeService::Stub* stub) {
 
 void Viewer::Leave(End why) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (record_.over || leaving_) return;
     leaving_ = true;
     record_.end = why;
@@ -71,7 +71,7 @@ void Viewer::Leave(End why) {
 }
 
 Record Viewer::record() const {
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return record_;
 }
 
@@ -79,7 +79,7 @@ double Viewer::Hear(const v1::GenerateEvent& event) {
   const double now = timetable_->now();
   bool stalled = false;
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     if (event.has_accepted()) {
       record_.accepted = now;
       const v1::Quote& quote = event.accepted().quote();
@@ -97,7 +97,7 @@ double Viewer::Hear(const v1::GenerateEvent& event) {
     stalled = record_.playback.Arrived(now, chunk.duration_seconds()) && !record_.visit.offline;
   }
   callbacks_.on_chunk(now, event.chunk().duration_seconds(), stalled);
-  MutexLock lock(&mutex_);
+  const std::lock_guard lock(mutex_);
   return record_.visit.slow ? kSlowRead * event.chunk().duration_seconds() : 0;
 }
 
@@ -114,7 +114,7 @@ void Viewer::OnReadDone(bool ok) {
 
 void Viewer::OnDone(const grpc::Status& status) {
   {
-    MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     record_.ended = timetable_->now();
     record_.over = true;
     // A server that cannot be reached refuses nothing: it does not say when to try again.

@@ -6,10 +6,10 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "common/mutex.h"
 #include "longtake/v1/longtake.grpc.pb.h"
 #include "server/client/load/playback.h"
 #include "server/client/load/timetable.h"
@@ -69,7 +69,7 @@ class Viewer : public grpc::ClientReadReactor<v1::GenerateEvent> {
   v1::GenerateRequest request_;
   grpc::ClientContext context_;
   v1::GenerateEvent event_;  // the read's
-  mutable Mutex mutex_;
+  mutable std::mutex mutex_;
   Record record_ ABSL_GUARDED_BY(mutex_);
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // the event came

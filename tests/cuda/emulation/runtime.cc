@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "cuda_platform.h"
@@ -56,6 +57,9 @@ struct Machine {
   std::map<uintptr_t, Allocation> allocations;
   std::vector<StreamState*> streams;
   uint32_t random = 1;  // of Streams::kRandom
+  std::set<int> failed_devices;
+
+  bool Failed(const StreamState* stream) const { return stream != nullptr && failed_devices.contains(stream->device); }
 };
 Settings FromEnvironment() {
   Settings settings;
@@ -197,6 +201,7 @@ cudaError_t LaunchBlocks(std::function<void()> kernel, const std::vector<Argumen
       shared_bytes > 227 * 1024) {
     return cudaErrorInvalidValue;
   }
+  if (TheMachine().Failed(stream)) return cudaErrorIllegalAddress;
   if (stream != nullptr) {
     for (size_t i = 0; i < arguments.size(); ++i) {
       uint64_t found = 0;
@@ -231,6 +236,15 @@ cudaError_t EnqueueWork(std::function<void()> work, cudaStream_t stream) {
 }  // namespace longtake::emulation
 
 using namespace longtake::emulation;  // NOLINT: what follows is the C interface
+
+void LongtakeEmulationFail(int device, bool fails) {
+  const Lock lock(TheMachine().mutex);
+  if (fails) {
+    TheMachine().failed_devices.insert(device);
+  } else {
+    TheMachine().failed_devices.erase(device);
+  }
+}
 
 const char* cudaGetErrorName(cudaError_t error) {
   switch (error) {
@@ -380,7 +394,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const Lock lock(TheMachine().mutex);
   if (stream->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
   Drain(stream);
-  return cudaSuccess;
+  return TheMachine().Failed(stream) ? cudaErrorIllegalAddress : cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const Lock lock(TheMachine().mutex);

@@ -39,4 +39,8 @@ Counts GetCounts();
 
 }  // namespace longtake::emulation
 
+// A device that fails from now on, or no longer: launches and waits on it return cudaErrorIllegalAddress. C, for
+// programs that load the backend (dlsym).
+extern "C" void LongtakeEmulationFail(int device, bool fails);
+
 #endif  // LONGTAKE_TESTS_CUDA_EMULATION_SETTINGS_H_

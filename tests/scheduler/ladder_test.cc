@@ -1,0 +1,164 @@
+// How many steps the blocks of an adaptive stream have: all of them on an idle device, fewer by the ladder under load.
+#include <memory>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "scheduler/scheduler.h"
+#include "tests/scheduler/fake_device.h"
+
+namespace longtake::scheduler {
+namespace {
+
+using testing::Contains;
+using testing::Each;
+
+const std::vector<int> kLadder = {8, 5, 3};  // as the bundled model's
+
+// A block takes 8 × 0.1 + 0.09 + 0.03 = 0.92 s alone, 0.62 s in 5 steps and 0.42 s in 3.
+class LadderTest : public testing::Test {
+ protected:
+  void Start(Options options) {
+    scheduler.reset();
+    device = std::make_unique<FakeDevice>(&clock, options.places);
+    scheduler = std::make_unique<Scheduler>(options, &clock, device.get(), &listener);
+    listener.on_block = [this](SessionId id, int) { scheduler->ChunkDelivered(id); };
+  }
+  static Request Video(SessionId id, int blocks, double block_seconds) {
+    return {.id = id,
+            .block_latents = std::vector<int>(blocks, 1),
+            .denoise_steps = kLadder[0],
+            .step_ladder = kLadder,
+            .block_seconds = std::vector<double>(blocks, block_seconds)};
+  }
+  // Until nothing is left to do. Between batches pass up to `restless`, never twice the same: threads that wake late,
+  // other processes.
+  void RunAll(absl::Duration restless = absl::ZeroDuration()) {
+    while (device->FinishBatch()) {
+      noise_ = noise_ * 6364136223846793005u + 1442695040888963407u;
+      clock.Advance(restless * (static_cast<double>(noise_ >> 40) / (1 << 24)));
+    }
+  }
+  // Of each block, as told with all of its denoising passes.
+  std::vector<int> Steps(SessionId id) {
+    std::vector<int> out;
+    for (const PassReport& pass : listener.story[id].passes) {
+      if (pass.kind != PassKind::kDenoise) continue;
+      if (pass.step == 1) out.push_back(pass.steps);
+      EXPECT_EQ(pass.steps, out.back()) << "session " << id << ", block " << pass.block;
+      EXPECT_EQ(pass.block, static_cast<int>(out.size()) - 1);
+    }
+    return out;
+  }
+  // The most by which a chunk came after the ones before it had been played.
+  double Late(SessionId id, double block_seconds) {
+    const std::vector<absl::Duration>& at = listener.story[id].block_at;
+    absl::Duration start = at[0], worst;
+    for (size_t block = 1; block < at.size(); ++block) {
+      const absl::Duration needed = start + absl::Seconds(block_seconds * static_cast<double>(block));
+      worst = std::max(worst, at[block] - needed);
+      start += std::max(absl::ZeroDuration(), at[block] - needed);
+    }
+    return absl::ToDoubleSeconds(worst);
+  }
+
+  FakeClock clock;
+  FakeListener listener{&clock};
+  std::unique_ptr<FakeDevice> device;
+  std::unique_ptr<Scheduler> scheduler;
+  uint64_t noise_ = 1;
+};
+
+TEST_F(LadderTest, AloneOnAnIdleDeviceItKeepsAllSteps) {
+  // The device makes 5 s of video in 0.92 s.
+  Start({.places = 4});
+  for (SessionId id = 1; id <= 6; ++id) {
+    ASSERT_TRUE(scheduler->Add(Video(id, 12, 5)).ok());
+    RunAll();
+    EXPECT_THAT(Steps(id), Each(8)) << "stream " << id;
+  }
+}
+
+TEST_F(LadderTest, ARestlessMachineCostsAnIdleStreamNoSteps) {
+  Start({.places = 4});
+  for (SessionId id = 1; id <= 12; ++id) {
+    ASSERT_TRUE(scheduler->Add(Video(id, 12, 5)).ok());
+    RunAll(absl::Milliseconds(60));
+    EXPECT_THAT(Steps(id), Each(8)) << "stream " << id;
+  }
+}
+
+TEST_F(LadderTest, ALeadLimitIsNoLoad) {
+  Start({.places = 4});
+  for (SessionId id = 1; id <= 3; ++id) {
+    Request request = Video(id, 8, 2);
+    request.max_lead = absl::Seconds(3);
+    ASSERT_TRUE(scheduler->Add(request).ok());
+    RunAll();
+    while (!listener.story[id].ended) {
+      clock.Advance(absl::Milliseconds(50));
+      scheduler->Poll();
+      RunAll();
+    }
+    EXPECT_THAT(Steps(id), Each(8)) << "stream " << id;
+  }
+}
+
+TEST_F(LadderTest, AFirstChunkLosesNoStepsToASmallDelay) {
+  Start({.places = 4});
+  ASSERT_TRUE(scheduler->Add(Video(1, 3, 5)).ok());
+  RunAll();
+  // Its text takes half as long again as ever before: 0.1 s of the 1.12 s until its first chunk.
+  ASSERT_TRUE(scheduler->Add(Video(2, 3, 5)).ok());
+  clock.Advance(absl::Milliseconds(100));
+  RunAll();
+  EXPECT_THAT(Steps(2), Each(8));
+}
+
+// Three streams need 3 × 0.92 = 2.76 s of the device for each 2.2 s that they play, in 5 steps 1.86 s.
+TEST_F(LadderTest, UnderLoadStepsFallAsTheLadderSaysAndComeBack) {
+  constexpr double kBlock = 2.2;
+  const auto run = [&](bool adaptive) {
+    Start({.places = 4});
+    ASSERT_TRUE(scheduler->Add(Video(1, 3, 5)).ok());  // teaches what passes take
+    RunAll();
+    for (SessionId id : {2, 3, 4}) {
+      Request request = Video(id, id == 2 ? 60 : 20, kBlock);
+      if (!adaptive) request.step_ladder.clear();
+      ASSERT_TRUE(scheduler->Add(request).ok());
+    }
+    RunAll();
+  };
+  run(false);
+  for (SessionId id : {2, 3, 4}) EXPECT_GT(Late(id, kBlock), 0.5) << "stream " << id;
+  listener.story.clear();
+  run(true);
+  for (SessionId id : {2, 3, 4}) {
+    const std::vector<int> steps = Steps(id);
+    EXPECT_THAT(steps, Each(testing::AnyOf(8, 5, 3))) << "stream " << id;
+    EXPECT_THAT(steps, Contains(testing::Lt(8))) << "stream " << id;
+    // The load is predicted from the last blocks': a chunk may be late by a pass, not by more.
+    EXPECT_LT(Late(id, kBlock), 0.1) << "stream " << id;
+  }
+  // Alone again, once the others have ended.
+  const std::vector<int> steps = Steps(2);
+  EXPECT_THAT(std::vector<int>(steps.end() - 20, steps.end()), Each(8));
+}
+
+TEST_F(LadderTest, WhoDidNotAllowItKeepsAllStepsUnderLoad) {
+  Start({.places = 4});
+  ASSERT_TRUE(scheduler->Add(Video(1, 3, 5)).ok());
+  RunAll();
+  Request full = Video(2, 20, 2.2);
+  full.step_ladder.clear();
+  ASSERT_TRUE(scheduler->Add(full).ok());
+  ASSERT_TRUE(scheduler->Add(Video(3, 20, 2.2)).ok());
+  ASSERT_TRUE(scheduler->Add(Video(4, 20, 2.2)).ok());
+  RunAll();
+  EXPECT_THAT(Steps(2), Each(8));
+  EXPECT_THAT(Steps(3), Contains(testing::Lt(8)));
+  EXPECT_THAT(Steps(4), Contains(testing::Lt(8)));
+}
+
+}  // namespace
+}  // namespace longtake::scheduler
