@@ -31,6 +31,10 @@ LIMITS = [
     Limit("stream-bfloat16", "stream, frames a second", "frames_per_second", 50, at_least=True),
     Limit("stream-bfloat16", "its transformer alone", "transformer_frames_per_second", 80, at_least=True),
     Limit("clip-bfloat16", "clip of 50 steps with guidance, s", "seconds", 21),
+    Limit("beside-bfloat16", "decoding beside denoising, in turn / beside", "gain", 1.0, at_least=True),
+    # Worth a default from here on (--cuda-graphs).
+    Limit("graphs-small", "small model's passes, as launches / as graphs", "gain", 1.02, at_least=True),
+    Limit("graphs-2b", "2B model's passes, as launches / as graphs", "gain", 1.02, at_least=True),
 ]
 # Of one session at 480p in bfloat16: S and z 1.0 MB a layer, the temporal convolution's tail 7.0 MB.
 STATE_BYTES = 161.4e6

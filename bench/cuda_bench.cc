@@ -1,7 +1,7 @@
 // longtake-bench-cuda: times what a device is bought for, through the engine's public header.
 //
-//   longtake-bench-cuda --case pass|decode|stream|clip --model DIR [--dtype bfloat16] [--device 0] [--rounds 3]
-//                       [--latent-frames N]
+//   longtake-bench-cuda --case pass|decode|stream|clip|beside|graphs --model DIR [--dtype bfloat16] [--device 0]
+//                       [--rounds 3] [--latent-frames N]
 //
 // pass: denoising passes of a whole block, alternating with the products of its dense layers alone (Ops::Linear of the
 //   same backend on the same shapes): how much of the matrix-product rate a pass keeps.
@@ -9,6 +9,8 @@
 // stream: a video of N latent frames, block after block, decoded as it comes: frames a second, and memory after each
 //   block.
 // clip: the folder's whole clip, all steps and guidance.
+// beside: one session's block is decoded while another's is denoised, with a stream each and in turn, alternating.
+// graphs: denoising passes of one and of four sessions, launched as they are and as graphs, alternating.
 //
 // Prints one line of JSON; seconds are wall time from Submit to completion.
 #include <algorithm>
@@ -17,6 +19,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <thread>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -32,6 +35,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
+
+constexpr int kTogether = 4;  // sessions of a batch in the case graphs
 
 struct Arguments {
   std::string measured, model;
@@ -141,7 +146,7 @@ absl::Status MeasurePass(Engine& engine, const Arguments& a, Json* out) {
   ASSIGN_OR_RETURN(const SessionId id, engine.OpenSession({info.sizes.front(), 2 * block, /*seed=*/1}));
   Runner runner(engine, id);
   RETURN_IF_ERROR(runner.Run(PassKind::kEncodePrompt).status());
-  // A first block warms: every product chooses its algorithm, scratch grows to its size.
+  // A first block warms.
   RETURN_IF_ERROR(runner.Block());
   RETURN_IF_ERROR(runner.DecodeCommitted());
   const Size size = info.sizes.front();
@@ -224,12 +229,122 @@ absl::Status MeasureVideo(Engine& engine, const Arguments& a, Json* out) {
   return make(latents, out);
 }
 
+EngineOptions Options(const Arguments& a) {
+  const int sessions = a.measured == "graphs" ? kTogether : a.measured == "beside" ? 2 : 1;
+  return {.model_dir = a.model, .backend = "cuda", .dtype = a.dtype, .devices = {a.device}, .max_sessions = sessions};
+}
+
+// Seconds from the beginning of both until both have ended.
+absl::StatusOr<double> DecodeBesideDenoising(Engine& engine) {
+  const ModelInfo& info = engine.model();
+  const SessionSpec spec{info.sizes.front(), info.block_latent_frames, /*seed=*/1};
+  ASSIGN_OR_RETURN(const SessionId first, engine.OpenSession(spec));
+  Runner decoded(engine, first);
+  ASSIGN_OR_RETURN(const SessionId second, engine.OpenSession(spec));
+  Runner denoised(engine, second);
+  RETURN_IF_ERROR(decoded.Run(PassKind::kEncodePrompt).status());
+  RETURN_IF_ERROR(decoded.Block());
+  RETURN_IF_ERROR(denoised.Run(PassKind::kEncodePrompt).status());
+  const auto begin = Clock::now();
+  absl::Status decoding;
+  std::thread other([&] { decoding = decoded.DecodeCommitted(); });
+  absl::Status denoising;
+  for (int step = 0; step < info.denoise_steps && denoising.ok(); ++step) {
+    denoising = denoised.Run(PassKind::kDenoise).status();
+  }
+  other.join();
+  RETURN_IF_ERROR(decoding);
+  RETURN_IF_ERROR(denoising);
+  return Since(begin);
+}
+
+absl::Status MeasureBeside(Engine& beside, const Arguments& a, Json* out) {
+  EngineOptions options = Options(a);
+  options.decode_beside = false;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> in_turn, Engine::Load(options));
+  double best[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+  for (int round = 0; round <= a.rounds; ++round) {  // the first warms
+    for (const bool together : {false, true}) {
+      ASSIGN_OR_RETURN(const double seconds, DecodeBesideDenoising(together ? beside : *in_turn));
+      if (round > 0) best[together] = std::min(best[together], seconds);
+    }
+  }
+  (*out)["in_turn_seconds"] = best[0];
+  (*out)["beside_seconds"] = best[1];
+  (*out)["gain"] = best[0] / best[1];
+  return absl::OkStatus();
+}
+
+// Sessions that take the same passes in one batch.
+class Together {
+ public:
+  static absl::StatusOr<std::unique_ptr<Together>> Open(Engine& engine, int sessions) {
+    const ModelInfo& info = engine.model();
+    auto all = std::make_unique<Together>(engine);
+    for (int i = 0; i < sessions; ++i) {
+      ASSIGN_OR_RETURN(const SessionId id,
+                       engine.OpenSession({info.sizes.front(), 2 * info.block_latent_frames, uint64_t{1} + i}));
+      all->ids_.push_back(id);
+    }
+    RETURN_IF_ERROR(all->Run(PassKind::kEncodePrompt).status());
+    return all;
+  }
+  explicit Together(Engine& engine) : engine_(engine) {}
+  ~Together() {
+    for (const SessionId id : ids_) engine_.CloseSession(id);
+  }
+
+  absl::StatusOr<double> Run(PassKind kind) {
+    std::vector<Pass> passes;
+    for (const SessionId id : ids_) passes.push_back({.kind = kind, .session = id, .prompt = "a red boat on the sea"});
+    absl::Status status;
+    size_t left = passes.size();  // completions come one at a time
+    absl::Notification finished;
+    const auto begin = Clock::now();
+    engine_.Submit(std::move(passes), [&](size_t, PassResult result) {
+      status.Update(result.status);
+      if (--left == 0) finished.Notify();
+    });
+    finished.WaitForNotification();
+    RETURN_IF_ERROR(status);
+    return Since(begin);
+  }
+
+ private:
+  Engine& engine_;
+  std::vector<SessionId> ids_;
+};
+
+absl::Status MeasureGraphs(Engine& plain, const Arguments& a, Json* out) {
+  EngineOptions options = Options(a);
+  options.cuda_graphs = true;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> graphs, Engine::Load(options));
+  double least = std::numeric_limits<double>::infinity();
+  for (const int sessions : {1, kTogether}) {
+    ASSIGN_OR_RETURN(const auto without, Together::Open(plain, sessions));
+    ASSIGN_OR_RETURN(const auto with, Together::Open(*graphs, sessions));
+    double best[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+    for (int block = 0; block < 2; ++block) {  // in the first graphs are captured
+      for (int step = 0; step < plain.model().denoise_steps; ++step) {
+        for (const bool graph : {false, true}) {
+          ASSIGN_OR_RETURN(const double seconds, (graph ? *with : *without).Run(PassKind::kDenoise));
+          if (block > 0) best[graph] = std::min(best[graph], seconds);
+        }
+      }
+      if (block > 0) break;
+      RETURN_IF_ERROR(without->Run(PassKind::kCommit).status());
+      RETURN_IF_ERROR(with->Run(PassKind::kCommit).status());
+    }
+    (*out)["rounds"].push_back({{"sessions", sessions}, {"plain_seconds", best[0]}, {"graph_seconds", best[1]}});
+    least = std::min(least, best[0] / best[1]);
+  }
+  (*out)["gain"] = least;
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Arguments& a) {
   const auto begin = Clock::now();
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<Engine> engine,
-      Engine::Load(
-          {.model_dir = a.model, .backend = "cuda", .dtype = a.dtype, .devices = {a.device}, .max_sessions = 1}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Load(Options(a)));
   Json line = {{"case", a.measured},
                {"dtype", a.dtype},
                {"numerics_id", engine->model().numerics_id},
@@ -239,6 +354,10 @@ absl::Status Run(const Arguments& a) {
     RETURN_IF_ERROR(MeasurePass(*engine, a, &line));
   } else if (a.measured == "decode") {
     RETURN_IF_ERROR(MeasureDecode(*engine, a, &line));
+  } else if (a.measured == "beside") {
+    RETURN_IF_ERROR(MeasureBeside(*engine, a, &line));
+  } else if (a.measured == "graphs") {
+    RETURN_IF_ERROR(MeasureGraphs(*engine, a, &line));
   } else {
     RETURN_IF_ERROR(MeasureVideo(*engine, a, &line));
   }
@@ -252,11 +371,13 @@ absl::Status Run(const Arguments& a) {
 int main(int argc, char** argv) {
   longtake::Arguments a;
   CLI::App app("Times passes, decoding and whole videos on a device.");
-  app.add_option("--case", a.measured)->required()->check(CLI::IsMember({"pass", "decode", "stream", "clip"}));
+  app.add_option("--case", a.measured)
+      ->required()
+      ->check(CLI::IsMember({"pass", "decode", "stream", "clip", "beside", "graphs"}));
   app.add_option("--model", a.model, "Model folder with longtake.json")->required();
   app.add_option("--dtype", a.dtype, "bfloat16, float8 or nvfp4")->capture_default_str();
   app.add_option("--device", a.device)->capture_default_str();
-  app.add_option("--rounds", a.rounds, "Of decode")->capture_default_str()->check(CLI::Range(1, 100));
+  app.add_option("--rounds", a.rounds, "Of decode and beside")->capture_default_str()->check(CLI::Range(1, 100));
   app.add_option("--latent-frames", a.latent_frames, "Of stream and clip; 0: the model's most");
   CLI11_PARSE(app, argc, argv);
   if (const absl::Status status = longtake::Run(a); !status.ok()) {

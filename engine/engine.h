@@ -2,8 +2,8 @@
 //
 // This is the only header of engine/ that other folders include. It names no tensor type: frames leave as 8-bit 4:2:0.
 //
-// Threads: every method may be called from any thread. Completions run on the engine's own thread and must return
-// quickly; they may call Submit.
+// Threads: every method may be called from any thread. Completions run on the engine's own threads, one at a time, and
+// must return quickly; they may call Submit.
 #ifndef LONGTAKE_ENGINE_ENGINE_H_
 #define LONGTAKE_ENGINE_ENGINE_H_
 
@@ -34,6 +34,11 @@ struct EngineOptions {
   // Sessions whose decoder caches are on the device at once; 0: all. With fewer, others' wait in host memory, and a
   // device holds as many sessions as their states let it. On several devices: on each.
   int decoder_places = 0;
+  // Decodes run beside the other passes where the backend can, on a device; else in turn with them. Bytes are the same.
+  bool decode_beside = true;
+  // Of cuda: transformer passes that come again are launched as one graph. Bytes are the same. Whether it gains is
+  // measured on each device (scripts/gpu.sh), and nobody has yet.
+  bool cuda_graphs = false;
   // Called while loading, from the loading thread: what, bytes done, bytes in all.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
 };
@@ -62,8 +67,8 @@ struct ModelInfo {
 };
 
 // One region of memory, each budgeted apart: "weights", "scratch", "state", "state_spare", "latents", "decoder_cache",
-// "prompt"; and of the machine that drives a device, where they are used, "decoder_cache_parked" and "moving_session".
-// Planned bytes are known after loading and never exceeded.
+// "prompt"; and of the machine that drives a device "frames", decoded and not yet handed out, and, where they are used,
+// "decoder_cache_parked" and "moving_session". Planned bytes are known after loading and never exceeded.
 struct MemoryRegion {
   std::string name;
   uint64_t planned_bytes = 0;
@@ -110,7 +115,7 @@ struct DecodedFrames {
 
 struct PassResult {
   absl::Status status;
-  double device_seconds = 0;  // this pass's share of its batch
+  double device_seconds = 0;  // this pass's share of its batch; lanes that overlap count the same seconds each
   DecodedFrames frames;       // of kDecode
 };
 
@@ -137,6 +142,8 @@ class Engine {
 
   virtual const ModelInfo& model() const = 0;
   virtual std::vector<MemoryRegion> memory() const = 0;
+  // Whether decodes run beside the other passes rather than after them.
+  virtual bool lanes_overlap() const { return false; }
   virtual SessionMoves moves() const { return {}; }  // of several devices
 
   // Block lengths of a video of `latent_frames` (specification section 4: the first block takes the remainder).
@@ -148,7 +155,8 @@ class Engine {
   virtual void CloseSession(SessionId id) = 0;
   virtual absl::StatusOr<SessionProgress> progress(SessionId id) const = 0;
 
-  // Runs the passes as one batch; `done(i, result)` is called once for each. A pass that is out of order, or whose
+  // Runs the passes as one batch, behind all submitted before; where lanes overlap, behind those of its own lane and of
+  // its own session. `done(i, result)` is called once for each. A pass that is out of order, or whose
   // session already has one under way in the same lane, completes with FailedPrecondition and changes nothing.
   virtual void Submit(std::vector<Pass> passes, std::function<void(size_t index, PassResult result)> done) = 0;
 };

@@ -98,6 +98,7 @@ if [[ $mode == rehearse ]]; then
   bin=$PWD/$BUILD/emulation
   ops_test=$BUILD/cuda_ops_test engine_test=$bin/cuda_engine_test parity_test=$BUILD/parity_test
   models=$out/models
+  small=$models/stream
   tiny=(--tiny)
   rounds=(--rounds 1)
 else
@@ -108,6 +109,7 @@ else
   bin=$PWD/$bundle
   ops_test=$bin/cuda_device_ops_test engine_test=$bin/cuda_device_engine_test parity_test=$bin/parity_test
   models=build/gpu-models
+  small=models/longtake-tiny
   tiny=()
   # cuBLASLt: of the system, of CUDA's toolkit, or of Python's packages.
   cublas=$(find /usr/local/cuda*/lib64 /usr/local/cuda*/targets/*/lib /usr/lib/x86_64-linux-gnu \
@@ -146,6 +148,9 @@ fi
 for dtype in bfloat16 float8; do bench "pass-$dtype" 90 --case pass --model "$models/stream" --dtype "$dtype"; done
 bench decode-bfloat16 60 --case decode --model "$models/stream" "${rounds[@]}"
 bench stream-bfloat16 90 --case stream --model "$models/stream"
+bench beside-bfloat16 90 --case beside --model "$models/stream" "${rounds[@]}"
+bench graphs-small 60 --case graphs --model "$small"
+if [[ $quick == no ]]; then bench graphs-2b 90 --case graphs --model "$models/stream"; fi
 if [[ $quick == no ]]; then bench clip-bfloat16 90 --case clip --model "$models/clip"; fi
 if [[ $mode == device ]] && command -v ncu > /dev/null; then
   step profile 120 ncu --csv --metrics gpu__time_duration.sum --launch-skip 3000 --launch-count 700 \

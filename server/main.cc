@@ -71,6 +71,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "Of these, whose decoder caches are on the device at once; the others' wait in host memory; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_flag(
+      "--cuda-graphs", flags.engine.cuda_graphs,
+      "Launch transformer passes that come again as one CUDA graph; scripts/gpu.sh measures whether that gains");
   app.add_option("--live-places", flags.live_places,
                  "Of them, those that offline requests may not take; default: half of them")
       ->check(CLI::NonNegativeNumber);

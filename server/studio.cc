@@ -30,6 +30,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, con
                              .max_waiting = options.max_waiting,
                              .max_batch_passes = options.max_batch_passes,
                              .max_undelivered_chunks = options.max_undelivered_chunks,
+                             .lanes_overlap = engine_->lanes_overlap(),
                              .lead_high = options.lead,
                              .lead_low = options.lead * 0.75,
                              .max_lead = options.max_lead,

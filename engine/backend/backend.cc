@@ -28,7 +28,7 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) 
     const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
     return MakeCpuOps({.threads = threads, .isa = options.isa, .dtype = options.dtype});
   }
-  if (options.backend == "cuda") return LoadCudaOps(options.device, options.dtype);
+  if (options.backend == "cuda") return LoadCudaOps(options.device, options.dtype, options.cuda_graphs);
   return absl::InvalidArgumentError(
       absl::StrCat("backend: \"", options.backend, "\" is not \"reference\", \"cpu\" or \"cuda\""));
 }

@@ -16,6 +16,7 @@ struct BackendOptions {
   std::string isa = "auto";     // cpu: a cap on the instruction set
   int threads = 0;              // cpu: 0: one for each core
   int device = 0;               // cuda: as the driver counts
+  bool cuda_graphs = false;     // cuda: passes that come again are launched as graphs
 };
 
 // InvalidArgument names the option at fault.

@@ -7,7 +7,7 @@
 
 namespace longtake {
 
-absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& dtype) {
+absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& dtype, bool graphs) {
   // Never closed: what it made may live as long as the process, and loading it again only counts up.
   void* library = dlopen("longtake-cuda.so", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return absl::UnavailableError(absl::StrCat("backend: cuda: ", dlerror()));
@@ -15,7 +15,7 @@ absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& 
   if (make == nullptr) return absl::InternalError(absl::StrCat("backend: cuda: ", dlerror()));
   int code = 0;
   std::string message;
-  std::unique_ptr<Ops> ops(make({.device = device, .dtype = dtype}, &code, &message));
+  std::unique_ptr<Ops> ops(make({.device = device, .dtype = dtype, .graphs = graphs}, &code, &message));
   if (ops == nullptr) return absl::Status(static_cast<absl::StatusCode>(code), message);
   return ops;
 }

@@ -12,7 +12,7 @@ namespace longtake {
 
 // Unavailable where longtake-cuda.so is not beside the program, or there is no device; InvalidArgument names the option
 // that the device cannot do. Options as in engine/cuda/cuda_ops.h.
-absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& dtype);
+absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& dtype, bool graphs);
 
 }  // namespace longtake
 

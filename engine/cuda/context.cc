@@ -1,7 +1,5 @@
 #include "engine/cuda/context.h"
 
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/cuda/status.h"
@@ -12,10 +10,13 @@ namespace {
 // Tables of a pass: 4 bytes a token for modulation rows, 15 600 tokens at 480p; a few hundred bytes a session. A
 // quarter of the ring holds those of 500 000 tokens.
 constexpr size_t kStagingBytes = size_t{8} << 20;
+// Kept: a handful of sessions of one size make as many kinds of passes as there are numbers of sessions in a batch,
+// with and without commits among them.
+constexpr size_t kMostGraphs = 32;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device) {
+absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent, bool graphs) {
   int count = 0;
   RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "devices"));
   if (device < 0 || device >= count) {
@@ -31,37 +32,42 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device) {
   info.compute_capability = properties.major * 10 + properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
   info.memory_bytes = properties.totalGlobalMem;
-  ASSIGN_OR_RETURN(context->stream_, MakeStream(/*high_priority=*/false));
+  ASSIGN_OR_RETURN(context->stream_, MakeStream(urgent));
   context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device);
-  ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes));
+  for (Event& event : context->marks_) {
+    ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
+  }
+  context->scratch_ = std::make_unique<ScratchRegion>(*context->launcher_);
+  ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes, graphs));
+  if (graphs) {
+    context->graphs_ = std::make_unique<PassGraphs>(*context->launcher_, *context->staging_, kMostGraphs);
+  }
   return context;
 }
 
 absl::Status Context::Bind() const { return ToStatus(cudaSetDevice(device_.index), "device"); }
 
-void* Context::Take(Scratch kind, size_t bytes) {
-  Piece& piece = scratch_[static_cast<size_t>(kind)];
-  if (!launcher_->Bind()) return nullptr;
-  if (piece.bytes < bytes) {
-    // Freeing waits for the device, and so for work that still reads the smaller piece.
-    if (!launcher_->Check(cudaStreamSynchronize(stream_.get()), "scratch")) return nullptr;
-    piece = {};
-    void* data = nullptr;
-    if (!launcher_->Check(cudaMalloc(&data, bytes), "scratch")) return nullptr;
-    piece = {DeviceMemory(data), bytes};
-  }
-  return piece.memory.get();
-}
-
-size_t Context::scratch_bytes() const {
-  size_t bytes = 0;
-  for (const Piece& piece : scratch_) bytes += piece.bytes;
-  return bytes;
-}
-
 absl::Status Context::Finish() {
   launcher_->Check(cudaStreamSynchronize(stream_.get()), "waiting for the device");
-  return ToStatus(launcher_->error(), launcher_->where());
+  const Launcher::Failure failure = launcher_->failure();
+  return ToStatus(failure.error, failure.where);
+}
+
+uint64_t Context::Record() {
+  ++recorded_;
+  if (launcher_->Bind()) launcher_->Check(cudaEventRecord(EventOf(recorded_), stream_.get()), "mark");
+  return recorded_;
+}
+
+absl::Status Context::Reach(uint64_t mark) {
+  if (mark > 0) launcher_->Check(cudaEventSynchronize(EventOf(mark)), "waiting for the device");
+  const Launcher::Failure failure = launcher_->failure();
+  return ToStatus(failure.error, failure.where);
+}
+
+void Context::WaitFor(const Context& other, uint64_t mark) {
+  if (mark == 0 || &other == this || !launcher_->Bind()) return;
+  launcher_->Check(cudaStreamWaitEvent(stream_.get(), other.EventOf(mark), 0), "waiting for another stream");
 }
 
 }  // namespace longtake::cuda

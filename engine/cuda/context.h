@@ -1,4 +1,4 @@
-// What the operations of one backend share: a device, a stream, staging, scratch. Owned by CudaOps and passed in.
+// What the operations of one lane share: a device, a stream, staging, scratch. Owned by CudaOps and passed in.
 #ifndef LONGTAKE_ENGINE_CUDA_CONTEXT_H_
 #define LONGTAKE_ENGINE_CUDA_CONTEXT_H_
 
@@ -8,8 +8,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "engine/cuda/graphs.h"
 #include "engine/cuda/handles.h"
 #include "engine/cuda/launcher.h"
+#include "engine/cuda/scratch.h"
 #include "engine/cuda/staging.h"
 
 namespace longtake::cuda {
@@ -22,54 +24,54 @@ struct DeviceInfo {
   size_t memory_bytes = 0;
 };
 
-// Scratch of operations, by what it is for: a piece stays while pieces of other kinds are asked for.
-enum class Scratch {
-  kProduct,    // a matrix product's float32 sums before their epilogue
-  kOperand,    // its inputs gathered, padded or quantised
-  kScales,     // of quantised inputs
-  kAttention,  // partial sums
-  kAttention2,
-  kFrames,  // neighbouring frames side by side
-  kCount,
-};
-
 class Context {
  public:
-  // NotFound / Unavailable where there is no such device.
-  static absl::StatusOr<std::unique_ptr<Context>> Create(int device);
+  // NotFound / Unavailable where there is no such device. `urgent`: where the device must choose, the stream's blocks
+  // go before those of others.
+  // `graphs`: whether passes may become graphs.
+  static absl::StatusOr<std::unique_ptr<Context>> Create(int device, bool urgent = false, bool graphs = false);
 
   const DeviceInfo& device() const { return device_; }
   Launcher& launcher() { return *launcher_; }
   cudaStream_t stream() const { return stream_.get(); }
   Staging& staging() { return *staging_; }
 
-  // At least `bytes`, aligned to 256, contents undefined; for work on the stream. It grows to the largest request and
-  // stays: after the first pass of each shape nothing is allocated. The next request of the same kind takes it back, in
-  // the stream's order. Null once something has failed.
-  void* Take(Scratch kind, size_t bytes);
+  ScratchRegion& scratch() { return *scratch_; }
+  PassGraphs* graphs() { return graphs_.get(); }  // null: passes are launched as they are
+  // Rows, segments or shares, padded where passes may become graphs.
+  int64_t Padded(int64_t n) const { return graphs_ == nullptr ? n : PaddedCount(n); }
+  // Of the scratch, as ScratchRegion::Take.
+  void* Take(Scratch kind, size_t bytes) { return scratch_->Take(kind, bytes); }
   template <typename T>
   T* Take(Scratch kind, size_t count) {
     return static_cast<T*>(Take(kind, count * sizeof(T)));
   }
-  size_t scratch_bytes() const;
 
   // Binds the calling thread to the device: before anything else, once for each thread that calls.
   absl::Status Bind() const;
   // Waits for the stream. The first failure of anything launched.
   absl::Status Finish();
 
+  // Points of the stream, as Ops has them. Reach may be called from any thread.
+  uint64_t Record();
+  absl::Status Reach(uint64_t mark);
+  void WaitFor(const Context& other, uint64_t mark);
+
  private:
+  // Events are used again after so many marks; who then asks for the old one waits for the new one, which is behind it.
+  static constexpr int kMarks = 64;
+  cudaEvent_t EventOf(uint64_t mark) const { return marks_[mark % kMarks].get(); }
+
   Context() = default;
 
   DeviceInfo device_;
   Stream stream_;
   std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<Staging> staging_;
-  struct Piece {
-    DeviceMemory memory;
-    size_t bytes = 0;
-  };
-  std::array<Piece, static_cast<size_t>(Scratch::kCount)> scratch_;
+  std::unique_ptr<ScratchRegion> scratch_;
+  std::unique_ptr<PassGraphs> graphs_;
+  std::array<Event, kMarks> marks_;
+  uint64_t recorded_ = 0;
 };
 
 }  // namespace longtake::cuda

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/cuda/cuda_ops_impl.h"
+#include "engine/cuda/kernels/pointwise.h"
+#include "engine/cuda/segment_tables.h"
 
 namespace longtake {
 namespace cuda {
@@ -75,8 +77,18 @@ std::unique_ptr<Buffer> CudaOps::AllocateHost(size_t bytes) {
   return std::make_unique<CudaBuffer<PinnedMemory>>(*std::move(memory), bytes);
 }
 
+// Host memory is no part of what can be listed.
+bool CudaOps::MayMove() {
+  Launcher& launcher = context_->launcher();
+  if (launcher.mode() == Launcher::Mode::kPlan) return false;
+  if (launcher.mode() == Launcher::Mode::kList) {
+    launcher.Check(cudaErrorStreamCaptureUnsupported, "a pass that moves host memory");
+  }
+  return launcher.Bind();
+}
+
 void CudaOps::Upload(const void* host, void* backend, size_t bytes) {
-  if (bytes == 0 || !context_->launcher().ok()) return;
+  if (bytes == 0 || !MayMove()) return;
   context_->launcher().Check(cudaMemcpyAsync(backend, host, bytes, cudaMemcpyHostToDevice, context_->stream()),
                              "upload");
 }
@@ -84,27 +96,82 @@ void CudaOps::Upload(const void* host, void* backend, size_t bytes) {
 void CudaOps::Download(const void* backend, void* host, size_t bytes) {
   if (bytes == 0) return;
   Launcher& launcher = context_->launcher();
-  if (launcher.ok()) {
+  if (MayMove()) {
     launcher.Check(cudaMemcpyAsync(host, backend, bytes, cudaMemcpyDeviceToHost, context_->stream()), "download");
     launcher.Check(cudaStreamSynchronize(context_->stream()), "download");
   }
   if (!launcher.ok()) std::memset(host, 0, bytes);  // Finish says why
 }
 
+void CudaOps::DownloadLater(const void* backend, void* host, size_t bytes) {
+  if (bytes == 0 || !MayMove()) return;
+  context_->launcher().Check(cudaMemcpyAsync(host, backend, bytes, cudaMemcpyDeviceToHost, context_->stream()),
+                             "download");
+}
+
 void CudaOps::Copy(const void* from, void* to, size_t bytes) {
-  if (bytes == 0 || !context_->launcher().ok()) return;
-  context_->launcher().Check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, context_->stream()), "copy");
+  if (bytes == 0) return;
+  context_->launcher().Do(
+      "copy", [=](cudaStream_t stream) { return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream); },
+      to, from, bytes);
+}
+
+void CudaOps::CopyEach(std::span<const CopyPart> parts) {
+  std::vector<CopyRange> ranges;
+  for (const CopyPart& p : parts) ranges.push_back({p.from, p.to, static_cast<int64_t>(p.bytes)});
+  const std::vector<Share> shares = PaddedShares(
+      *context_, CutShares(parts, kCopyBytes, [](const CopyPart& p) { return static_cast<int64_t>(p.bytes); }));
+  ranges.resize(context_->Padded(static_cast<int64_t>(ranges.size())));
+  RunCopyEach(context_->launcher(), context_->staging().Put(ranges), context_->staging().Put(shares),
+              static_cast<int64_t>(shares.size()));
+}
+
+void CudaOps::RunPass(const std::function<void()>& calls) {
+  // Pieces of scratch that grow would leave listed launches with the smaller ones.
+  if (context_->graphs() == nullptr || !context_->scratch().reserved()) return calls();
+  context_->graphs()->Run(calls);
+}
+
+void CudaOps::PlanScratch(const std::function<void()>& calls) {
+  context_->launcher().PlanFromNowOn();
+  calls();
+  context_->launcher().LaunchFromNowOn();
+}
+
+absl::Status CudaOps::ReserveScratch() {
+  RETURN_IF_ERROR(context_->Bind());
+  return context_->scratch().Reserve();
+}
+
+Ops::ScratchUse CudaOps::scratch_use() const {
+  const size_t fixed = context_->staging().device_bytes() + matmul_->workspace_bytes() + rotary_.bytes();
+  return {.planned = fixed + context_->scratch().planned_bytes(), .used = fixed + context_->scratch().used_bytes()};
+}
+
+absl::StatusOr<std::unique_ptr<CudaOps>> CudaOps::Make(const CudaOptions& options, bool urgent) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Context> context, Context::Create(options.device, urgent, options.graphs));
+  const int capability = context->device().compute_capability;
+  ASSIGN_OR_RETURN(const OperandType low_precision, LowPrecision(options.dtype, capability));
+  ASSIGN_OR_RETURN(std::unique_ptr<MatMul> matmul, MakeMatMul(*context));
+  std::string name = NameOf(capability, *matmul, low_precision);
+  auto ops = std::make_unique<CudaOps>(std::move(context), std::move(matmul), low_precision, std::move(name));
+  ops->options_ = options;
+  return ops;
+}
+
+// With a stream, scratch, tables and a workspace of its own: nothing is shared that would have to be ordered. Urgent: a
+// viewer waits for what it decodes, and the few blocks of a decode's launches fit between a pass's.
+// It runs no whole passes, and so no graphs.
+absl::StatusOr<std::unique_ptr<Ops>> CudaOps::MakeLane() {
+  CudaOptions options = options_;
+  options.graphs = false;
+  return Make(options, /*urgent=*/true);
 }
 
 }  // namespace cuda
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options) {
-  ASSIGN_OR_RETURN(std::unique_ptr<cuda::Context> context, cuda::Context::Create(options.device));
-  ASSIGN_OR_RETURN(const cuda::OperandType low_precision,
-                   cuda::LowPrecision(options.dtype, context->device().compute_capability));
-  ASSIGN_OR_RETURN(std::unique_ptr<cuda::MatMul> matmul, cuda::MakeMatMul(*context));
-  std::string name = cuda::NameOf(context->device().compute_capability, *matmul, low_precision);
-  return std::make_unique<cuda::CudaOps>(std::move(context), std::move(matmul), low_precision, std::move(name));
+  return cuda::CudaOps::Make(options, /*urgent=*/false);
 }
 
 }  // namespace longtake

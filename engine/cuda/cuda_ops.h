@@ -15,6 +15,7 @@ struct CudaOptions {
   int device = 0;              // as the driver counts
   std::string dtype = "auto";  // "auto" and "bfloat16"; "float8" (Hopper), "nvfp4" (Blackwell): for the weights that
                                // KernelShape marks, the others stay in bfloat16
+  bool graphs = false;         // passes that come again are launched as CUDA graphs
 };
 
 // One thread at a time may call the result; each call asks for work that runs later, in order. InvalidArgument names

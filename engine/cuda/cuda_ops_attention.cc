@@ -28,8 +28,8 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
   std::vector<LinearSegment> segments;
   std::vector<StatePart> history;
   const auto tokens = [](const LinearAttentionSegment& s) { return s.tokens.rows(); };
-  const std::vector<Share> state_shares = CutShares(args.segments, kStateTokens, tokens);
-  const std::vector<Share> output_shares = CutShares(args.segments, kOutputTokens, tokens);
+  const std::vector<Share> state_shares = PaddedShares(*context_, CutShares(args.segments, kStateTokens, tokens));
+  const std::vector<Share> output_shares = PaddedShares(*context_, CutShares(args.segments, kOutputTokens, tokens));
   int32_t partials = 0;
   for (const LinearAttentionSegment& s : args.segments) {
     LinearSegment segment = {.grid = ToGrid(s.tokens),
@@ -44,6 +44,10 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
     for (const auto& past : s.history) history.push_back({past.S, past.z});
     segments.push_back(segment);
   }
+  segments.resize(context_->Padded(static_cast<int64_t>(segments.size())));
+  // Never none, where passes with and without a history should launch the same.
+  if (context_->graphs() != nullptr)
+    history.resize(PaddedCount(std::max<int64_t>(1, static_cast<int64_t>(history.size()))));
 
   LinearAttentionLaunch a;
   auto* inverse = context_->Take<float>(Scratch::kAttention2, 2 * rows);
@@ -73,7 +77,9 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
   a.output_shares = staging.Put(output_shares);
   a.output_share_count = static_cast<int>(output_shares.size());
   const int64_t state = args.heads * a.StateFloats();
-  a.partials = context_->Take<float>(Scratch::kAttention, (state_shares.size() + segments.size()) * state);
+  // For as many shares as sessions of so many rows could have: a plan for the most of both suffices for fewer.
+  const int64_t most_shares = context_->Padded(rows / kStateTokens + a.segment_count);
+  a.partials = context_->Take<float>(Scratch::kAttention, (most_shares + a.segment_count) * state);
   a.sums = a.partials + static_cast<int64_t>(state_shares.size()) * state;
   a.out = RowsOf(args.out);
   RunLinearAttention(launcher, args.qkv.dtype, a);
@@ -106,8 +112,9 @@ void CudaOps::CrossAttention(const CrossAttentionArgs& args) {
                         .v = k + args.heads * s.kv.tokens * padded,
                         .head_stride = s.kv.tokens * padded});
   }
-  const std::vector<Share> shares =
-      CutShares(args.segments, kQueries, [](const CrossAttentionSegment& s) { return s.rows; });
+  segments.resize(context_->Padded(static_cast<int64_t>(segments.size())));
+  const std::vector<Share> shares = PaddedShares(
+      *context_, CutShares(args.segments, kQueries, [](const CrossAttentionSegment& s) { return s.rows; }));
   AttentionLaunch a;
   if (args.q_weight != nullptr) {
     auto* inverse = context_->Take<float>(Scratch::kAttention2, args.q.rows);

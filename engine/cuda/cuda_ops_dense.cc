@@ -119,9 +119,10 @@ Operand CudaOps::PrepareOperand(const CudaKernel& w, const ConstMat& x) {
       const int64_t scale_bytes = Nvfp4ScaleBytes(x.rows, columns / kNvfp4Block);
       auto* narrow = context_->Take<uint8_t>(Scratch::kOperand, x.rows * columns / 2);
       auto* scales = context_->Take<uint8_t>(Scratch::kScales, scale_bytes);
-      if (launcher.ok()) {
-        launcher.Check(cudaMemsetAsync(scales, 0, scale_bytes, launcher.stream()), "zeroing scales");
-      }
+      launcher.Do(
+          "zeroing scales",
+          [scales, scale_bytes](cudaStream_t stream) { return cudaMemsetAsync(scales, 0, scale_bytes, stream); },
+          scales, scale_bytes);
       RunQuantizeNvfp4(launcher, x.rows, x.cols, x.data, x.stride, kNvfp4ActivationScale, narrow, columns, scales);
       return {.type = OperandType::kNvfp4, .data = narrow, .stride = columns, .scales = scales};
     }
@@ -191,7 +192,7 @@ void CudaOps::RunDense(const CudaKernel& w, ConstMat x, const Epilogue& e, const
       add_panel = *add;
       add_panel.data = static_cast<const std::byte*>(add->data) + first * add->stride * width;
     }
-    const int32_t* mod_row = e.gate == nullptr ? nullptr : context_->staging().Put(e.mod_row.subspan(first, rows));
+    const int32_t* mod_row = e.gate == nullptr ? nullptr : context_->staging().PutKept(e.mod_row.subspan(first, rows));
     RunDensePanel(w, panel, e, mod_row, add == nullptr ? nullptr : &add_panel, y.Rows(first, rows));
   }
 }

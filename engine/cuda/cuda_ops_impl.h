@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/cuda/context.h"
+#include "engine/cuda/cuda_ops.h"
 #include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/matmul.h"
 #include "engine/cuda/rotary.h"
@@ -34,17 +35,31 @@ class CudaOps : public Ops {
  public:
   CudaOps(std::unique_ptr<Context> context, std::unique_ptr<MatMul> matmul, OperandType low_precision,
           std::string name);
+  // A lane of that device.
+  static absl::StatusOr<std::unique_ptr<CudaOps>> Make(const CudaOptions& options, bool urgent);
   ~CudaOps() override;
 
   std::string name() const override { return name_; }
   DType activation_type() const override { return DType::kBF16; }
   absl::Status Finish() override;
 
+  absl::StatusOr<std::unique_ptr<Ops>> MakeLane() override;
+  Mark Record() override { return context_->Record(); }
+  absl::Status Reach(Mark mark) override { return context_->Reach(mark); }
+  void WaitFor(Ops& other, Mark mark) override { context_->WaitFor(*static_cast<CudaOps&>(other).context_, mark); }
+
   uint64_t device_memory_bytes() const override { return context_->device().memory_bytes; }
   std::unique_ptr<Buffer> Allocate(size_t bytes) override;
   std::unique_ptr<Buffer> AllocateHost(size_t bytes) override;
   void Upload(const void* host, void* backend, size_t bytes) override;
   void Download(const void* backend, void* host, size_t bytes) override;
+  void DownloadLater(const void* backend, void* host, size_t bytes) override;
+  void CopyEach(std::span<const CopyPart> parts) override;
+  void RunPass(const std::function<void()>& calls) override;
+  int64_t PaddedRows(int64_t rows) const override { return context_->Padded(rows); }
+  void PlanScratch(const std::function<void()>& calls) override;
+  absl::Status ReserveScratch() override;
+  ScratchUse scratch_use() const override;
   void Copy(const void* from, void* to, size_t bytes) override;
   void Convert(ConstMat from, Mat to) override;
 
@@ -94,6 +109,7 @@ class CudaOps : public Ops {
   void FrameToI420(ConstMat frame, int height, int width, int patch, uint8_t* y, uint8_t* u, uint8_t* v) override;
 
  private:
+  bool MayMove();
   // y = Epilogue(x w^T + bias), x act [N, w.inputs()] aligned or not. `add`, act [N, outputs], if not null, is added to
   // the sums before the activation. Scratch kProduct, kOperand and kScales are overwritten: x may not lie there, but in
   // kAttention and kAttention2.
@@ -108,6 +124,7 @@ class CudaOps : public Ops {
   RotaryTables rotary_;
   OperandType low_precision_;  // of marked weights; kBf16: none
   std::string name_;
+  CudaOptions options_;
 };
 
 }  // namespace longtake::cuda

@@ -13,7 +13,7 @@ void CudaOps::Convert(ConstMat from, Mat to) { RunActivate(context_->launcher(),
 void CudaOps::LayerNormModulate(ConstMat x, float eps, const float* shift, const float* scale, int64_t mod_stride,
                                 std::span<const int32_t> mod_row, Mat y) {
   Modulation modulation;
-  if (scale != nullptr) modulation = {shift, scale, mod_stride, context_->staging().Put(mod_row)};
+  if (scale != nullptr) modulation = {shift, scale, mod_stride, context_->staging().PutKept(mod_row)};
   RunLayerNorm(context_->launcher(), x, eps, modulation, y);
 }
 

@@ -24,7 +24,8 @@ PatchLaunch Patches(Context& context, const SegmentTables& tables, int channels,
 
 void CudaOps::DepthwiseGlu(const PackedKernel& w, ConstMat x, std::span<const Segment> segments, Mat y) {
   const auto& kernel = static_cast<const CudaDepthwise&>(w);
-  const SegmentTables tables(segments, 1, [](const Segment& s) { return int64_t{s.frames} * LineGroups(s.height); });
+  const SegmentTables tables(*context_, segments, 1,
+                             [](const Segment& s) { return int64_t{s.frames} * LineGroups(s.height); });
   RunDepthwiseGlu(context_->launcher(), {.x = RowsOf(x),
                                          .weight = kernel.weight(),
                                          .bias = kernel.bias(),
@@ -37,7 +38,7 @@ void CudaOps::DepthwiseGlu(const PackedKernel& w, ConstMat x, std::span<const Se
 void CudaOps::TemporalConv(const PackedKernel& w, ConstMat y, std::span<const Segment> segments,
                            std::span<const void* const> tails, const Epilogue& e, Mat h) {
   const auto& kernel = static_cast<const CudaKernel&>(w);
-  SegmentTables tables(segments, kGatherRows, [](const Segment& s) { return s.rows(); });
+  SegmentTables tables(*context_, segments, kGatherRows, [](const Segment& s) { return s.rows(); });
   for (size_t i = 0; i < segments.size(); ++i) tables.segments[i].in = tails[i];
   // The three frames side by side make one product of three times the inputs. Gathering moves 2 x 210 MB a layer at
   // 15 600 tokens; three products that add to one another would move 700 MB of float32 sums.
@@ -54,14 +55,14 @@ void CudaOps::TemporalConv(const PackedKernel& w, ConstMat y, std::span<const Se
 
 void CudaOps::Patchify(std::span<const float* const> latents, std::span<const Segment> segments, int channels,
                        std::array<int, 3> patch, Mat tokens) {
-  SegmentTables tables(segments, kPatchRows, [](const Segment& s) { return s.rows(); });
+  SegmentTables tables(*context_, segments, kPatchRows, [](const Segment& s) { return s.rows(); });
   for (size_t i = 0; i < segments.size(); ++i) tables.segments[i].in = latents[i];
   RunPatchify(context_->launcher(), Patches(*context_, tables, channels, patch), tokens);
 }
 
 void CudaOps::Unpatchify(ConstMat tokens, std::span<const Segment> segments, int channels, std::array<int, 3> patch,
                          std::span<float* const> latents) {
-  SegmentTables tables(segments, kPatchRows, [](const Segment& s) { return s.rows(); });
+  SegmentTables tables(*context_, segments, kPatchRows, [](const Segment& s) { return s.rows(); });
   for (size_t i = 0; i < segments.size(); ++i) tables.segments[i].out = latents[i];
   RunUnpatchify(context_->launcher(), Patches(*context_, tables, channels, patch), tokens);
 }

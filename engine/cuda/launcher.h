@@ -2,11 +2,16 @@
 #ifndef LONGTAKE_ENGINE_CUDA_LAUNCHER_H_
 #define LONGTAKE_ENGINE_CUDA_LAUNCHER_H_
 
+#include <atomic>
 #include <cstddef>
+#include <mutex>
 #include <string>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "cuda_platform.h"
+#include "engine/cuda/launch_list.h"
 
 namespace longtake::cuda {
 
@@ -19,37 +24,82 @@ struct LaunchShape {
 // asked for it, so operations have no result of their own, and whoever waits for the stream asks here.
 class Launcher {
  public:
+  enum class Mode {
+    kLaunch,
+    kPlan,  // nothing is launched, and pointers may point anywhere: what operations would need is being counted
+    kList,  // launches go to a list (graphs.h)
+  };
+
   Launcher(cudaStream_t stream, int device) : stream_(stream), device_(device) {}
 
   cudaStream_t stream() const { return stream_; }
   bool ok() const { return error_ == cudaSuccess; }
-  cudaError_t error() const { return error_; }
-  const std::string& where() const { return where_; }
+  // The first failure, and where it was; cudaSuccess. From any thread.
+  struct Failure {
+    cudaError_t error = cudaSuccess;
+    std::string where;
+  };
+  Failure failure() const {
+    const std::lock_guard lock(mutex_);
+    return {error_, where_};
+  }
 
-  // `what` names the kernel or call, for messages. True where all is well.
+  // `what` names the kernel or call, for messages. True where all is well. From any thread: some only wait.
   bool Check(cudaError_t error, const char* what) {
-    if (ok() && error != cudaSuccess) {
-      error_ = error;
+    if (error == cudaSuccess) return ok();
+    const std::lock_guard lock(mutex_);
+    if (ok()) {
       where_ = what;
+      error_ = error;
     }
-    return ok();
+    return false;
   }
 
   // A thread works on one device at a time, the first unless it says so; launches and allocations must say so.
   bool Bind() { return ok() && Check(cudaSetDevice(device_), "device"); }
 
+  Mode mode() const { return mode_; }
+  void LaunchFromNowOn() { mode_ = Mode::kLaunch; }
+  void PlanFromNowOn() { mode_ = Mode::kPlan; }
+  void ListFromNowOn(LaunchList* list) {
+    mode_ = Mode::kList;
+    list_ = list;
+  }
+
   // An empty grid is no launch.
   template <typename... P, typename... A>
   void Launch(const char* name, const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
-    if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0 || !Bind()) return;
-    Check(LaunchKernel(kernel, shape.grid, shape.block, shape.shared_bytes, stream_, std::forward<A>(arguments)...),
-          name);
+    if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+    const std::tuple<std::decay_t<P>...> values(static_cast<std::decay_t<P>>(arguments)...);
+    const auto launch = [kernel, shape, values](cudaStream_t stream) {
+      return std::apply(
+          [&](const auto&... v) {
+            return LaunchKernel(kernel, shape.grid, shape.block, shape.shared_bytes, stream, v...);
+          },
+          values);
+    };
+    std::apply([&](const auto&... v) { Do(name, launch, kernel, shape.grid, shape.block, shape.shared_bytes, v...); },
+               values);
+  }
+
+  // Work of any kind on the stream that `work` is given; `values` are all that it depends on (LaunchList::Add).
+  template <typename F, typename... V>
+  void Do(const char* name, const F& work, const V&... values) {
+    if (mode_ == Mode::kPlan || !Bind()) return;
+    if (mode_ == Mode::kLaunch) {
+      Check(work(stream_), name);
+    } else {
+      list_->Add(name, work, values...);
+    }
   }
 
  private:
   cudaStream_t stream_;
   int device_;
-  cudaError_t error_ = cudaSuccess;
+  Mode mode_ = Mode::kLaunch;
+  LaunchList* list_ = nullptr;
+  mutable std::mutex mutex_;
+  std::atomic<cudaError_t> error_ = cudaSuccess;
   std::string where_;
 };
 

@@ -6,6 +6,7 @@
 #ifndef LONGTAKE_ENGINE_CUDA_MATMUL_H_
 #define LONGTAKE_ENGINE_CUDA_MATMUL_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -56,13 +57,25 @@ struct Product {
 class MatMul {
  public:
   virtual ~MatMul() = default;
-  // Failures go to the context's launcher. The first product of a kind chooses its algorithm and may allocate.
+  // In the launcher's mode; failures go there. The first product of a kind chooses its algorithm, also when planning.
   virtual void Run(const Product& product) = 0;
+  // Device memory that is held all the time.
+  virtual size_t workspace_bytes() const { return 0; }
   // For one line of a benchmark: how many algorithms are held.
   virtual int plans() const = 0;
   // Who computes, in which version: part of the numerics id.
   virtual std::string name() const = 0;
 };
+
+// The product by `work(stream)`, in the launcher's mode.
+template <typename F>
+void RunProduct(Launcher& launcher, const Product& p, const F& work) {
+  const auto values = [](const Operand& o) {
+    return std::array{reinterpret_cast<int64_t>(o.data), o.stride, reinterpret_cast<int64_t>(o.scales)};
+  };
+  launcher.Do("matrix product", work, p.rows, p.outputs, p.inputs, p.x.type, values(p.x), p.w.type, values(p.w),
+              p.tensor_scale, p.epilogue, p.bias, p.y_f32, p.y, p.y_stride);
+}
 
 absl::StatusOr<std::unique_ptr<MatMul>> MakeMatMul(Context& context);
 

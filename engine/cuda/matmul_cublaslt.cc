@@ -125,29 +125,37 @@ class CublasLtMatMul : public MatMul {
   void Run(const Product& p) override {
     Launcher& launcher = context_.launcher();
     if (p.rows == 0 || !launcher.Bind()) return;
-    const cublasLtMatmulAlgo_t* algorithm = Algorithm(p);
+    if (Algorithm(p) == nullptr) {
+      Fail(p, "no algorithm without a split");
+      return;
+    }
+    RunProduct(launcher, p, [this, p](cudaStream_t stream) { return Enqueue(p, stream); });
+  }
+
+  int plans() const override { return static_cast<int>(plans_.size()); }
+  size_t workspace_bytes() const override { return kWorkspaceBytes; }
+  std::string name() const override { return absl::StrCat("cublaslt-", cublasLtGetVersion()); }
+
+ private:
+  using Key = std::tuple<int64_t, int64_t, OperandType, bool, ProductEpilogue>;
+
+  cudaError_t Fail(const Product& p, const char* why) {
+    failure_ = absl::StrCat("matrix product of ", p.rows, " rows, ", p.inputs, " inputs, ", p.outputs,
+                            " outputs by cuBLASLt: ", why);
+    context_.launcher().Check(cudaErrorUnknown, failure_.c_str());
+    return cudaErrorUnknown;
+  }
+
+  cudaError_t Enqueue(const Product& p, cudaStream_t stream) {
     Call call(p, p.rows, /*strides=*/true);
     const bool adds = p.epilogue == ProductEpilogue::kAdd || p.epilogue == ProductEpilogue::kAddBias;
     const auto* device_constants = static_cast<const float*>(constants_.get());
     const void* alpha = p.tensor_scale != nullptr ? p.tensor_scale : &kConstants[1];
     const void* beta = p.tensor_scale != nullptr ? &device_constants[adds ? 1 : 0] : &kConstants[adds ? 1 : 0];
-    if (algorithm != nullptr) {
-      call.Check(cublasLtMatmul(handle_, &call.desc, alpha, p.w.data, &call.a, p.x.data, &call.b, beta, p.y, &call.d,
-                                p.y, &call.d, algorithm, workspace_.get(), kWorkspaceBytes, launcher.stream()));
-    }
-    if (algorithm == nullptr || call.status != CUBLAS_STATUS_SUCCESS) {
-      failure_ = absl::StrCat(
-          "matrix product of ", p.rows, " rows, ", p.inputs, " inputs, ", p.outputs, " outputs by cuBLASLt: ",
-          algorithm == nullptr ? "no algorithm without a split" : cublasLtGetStatusName(call.status));
-      launcher.Check(cudaErrorUnknown, failure_.c_str());
-    }
+    call.Check(cublasLtMatmul(handle_, &call.desc, alpha, p.w.data, &call.a, p.x.data, &call.b, beta, p.y, &call.d, p.y,
+                              &call.d, Algorithm(p), workspace_.get(), kWorkspaceBytes, stream));
+    return call.status == CUBLAS_STATUS_SUCCESS ? cudaSuccess : Fail(p, cublasLtGetStatusName(call.status));
   }
-
-  int plans() const override { return static_cast<int>(plans_.size()); }
-  std::string name() const override { return absl::StrCat("cublaslt-", cublasLtGetVersion()); }
-
- private:
-  using Key = std::tuple<int64_t, int64_t, OperandType, bool, ProductEpilogue>;
 
   const cublasLtMatmulAlgo_t* Algorithm(const Product& p) {
     const Key key = {p.outputs, p.inputs, p.x.type, p.y_f32, p.epilogue};

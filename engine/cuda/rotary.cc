@@ -20,6 +20,7 @@ const float2* RotaryTables::Keep(Context& context, Table table, const std::vecto
   void* data = nullptr;
   if (!launcher.ok() || !launcher.Check(cudaMalloc(&data, bytes), "rotary table")) return nullptr;
   table.memory = DeviceMemory(data);
+  bytes_ += bytes;
   launcher.Check(cudaMemcpyAsync(data, values.data(), bytes, cudaMemcpyHostToDevice, launcher.stream()),
                  "rotary table");
   launcher.Check(cudaStreamSynchronize(launcher.stream()), "rotary table");  // `values` goes

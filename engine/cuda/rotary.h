@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_ENGINE_CUDA_ROTARY_H_
 #define LONGTAKE_ENGINE_CUDA_ROTARY_H_
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -18,6 +19,9 @@ class RotaryTables {
   // has them. [positions or more][head_dim / 2].
   const float2* Halves(Context& context, int head_dim, float theta, int64_t positions);
 
+  // Of all tables. From any thread.
+  size_t bytes() const { return bytes_; }
+
  private:
   struct Table {
     bool halves = false;
@@ -30,6 +34,7 @@ class RotaryTables {
   const float2* Keep(Context& context, Table table, const std::vector<float2>& values);
 
   std::vector<Table> tables_;
+  std::atomic<size_t> bytes_ = 0;
 };
 
 }  // namespace longtake::cuda

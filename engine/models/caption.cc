@@ -68,6 +68,12 @@ absl::Status CaptionEncoder::Encode(const CaptionTokens& tokens, void* scratch, 
   return absl::OkStatus();
 }
 
+CaptionTokens CaptionEncoder::Longest() const {
+  const int64_t rows = std::max<int64_t>(prompt_rows_, settings_.caption_tokens);
+  return {
+      .ids = std::vector<int32_t>(rows, pad_id_), .length = rows, .first_kept = rows - (settings_.caption_tokens - 1)};
+}
+
 size_t CaptionEncoder::ScratchBytes() const {
   const int64_t rows = std::max<int64_t>(prompt_rows_, settings_.caption_tokens);
   Arena arena;

@@ -45,6 +45,8 @@ class CaptionEncoder {
   // The caption's rows without padding: out f32 [caption_tokens(), width()], of which the first tokens.kept_valid() are
   // written. `scratch` is backend memory of ScratchBytes(), planned for the longest prompt.
   absl::Status Encode(const CaptionTokens& tokens, void* scratch, Mat out) const;
+  // Of the longest prompt; padding in place of words.
+  CaptionTokens Longest() const;
   size_t ScratchBytes() const;
 
  private:

@@ -7,14 +7,15 @@ namespace longtake {
 // A batch's token layout, in host memory.
 struct SanaTransformer::Batch {
   std::vector<Segment> segments;
-  std::vector<float> timesteps;    // all passes', in order: the modulation rows
+  std::vector<float> timesteps;    // all passes', in order: the modulation rows; zeros behind
   std::vector<int32_t> mod_row;    // of each token
   std::vector<const void*> tails;  // of each pass, in the layer being run
   std::vector<LinearAttentionSegment> attention;
   std::vector<CrossAttentionSegment> cross;
   int64_t tokens = 0;
 
-  Batch(const SanaConfig& c, std::span<const TransformerPass> passes) {
+  // Rows and modulation rows are as many as the backend likes to have (Ops::PaddedRows).
+  Batch(const Ops& ops, const SanaConfig& c, std::span<const TransformerPass> passes) {
     for (const TransformerPass& p : passes) {
       const Segment s{.first_row = tokens,
                       .frames = p.frames / c.patch[0],
@@ -30,6 +31,9 @@ struct SanaTransformer::Batch {
       segments.push_back(s);
       tokens += s.rows();
     }
+    tokens = ops.PaddedRows(tokens);
+    mod_row.resize(tokens, 0);
+    timesteps.resize(ops.PaddedRows(static_cast<int64_t>(timesteps.size())), 0.f);
     tails.resize(passes.size());
     attention.resize(passes.size());
     cross.resize(passes.size());
@@ -91,7 +95,7 @@ int64_t SanaTransformer::Tokens(int frames, int height, int width) const {
 
 size_t SanaTransformer::ScratchBytes(int64_t tokens, int64_t timestep_rows) const {
   Arena arena;
-  Work::Layout(config_, ops_.activation_type(), tokens, timestep_rows, arena);
+  Work::Layout(config_, ops_.activation_type(), ops_.PaddedRows(tokens), ops_.PaddedRows(timestep_rows), arena);
   return arena.peak();
 }
 
@@ -202,19 +206,25 @@ void SanaTransformer::RunLayer(int index, std::span<const TransformerPass> passe
   ops_.DepthwiseGlu(*l.depthwise, w.hidden, b.segments, w.gated);
   ops_.Linear(*l.point, w.gated, {}, w.y);
   ops_.TemporalConv(*l.temporal, w.y, b.segments, b.tails, gated(5), w.h);
+  std::vector<Ops::CopyPart> tails;
   for (size_t i = 0; i < passes.size(); ++i) {
     if (passes[i].tail_out == nullptr) continue;
     const Segment& s = b.segments[i];
     const int64_t frame_rows = int64_t{s.height} * s.width;
     const Mat last = w.y.Rows(s.first_row + s.rows() - frame_rows, frame_rows);
     const size_t bytes = frame_rows * D * SizeOf(last.dtype);
-    ops_.Copy(last.data, static_cast<std::byte*>(passes[i].tail_out) + index * bytes, bytes);
+    tails.push_back({last.data, static_cast<std::byte*>(passes[i].tail_out) + index * bytes, bytes});
   }
+  ops_.CopyEach(tails);
 }
 
 void SanaTransformer::Forward(std::span<const TransformerPass> passes, void* scratch) const {
+  ops_.RunPass([&] { RunForward(passes, scratch); });
+}
+
+void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* scratch) const {
   const SanaConfig& c = config_;
-  Batch b(c, passes);
+  Batch b(ops_, c, passes);
   Arena arena(scratch);
   const Work w = Work::Layout(c, ops_.activation_type(), b.tokens, static_cast<int64_t>(b.timesteps.size()), arena);
   const int64_t D = c.width();

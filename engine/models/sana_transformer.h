@@ -75,6 +75,7 @@ class SanaTransformer {
   struct Batch;
   SanaTransformer(Ops& ops, const SanaConfig& config);
   void Condition(const Batch& batch, const Work& work) const;
+  void RunForward(std::span<const TransformerPass> passes, void* scratch) const;
   void RunLayer(int index, std::span<const TransformerPass> passes, const Batch& batch, const Work& work) const;
 
   Ops& ops_;

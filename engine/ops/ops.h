@@ -15,12 +15,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "engine/core/tensor.h"
 
 namespace longtake {
@@ -196,6 +198,40 @@ class Ops {
   // also makes everything after it void. Backends that work at once have nothing to say.
   virtual absl::Status Finish() { return absl::OkStatus(); }
 
+  // Order. What is asked of an Ops runs as if in the order in which it was asked for: that is a lane. A device may have
+  // more than one, whose work runs at the same time and is ordered by WaitFor alone.
+  //
+  // Another lane over the same memory; weights belong to the lane that packed them. Null where work is done when a call
+  // returns: a second lane could only take its turn.
+  virtual absl::StatusOr<std::unique_ptr<Ops>> MakeLane() { return nullptr; }
+  // A point of a lane, behind all that it was asked for before; 0 is its beginning.
+  using Mark = uint64_t;
+  virtual Mark Record() { return 0; }
+  // Waits for that point; from any thread. The lane's first error, as Finish tells it.
+  virtual absl::Status Reach(Mark) { return absl::OkStatus(); }
+  // What is asked of this lane from now on runs after that point of the other one, which is of the same device.
+  virtual void WaitFor(Ops&, Mark) {}
+
+  // Device memory that operations need beside their views. PlanScratch counts what those that `calls` asks for would
+  // need: nothing runs, and views may point anywhere. ReserveScratch takes that much, once; an operation that needs
+  // more is a failure from then on. Where nobody reserves, it grows as operations come.
+  virtual void PlanScratch(const std::function<void()>&) {}
+  virtual absl::Status ReserveScratch() { return absl::OkStatus(); }
+  // Bytes, of this lane; `used` at most so far. From any thread.
+  struct ScratchUse {
+    size_t planned = 0, used = 0;
+  };
+  virtual ScratchUse scratch_use() const { return {}; }
+
+  // One pass: `calls` asks for its operations, and for no memory of the host. A backend that would launch what it has
+  // launched for an earlier pass may launch all of it at once. Only the contents of memory and of spans differ between
+  // such passes: sessions' pointers and sizes go in spans (segments, tails, parts of CopyEach). Spans of modulation
+  // rows stay until `calls` returns.
+  virtual void RunPass(const std::function<void()>& calls) { calls(); }
+  // How many rows a pass that needs `rows` should have, so that more passes are alike. Never fewer for more. What
+  // stands in the others is nobody's, and no segment's.
+  virtual int64_t PaddedRows(int64_t rows) const { return rows; }
+
   // Memory. An Allocate that cannot be throws bad_alloc.
   // What the backend has in all, in bytes; 0: it works in the machine's own.
   virtual uint64_t device_memory_bytes() const { return 0; }
@@ -204,8 +240,18 @@ class Ops {
   virtual std::unique_ptr<Buffer> AllocateHost(size_t bytes) { return std::make_unique<HeapBuffer>(bytes); }
   virtual void Upload(const void* host, void* backend, size_t bytes) = 0;
   virtual void Download(const void* backend, void* host, size_t bytes) = 0;
+  // The same into memory of AllocateHost, where it has arrived when a mark behind it is reached.
+  virtual void DownloadLater(const void* backend, void* host, size_t bytes) { Download(backend, host, bytes); }
   virtual void Copy(const void* from, void* to, size_t bytes) = 0;  // within backend memory
-  virtual void Convert(ConstMat from, Mat to) = 0;                  // between f32 and bf16, same shape
+  struct CopyPart {
+    const void* from = nullptr;
+    void* to = nullptr;
+    size_t bytes = 0;
+  };
+  virtual void CopyEach(std::span<const CopyPart> parts) {
+    for (const CopyPart& p : parts) Copy(p.from, p.to, p.bytes);
+  }
+  virtual void Convert(ConstMat from, Mat to) = 0;  // between f32 and bf16, same shape
 
   // Weights. `weight` [outputs, inputs, kt, kh, kw] (or fewer dimensions), any float type; `bias` [outputs] or null.
   // Several weights stacked along outputs make one kernel (q|k|v); their shapes agree but for outputs.

@@ -22,7 +22,7 @@ std::byte* DecoderCaches::Bring(int session, bool fresh) {
   if (place == kNowhere) {
     place = static_cast<int>(std::min_element(used_.begin(), used_.end()) - used_.begin());
     if (const int other = session_in_[place]; other != kNowhere) {
-      ops_.Download(Place(place), Parked(other), bytes_);
+      ops_.DownloadLater(Place(place), Parked(other), bytes_);
       place_of_[other] = kNowhere;
       ++moves_;
     }

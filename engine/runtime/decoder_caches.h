@@ -17,7 +17,7 @@ namespace longtake {
 class DecoderCaches {
  public:
   // `places` of `bytes` each for sessions numbered 0 ... sessions - 1. Host memory is taken where places do not
-  // suffice.
+  // suffice. `ops`: the lane that decodes; caches move in its order, beside what other lanes do.
   DecoderCaches(Ops& ops, size_t bytes, int sessions, int places);
 
   // The session's caches on the device, until the next call. Where they were parked they are brought back, and in

@@ -66,6 +66,7 @@ class DeviceGroup : public Engine {
   }
 
   const ModelInfo& model() const override { return members_.front()->model(); }
+  bool lanes_overlap() const override { return members_.front()->lanes_overlap(); }
 
   std::vector<MemoryRegion> memory() const override {
     const std::lock_guard lock(mutex_);  // under which a moving session changes its slot

@@ -141,8 +141,9 @@ TransformerPass Session::RecommitPass() {
   return pass;
 }
 
-void Session::StartBlock(Ops& ops, int level) {
+void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
   at_.level = level;
+  ops.WaitFor(decoder_ops, read_[at_.working]);
   ops.FillNormal(spec_.seed, static_cast<uint32_t>(at_.block), 0, elements(), Latents(at_.working));
 }
 
@@ -195,16 +196,16 @@ void Session::Committed() {
   at_.step = at_.level = 0;
 }
 
-Session::DecodeInput Session::NextDecode(std::byte* caches) {
-  stream_.caches = caches;
-  const int frames = lengths_[at_.block - 1];
+Session::DecodeInput Session::NextDecode() {
+  const int frames = lengths_[at_.block - 1], frame = at_.decoded++;
   return {.latents = Latents(at_.finished),
+          .written = written_[at_.finished],
+          .buffer = at_.finished,
           .frames = frames,
-          .t = at_.decoded - (at_.first_frame - frames),
+          .t = frame - (at_.first_frame - frames),
           .stream = &stream_,
-          .first_video_frame = model_.vae_config().Frames(at_.decoded)};
+          .begins = frame == 0,
+          .first_video_frame = model_.vae_config().Frames(frame)};
 }
-
-void Session::Decoded() { ++at_.decoded; }
 
 }  // namespace longtake

@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 
+#include <array>
 #include <optional>
 #include <span>
 #include <vector>
@@ -51,10 +52,13 @@ class Session {
   void Recommitted() { state_->Committed(); }
   // One pass, or two with guidance: the second is the negative prompt's.
   std::vector<TransformerPass> DenoisePasses() const;
-  // Settles the block's steps and fills its first noise; before step 0.
-  void StartBlock(Ops& ops, int level);
+  // Settles the block's steps and fills its first noise, once `decoder_ops` has read the block before last from there;
+  // before step 0.
+  void StartBlock(Ops& ops, Ops& decoder_ops, int level);
   // Applies the velocities of DenoisePasses.
   void Denoised(Ops& ops);
+  // The mark behind that.
+  void LatentsWritten(Ops::Mark mark) { written_[at_.working] = mark; }
   // Empty for bidirectional models: there is no state to write.
   std::optional<TransformerPass> CommitPass() const;
   void Committed();
@@ -62,14 +66,18 @@ class Session {
   // ---- The VAE lane. Decodes `latents`, frame `t` of `frames`.
   struct DecodeInput {
     const float* latents;
+    Ops::Mark written;  // of the transformer's lane: before it they may not be read
+    int buffer;
     int64_t frames, t;
     WanStream* stream;
+    bool begins;  // the session's first: there are no caches yet
     int64_t first_video_frame;
   };
-  // `caches`: where the session's decoder caches are now (decoder_caches.h).
-  DecodeInput NextDecode(std::byte* caches);
+  // The latent frame counts as decoded from then on. Its caches are still to be put into the stream.
+  DecodeInput NextDecode();
+  // `mark`: of the decoder's lane, behind the decoding.
+  void LatentsRead(const DecodeInput& in, Ops::Mark mark) { read_[in.buffer] = mark; }
   bool begins_decoding() const { return at_.decoded == 0; }
-  void Decoded();
 
  private:
   int block_frames() const { return lengths_[at_.block]; }
@@ -88,6 +96,9 @@ class Session {
   std::optional<CausalState> state_;
   WanStream stream_;
   SessionPosition at_;
+  // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the
+  // decoder's last read them.
+  std::array<Ops::Mark, 2> written_ = {}, read_ = {};
 };
 
 }  // namespace longtake

@@ -3,6 +3,7 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -17,6 +18,7 @@
 #include "engine/runtime/executor.h"
 #include "engine/runtime/session.h"
 #include "engine/runtime/video_model.h"
+#include "engine/runtime/waiter.h"
 
 namespace longtake {
 namespace {
@@ -46,11 +48,11 @@ int64_t BatchTokens(const VideoModel& model, int slots) {
 
 // ResourceExhausted where the plan exceeds the machine: Linux would grant it piece by piece and end the process later,
 // when the memory is touched.
-absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places) {
+absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int places, size_t scratch) {
   const SlotPlan plan = model.slot();
   const auto size = [](size_t bytes) { return static_cast<double>(bytes); };  // a product of two may leave 64 bits
   const double slot = size(plan.state) + size(plan.state_spare) + size(plan.latents) + size(plan.prompt);
-  const double fixed = size(model.weight_bytes()) + size(Executor::ScratchBytes(model, BatchTokens(model, slots)));
+  const double fixed = size(model.weight_bytes()) + size(scratch);
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
   const double memory = ops.device_memory_bytes() > 0
@@ -68,17 +70,23 @@ absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int
 
 class SlotEngine : public MovableEngine {
  public:
-  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<VideoModel> model, int slots, int places)
+  // `decoder_ops`: the decoder's lane; null: decodes run in the other's.
+  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<Ops> decoder_ops, std::unique_ptr<VideoModel> model, int slots,
+             int places)
       : ops_(std::move(ops)),
+        decoder_ops_(std::move(decoder_ops)),
         model_(std::move(model)),
         plan_(model_->slot()),
         slots_(slots),
         state_(*ops_, plan_.state + plan_.state_spare, slots),
         latents_(*ops_, plan_.latents, slots),
-        decoder_caches_(*ops_, plan_.decoder_cache, slots, places),
+        decoder_caches_(DecoderLane(), plan_.decoder_cache, slots, places),
         prompt_(*ops_, plan_.prompt, slots),
-        executor_(*ops_, *model_, decoder_caches_, BatchTokens(*model_, slots)) {
+        executor_(*ops_, DecoderLane(), *model_, decoder_caches_, BatchTokens(*model_, slots)) {
     for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
+    if (decoder_ops_ != nullptr) {
+      for (std::unique_ptr<Waiter>& waiter : waiters_) waiter = std::make_unique<Waiter>();
+    }
     thread_ = std::thread([this] { RunBatches(); });
   }
 
@@ -92,12 +100,15 @@ class SlotEngine : public MovableEngine {
   }
 
   const ModelInfo& model() const override { return model_->info(); }
+  bool lanes_overlap() const override { return decoder_ops_ != nullptr; }
 
   std::vector<MemoryRegion> memory() const override {
     const int used = slots_ - free_slots();
+    const Ops::ScratchUse scratch = executor_.scratch_use();
     std::vector<MemoryRegion> regions = {
         {.name = "weights", .planned_bytes = model_->weight_bytes(), .used_bytes = model_->weight_bytes()},
-        {.name = "scratch", .planned_bytes = executor_.scratch_bytes(), .used_bytes = executor_.scratch_bytes()}};
+        {.name = "scratch", .planned_bytes = scratch.planned, .used_bytes = scratch.used},
+        {.name = "frames", .planned_bytes = executor_.staging_bytes(), .used_bytes = executor_.staging_bytes()}};
     const auto add = [&](const char* name, size_t bytes) {
       regions.push_back({name, uint64_t{bytes} * slots_, uint64_t{bytes} * used, slots_, used});
     };
@@ -164,25 +175,26 @@ class SlotEngine : public MovableEngine {
   }
 
   void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
-    Batch batch{.passes = std::move(passes), .done = std::move(done)};
+    const auto batch = std::make_shared<Batch>(Batch{.passes = std::move(passes), .done = std::move(done)});
     const std::lock_guard lock(mutex_);
-    for (const Pass& pass : batch.passes) {
+    unfinished_ += batch->passes.size();
+    for (const Pass& pass : batch->passes) {
       const auto it = sessions_.find(pass.session);
       if (it == sessions_.end() || it->second.closed) {
-        batch.bound.push_back({absl::NotFoundError("session: unknown"), nullptr});
+        batch->bound.push_back({absl::NotFoundError("session: unknown"), nullptr});
         continue;
       }
       bool& busy = it->second.busy[IsTransformer(pass.kind) ? 0 : 1];
       if (busy) {
-        batch.bound.push_back(
+        batch->bound.push_back(
             {absl::FailedPreconditionError("pass: the session has one under way in this lane"), nullptr});
         continue;
       }
       busy = true;
       ++it->second.under_way;
-      batch.bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
+      batch->bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
     }
-    queue_.push_back(std::move(batch));
+    queue_.push_back(batch);
     submitted_.notify_one();
   }
 
@@ -209,13 +221,13 @@ class SlotEngine : public MovableEngine {
     const std::lock_guard lock(mutex_);
     const auto it = sessions_.find(id);
     if (it == sessions_.end() || it->second.closed || it->second.under_way > 0) {
-      queue_.push_back({.task = [done = std::move(done)] {
+      PushTask([done = std::move(done)] {
         done(absl::FailedPreconditionError("session: unknown, or a pass of it is under way"));
-      }});
+      });
     } else {
       // The session lives on in the task; std::function wants to be copied, hence shared.
       std::shared_ptr<Session> session = std::move(it->second.session);
-      queue_.push_back({.task = [this, session, slot = it->second.slot, &image, done = std::move(done)] {
+      PushTask([this, session, slot = it->second.slot, &image, done = std::move(done)] {
         auto* to = static_cast<std::byte*>(image.data());
         for (const std::span<std::byte> piece : session->Memory(Caches(*session, slot, /*fresh=*/false))) {
           ops_->Download(piece.data(), to, piece.size());
@@ -223,7 +235,7 @@ class SlotEngine : public MovableEngine {
         }
         if (absl::Status status = Sync(); !status.ok()) return done(std::move(status));
         done(session->position());
-      }});
+      });
       free_.push_back(it->second.slot);
       sessions_.erase(it);
     }
@@ -235,7 +247,7 @@ class SlotEngine : public MovableEngine {
     const std::lock_guard lock(mutex_);
     Entry& entry = sessions_.at(id);
     ++entry.under_way;  // keeps its slot, should it be closed meanwhile
-    queue_.push_back({.task = [this, id, position, &entry, &image, done = std::move(done)] {
+    PushTask([this, id, position, &entry, &image, done = std::move(done)] {
       // A pass that has run meanwhile would have changed the session that is replaced here: that is the caller's bug.
       auto session = std::make_unique<Session>(*model_, entry.session->shape(), entry.session->spec(),
                                                MemoryOf(entry.slot), position);
@@ -253,7 +265,7 @@ class SlotEngine : public MovableEngine {
         FreeIfDone(sessions_.find(id));
       }
       done(std::move(status));
-    }});
+    });
     submitted_.notify_one();
   }
 
@@ -278,10 +290,18 @@ class SlotEngine : public MovableEngine {
     std::function<void()> task = nullptr;  // instead of passes
   };
 
+  void PushTask(std::function<void()> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    queue_.push_back(std::make_shared<Batch>(Batch{.task = std::move(task)}));
+  }
+
   SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
-  // Null for a session that has none yet. On the engine's thread.
+  // Null for a session that has none yet. On the engine's thread. They have come, and made room, when this returns:
+  // what is copied from or to them is copied in the other lane.
   std::byte* Caches(const Session& session, int slot, bool fresh) {
-    return session.begins_decoding() ? nullptr : decoder_caches_.Bring(slot, fresh);
+    if (session.begins_decoding()) return nullptr;
+    std::byte* caches = decoder_caches_.Bring(slot, fresh);
+    (void)DecoderLane().Finish();  // a failure is found again by Sync
+    return caches;
   }
 
   void FreeIfDone(std::map<SessionId, Entry>::iterator it) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -292,37 +312,59 @@ class SlotEngine : public MovableEngine {
 
   void RunBatches() {
     while (true) {
-      Batch batch;
+      std::shared_ptr<Batch> batch;
       {
         std::unique_lock lock(mutex_);
-        submitted_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-        if (queue_.empty()) return;  // stopping: what was submitted has run
+        // What was submitted is run to its end, and so is what its completions submit.
+        submitted_.wait(lock, [this] { return !queue_.empty() || (stopping_ && unfinished_ == 0); });
+        if (queue_.empty()) return;
         batch = std::move(queue_.front());
         queue_.pop_front();
       }
-      if (batch.task != nullptr) {
-        batch.task();
+      if (batch->task != nullptr) {
+        batch->task();
         continue;
       }
       std::vector<BoundPass> runnable;
-      for (size_t i = 0; i < batch.passes.size(); ++i) {
-        if (batch.bound[i].session == nullptr) {
-          batch.done(i, {.status = batch.bound[i].status});
+      for (size_t i = 0; i < batch->passes.size(); ++i) {
+        if (batch->bound[i].session == nullptr) {
+          Tell(*batch, i, {.status = batch->bound[i].status});
         } else {
-          runnable.push_back({&batch.passes[i], batch.bound[i].session, i, batch.bound[i].slot});
+          runnable.push_back({&batch->passes[i], batch->bound[i].session, i, batch->bound[i].slot});
         }
       }
-      executor_.Run(runnable, [&](size_t index, PassResult result) {
-        if (!result.status.ok()) (void)Sync();
-        Finish(batch.passes[index]);
-        batch.done(index, std::move(result));
-      });
+      const auto done = [this, batch](size_t index, PassResult result, const SessionProgress& progress) {
+        if (!result.status.ok()) (void)Note(ops_->Reach(0), DecoderLane().Reach(0));
+        Finish(batch->passes[index], progress);
+        Tell(*batch, index, std::move(result));
+      };
+      const auto issued = [&](IssuedPasses passes) {
+        Waiter* waiter = waiters_[passes.decoder_lane ? 1 : 0].get();
+        if (waiter == nullptr) return executor_.Await(std::move(passes), done);
+        waiter->Push([this, done, shared = std::make_shared<IssuedPasses>(std::move(passes))] {
+          executor_.Await(std::move(*shared), done);
+        });
+      };
+      executor_.Issue(runnable, issued, done);
     }
   }
 
-  // Waits for the device. One that has failed has lost its sessions' memory and stays failed: it gets no more of them.
-  absl::Status Sync() {
-    absl::Status status = ops_->Finish();
+  // One at a time, whichever thread comes with it.
+  void Tell(const Batch& batch, size_t index, PassResult result) {
+    {
+      const std::lock_guard telling(telling_);
+      batch.done(index, std::move(result));
+    }
+    const std::lock_guard lock(mutex_);
+    if (--unfinished_ == 0) submitted_.notify_one();
+  }
+
+  // Waits for the device.
+  absl::Status Sync() { return Note(ops_->Finish(), DecoderLane().Finish()); }
+  // Of the lanes: their first failures. A device that has failed has lost its sessions' memory and stays failed: it
+  // gets no more of them.
+  absl::Status Note(absl::Status status, const absl::Status& decoder) {
+    status.Update(decoder);
     if (!status.ok()) {
       const std::lock_guard lock(mutex_);
       failed_ = absl::UnavailableError(absl::StrCat("the device has failed: ", status.message()));
@@ -330,17 +372,30 @@ class SlotEngine : public MovableEngine {
     return status;
   }
 
-  // Before the completion is told, so that it may submit the session's next pass.
-  void Finish(const Pass& pass) {
+  // Before the completion is told, so that it may submit the session's next pass. `now`: as of this pass; one in the
+  // other lane may have been issued before it and end after it, so each tells of its own lane alone.
+  void Finish(const Pass& pass, const SessionProgress& now) {
     const std::lock_guard lock(mutex_);
     const auto it = sessions_.find(pass.session);
+    SessionProgress& told = it->second.progress;
+    if (pass.kind == PassKind::kDecode) {
+      told.decoded_latents = now.decoded_latents;
+    } else if (pass.kind == PassKind::kEncodePrompt) {
+      told.has_prompt = now.has_prompt;
+    } else {
+      const SessionProgress before = told;
+      told = now;
+      told.decoded_latents = before.decoded_latents;
+      told.has_prompt = before.has_prompt;
+    }
     it->second.busy[IsTransformer(pass.kind) ? 0 : 1] = false;
     --it->second.under_way;
-    it->second.progress = it->second.session->progress();
     FreeIfDone(it);
   }
 
-  const std::unique_ptr<Ops> ops_;
+  Ops& DecoderLane() { return decoder_ops_ == nullptr ? *ops_ : *decoder_ops_; }
+
+  const std::unique_ptr<Ops> ops_, decoder_ops_;
   const std::unique_ptr<VideoModel> model_;
   const SlotPlan plan_;
   const int slots_;
@@ -350,13 +405,16 @@ class SlotEngine : public MovableEngine {
   Executor executor_;
 
   mutable std::mutex mutex_;
-  std::condition_variable submitted_;  // or stopping
+  std::condition_variable submitted_;  // or stopping, or nothing unfinished
   std::map<SessionId, Entry> sessions_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> free_ ABSL_GUARDED_BY(mutex_);
   absl::Status failed_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<Batch> queue_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::shared_ptr<Batch>> queue_ ABSL_GUARDED_BY(mutex_);
+  size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // passes submitted whose completions have not returned
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex telling_;
+  std::array<std::unique_ptr<Waiter>, 2> waiters_;  // of the lanes; null where issuing waits
   std::thread thread_;
 };
 
@@ -368,11 +426,20 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                                                           .dtype = options.dtype,
                                                           .isa = options.isa,
                                                           .threads = options.threads,
-                                                          .device = device}));
-  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(*ops, options.model_dir, options.progress));
-  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places));
+                                                          .device = device,
+                                                          .cuda_graphs = options.cuda_graphs}));
+  std::unique_ptr<Ops> decoder_ops;
+  if (options.decode_beside) {
+    ASSIGN_OR_RETURN(decoder_ops, ops->MakeLane());
+  }
+  Ops& decoder_lane = decoder_ops == nullptr ? *ops : *decoder_ops;
+  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model,
+                   VideoModel::Load(*ops, decoder_lane, options.model_dir, options.progress));
+  const size_t scratch = Executor::PlanScratch(*ops, decoder_lane, *model, BatchTokens(*model, slots));
+  RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places, scratch));
   RETURN_IF_ERROR(ops->Finish());  // uploads of weights
-  return std::make_unique<SlotEngine>(std::move(ops), std::move(model), slots, places);
+  RETURN_IF_ERROR(decoder_lane.Finish());
+  return std::make_unique<SlotEngine>(std::move(ops), std::move(decoder_ops), std::move(model), slots, places);
 }
 
 }  // namespace longtake

@@ -22,7 +22,7 @@ int LatentBuffers(const ModelSettings& s) { return 3 + (s.guidance != 1.0 ? 1 : 
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, const std::string& folder,
+absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, Ops& decoder_ops, const std::string& folder,
                                                              const Progress& progress) {
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error)) {
@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, const std
   };
   ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(ops, folder, model->settings_, part("text_encoder")));
   ASSIGN_OR_RETURN(model->transformer_, SanaTransformer::Load(ops, folder + "/transformer", part("transformer")));
-  ASSIGN_OR_RETURN(model->vae_, LoadWanVae(folder + "/vae", {.decoder = true}, &ops, part("vae")));
+  ASSIGN_OR_RETURN(model->vae_, LoadWanVae(folder + "/vae", {.decoder = true}, &decoder_ops, part("vae")));
   RETURN_IF_ERROR(model->Describe(ops, folder));
   return model;
 }
@@ -162,9 +162,13 @@ size_t VideoModel::weight_bytes() const {
 
 size_t VideoModel::ScratchBytes(int64_t tokens, int64_t passes) const {
   const size_t caption_rows = Aligned(caption_->caption_tokens() * caption_->width() * sizeof(float));
-  size_t most = std::max(
+  return std::max(
       transformer_->ScratchBytes(tokens, passes),
       caption_rows + std::max(caption_->ScratchBytes(), transformer_->PromptScratchBytes(caption_->caption_tokens())));
+}
+
+size_t VideoModel::DecoderScratchBytes() const {
+  size_t most = 0;
   for (const SizeShape& s : sizes_) {
     const size_t i420 = Aligned(int64_t{s.size.width} * s.size.height * 3 / 2);
     most = std::max(most, s.decoder.scratch_bytes + i420);

@@ -37,7 +37,8 @@ struct SlotPlan {
 class VideoModel {
  public:
   using Progress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
-  static absl::StatusOr<std::unique_ptr<VideoModel>> Load(Ops& ops, const std::string& folder,
+  // `decoder_ops`: the lane that the decoder runs in; it may be `ops`.
+  static absl::StatusOr<std::unique_ptr<VideoModel>> Load(Ops& ops, Ops& decoder_ops, const std::string& folder,
                                                           const Progress& progress);
 
   const ModelInfo& info() const { return info_; }
@@ -64,8 +65,10 @@ class VideoModel {
   size_t prompt_kv_bytes() const;   // of one prompt at its longest
   SlotPlan slot() const;
   size_t weight_bytes() const;
-  // Scratch for transformer batches of up to `tokens`, `passes` rows of timesteps; text and decoder fit too.
+  // Scratch for transformer batches of up to `tokens`, `passes` rows of timesteps; text fits too.
   size_t ScratchBytes(int64_t tokens, int64_t passes) const;
+  // Scratch for decoding a latent frame, its 4:2:0 frame in front.
+  size_t DecoderScratchBytes() const;
 
  private:
   VideoModel() = default;

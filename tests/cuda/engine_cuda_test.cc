@@ -193,6 +193,53 @@ TEST(CudaEngine, ParkedDecoderCachesChangeNoByte) {
   for (const Made& made : RunJobs(**parking, {job, job}, 1.0, 0)) EXPECT_EQ(made.bytes, alone.bytes);
 }
 
+// Each block's decoding is submitted and left to itself while the next block is denoised; it is waited for before that
+// block's commit, which asks for it.
+TEST(CudaEngine, DecodingBesideDenoisingChangesNoByte) {
+  const TempFolder folder;
+  Variant(folder, kFewStep);
+  std::vector<std::vector<uint8_t>> videos;
+  for (const bool beside : {false, true}) {
+    const auto loaded = Engine::Load(
+        {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 1, .decode_beside = beside});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    Engine& engine = **loaded;
+    EXPECT_EQ(engine.lanes_overlap(), beside);
+    std::vector<uint8_t>& video = videos.emplace_back();
+    const SessionId id = *engine.OpenSession({kSmall, 3, 5});
+    const auto run = [&](PassKind kind) { return RunPass(engine, {kind, id, "a pink star"}).status; };
+    ASSERT_TRUE(run(PassKind::kEncodePrompt).ok());
+    std::unique_ptr<Countdown> decoding;
+    for (int block = 0; block < 4; ++block) {
+      for (int step = 0; block < 3 && step < 2; ++step) ASSERT_TRUE(run(PassKind::kDenoise).ok());
+      if (decoding != nullptr) decoding->Wait();
+      if (block == 3) break;
+      ASSERT_TRUE(run(PassKind::kCommit).ok());
+      decoding = std::make_unique<Countdown>(1);
+      engine.Submit({{.kind = PassKind::kDecode, .session = id}}, [&](size_t, PassResult result) {
+        EXPECT_TRUE(result.status.ok()) << result.status;
+        video.insert(video.end(), result.frames.bytes.begin(), result.frames.bytes.end());
+        decoding->Done();
+      });
+    }
+    EXPECT_EQ(engine.progress(id)->decoded_latents, 3);
+  }
+  EXPECT_EQ(videos[0].size(), 9u * 32 * 32 * 3 / 2);
+  EXPECT_EQ(videos[0], videos[1]);
+}
+
+// Passes of one, two and three sessions, denoising and committing, launched as they are and as graphs.
+TEST(CudaEngine, GraphsChangeNoByte) {
+  const TempFolder folder;
+  const auto plain = Load(Variant(folder, kFewStep));
+  const auto graphs = Engine::Load(
+      {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 3, .cuda_graphs = true});
+  ASSERT_TRUE(plain.ok() && graphs.ok()) << plain.status() << graphs.status();
+  const std::vector<Job> jobs = {Jobs()[2], {.spec = {kSmall, 2, 12}, .prompt = "a small yellow star"}, Jobs()[2]};
+  const std::vector<Made> expected = RunJobs(**plain, jobs, 1.0, 0), made = RunJobs(**graphs, jobs, 0.8, 5);
+  for (size_t i = 0; i < jobs.size(); ++i) EXPECT_EQ(made[i].bytes, expected[i].bytes) << "job " << i;
+}
+
 TEST(CudaEngine, MemoryStaysAsPlanned) {
   const TempFolder folder;
   const auto engine = Load(Variant(folder, kFewStep), "auto", 1);

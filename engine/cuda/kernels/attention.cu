@@ -42,6 +42,7 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
   const int key_row = RowElements(padded);
   const int head = blockIdx.y, kv_head = head / (a.heads / a.kv_heads), first_column = blockIdx.z * 16 * kTiles;
   const Share share = a.shares[blockIdx.x];
+  if (share.segment < 0) return;
   const AttentionSegment segment = a.segments[share.segment];
   const int queries = min(kQueries, segment.rows - share.first);
 

@@ -17,6 +17,7 @@ __global__ void __launch_bounds__(kThreads, 4) DepthwiseGluKernel(DepthwiseLaunc
   const int64_t channel = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kVector;
   if (channel >= half) return;
   const Share share = a.shares[blockIdx.x];
+  if (share.segment < 0) return;
   const GridSegment s = a.segments[share.segment];
   const int groups = LineGroups(s.height), frame = share.first / groups, first = share.first % groups * kLines;
   const int64_t row0 = s.first_row + int64_t{frame} * s.height * s.width;

@@ -12,6 +12,7 @@ template <bool kGranules>
 __global__ void __launch_bounds__(kThreads) GatherFramesKernel(GatherFramesLaunch a) {
   constexpr int kElements = kGranules ? 8 : 1;
   const Share share = a.shares[blockIdx.x];
+  if (share.segment < 0) return;
   const GridSegment s = a.segments[share.segment];
   const int frame_rows = s.height * s.width, all = s.frames * frame_rows;
   const int columns = static_cast<int>(a.y.columns);
@@ -50,6 +51,7 @@ __device__ __forceinline__ int64_t LatentIndex(const PatchLaunch& a, const GridS
 template <typename Out>
 __global__ void __launch_bounds__(kThreads) PatchifyKernel(PatchLaunch a, Out* tokens, int64_t stride, int columns) {
   const Share share = a.shares[blockIdx.x];
+  if (share.segment < 0) return;
   const GridSegment s = a.segments[share.segment];
   const int rows = min(kPatchRows, s.frames * s.height * s.width - share.first);
   for (int e = threadIdx.x; e < rows * columns; e += kThreads) {
@@ -62,6 +64,7 @@ __global__ void __launch_bounds__(kThreads) PatchifyKernel(PatchLaunch a, Out* t
 __global__ void __launch_bounds__(kThreads)
     UnpatchifyKernel(PatchLaunch a, const float* tokens, int64_t stride, int columns) {
   const Share share = a.shares[blockIdx.x];
+  if (share.segment < 0) return;
   const GridSegment s = a.segments[share.segment];
   const int rows = min(kPatchRows, s.frames * s.height * s.width - share.first);
   for (int e = threadIdx.x; e < rows * columns; e += kThreads) {

@@ -84,6 +84,7 @@ __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
   const int head = blockIdx.y;
   const int first_i = blockIdx.z / slices * kSlice, first_j = blockIdx.z % slices * kSlice;
   const Share share = a.state_shares[blockIdx.x];
+  if (share.segment < 0) return;
   const LinearSegment& segment = a.segments[share.segment];
   const GridSegment grid = segment.grid;
   const int count = min(kStateTokens, grid.frames * grid.height * grid.width - share.first);
@@ -221,6 +222,7 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
   const LinearAttentionLaunch& a = g.a;
   const int d = a.head_dim, head = blockIdx.y, first_i = blockIdx.z * kSlice, stride = StateStride(d);
   const Share share = a.output_shares[blockIdx.x];
+  if (share.segment < 0) return;
   const GridSegment grid = a.segments[share.segment].grid;
   const int count = min(kOutputTokens, grid.frames * grid.height * grid.width - share.first);
   uint32_t* S = SharedMemory<uint32_t>();

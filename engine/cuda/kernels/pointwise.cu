@@ -133,6 +133,24 @@ void LaunchActivate(Launcher& launcher, ConstMat x, Mat y) {
   }
 }
 
+// Sixteen bytes at a time where both ends and the length allow it.
+__global__ void __launch_bounds__(kThreads) CopyEachKernel(const CopyRange* ranges, const Share* shares) {
+  const Share share = shares[blockIdx.x];
+  if (share.segment < 0) return;
+  const CopyRange part = ranges[share.segment];
+  const int64_t first = share.first, left = part.bytes - first;
+  const int bytes = static_cast<int>(left < kCopyBytes ? left : kCopyBytes);
+  const unsigned char* from = static_cast<const unsigned char*>(part.from) + first;
+  unsigned char* to = static_cast<unsigned char*>(part.to) + first;
+  if ((reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to) | static_cast<uintptr_t>(bytes)) % 16 == 0) {
+    for (int i = threadIdx.x; i < bytes / 16; i += kThreads) {
+      reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(from)[i];
+    }
+  } else {
+    for (int i = threadIdx.x; i < bytes; i += kThreads) to[i] = from[i];
+  }
+}
+
 }  // namespace
 
 void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y) {
@@ -163,6 +181,11 @@ void RunTimestepSinusoids(Launcher& launcher, const float* t, Mat y) {
     launcher.Launch("timestep_sinusoids", RowsAndColumns(y.rows, half), TimestepSinusoidsKernel<Out>, t, half,
                     static_cast<Out*>(y.data), y.stride);
   });
+}
+
+void RunCopyEach(Launcher& launcher, const CopyRange* ranges, const Share* shares, int64_t share_count) {
+  launcher.Launch("copy_each", {.grid = dim3(static_cast<unsigned>(share_count)), .block = dim3(kThreads)},
+                  CopyEachKernel, ranges, shares);
 }
 
 void RunCombine(Launcher& launcher, const CombineTerms& terms, int64_t n, float* out) {

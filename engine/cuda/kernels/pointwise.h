@@ -8,6 +8,7 @@
 
 #include "engine/core/tensor.h"
 #include "engine/cuda/kernels/dense.h"
+#include "engine/cuda/kernels/segments.h"
 #include "engine/cuda/launcher.h"
 
 namespace longtake::cuda {
@@ -20,6 +21,15 @@ void RunAddRow(Launcher& launcher, ConstMat x, const float* row, Mat y);
 void RunEmbed(Launcher& launcher, const void* table, const int32_t* ids, float scale, Mat y);
 // Rows of cosines, then sines, of t[r] (device) * exp(-ln(10000) i / half).
 void RunTimestepSinusoids(Launcher& launcher, const float* t, Mat y);
+
+// Copies of `bytes` each, cut into shares of kCopyBytes; tables on the device.
+constexpr int64_t kCopyBytes = 16384;
+struct CopyRange {
+  const void* from = nullptr;
+  void* to = nullptr;
+  int64_t bytes = 0;
+};
+void RunCopyEach(Launcher& launcher, const CopyRange* ranges, const Share* shares, int64_t share_count);
 
 // out = weight[0] x[0] + weight[1] x[1] + ..., in this order; out may be one of the x.
 struct CombineTerms {

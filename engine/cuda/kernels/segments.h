@@ -26,7 +26,7 @@ inline MutableRows RowsOf(const Mat& m) { return {m.data, m.rows, m.cols, m.stri
 // A block's share: some rows, or lines, of one segment from `first` on. Cut from the segment's beginning, never from
 // the batch's, so that a session's sums are cut in the same places whatever it is batched with.
 struct Share {
-  int32_t segment = 0;
+  int32_t segment = 0;  // below 0: there is nothing to do
   int32_t first = 0;
 };
 

@@ -103,7 +103,7 @@ class HostMatMul : public MatMul {
       launcher.Check(cudaErrorInvalidValue, "matrix product");
       return;
     }
-    launcher.Check(emulation::EnqueueWork([p] { Multiply(p); }, launcher.stream()), "matrix product");
+    RunProduct(launcher, p, [p](cudaStream_t stream) { return emulation::EnqueueWork([p] { Multiply(p); }, stream); });
   }
   int plans() const override { return 0; }
   std::string name() const override { return "host"; }

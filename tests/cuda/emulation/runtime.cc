@@ -56,6 +56,7 @@ struct Machine {
   Counts counts;
   std::map<uintptr_t, Allocation> allocations;
   std::vector<StreamState*> streams;
+  uint32_t random = 1;  // of Streams::kRandom
   std::set<int> failed_devices;
 
   bool Failed(const StreamState* stream) const { return stream != nullptr && failed_devices.contains(stream->device); }
@@ -63,6 +64,9 @@ struct Machine {
 Settings FromEnvironment() {
   Settings settings;
   if (const char* devices = std::getenv("LONGTAKE_EMULATION_DEVICES")) settings.devices = std::atoi(devices);
+  if (const char* streams = std::getenv("LONGTAKE_EMULATION_STREAMS")) {
+    settings.streams = streams[0] == 'r' ? Streams::kRandom : Streams::kLate;
+  }
   const char* order = std::getenv("LONGTAKE_EMULATION_ORDER");
   if (order == nullptr) return settings;
   settings.order = order[0] == 'd' ? Order::kDescending : order[0] == 'r' ? Order::kRandom : Order::kAscending;
@@ -97,8 +101,27 @@ bool Inside(const void* p, size_t bytes, Place place) {
 
 void RunFirst(StreamState* stream);
 
+// A piece of any stream's work that can go on.
+void RunAny() {
+  Machine& machine = TheMachine();
+  std::vector<StreamState*> ready;
+  for (StreamState* stream : machine.streams) {
+    if (stream->work.empty()) continue;
+    const Mark* waits = stream->work.front().waits.get();
+    if (waits == nullptr || waits->done) ready.push_back(stream);
+  }
+  if (ready.empty()) {
+    std::fprintf(stderr, "emulation: all streams wait\n");
+    std::abort();
+  }
+  machine.random = machine.random * 1664525u + 1013904223u + machine.settings.seed;
+  RunFirst(ready[(machine.random >> 16) % ready.size()]);
+}
+
 void RunUntil(const std::shared_ptr<Mark>& mark) {
   while (!mark->done) {
+    if (Get().streams == Streams::kRandom) RunAny();
+    if (mark->done) return;
     if (mark->stream == nullptr || mark->stream->work.empty()) {
       std::fprintf(stderr, "emulation: an event is waited for that never comes\n");
       std::abort();
@@ -108,15 +131,27 @@ void RunUntil(const std::shared_ptr<Mark>& mark) {
 }
 
 void RunFirst(StreamState* stream) {
+  // What waits stays in front meanwhile, so that nothing behind it is run.
+  while (!stream->work.empty()) {
+    const std::shared_ptr<Mark> waits = stream->work.front().waits;
+    if (waits == nullptr || waits->done) break;
+    RunUntil(waits);
+  }
+  if (stream->work.empty()) return;
   Work work = std::move(stream->work.front());
   stream->work.pop_front();
-  if (work.waits != nullptr) RunUntil(work.waits);
   if (work.run) work.run();
   if (work.records != nullptr) work.records->done = true;
 }
 
 void Drain(StreamState* stream) {
-  while (!stream->work.empty()) RunFirst(stream);
+  while (!stream->work.empty()) {
+    if (Get().streams == Streams::kRandom) {
+      RunAny();
+    } else {
+      RunFirst(stream);
+    }
+  }
 }
 
 cudaError_t Enqueue(Work work, StreamState* stream) {
@@ -406,7 +441,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  const Lock lock(TheMachine().mutex);
   *executable = new GraphState(*graph);
+  ++TheMachine().counts.graphs;
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
@@ -419,6 +456,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   const Lock lock(TheMachine().mutex);
+  ++TheMachine().counts.graph_launches;
   for (const Work& work : executable->work) {
     if (const cudaError_t error = Enqueue(work, stream); error != cudaSuccess) return error;
   }

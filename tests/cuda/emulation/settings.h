@@ -9,15 +9,22 @@ namespace longtake::emulation {
 
 enum class Order { kAscending, kDescending, kRandom };
 
+// What runs when the host waits for a stream's work. Nothing else runs anything.
+enum class Streams {
+  kLate,    // that work, and of other streams what it waits for
+  kRandom,  // work of all streams, one piece after another from any of them that can go on, until that work is done
+};
+
 struct Settings {
   Order order = Order::kAscending;  // of threads between barriers, and of blocks
-  uint32_t seed = 1;                // of kRandom
+  Streams streams = Streams::kLate;
+  uint32_t seed = 1;  // of kRandom
   int devices = 1;
   size_t device_bytes = size_t{2} << 30;  // more than that is refused as a full device refuses
 };
 
 // For programs that load the backend, in the environment: LONGTAKE_EMULATION_ORDER=ascending|descending|random,
-// LONGTAKE_EMULATION_DEVICES=n.
+// LONGTAKE_EMULATION_STREAMS=late|random, LONGTAKE_EMULATION_DEVICES=n.
 // Applies to what is launched from now on, by any thread.
 void Set(const Settings& settings);
 const Settings& Get();
@@ -25,6 +32,7 @@ const Settings& Get();
 // What has happened so far.
 struct Counts {
   uint64_t launches = 0, blocks = 0, allocations = 0;
+  uint64_t graphs = 0, graph_launches = 0;
   size_t allocated_bytes = 0, most_allocated_bytes = 0;
 };
 Counts GetCounts();
