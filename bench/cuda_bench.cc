@@ -297,17 +297,8 @@ class Together {
   absl::StatusOr<double> Run(PassKind kind) {
     std::vector<Pass> passes;
     for (const SessionId id : ids_) passes.push_back({.kind = kind, .session = id, .prompt = "a red boat on the sea"});
-    absl::Status status;
-    size_t left = passes.size();  // completions come one at a time
-    absl::Notification finished;
-    const auto begin = Clock::now();
-    engine_.Submit(std::move(passes), [&](size_t, PassResult result) {
-      status.Update(result.status);
-      if (--left == 0) finished.Notify();
-    });
-    finished.WaitForNotification();
-    RETURN_IF_ERROR(status);
-    return Since(begin);
+    ASSIGN_OR_RETURN(const TimedBatch batch, RunPasses(engine_, std::move(passes)));
+    return batch.seconds;
   }
 
  private:
