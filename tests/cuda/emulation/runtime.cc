@@ -244,6 +244,12 @@ void LongtakeEmulationFail(int device, bool fails) {
   } else {
     TheMachine().failed_devices.erase(device);
   }
+  // Nothing runs of what was queued before it failed or while it had: who waits for it is told of the failure, and may
+  // have freed the memory since.
+  for (StreamState* stream : TheMachine().streams) {
+    if (stream->device != device) continue;
+    for (Work& work : stream->work) work.run = nullptr;
+  }
 }
 
 const char* cudaGetErrorName(cudaError_t error) {
