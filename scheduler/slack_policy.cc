@@ -33,10 +33,6 @@ class Batch {
     const Candidate& candidate = candidates_[i];
     const double fixed = situation_.cost->fixed();
     const double marginal = situation_.cost->Marginal(candidate.kind, candidate.tokens);
-    // Of the slack, a pass may spend its part: there are passes_to_chunk of them before the chunk is needed.
-    const double share =
-        candidate.live ? candidate.slack / candidate.passes_to_chunk : std::numeric_limits<double>::infinity();
-    const double room = SlackPolicy::kRoomInFixed * fixed;
     const double seconds = (picks_.empty() ? fixed : seconds_) + marginal;
     if (picks_.empty()) {
       // Not at the cost of a first chunk, which somebody waits for.
@@ -51,17 +47,20 @@ class Batch {
     seconds_ = seconds;
     // For a first chunk somebody waits: what it could bear is not spent, unless on those who wait for the device.
     const bool first = candidate.live && !candidate.started && situation_.live_waiting == 0;
-    const double spare = first ? 0 : std::max(share, room);
+    const double spare = first ? 0 : std::max(Share(candidate), Room());
     bound_ = std::min(bound_, fixed + marginal + spare);
     return true;
   }
 
  private:
+  double Room() const { return SlackPolicy::kRoomInFixed * situation_.cost->fixed(); }
+  // Of the slack, a pass may spend its part: there are passes_to_chunk of them before the chunk is needed.
+  static double Share(const Candidate& candidate) {
+    return candidate.live ? candidate.slack / candidate.passes_to_chunk : std::numeric_limits<double>::infinity();
+  }
   // Without slack for the company that others may bring, and short enough that sharing its batch gains something.
   bool IsHurried(const Candidate& candidate) const {
-    const double room = SlackPolicy::kRoomInFixed * situation_.cost->fixed();
-    return candidate.live && candidate.slack / candidate.passes_to_chunk < room &&
-           situation_.cost->Marginal(candidate.kind, candidate.tokens) < room;
+    return Share(candidate) < Room() && situation_.cost->Marginal(candidate.kind, candidate.tokens) < Room();
   }
   // Among those who hurry: one more pass holds up each that is in the batch already, and spares all behind them the
   // fixed part of a batch of its own.

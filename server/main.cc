@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "server/server.h"
@@ -32,9 +33,7 @@ sigset_t EndSignals() {
 
 struct Flags {
   longtake::EngineOptions engine;
-  longtake::server::ServerOptions server;
-  double drain_seconds = 30, max_wait_seconds = 60, max_unread_seconds = 120;
-  double lead_seconds = 30, max_lead_seconds = 90;
+  longtake::server::ServerOptions server = {.max_wait = absl::Seconds(60)};
   std::optional<int> live_places;
   std::vector<std::string> tenant_weights;
   std::string log_level = "info";
@@ -45,6 +44,14 @@ std::optional<std::pair<std::string, double>> ParseWeight(const std::string& tex
   double weight = 0;
   if (!absl::SimpleAtod(parts.second, &weight) || !(weight > 0)) return std::nullopt;
   return std::pair(parts.first, weight);
+}
+
+// A flag of seconds; its default is what `target` holds.
+CLI::Option* AddSeconds(CLI::App& app, const char* name, absl::Duration& target, const char* help) {
+  return app
+      .add_option_function<double>(
+          name, [&target](double seconds) { target = absl::Seconds(seconds); }, help)
+      ->default_str(absl::StrCat(absl::ToDoubleSeconds(target)));
 }
 
 void AddFlags(CLI::App& app, Flags& flags) {
@@ -84,20 +91,16 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--max-wait-seconds", flags.max_wait_seconds, "Requests with a longer predicted wait are refused")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--lead-seconds", flags.lead_seconds,
-                 "So far ahead of its viewer a live video gives way to all other work")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--max-lead-seconds", flags.max_lead_seconds, "So far ahead it waits, even if there is no other work")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--max-unread-seconds", flags.max_unread_seconds,
-                 "A client that reads nothing for so long is given up")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  AddSeconds(app, "--max-wait-seconds", flags.server.max_wait, "Requests with a longer predicted wait are refused")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--lead-seconds", flags.server.lead,
+             "So far ahead of its viewer a live video gives way to all other work")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--max-lead-seconds", flags.server.max_lead, "So far ahead it waits, even if there is no other work")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--max-unread-seconds", flags.server.max_unread,
+             "A client that reads nothing for so long is given up")
+      ->check(CLI::PositiveNumber);
   app.add_option("--tenant-weight", flags.tenant_weights, "NAME=WEIGHT: a tenant's share of offline work; 1 for others")
       ->check([](const std::string& text) {
         return ParseWeight(text).has_value() ? "" : text + " is not NAME=WEIGHT with a weight above 0";
@@ -105,9 +108,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-batch-passes", flags.server.max_batch_passes, "Passes that share one batch on the engine")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--drain-seconds", flags.drain_seconds, "For videos being made when the server is told to end")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  AddSeconds(app, "--drain-seconds", flags.server.drain, "For videos being made when the server is told to end")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--log-level", flags.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -149,11 +151,6 @@ int main(int argc, char** argv) {
   flags.server.max_sessions = flags.engine.max_sessions;
   flags.server.live_places =
       std::min(flags.live_places.value_or(flags.server.max_sessions / 2), flags.server.max_sessions);
-  flags.server.drain = absl::Seconds(flags.drain_seconds);
-  flags.server.max_wait = absl::Seconds(flags.max_wait_seconds);
-  flags.server.lead = absl::Seconds(flags.lead_seconds);
-  flags.server.max_lead = absl::Seconds(flags.max_lead_seconds);
-  flags.server.max_unread = absl::Seconds(flags.max_unread_seconds);
   for (const std::string& text : flags.tenant_weights) flags.server.tenant_weights.insert(*ParseWeight(text));
 
   spdlog::logger logger("longtake", std::make_shared<spdlog::sinks::stderr_sink_mt>());

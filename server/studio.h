@@ -15,6 +15,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/worker_pool.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/engine_device.h"
@@ -22,7 +23,6 @@
 #include "server/quote_correction.h"
 #include "server/request.h"
 #include "server/video.h"
-#include "server/worker_pool.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {

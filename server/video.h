@@ -17,7 +17,7 @@
 #include "server/media/mp4_stream.h"
 #include "server/playback.h"
 #include "server/request.h"
-#include "server/worker_pool.h"
+#include "server/strand.h"
 
 namespace longtake::server {
 

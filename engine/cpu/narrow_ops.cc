@@ -8,6 +8,7 @@
 #include "engine/core/float16.h"
 #include "engine/cuda/formats.h"
 #include "engine/cuda/narrow_rows.h"
+#include "engine/ops/activation.h"
 
 namespace longtake::cpu {
 namespace {
@@ -92,18 +93,6 @@ void RoundRowNvfp4(const uint16_t* x, int64_t columns, uint16_t* y) {
   }
 }
 
-float Activated(float x, Activation a) {
-  switch (a) {
-    case Activation::kNone:
-      return x;
-    case Activation::kSilu:
-      return x / (1.f + std::exp(-x));
-    case Activation::kGeluTanh:
-      return 0.5f * x * (1.f + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
-  }
-  return x;
-}
-
 }  // namespace
 
 NarrowCpuOps::NarrowCpuOps(Isa isa, const KernelTable& table, int threads, NarrowType type)
@@ -153,7 +142,7 @@ void NarrowCpuOps::Linear(const PackedKernel& w, ConstMat x, const Epilogue& e, 
       const auto* sum = reinterpret_cast<const float*>(RowAt(sums, r));
       const float* gate = e.gate == nullptr ? nullptr : e.gate + e.mod_row[r] * e.gate_stride;
       for (int64_t c = 0; c < y.cols; ++c) {
-        float v = Activated(sum[c] * factors[r] * kernel.factor(c) + kernel.bias(c), e.activation);
+        float v = Activated(e.activation, sum[c] * factors[r] * kernel.factor(c) + kernel.bias(c));
         if (gate != nullptr) v *= gate[c];
         WriteElement(y, r, c, e.residual ? ReadElement(y, r, c) + v : v);
       }

@@ -1,8 +1,6 @@
 // Memory, weights and dense layers.
 #include <cassert>
-#include <cmath>
 #include <cstring>
-#include <numbers>
 
 #include "engine/core/float16.h"
 #include "engine/reference/reference_impl.h"
@@ -32,20 +30,8 @@ class HostBuffer : public Buffer {
 
 }  // namespace
 
-double Apply(Activation a, double x) {
-  switch (a) {
-    case Activation::kNone:
-      return x;
-    case Activation::kSilu:
-      return x / (1.0 + std::exp(-x));
-    case Activation::kGeluTanh:
-      return 0.5 * x * (1.0 + std::tanh(std::sqrt(2.0 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-  }
-  return x;
-}
-
 void Store(const Epilogue& e, double acc, int64_t row, int64_t col, const Mat& y) {
-  const double value = Apply(e.activation, acc);
+  const double value = Activated<double>(e.activation, acc);
   float& out = Row(y, row)[col];
   if (!e.residual) {
     out = static_cast<float>(value);
@@ -123,7 +109,7 @@ void ReferenceOps::LinearGated(const PackedKernel& w, ConstMat x, Activation a, 
         gate += double{kernel.row(o)[i]} * Row(x, n)[i];
         up += double{kernel.row(shape.outputs + o)[i]} * Row(x, n)[i];
       }
-      Row(y, n)[o] = static_cast<float>(Apply(a, gate) * up);
+      Row(y, n)[o] = static_cast<float>(Activated<double>(a, gate) * up);
     }
   }
 }

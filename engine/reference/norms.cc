@@ -43,7 +43,7 @@ void ReferenceOps::RmsNorm(ConstMat x, const float* weight, float weight_offset,
 
 void ReferenceOps::Activate(ConstMat x, Activation a, Mat y) {
   for (int64_t n = 0; n < x.rows; ++n) {
-    for (int64_t i = 0; i < x.cols; ++i) Row(y, n)[i] = static_cast<float>(Apply(a, Row(x, n)[i]));
+    for (int64_t i = 0; i < x.cols; ++i) Row(y, n)[i] = static_cast<float>(Activated<double>(a, Row(x, n)[i]));
   }
 }
 

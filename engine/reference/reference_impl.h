@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/ops/activation.h"
 #include "engine/ops/ops.h"
 
 namespace longtake::reference {
@@ -29,7 +30,6 @@ inline const Kernel& AsKernel(const PackedKernel& k) { return static_cast<const 
 inline const float* Row(const ConstMat& m, int64_t r) { return static_cast<const float*>(m.data) + r * m.stride; }
 inline float* Row(const Mat& m, int64_t r) { return static_cast<float*>(m.data) + r * m.stride; }
 
-double Apply(Activation a, double x);
 // Stores acc into y[row][col] as the epilogue says.
 void Store(const Epilogue& e, double acc, int64_t row, int64_t col, const Mat& y);
 

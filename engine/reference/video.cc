@@ -24,7 +24,7 @@ void ReferenceOps::DepthwiseGlu(const PackedKernel& w, ConstMat x, std::span<con
         return acc;
       };
       for (int64_t c = 0; c < half; ++c) {
-        Row(y, s.first_row + n)[c] = static_cast<float>(at(c) * Apply(Activation::kSilu, at(half + c)));
+        Row(y, s.first_row + n)[c] = static_cast<float>(at(c) * Activated<double>(Activation::kSilu, at(half + c)));
       }
     }
   }
@@ -139,7 +139,7 @@ void ReferenceOps::ChannelNorm(ConstMat x, const float* gamma, bool silu, Mat y)
     const double inverse = root / std::max(std::sqrt(squares), 1e-12);
     for (int64_t i = 0; i < x.cols; ++i) {
       const double value = Row(x, n)[i] * inverse * gamma[i];
-      Row(y, n)[i] = static_cast<float>(silu ? Apply(Activation::kSilu, value) : value);
+      Row(y, n)[i] = static_cast<float>(silu ? Activated<double>(Activation::kSilu, value) : value);
     }
   }
 }

@@ -40,6 +40,16 @@ BatchLimit LimitOf(const VideoModel& model, int64_t batch_tokens) {
   return most;
 }
 
+// What passes of each lane work in, operations' own scratch aside; where the lanes are one, `transformer` serves both.
+struct OwnScratch {
+  size_t transformer = 0, decoder = 0;
+};
+
+OwnScratch OwnScratchOf(const VideoModel& model, const BatchLimit& most, bool lanes) {
+  const size_t transformer = model.ScratchBytes(most.tokens, most.passes), decoder = model.DecoderScratchBytes();
+  return lanes ? OwnScratch{transformer, decoder} : OwnScratch{std::max(transformer, decoder), 0};
+}
+
 // Where views point while operations only count.
 std::byte* Nowhere() { return reinterpret_cast<std::byte*>(uintptr_t{1} << 20); }
 
@@ -93,11 +103,10 @@ Executor::Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderC
       caches_(caches),
       batch_tokens_(std::max(batch_tokens, model.max_pass_tokens())),
       staging_(decoder_ops, FrameBytes(model), kStagedDecodes) {
-  const BatchLimit most = LimitOf(model, batch_tokens);
-  const size_t transformer = model.ScratchBytes(most.tokens, most.passes), decoder = model.DecoderScratchBytes();
   const bool lanes = &ops != &decoder_ops;
-  scratch_ = ops.Allocate(lanes ? transformer : std::max(transformer, decoder));
-  if (lanes) decoder_scratch_ = decoder_ops.Allocate(decoder);
+  const OwnScratch own = OwnScratchOf(model, LimitOf(model, batch_tokens), lanes);
+  scratch_ = ops.Allocate(own.transformer);
+  if (lanes) decoder_scratch_ = decoder_ops.Allocate(own.decoder);
   if (!ops.ReserveScratch().ok() || (lanes && !decoder_ops.ReserveScratch().ok())) throw std::bad_alloc();
 }
 
@@ -105,9 +114,9 @@ size_t Executor::PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model
   const BatchLimit most = LimitOf(model, batch_tokens);
   ops.PlanScratch([&] { CountTransformer(model, most); });
   decoder_ops.PlanScratch([&] { CountDecoder(decoder_ops, model); });
-  const size_t transformer = model.ScratchBytes(most.tokens, most.passes), decoder = model.DecoderScratchBytes();
-  if (&ops == &decoder_ops) return std::max(transformer, decoder) + ops.scratch_use().planned;
-  return transformer + decoder + ops.scratch_use().planned + decoder_ops.scratch_use().planned;
+  const bool lanes = &ops != &decoder_ops;
+  const OwnScratch own = OwnScratchOf(model, most, lanes);
+  return own.transformer + own.decoder + ops.scratch_use().planned + (lanes ? decoder_ops.scratch_use().planned : 0);
 }
 
 Ops::ScratchUse Executor::scratch_use() const {

@@ -14,11 +14,11 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/worker_pool.h"
 #include "engine/backend/backend.h"
 #include "engine/runtime/executor.h"
 #include "engine/runtime/session.h"
 #include "engine/runtime/video_model.h"
-#include "engine/runtime/waiter.h"
 
 namespace longtake {
 namespace {
@@ -85,7 +85,7 @@ class SlotEngine : public MovableEngine {
         executor_(*ops_, DecoderLane(), *model_, decoder_caches_, BatchTokens(*model_, slots)) {
     for (int slot = slots - 1; slot >= 0; --slot) free_.push_back(slot);
     if (decoder_ops_ != nullptr) {
-      for (std::unique_ptr<Waiter>& waiter : waiters_) waiter = std::make_unique<Waiter>();
+      for (std::unique_ptr<WorkerPool>& waiter : waiters_) waiter = std::make_unique<WorkerPool>(1);
     }
     thread_ = std::thread([this] { RunBatches(); });
   }
@@ -194,8 +194,7 @@ class SlotEngine : public MovableEngine {
       ++it->second.under_way;
       batch->bound.push_back({absl::OkStatus(), it->second.session.get(), it->second.slot});
     }
-    queue_.push_back(batch);
-    submitted_.notify_one();
+    Push(batch);
   }
 
   int free_slots() const override {
@@ -239,7 +238,6 @@ class SlotEngine : public MovableEngine {
       free_.push_back(it->second.slot);
       sessions_.erase(it);
     }
-    submitted_.notify_one();
   }
 
   void PutSession(SessionId id, const SessionPosition& position, Buffer& image,
@@ -266,7 +264,6 @@ class SlotEngine : public MovableEngine {
       }
       done(std::move(status));
     });
-    submitted_.notify_one();
   }
 
  private:
@@ -291,7 +288,11 @@ class SlotEngine : public MovableEngine {
   };
 
   void PushTask(std::function<void()> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    queue_.push_back(std::make_shared<Batch>(Batch{.task = std::move(task)}));
+    Push(std::make_shared<Batch>(Batch{.task = std::move(task)}));
+  }
+  void Push(std::shared_ptr<Batch> batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    queue_.push_back(std::move(batch));
+    submitted_.notify_one();
   }
 
   SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
@@ -339,9 +340,9 @@ class SlotEngine : public MovableEngine {
         Tell(*batch, index, std::move(result));
       };
       const auto issued = [&](IssuedPasses passes) {
-        Waiter* waiter = waiters_[passes.decoder_lane ? 1 : 0].get();
+        WorkerPool* waiter = waiters_[passes.decoder_lane ? 1 : 0].get();
         if (waiter == nullptr) return executor_.Await(std::move(passes), done);
-        waiter->Push([this, done, shared = std::make_shared<IssuedPasses>(std::move(passes))] {
+        waiter->Post([this, done, shared = std::make_shared<IssuedPasses>(std::move(passes))] {
           executor_.Await(std::move(*shared), done);
         });
       };
@@ -414,7 +415,7 @@ class SlotEngine : public MovableEngine {
   size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // passes submitted whose completions have not returned
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::mutex telling_;
-  std::array<std::unique_ptr<Waiter>, 2> waiters_;  // of the lanes; null where issuing waits
+  std::array<std::unique_ptr<WorkerPool>, 2> waiters_;  // a thread for each lane; null where issuing waits
   std::thread thread_;
 };
 

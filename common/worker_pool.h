@@ -1,0 +1,35 @@
+// A few threads for work that must not hold up those that ask for it.
+#ifndef LONGTAKE_COMMON_WORKER_POOL_H_
+#define LONGTAKE_COMMON_WORKER_POOL_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+
+namespace longtake {
+
+// Tasks begin in the order in which they were posted; with one thread each ends before the next.
+class WorkerPool {
+ public:
+  explicit WorkerPool(int threads);
+  ~WorkerPool();  // runs what was posted, then joins
+  void Post(std::function<void()> task);
+
+ private:
+  void Loop();
+
+  std::mutex mutex_;
+  std::condition_variable posted_;  // or stopping
+  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_COMMON_WORKER_POOL_H_
