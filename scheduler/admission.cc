@@ -22,8 +22,9 @@ absl::Duration Seconds(double seconds) { return absl::Seconds(std::max(0.0, seco
 // device has a moment for it, and what follows has been found to fit only from then on.
 constexpr double kLatestStart = 4;
 
-bool StartsNow(const Demand& demand, const Forecast& forecast) {
-  return demand.at <= kLatestStart * demand.work / forecast.capacity() && forecast.Fits(demand, 0);
+// `alone`: seconds to its first chunk with the device to itself.
+bool StartsNow(double alone, const Demand& demand, const Forecast& forecast) {
+  return demand.at <= kLatestStart * alone / forecast.capacity() && forecast.Fits(demand, 0);
 }
 
 // Where more have to end than there are, each place is taken again for as long as the longest now there.
@@ -107,31 +108,26 @@ absl::Status Scheduler::Impl::Check(const Request& request) const {
   return absl::OkStatus();
 }
 
-Session::Pace Scheduler::Impl::LivePace() const {
-  Session::Pace all;
-  for (const Session* session : placed_) {
-    const Session::Pace pace = session->NeededPace(cost_);
-    all.load += pace.load;
-    all.passes = std::max(all.passes, pace.passes);
-  }
-  return all;
+double Scheduler::Impl::LiveLoad() const {
+  const auto live = static_cast<int>(placed_.size()) - OfflinePlaced();
+  double load = 0;
+  for (const Session* session : placed_) load += session->NeededLoad(cost_, live);
+  return load;
 }
 
 Forecast Scheduler::Impl::LiveForecast(const Session& next, bool with_waiting) const {
-  const absl::Duration now = clock_->Now();
-  std::vector<Demand> demands;
-  double passes = next.NeededPace(cost_).passes;  // a second, of the busiest; others' passes ride in the same batches
+  std::vector<const Session*> others;
   const auto add = [&](const Session& session) {
-    if (&session == &next || !session.has_pace() || session.end_why.has_value()) return;
-    demands.push_back(session.NeededBy(now, cost_));
-    passes = std::max(passes, session.NeededPace(cost_).passes);
+    if (&session != &next && session.has_pace() && !session.end_why.has_value()) others.push_back(&session);
   };
   for (const Session* session : placed_) add(*session);
   if (with_waiting) {
     for (SessionId id : live_waiting_) add(sessions_.at(id));
   }
-  Forecast forecast(std::max(kLeastShare, std::min(1.0, options_.max_live_load) - cost_.fixed() * passes));
-  for (const Demand& demand : demands) forecast.Add(demand);
+  const absl::Duration now = clock_->Now();
+  const int company = static_cast<int>(others.size()) + 1;
+  Forecast forecast(std::clamp(options_.max_live_load, kLeastShare, 1.0), company);
+  for (const Session* session : others) forecast.Add(session->NeededBy(now, cost_, company));
   forecast.Add({.work = Blocking()});
   forecast.Sort();
   return forecast;
@@ -149,12 +145,13 @@ bool Scheduler::Impl::LoadPermits(const Session& session) const {
   if (!cost_.learned() || !session.has_pace() || std::isinf(options_.max_live_load)) return true;
   if (std::none_of(placed_.begin(), placed_.end(), [](const Session* other) { return other->has_pace(); })) return true;
   const Forecast forecast = LiveForecast(session, /*with_waiting=*/false);
-  return StartsNow(FirstDemand(session, forecast), forecast);
+  return StartsNow(session.ToNextChunk(cost_).seconds, FirstDemand(session, forecast), forecast);
 }
 
 Demand Scheduler::Impl::FirstDemand(const Session& session, const Forecast& forecast) const {
-  Demand demand = session.NeededBy(clock_->Now(), cost_);
-  demand.at = forecast.FirstChunk(demand.work) + session.ToNextChunk(cost_).passes * cost_.fixed();
+  Demand demand = session.NeededBy(clock_->Now(), cost_, forecast.company());
+  // Who starts shares no batches yet.
+  demand.at = forecast.FirstChunk(session.ToNextChunk(cost_).seconds);
   return demand;
 }
 
@@ -172,15 +169,16 @@ void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
   const Forecast forecast = LiveForecast(session, /*with_waiting=*/true);
   Demand demand = FirstDemand(session, forecast);
   double start = 0;
-  if (!std::isinf(options_.max_live_load) && !StartsNow(demand, forecast)) {
-    demand.at = session.ToNextChunk(cost_).seconds / forecast.capacity();
+  const double alone = session.ToNextChunk(cost_).seconds;
+  if (!std::isinf(options_.max_live_load) && !StartsNow(alone, demand, forecast)) {
+    demand.at = alone / forecast.capacity();
     start = forecast.EarliestStart(demand);
   }
   if (const int64_t missing = PlacesMissing(session, quote.waiting); missing > 0) {
     std::vector<double> last_due, endings;
     for (const Session* other : placed_) {
       if (other->has_pace()) {
-        const Demand needed = other->NeededBy(now, cost_);
+        const Demand needed = other->NeededBy(now, cost_, forecast.company());
         last_due.push_back(needed.at + needed.length);
       } else {
         endings.push_back(other->SecondsLeft(cost_) / kLeastShare);
@@ -202,8 +200,7 @@ void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
 
 // An estimate: live requests that come later go first.
 void Scheduler::Impl::PromiseOffline(const Session& session, Quote& quote) const {
-  const Session::Pace live = LivePace();
-  const double share = std::max(kLeastShare, 1 - live.load - cost_.fixed() * live.passes);
+  const double share = std::max(kLeastShare, 1 - LiveLoad());
   double before = 0;
   std::vector<double> endings;
   for (const Session* other : placed_) {

@@ -46,6 +46,12 @@ double CostModel::Marginal(PassKind kind, double tokens) const {
   return weights_[i] * (kind == PassKind::kEncodePrompt ? 1 : tokens) / scale_[i];
 }
 
+double CostModel::InCompany(PassKind kind, double tokens, int company) const {
+  const double marginal = Marginal(kind, tokens);
+  const double most = std::floor((kLongestInFixed - 1) * fixed() / std::max(marginal, 1e-12));
+  return marginal + fixed() / std::max(1.0, std::min<double>(company, most));
+}
+
 bool CostModel::learned() const {
   return seen_[Work::Index(PassKind::kDenoise)] > 0 && seen_[Work::Index(PassKind::kCommit)] > 0 &&
          seen_[Work::Index(PassKind::kDecode)] > 0;

@@ -20,14 +20,15 @@ struct Demand {
 // bit while the one before it plays, which asks for no less at any moment.
 class Forecast {
  public:
-  // Device seconds a second that may be promised.
-  explicit Forecast(double capacity) : capacity_(capacity) {}
+  // `capacity`: device seconds a second that may be promised. `company`: streams that share the batches.
+  Forecast(double capacity, int company) : capacity_(capacity), company_(company) {}
 
   void Add(const Demand& demand);
   // Before the questions below. n log n.
   void Sort();
 
   double capacity() const { return capacity_; }
+  int company() const { return company_; }
   // When all that is due by each of these times can be done, if it goes first. In their order; n log n.
   std::vector<double> DoneBy(std::vector<double> times) const;
   // When the first chunk of a stream that starts now can be there, without making anybody's next ones late. Linear.
@@ -42,6 +43,7 @@ class Forecast {
     double at = 0, step = 0, slope = 0;  // the sum of all demands rises by `step` at once, and its slope changes
   };
   const double capacity_;
+  const int company_;
   std::vector<Turn> turns_;  // by time
   double total_ = 0;
 };

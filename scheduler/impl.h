@@ -67,8 +67,9 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   void OnOpened(SessionId id, const absl::Status& status);
   absl::Status Check(const Request& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int OfflinePlaced() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Session::Pace LivePace() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of the live sessions with a place, and of those that wait; `next` is not among them, but its passes count.
+  // Share of the device that the live sessions with a place need.
+  double LiveLoad() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of the live sessions with a place, and of those that wait; `next` is not among them, but shares their batches.
   Forecast LiveForecast(const Session& next, bool with_waiting) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Seconds for which a pass that is due may find the device taken: by the batch under way, or a later one's longest
   // pass, for nothing interrupts a batch.

@@ -309,8 +309,7 @@ Stats Scheduler::Impl::stats() const {
     }
   }
   for (const auto& [id, session] : sessions_) stats.backlog_seconds += session.SecondsLeft(cost_);
-  const Session::Pace pace = LivePace();
-  stats.live_load = pace.load + cost_.fixed() * pace.passes;
+  stats.live_load = LiveLoad();
   stats.prediction_error = cost_.error();
   for (int i = 0; i < Work::kKinds; ++i) stats.kind_error[i] = cost_.error(static_cast<PassKind>(i));
   stats.batches = batches_;

@@ -50,27 +50,31 @@ double Session::LongestPass(const CostModel& cost) const {
 double Session::BlockSeconds(const CostModel& cost, int block) const {
   const int latents = request_.block_latents[block];
   const double tokens = latents * request_.latent_tokens;
+  const double first_decode = (block == 0 ? request_.first_decode : 1) * request_.latent_tokens;
   return request_.denoise_steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens) +
-         latents * cost.Alone(PassKind::kDecode, request_.latent_tokens);
+         cost.Alone(PassKind::kDecode, first_decode) +
+         (latents - 1) * cost.Alone(PassKind::kDecode, request_.latent_tokens);
 }
 
-Session::Remaining Session::ToNextChunk(const CostModel& cost) const {
+double Session::NextBlockSeconds(const CostModel& cost) const {
+  return BlockSeconds(cost, committed_blocks_) + cost.Marginal(PassKind::kCommit, RecommitTokens());
+}
+
+Session::Remaining Session::ToNextChunk(const CostModel& cost, int company) const {
   Remaining left;
   if (done()) return left;
+  const auto add = [&](int passes, PassKind kind, double tokens) {
+    left.passes += passes;
+    left.seconds += passes * cost.InCompany(kind, tokens, company);
+  };
   const int block = decoded_blocks_;
-  const int decodes = request_.block_latents[block] - decoded_latents_;
-  left.passes = decodes;
-  left.seconds = cost.Alone(PassKind::kDecode, Tokens(PassKind::kDecode)) +
-                 (decodes - 1) * cost.Alone(PassKind::kDecode, request_.latent_tokens);
+  add(1, PassKind::kDecode, Tokens(PassKind::kDecode));
+  add(request_.block_latents[block] - decoded_latents_ - 1, PassKind::kDecode, request_.latent_tokens);
   if (committed_blocks_ > block) return left;
   const double tokens = request_.block_latents[block] * request_.latent_tokens;
-  const int steps = steps_ - step_;
-  left.passes += steps + 1;
-  left.seconds += steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens);
-  if (PromptDue()) {
-    ++left.passes;
-    left.seconds += cost.Alone(PassKind::kEncodePrompt, 0);
-  }
+  add(steps_ - step_, PassKind::kDenoise, tokens);
+  add(1, PassKind::kCommit, tokens);
+  if (PromptDue()) add(1, PassKind::kEncodePrompt, 0);
   if (const double again = RecommitTokens(); again > 0) left.seconds += cost.Marginal(PassKind::kCommit, again);
   return left;
 }
@@ -88,20 +92,25 @@ absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
   return block;
 }
 
-// The most steps with which the chunk is predicted to be in time, if the device is shared as it was for the last
-// blocks.
+// The most steps with which the block's chunk is predicted to be in time, if the device is shared as it was for the
+// last blocks.
 int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
   const int levels = static_cast<int>(request_.step_ladder.size());
   if (levels == 0 || !live() || !cost.learned()) return 0;
+  const int block = committed_blocks_;
   // A first chunk is in time while its quote is kept, which has a margin of its own: another one on top, and any delay
   // would cost it steps on an idle device.
-  const double time = absl::ToDoubleSeconds((started() ? Due() : first_quoted) - now);
-  const double margin = started() ? kLevelMargin : 1;
-  const double full = ToNextChunk(cost).seconds;
-  const double step =
-      cost.Alone(PassKind::kDenoise, request_.block_latents[committed_blocks_] * request_.latent_tokens);
+  const double margin = block == 0 ? 1 : kLevelMargin;
+  double time = VideoSeconds(block);  // where the first chunk is still being decoded: it plays from then on
+  if (started()) time += absl::ToDoubleSeconds(*play_start_ - delivery_ - now);
+  if (block == 0) time = absl::ToDoubleSeconds(first_quoted - now);
+  // The block that is still being decoded has taken so much longer at least.
+  double stretch = stretch_;
+  if (!making_.empty()) stretch = std::max(stretch, making_.front().Stretch(now));
+  const double full = NextBlockSeconds(cost);
+  const double step = cost.Alone(PassKind::kDenoise, Tokens(PassKind::kDenoise));
   for (int level = 0; level < levels; ++level) {
-    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch_ * margin <= time) return level;
+    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch * margin <= time) return level;
   }
   return levels - 1;
 }
@@ -113,23 +122,22 @@ double Session::SecondsLeft(const CostModel& cost) const {
   return seconds;
 }
 
-Session::Pace Session::NeededPace(const CostModel& cost) const {
-  if (!live() || video_seconds() <= 0 || committed_blocks_ == blocks()) return {};
+double Session::NeededLoad(const CostModel& cost, int company) const {
+  if (!live() || video_seconds() <= 0 || committed_blocks_ == blocks()) return 0;
   // Over the whole video, so that a last short block does not count for the others.
   const double tokens = most_latents_ * request_.latent_tokens;
   // Where the steps may be fewer, that is what the load can be brought down to.
-  const double block = LowestSteps() * cost.Marginal(PassKind::kDenoise, tokens) +
-                       cost.Marginal(PassKind::kCommit, tokens) +
-                       most_latents_ * cost.Marginal(PassKind::kDecode, request_.latent_tokens);
-  return {block * blocks() / video_seconds(), (passes_ - 1) / video_seconds()};
+  const double block = LowestSteps() * cost.InCompany(PassKind::kDenoise, tokens, company) +
+                       cost.InCompany(PassKind::kCommit, tokens, company) +
+                       most_latents_ * cost.InCompany(PassKind::kDecode, request_.latent_tokens, company);
+  return block * blocks() / video_seconds();
 }
 
-Demand Session::NeededBy(absl::Duration now, const CostModel& cost) const {
+Demand Session::NeededBy(absl::Duration now, const CostModel& cost, int company) const {
   if (done()) return {};
-  const Remaining left = ToNextChunk(cost);
   return {.at = absl::ToDoubleSeconds(Due() - now),
-          .work = left.seconds - left.passes * cost.fixed(),
-          .rate = NeededPace(cost).load,
+          .work = ToNextChunk(cost, company).seconds,
+          .rate = NeededLoad(cost, company),
           .length = video_seconds() - VideoSeconds(decoded_blocks_ + 1)};
 }
 
@@ -187,9 +195,9 @@ Pass Session::Start(PassKind kind, absl::Duration now, const CostModel& cost) {
       level_ = ChooseLevel(now, cost);
       steps_ = StepsAt(level_);
       passes_ -= StepsAt(0) - steps_;
-      block_began_ = now;
       // Before the costs are known a block would seem to have been held up many times over.
-      block_alone_ = cost.learned() ? ToNextChunk(cost).seconds : 0;
+      const double saved = (StepsAt(0) - steps_) * cost.Alone(PassKind::kDenoise, Tokens(PassKind::kDenoise));
+      making_.push_back({now, cost.learned() ? NextBlockSeconds(cost) - saved : 0});
     }
     pass.level = level_;
   }
@@ -229,10 +237,8 @@ PassReport Session::Finish(PassKind kind, absl::Duration now) {
         ++decoded_blocks_;
         decoded_at_.push_back(now);
         decoded_latents_ = 0;
-        if (block_alone_ > 0) {
-          const double took = absl::ToDoubleSeconds(now - block_began_);
-          stretch_ += 0.5 * (std::max(1.0, took / block_alone_) - stretch_);
-        }
+        if (making_.front().alone > 0) stretch_ += 0.5 * (std::max(1.0, making_.front().Stretch(now)) - stretch_);
+        making_.pop_front();
       }
       break;
   }

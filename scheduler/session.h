@@ -40,21 +40,19 @@ class Session {
   // The longest pass that is still to come, alone on the device; seconds.
   double LongestPass(const CostModel& cost) const;
 
-  // What is left to run, alone on the device: until the next chunk is decoded, and until the end.
+  // What is left to run: until the next chunk is decoded, alone on the device or sharing batches with `company`
+  // sessions in all, and until the end, alone.
   struct Remaining {
     int passes = 0;
     double seconds = 0;
   };
-  Remaining ToNextChunk(const CostModel& cost) const;
+  Remaining ToNextChunk(const CostModel& cost, int company = 1) const;
   double SecondsLeft(const CostModel& cost) const;
-  // What a live stream needs to keep up with its viewer: device seconds a second without the batches' fixed part, and
-  // passes a second. A lead does not lessen it: it will be used up. 0 without a pace, and once all is committed.
-  struct Pace {
-    double load = 0, passes = 0;
-  };
-  Pace NeededPace(const CostModel& cost) const;
-  // The same with the lead, for a live session with a pace. Without the fixed part, too: batches are shared.
-  Demand NeededBy(absl::Duration now, const CostModel& cost) const;
+  // What a live stream needs to keep up with its viewer, one of `company` that share batches: device seconds a second.
+  // A lead does not lessen it: it will be used up. 0 without a pace, and once all is committed.
+  double NeededLoad(const CostModel& cost, int company) const;
+  // The same with the lead, for a live session with a pace.
+  Demand NeededBy(absl::Duration now, const CostModel& cost, int company) const;
   bool has_pace() const { return live() && video_seconds() > 0; }
 
   // The pass as the device is told it. A block's steps are settled with its first.
@@ -106,7 +104,9 @@ class Session {
   std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
 
  private:
+  // Alone on the device, with all steps: of any block, and of the one whose denoising comes next.
   double BlockSeconds(const CostModel& cost, int block) const;
+  double NextBlockSeconds(const CostModel& cost) const;
   int BlockPasses(int block) const { return request_.denoise_steps + 1 + request_.block_latents[block]; }
   bool PromptDue() const { return !prompt_at_.empty() && prompt_at_.begin()->first <= committed_blocks_; }
   int StepsAt(int level) const {
@@ -133,11 +133,14 @@ class Session {
   bool recommits_ = false;        // the next denoising pass is the first under a new prompt
   int level_ = 0, steps_ = 1;     // of block committed_blocks_
   int step_ = 0;                  // denoising passes done in it
-  // How much longer than alone on the device blocks take, a moving mean; and of the block being made, when it began and
-  // what was predicted.
-  double stretch_ = 1;
-  absl::Duration block_began_;
-  double block_alone_ = 0;
+  // A block being made: when it began, and the seconds predicted for it alone on the device; 0: they were not known.
+  struct Making {
+    absl::Duration began;
+    double alone = 0;
+    double Stretch(absl::Duration now) const { return alone > 0 ? absl::ToDoubleSeconds(now - began) / alone : 0; }
+  };
+  std::deque<Making> making_;  // two where one is decoded beside the next one's denoising
+  double stretch_ = 1;         // how much longer than alone blocks take, a moving mean
   int committed_blocks_ = 0;
   int decoded_blocks_ = 0;   // committed_blocks_ or one less
   int decoded_latents_ = 0;  // in block decoded_blocks_

@@ -10,9 +10,9 @@
 namespace longtake::scheduler {
 namespace {
 
-// Batching gains by sharing a batch's fixed time; at 20 times that, 5 % of the batch are left to gain, and a newcomer
-// would wait for it. Where newcomers wait for the device anyway, those 5 % are what they wait for.
-constexpr double kLongestInFixed = 20, kLongestWhileOneWaits = 60;
+// A newcomer would wait for a longer batch. Where newcomers wait for the device anyway, the last 5 % are what they wait
+// for.
+constexpr double kLongestInFixed = CostModel::kLongestInFixed, kLongestWhileOneWaits = 60;
 // Where the model takes the fixed time for nothing, every batch would be of one pass, and it would never learn better.
 // So each 16th batch may hold two passes, whatever the slack.
 constexpr uint64_t kExploreEvery = 16;
@@ -41,14 +41,18 @@ class Batch {
       }
       longest_ = std::max(seconds, (situation_.live_waiting > 0 ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
     }
-    const double bound = IsHurried(candidate) && Gains(marginal) ? longest_ : std::min(longest_, bound_);
+    const double bound = IsHurried(candidate) && Gains(marginal) ? longest_
+                         : candidate.live                        ? std::min(longest_, bound_)
+                                                                 : std::min(longest_, offline_bound_);
     if (picks_.size() >= free_ && seconds > bound) return false;
     picks_.push_back(i);
     seconds_ = seconds;
+    const bool first = candidate.live && !candidate.started;
+    if (first) ++firsts_;
     // For a first chunk somebody waits: what it could bear is not spent, unless on those who wait for the device.
-    const bool first = candidate.live && !candidate.started && situation_.live_waiting == 0;
-    const double spare = first ? 0 : std::max(Share(candidate), Room());
+    const double spare = first && situation_.live_waiting == 0 ? 0 : std::max(Share(candidate), Room());
     bound_ = std::min(bound_, fixed + marginal + spare);
+    offline_bound_ = std::min(offline_bound_, fixed + marginal + std::max(0.0, Share(candidate)));
     return true;
   }
 
@@ -62,12 +66,11 @@ class Batch {
   bool IsHurried(const Candidate& candidate) const {
     return Share(candidate) < Room() && situation_.cost->Marginal(candidate.kind, candidate.tokens) < Room();
   }
-  // Among those who hurry: one more pass holds up each that is in the batch already, and spares all behind them the
-  // fixed part of a batch of its own.
+  // Among those who hurry: one more pass holds up each first chunk that is in the batch already, and spares all behind
+  // them the fixed part of a batch of its own. Who plays already has lost nothing until its chunk is due.
   bool Gains(double marginal) const {
-    const auto inside = static_cast<double>(picks_.size());
-    const auto behind = static_cast<double>(hurried_ + situation_.live_waiting) - inside;
-    return marginal * inside < situation_.cost->fixed() * behind;
+    const auto behind = static_cast<double>(hurried_ + situation_.live_waiting) - static_cast<double>(picks_.size());
+    return firsts_ == 0 || marginal * firsts_ < situation_.cost->fixed() * behind;
   }
 
   const Situation& situation_;
@@ -75,9 +78,11 @@ class Batch {
   size_t free_;         // so many passes are not measured against any bound
   size_t hurried_ = 0;  // of the candidates
   std::vector<size_t> picks_;
+  int firsts_ = 0;                                          // of the picks: for a first chunk
   double seconds_ = 0;                                      // predicted
   double longest_ = 0;                                      // of any batch
   double bound_ = std::numeric_limits<double>::infinity();  // what the tightest stream can bear
+  double offline_bound_ = std::numeric_limits<double>::infinity();
 };
 
 // The live passes that can go into a batch: the earliest due first, of equals the one whose turn is longest ago.

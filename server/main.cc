@@ -33,7 +33,7 @@ sigset_t EndSignals() {
 
 struct Flags {
   longtake::EngineOptions engine;
-  longtake::server::ServerOptions server = {.max_wait = absl::Seconds(60)};
+  longtake::server::ServerOptions server = {.studio = {.max_wait = absl::Seconds(60)}};
   std::optional<int> live_places;
   std::vector<std::string> tenant_weights;
   std::string log_level = "info";
@@ -55,6 +55,7 @@ CLI::Option* AddSeconds(CLI::App& app, const char* name, absl::Duration& target,
 }
 
 void AddFlags(CLI::App& app, Flags& flags) {
+  longtake::server::StudioOptions& studio = flags.server.studio;
   app.add_option("--model", flags.engine.model_dir, "Model folder in diffusers' layout")->required();
   app.add_option("--listen", flags.server.listen, "Address and port to serve on")->capture_default_str();
   app.add_option("--metrics-listen", flags.server.metrics_listen,
@@ -84,28 +85,26 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--live-places", flags.live_places,
                  "Of them, those that offline requests may not take; default: half of them")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--max-waiting", flags.server.max_waiting, "Live requests that may wait beyond those; offline as many")
+  app.add_option("--max-waiting", studio.max_waiting, "Live requests that may wait beyond those; offline as many")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--max-live-load", flags.server.max_live_load,
+  app.add_option("--max-live-load", studio.max_live_load,
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  AddSeconds(app, "--max-wait-seconds", flags.server.max_wait, "Requests with a longer predicted wait are refused")
+  AddSeconds(app, "--max-wait-seconds", studio.max_wait, "Requests with a longer predicted wait are refused")
       ->check(CLI::PositiveNumber);
-  AddSeconds(app, "--lead-seconds", flags.server.lead,
-             "So far ahead of its viewer a live video gives way to all other work")
+  AddSeconds(app, "--lead-seconds", studio.lead, "So far ahead of its viewer a live video gives way to all other work")
       ->check(CLI::PositiveNumber);
-  AddSeconds(app, "--max-lead-seconds", flags.server.max_lead, "So far ahead it waits, even if there is no other work")
+  AddSeconds(app, "--max-lead-seconds", studio.max_lead, "So far ahead it waits, even if there is no other work")
       ->check(CLI::PositiveNumber);
-  AddSeconds(app, "--max-unread-seconds", flags.server.max_unread,
-             "A client that reads nothing for so long is given up")
+  AddSeconds(app, "--max-unread-seconds", studio.max_unread, "A client that reads nothing for so long is given up")
       ->check(CLI::PositiveNumber);
   app.add_option("--tenant-weight", flags.tenant_weights, "NAME=WEIGHT: a tenant's share of offline work; 1 for others")
       ->check([](const std::string& text) {
         return ParseWeight(text).has_value() ? "" : text + " is not NAME=WEIGHT with a weight above 0";
       });
-  app.add_option("--max-batch-passes", flags.server.max_batch_passes, "Passes that share one batch on the engine")
+  app.add_option("--max-batch-passes", studio.max_batch_passes, "Passes that share one batch on the engine")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   AddSeconds(app, "--drain-seconds", flags.server.drain, "For videos being made when the server is told to end")
@@ -148,10 +147,10 @@ int main(int argc, char** argv) {
   CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
   AddFlags(app, flags);
   CLI11_PARSE(app, argc, argv);
-  flags.server.max_sessions = flags.engine.max_sessions;
-  flags.server.live_places =
-      std::min(flags.live_places.value_or(flags.server.max_sessions / 2), flags.server.max_sessions);
-  for (const std::string& text : flags.tenant_weights) flags.server.tenant_weights.insert(*ParseWeight(text));
+  longtake::server::StudioOptions& studio = flags.server.studio;
+  studio.max_sessions = flags.engine.max_sessions;
+  studio.live_places = std::min(flags.live_places.value_or(studio.max_sessions / 2), studio.max_sessions);
+  for (const std::string& text : flags.tenant_weights) studio.tenant_weights.insert(*ParseWeight(text));
 
   spdlog::logger logger("longtake", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");

@@ -66,26 +66,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 }
 
 void Server::Serve(std::unique_ptr<Engine> engine) {
-  const ServerOptions& options = impl_->options;
+  const StudioOptions& options = impl_->options.studio;
   const ModelInfo& model = engine->model();
   impl_->logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler,
                       model.numerics_id, options.max_sessions);
   impl_->service.SetStudio(
-      std::make_shared<Studio>(StudioOptions{.max_sessions = options.max_sessions,
-                                             .live_places = options.live_places,
-                                             .max_waiting = options.max_waiting,
-                                             .max_live_load = options.max_live_load,
-                                             .max_wait = options.max_wait,
-                                             .tenant_weights = options.tenant_weights,
-                                             .max_batch_passes = options.max_batch_passes,
-                                             .max_undelivered_chunks = options.max_undelivered_chunks,
-                                             .lead = options.lead,
-                                             .max_lead = options.max_lead,
-                                             .max_unread = options.max_unread,
-                                             .encoder_threads = options.encoder_threads,
-                                             .max_prompt_bytes = options.max_prompt_bytes,
-                                             .max_part_bytes = options.max_part_bytes},
-                               std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
+      std::make_shared<Studio>(options, std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
   impl_->SetHealth(true);
 }
 

@@ -22,27 +22,11 @@
 #include "server/metrics.h"
 #include "server/quote_correction.h"
 #include "server/request.h"
+#include "server/studio_options.h"
 #include "server/video.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
-
-struct StudioOptions {
-  int max_sessions = 4;         // places on the engine
-  int live_places = 0;          // of them, those that offline requests may not take
-  int max_waiting = 16;         // of each delivery
-  double max_live_load = 0.95;  // share of the engine that admitted live videos may need to keep up
-  absl::Duration max_wait = absl::InfiniteDuration();  // a request with a longer predicted wait is refused
-  std::map<std::string, double> tenant_weights = {};   // of those not named: 1
-  int max_batch_passes = 64;                           // of one Submit
-  int max_undelivered_chunks = 2;
-  absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
-  absl::Duration max_lead = absl::Seconds(90);   // the same on an idle engine
-  absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
-  int encoder_threads = 2;
-  int max_prompt_bytes = 4096;
-  int64_t max_part_bytes = 3'500'000;
-};
 
 class MonotonicClock : public scheduler::Clock {
  public:

@@ -32,7 +32,8 @@ class KeyPolicy : public scheduler::Policy {
     });
     const Candidate& first = candidates[order[0]];
     const double fixed = situation.cost->fixed();
-    const double longest = std::max(situation.cost->Alone(first.kind, first.tokens), 20 * fixed);
+    const double longest =
+        std::max(situation.cost->Alone(first.kind, first.tokens), scheduler::CostModel::kLongestInFixed * fixed);
     double seconds = fixed;
     std::vector<size_t> picks;
     for (size_t i : order) {

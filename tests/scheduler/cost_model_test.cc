@@ -70,6 +70,23 @@ TEST(CostModel, FindsFixedAndPerTokenParts) {
   EXPECT_LT(model.error(PassKind::kDecode), 0.05);
 }
 
+// Fixed 4 ms: a batch of 76 ms and those holds what is worth sharing it.
+TEST(CostModel, InCompanyTheFixedTimeIsShared) {
+  CostModel model;
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 2000; ++i) {
+    const Work work = RandomBatch(random);
+    model.Observe(work, Truth(work));
+  }
+  const auto in_company = [&](double tokens, int company) {
+    return model.InCompany(PassKind::kDenoise, tokens, company);
+  };
+  EXPECT_EQ(in_company(960, 1), model.Alone(PassKind::kDenoise, 960));
+  EXPECT_NEAR(in_company(960, 4), 960 * 10e-6 + 0.004 / 4, 1e-5);
+  EXPECT_NEAR(in_company(960, 100), 960 * 10e-6 + 0.004 / 7, 1e-5) << "7 of 9.6 ms go into 76 ms";
+  EXPECT_NEAR(in_company(9600, 100), 9600 * 10e-6 + 0.004, 1e-5) << "one is longer than that";
+}
+
 // Encoders take cores from one batch in three, which then takes twice as long: what counts is the sum.
 TEST(CostModel, TogetherPredictionsAreWhatBatchesTook) {
   CostModel model;

@@ -8,7 +8,7 @@ namespace longtake::scheduler {
 namespace {
 
 TEST(Forecast, AnEmptyDeviceTakesWhatItCanKeepUpWith) {
-  Forecast forecast(0.9);
+  Forecast forecast(0.9, /*company=*/1);
   forecast.Sort();
   EXPECT_NEAR(forecast.FirstChunk(0.45), 0.5, 1e-9);
   EXPECT_TRUE(forecast.Fits({.at = 0.5, .work = 0.45, .rate = 0.9, .length = 60}, 0));
@@ -19,11 +19,11 @@ TEST(Forecast, AnEmptyDeviceTakesWhatItCanKeepUpWith) {
 // 0.6 + 0.6 of the device is too much while both play; with a lead of ten seconds the first has 20 s for its last ten.
 TEST(Forecast, ALeadMakesRoom) {
   const Demand next = {.at = 0.7, .work = 0.6, .rate = 0.6, .length = 10};
-  Forecast none(1);
+  Forecast none(1, /*company=*/1);
   none.Add({.at = 0, .work = 0, .rate = 0.6, .length = 20});
   none.Sort();
   EXPECT_FALSE(none.Fits(next, 0));
-  Forecast lead(1);
+  Forecast lead(1, /*company=*/1);
   lead.Add({.at = 10, .work = 0, .rate = 0.6, .length = 10});
   lead.Sort();
   EXPECT_TRUE(lead.Fits(next, 0));
@@ -39,7 +39,7 @@ TEST(Forecast, AgreesWithCountingChunks) {
   for (int round = 0; round < 2000; ++round) {
     const double capacity = uniform(0.5, 1);
     std::vector<Demand> all;
-    Forecast forecast(capacity);
+    Forecast forecast(capacity, /*company=*/1);
     for (int i = 0, n = static_cast<int>(uniform(0, 6)); i < n; ++i) {
       all.push_back(
           {.at = uniform(0, 20), .work = uniform(0, 0.3), .rate = uniform(0.05, 0.3), .length = uniform(0, 30)});
@@ -74,7 +74,7 @@ TEST(Forecast, AgreesWithCountingChunks) {
 }
 
 TEST(Forecast, SaysWhenWhatIsDueIsDone) {
-  Forecast forecast(0.5);
+  Forecast forecast(0.5, /*company=*/1);
   forecast.Add({.at = 2, .work = 1, .rate = 0.1, .length = 10});
   forecast.Sort();
   const std::vector<double> done = forecast.DoneBy({12, 1, 2, 100});

@@ -102,33 +102,56 @@ TEST_F(SlackTest, AStreamWithLeadGivesWayToOneThatStarts) {
 }
 
 // 10 ms fixed, 10 ms a denoising pass: with the explored second pass out of the way, three could share a batch.
-TEST(SlackPolicy, AFirstChunkIsNotMadeLateByThoseWhoHaveTime) {
-  CostModel cost;
-  for (int i = 0; i < 200; ++i) {
-    for (const PassKind kind : {PassKind::kDenoise, PassKind::kCommit, PassKind::kDecode}) {
-      Work work;
-      const int passes = 1 + i % 3;
-      for (int pass = 0; pass < passes; ++pass) work.Add(kind, 1);
-      cost.Observe(work, 0.01 + 0.01 * passes);
+// A device with 10 ms a batch and 10 ms a pass.
+class SlackPolicyTest : public testing::Test {
+ protected:
+  SlackPolicyTest() {
+    for (int i = 0; i < 200; ++i) {
+      for (const PassKind kind : {PassKind::kDenoise, PassKind::kCommit, PassKind::kDecode}) {
+        Work work;
+        const int passes = 1 + i % 3;
+        for (int pass = 0; pass < passes; ++pass) work.Add(kind, 1);
+        cost.Observe(work, 0.01 + 0.01 * passes);
+      }
     }
   }
-  ASSERT_NEAR(cost.fixed(), 0.01, 0.001);
+  std::vector<size_t> Compose(const std::vector<Candidate>& candidates) {
+    return SlackPolicy().Compose(situation, candidates);
+  }
+
+  CostModel cost;
   Situation situation{.now = 0, .batch = 1, .max_passes = 8, .cost = &cost};
   Candidate first{.tokens = 1, .order = 1, .due = 0.1, .slack = 0.05, .passes_to_chunk = 5};
   Candidate relaxed{.tokens = 1, .order = 2, .due = 9, .slack = 8, .passes_to_chunk = 5, .started = true};
   Candidate hurried{.tokens = 1, .order = 3, .due = 0.2, .slack = 0.02, .passes_to_chunk = 5, .started = true};
-  SlackPolicy policy;
-  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::ElementsAre(0))
+  Candidate offline{.tokens = 1, .live = false, .order = 4};
+};
+
+TEST_F(SlackPolicyTest, AFirstChunkIsNotMadeLateByThoseWhoHaveTime) {
+  ASSERT_NEAR(cost.fixed(), 0.01, 0.001);
+  EXPECT_THAT(Compose({first, relaxed, hurried}), testing::ElementsAre(0))
       << "10 ms later, and nobody else is spared as much";
-  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried, hurried}), testing::ElementsAre(0, 2))
-      << "two are spared 10 ms each";
+  EXPECT_THAT(Compose({first, relaxed, hurried, hurried}), testing::ElementsAre(0, 2)) << "two are spared 10 ms each";
   situation.live_waiting = 9;
-  EXPECT_THAT(policy.Compose(situation, {first, hurried, hurried}), testing::ElementsAre(0, 1, 2));
-  EXPECT_THAT(policy.Compose(situation, {first, relaxed}), testing::ElementsAre(0, 1)) << "others wait for the device";
+  EXPECT_THAT(Compose({first, hurried, hurried}), testing::ElementsAre(0, 1, 2));
+  EXPECT_THAT(Compose({first, relaxed}), testing::ElementsAre(0, 1)) << "others wait for the device";
   situation.live_waiting = 0;
   first.started = true;
-  EXPECT_THAT(policy.Compose(situation, {first, relaxed, hurried}), testing::UnorderedElementsAre(0, 1, 2))
+  EXPECT_THAT(Compose({first, relaxed, hurried}), testing::UnorderedElementsAre(0, 1, 2))
       << "a later chunk has 10 ms a pass to spare";
+}
+
+TEST_F(SlackPolicyTest, StreamsThatPlayAndHurryShareTheirBatches) {
+  hurried.slack = -0.1;
+  EXPECT_THAT(Compose({hurried, hurried, hurried}), testing::ElementsAre(0, 1, 2))
+      << "in one batch all are there in 40 ms, alone the last would be in 60";
+}
+
+TEST_F(SlackPolicyTest, OfflinePassesTakeNothingFromWhoHurries) {
+  hurried.slack = -0.1;
+  EXPECT_THAT(Compose({hurried, offline}), testing::ElementsAre(0));
+  EXPECT_THAT(Compose({hurried, relaxed, offline}), testing::ElementsAre(0, 1));
+  EXPECT_THAT(Compose({relaxed, offline}), testing::ElementsAre(0, 1));
 }
 
 // A causal VAE's first latent frame is one frame, the others four: counted alike, the passes of short videos look

@@ -62,7 +62,7 @@ TEST_F(Admission, AQuoteNamesFieldsAtFaultAndWantsNoPrompt) {
 }
 
 TEST_F(Admission, AQuoteOfAFullQueueIsAnAnswer) {
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(30)}, {.max_waiting = 0});
+  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(30)}, {.studio = {.max_waiting = 0}});
   Learn();
   std::thread running([&] { Generate(Request(3, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
@@ -144,7 +144,7 @@ TEST_F(Admission, LiveVideosBeyondTheLoadWait) {
 
 // Must show: at ten times the load, refusals are answered at once.
 TEST_F(Admission, RefusalsComeAtOnce) {
-  StartAndServe({.max_sessions = 2, .denoise = absl::Milliseconds(20)}, {.max_waiting = 2});
+  StartAndServe({.max_sessions = 2, .denoise = absl::Milliseconds(20)}, {.studio = {.max_waiting = 2}});
   Learn();
   std::vector<std::thread> viewers;
   std::atomic<int> refused = 0, slow = 0;

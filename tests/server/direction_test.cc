@@ -179,7 +179,7 @@ TEST_F(Direction, AClientThatNeverReadsIsGivenUp) {
   FakeEngineOptions options{.model = FakeModel(), .noisy = true};
   options.model.sizes = {{320, 240}};
   options.model.frame_tokens = {300};
-  StartAndServe(options, {.max_unread = absl::Seconds(2)});
+  StartAndServe(options, {.studio = {.max_unread = absl::Seconds(2)}});
   grpc::ClientContext context;
   auto sleeper = stub->Generate(&context, Request(10, 1));
   Await([&] { return engine->open_sessions() == 1; }, "the place");

@@ -229,7 +229,7 @@ TEST_F(EndToEnd, ADeadlineFreesTheSlotToo) {
 }
 
 TEST_F(EndToEnd, AFullQueueIsRefusedWithTheTimeToTryAgain) {
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(20)}, {.max_waiting = 1});
+  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(20)}, {.studio = {.max_waiting = 1}});
   std::thread first, second;
   Video waited;
   first = std::thread([&] { Generate(Request(3, 1)); });
@@ -302,7 +302,7 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
 }
 
 TEST_F(EndToEnd, LargeChunksComeInParts) {
-  StartAndServe({.noisy = true}, {.max_part_bytes = 10'000});
+  StartAndServe({.noisy = true}, {.studio = {.max_part_bytes = 10'000}});
   const Video video = Generate(Request(1));
   ASSERT_TRUE(video.status.ok());
   int expected_part = 0;

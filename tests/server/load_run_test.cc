@@ -20,7 +20,7 @@ class LoadRun : public testing::Test {
  protected:
   void Start(FakeEngineOptions engine, server::ServerOptions options = {}) {
     options.listen = "127.0.0.1:0";
-    options.max_sessions = engine.max_sessions;
+    options.studio.max_sessions = engine.max_sessions;
     engine.model = FakeModel();  // a block is half a second
     auto started = server::Server::Start(options, &logger);
     ASSERT_TRUE(started.ok()) << started.status();
@@ -82,7 +82,7 @@ TEST_F(LoadRun, AFixedNumberIsThereAllTheTime) {
 }
 
 TEST_F(LoadRun, RefusalsAreTimedAndCounted) {
-  Start({.max_sessions = 1, .denoise = absl::Milliseconds(30)}, {.max_waiting = 1});
+  Start({.max_sessions = 1, .denoise = absl::Milliseconds(30)}, {.studio = {.max_waiting = 1}});
   const nlohmann::json report = Run({.mix = {.shortest = 2, .longest = 2}, .duration = 2, .rate = 20});
   EXPECT_GT(report["refused"], 5) << report.dump(1);
   EXPECT_EQ(report["failed"], 0) << report.dump(1);

@@ -100,7 +100,7 @@ TEST_F(MetricsTest, ALateChunkIsAStall) {
 }
 
 TEST_F(MetricsTest, TenantsDoNotFillTheLabels) {
-  StartAndServe({}, {.tenant_weights = {{"paying", 5}}});
+  StartAndServe({}, {.studio = {.tenant_weights = {{"paying", 5}}}});
   for (int i = 0; i < 105; ++i) {
     v1::GenerateRequest request = Request(0.1, i);
     request.set_tenant(absl::StrCat("tenant-", i));

@@ -51,7 +51,7 @@ class ServerFixture : public testing::Test {
  protected:
   void Start(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     options.listen = "127.0.0.1:0";
-    options.max_sessions = engine_options.max_sessions;
+    options.studio.max_sessions = engine_options.max_sessions;
     auto server_or = Server::Start(options, &logger);
     ASSERT_TRUE(server_or.ok()) << server_or.status();
     server = *std::move(server_or);
