@@ -15,12 +15,13 @@ from tools.clips import vocabulary as V
 from tools.clips.scene import PERIOD_X, PERIOD_Y, guest_position, position
 from tools.train import run, settings, whole
 
-# Latent frames a clip. 25: blocks of 5, 4, 4, 4, 4, 4, so that the last ones see a full window. A CPU has no time
-# to encode and train that much: 13, blocks of 5, 4, 4.
-LATENTS = {"cpu": 13, "cuda": 25}
+# What is cached: (latent frames, share of the time). Single pictures cost a twentieth of a clip and show as many things.
+# Clips of 25: blocks of 5, 4, 4, 4, 4, 4, so that the last ones see a full window. A CPU has no time to encode and train
+# that much: 13, blocks of 5, 4, 4.
+KINDS = {"cpu": {"images": (1, 0.25), "clips": (13, 0.75)}, "cuda": {"images": (1, 0.1), "clips": (25, 0.9)}}
 WORDINGS = 6  # captions kept a scene; training draws one of them each time
-_SHARD = {"cpu": 16, "cuda": 512}
-_BATCH = {"cpu": 1, "cuda": 32}
+_SHARD = {"cpu": 208, "cuda": 12800}  # latent frames, and of one call of the encoder
+_BATCH = {"cpu": 13, "cuda": 800}
 
 
 def object_mask(story, latents):
@@ -57,32 +58,40 @@ class _Clips(torch.utils.data.IterableDataset):
         worker = torch.utils.data.get_worker_info()
         rng = random.Random(f"{self.seed}/{worker.id if worker else 0}")
         while True:
-            switch = rng.randrange(1, self.latents // settings.BLOCK) if rng.random() < self.level.changes else None
+            blocks = self.latents // settings.BLOCK
+            switch = rng.randrange(1, blocks) if blocks > 1 and rng.random() < self.level.changes else None
             story = sample_story(rng, switch, self.level)
             texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.last)]
             mask = object_mask(story, self.latents)
             yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask
 
 
-def _shards(work):
-    return sorted(glob.glob(os.path.join(work, "latents_*.pt")))
+def _shards(work, kind):
+    return sorted(glob.glob(os.path.join(work, f"{kind}_[0-9]*.pt")))
+
+
+def build(work, vae, tokenizer, minutes, limit, level):
+    """Writes shards of each kind until `minutes` are over or `limit` clips are there, and ten times as many images.
+
+    `level`: of `clips.vocabulary.LEVELS`. Existing shards count.
+    """
+    for kind, (latents, share) in KINDS[run.device().type].items():
+        _build(work, kind, latents, vae, tokenizer, share * minutes, limit if latents > 1 else 10 * limit, level)
 
 
 @torch.no_grad()
-def build(work, vae, tokenizer, minutes, limit, level, seed=3):
-    """Writes shards latents_*.pt until `minutes` are over or `limit` clips are there; existing ones count.
-
-    `level`: of `clips.vocabulary.LEVELS`. A core draws 15 to 22 clips of 97 frames a second (Zen 5): on a machine with many of
+def _build(work, kind, latents, vae, tokenizer, minutes, limit, level, seed=3):
+    """One kind. A core draws 15 to 22 clips of 97 frames a second (Zen 5): on a machine with many of
     them, handing the frames over (12 MB a clip) is what limits.
     """
     dev = run.device()
-    shard, batch = _SHARD[dev.type], _BATCH[dev.type]
-    stage = run.Stage(os.path.join(work, "cache.pt"), minutes, {})
-    shards = _shards(work)
+    shard, batch = _SHARD[dev.type] // latents, _BATCH[dev.type] // latents
+    stage = run.Stage(os.path.join(work, f"{kind}.pt"), minutes, {})
+    shards = _shards(work, kind)
     if stage.done() or len(shards) * shard >= limit:
         return
     vae = vae.to(dev).eval()
-    clips = _Clips(f"{seed}/{len(shards)}", level, LATENTS[dev.type])
+    clips = _Clips(f"{seed}/{kind}/{len(shards)}", level, latents)
     loader = run.workers_loader(clips, max(1, (os.cpu_count() or 2) - 1))
     items, index = [], len(shards)
     while True:
@@ -93,11 +102,11 @@ def build(work, vae, tokenizer, minutes, limit, level, seed=3):
             z = whole.encode(vae, x)[0]
         items += [(z[i].half().cpu(), *c[1:]) for i, c in enumerate(clips)]
         if len(items) >= shard:
-            _write(os.path.join(work, f"latents_{index:04d}.pt"), items[:shard], tokenizer)
+            _write(os.path.join(work, f"{kind}_{index:04d}.pt"), items[:shard], tokenizer)
             items, index = items[shard:], index + 1
             stage.step = index * shard
             stage.save()
-            print(f"cache {stage.used():.1f}/{minutes:.1f} min: {stage.step} clips", flush=True)
+            print(f"cache {stage.used():.1f}/{minutes:.1f} min: {stage.step} {kind}", flush=True)
             if stage.done() or stage.step >= limit:
                 break
 
@@ -115,9 +124,9 @@ def _write(path, items, tokenizer):
     os.replace(path + ".new", path)
 
 
-def load(work):
-    """All shards joined, or None where there is none."""
-    shards = [torch.load(p) for p in _shards(work)]
+def load(work, kind="clips"):
+    """All shards of a kind joined, or None where there is none."""
+    shards = [torch.load(p) for p in _shards(work, kind)]
     return {k: torch.cat([s[k] for s in shards]) for k in shards[0]} if shards else None
 
 

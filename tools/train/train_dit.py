@@ -8,15 +8,20 @@ import torch
 from tools.train import cache, dit, muon, pictures, run, settings
 from tools.train.generate import Generator
 
-# (up to this share of the stage, latent frames, clips a step). The first block alone needs no clean past and is a
-# tenth of the work of three: it teaches what a prompt looks like, the longer clips teach to go on with it.
+# (up to this share of the stage, latent frames, clips a step). Single images teach what a prompt looks like with five
+# times as many things a step; the first block alone needs no clean past and teaches how they move; the longer clips
+# teach to go on.
 _PHASES = {
-    "cpu": ((0.5, 5, 24), (1.0, 13, 8)),
-    "cuda": ((0.25, 5, 512), (0.6, 13, 256), (1.0, 25, 128)),
+    "cpu": ((0.3, 1, 112), (0.7, 5, 24), (1.0, 13, 8)),
+    "cuda": ((0.15, 1, 2048), (0.35, 5, 512), (0.65, 13, 256), (1.0, 25, 128)),
 }
 
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
 _NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
+# Guidance is trained into the weights: sampling then takes one pass a step, not two. From this share of the stage on the
+# target moves on by this part of what the caption changes (Tang et al., Diffusion Models without Classifier-free
+# Guidance, 2025), which has its fixed point at a guidance of 1 / (1 - 0.7) = 3.3.
+_GUIDED_FROM, _GUIDE = 0.5, 0.7
 
 
 def _is_matrix(name, p):
@@ -48,25 +53,31 @@ def _levels(n, blocks, dev, shift=2.5):
     return shift * u / (1 + (shift - 1) * u)
 
 
-def _velocity_loss(models, teacher, noisy, clean, level, caption, bias, choice, target, mask):
-    """(weighted squared error of the velocity, squared error in the object's cells)."""
-    v = teacher(models, noisy.bfloat16(), clean.bfloat16(), 1000 * level, caption, bias, choice)
-    error = (v.float() - target).pow(2)
+def guided(target, v, without):
+    """The target moved on by what the caption changes; `without`: the velocity without one."""
+    return target + _GUIDE * (v.detach() - without)
+
+
+def _velocity_loss(v, target, true, mask):
+    """(weighted squared error of the velocity against the target, and against the true one in the object's cells)."""
+    error = (v - target).pow(2)
     weight = 1 + _OBJECT_WEIGHT * mask
     loss = (error * weight).sum() / (weight.sum() * target.shape[1])
-    return loss, (error.detach() * mask).sum() / (mask.sum() * target.shape[1] + 1)
+    true_error = (v.detach() - true).pow(2)
+    return loss, (true_error * mask).sum() / (mask.sum() * target.shape[1] + 1)
 
 
 class _Step:
     """Losses on batches of one clip length."""
 
-    def __init__(self, frames, dev):
+    def __init__(self, frames, empty, dev):
         lengths = settings.block_lengths(frames)
         self.frames, self.blocks = frames, len(lengths)
         self.block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(dev)
         self.teacher = dit.Teacher(lengths, dev)
+        self.empty = empty[None]  # no caption's tokens [1, L]
 
-    def __call__(self, models, batch, dev, own_output):
+    def __call__(self, models, batch, dev, own_output, guide):
         x0, ids, switch, mask = batch
         n = len(x0)
         level = _levels(n, self.blocks, dev)[:, self.block]
@@ -86,7 +97,17 @@ class _Step:
             clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
             if own_output:
                 clean = self._own(models, x0, clean, caption, bias, choice, dev)
-        return _velocity_loss(models, self.teacher, noisy, clean, level, caption, bias, choice, noise - x0, mask)
+        given = (noisy.bfloat16(), clean.bfloat16(), 1000 * level)
+        v = self.teacher(models, *given, caption, bias, choice).float()
+        target = noise - x0
+        if not guide:
+            return _velocity_loss(v, target, target, mask)
+        with torch.no_grad():
+            empty = self.empty[:, : ids.shape[-1]]
+            caption, bias = dit.encode_text(models, empty, (empty != 0).long())
+            none = (x[None].expand(n, *x.shape) for x in (caption, bias))  # one caption a clip
+            without = self.teacher(models, *given, *none, None).float()
+        return _velocity_loss(v, guided(target, v, without), target, mask)
 
     @torch.no_grad()
     def _own(self, models, x0, clean, caption, bias, choice, dev):
@@ -144,7 +165,7 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
     if not stage.done():
         torch.manual_seed(seed + stage.step)
         steps = {}
-        data = _Data(cache.load(work), *stats, dev)
+        clips, images = (_Data(cache.load(work, kind), *stats, dev) for kind in ("clips", "images"))
         empty = torch.tensor(tok.encode(""), device=dev)
         rng = random.Random(seed + stage.step)
     trained = not stage.done()
@@ -156,11 +177,12 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
         lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.35) + 0.01)
         optimizer.set_lr(lr)
         own_output = share > 0.6 and rng.random() < 0.3
-        frames, clips = next((f, n) for until, f, n in _PHASES[dev.type] if share < until or until == 1.0)
+        frames, count = next((f, n) for until, f, n in _PHASES[dev.type] if share < until or until == 1.0)
         if frames not in steps:
-            steps[frames] = _Step(frames, dev)
+            steps[frames] = _Step(frames, empty, dev)
         half.load()
-        loss, object_error = steps[frames](half.module, data.batch(clips, frames, empty), dev, own_output)
+        batch = (images if frames == 1 else clips).batch(count, frames, empty)
+        loss, object_error = steps[frames](half.module, batch, dev, own_output, share > _GUIDED_FROM)
         optimizer.zero_grad()
         loss.backward()
         half.give_gradients()
