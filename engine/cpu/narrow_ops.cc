@@ -6,17 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/core/float16.h"
-#include "engine/cuda/formats.h"
-#include "engine/cuda/narrow_rows.h"
+#include "engine/formats/formats.h"
+#include "engine/formats/narrow_rows.h"
 #include "engine/ops/activation.h"
 
 namespace longtake::cpu {
 namespace {
-
-using cuda::DecodeE2m1;
-using cuda::DecodeE4m3;
-using cuda::EncodeE2m1;
-using cuda::EncodeE4m3;
 
 class NarrowKernel : public PackedKernel {
  public:
@@ -50,7 +45,7 @@ struct Rounded {
 };
 
 Rounded RoundE4m3(std::span<const float> weights, int64_t rows, int64_t columns) {
-  const cuda::NarrowRows narrow = cuda::ToE4m3Rows(weights, rows, columns, columns);
+  const NarrowRows narrow = ToE4m3Rows(weights, rows, columns, columns);
   const auto* scales = reinterpret_cast<const float*>(narrow.scales.data());
   Rounded out{.values = {}, .factors = {scales, scales + rows}};
   for (const uint8_t code : narrow.data) out.values.push_back(FloatToBF16(DecodeE4m3(code)));
@@ -58,14 +53,14 @@ Rounded RoundE4m3(std::span<const float> weights, int64_t rows, int64_t columns)
 }
 
 Rounded RoundNvfp4(std::span<const float> weights, int64_t rows, int64_t columns) {
-  const int64_t stride = RoundUp(columns, cuda::kNvfp4Block), blocks = stride / cuda::kNvfp4Block;
-  const cuda::NarrowRows narrow = cuda::ToNvfp4Rows(weights, rows, columns, stride);
-  Rounded out{.values = {}, .factors = std::vector<float>(rows, narrow.tensor_scale * cuda::kNvfp4ActivationScale)};
+  const int64_t stride = RoundUp(columns, kNvfp4Block), blocks = stride / kNvfp4Block;
+  const NarrowRows narrow = ToNvfp4Rows(weights, rows, columns, stride);
+  Rounded out{.values = {}, .factors = std::vector<float>(rows, narrow.tensor_scale * kNvfp4ActivationScale)};
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
       const int64_t at = r * stride + c;
       const int code = narrow.data[at / 2] >> (at % 2 * 4) & 15;
-      const uint8_t scale = narrow.scales[cuda::Nvfp4ScaleOffset(r, c / cuda::kNvfp4Block, blocks)];
+      const uint8_t scale = narrow.scales[Nvfp4ScaleOffset(r, c / kNvfp4Block, blocks)];
       out.values.push_back(FloatToBF16(DecodeE2m1(static_cast<uint8_t>(code)) * DecodeE4m3(scale)));
     }
   }
@@ -76,17 +71,17 @@ Rounded RoundNvfp4(std::span<const float> weights, int64_t rows, int64_t columns
 float RoundRowE4m3(const uint16_t* x, int64_t columns, uint16_t* y) {
   float largest = 0.f;
   for (int64_t c = 0; c < columns; ++c) largest = std::max(largest, std::abs(BF16ToFloat(x[c])));
-  const float scale = largest > 0.f ? largest / cuda::kLargestE4m3 : 1.f, inverse = 1.f / scale;
+  const float scale = largest > 0.f ? largest / kLargestE4m3 : 1.f, inverse = 1.f / scale;
   for (int64_t c = 0; c < columns; ++c) y[c] = FloatToBF16(DecodeE4m3(EncodeE4m3(BF16ToFloat(x[c]) * inverse)));
   return scale;
 }
 
 void RoundRowNvfp4(const uint16_t* x, int64_t columns, uint16_t* y) {
-  for (int64_t first = 0; first < columns; first += cuda::kNvfp4Block) {
-    const int64_t end = std::min<int64_t>(first + cuda::kNvfp4Block, columns);
+  for (int64_t first = 0; first < columns; first += kNvfp4Block) {
+    const int64_t end = std::min<int64_t>(first + kNvfp4Block, columns);
     float largest = 0.f, inverse = 0.f;
     for (int64_t c = first; c < end; ++c) largest = std::max(largest, std::abs(BF16ToFloat(x[c])));
-    const float scale = DecodeE4m3(cuda::Nvfp4Scale(largest, cuda::kNvfp4ActivationScale, &inverse));
+    const float scale = DecodeE4m3(Nvfp4Scale(largest, kNvfp4ActivationScale, &inverse));
     for (int64_t c = first; c < end; ++c) {
       y[c] = FloatToBF16(DecodeE2m1(EncodeE2m1(BF16ToFloat(x[c]) * inverse)) * scale);
     }

@@ -5,9 +5,9 @@
 
 #include "engine/core/float16.h"
 #include "engine/cuda/cuda_ops_impl.h"
-#include "engine/cuda/formats.h"
 #include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/kernels/pointwise.h"
+#include "engine/formats/formats.h"
 
 namespace longtake::cuda {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "common/status_macros.h"
 #include "engine/core/float16.h"
-#include "engine/cuda/formats.h"
-#include "engine/cuda/narrow_rows.h"
 #include "engine/cuda/status.h"
+#include "engine/formats/formats.h"
+#include "engine/formats/narrow_rows.h"
 
 namespace longtake::cuda {
 namespace {

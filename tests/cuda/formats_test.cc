@@ -1,5 +1,5 @@
 // Narrow numbers and their layouts against decodings written a second time, from the formats' definitions.
-#include "engine/cuda/formats.h"
+#include "engine/formats/formats.h"
 
 #include <algorithm>
 #include <array>

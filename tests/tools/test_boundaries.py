@@ -12,10 +12,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 FOREIGN = re.compile(r"^(cuda|cublas|cudnn|cutlass|nv|mma\.h)")
 # cuda_interface.h and cuda_ops.h are the backend's face: standard types and ops.h only.
 FACE = {"engine/cuda/cuda_interface.h", "engine/cuda/cuda_ops.h"}
-# Arithmetic of number formats, which the cpu backend has for evaluations of their quality; compiled with the plain C++ of
-# engine/cuda/host_language in the place of CUDA's headers.
-FORMATS = {"engine/cuda/formats.h", "engine/cuda/narrow_rows.h"}
-SEEN_BY = {"engine/backend": FACE, "engine/cpu": FORMATS}
+SEEN_BY = {"engine/backend": FACE}
 OUTSIDE = ["common", "scheduler", "server", "bench", *(f"engine/{p.name}" for p in (ROOT / "engine").iterdir())]
 
 
@@ -46,11 +43,6 @@ def test_cuda_is_not_seen(folder: str) -> None:
         seen(source, files, foreign)
     inside = {str(f.relative_to(ROOT)) for f in files if f.is_relative_to(ROOT / "engine" / "cuda")}
     assert inside <= SEEN_BY.get(folder, set())
-    if folder == "engine/cpu":
-        host = ROOT / "engine/cuda/host_language"
-        for name in {f.name for f in host.iterdir()} & foreign:
-            foreign.remove(name)
-            seen(host / name, files, foreign)
     assert not [name for name in foreign if FOREIGN.match(name)]
 
 

@@ -1,4 +1,4 @@
-#include "engine/cuda/formats.h"
+#include "engine/formats/formats.h"
 #include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/kernels/elements.h"
 

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "engine/core/float16.h"
-#include "engine/cuda/formats.h"
 #include "engine/cuda/matmul.h"
+#include "engine/formats/formats.h"
 
 namespace longtake::cuda {
 namespace {

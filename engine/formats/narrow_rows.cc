@@ -1,11 +1,11 @@
-#include "engine/cuda/narrow_rows.h"
+#include "engine/formats/narrow_rows.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "engine/cuda/formats.h"
+#include "engine/formats/formats.h"
 
-namespace longtake::cuda {
+namespace longtake {
 namespace {
 
 float Largest(std::span<const float> values) {
@@ -54,4 +54,4 @@ NarrowRows ToNvfp4Rows(std::span<const float> weights, int64_t rows, int64_t col
   return out;
 }
 
-}  // namespace longtake::cuda
+}  // namespace longtake

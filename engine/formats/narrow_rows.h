@@ -1,13 +1,13 @@
-// Weights in the types that devices multiply, made on the host. No CUDA needed: the cpu backend computes the same
-// formats for evaluations.
-#ifndef LONGTAKE_ENGINE_CUDA_NARROW_ROWS_H_
-#define LONGTAKE_ENGINE_CUDA_NARROW_ROWS_H_
+// Weights in the types that devices multiply, made on the host: for the cuda backend, and for the cpu backend, which
+// computes the same formats for evaluations.
+#ifndef LONGTAKE_ENGINE_FORMATS_NARROW_ROWS_H_
+#define LONGTAKE_ENGINE_FORMATS_NARROW_ROWS_H_
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-namespace longtake::cuda {
+namespace longtake {
 
 // As a device reads them: rows of `stride` elements, zeros behind the columns.
 struct NarrowRows {
@@ -21,6 +21,6 @@ NarrowRows ToE4m3Rows(std::span<const float> weights, int64_t rows, int64_t colu
 // `stride` is a multiple of 16.
 NarrowRows ToNvfp4Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride);
 
-}  // namespace longtake::cuda
+}  // namespace longtake
 
-#endif  // LONGTAKE_ENGINE_CUDA_NARROW_ROWS_H_
+#endif  // LONGTAKE_ENGINE_FORMATS_NARROW_ROWS_H_
