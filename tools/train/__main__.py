@@ -34,6 +34,9 @@ def _arguments():
     parser.add_argument("--shares", default="vae=0.36,cache=0.12,dit=0.44,decoder=0.08", help="of the minutes, by stage")
     parser.add_argument("--init", help="model folder to start from")
     parser.add_argument("--fresh-dit", action="store_true", help="with --init: take only its VAE")
+    parser.add_argument(
+        "--go-on", action="store_true", help="with --init: its transformer knows images and guidance, clips alone are left"
+    )
     parser.add_argument("--export", help="model folder to write")
     parser.add_argument("--clips", type=int, default=30000, help="at most so many cached clips (64 kB each)")
     parser.add_argument("--level", type=int, default=1, help="of the clips: 0 few and simple; see tools/clips/vocabulary.py")
@@ -85,7 +88,7 @@ def main():
     cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, args.level)
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
     start = None if init is None or args.fresh_dit else (init[0], init[3])
-    models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start)
+    models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start, args.go_on)
     if minutes["decoder"] > 0:
         autoencoder = vae.train(args.work, minutes["decoder"], args.level, autoencoder, decoder_only=True)
     if args.export:

@@ -18,6 +18,12 @@ class Guided(unittest.TestCase):
         scale = 1 / (1 - train_dit._GUIDE)
         self.assertLess((v - (without + scale * (true - without))).abs().max().item(), 1e-4)
 
+    def test_going_on_leaves_images_out(self):
+        self.assertEqual([p[1] for p in train_dit.phases("cpu", False)], [1, 5, 13])
+        later = train_dit.phases("cpu", True)
+        self.assertEqual(([p[1] for p in later], later[-1][0]), ([5, 13], 1.0))
+        self.assertAlmostEqual(later[0][0], (0.7 - 0.3) / 0.7)
+
     def test_a_step_without_captions_is_not_moved(self):
         torch.manual_seed(1)
         models = D.make(50)

@@ -16,12 +16,21 @@ _PHASES = {
     "cuda": ((0.15, 1, 2048), (0.35, 5, 512), (0.65, 13, 256), (1.0, 25, 128)),
 }
 
+
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
 _NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
 # Guidance is trained into the weights: sampling then takes one pass a step, not two. From this share of the stage on the
 # target moves on by this part of what the caption changes (Tang et al., Diffusion Models without Classifier-free
 # Guidance, 2025), which has its fixed point at a guidance of 1 / (1 - 0.7) = 3.3.
 _GUIDED_FROM, _GUIDE = 0.5, 0.7
+
+
+def phases(device, go_on):
+    """_PHASES of a device; `go_on`: without the images."""
+    if not go_on:
+        return _PHASES[device]
+    images = _PHASES[device][0][0]
+    return tuple(((until - images) / (1 - images), frames, clips) for until, frames, clips in _PHASES[device][1:])
 
 
 def _is_matrix(name, p):
@@ -145,10 +154,11 @@ def _begin_from(models, tok, old, old_tok):
     models["text"].load_state_dict({**weights, name: table})
 
 
-def train(work, minutes, vae, stats, tok, init=None, seed=1):
+def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
     """Trains for `minutes` in total (earlier runs counted); returns the averaged models in float32.
 
-    `stats`: (mean, std) of the latents' channels. `init`: (models, tokenizer) to start from, or None.
+    `stats`: (mean, std) of the latents' channels. `init`: (models, tokenizer) to start from, or None. `go_on`: they know
+    single images and guidance already.
     """
     dev = run.device()
     torch.manual_seed(seed)
@@ -177,12 +187,12 @@ def train(work, minutes, vae, stats, tok, init=None, seed=1):
         lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.35) + 0.01)
         optimizer.set_lr(lr)
         own_output = share > 0.6 and rng.random() < 0.3
-        frames, count = next((f, n) for until, f, n in _PHASES[dev.type] if share < until or until == 1.0)
+        frames, count = next((f, n) for until, f, n in phases(dev.type, go_on) if share < until or until == 1.0)
         if frames not in steps:
             steps[frames] = _Step(frames, empty, dev)
         half.load()
         batch = (images if frames == 1 else clips).batch(count, frames, empty)
-        loss, object_error = steps[frames](half.module, batch, dev, own_output, share > _GUIDED_FROM)
+        loss, object_error = steps[frames](half.module, batch, dev, own_output, go_on or share > _GUIDED_FROM)
         optimizer.zero_grad()
         loss.backward()
         half.give_gradients()
