@@ -22,7 +22,6 @@ absl::Duration Seconds(double seconds) { return absl::Seconds(std::max(0.0, seco
 // device has a moment for it, and what follows has been found to fit only from then on.
 constexpr double kLatestStart = 4;
 
-// `alone`: seconds to its first chunk with the device to itself.
 bool StartsNow(double alone, const Demand& demand, const Forecast& forecast) {
   return demand.at <= kLatestStart * alone / forecast.capacity() && forecast.Fits(demand, 0);
 }
@@ -145,13 +144,14 @@ bool Scheduler::Impl::LoadPermits(const Session& session) const {
   if (!cost_.learned() || !session.has_pace() || std::isinf(options_.max_live_load)) return true;
   if (std::none_of(placed_.begin(), placed_.end(), [](const Session* other) { return other->has_pace(); })) return true;
   const Forecast forecast = LiveForecast(session, /*with_waiting=*/false);
-  return StartsNow(session.ToNextChunk(cost_).seconds, FirstDemand(session, forecast), forecast);
+  const double alone = session.ToNextChunk(cost_).seconds;
+  return StartsNow(alone, FirstDemand(session, alone, forecast), forecast);
 }
 
-Demand Scheduler::Impl::FirstDemand(const Session& session, const Forecast& forecast) const {
+Demand Scheduler::Impl::FirstDemand(const Session& session, double alone, const Forecast& forecast) const {
   Demand demand = session.NeededBy(clock_->Now(), cost_, forecast.company());
   // Who starts shares no batches yet.
-  demand.at = forecast.FirstChunk(session.ToNextChunk(cost_).seconds);
+  demand.at = forecast.FirstChunk(alone);
   return demand;
 }
 
@@ -167,9 +167,9 @@ int64_t Scheduler::Impl::PlacesMissing(const Session& session, int waiting) cons
 void Scheduler::Impl::PromiseLive(const Session& session, Quote& quote) const {
   const absl::Duration now = clock_->Now();
   const Forecast forecast = LiveForecast(session, /*with_waiting=*/true);
-  Demand demand = FirstDemand(session, forecast);
-  double start = 0;
   const double alone = session.ToNextChunk(cost_).seconds;
+  Demand demand = FirstDemand(session, alone, forecast);
+  double start = 0;
   if (!std::isinf(options_.max_live_load) && !StartsNow(alone, demand, forecast)) {
     demand.at = alone / forecast.capacity();
     start = forecast.EarliestStart(demand);

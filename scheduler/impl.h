@@ -74,8 +74,9 @@ class Scheduler::Impl : public std::enable_shared_from_this<Scheduler::Impl> {
   // Seconds for which a pass that is due may find the device taken: by the batch under way, or a later one's longest
   // pass, for nothing interrupts a batch.
   double Blocking() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Of a session that would start now.
-  Demand FirstDemand(const Session& session, const Forecast& forecast) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of a session that would start now; `alone`: seconds to its first chunk with the device to itself.
+  Demand FirstDemand(const Session& session, double alone, const Forecast& forecast) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool LoadPermits(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Quote Promise(const Session& session) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PromiseLive(const Session& session, Quote& quote) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -47,17 +47,17 @@ double Session::LongestPass(const CostModel& cost) const {
   return std::max(decode, cost.Alone(PassKind::kDenoise, most_latents_ * request_.latent_tokens));
 }
 
-double Session::BlockSeconds(const CostModel& cost, int block) const {
+double Session::BlockSeconds(const CostModel& cost, int block, int steps) const {
   const int latents = request_.block_latents[block];
   const double tokens = latents * request_.latent_tokens;
   const double first_decode = (block == 0 ? request_.first_decode : 1) * request_.latent_tokens;
-  return request_.denoise_steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens) +
+  return steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens) +
          cost.Alone(PassKind::kDecode, first_decode) +
          (latents - 1) * cost.Alone(PassKind::kDecode, request_.latent_tokens);
 }
 
-double Session::NextBlockSeconds(const CostModel& cost) const {
-  return BlockSeconds(cost, committed_blocks_) + cost.Marginal(PassKind::kCommit, RecommitTokens());
+double Session::NextBlockSeconds(const CostModel& cost, int steps) const {
+  return BlockSeconds(cost, committed_blocks_, steps) + cost.Marginal(PassKind::kCommit, RecommitTokens());
 }
 
 Session::Remaining Session::ToNextChunk(const CostModel& cost, int company) const {
@@ -107,10 +107,8 @@ int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
   // The block that is still being decoded has taken so much longer at least.
   double stretch = stretch_;
   if (!making_.empty()) stretch = std::max(stretch, making_.front().Stretch(now));
-  const double full = NextBlockSeconds(cost);
-  const double step = cost.Alone(PassKind::kDenoise, Tokens(PassKind::kDenoise));
   for (int level = 0; level < levels; ++level) {
-    if ((full - (StepsAt(0) - StepsAt(level)) * step) * stretch * margin <= time) return level;
+    if (NextBlockSeconds(cost, StepsAt(level)) * stretch * margin <= time) return level;
   }
   return levels - 1;
 }
@@ -118,7 +116,7 @@ int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
 double Session::SecondsLeft(const CostModel& cost) const {
   double seconds = ToNextChunk(cost).seconds;
   const int blocks_left = blocks() - decoded_blocks_ - 1;
-  if (blocks_left > 0) seconds += blocks_left * BlockSeconds(cost, blocks() - 1);
+  if (blocks_left > 0) seconds += blocks_left * BlockSeconds(cost, blocks() - 1, request_.denoise_steps);
   return seconds;
 }
 
@@ -196,8 +194,7 @@ Pass Session::Start(PassKind kind, absl::Duration now, const CostModel& cost) {
       steps_ = StepsAt(level_);
       passes_ -= StepsAt(0) - steps_;
       // Before the costs are known a block would seem to have been held up many times over.
-      const double saved = (StepsAt(0) - steps_) * cost.Alone(PassKind::kDenoise, Tokens(PassKind::kDenoise));
-      making_.push_back({now, cost.learned() ? NextBlockSeconds(cost) - saved : 0});
+      making_.push_back({now, cost.learned() ? NextBlockSeconds(cost, steps_) : 0});
     }
     pass.level = level_;
   }
@@ -237,7 +234,7 @@ PassReport Session::Finish(PassKind kind, absl::Duration now) {
         ++decoded_blocks_;
         decoded_at_.push_back(now);
         decoded_latents_ = 0;
-        if (making_.front().alone > 0) stretch_ += 0.5 * (std::max(1.0, making_.front().Stretch(now)) - stretch_);
+        stretch_ += 0.5 * (std::max(1.0, making_.front().Stretch(now)) - stretch_);
         making_.pop_front();
       }
       break;

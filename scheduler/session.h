@@ -104,9 +104,9 @@ class Session {
   std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
 
  private:
-  // Alone on the device, with all steps: of any block, and of the one whose denoising comes next.
-  double BlockSeconds(const CostModel& cost, int block) const;
-  double NextBlockSeconds(const CostModel& cost) const;
+  // Alone on the device: of any block, and of the one whose denoising comes next.
+  double BlockSeconds(const CostModel& cost, int block, int steps) const;
+  double NextBlockSeconds(const CostModel& cost, int steps) const;
   int BlockPasses(int block) const { return request_.denoise_steps + 1 + request_.block_latents[block]; }
   bool PromptDue() const { return !prompt_at_.empty() && prompt_at_.begin()->first <= committed_blocks_; }
   int StepsAt(int level) const {

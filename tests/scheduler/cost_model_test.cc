@@ -42,6 +42,14 @@ Work RandomBatch(std::mt19937_64& random) {
   return work;
 }
 
+// Random batches, each taking `slower` times the truth.
+void Teach(CostModel& model, std::mt19937_64& random, int batches, double slower = 1) {
+  for (int i = 0; i < batches; ++i) {
+    const Work work = RandomBatch(random);
+    model.Observe(work, slower * Truth(work));
+  }
+}
+
 TEST(CostModel, KnowsNothingBeforeTheFirstBatch) {
   const CostModel model;
   Work work;
@@ -74,10 +82,7 @@ TEST(CostModel, FindsFixedAndPerTokenParts) {
 TEST(CostModel, InCompanyTheFixedTimeIsShared) {
   CostModel model;
   std::mt19937_64 random(1);
-  for (int i = 0; i < 2000; ++i) {
-    const Work work = RandomBatch(random);
-    model.Observe(work, Truth(work));
-  }
+  Teach(model, random, 2000);
   const auto in_company = [&](double tokens, int company) {
     return model.InCompany(PassKind::kDenoise, tokens, company);
   };
@@ -107,15 +112,9 @@ TEST(CostModel, TogetherPredictionsAreWhatBatchesTook) {
 TEST(CostModel, FollowsADeviceThatBecomesSlower) {
   CostModel model;
   std::mt19937_64 random(2);
-  for (int i = 0; i < 2000; ++i) {
-    const Work work = RandomBatch(random);
-    model.Observe(work, Truth(work));
-  }
+  Teach(model, random, 2000);
   EXPECT_LT(model.error(), 0.01);
-  for (int i = 0; i < 50; ++i) {
-    const Work work = RandomBatch(random);
-    model.Observe(work, 2 * Truth(work));
-  }
+  Teach(model, random, 50, 2);
   EXPECT_GT(model.error(), 0.1) << "the metric must show that the device changed";
   for (int i = 0; i < 1500; ++i) {
     const Work work = RandomBatch(random);

@@ -101,8 +101,8 @@ TEST_F(SlackTest, AStreamWithLeadGivesWayToOneThatStarts) {
   EXPECT_LE(story(2).block_at[0] - arrived, absl::Milliseconds(750));
 }
 
-// 10 ms fixed, 10 ms a denoising pass: with the explored second pass out of the way, three could share a batch.
-// A device with 10 ms a batch and 10 ms a pass.
+// A device with 10 ms a batch and 10 ms a pass: with the explored second pass out of the way, three could share a
+// batch.
 class SlackPolicyTest : public testing::Test {
  protected:
   SlackPolicyTest() {

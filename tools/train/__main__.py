@@ -85,7 +85,9 @@ def main():
         autoencoder = init[1].to(dev).requires_grad_(False)
     else:
         raise SystemExit("vae=0 needs --init")
-    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, args.level)
+    cache.build(
+        args.work, autoencoder, tok, minutes["cache"], args.clips, args.level, ("clips",) if args.go_on else ("images", "clips")
+    )
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
     start = None if init is None or args.fresh_dit else (init[0], init[3])
     models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start, args.go_on)

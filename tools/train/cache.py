@@ -15,7 +15,7 @@ from tools.clips import vocabulary as V
 from tools.clips.scene import PERIOD_X, PERIOD_Y, guest_position, position
 from tools.train import run, settings, whole
 
-# What is cached: (latent frames, share of the time). Single pictures cost a twentieth of a clip and show as many things.
+# What is cached: (latent frames, share of the time). Single pictures show as many things in a 26th of a clip's time.
 # Clips of 25: blocks of 5, 4, 4, 4, 4, 4, so that the last ones see a full window. A CPU has no time to encode and train
 # that much: 13, blocks of 5, 4, 4.
 KINDS = {"cpu": {"images": (1, 0.25), "clips": (13, 0.75)}, "cuda": {"images": (1, 0.1), "clips": (25, 0.9)}}
@@ -70,12 +70,15 @@ def _shards(work, kind):
     return sorted(glob.glob(os.path.join(work, f"{kind}_[0-9]*.pt")))
 
 
-def build(work, vae, tokenizer, minutes, limit, level):
+def build(work, vae, tokenizer, minutes, limit, level, kinds=("images", "clips")):
     """Writes shards of each kind until `minutes` are over or `limit` clips are there, and ten times as many images.
 
     `level`: of `clips.vocabulary.LEVELS`. Existing shards count.
     """
-    for kind, (latents, share) in KINDS[run.device().type].items():
+    known = KINDS[run.device().type]
+    whole_share = sum(known[kind][1] for kind in kinds)
+    for kind in kinds:
+        latents, share = known[kind][0], known[kind][1] / whole_share
         _build(work, kind, latents, vae, tokenizer, share * minutes, limit if latents > 1 else 10 * limit, level)
 
 

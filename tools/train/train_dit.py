@@ -16,7 +16,6 @@ _PHASES = {
     "cuda": ((0.15, 1, 2048), (0.35, 5, 512), (0.65, 13, 256), (1.0, 25, 128)),
 }
 
-
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
 _NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
 # Guidance is trained into the weights: sampling then takes one pass a step, not two. From this share of the stage on the
@@ -175,7 +174,8 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
     if not stage.done():
         torch.manual_seed(seed + stage.step)
         steps = {}
-        clips, images = (_Data(cache.load(work, kind), *stats, dev) for kind in ("clips", "images"))
+        clips = _Data(cache.load(work, "clips"), *stats, dev)
+        images = None if go_on else _Data(cache.load(work, "images"), *stats, dev)
         empty = torch.tensor(tok.encode(""), device=dev)
         rng = random.Random(seed + stage.step)
     trained = not stage.done()
