@@ -16,7 +16,7 @@ client=1
 for ((i = 1; i <= $#; ++i)); do
   case ${!i} in
     --quick) control+=(--quick) ;;
-    --keep | --prompts | --long | --switches | --short | --series) j=$((i + 1)) && control+=("${!i}" "${!j}") ;;
+    --keep | --prompts | --long | --switches | --short | --series | --level) j=$((i + 1)) && control+=("${!i}" "${!j}") ;;
     --jobs) j=$((i + 1)) && jobs=${!j} && control+=(--jobs "$jobs") ;;
     --model) j=$((i + 1)) && model=${!j} ;;
     --maker) j=$((i + 1)) && [[ ${!j} == client ]] || client=0 ;;

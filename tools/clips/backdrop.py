@@ -105,9 +105,10 @@ def _decorate(out, sky, rng, wide):
                 circle(x + dx * s, y + dy * s, r * s)
 
     def stars(circle, ellipse):
-        for _ in range(16 * times):
-            x, y = rng.uniform(4, width - 4), rng.uniform(4, V.HORIZON - 20)
-            circle(x, y, rng.uniform(1.0, 1.7))
+        circle(rng.uniform(30, width - 30), rng.uniform(20, 44), 13)  # the moon
+        for _ in range(4 * times):
+            x, y = rng.uniform(6, width - 6), rng.uniform(6, V.HORIZON - 30)
+            circle(x, y, rng.uniform(2.2, 3.0))
 
     def sun(circle, ellipse):
         circle(rng.uniform(40, width - 40), V.HORIZON + 4, 30)
@@ -121,7 +122,7 @@ def _decorate(out, sky, rng, wide):
         share = 0.42 if sky == "day" else 0.16
         out += (1 - out) * share * _blur(_layer(clouds, wide), 1.8)
     elif sky == "night":
-        out += (np.asarray((0.95, 0.95, 0.8), np.float32) - out) * 0.8 * _blur(_layer(stars, wide), 0.7)
+        out += (np.asarray((0.95, 0.95, 0.8), np.float32) - out) * 0.6 * _blur(_layer(stars, wide), 1.0)
     elif sky == "sunset":
         layer = _layer(sun, wide)
         glow = 0.55 * _blur(layer, 1.2) + 0.35 * _blur(layer, 16)

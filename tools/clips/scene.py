@@ -83,7 +83,7 @@ def held_out(scene):
     return zlib.crc32(key.encode()) % 8 == 0
 
 
-def sample_scene(rng, level=V.LEVELS[1], held=False):
+def sample_scene(rng, level=V.LEVELS[V.BUNDLED], held=False):
     """Draws a scene that is (`held`) or is not held out. `rng`: random.Random."""
     while True:
         scene = Scene(
@@ -112,7 +112,7 @@ def _guest(rng, level, scene):
     )
 
 
-def changed(rng, scene, level=V.LEVELS[1], held=False):
+def changed(rng, scene, level=V.LEVELS[V.BUNDLED], held=False):
     """The same scene with one thing changed, as a prompt switch would ask for; None if nothing fits `held`."""
     options = {"sky": level.skies, "direction": V.DIRECTIONS, "colour": V.COLOURS}
     found = []
@@ -140,7 +140,7 @@ def _moved(scene, frames):
     return dx * step, dy * step
 
 
-def sample_story(rng, switch_block=None, level=V.LEVELS[1], held=False):
+def sample_story(rng, switch_block=None, level=V.LEVELS[V.BUNDLED], held=False):
     """A scene somewhere in the frame; with `switch_block`, changed from that block on."""
     second = None
     while second is None:

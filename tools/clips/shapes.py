@@ -67,13 +67,9 @@ def _ball(pen):
 
 
 def _star(pen):
-    def points(scale):
-        a = np.arange(10) * np.pi / 5 - np.pi / 2
-        r = np.where(np.arange(10) % 2 == 0, 1.0, 0.46) * scale
-        return np.stack([r * np.cos(a), r * np.sin(a) + 0.05], 1)
-
-    pen.polygon(points(1.0), pen.main)
-    pen.polygon(points(0.5), pen.light)
+    a = np.arange(10) * np.pi / 5 - np.pi / 2
+    r = np.where(np.arange(10) % 2 == 0, 1.0, 0.50)
+    pen.polygon(np.stack([r * np.cos(a), r * np.sin(a) + 0.05], 1), pen.main)
 
 
 def _heart(pen):
@@ -86,58 +82,46 @@ def _heart(pen):
 
 def _balloon(pen):
     brown = (0.62, 0.40, 0.20)
-    pen.polygon([(-0.34, 0.28), (-0.28, 0.28), (-0.12, 0.76), (-0.18, 0.76)], brown)
-    pen.polygon([(0.34, 0.28), (0.28, 0.28), (0.12, 0.76), (0.18, 0.76)], brown)
-    pen.box(-0.22, 0.70, 0.22, 1.0, brown, 0.06)
-    for width, colour in ((0.74, pen.main), (0.30, pen.light)):
-        a = np.linspace(np.pi * 0.92, np.pi * 2.08, 40)
-        top = np.stack([width * np.cos(a), -0.30 + 0.70 * np.sin(a)], 1)
-        pen.polygon(np.concatenate([top, [(width * 0.42, 0.42), (-width * 0.42, 0.42)]]), colour)
+    pen.polygon([(-0.34, 0.28), (0.34, 0.28), (0.20, 0.72), (-0.20, 0.72)], pen.dark)
+    pen.box(-0.26, 0.62, 0.26, 1.0, brown, 0.06)
+    a = np.linspace(np.pi * 0.92, np.pi * 2.08, 40)
+    top = np.stack([0.76 * np.cos(a), -0.28 + 0.72 * np.sin(a)], 1)
+    pen.polygon(np.concatenate([top, [(0.32, 0.44), (-0.32, 0.44)]]), pen.main)
+    pen.ellipse(-0.26, -0.50, 0.20, 0.28, pen.light, 0.4)
 
 
 def _car(pen):
-    glass = (0.74, 0.90, 0.98)
-    tyre = (0.16, 0.16, 0.20)
-    pen.polygon([(-0.62, -0.04), (-0.42, -0.56), (0.26, -0.56), (0.56, -0.04)], pen.main)
-    pen.polygon([(-0.44, -0.08), (-0.31, -0.44), (-0.06, -0.44), (-0.06, -0.08)], glass)
-    pen.polygon([(0.04, -0.08), (0.04, -0.44), (0.20, -0.44), (0.40, -0.08)], glass)
-    pen.box(-1.0, -0.10, 1.0, 0.36, pen.main, 0.16)
-    pen.box(-0.96, 0.18, 0.96, 0.34, pen.dark, 0.08)
-    pen.ellipse(0.90, 0.04, 0.09, 0.09, (1.0, 0.95, 0.65))
-    for x in (-0.54, 0.54):
-        pen.ellipse(x, 0.36, 0.26, 0.26, tyre)
-        pen.ellipse(x, 0.36, 0.11, 0.11, (0.82, 0.82, 0.85))
+    pen.polygon([(-0.66, -0.04), (-0.44, -0.62), (0.28, -0.62), (0.60, -0.04)], pen.main)
+    pen.polygon([(-0.42, -0.08), (-0.29, -0.46), (0.18, -0.46), (0.38, -0.08)], (0.74, 0.90, 0.98))
+    pen.box(-1.0, -0.10, 1.0, 0.38, pen.main, 0.16)
+    for x in (-0.52, 0.52):
+        pen.ellipse(x, 0.38, 0.29, 0.29, (0.16, 0.16, 0.20))
 
 
 def _boat(pen):
-    pen.polygon([(-0.06, -0.96), (0.03, -0.96), (0.03, 0.46), (-0.06, 0.46)], (0.50, 0.33, 0.18))
-    pen.polygon([(0.10, -0.92), (0.10, 0.32), (0.84, 0.32)], pen.main)
-    pen.polygon([(-0.12, -0.68), (-0.12, 0.32), (-0.62, 0.32)], pen.light)
-    pen.polygon([(-0.96, 0.44), (0.98, 0.44), (0.66, 0.94), (-0.62, 0.94)], pen.main)
-    pen.polygon([(-0.80, 0.70), (0.82, 0.70), (0.66, 0.94), (-0.62, 0.94)], pen.dark)
+    pen.polygon([(-0.72, 0.36), (0.10, -0.96), (0.80, 0.36)], pen.main)
+    pen.polygon([(-0.98, 0.38), (0.98, 0.38), (0.64, 0.94), (-0.64, 0.94)], pen.dark)
 
 
 def _fish(pen):
     wag = 0.10 * np.sin(2 * np.pi * pen.phase)
-    pen.polygon([(-0.46, 0.0), (-1.0, -0.52 + wag), (-0.84, wag), (-1.0, 0.52 + wag)], pen.dark)
-    pen.polygon([(-0.20, -0.44), (0.18, -0.72), (0.34, -0.34)], pen.dark)
-    pen.ellipse(0.20, 0.0, 0.80, 0.52, pen.main)
-    pen.ellipse(0.14, 0.22, 0.50, 0.22, pen.light)
-    pen.ellipse(0.60, -0.14, 0.15, 0.15, (1, 1, 1))
-    pen.ellipse(0.64, -0.14, 0.075, 0.075, tuple(_INK))
+    pen.polygon([(-0.40, 0.0), (-1.0, -0.58 + wag), (-0.82, wag), (-1.0, 0.58 + wag)], pen.dark)
+    pen.polygon([(-0.20, -0.44), (0.14, -0.80), (0.40, -0.34)], pen.dark)
+    pen.ellipse(0.20, 0.0, 0.80, 0.56, pen.main)
+    pen.ellipse(0.58, -0.14, 0.17, 0.17, (1, 1, 1))
+    pen.ellipse(0.62, -0.14, 0.09, 0.09, tuple(_INK))
 
 
 def _rocket(pen):
     flame = 0.06 * np.sin(2 * np.pi * pen.phase)
-    pen.polygon([(-0.20, 0.60), (0.20, 0.60), (0.0, 0.94 + flame)], (1.0, 0.72, 0.20))
-    pen.polygon([(-0.30, 0.10), (-0.62, 0.52), (-0.58, 0.74), (-0.24, 0.58)], pen.dark)
-    pen.polygon([(0.30, 0.10), (0.62, 0.52), (0.58, 0.74), (0.24, 0.58)], pen.dark)
+    pen.polygon([(-0.24, 0.58), (0.24, 0.58), (0.0, 0.94 + flame)], (1.0, 0.72, 0.20))
+    pen.polygon([(-0.30, 0.02), (-0.72, 0.50), (-0.66, 0.80), (-0.24, 0.60)], pen.dark)
+    pen.polygon([(0.30, 0.02), (0.72, 0.50), (0.66, 0.80), (0.24, 0.60)], pen.dark)
     a = np.linspace(-1, 1, 40)
-    side = 0.36 * np.cos(a * np.pi / 2 * 0.86) ** 0.75
+    side = 0.44 * np.cos(a * np.pi / 2 * 0.86) ** 0.75
     body = np.stack([side, -0.98 + (a + 1) * 0.82], 1)
     pen.polygon(np.concatenate([body, body[::-1] * (-1, 1)]), pen.main)
-    pen.ellipse(0, -0.26, 0.17, 0.17, (0.98, 0.98, 1.0))
-    pen.ellipse(0, -0.26, 0.10, 0.10, (0.55, 0.80, 0.95))
+    pen.ellipse(0, -0.24, 0.19, 0.19, (0.90, 0.95, 1.0))
 
 
 def _bird(pen):

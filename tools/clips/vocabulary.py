@@ -23,7 +23,7 @@ KINDS = ("ball", "star", "heart", "balloon", "car", "boat", "fish", "rocket", "b
 CORE_KINDS = KINDS[:8]
 
 # Half of an object's larger extent. A token of the bundled model covers 32 pixels.
-SIZES = {"small": 16.0, "medium": 22.0, "big": 31.0}
+SIZES = {"small": 18.0, "medium": 25.0, "big": 34.0}
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
@@ -33,7 +33,7 @@ SPEEDS = {"slow": 14.0, "normal": 28.0, "fast": 52.0}
 SKIES = {
     "day": ((0.36, 0.68, 0.97), (0.80, 0.93, 1.00), 1.00, 0.00),
     "sunset": ((0.42, 0.27, 0.55), (1.00, 0.66, 0.42), 0.78, 0.10),
-    "night": ((0.03, 0.05, 0.17), (0.13, 0.17, 0.38), 0.42, 0.05),
+    "night": ((0.06, 0.09, 0.24), (0.18, 0.23, 0.44), 0.50, 0.05),
     "fog": ((0.66, 0.69, 0.72), (0.86, 0.88, 0.89), 0.95, 0.38),
     "rain": ((0.36, 0.41, 0.49), (0.52, 0.57, 0.64), 0.72, 0.15),
     "snowfall": ((0.60, 0.66, 0.78), (0.80, 0.84, 0.92), 0.90, 0.20),
@@ -75,7 +75,8 @@ class Level:
 
 
 LEVELS = (
-    Level(sizes=("medium", "big"), looks=2, changes=0.0),
+    Level(sizes=("medium", "big"), looks=2, changes=0.25),
     Level(),
     Level(kinds=KINDS, skies=tuple(SKIES), grounds=tuple(GROUNDS), changes=0.5, guests=True, pans=0.25),
 )
+BUNDLED = 0  # the level that the bundled model is trained on and judged by

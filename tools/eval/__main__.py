@@ -15,6 +15,7 @@ import tempfile
 
 import numpy as np
 
+from tools.clips import vocabulary as V
 from tools.eval import cases, measure, psnr, videos
 from tools.eval.table import Table, switch_followed
 from tools.eval.work import Work, digest
@@ -34,7 +35,7 @@ def _arguments():
     parser.add_argument("--long", type=int, default=50, help="how many of them are a minute long, measured at 30 s and 60 s too")
     parser.add_argument("--short", type=float, default=11, help="seconds of the videos that are not a minute long")
     parser.add_argument("--switches", type=int, default=50)
-    parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="what the prompts are about, as in tools/clips")
+    parser.add_argument("--level", type=int, default=V.BUNDLED, choices=(0, 1, 2), help="of the prompts, as in tools/clips")
     parser.add_argument("--series", default="", help="any word: other prompts, as many")
     parser.add_argument("--jobs", type=int, default=3, help="videos of client and drawn that are made and looked at at a time")
     parser.add_argument("--alone", type=int, default=4, help="videos of client made one at a time first: the pace is theirs")
@@ -131,7 +132,7 @@ def main():
         line = _evaluate(args, _work(args, args.keep or temporary))
     if not args.no_psnr:
         runner = os.path.join(args.programs, "longtake-module")
-        reconstruction = psnr.psnr(runner, args.model, clips=2 if args.quick else 8)
+        reconstruction = psnr.psnr(runner, args.model, 2 if args.quick else 8, V.LEVELS[args.level])
         print("VAE on drawn clips, dB:", {k: round(v, 2) for k, v in reconstruction.items()})
         line["vae_psnr"] = round(min(reconstruction.values()), 2)
     print(json.dumps(line))

@@ -32,7 +32,7 @@ def _prompt(scene, number):
     return caption(scene) if number % 2 == 0 else caption(scene).replace(" under a blue sky", " on a sunny day")
 
 
-def plain(count, long, short_seconds, series="eval", level=1):
+def plain(count, long, short_seconds, series="eval", level=V.BUNDLED):
     """`count` cases of one prompt; the first `long` of them are a minute long. Another `series`: other prompts.
 
     `level` says what they are about, as in `vocabulary.LEVELS`.
@@ -45,7 +45,7 @@ def plain(count, long, short_seconds, series="eval", level=1):
     return out
 
 
-def switched(count, series="switch", level=1):
+def switched(count, series="switch", level=V.BUNDLED):
     """`count` cases whose prompt changes at SWITCH_BLOCK."""
     out = []
     for i in range(count):

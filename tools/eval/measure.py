@@ -125,7 +125,7 @@ class Watcher:
         glances = things.clearest(first, middle)
         seen.colour = statistics.mode(t.colour for t in glances)
         extent = float(np.median([max(t.box[2:]) / 2 for t in glances]))
-        seen.size = ("small", "medium", "big")[int(np.searchsorted((20.5, 28.0), extent))]
+        seen.size = ("small", "medium", "big")[int(np.searchsorted((23.0, 31.5), extent))]
         seen.edge = float(np.median([t.edge for t in glances]))
         seen.kind, seen.likeness = self._kind(glances)
         for other in others:

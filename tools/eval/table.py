@@ -5,6 +5,8 @@ import random
 
 import numpy as np
 
+from tools.clips import vocabulary as V
+
 PARTS = ("colour", "kind", "direction", "background", "size", "speed")
 _ATTRIBUTES = ("colour", "kind", "direction", "size", "speed", "camera")
 
@@ -30,7 +32,7 @@ def switch_followed(seen, story):
 class Table:
     """What was seen, by second. `level` of the clips: where the camera goes over the scene, that is a part too."""
 
-    def __init__(self, level=1):
+    def __init__(self, level=V.BUNDLED):
         self.parts = PARTS + (("camera",) if level > 1 else ())
         self.seen = {}  # second → [(Seen, scene)]
 

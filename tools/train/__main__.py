@@ -10,6 +10,8 @@ the VAE's decoder alone, for latents as they are.
 import argparse
 import os
 
+from tools.clips import vocabulary as V
+
 # Large temporaries are otherwise given back to the kernel and faulted in again at every step: half of its time.
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
@@ -35,11 +37,11 @@ def _arguments():
     parser.add_argument("--init", help="model folder to start from")
     parser.add_argument("--fresh-dit", action="store_true", help="with --init: take only its VAE")
     parser.add_argument(
-        "--go-on", action="store_true", help="with --init: its transformer knows images and guidance, clips alone are left"
+        "--go-on", action="store_true", help="with --init: its transformer knows images and guidance: mixed clips from the start"
     )
     parser.add_argument("--export", help="model folder to write")
     parser.add_argument("--clips", type=int, default=30000, help="at most so many cached clips (64 kB each)")
-    parser.add_argument("--level", type=int, default=1, help="of the clips: 0 few and simple; see tools/clips/vocabulary.py")
+    parser.add_argument("--level", type=int, default=V.BUNDLED, help="of the clips: see tools/clips/vocabulary.py")
     parser.add_argument("--threads", type=int, help="of torch on the CPU")
     return parser.parse_args()
 
@@ -85,9 +87,7 @@ def main():
         autoencoder = init[1].to(dev).requires_grad_(False)
     else:
         raise SystemExit("vae=0 needs --init")
-    cache.build(
-        args.work, autoencoder, tok, minutes["cache"], args.clips, args.level, ("clips",) if args.go_on else ("images", "clips")
-    )
+    cache.build(args.work, autoencoder, tok, minutes["cache"], args.clips, args.level)
     stats = init[2] if init is not None and minutes["vae"] == 0 else cache.statistics(cache.load(args.work)["latents"])
     start = None if init is None or args.fresh_dit else (init[0], init[3])
     models = train_dit.train(args.work, minutes["dit"], autoencoder, stats, tok, start, args.go_on)

@@ -70,15 +70,12 @@ def _shards(work, kind):
     return sorted(glob.glob(os.path.join(work, f"{kind}_[0-9]*.pt")))
 
 
-def build(work, vae, tokenizer, minutes, limit, level, kinds=("images", "clips")):
+def build(work, vae, tokenizer, minutes, limit, level):
     """Writes shards of each kind until `minutes` are over or `limit` clips are there, and ten times as many images.
 
     `level`: of `clips.vocabulary.LEVELS`. Existing shards count.
     """
-    known = KINDS[run.device().type]
-    whole_share = sum(known[kind][1] for kind in kinds)
-    for kind in kinds:
-        latents, share = known[kind][0], known[kind][1] / whole_share
+    for kind, (latents, share) in KINDS[run.device().type].items():
         _build(work, kind, latents, vae, tokenizer, share * minutes, limit if latents > 1 else 10 * limit, level)
 
 

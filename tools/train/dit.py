@@ -175,62 +175,76 @@ class Teacher:
         last = torch.ones(len(block), dtype=torch.bool)
         last[:-1] = block[1:] != block[:-1]
         self.first, self.last = (x[None, :, None, None].to(device) for x in (first, last))
-        self.streams = 1 if len(lengths) == 1 else 2
+        self.has_past = len(lengths) > 1
 
-    def __call__(self, models, noisy, clean, t, caption, bias, choice=None):
-        """noisy, clean [B, C, T, H, W]; t [B, T] in 0…1000, equal inside a block.
+    def __call__(self, models, noisy, clean, t, caption, bias, choice=None, past=None):
+        """Velocities of noisy frames [K B, C, T, H, W], and the past that they saw, for calls to come.
+
+        noisy: K noisy copies of each of B clips, copy by copy, that share the work on the clips' clean frames `clean`
+        [B, C, T, H, W]; t [K B, T] in 0…1000, equal inside a block. With `past` of a call before, `clean` is not looked at.
 
         caption [B, V, L, D], bias [B, V, 1, 1, L]: V captions a clip; choice i64 [2, B, T] says which one each
         frame sees, for the noisy stream and for the clean one (a prompt switch commits the last block anew with
         the new prompt, so there the clean stream changes one block earlier). Without `choice`, all see the first.
         """
-        dit = models["dit"]
-        batch, frames = noisy.shape[0], noisy.shape[2]
-        height, width = noisy.shape[3] // 2, noisy.shape[4] // 2
+        dit, count = models["dit"], len(noisy)
+        frames, height, width = noisy.shape[2], noisy.shape[3] // 2, noisy.shape[4] // 2
         rope = _rope(dit, 0, frames, height, width, noisy.dtype)
-        both = self.streams == 2
-        h = _tokens(dit, torch.cat([noisy, clean]) if both else noisy)
-        mod, embedding = _modulation(dit, torch.cat([t, torch.zeros_like(t)]) if both else t)
+        copies = count // len(caption)
+        x, groups = noisy, copies  # rows of one caption a clip are repeated so often
+        if self.has_past and past is None:
+            x, groups = torch.cat([noisy, clean]), copies + 1
+            t = torch.cat([t, torch.zeros_like(t[: len(clean)])])
+        h = _tokens(dit, x)
+        mod, embedding = _modulation(dit, t)
         pick = None
         if choice is None:
-            caption, bias = caption[:, 0], bias[:, 0].repeat(self.streams, 1, 1, 1)
+            caption, bias = caption[:, 0], bias[:, 0].repeat(groups, 1, 1, 1)
         else:
-            rows = torch.arange(batch, device=h.device)[:, None] * caption.shape[1]
-            pick = (rows + choice[: self.streams]).flatten()  # rows of the flattened captions, one a frame
+            rows = torch.arange(len(caption), device=h.device)[:, None] * caption.shape[1]
+            own, committed = (rows + choice).unbind()  # rows of the flattened captions, one a frame
+            pick = torch.cat([own] * copies + [committed] * (groups - copies)).flatten()
             caption, bias = caption.flatten(0, 1), bias.flatten(0, 1)[pick]
-        for block in dit.transformer_blocks:
+        seen = []
+        for i, block in enumerate(dit.transformer_blocks):
             shift1, scale1, gate1, shift2, scale2, gate2 = (block.scale_shift_table + mod).unbind(2)
             q, k, qr, kr, v = _qkv(block.attn1, modulate(block.norm1(h), scale1, shift1), rope)
-            s, z = (self._gather(x, batch) for x in _frame_sums(k, kr, v))
+            sums = _frame_sums(k, kr, v)
+            if self.has_past:
+                earlier = past[i][:2] if past else [self._earlier(x[count:]) for x in sums]
+                s, z = (self._own(x) + e.repeat(groups, *[1] * (e.ndim - 1)) for x, e in zip(sums, earlier, strict=True))
+            else:
+                s, z = (x.sum(1, keepdim=True).expand_as(x) for x in sums)
             h = gated(h, gate1, _attend(block.attn1, q, qr, s, z))
             ck, cv = _caption_kv(block.attn2, caption)
             if pick is None:  # one caption a clip: all its tokens are queries of one attention
-                ck, cv = (x.repeat(self.streams, 1, 1, 1) for x in (ck, cv))
+                ck, cv = (x.repeat(groups, 1, 1, 1) for x in (ck, cv))
                 h = h + _cross(block.attn2, h.flatten(1, 2), ck, cv, bias).view_as(h)
             else:
                 h = h + _cross(block.attn2, h.flatten(0, 1), ck[pick], cv[pick], bias).view_as(h)
             y = _ffn(block.ff, modulate(block.norm2(h), scale2, shift2), height, width)
-            h = gated(h, gate2, _temporal(block.ff, y, *self._neighbours(y, batch)))
-        return _velocity(dit, h[:batch], embedding[:batch], height, width)
+            left, right = _shifted(y)
+            if self.has_past:
+                tail = past[i][2] if past else left[count:]
+                own = torch.where(self.first, tail.repeat(copies, 1, 1, 1), left[:count])
+                left, right = torch.cat([own, left[count:]]), right * ~self.last
+                seen.append([x.detach() for x in (*earlier, tail)])
+            h = gated(h, gate2, _temporal(block.ff, y, left, right))
+        return _velocity(dit, h[:count], embedding[:count], height, width), seen
 
-    def _gather(self, x, batch):
-        """Frame sums of both streams → what each frame may see: its own block, and the clean ones of the window."""
-        if self.streams == 1:
-            return x.sum(1, keepdim=True).expand_as(x)
-        flat = x.flatten(2)
-        own, past = self.own.to(flat.dtype), self.past.to(flat.dtype)
-        noisy = own @ flat[:batch] + past @ flat[batch:]
-        clean = (own + past) @ flat[batch:]
-        return torch.cat([noisy, clean]).view_as(x)
+    def _earlier(self, sums):
+        """Frame sums of the clean stream → what each frame sees of the blocks before its own."""
+        return (self.past.to(sums.dtype) @ sums.flatten(2)).view_as(sums)
 
-    def _neighbours(self, y, batch):
-        zero = torch.zeros_like(y[:, :1])
-        before = torch.cat([zero, y[:, :-1]], 1)
-        after = torch.cat([y[:, 1:], zero], 1)
-        if self.streams == 1:
-            return before, after
-        noisy = torch.where(self.first, before[batch:], before[:batch])
-        return torch.cat([noisy, before[batch:]]), after * ~self.last
+    def _own(self, sums):
+        """Frame sums → those of each frame's own block."""
+        return (self.own.to(sums.dtype) @ sums.flatten(2)).view_as(sums)
+
+
+def _shifted(y):
+    """[B, T, N, D] → the frame before each and the one after it, zeros at the ends."""
+    zero = torch.zeros_like(y[:, :1])
+    return torch.cat([zero, y[:, :-1]], 1), torch.cat([y[:, 1:], zero], 1)
 
 
 class Streamer:

@@ -26,7 +26,13 @@ class TeacherEqualsStreamer(unittest.TestCase):
             block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
             t = levels[:, block]
             choice = torch.stack([(block >= switch).long(), (block + 1 >= switch).long()])[:, None].expand(2, batch, frames)
-            together = D.Teacher(lengths, "cpu")(models, noisy, clean, t, caption, bias, choice)
+            teacher = D.Teacher(lengths, "cpu")
+            # A second noisy copy of each clip shares the clean stream and changes nothing for the first.
+            copies = torch.cat([noisy, torch.randn(shape)])
+            both, past = teacher(models, copies, clean, t.repeat(2, 1), caption, bias, choice)
+            together = both[:batch]
+            again, _ = teacher(models, copies, None, t.repeat(2, 1), caption, bias, choice, past)
+            self.assertLess(((again - both).abs().max() / both.abs().max()).item(), 1e-6)
             streamer, first = D.Streamer(models), 0
             for j, n in enumerate(lengths):
                 part = slice(first, first + n)

@@ -18,11 +18,19 @@ class Guided(unittest.TestCase):
         scale = 1 / (1 - train_dit._GUIDE)
         self.assertLess((v - (without + scale * (true - without))).abs().max().item(), 1e-4)
 
-    def test_going_on_leaves_images_out(self):
-        self.assertEqual([p[1] for p in train_dit.phases("cpu", False)], [1, 5, 13])
-        later = train_dit.phases("cpu", True)
-        self.assertEqual(([p[1] for p in later], later[-1][0]), ([5, 13], 1.0))
-        self.assertAlmostEqual(later[0][0], (0.7 - 0.3) / 0.7)
+    def test_going_on_leaves_the_images_phase_out(self):
+        for device in ("cpu", "cuda"):
+            whole, later = (train_dit.phases(device, go_on) for go_on in (False, True))
+            self.assertEqual(whole[0][1], {1: 1.0})
+            self.assertEqual([mix for _, mix in later], [mix for _, mix in whole[1:]])
+            self.assertEqual([until for until, _ in later], sorted(until for until, _ in later))
+            self.assertEqual(later[-1][0], 1.0)
+
+    def test_each_phase_has_batches_and_whole_shares(self):
+        for device, batches in train_dit._BATCHES.items():
+            for _, mix in train_dit.phases(device, False):
+                self.assertAlmostEqual(sum(mix.values()), 1.0)
+                self.assertLessEqual(set(mix), set(batches))
 
     def test_a_step_without_captions_is_not_moved(self):
         torch.manual_seed(1)

@@ -8,12 +8,20 @@ import torch
 from tools.train import cache, dit, muon, pictures, run, settings
 from tools.train.generate import Generator
 
-# (up to this share of the stage, latent frames, clips a step). Single images teach what a prompt looks like with five
-# times as many things a step; the first block alone needs no clean past and teaches how they move; the longer clips
-# teach to go on.
+# Latent frames of a training clip: clips a step. Each takes about as long.
+_BATCHES = {"cpu": {1: 112, 5: 24, 13: 6}, "cuda": {1: 2048, 5: 512, 13: 192, 25: 96}}
+_COPIES = 2  # noisy copies of a clip of several blocks: they share the work on its clean frames
+# (up to this share of the stage, {latent frames: share of the steps}). Single images teach what a prompt looks like with
+# five times as many things a step; the first block alone needs no clean past and teaches how they move; the longer clips
+# teach to go on. Mixed, the later ones do not undo what the earlier ones taught.
 _PHASES = {
-    "cpu": ((0.3, 1, 112), (0.7, 5, 24), (1.0, 13, 8)),
-    "cuda": ((0.15, 1, 2048), (0.35, 5, 512), (0.65, 13, 256), (1.0, 25, 128)),
+    "cpu": ((0.3, {1: 1.0}), (0.6, {1: 0.1, 5: 0.6, 13: 0.3}), (1.0, {1: 0.1, 5: 0.3, 13: 0.6})),
+    "cuda": (
+        (0.15, {1: 1.0}),
+        (0.35, {1: 0.1, 5: 0.9}),
+        (0.65, {1: 0.1, 5: 0.3, 13: 0.6}),
+        (1.0, {1: 0.1, 5: 0.2, 13: 0.2, 25: 0.5}),
+    ),
 }
 
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
@@ -25,11 +33,11 @@ _GUIDED_FROM, _GUIDE = 0.5, 0.7
 
 
 def phases(device, go_on):
-    """_PHASES of a device; `go_on`: without the images."""
+    """_PHASES of a device; `go_on`: without the first, images alone."""
     if not go_on:
         return _PHASES[device]
     images = _PHASES[device][0][0]
-    return tuple(((until - images) / (1 - images), frames, clips) for until, frames, clips in _PHASES[device][1:])
+    return tuple(((until - images) / (1 - images), mix) for until, mix in _PHASES[device][1:])
 
 
 def _is_matrix(name, p):
@@ -88,10 +96,12 @@ class _Step:
     def __call__(self, models, batch, dev, own_output, guide):
         x0, ids, switch, mask = batch
         n = len(x0)
-        level = _levels(n, self.blocks, dev)[:, self.block]
+        copies = _COPIES if self.blocks > 1 else 1
+        copied = x0.repeat(copies, 1, 1, 1, 1)
+        level = _levels(len(copied), self.blocks, dev)[:, self.block]
         grid = level[:, None, :, None, None]
-        noise = torch.randn_like(x0)
-        noisy = (1 - grid) * x0 + grid * noise
+        noise = torch.randn_like(copied)
+        noisy = (1 - grid) * copied + grid * noise
         clean, choice = x0, None
         captions = 2 if bool((switch < self.blocks).any()) else 1
         if captions == 2:
@@ -105,17 +115,17 @@ class _Step:
             clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
             if own_output:
                 clean = self._own(models, x0, clean, caption, bias, choice, dev)
-        given = (noisy.bfloat16(), clean.bfloat16(), 1000 * level)
-        v = self.teacher(models, *given, caption, bias, choice).float()
-        target = noise - x0
+        noisy, t = noisy.bfloat16(), 1000 * level
+        v, past = self.teacher(models, noisy, clean.bfloat16(), t, caption, bias, choice)
+        v, target, mask = v.float(), noise - copied, mask.repeat(copies, 1, 1, 1, 1)
         if not guide:
             return _velocity_loss(v, target, target, mask)
         with torch.no_grad():
             empty = self.empty[:, : ids.shape[-1]]
             caption, bias = dit.encode_text(models, empty, (empty != 0).long())
             none = (x[None].expand(n, *x.shape) for x in (caption, bias))  # one caption a clip
-            without = self.teacher(models, *given, *none, None).float()
-        return _velocity_loss(v, guided(target, v, without), target, mask)
+            without, _ = self.teacher(models, noisy, None, t, *none, past=past)  # of the past that the caption gave
+        return _velocity_loss(v, guided(target, v, without.float()), target, mask)
 
     @torch.no_grad()
     def _own(self, models, x0, clean, caption, bias, choice, dev):
@@ -125,8 +135,8 @@ class _Step:
         rough = (0.35 + 0.4 * torch.rand(n, 1, 1, 1, 1, device=dev)).expand(n, 1, frames, 1, 1)
         start = (1 - rough) * x0 + rough * torch.randn_like(x0)
         rough_t = 1000 * rough[:, 0, :, 0, 0]
-        v = self.teacher(models, start.bfloat16(), clean.bfloat16(), rough_t, caption, bias, choice).float()
-        return torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, start - rough * v, clean)
+        v, _ = self.teacher(models, start.bfloat16(), clean.bfloat16(), rough_t, caption, bias, choice)
+        return torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, start - rough * v.float(), clean)
 
 
 _SHEET = (
@@ -175,7 +185,7 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
         torch.manual_seed(seed + stage.step)
         steps = {}
         clips = _Data(cache.load(work, "clips"), *stats, dev)
-        images = None if go_on else _Data(cache.load(work, "images"), *stats, dev)
+        images = _Data(cache.load(work, "images"), *stats, dev)
         empty = torch.tensor(tok.encode(""), device=dev)
         rng = random.Random(seed + stage.step)
     trained = not stage.done()
@@ -187,11 +197,12 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
         lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.35) + 0.01)
         optimizer.set_lr(lr)
         own_output = share > 0.6 and rng.random() < 0.3
-        frames, count = next((f, n) for until, f, n in phases(dev.type, go_on) if share < until or until == 1.0)
+        mix = next(mix for until, mix in phases(dev.type, go_on) if share < until or until == 1.0)
+        frames = rng.choices(list(mix), mix.values())[0]
         if frames not in steps:
             steps[frames] = _Step(frames, empty, dev)
         half.load()
-        batch = (images if frames == 1 else clips).batch(count, frames, empty)
+        batch = (images if frames == 1 else clips).batch(_BATCHES[dev.type][frames], frames, empty)
         loss, object_error = steps[frames](half.module, batch, dev, own_output, go_on or share > _GUIDED_FROM)
         optimizer.zero_grad()
         loss.backward()
@@ -200,12 +211,9 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
         optimizer.step()
         ema.update(models)
         stage.step += 1
-        if stage.step % 5 == 0:
-            stage.log.append((stage.step, loss.item(), object_error.item()))
-        if stage.step % 50 == 0:
-            recent = stage.log[-10:]
-            mean = [sum(r[k] for r in recent) / len(recent) for k in (1, 2)]
-            text = f"loss {mean[0]:.4f}, object {mean[1]:.4f}, lr {lr:.1e}"
+        stage.log.append((stage.step, loss.item(), object_error.item(), frames))
+        if stage.step % 100 == 0:
+            text = f"{_means(stage.log[-100:])}, lr {lr:.1e}"
             print(f"dit {stage.used():.1f}/{minutes:.1f} min, step {stage.step}: {text}", flush=True)
         if stage.due():
             stage.save()
@@ -220,6 +228,16 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
     return averaged
 
 
+def _means(log):
+    """Loss and object's error of a stretch of the log, by clip length."""
+    parts = []
+    for frames in sorted({r[3] for r in log}):
+        of = [r for r in log if r[3] == frames]
+        loss, found = (sum(r[k] for r in of) / len(of) for k in (1, 2))
+        parts.append(f"{frames} frames {loss:.4f} (object {found:.4f})")
+    return ", ".join(parts)
+
+
 def sheets(work, models, vae, stats, tok, stage, seconds):
     """Sample sheet (six prompts, six moments) and loss curves."""
     generator = Generator(models, vae, stats, tok)
@@ -229,5 +247,5 @@ def sheets(work, models, vae, stats, tok, stage, seconds):
         frames = generator.decode(latents[i : i + 1])[0]
         rows.append(frames[torch.linspace(0, len(frames) - 1, 6).long().numpy()])
     pictures.sheet(os.path.join(work, f"dit_{stage.step:06d}.png"), rows)
-    series = {"loss": [r[1] for r in stage.log], "object": [r[2] for r in stage.log]}
+    series = {f"{n} frames": [r[1] for r in stage.log if r[3] == n] for n in sorted({r[3] for r in stage.log})}
     pictures.curves(os.path.join(work, "dit_loss.png"), series, "transformer: squared error of the velocity")

@@ -97,13 +97,13 @@ def _loss(vae, x, kl_weight, latent_noise, decoder_only):
 
 
 @torch.no_grad()
-def measure(vae, dev, clips=4, frames=129, seed=7):
+def measure(vae, dev, level, clips=4, frames=129, seed=7):
     """PSNR in dB over whole frames, by part of the clip: first frame, frames 1…32, the last 32."""
     errors = {"first": [], "early": [], "late": []}
     rows = []
     for i in range(clips):
         rng = random.Random(seed * 100 + i)
-        video = torch.from_numpy(render(sample_story(rng, held=True), 0, frames)).to(dev)
+        video = torch.from_numpy(render(sample_story(rng, level=V.LEVELS[level], held=True), 0, frames)).to(dev)
         x = video.permute(3, 0, 1, 2)[None].float() / 127.5 - 1
         with run.autocast(dev):
             y = whole.decode(vae, whole.encode(vae, x)[0]).float().clamp(-1, 1)
@@ -175,7 +175,7 @@ def train(work, minutes, level, init=None, decoder_only=False, kl_weight=1e-6, s
     del loaders
     vae.load_state_dict(ema.values)
     vae.eval().requires_grad_(False)
-    psnr, rows = measure(vae, dev) if dev.type == "cuda" else measure(vae, dev, clips=2, frames=65)
+    psnr, rows = measure(vae, dev, level) if dev.type == "cuda" else measure(vae, dev, level, clips=2, frames=65)
     print(f"{name} psnr", {k: round(v, 2) for k, v in psnr.items()}, flush=True)
     pictures.sheet(os.path.join(work, f"{name}.png"), rows)
     pictures.curves(
