@@ -38,7 +38,7 @@ class Story:
     """Scenes, each with the frame from which on it rules; the first from 0.
 
     `x`, `y`: the object's centre at frame 0, pixels. `look`: seed of hills, clouds and stars.
-    `bob`: phase of the object's slow sway, radians.
+    `bob`: phase of the object's slow sway, radians; `sway`: how far it goes, pixels.
     """
 
     scenes: tuple
@@ -46,6 +46,7 @@ class Story:
     y: float
     look: int
     bob: float
+    sway: float = 2.5
 
     @property
     def first(self):
@@ -150,14 +151,26 @@ def sample_story(rng, switch_block=None, level=V.LEVELS[V.BUNDLED], held=False):
     switch = None if switch_block is None else block_start_frame(switch_block)
     # Wholly in sight at the start or, where the direction may turn, at the switch: an object that turned while
     # half of it was out of the frame would stay cut in two.
+    across = scene.direction in ("left", "right")
     dx, dy = _moved(scene, switch or 0)
+    x = _start(rng, radius + 4, V.WIDTH - radius - 4, dx, across, level)
+    y = _start(rng, radius + 4, V.HORIZON - 0.5 * radius, dy, not across, level)
     return Story(
         scenes=((0, scene),) if switch is None else ((0, scene), (switch, second)),
-        x=rng.uniform(radius + 4, V.WIDTH - radius - 4) - dx,
-        y=rng.uniform(radius + 4, V.HORIZON - 0.5 * radius) - dy,
+        x=x,
+        y=y,
         look=rng.randrange(1 << 30 if level.looks is None else level.looks),
         bob=rng.uniform(0, 6.283),
+        sway=0.0 if level.lanes else Story.sway,
     )
+
+
+def _start(rng, low, high, way, along, level):
+    """Where an object begins on one axis, so that it is between `low` and `high` after `way` pixels; `along`: it moves on it."""
+    if not level.lanes:
+        return rng.uniform(low, high) - way
+    step = 4 if along else 16
+    return step * (rng.randrange(math.ceil(low / step), math.floor(high / step) + 1) - round(way / step))
 
 
 def sample_tale(rng, seconds, level=V.LEVELS[2], held=False):
@@ -202,7 +215,7 @@ def position(story, frame):
     for scene, frames in _pieces(story, frame):
         dx, dy = _moved(scene, frames)
         x, y = x + dx, y + dy
-    sway = 2.5 * math.sin(story.bob + 2 * math.pi * frame / V.FPS / 3.0)
+    sway = story.sway * math.sin(story.bob + 2 * math.pi * frame / V.FPS / 3.0)
     if story.at(frame)[0].direction in ("left", "right"):
         y += sway
     else:

@@ -46,6 +46,18 @@ class Clips(unittest.TestCase):
                 moved -= np.round(moved / (V.WIDTH, V.HORIZON + 6)) * (V.WIDTH, V.HORIZON + 6)
                 self.assertLess(np.abs(moved).max(), 1e-6)
 
+    def test_lanes(self):
+        level = dataclasses.replace(V.LEVELS[0], lanes=True)
+        for seed in range(40):
+            story = sample_story(random.Random(seed), None if seed % 3 else 2, level)
+            across = story.first.direction in ("left", "right")
+            along, aside = (story.x, story.y) if across else (story.y, story.x)
+            self.assertEqual((along % 4, aside % 16), (0, 0), story)
+            there = position(story, story.switch or 0)
+            self.assertTrue(4 < there[0] < V.WIDTH - 4 and 4 < there[1] < V.HORIZON, story)
+            a, b = position(story, 0), position(story, 12)  # within the first block
+            self.assertEqual((a[1] if across else a[0]), (b[1] if across else b[0]))
+
     def test_switch_happens_at_its_block(self):
         self.assertEqual([block_start_frame(b) for b in range(4)], [0, 17, 33, 49])
         story = sample_story(random.Random(1), switch_block=2)

@@ -27,7 +27,7 @@ SIZES = {"small": 18.0, "medium": 25.0, "big": 34.0}
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
-SPEEDS = {"slow": 14.0, "normal": 28.0, "fast": 52.0}
+SPEEDS = {"slow": 16.0, "normal": 32.0, "fast": 48.0}
 
 # Top and bottom of the sky's gradient, and how it tints the ground: multiply, then blend towards the haze.
 SKIES = {
@@ -61,7 +61,8 @@ class Level:
 
     `looks`: how many sets of hills, clouds and stars there are (None: a new one each clip). `changes`: share of clips in
     which something changes at a block border; where `guests`, a second object may join then. `pans`: share of scenes
-    over which the camera moves.
+    over which the camera moves. `lanes`: objects keep to lanes that are a latent's cell (16 pixels) apart, begin at multiples
+    of 4 pixels and do not sway: far fewer places to learn, which a viewer does not notice.
     """
 
     kinds: tuple = CORE_KINDS
@@ -72,10 +73,11 @@ class Level:
     changes: float = 0.35
     guests: bool = False
     pans: float = 0.0
+    lanes: bool = False
 
 
 LEVELS = (
-    Level(sizes=("medium", "big"), looks=2, changes=0.25),
+    Level(sizes=("medium", "big"), looks=2, changes=0.25, lanes=True),
     Level(),
     Level(kinds=KINDS, skies=tuple(SKIES), grounds=tuple(GROUNDS), changes=0.5, guests=True, pans=0.25),
 )
