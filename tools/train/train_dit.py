@@ -55,8 +55,13 @@ class _Data:
         self.ids, self.switch, self.mask = (data[k].to(dev) for k in ("ids", "switch", "mask"))
 
     def batch(self, n, frames, empty):
-        """Beginnings of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], mask [n, 1, frames, H, W]."""
-        i = torch.randint(len(self.latents), (n,), device=self.latents.device)
+        """Beginnings of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], mask [n, 1, frames, H, W].
+
+        The prompt changes in all of them or in none: two captions a clip cost more in cross-attention.
+        """
+        changes = self.switch < len(settings.block_lengths(frames))
+        pool = (changes == (torch.rand((), device=changes.device) < changes.float().mean())).nonzero()[:, 0]
+        i = pool[torch.randint(len(pool), (n,), device=pool.device)]
         wording = torch.randint(self.ids.shape[2], (n,), device=i.device)
         ids = self.ids[i, :, wording].long()
         ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
