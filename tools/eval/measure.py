@@ -20,7 +20,7 @@ _WINDOW = 6.0  # seconds on either side from which the background is taken
 _NEAR = 3.0  # seconds on either side within which the object may be looked at
 _NOW, _THERE = 1.0, 0.4  # within so many seconds of the one asked for the object is seen in such a share of frames
 _CLEAN = 0.45  # an edge below this is smeared over more than some 5 pixels: such a thing has no kind
-_OBJECT = 300  # pixels; a big balloon's basket, seen alone at the frame's border, has some 200
+_OBJECT = 440  # pixels; a big balloon's basket, seen alone at the frame's border, has some 350
 _TOGETHER = 6  # frames that show two things of different colours: there are two of them
 
 

@@ -69,15 +69,17 @@ class Measure(unittest.TestCase):
     def test_drawn_clips(self):
         for seed in range(4):
             story = sample_story(random.Random(f"measure/{seed}"), held=True)
-            seen = measure.Watcher(render(story, 0, 97), 16.0).look(2.5)
+            # 11 s, as in the evaluation: in 6 s a big and slow thing leaves some places too seldom for the background to be seen.
+            seen = measure.Watcher(render(story, 0, 177), 16.0).look(2.5)
             for part in ("kind", "colour", "direction", "sky", "ground"):
                 self.assertEqual(getattr(seen, part), getattr(story.first, part), f"{seed} {part}")
 
     def test_a_part_of_an_object_is_no_second_one(self):
         # A balloon that leaves below and comes back above, its basket first.
-        case = cases.plain(128, 0, 11)[127]
-        self.assertEqual((case.story.first.kind, case.story.first.size, case.story.first.direction), ("balloon", "big", "down"))
-        seen = measure.Watcher(render(case.story, 0, 129), 16.0).look(1)
+        for case in cases.plain(400, 0, 11):
+            if (case.story.first.kind, case.story.first.size, case.story.first.direction) == ("balloon", "big", "down"):
+                break
+        seen = measure.Watcher(render(case.story, 0, 177), 16.0).look(1)
         self.assertEqual((seen.kind, seen.size, seen.direction, seen.guest), ("balloon", "big", "down", None))
 
     def test_wide_skies_and_grounds(self):
