@@ -94,7 +94,7 @@ def _blur(layer, sigma):
 
 
 def _decorate(out, sky, rng, wide):
-    """Clouds, stars, the low sun and mist: all of weaker contrast than any object."""
+    """Clouds, moon and stars, the low sun and mist: all of weaker contrast than any object."""
     width = out.shape[1]
     times = 2 if wide else 1
 
@@ -104,8 +104,8 @@ def _decorate(out, sky, rng, wide):
             for dx, dy, r in ((-1.3, 0.2, 0.7), (-0.4, -0.2, 1.0), (0.6, 0.0, 0.85), (1.5, 0.3, 0.6)):
                 circle(x + dx * s, y + dy * s, r * s)
 
-    def stars(circle, ellipse):
-        circle(rng.uniform(30, width - 30), rng.uniform(20, 44), 13)  # the moon
+    def moon_and_stars(circle, ellipse):
+        circle(rng.uniform(30, width - 30), rng.uniform(20, 44), 13)
         for _ in range(4 * times):
             x, y = rng.uniform(6, width - 6), rng.uniform(6, V.HORIZON - 30)
             circle(x, y, rng.uniform(2.2, 3.0))
@@ -122,7 +122,7 @@ def _decorate(out, sky, rng, wide):
         share = 0.42 if sky == "day" else 0.16
         out += (1 - out) * share * _blur(_layer(clouds, wide), 1.8)
     elif sky == "night":
-        out += (np.asarray((0.95, 0.95, 0.8), np.float32) - out) * 0.6 * _blur(_layer(stars, wide), 1.0)
+        out += (np.asarray((0.95, 0.95, 0.8), np.float32) - out) * 0.6 * _blur(_layer(moon_and_stars, wide), 1.0)
     elif sky == "sunset":
         layer = _layer(sun, wide)
         glow = 0.55 * _blur(layer, 1.2) + 0.35 * _blur(layer, 16)

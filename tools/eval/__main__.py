@@ -132,7 +132,7 @@ def main():
         line = _evaluate(args, _work(args, args.keep or temporary))
     if not args.no_psnr:
         runner = os.path.join(args.programs, "longtake-module")
-        reconstruction = psnr.psnr(runner, args.model, 2 if args.quick else 8, V.LEVELS[args.level])
+        reconstruction = psnr.psnr(runner, args.model, 2 if args.quick else 8, args.level)
         print("VAE on drawn clips, dB:", {k: round(v, 2) for k, v in reconstruction.items()})
         line["vae_psnr"] = round(min(reconstruction.values()), 2)
     print(json.dumps(line))

@@ -23,11 +23,11 @@ def _module(runner, model, module, folder, **inputs):
     return load_file(target)
 
 
-def psnr(runner, model, clips, level=V.LEVELS[V.BUNDLED], seed=7):
+def psnr(runner, model, clips, level=V.BUNDLED, seed=7):
     """dB by part of the clip: first frame, frames 1 to 32, the last 32 of 129. Means of squared errors over `clips` clips."""
     errors = {"first": [], "early": [], "late": []}
     for i in range(clips):
-        video = render(sample_story(random.Random(seed * 100 + i), level=level, held=True), 0, _FRAMES)
+        video = render(sample_story(random.Random(seed * 100 + i), level=V.LEVELS[level], held=True), 0, _FRAMES)
         x = np.ascontiguousarray(video.transpose(3, 0, 1, 2)[None].astype(np.float32) / 127.5 - 1)
         with tempfile.TemporaryDirectory() as folder:
             latents = _module(runner, model, "vae_encoder", folder, frames=x)["latents"]

@@ -76,10 +76,9 @@ class Measure(unittest.TestCase):
 
     def test_a_part_of_an_object_is_no_second_one(self):
         # A balloon that leaves below and comes back above, its basket first.
-        for case in cases.plain(400, 0, 11):
-            if (case.story.first.kind, case.story.first.size, case.story.first.direction) == ("balloon", "big", "down"):
-                break
-        seen = measure.Watcher(render(case.story, 0, 177), 16.0).look(1)
+        stories = (case.story for case in cases.plain(400, 0, 11))
+        story = next(s for s in stories if (s.first.kind, s.first.size, s.first.direction) == ("balloon", "big", "down"))
+        seen = measure.Watcher(render(story, 0, 177), 16.0).look(1)
         self.assertEqual((seen.kind, seen.size, seen.direction, seen.guest), ("balloon", "big", "down", None))
 
     def test_wide_skies_and_grounds(self):

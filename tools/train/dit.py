@@ -139,6 +139,12 @@ def _temporal(ff, y, left, right):
     return y + F.linear(torch.cat([left, y, right], -1), weight)
 
 
+def _neighbours(y, before=None):
+    """[B, T, N, D] → the frame before each, `before` the first one's, and the frame after it; zeros where there is none."""
+    zero = torch.zeros_like(y[:, :1])
+    return torch.cat([zero if before is None else before, y[:, :-1]], 1), torch.cat([y[:, 1:], zero], 1)
+
+
 def _modulation(dit, t):
     """t [B, T] → six modulations [B, T, 6, D] and the embedding [B, T, D]."""
     mod, embedding = dit.time_embed(t.flatten(), batch_size=t.numel(), hidden_dtype=dit.scale_shift_table.dtype)
@@ -211,8 +217,8 @@ class Teacher:
             q, k, qr, kr, v = _qkv(block.attn1, modulate(block.norm1(h), scale1, shift1), rope)
             sums = _frame_sums(k, kr, v)
             if self.has_past:
-                earlier = past[i][:2] if past else [self._earlier(x[count:]) for x in sums]
-                s, z = (self._own(x) + e.repeat(groups, *[1] * (e.ndim - 1)) for x, e in zip(sums, earlier, strict=True))
+                earlier = past[i][:2] if past else [_mixed(self.past, x[count:]) for x in sums]
+                s, z = (_mixed(self.own, x) + torch.cat([e] * groups) for x, e in zip(sums, earlier, strict=True))
             else:
                 s, z = (x.sum(1, keepdim=True).expand_as(x) for x in sums)
             h = gated(h, gate1, _attend(block.attn1, q, qr, s, z))
@@ -223,28 +229,19 @@ class Teacher:
             else:
                 h = h + _cross(block.attn2, h.flatten(0, 1), ck[pick], cv[pick], bias).view_as(h)
             y = _ffn(block.ff, modulate(block.norm2(h), scale2, shift2), height, width)
-            left, right = _shifted(y)
+            left, right = _neighbours(y)
             if self.has_past:
                 tail = past[i][2] if past else left[count:]
-                own = torch.where(self.first, tail.repeat(copies, 1, 1, 1), left[:count])
-                left, right = torch.cat([own, left[count:]]), right * ~self.last
+                noisy_left = torch.where(self.first, torch.cat([tail] * copies), left[:count])
+                left, right = torch.cat([noisy_left, left[count:]]), right * ~self.last
                 seen.append([x.detach() for x in (*earlier, tail)])
             h = gated(h, gate2, _temporal(block.ff, y, left, right))
         return _velocity(dit, h[:count], embedding[:count], height, width), seen
 
-    def _earlier(self, sums):
-        """Frame sums of the clean stream → what each frame sees of the blocks before its own."""
-        return (self.past.to(sums.dtype) @ sums.flatten(2)).view_as(sums)
 
-    def _own(self, sums):
-        """Frame sums → those of each frame's own block."""
-        return (self.own.to(sums.dtype) @ sums.flatten(2)).view_as(sums)
-
-
-def _shifted(y):
-    """[B, T, N, D] → the frame before each and the one after it, zeros at the ends."""
-    zero = torch.zeros_like(y[:, :1])
-    return torch.cat([zero, y[:, :-1]], 1), torch.cat([y[:, 1:], zero], 1)
+def _mixed(weights, sums):
+    """Frame sums [B, T, …] → what each frame sees of them, by weights [T, T]."""
+    return (weights.to(sums.dtype) @ sums.flatten(2)).view_as(sums)
 
 
 class Streamer:
@@ -295,8 +292,6 @@ class Streamer:
             k, v = _caption_kv(block.attn2, caption)
             h = h + _cross(block.attn2, h.flatten(1, 2), k, v, bias).view_as(h)
             y = _ffn(block.ff, modulate(block.norm2(h), scale2, shift2), height, width)
-            zero = torch.zeros_like(y[:, :1])
-            left = torch.cat([zero if tail is None else tail, y[:, :-1]], 1)
             tails.append(y[:, -1:])
-            h = gated(h, gate2, _temporal(block.ff, y, left, torch.cat([y[:, 1:], zero], 1)))
+            h = gated(h, gate2, _temporal(block.ff, y, *_neighbours(y, tail)))
         return _velocity(dit, h, embedding, height, width), sums, tails
