@@ -27,7 +27,7 @@ _GROUNDS = {
 }
 _SIZES = {"small": ("small", "little", "tiny"), "medium": ("", "medium"), "big": ("big", "large", "huge")}
 _SPEEDS = {"slow": ("slowly", "gently"), "normal": ("", "steadily"), "fast": ("quickly", "fast")}
-
+_NAMED = 0.85  # share of captions that tell the size, or the speed: what is often left out is not learned
 
 _CAMERA = ("the camera pans {}", "the camera moves {}", "the view moves {}")
 _JOINS = ("and {} joins", "and {} joins it", "and then {} appears", "with {} passing by")
@@ -59,8 +59,8 @@ def caption(scene, rng=None):
         noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
         words = (noun, _MOVES[scene.direction][0], speed, _GROUNDS[scene.ground][0], _SKIES[scene.sky][0])
         return " ".join(w for w in words if w) + _also(scene, None)
-    size = rng.choice(_SIZES[scene.size]) if rng.random() < 0.6 else ""
-    speed = rng.choice(_SPEEDS[scene.speed]) if rng.random() < 0.6 else ""
+    size = rng.choice(_SIZES[scene.size]) if rng.random() < _NAMED else ""
+    speed = rng.choice(_SPEEDS[scene.speed]) if rng.random() < _NAMED else ""
     noun = _article(" ".join(w for w in (size, scene.colour, scene.kind) if w))
     move = rng.choice(_MOVES[scene.direction])
     own = _OWN_VERBS.get(scene.kind)

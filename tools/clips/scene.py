@@ -141,36 +141,47 @@ def _moved(scene, frames):
     return dx * step, dy * step
 
 
-def sample_story(rng, switch_block=None, level=V.LEVELS[V.BUNDLED], held=False):
-    """A scene somewhere in the frame; with `switch_block`, changed from that block on."""
-    second = None
-    while second is None:
-        scene = sample_scene(rng, level, held)
-        second = scene if switch_block is None else changed(rng, scene, level, held)
-    radius = V.SIZES[scene.size]
+def sample_story(rng, switch_block=None, level=V.LEVELS[V.BUNDLED], held=False, later=False):
+    """A scene that begins; with `switch_block`, changed from that block on. `later`: as it is some seconds afterwards."""
     switch = None if switch_block is None else block_start_frame(switch_block)
-    # Wholly in sight at the start or, where the direction may turn, at the switch: an object that turned while
-    # half of it was out of the frame would stay cut in two.
-    across = scene.direction in ("left", "right")
-    dx, dy = _moved(scene, switch or 0)
-    x = _start(rng, radius + 4, V.WIDTH - radius - 4, dx, across, level)
-    y = _start(rng, radius + 4, V.HORIZON - 0.5 * radius, dy, not across, level)
-    return Story(
-        scenes=((0, scene),) if switch is None else ((0, scene), (switch, second)),
-        x=x,
-        y=y,
-        look=rng.randrange(1 << 30 if level.looks is None else level.looks),
-        bob=rng.uniform(0, 6.283),
-        sway=0.0 if level.lanes else Story.sway,
-    )
+    while True:
+        scene = sample_scene(rng, level, held)
+        second = scene if switch is None else changed(rng, scene, level, held)
+        if second is None:
+            continue
+        story = Story(
+            scenes=((0, scene),) if switch is None else ((0, scene), (switch, second)),
+            **_start(rng, scene, level, later),
+            look=rng.randrange(1 << 30 if level.looks is None else level.looks),
+            bob=rng.uniform(0, 6.283),
+            sway=0.0 if level.lanes else Story.sway,
+        )
+        # An object that turned while half of it was out of the frame would stay cut in two.
+        if scene.direction == second.direction or _in_sight(scene, *position(story, switch)):
+            return story
 
 
-def _start(rng, low, high, way, along, level):
-    """Where an object begins on one axis, so that it is between `low` and `high` after `way` pixels; `along`: it moves on it."""
-    if not level.lanes:
-        return rng.uniform(low, high) - way
-    step = 4 if along else 16
-    return step * (rng.randrange(math.ceil(low / step), math.floor(high / step) + 1) - round(way / step))
+def _in_sight(scene, x, y):
+    """Whether the object is wholly inside the frame, and the ground hides little of it."""
+    return all(low <= v <= high for v, (low, high) in zip((x, y), _room(scene), strict=True))
+
+
+def _room(scene):
+    """(lowest, highest) x and y of the centre of an object in sight."""
+    radius = V.SIZES[scene.size]
+    return (radius + 4, V.WIDTH - radius - 4), (radius + 4, V.HORIZON - 0.5 * radius)
+
+
+def _start(rng, scene, level, later):
+    """{x, y}: where an object in sight is at frame 0. In lanes it begins at the side that it comes from."""
+    out = {}
+    for axis, (low, high), way in zip("xy", _room(scene), V.DIRECTIONS[scene.direction], strict=True):
+        step = 4 if way and later else 16
+        places = range(step * math.ceil(low / step), math.floor(high) + 1, step)
+        if way and not later:
+            places = places[:2] if way > 0 else places[-2:]
+        out[axis] = rng.choice(places) if level.lanes else rng.uniform(low, high)
+    return out
 
 
 def sample_tale(rng, seconds, level=V.LEVELS[2], held=False):

@@ -47,16 +47,29 @@ class Clips(unittest.TestCase):
                 self.assertLess(np.abs(moved).max(), 1e-6)
 
     def test_lanes(self):
-        level = dataclasses.replace(V.LEVELS[0], lanes=True)
-        for seed in range(40):
-            story = sample_story(random.Random(seed), None if seed % 3 else 2, level)
+        for seed in range(60):
+            story = sample_story(random.Random(seed), None if seed % 3 else 2, V.LEVELS[0])
+            across = story.first.direction in ("left", "right")
+            along, aside = (story.x, story.y) if across else (story.y, story.x)
+            self.assertEqual((along % 16, aside % 16), (0, 0), story)
+            middle = 128 if across else 72
+            self.assertEqual(along < middle, story.first.direction in ("right", "down"), "it comes from there")
+            a, b = position(story, 0), position(story, 12)  # within the first block
+            self.assertEqual((a[1] if across else a[0]), (b[1] if across else b[0]))
+            if story.last.direction != story.first.direction:
+                there = position(story, story.switch)
+                self.assertTrue(20 < there[0] < V.WIDTH - 20 and 20 < there[1] < V.HORIZON - 10, story)
+
+    def test_later_in_a_story_an_object_may_be_anywhere(self):
+        places = {"left": [], "right": [], "up": [], "down": []}
+        for seed in range(400):
+            story = sample_story(random.Random(seed), level=V.LEVELS[0], later=True)
             across = story.first.direction in ("left", "right")
             along, aside = (story.x, story.y) if across else (story.y, story.x)
             self.assertEqual((along % 4, aside % 16), (0, 0), story)
-            there = position(story, story.switch or 0)
-            self.assertTrue(4 < there[0] < V.WIDTH - 4 and 4 < there[1] < V.HORIZON, story)
-            a, b = position(story, 0), position(story, 12)  # within the first block
-            self.assertEqual((a[1] if across else a[0]), (b[1] if across else b[0]))
+            places[story.first.direction].append(along)
+        self.assertTrue(all(min(places[d]) <= 44 and max(places[d]) >= 212 for d in ("left", "right")))
+        self.assertTrue(all(min(places[d]) <= 40 and max(places[d]) >= 100 for d in ("up", "down")))
 
     def test_switch_happens_at_its_block(self):
         self.assertEqual([block_start_frame(b) for b in range(4)], [0, 17, 33, 49])

@@ -61,8 +61,8 @@ class Level:
 
     `looks`: how many sets of hills, clouds and stars there are (None: a new one each clip). `changes`: share of clips in
     which something changes at a block border; where `guests`, a second object may join then. `pans`: share of scenes
-    over which the camera moves. `lanes`: objects keep to lanes that are a latent's cell (16 pixels) apart, begin at multiples
-    of 4 pixels and do not sway: far fewer places to learn, which a viewer does not notice.
+    over which the camera moves. `lanes`: objects keep to lanes that are a latent's cell (16 pixels) apart, begin at one of
+    two places on the side that they come from and do not sway: far fewer places to learn, which a viewer does not notice.
     """
 
     kinds: tuple = CORE_KINDS

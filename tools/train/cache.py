@@ -46,7 +46,10 @@ def object_mask(story, latents):
 
 
 class _Clips(torch.utils.data.IterableDataset):
-    """Endless (frames uint8, captions, switch block or 99, mask), different in every worker."""
+    """Endless (frames uint8, captions, switch block or 99, mask, whether it shows a later part), different in every worker.
+
+    Half of the clips show a later part of a story: where it begins says nothing, but how it goes on is to be learned.
+    """
 
     def __init__(self, seed, level, latents):
         self.seed, self.level, self.latents = seed, V.LEVELS[level], latents
@@ -60,10 +63,11 @@ class _Clips(torch.utils.data.IterableDataset):
         while True:
             blocks = self.latents // settings.BLOCK
             switch = rng.randrange(1, blocks) if blocks > 1 and rng.random() < self.level.changes else None
-            story = sample_story(rng, switch, self.level)
+            later = blocks > 1 and rng.random() < 0.5
+            story = sample_story(rng, switch, self.level, later=later)
             texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.last)]
             mask = object_mask(story, self.latents)
-            yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask
+            yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask, later
 
 
 def _shards(work, kind):
@@ -119,6 +123,7 @@ def _write(path, items, tokenizer):
         "ids": ids.view(len(items), 2, WORDINGS, -1).short(),
         "switch": torch.tensor([item[2] for item in items]),
         "mask": torch.stack([torch.as_tensor(item[3]) for item in items]),
+        "later": torch.tensor([item[4] for item in items]),
     }
     torch.save(data, path + ".new")
     os.replace(path + ".new", path)

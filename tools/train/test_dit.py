@@ -5,7 +5,7 @@ import unittest
 import torch
 
 from tools.train import dit as D
-from tools.train import settings
+from tools.train import settings, tokenizer
 
 
 class TeacherEqualsStreamer(unittest.TestCase):
@@ -44,6 +44,11 @@ class TeacherEqualsStreamer(unittest.TestCase):
                 self.assertLess(error.item(), 2e-5, f"block {j}")
                 streamer.commit(clean[:, :, part], caption[:, now], bias[:, now])
                 first += n
+
+    def test_words_begin_far_apart(self):
+        rows = D.make(50)["text"].embed_tokens.weight.detach()
+        self.assertEqual(rows[tokenizer.PAD].abs().max(), 0)
+        self.assertGreater(rows[tokenizer.PAD + 1 :].norm(dim=1).min(), 0.7)
 
     def test_long_first_block_and_full_window(self):
         self._compare([5, 4, 4, 4, 4, 4], switch=99)

@@ -41,14 +41,14 @@ class Guided(unittest.TestCase):
         empty = torch.zeros(settings.CAPTION_TOKENS, dtype=torch.long)
         empty[0] = 1
         latents = torch.randn(2, settings.LATENT_CHANNELS, 9, 4, 6)
-        mask = torch.ones(2, 1, 9, 4, 6)
+        weight = torch.ones(2, 1, 9, 4, 6)
         for words, same in ((empty, True), (torch.arange(settings.CAPTION_TOKENS) % 7 + 3, False)):
             losses = []
             for guide in (False, True):
                 torch.manual_seed(2)
                 ids = words.expand(2, 2, -1)
                 step = train_dit._Step(9, empty, "cpu")
-                loss, _ = step(models, (latents, ids, torch.full((2,), 99), mask), "cpu", False, guide)
+                loss, _ = step(models, (latents, ids, torch.full((2,), 99), weight), "cpu", False, guide)
                 losses.append(loss.item())
             self.assertEqual(abs(losses[0] - losses[1]) < 1e-3 * losses[0], same, losses)
 

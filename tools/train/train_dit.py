@@ -15,7 +15,7 @@ _COPIES = 2  # noisy copies of a clip of several blocks: they share the work on 
 # five times as many things a step; the first block alone needs no clean past and teaches how they move; the longer clips
 # teach to go on. Mixed, the later ones do not undo what the earlier ones taught.
 _PHASES = {
-    "cpu": ((0.3, {1: 1.0}), (0.6, {1: 0.1, 5: 0.6, 13: 0.3}), (1.0, {1: 0.1, 5: 0.3, 13: 0.6})),
+    "cpu": ((0.3, {1: 1.0}), (0.6, {1: 0.1, 5: 0.5, 13: 0.4}), (1.0, {1: 0.05, 5: 0.25, 13: 0.7})),
     "cuda": (
         (0.15, {1: 1.0}),
         (0.35, {1: 0.1, 5: 0.9}),
@@ -52,20 +52,26 @@ class _Data:
         view = (1, -1, 1, 1, 1)
         mean, std = torch.tensor(mean, device=dev).view(view), torch.tensor(std, device=dev).view(view)
         self.latents = torch.cat([((part.to(dev).float() - mean) / std).half() for part in data["latents"].split(512)])
-        self.ids, self.switch, self.mask = (data[k].to(dev) for k in ("ids", "switch", "mask"))
+        self.ids, self.switch, self.mask, self.later = (data[k].to(dev) for k in ("ids", "switch", "mask", "later"))
 
     def batch(self, n, frames, empty):
-        """Beginnings of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], mask [n, 1, frames, H, W].
+        """The first frames of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], weight [n, 1, frames, H, W].
 
-        The prompt changes in all of them or in none: two captions a clip cost more in cross-attention.
+        The prompt changes in all of them or in none: two captions a clip cost more in cross-attention. Of a clip that shows a
+        later part of a story the first block is only what the others go on from: it weighs nothing.
         """
-        changes = self.switch < len(settings.block_lengths(frames))
-        pool = (changes == (torch.rand((), device=changes.device) < changes.float().mean())).nonzero()[:, 0]
+        lengths = settings.block_lengths(frames)
+        usable = ~self.later if len(lengths) == 1 else torch.ones_like(self.later)
+        pool = usable.nonzero()[:, 0]
+        changes = self.switch[pool] < len(lengths)
+        pool = pool[changes == changes[torch.randint(len(pool), (1,))]]
         i = pool[torch.randint(len(pool), (n,), device=pool.device)]
         wording = torch.randint(self.ids.shape[2], (n,), device=i.device)
         ids = self.ids[i, :, wording].long()
         ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
-        return self.latents[i, :, :frames].float(), ids, self.switch[i], self.mask[i, None, :frames].float()
+        weight = 1 + _OBJECT_WEIGHT * self.mask[i, None, :frames]
+        weight[self.later[i], :, : lengths[0]] = 0
+        return self.latents[i, :, :frames].float(), ids, self.switch[i], weight
 
 
 def _levels(n, blocks, dev, shift=2.5):
@@ -79,11 +85,11 @@ def guided(target, v, without):
     return target + _GUIDE * (v.detach() - without)
 
 
-def _velocity_loss(v, target, true, mask):
+def _velocity_loss(v, target, true, weight):
     """(weighted squared error of the velocity against the target, and against the true one in the object's cells)."""
     error = (v - target).pow(2)
-    weight = 1 + _OBJECT_WEIGHT * mask
     loss = (error * weight).sum() / (weight.sum() * target.shape[1])
+    mask = weight > 1
     true_error = (v.detach() - true).pow(2)
     return loss, (true_error * mask).sum() / (mask.sum() * target.shape[1] + 1)
 
@@ -99,7 +105,7 @@ class _Step:
         self.empty = empty[None]  # no caption's tokens [1, L]
 
     def __call__(self, models, batch, dev, own_output, guide):
-        x0, ids, switch, mask = batch
+        x0, ids, switch, weight = batch
         n = len(x0)
         copies = _COPIES if self.blocks > 1 else 1
         copied = x0.repeat(copies, 1, 1, 1, 1)
@@ -122,15 +128,15 @@ class _Step:
                 clean = self._own(models, x0, clean, caption, bias, choice, dev)
         noisy, t = noisy.bfloat16(), 1000 * level
         v, past = self.teacher(models, noisy, clean.bfloat16(), t, caption, bias, choice)
-        v, target, mask = v.float(), noise - copied, mask.repeat(copies, 1, 1, 1, 1)
+        v, target, weight = v.float(), noise - copied, weight.repeat(copies, 1, 1, 1, 1)
         if not guide:
-            return _velocity_loss(v, target, target, mask)
+            return _velocity_loss(v, target, target, weight)
         with torch.no_grad():
             empty = self.empty[:, : ids.shape[-1]]
             caption, bias = dit.encode_text(models, empty, (empty != 0).long())
             none = (x[None].expand(n, *x.shape) for x in (caption, bias))  # one caption a clip
             without, _ = self.teacher(models, noisy, None, t, *none, past=past)  # of the past that the caption gave
-        return _velocity_loss(v, guided(target, v, without.float()), target, mask)
+        return _velocity_loss(v, guided(target, v, without.float()), target, weight)
 
     @torch.no_grad()
     def _own(self, models, x0, clean, caption, bias, choice, dev):
@@ -189,8 +195,7 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
     if not stage.done():
         torch.manual_seed(seed + stage.step)
         steps = {}
-        clips = _Data(cache.load(work, "clips"), *stats, dev)
-        images = _Data(cache.load(work, "images"), *stats, dev)
+        clips, images = (_Data(cache.load(work, kind), *stats, dev) for kind in ("clips", "images"))
         empty = torch.tensor(tok.encode(""), device=dev)
         rng = random.Random(seed + stage.step)
     trained = not stage.done()
@@ -199,7 +204,7 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
     sheet_at = stage.used() + sheet_every
     while not stage.done():
         share = stage.share()
-        lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.35) + 0.01)
+        lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.65) + 0.01)
         optimizer.set_lr(lr)
         own_output = share > 0.6 and rng.random() < 0.3
         mix = next(mix for until, mix in phases(dev.type, go_on) if share < until or until == 1.0)

@@ -23,6 +23,8 @@ _BATCHES = {
     "cpu": {"image": (12, 1, 96), "short": (4, 9, 96), "long": (2, 33, 96)},
     "cuda": {"image": (96, 1, 128), "short": (32, 9, 128), "long": (16, 49, 96)},
 }
+_STEEP = 2.0  # weight of the edges' steepness
+_ROUGH = 0.3  # of a channel's spread: the most noise that a decoder sees which is trained for the transformer's latents
 
 
 def make():
@@ -76,6 +78,12 @@ def _kind(rng, share):
     return "image" if u < image else "long" if u < image + long else "short"
 
 
+def _steepness(x):
+    """x [B, C, T, H, W] → the steepest step from pixel to pixel within five, on every second one [B, T, H/2, W/2]."""
+    across, down = (x[..., 1:] - x[..., :-1]).abs(), (x[..., 1:, :] - x[..., :-1, :]).abs()
+    return F.max_pool2d((F.pad(across, (0, 1)) + F.pad(down, (0, 0, 0, 1))).mean(1), 5, 2, 2)
+
+
 def _loss(vae, x, kl_weight, latent_noise, decoder_only):
     """(loss, squared error). A decoder alone is trained on the latents that the encoder gives now."""
     with torch.set_grad_enabled(not decoder_only):
@@ -86,11 +94,15 @@ def _loss(vae, x, kl_weight, latent_noise, decoder_only):
         # The transformer's latents are never exact: a decoder that has seen small errors does not tear at them.
         spread = mean.detach().std((0, 2, 3, 4), keepdim=True)
         z = z + latent_noise * spread * torch.rand((len(x), 1, 1, 1, 1), device=x.device) * torch.randn_like(z)
-    e = whole.decode(vae, z).float() - x
+    y = whole.decode(vae, z).float()
+    e = y - x
     # Edges are few pixels and the first thing seen: five times the weight of flat areas.
     flat = F.avg_pool3d(x, (1, 7, 7), 1, (0, 3, 3))
     weight = 1 + 4 * ((x - flat).abs() > 0.04).float()
     loss = (e.abs() * weight).mean() + 0.5 * (e.pow(2) * weight).mean()
+    # Where latents do not tell an edge's place to the pixel, an average of all places has the least error and is smeared.
+    # An edge is asked to be as steep as it was, wherever within two pixels it is.
+    loss = loss + _STEEP * (_steepness(y) - _steepness(x)).abs().mean()
     if not decoder_only:
         loss = loss + kl_weight * 0.5 * (mean.pow(2) + log_variance.exp() - 1 - log_variance).mean()
     return loss, e.detach().pow(2).mean()
@@ -155,7 +167,8 @@ def train(work, minutes, level, init=None, decoder_only=False, kl_weight=1e-6, s
         kind = _kind(rng, max(share, 0.5 if init is not None else 0))
         x = torch.as_tensor(next(loaders[kind])).to(dev, non_blocking=True).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
         with run.autocast(dev):
-            loss, mse = _loss(vae, x, kl_weight, 0.1 if share > 0.3 or init is not None else 0.0, decoder_only)
+            noise = _ROUGH if decoder_only else 0.1 if share > 0.3 or init is not None else 0.0
+            loss, mse = _loss(vae, x, kl_weight, noise, decoder_only)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 0.5)
