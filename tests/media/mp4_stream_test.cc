@@ -38,8 +38,27 @@ std::vector<uint8_t> Frames(const VideoFormat& format, int first, int count) {
   return bytes;
 }
 
+// A shaded scene that stands still but for a shimmer of a level or so, as a decoder of latents gives it: what moves in
+// the encoded video moves because of the encoder.
+std::vector<uint8_t> Still(const VideoFormat& format, int first, int count) {
+  std::mt19937 random(first);
+  std::vector<uint8_t> bytes;
+  for (int f = 0; f < count; ++f) {
+    for (const int shrink : {1, 2, 2}) {
+      for (int y = 0; y < format.height; y += shrink) {
+        for (int x = 0; x < format.width; x += shrink) {
+          const double shade = 110 + 0.3 * y + 5 * std::sin(0.15 * x) + 3 * std::sin(0.5 * x + 0.4 * y);
+          bytes.push_back(static_cast<uint8_t>(shade + 1.5 * random() / random.max()));
+        }
+      }
+    }
+  }
+  return bytes;
+}
+
 // A stream cut into chunks of the given numbers of frames; each chunk's frames are added `at_once` at a time.
-std::vector<Mp4Chunk> Make(const VideoFormat& format, const std::vector<int>& cuts, int at_once) {
+std::vector<Mp4Chunk> Make(const VideoFormat& format, const std::vector<int>& cuts, int at_once,
+                           const decltype(Frames)& pictures = Frames) {
   auto stream = Mp4Stream::Create(format);
   EXPECT_TRUE(stream.ok()) << stream.status();
   std::vector<Mp4Chunk> chunks;
@@ -47,7 +66,7 @@ std::vector<Mp4Chunk> Make(const VideoFormat& format, const std::vector<int>& cu
   for (int count : cuts) {
     for (int done = 0; done < count;) {
       const int now = std::min(at_once, count - done);
-      EXPECT_TRUE((*stream)->Add(Frames(format, next, now)).ok());
+      EXPECT_TRUE((*stream)->Add(pictures(format, next, now)).ok());
       next += now;
       done += now;
     }
@@ -64,16 +83,22 @@ std::string Join(const std::vector<Mp4Chunk>& chunks) {
   return bytes;
 }
 
-// What ffprobe prints about the bytes, one line a frame or stream. Its complaints count as output too.
-std::vector<std::string> Probe(const std::string& bytes, const std::string& arguments) {
+// What a command prints about the bytes, which lie in the file whose name follows `before`.
+std::string Run(const std::string& bytes, const std::string& before, const std::string& after) {
   const std::string path = absl::StrCat(testing::TempDir(), "/mp4_stream_test_", getpid(), ".mp4");
   std::ofstream(path, std::ios::binary) << bytes;
-  FILE* pipe = popen(absl::StrCat("ffprobe -v warning -of csv=p=0 ", arguments, " ", path, " 2>&1").c_str(), "r");
-  std::string text;
+  FILE* pipe = popen(absl::StrCat(before, " ", path, " ", after).c_str(), "r");
+  std::string output;
   std::array<char, 4096> buffer;
-  while (size_t size = fread(buffer.data(), 1, buffer.size(), pipe)) text.append(buffer.data(), size);
+  while (size_t size = fread(buffer.data(), 1, buffer.size(), pipe)) output.append(buffer.data(), size);
   EXPECT_EQ(pclose(pipe), 0);
   std::remove(path.c_str());
+  return output;
+}
+
+// What ffprobe prints, one line a frame or stream. Its complaints count as output too.
+std::vector<std::string> Probe(const std::string& bytes, const std::string& arguments) {
+  const std::string text = Run(bytes, absl::StrCat("ffprobe -v warning -of csv=p=0 ", arguments), "2>&1");
   return absl::StrSplit(text, '\n', absl::SkipEmpty());
 }
 
@@ -129,58 +154,26 @@ TEST(Mp4Stream, EqualFramesGiveEqualBytesHoweverTheyWereAdded) {
   EXPECT_NE(once, Join(Make(kFormat, {12, 9}, 12)));
 }
 
-// A shaded scene that stands still but for a shimmer of a level or so, as a decoder of latents gives it: what moves in
-// the encoded video moves because of the encoder.
-std::vector<uint8_t> Still(const VideoFormat& format, int count) {
-  std::mt19937 random(3);
-  std::vector<uint8_t> bytes;
-  for (int f = 0; f < count; ++f) {
-    for (const int shrink : {1, 2, 2}) {
-      for (int y = 0; y < format.height; y += shrink) {
-        for (int x = 0; x < format.width; x += shrink) {
-          const double shade = 110 + 0.3 * y + 5 * std::sin(0.15 * x) + 3 * std::sin(0.5 * x + 0.4 * y);
-          bytes.push_back(static_cast<uint8_t>(shade + 1.5 * random() / random.max()));
-        }
-      }
-    }
-  }
-  return bytes;
-}
-
 // Mean differences of neighbouring frames, levels of all three planes in 4:2:0.
 std::vector<double> Changes(const std::string& bytes, const VideoFormat& format) {
-  const std::string path = absl::StrCat(testing::TempDir(), "/mp4_changes_", getpid(), ".mp4");
-  std::ofstream(path, std::ios::binary) << bytes;
-  FILE* pipe = popen(absl::StrCat("ffmpeg -v error -i ", path, " -f rawvideo -pix_fmt yuv420p -").c_str(), "r");
+  const std::string video = Run(bytes, "ffmpeg -v error -i", "-f rawvideo -pix_fmt yuv420p -");
   const size_t size = static_cast<size_t>(format.width) * format.height * 3 / 2;
-  std::vector<uint8_t> before, frame(size);
   std::vector<double> changes;
-  while (fread(frame.data(), 1, size, pipe) == size) {
-    if (!before.empty()) {
-      double sum = 0;
-      for (size_t i = 0; i < size; ++i) sum += std::abs(frame[i] - before[i]);
-      changes.push_back(sum / static_cast<double>(size));
+  for (size_t frame = size; frame + size <= video.size(); frame += size) {
+    double sum = 0;
+    for (size_t i = frame; i < frame + size; ++i) {
+      sum += std::abs(static_cast<uint8_t>(video[i]) - static_cast<uint8_t>(video[i - size]));
     }
-    before = frame;
+    changes.push_back(sum / static_cast<double>(size));
   }
-  EXPECT_EQ(pclose(pipe), 0);
-  std::remove(path.c_str());
   return changes;
 }
 
 TEST(Mp4Stream, AStillSceneDoesNotJumpWhereAChunkBegins) {
   const VideoFormat format = {.width = 256, .height = 160, .fps = 16};
   constexpr int kChunk = 16, kChunks = 5;
-  auto stream = Mp4Stream::Create(format);
-  ASSERT_TRUE(stream.ok()) << stream.status();
-  const std::vector<uint8_t> frames = Still(format, kChunk * kChunks);
-  std::string bytes;
-  for (int i = 0; i < kChunks; ++i) {
-    const size_t size = frames.size() / kChunks;
-    ASSERT_TRUE((*stream)->Add(absl::MakeSpan(frames).subspan(i * size, size)).ok());
-    bytes += (*stream)->Cut()->bytes;
-  }
-  const std::vector<double> changes = Changes(bytes, format);
+  const std::vector<Mp4Chunk> chunks = Make(format, std::vector<int>(kChunks, kChunk), kChunk, Still);
+  const std::vector<double> changes = Changes(Join(chunks), format);
   ASSERT_EQ(changes.size(), kChunk * kChunks - 1);
   double across = 0, inside = 0;
   for (size_t i = 0; i < changes.size(); ++i) ((i + 1) % kChunk == 0 ? across : inside) += changes[i];

@@ -8,6 +8,13 @@ from tools.train import dit as D
 from tools.train import settings, tokenizer
 
 
+class Untrained(unittest.TestCase):
+    def test_words_begin_far_apart(self):
+        rows = D.make(50)["text"].embed_tokens.weight.detach()
+        self.assertEqual(rows[tokenizer.PAD].abs().max(), 0)
+        self.assertGreater(rows[tokenizer.PAD + 1 :].norm(dim=1).min(), 0.7)
+
+
 class TeacherEqualsStreamer(unittest.TestCase):
     def _compare(self, lengths, switch):
         torch.manual_seed(0)
@@ -44,11 +51,6 @@ class TeacherEqualsStreamer(unittest.TestCase):
                 self.assertLess(error.item(), 2e-5, f"block {j}")
                 streamer.commit(clean[:, :, part], caption[:, now], bias[:, now])
                 first += n
-
-    def test_words_begin_far_apart(self):
-        rows = D.make(50)["text"].embed_tokens.weight.detach()
-        self.assertEqual(rows[tokenizer.PAD].abs().max(), 0)
-        self.assertGreater(rows[tokenizer.PAD + 1 :].norm(dim=1).min(), 0.7)
 
     def test_long_first_block_and_full_window(self):
         self._compare([5, 4, 4, 4, 4, 4], switch=99)

@@ -61,8 +61,7 @@ class _Data:
         later part of a story the first block is only what the others go on from: it weighs nothing.
         """
         lengths = settings.block_lengths(frames)
-        usable = ~self.later if len(lengths) == 1 else torch.ones_like(self.later)
-        pool = usable.nonzero()[:, 0]
+        pool = (~self.later | (len(lengths) > 1)).nonzero()[:, 0]
         changes = self.switch[pool] < len(lengths)
         pool = pool[changes == changes[torch.randint(len(pool), (1,))]]
         i = pool[torch.randint(len(pool), (n,), device=pool.device)]
