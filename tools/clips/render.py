@@ -1,5 +1,7 @@
 """Draws stories: a backdrop, what falls from the sky, and objects placed to a quarter of a pixel."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -31,19 +33,17 @@ def _place(out, image, x, y, hidden):
     out[view] = np.round(out[view] * (1 - part[..., 3:]) + 255 * part[..., :3])
 
 
-def _look_of(thing, frame, radius):
+def _look_of(thing, frame, sky):
     phase = frame % shapes.PHASES if thing.kind in shapes.ANIMATED else 0
-    return shapes.sprite(thing.kind, thing.colour, radius, thing.direction, phase)
+    return shapes.sprite(thing.kind, thing.colour, V.SIZES[thing.size], thing.direction, phase, sky in V.DARK_SKIES)
 
 
 def _object(story, frame, share):
-    """The object's picture at a frame; a new colour comes gradually."""
+    """The object's picture at a frame; a new colour, and another sky's outline, come gradually."""
     scene, _, before = story.at(frame)
-    radius = V.SIZES[scene.size]
-    image = _look_of(scene, frame, radius)
-    if share < 1.0 and scene.colour != before.colour:
-        phase = frame % shapes.PHASES if scene.kind in shapes.ANIMATED else 0
-        old = shapes.sprite(scene.kind, before.colour, radius, scene.direction, phase)
+    image = _look_of(scene, frame, scene.sky)
+    if share < 1.0 and (scene.colour, scene.sky) != (before.colour, before.sky):
+        old = _look_of(dataclasses.replace(scene, colour=before.colour), frame, before.sky)
         image = old * (1 - share) + image * share
     return image
 
@@ -68,9 +68,8 @@ def render(story, start, stop):
         for sky, strength in falling:
             fall(out, sky, story.look, frame, strength)
         if scene.guest is not None:
-            guest_radius = V.SIZES[scene.guest.size]
             x, y = guest_position(story, frame)
-            _place(out, _look_of(scene.guest, frame, guest_radius), x, y, cover)
+            _place(out, _look_of(scene.guest, frame, scene.sky), x, y, cover)
         x, y = position(story, frame)
         image = _object(story, frame, share)
         across = scene.direction in ("left", "right")

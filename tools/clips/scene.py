@@ -173,13 +173,16 @@ def _room(scene):
 
 
 def _start(rng, scene, level, later):
-    """{x, y}: where an object in sight is at frame 0. In lanes it begins at the side that it comes from."""
+    """{x, y}: where an object is at frame 0. In lanes it begins on the side that it comes from, or anywhere on its way (`later`)."""
     out = {}
-    for axis, (low, high), way in zip("xy", _room(scene), V.DIRECTIONS[scene.direction], strict=True):
-        step = 4 if way and later else 16
-        places = range(step * math.ceil(low / step), math.floor(high) + 1, step)
-        if way and not later:
-            places = places[:2] if way > 0 else places[-2:]
+    periods = PERIOD_X, PERIOD_Y
+    for axis, (low, high), way, period in zip("xy", _room(scene), V.DIRECTIONS[scene.direction], periods, strict=True):
+        places = range(32 * math.ceil(low / 32), math.floor(high) + 1, 32)
+        if way and later:
+            # Half out of the frame too: slow ones that had never been seen to come back were lost there (after 15 s).
+            places = range(0, int(period), 4)
+        elif way:
+            places = places[:1] if way > 0 else places[-1:]
         out[axis] = rng.choice(places) if level.lanes else rng.uniform(low, high)
     return out
 

@@ -12,7 +12,7 @@ import numpy as np
 from tools.clips.vocabulary import COLOURS
 
 SCALE = 4  # enlarged pixels a frame pixel: 17 levels of coverage along an edge
-OUTLINE = 1.7  # frame pixels
+OUTLINE = 3.0  # frame pixels; of 1.7 the VAE made dashes
 _SHIFT = 4  # fractional bits of OpenCV's drawing calls
 _INK = np.array((0.10, 0.08, 0.16))
 
@@ -25,8 +25,8 @@ class _Pen:
     """Paints polygons and ellipses in unit coordinates on an enlarged canvas."""
 
     def __init__(self, radius, colour, phase):
-        self.unit = radius * SCALE
-        self.half = int(np.ceil((radius + OUTLINE + 2) * SCALE))
+        self.unit = (radius - OUTLINE / 2) * SCALE
+        self.half = int(np.ceil((radius + OUTLINE / 2 + 2) * SCALE))
         side = 2 * self.half
         self.image = np.zeros((side, side, 3), np.uint8)
         self.mask = np.zeros((side, side), np.uint8)
@@ -178,17 +178,18 @@ PHASES = 8
 
 
 @functools.lru_cache(maxsize=512)
-def sprite(kind, colour, radius, direction, phase):
+def sprite(kind, colour, radius, direction, phase, light=False):
     """Returns RGBA [side,side,4], premultiplied, float32 in 0…1, enlarged by SCALE; the object's centre is the picture's.
 
-    `phase` in 0…PHASES-1 picks the moment of the shape's own movement (wings, tail, flame).
+    `phase` in 0…PHASES-1 picks the moment of the shape's own movement (wings, tail, flame). `light`: the outline is lighter
+    than the object, not darker.
     """
     pen = _Pen(radius, COLOURS[colour], phase / PHASES)
     _DRAW[kind](pen)
     width = round(OUTLINE * SCALE)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     alpha = cv2.dilate(pen.mask, kernel)
-    ink = np.asarray(_mix(COLOURS[colour], _INK, 0.72)) * 255
+    ink = np.asarray(_mix(COLOURS[colour], (1, 1, 1), 0.6) if light else _mix(COLOURS[colour], _INK, 0.72)) * 255
     rgb = np.where(pen.mask[..., None] > 0, pen.image, ink.astype(np.uint8))
     if kind in _FACES and direction == "left":
         rgb, alpha = rgb[:, ::-1], alpha[:, ::-1]

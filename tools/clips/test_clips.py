@@ -51,7 +51,7 @@ class Clips(unittest.TestCase):
             story = sample_story(random.Random(seed), None if seed % 3 else 2, V.LEVELS[0])
             across = story.first.direction in ("left", "right")
             along, aside = (story.x, story.y) if across else (story.y, story.x)
-            self.assertEqual((along % 16, aside % 16), (0, 0), story)
+            self.assertEqual((along % 32, aside % 32), (0, 0), story)
             middle = 128 if across else 72
             self.assertEqual(along < middle, story.first.direction in ("right", "down"), "it comes from there")
             a, b = position(story, 0), position(story, 12)  # within the first block
@@ -66,10 +66,10 @@ class Clips(unittest.TestCase):
             story = sample_story(random.Random(seed), level=V.LEVELS[0], later=True)
             across = story.first.direction in ("left", "right")
             along, aside = (story.x, story.y) if across else (story.y, story.x)
-            self.assertEqual((along % 4, aside % 16), (0, 0), story)
+            self.assertEqual((along % 4, aside % 32), (0, 0), story)
             places[story.first.direction].append(along)
-        self.assertTrue(all(min(places[d]) <= 44 and max(places[d]) >= 212 for d in ("left", "right")))
-        self.assertTrue(all(min(places[d]) <= 40 and max(places[d]) >= 100 for d in ("up", "down")))
+        for directions, period in ((("left", "right"), V.WIDTH), (("up", "down"), V.HORIZON + 6)):  # half out of the frame too
+            self.assertTrue(all(min(places[d]) <= 12 and max(places[d]) >= period - 16 for d in directions), places)
 
     def test_switch_happens_at_its_block(self):
         self.assertEqual([block_start_frame(b) for b in range(4)], [0, 17, 33, 49])
@@ -88,6 +88,16 @@ class Clips(unittest.TestCase):
             story = sample_story(random.Random(seed), switch_block=2, held=True)
             self.assertTrue(held_out(story.first) and held_out(story.last))
             self.assertNotEqual(story.first, story.last)
+
+    def test_an_outline_stands_out_from_every_sky(self):
+        for sky in V.SKIES:
+            for colour in V.COLOURS:
+                scene = dataclasses.replace(_still().first, colour=colour, sky=sky)
+                story = dataclasses.replace(_still(), scenes=((0, scene),))
+                picture = render(story, 0, 1)[0].astype(int)
+                behind = seen(sky, scene.ground, story.look, 0.0, False)[0]
+                edge = picture[50:70, 72:77] - behind[50:70, 72:77]  # the left end of a ball about (100, 60)
+                self.assertGreater(np.abs(edge).sum(-1).max(1).min(), 100, f"{sky} {colour}")
 
     def test_every_sky_and_ground_can_be_told_from_the_others(self):
         pictures = {}

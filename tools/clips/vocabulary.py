@@ -23,7 +23,7 @@ KINDS = ("ball", "star", "heart", "balloon", "car", "boat", "fish", "rocket", "b
 CORE_KINDS = KINDS[:8]
 
 # Half of an object's larger extent. A token of the bundled model covers 32 pixels.
-SIZES = {"small": 18.0, "medium": 25.0, "big": 34.0}
+SIZES = {"small": 18.0, "medium": 28.0, "big": 34.0}
 
 DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
@@ -32,13 +32,14 @@ SPEEDS = {"slow": 16.0, "normal": 32.0, "fast": 48.0}
 # Top and bottom of the sky's gradient, and how it tints the ground: multiply, then blend towards the haze.
 SKIES = {
     "day": ((0.36, 0.68, 0.97), (0.80, 0.93, 1.00), 1.00, 0.00),
-    "sunset": ((0.42, 0.27, 0.55), (1.00, 0.66, 0.42), 0.78, 0.10),
-    "night": ((0.06, 0.09, 0.24), (0.18, 0.23, 0.44), 0.50, 0.05),
+    "sunset": ((0.60, 0.44, 0.66), (1.00, 0.80, 0.58), 0.88, 0.10),
+    "night": ((0.08, 0.11, 0.30), (0.19, 0.25, 0.46), 0.58, 0.05),
     "fog": ((0.66, 0.69, 0.72), (0.86, 0.88, 0.89), 0.95, 0.38),
     "rain": ((0.36, 0.41, 0.49), (0.52, 0.57, 0.64), 0.72, 0.15),
     "snowfall": ((0.60, 0.66, 0.78), (0.80, 0.84, 0.92), 0.90, 0.20),
 }
 CORE_SKIES = ("day", "sunset", "night", "fog")
+DARK_SKIES = ("night",)  # before these a dark outline is not seen: it is a light one
 
 # Near and far hills; the sea has a flat horizon instead.
 GROUNDS = {
@@ -61,8 +62,8 @@ class Level:
 
     `looks`: how many sets of hills, clouds and stars there are (None: a new one each clip). `changes`: share of clips in
     which something changes at a block border; where `guests`, a second object may join then. `pans`: share of scenes
-    over which the camera moves. `lanes`: objects keep to lanes that are a latent's cell (16 pixels) apart, begin at one of
-    two places on the side that they come from and do not sway: far fewer places to learn, which a viewer does not notice.
+    over which the camera moves. `lanes`: objects keep to lanes that are a token (32 pixels) apart, begin at one place
+    on the side that they come from and do not sway: far fewer places to learn, which a viewer does not notice.
     """
 
     kinds: tuple = CORE_KINDS
@@ -77,7 +78,7 @@ class Level:
 
 
 LEVELS = (
-    Level(sizes=("medium", "big"), looks=2, changes=0.25, lanes=True),
+    Level(sizes=("medium",), looks=2, changes=0.25, lanes=True),
     Level(),
     Level(kinds=KINDS, skies=tuple(SKIES), grounds=tuple(GROUNDS), changes=0.5, guests=True, pans=0.25),
 )
