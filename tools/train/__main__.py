@@ -13,7 +13,9 @@ import os
 from tools.clips import vocabulary as V
 
 # Large temporaries are otherwise given back to the kernel and faulted in again at every step: half of its time.
+# Huge pages take a third off what is left (Xeon with AMX, one thread, 24 clips of one block: 1.54 s before, 1.05 s after).
 _MALLOC = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),

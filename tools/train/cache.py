@@ -19,7 +19,7 @@ from tools.train import run, settings, whole
 # Clips of 25: blocks of 5, 4, 4, 4, 4, 4, so that the last ones see a full window. A CPU has no time to encode and train
 # that much: 13, blocks of 5, 4, 4.
 KINDS = {"cpu": {"images": (1, 0.25), "clips": (13, 0.75)}, "cuda": {"images": (1, 0.1), "clips": (25, 0.9)}}
-WORDINGS = 6  # captions kept a scene; training draws one of them each time
+WORDINGS = 6  # captions kept a scene, the first the plainest one; training draws one of them each time
 _SHARD = {"cpu": 208, "cuda": 12800}  # latent frames, and of one call of the encoder
 _BATCH = {"cpu": 13, "cuda": 800}
 
@@ -48,7 +48,7 @@ def object_mask(story, latents):
 class _Clips(torch.utils.data.IterableDataset):
     """Endless (frames uint8, captions, switch block or 99, mask, whether it shows a later part), different in every worker.
 
-    Half of the clips show a later part of a story: where it begins says nothing, but how it goes on is to be learned.
+    Two clips of three show a later part of a story: where it begins says nothing, but how it goes on is to be learned.
     """
 
     def __init__(self, seed, level, latents):
@@ -63,9 +63,9 @@ class _Clips(torch.utils.data.IterableDataset):
         while True:
             blocks = self.latents // settings.BLOCK
             switch = rng.randrange(1, blocks) if blocks > 1 and rng.random() < self.level.changes else None
-            later = blocks > 1 and rng.random() < 0.5
+            later = blocks > 1 and rng.random() < 2 / 3
             story = sample_story(rng, switch, self.level, later=later)
-            texts = [[caption(s, rng) for _ in range(WORDINGS)] for s in (story.first, story.last)]
+            texts = [[caption(s), *(caption(s, rng) for _ in range(WORDINGS - 1))] for s in (story.first, story.last)]
             mask = object_mask(story, self.latents)
             yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask, later
 

@@ -24,7 +24,7 @@ VOCABULARY = 512  # 150 words of captions as whole pieces, the rest their parts,
 CAPTION_TOKENS = 40
 
 BLOCK = 4  # latent frames: one second of video
-WINDOW = 3  # committed blocks that the state keeps
+WINDOW = 2  # committed blocks that the state keeps: as many as the longest clip that a CPU trains on has, the last not counted
 
 # Levels of the few-step sampler; with shift 1 the level of timestep t is t / 1000.
 TIMESTEPS = [1000, 960, 910, 850, 770, 660, 500, 260]

@@ -15,7 +15,7 @@ _COPIES = 2  # noisy copies of a clip of several blocks: they share the work on 
 # five times as many things a step; the first block alone needs no clean past and teaches how they move; the longer clips
 # teach to go on. Mixed, the later ones do not undo what the earlier ones taught.
 _PHASES = {
-    "cpu": ((0.3, {1: 1.0}), (0.6, {1: 0.1, 5: 0.5, 13: 0.4}), (1.0, {1: 0.05, 5: 0.25, 13: 0.7})),
+    "cpu": ((0.2, {1: 1.0}), (0.6, {1: 0.1, 5: 0.5, 13: 0.4}), (1.0, {1: 0.05, 5: 0.25, 13: 0.7})),
     "cuda": (
         (0.15, {1: 1.0}),
         (0.35, {1: 0.1, 5: 0.9}),
@@ -185,7 +185,7 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
     if init is not None:
         _begin_from(models, tok, *init)
     models.to(dev).train()
-    top = 1.0e-3 if init is not None else 1.5e-3
+    top = 6e-4 if go_on else 1e-3 if init is not None else 1.5e-3
     half = run.Half(models)
     optimizer = muon.Optimizer(models, top, _is_matrix, 0.01)
     ema = run.Ema(models, 0.998)
