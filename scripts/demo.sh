@@ -4,7 +4,7 @@
 source "$(dirname "$0")/common.sh"
 source scripts/serve.sh
 
-prompt=${1:-A big red balloon rises slowly over a meadow at sunset}
+prompt=${1:-A red balloon rises slowly over a meadow at sunset}
 seconds=${2:-10}
 model=models/longtake-tiny
 output=out/demo.mp4

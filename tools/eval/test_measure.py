@@ -1,7 +1,9 @@
 """The evaluator sees what was drawn, and does not see what was not. Needs OpenCV, no torch."""
 
 import dataclasses
+import os
 import random
+import tempfile
 import unittest
 
 import cv2
@@ -10,7 +12,8 @@ import numpy as np
 from tools.clips import Story, render, sample_story
 from tools.clips import vocabulary as V
 from tools.clips.scene import Guest
-from tools.eval import cases, measure
+from tools.eval import cases, measure, sheet
+from tools.video import write_mp4
 
 
 def _own_picture(direction):
@@ -108,6 +111,16 @@ class Measure(unittest.TestCase):
         self.assertGreater(same[0], 0.9)
         self.assertLess(other[0], 0.6)
         self.assertLess(other[1], 0.2 * same[1])
+
+    def test_a_sheet_has_the_moments_asked_for(self):
+        frames = np.repeat(np.arange(40, 240, 5, np.uint8), 32 * 48 * 3).reshape(40, 32, 48, 3)  # 5 lighter every frame
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "grey.mp4")
+            write_mp4(path, frames)
+            row = sheet.row(path, (0, 1, 60))
+        self.assertEqual(row.shape, (32, 3 * 48, 3))
+        seen = row.reshape(32, 3, 48, 3).mean((0, 2, 3))
+        self.assertLess(np.abs(seen - (40, 120, 235)).max(), 3)
 
 
 if __name__ == "__main__":
