@@ -38,7 +38,8 @@ class Story:
     """Scenes, each with the frame from which on it rules; the first from 0.
 
     `x`, `y`: the object's centre at frame 0, pixels. `look`: seed of hills, clouds and stars.
-    `bob`: phase of the object's slow sway, radians; `sway`: how far it goes, pixels.
+    `bob`: phase of the object's slow sway, radians; `sway`: how far it goes, pixels. `stands`: frames for which it stands still
+    before it sets out.
     """
 
     scenes: tuple
@@ -47,6 +48,7 @@ class Story:
     look: int
     bob: float
     sway: float = 2.5
+    stands: int = 0
 
     @property
     def first(self):
@@ -226,7 +228,7 @@ def _pieces(story, frame):
 def position(story, frame):
     """The object's centre at a frame, in pixels, inside one period."""
     x, y = story.x, story.y
-    for scene, frames in _pieces(story, frame):
+    for scene, frames in _pieces(story, max(0, frame - story.stands)):
         dx, dy = _moved(scene, frames)
         x, y = x + dx, y + dy
     sway = story.sway * math.sin(story.bob + 2 * math.pi * frame / V.FPS / 3.0)

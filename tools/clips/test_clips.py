@@ -71,6 +71,11 @@ class Clips(unittest.TestCase):
         for directions, period in ((("left", "right"), V.WIDTH), (("up", "down"), V.HORIZON + 6)):  # half out of the frame too
             self.assertTrue(all(min(places[d]) <= 12 and max(places[d]) >= period - 16 for d in directions), places)
 
+    def test_an_object_may_stand_before_it_sets_out(self):
+        story = dataclasses.replace(_still("left", "slow"), stands=16)
+        self.assertEqual(position(story, 0)[0], position(story, 16)[0])
+        self.assertEqual(position(story, 16)[0] - position(story, 32)[0], V.SPEEDS["slow"])
+
     def test_switch_happens_at_its_block(self):
         self.assertEqual([block_start_frame(b) for b in range(4)], [0, 17, 33, 49])
         story = sample_story(random.Random(1), switch_block=2)

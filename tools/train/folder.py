@@ -40,6 +40,11 @@ def write_vae(folder, vae, stats):
     """The VAE with its latents' statistics; reads back by `from_pretrained`."""
     vae.register_to_config(latents_mean=stats[0], latents_std=stats[1])
     vae.to("cpu", torch.bfloat16).save_pretrained(os.path.join(folder, "vae"))
+    config = os.path.join(folder, "vae", "config.json")
+    with open(config) as file:
+        told = json.load(file)
+    told.pop("_name_or_path", None)  # where a VAE came from is a path of this machine
+    _json(folder, "vae/config.json", told)
 
 
 def write(folder, models, vae, stats, tokenizer_path):

@@ -12,7 +12,7 @@ import torch
 from tools.clips import caption, render, sample_scene, sample_story
 from tools.clips import vocabulary as V
 from tools.clips.scene import changed
-from tools.train import cache, run, settings, tokenizer
+from tools.train import cache, run, settings, tokenizer, train_dit
 
 
 class Data(unittest.TestCase):
@@ -54,6 +54,27 @@ class Data(unittest.TestCase):
                 other = cache.object_mask(away, 25)[latent]
                 self.assertFalse((own & ~mask[latent] & ~other).any(), f"{seed} {latent}")
             self.assertLess(mask.mean(), 0.6)
+
+    def test_a_block_before_the_first_to_be_learned_weighs_nothing(self):
+        clips = iter(cache._Clips("learned", V.BUNDLED, 13))
+        items = {}
+        while set(items) != {0, 1, 2}:  # 2: the object stands still for two blocks, of 17 and 16 frames
+            item = next(clips)
+            items.setdefault(item[4], item)
+        mask = items[2][3]
+        self.assertTrue((mask[0] == mask[8]).all())
+        self.assertFalse((mask[8] == mask[12]).all())
+        with tempfile.TemporaryDirectory() as folder:
+            tokenizer.train(os.path.join(folder, "t.model"))
+            latents = torch.zeros(settings.LATENT_CHANNELS, 13, *settings.LATENT)
+            tok = tokenizer.Tokenizer(os.path.join(folder, "t.model"))
+            cache._write(os.path.join(folder, "clips_0000.pt"), [(latents, *items[k][1:]) for k in (0, 1, 2)], tok)
+            stored = cache.load(folder)
+        zeros, ones = [0.0] * settings.LATENT_CHANNELS, [1.0] * settings.LATENT_CHANNELS
+        for k, skipped in enumerate((0, 5, 9)):
+            one = {key: value[k : k + 1] for key, value in stored.items()}
+            weight = train_dit._Data(one, zeros, ones, "cpu").batch(2, 13, torch.tensor(tok.encode("")))[3]
+            self.assertTrue((weight[:, :, :skipped] == 0).all() and (weight[:, :, skipped:] > 0).all(), k)
 
     def test_stage_resumes_with_its_clock(self):
         with tempfile.TemporaryDirectory() as folder:

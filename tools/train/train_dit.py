@@ -45,6 +45,11 @@ def _is_matrix(name, p):
     return ("transformer_blocks" in name or "layers." in name) and "table" not in name and "conv_depth" not in name
 
 
+def _block_of(lengths):
+    """Block of each latent frame [sum of lengths]."""
+    return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+
+
 class _Data:
     """Cached clips on the device, normalised; batches with one wording of each caption."""
 
@@ -52,16 +57,16 @@ class _Data:
         view = (1, -1, 1, 1, 1)
         mean, std = torch.tensor(mean, device=dev).view(view), torch.tensor(std, device=dev).view(view)
         self.latents = torch.cat([((part.to(dev).float() - mean) / std).half() for part in data["latents"].split(512)])
-        self.ids, self.switch, self.mask, self.later = (data[k].to(dev) for k in ("ids", "switch", "mask", "later"))
+        self.ids, self.switch, self.mask, self.first = (data[k].to(dev) for k in ("ids", "switch", "mask", "first"))
 
     def batch(self, n, frames, empty):
         """The first frames of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], weight [n, 1, frames, H, W].
 
-        The prompt changes in all of them or in none: two captions a clip cost more in cross-attention. Of a clip that shows a
-        later part of a story the first block is only what the others go on from: it weighs nothing.
+        The prompt changes in all of them or in none: two captions a clip cost more in cross-attention. Blocks before the first
+        one that is to be learned are only what the others go on from: they weigh nothing.
         """
         lengths = settings.block_lengths(frames)
-        pool = (~self.later | (len(lengths) > 1)).nonzero()[:, 0]
+        pool = (self.first < len(lengths)).nonzero()[:, 0]
         changes = self.switch[pool] < len(lengths)
         pool = pool[changes == changes[torch.randint(len(pool), (1,))]]
         i = pool[torch.randint(len(pool), (n,), device=pool.device)]
@@ -69,7 +74,8 @@ class _Data:
         ids = self.ids[i, :, wording].long()
         ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
         weight = 1 + _OBJECT_WEIGHT * self.mask[i, None, :frames]
-        weight[self.later[i], :, : lengths[0]] = 0
+        learned = _block_of(lengths).to(i.device) >= self.first[i, None]  # [n, frames]
+        weight = weight * learned[:, None, :, None, None]
         return self.latents[i, :, :frames].float(), ids, self.switch[i], weight
 
 
@@ -99,7 +105,7 @@ class _Step:
     def __init__(self, frames, empty, dev):
         lengths = settings.block_lengths(frames)
         self.frames, self.blocks = frames, len(lengths)
-        self.block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(dev)
+        self.block = _block_of(lengths).to(dev)
         self.teacher = dit.Teacher(lengths, dev)
         self.empty = empty[None]  # no caption's tokens [1, L]
 
@@ -205,7 +211,7 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
         share = stage.share()
         lr = top * min(1, (stage.step + 1) / 50) * (min(1, (1 - share) / 0.65) + 0.01)
         optimizer.set_lr(lr)
-        own_output = share > 0.6 and rng.random() < 0.3
+        own_output = rng.random() < (0.5 if go_on else 0.3 if share > 0.6 else 0.0)  # early output is no past to go on from
         mix = next(mix for until, mix in phases(dev.type, go_on) if share < until or until == 1.0)
         frames = rng.choices(list(mix), mix.values())[0]
         if frames not in steps:
