@@ -77,15 +77,23 @@ TEST(CudaEngine, BytesAreEqualAloneAndInAnyMix) {
   }
 }
 
-// Float8 and float4 are other numbers, and neither is noise: frames stay near bfloat16's.
+// Float8 and float4 are other numbers, and neither is noise: frames stay near bfloat16's. A first frame of six seeds:
+// in one alone float8 may be further off by chance (seen: 4.3 levels against 2.6, for words that the model does not
+// know).
 TEST(CudaEngine, NarrowTypesStayNearBfloat16) {
+  std::vector<Job> jobs;
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    jobs.push_back({.spec = {kLarge, 1, seed}, .prompt = "a red ball moves left over the sea by day"});
+  }
   std::vector<std::vector<uint8_t>> frames;
   for (const char* dtype : {"bfloat16", "float8", "nvfp4"}) {
     const TempFolder folder;
-    const auto engine = Load(Variant(folder, kFewStep), dtype, 1);
+    const auto engine = Load(Variant(folder, kFewStep), dtype, 6);
     if (absl::IsInvalidArgument(engine.status())) GTEST_SKIP() << engine.status();
     ASSERT_TRUE(engine.ok()) << engine.status();
-    frames.push_back(RunJobs(**engine, {Jobs()[2]}, 1.0, 0)[0].bytes);
+    std::vector<uint8_t>& all = frames.emplace_back();
+    for (const Made& made : RunJobs(**engine, jobs, 1.0, 0))
+      all.insert(all.end(), made.bytes.begin(), made.bytes.end());
   }
   const auto difference = [&](size_t i) {
     double sum = 0;
