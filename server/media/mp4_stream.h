@@ -17,7 +17,7 @@ namespace longtake::media {
 struct VideoFormat {
   int width = 0, height = 0;  // pixels, even
   double fps = 16;            // above 0
-  int quality = 20;           // x264's constant rate factor: 0 lossless ... 51
+  int quality = 18;           // x264's constant rate factor: 0 lossless ... 51
 };
 
 // One or more whole fragments; the first frame is a key frame and none refers to another chunk's.
