@@ -39,7 +39,7 @@ class Story:
 
     `x`, `y`: the object's centre at frame 0, pixels. `look`: seed of hills, clouds and stars.
     `bob`: phase of the object's slow sway, radians; `sway`: how far it goes, pixels. `stands`: frames for which it stands still
-    before it sets out.
+    before it sets out, in stories of one scene.
     """
 
     scenes: tuple
