@@ -170,6 +170,11 @@ def _velocity(dit, h, embedding, height, width):
     return h.reshape(b, -1, t, 2 * height, 2 * width)
 
 
+def block_of(lengths):
+    """Block of each latent frame [sum of lengths]."""
+    return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+
+
 class Teacher:
     """Velocities of all blocks at once, each from its noisy frames and the clean blocks before it.
 
@@ -177,7 +182,7 @@ class Teacher:
     """
 
     def __init__(self, lengths, device, window=S.WINDOW):
-        block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        block = block_of(lengths)
         behind = block[:, None] - block[None]
         self.own = (behind == 0).float().to(device)
         self.past = ((behind > 0) & (behind <= window)).float().to(device)

@@ -30,7 +30,7 @@ class TeacherEqualsStreamer(unittest.TestCase):
             ids[:, 7:] = 0
             caption, bias = D.encode_text(models, ids, (ids != 0).long())
             caption, bias = caption.unflatten(0, (batch, 2)), bias.unflatten(0, (batch, 2))
-            block = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+            block = D.block_of(lengths)
             t = levels[:, block]
             choice = torch.stack([(block >= switch).long(), (block + 1 >= switch).long()])[:, None].expand(2, batch, frames)
             teacher = D.Teacher(lengths, "cpu")

@@ -45,11 +45,6 @@ def _is_matrix(name, p):
     return ("transformer_blocks" in name or "layers." in name) and "table" not in name and "conv_depth" not in name
 
 
-def _block_of(lengths):
-    """Block of each latent frame [sum of lengths]."""
-    return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-
-
 class _Data:
     """Cached clips on the device, normalised; batches with one wording of each caption."""
 
@@ -74,7 +69,7 @@ class _Data:
         ids = self.ids[i, :, wording].long()
         ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
         weight = 1 + _OBJECT_WEIGHT * self.mask[i, None, :frames]
-        learned = _block_of(lengths).to(i.device) >= self.first[i, None]  # [n, frames]
+        learned = dit.block_of(lengths).to(i.device) >= self.first[i, None]  # [n, frames]
         weight = weight * learned[:, None, :, None, None]
         return self.latents[i, :, :frames].float(), ids, self.switch[i], weight
 
@@ -105,7 +100,7 @@ class _Step:
     def __init__(self, frames, empty, dev):
         lengths = settings.block_lengths(frames)
         self.frames, self.blocks = frames, len(lengths)
-        self.block = _block_of(lengths).to(dev)
+        self.block = dit.block_of(lengths).to(dev)
         self.teacher = dit.Teacher(lengths, dev)
         self.empty = empty[None]  # no caption's tokens [1, L]
 
