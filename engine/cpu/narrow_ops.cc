@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/core/float16.h"
-#include "engine/formats/formats.h"
-#include "engine/formats/narrow_rows.h"
+#include "engine/quantization/formats.h"
+#include "engine/quantization/narrow_rows.h"
 #include "engine/ops/activation.h"
 
 namespace longtake::cpu {

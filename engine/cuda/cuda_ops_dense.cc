@@ -7,7 +7,7 @@
 #include "engine/cuda/cuda_ops_impl.h"
 #include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/kernels/pointwise.h"
-#include "engine/formats/formats.h"
+#include "engine/quantization/formats.h"
 
 namespace longtake::cuda {
 namespace {

@@ -6,8 +6,8 @@
 #include "common/status_macros.h"
 #include "engine/core/float16.h"
 #include "engine/cuda/status.h"
-#include "engine/formats/formats.h"
-#include "engine/formats/narrow_rows.h"
+#include "engine/quantization/formats.h"
+#include "engine/quantization/narrow_rows.h"
 
 namespace longtake::cuda {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
-#include "engine/models/causal_state.h"
+#include "engine/models/sana/causal_state.h"
 #include "engine/runtime/session_position.h"
 #include "engine/runtime/video_model.h"
 

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "engine/models/causal_state.h"
+#include "engine/models/sana/causal_state.h"
 
 namespace longtake {
 namespace {

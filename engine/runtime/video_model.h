@@ -9,11 +9,11 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
-#include "engine/models/caption.h"
-#include "engine/models/samplers.h"
-#include "engine/models/sana_transformer.h"
-#include "engine/models/settings.h"
-#include "engine/models/wan_vae.h"
+#include "engine/models/text/caption.h"
+#include "engine/models/sana/samplers.h"
+#include "engine/models/sana/transformer.h"
+#include "engine/models/folder/settings.h"
+#include "engine/models/wan/vae.h"
 #include "engine/ops/ops.h"
 
 namespace longtake {

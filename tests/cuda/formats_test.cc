@@ -1,5 +1,5 @@
 // Narrow numbers and their layouts against decodings written a second time, from the formats' definitions.
-#include "engine/formats/formats.h"
+#include "engine/quantization/formats.h"
 
 #include <algorithm>
 #include <array>

@@ -9,7 +9,7 @@
 #include "engine/cuda/context.h"
 #include "engine/cuda/cuda_ops.h"
 #include "engine/cuda/warp.h"
-#include "engine/models/sana_transformer.h"
+#include "engine/models/sana/transformer.h"
 #include "gtest/gtest.h"
 #include "tests/cuda/emulation/settings.h"
 

@@ -1,10 +1,10 @@
-#include "engine/models/caption.h"
+#include "engine/models/text/caption.h"
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "engine/models/unicode.h"
+#include "engine/models/text/unicode.h"
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

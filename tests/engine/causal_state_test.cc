@@ -1,5 +1,5 @@
 // The transformer's state: what a block sees, and taking the last block back for another prompt.
-#include "engine/models/causal_state.h"
+#include "engine/models/sana/causal_state.h"
 
 #include <cstring>
 

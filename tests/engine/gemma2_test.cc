@@ -1,6 +1,6 @@
 // What parity with transformers (tests/parity) does not show: configs in all their spellings, and errors that name the
 // fault.
-#include "engine/models/gemma2.h"
+#include "engine/models/gemma2/gemma2.h"
 
 #include <memory>
 #include <string>

@@ -1,4 +1,4 @@
-#include "engine/models/settings.h"
+#include "engine/models/folder/settings.h"
 
 #include <string>
 #include <utility>

@@ -1,5 +1,5 @@
 // The Wan VAE as a stream: any cut, any neighbour and any dirty memory give the same bytes, inside the planned memory.
-#include "engine/models/wan_vae.h"
+#include "engine/models/wan/vae.h"
 
 #include <algorithm>
 #include <cstring>

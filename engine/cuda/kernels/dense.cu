@@ -1,6 +1,6 @@
 #include "engine/cuda/kernels/dense.h"
 #include "engine/cuda/kernels/elements.h"
-#include "engine/formats/formats.h"
+#include "engine/quantization/formats.h"
 
 namespace longtake::cuda {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "engine/core/float16.h"
 #include "engine/cuda/matmul.h"
-#include "engine/formats/formats.h"
+#include "engine/quantization/formats.h"
 
 namespace longtake::cuda {
 namespace {

@@ -1,0 +1,133 @@
+#include "engine/models/folder/weight_loader.h"
+
+#include <utility>
+
+#include "engine/core/float16.h"
+
+namespace longtake {
+namespace {
+
+// Rows [first, first + count) of a tensor's first axis.
+HostTensor Rows(HostTensor t, int64_t first, int64_t count) {
+  const int64_t row_bytes = t.elements() / t.shape[0] * static_cast<int64_t>(SizeOf(t.dtype));
+  t.data = static_cast<const std::byte*>(t.data) + first * row_bytes;
+  t.shape[0] = count;
+  return t;
+}
+
+}  // namespace
+
+WeightLoader::WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress)
+    : ops_(ops), store_(store), progress_(std::move(progress)) {}
+
+HostTensor WeightLoader::Get(const std::string& name, const std::vector<int64_t>& shape) {
+  if (!status_.ok()) return {};
+  absl::StatusOr<HostTensor> tensor = store_.Get(name, shape);
+  if (!tensor.ok()) {
+    status_ = tensor.status();
+    return {};
+  }
+  if (progress_) progress_(store_.used_bytes(), store_.total_bytes());
+  return *tensor;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string>& names, const KernelShape& shape,
+                                                   const std::vector<int64_t>& kernel_dims, bool with_bias) {
+  const int64_t outputs = shape.outputs / static_cast<int64_t>(names.size());
+  std::vector<int64_t> dims = {outputs, shape.inputs};
+  dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
+  std::vector<HostTensor> weights, biases;
+  for (const std::string& name : names) {
+    weights.push_back(Get(name + ".weight", dims));
+    if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
+  }
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.Pack(shape, weights, biases);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
+                                                    int64_t inputs, bool with_bias) {
+  KernelShape shape{.outputs = 0, .inputs = inputs};
+  std::vector<HostTensor> weights, biases;
+  for (const auto& [name, outputs] : parts) {
+    shape.outputs += outputs;
+    weights.push_back(Get(name + ".weight", {outputs, inputs}));
+    if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
+  }
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.Pack(shape, weights, biases);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up, int64_t outputs,
+                                                  int64_t inputs) {
+  const HostTensor first = Get(gate + ".weight", {outputs, inputs}), second = Get(up + ".weight", {outputs, inputs});
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.PackGated({.outputs = outputs, .inputs = inputs}, first, second);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
+                                                       const KernelShape& shape,
+                                                       const std::vector<int64_t>& kernel_dims) {
+  std::vector<int64_t> dims = {outputs, shape.inputs};
+  dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
+  HostTensor weight = Get(name + ".weight", dims);
+  HostTensor bias = Get(name + ".bias", {outputs});
+  if (!status_.ok()) return nullptr;
+  weight = Rows(weight, first, shape.outputs);
+  bias = Rows(bias, first, shape.outputs);
+  auto kernel = ops_.Pack(shape, {&weight, 1}, {&bias, 1});
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
+                                                           const std::array<int, 3>& patch) {
+  HostTensor weight = Get(name + ".weight", {outputs, channels, patch[0], patch[1], patch[2]});
+  const HostTensor bias = Get(name + ".bias", {outputs});
+  if (!status_.ok()) return nullptr;
+  const int64_t inputs = channels * patch[0] * patch[1] * patch[2];
+  weight.shape = {outputs, inputs};
+  auto kernel = ops_.Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1});
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::Depthwise(const std::string& name, int64_t channels) {
+  const HostTensor weight = Get(name + ".weight", {channels, 1, 3, 3});
+  const HostTensor bias = Get(name + ".bias", {channels});
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.PackDepthwise(weight, bias);
+  packed_bytes_ += kernel->bytes();
+  return kernel;
+}
+
+std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std::vector<int64_t>& shape) {
+  const HostTensor tensor = Get(name, shape);
+  if (!status_.ok()) return nullptr;
+  const std::vector<float> values = ToFloats(tensor);
+  auto buffer = ops_.Allocate(values.size() * sizeof(float));
+  ops_.Upload(values.data(), buffer->data(), values.size() * sizeof(float));
+  packed_bytes_ += buffer->size();
+  return buffer;
+}
+
+std::unique_ptr<Buffer> WeightLoader::Embedding(const std::string& name, int64_t rows, int64_t cols) {
+  const HostTensor tensor = Get(name, {rows, cols});
+  if (!status_.ok()) return nullptr;
+  auto buffer = ops_.PackEmbedding(tensor);
+  packed_bytes_ += buffer->size();
+  return buffer;
+}
+
+absl::Status WeightLoader::Finish() const {
+  if (!status_.ok()) return status_;
+  return store_.CheckAllUsed();
+}
+
+}  // namespace longtake

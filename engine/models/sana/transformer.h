@@ -1,0 +1,89 @@
+// The SANA-Video diffusion transformer: bidirectional, or block-causal with a state of constant size. Specification
+// sections 3 and 4; diffusers: transformer_sana_video.py.
+//
+// The weights are immutable and shared; everything of a session comes in by pointers, so that passes of many sessions
+// run as one batch whose tokens are packed along one axis.
+#ifndef LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
+#define LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/ops/arena.h"
+#include "engine/models/folder/weight_loader.h"
+#include "engine/models/sana/config.h"
+#include "engine/ops/ops.h"
+
+namespace longtake {
+
+// A prompt as the transformer keeps it: cross K/V of every layer, one after the other.
+struct PromptKv {
+  const void* data = nullptr;
+  int64_t tokens = 0;
+};
+
+// A block's contribution to (or the running sum of) the history: for each layer S [h,d,d], then z [h,d]; f32.
+using Contribution = float*;
+
+// One block of one session, denoised once or committed.
+struct TransformerPass {
+  const float* latents = nullptr;         // f32 [C, T, H, W], backend memory
+  int frames = 0, height = 0, width = 0;  // of the latents, before patching
+  int first_frame = 0;                    // the block's first latent frame (after temporal patching)
+  std::vector<float> timesteps;           // one, or one for each frame after patching
+  PromptKv prompt;
+  std::vector<const float*> history;  // contributions, oldest first; empty: no history
+  const void* tail = nullptr;         // act [layers][frame tokens, D]; null: zeros
+  float* velocity = nullptr;          // f32 [C_out, T, H, W]; null in commit passes
+  // Of commit passes: where history + block (store_sum) or the block's contribution goes, and the new tail.
+  float* contribution_out = nullptr;
+  bool store_sum = false;
+  void* tail_out = nullptr;
+};
+
+class SanaTransformer {
+ public:
+  // `folder` holds config.json and the weights. Errors name file, field or tensor.
+  static absl::StatusOr<std::unique_ptr<SanaTransformer>> Load(Ops& ops, const std::string& folder,
+                                                               const LoadProgress& progress);
+
+  const SanaConfig& config() const { return config_; }
+  size_t weight_bytes() const { return weight_bytes_; }
+  int64_t Tokens(int frames, int height, int width) const;
+
+  // Planned bytes.
+  size_t ScratchBytes(int64_t tokens, int64_t timestep_rows) const;
+  size_t PromptScratchBytes(int64_t caption_tokens) const;
+  size_t PromptBytes(int64_t caption_tokens) const;
+  size_t ContributionBytes() const;
+  size_t TailBytes(int height, int width) const;  // of the latents
+
+  // Cross K/V of a caption (f32 [L, caption channels], valid rows only) to `out`, PromptBytes(L).
+  void EncodePrompt(ConstMat caption, void* scratch, void* out) const;
+
+  // Runs all passes as one batch. `scratch` has ScratchBytes(all tokens, all timestep rows).
+  void Forward(std::span<const TransformerPass> passes, void* scratch) const;
+
+ private:
+  struct Layer;
+  struct Weights;
+  struct Work;
+  struct Batch;
+  SanaTransformer(Ops& ops, const SanaConfig& config);
+  void Condition(const Batch& batch, const Work& work) const;
+  void RunForward(std::span<const TransformerPass> passes, void* scratch) const;
+  void RunLayer(int index, std::span<const TransformerPass> passes, const Batch& batch, const Work& work) const;
+
+  Ops& ops_;
+  SanaConfig config_;
+  std::shared_ptr<const Weights> weights_;
+  size_t weight_bytes_ = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_

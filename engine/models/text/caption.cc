@@ -1,0 +1,85 @@
+#include "engine/models/text/caption.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/models/text/unicode.h"
+
+namespace longtake {
+
+absl::StatusOr<std::unique_ptr<CaptionEncoder>> CaptionEncoder::Load(Ops& ops, const std::string& folder,
+                                                                     const ModelSettings& settings,
+                                                                     const LoadProgress& progress) {
+  std::unique_ptr<CaptionEncoder> encoder(new CaptionEncoder(ops, settings));
+  ASSIGN_OR_RETURN(encoder->tokenizer_, Tokenizer::Load(folder + "/tokenizer"));
+  ASSIGN_OR_RETURN(encoder->text_encoder_, Gemma2::Load(ops, folder + "/text_encoder", progress));
+  const Gemma2Config& config = encoder->text_encoder_->config();
+  if (encoder->tokenizer_->vocabulary() > config.vocabulary) {
+    return absl::InvalidArgumentError(absl::StrCat(folder, "/text_encoder/config.json: field 'vocab_size' is ",
+                                                   config.vocabulary, ", but the tokenizer has ",
+                                                   encoder->tokenizer_->vocabulary(), " pieces"));
+  }
+  encoder->pad_id_ = encoder->tokenizer_->pad_id() >= 0 ? encoder->tokenizer_->pad_id() : std::max(config.pad_id, 0);
+  encoder->prompt_rows_ = settings.caption_tokens;
+  if (!settings.prompt_prefix.empty()) {
+    ASSIGN_OR_RETURN(const std::vector<int32_t> prefix, encoder->tokenizer_->Encode(settings.prompt_prefix));
+    // BOS is counted twice, and upstream leaves one more token to the prefix: its last position is kept.
+    encoder->prompt_rows_ += static_cast<int64_t>(prefix.size()) - 2;
+  }
+  return encoder;
+}
+
+absl::StatusOr<CaptionTokens> CaptionEncoder::Pad(std::vector<int32_t> ids, int64_t rows) const {
+  CaptionTokens tokens;
+  tokens.length = std::min(static_cast<int64_t>(ids.size()), rows);
+  tokens.ids = std::move(ids);
+  tokens.ids.resize(rows, pad_id_);
+  tokens.first_kept = rows - (settings_.caption_tokens - 1);
+  return tokens;
+}
+
+absl::StatusOr<CaptionTokens> CaptionEncoder::Tokenize(std::string_view prompt) const {
+  std::string text(prompt);
+  if (settings_.motion_score) absl::StrAppend(&text, " motion score: ", *settings_.motion_score, ".");
+  ASSIGN_OR_RETURN(text, StripText(text, settings_.lower_case));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(settings_.prompt_prefix + text));
+  return Pad(std::move(ids), prompt_rows_);
+}
+
+absl::StatusOr<CaptionTokens> CaptionEncoder::TokenizeNegative(std::string_view prompt) const {
+  ASSIGN_OR_RETURN(const std::string text, StripText(prompt, settings_.lower_case));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(text));
+  return Pad(std::move(ids), settings_.caption_tokens);
+}
+
+absl::Status CaptionEncoder::Encode(const CaptionTokens& tokens, void* scratch, Mat out) const {
+  Arena arena(scratch);
+  // Padding takes no part in the rows before it, so that only these are computed.
+  const std::span<const int32_t> ids(tokens.ids.data(), tokens.length);
+  const Mat hidden = arena.Take(DType::kF32, tokens.length, width());
+  const TextSequence sequence{.ids = ids, .length = tokens.length};
+  RETURN_IF_ERROR(
+      text_encoder_->Forward({&sequence, 1}, arena.Bytes(text_encoder_->ScratchBytes(tokens.length)), hidden));
+  ops_.Convert(hidden.Rows(0, 1), out.Rows(0, 1));
+  const int64_t more = tokens.kept_valid() - 1;
+  if (more > 0) ops_.Convert(hidden.Rows(tokens.first_kept, more), out.Rows(1, more));
+  return absl::OkStatus();
+}
+
+CaptionTokens CaptionEncoder::Longest() const {
+  const int64_t rows = std::max<int64_t>(prompt_rows_, settings_.caption_tokens);
+  return {
+      .ids = std::vector<int32_t>(rows, pad_id_), .length = rows, .first_kept = rows - (settings_.caption_tokens - 1)};
+}
+
+size_t CaptionEncoder::ScratchBytes() const {
+  const int64_t rows = std::max<int64_t>(prompt_rows_, settings_.caption_tokens);
+  Arena arena;
+  arena.Take(DType::kF32, rows, width());
+  arena.Bytes(text_encoder_->ScratchBytes(rows));
+  return arena.peak();
+}
+
+}  // namespace longtake

@@ -1,0 +1,178 @@
+#include "engine/models/wan/decoder.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace longtake {
+
+// Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages
+// before the second does. So one frame of each stage is there at a time: 431 MB of scratch at 480p in bf16, where the
+// last stage's four frames side by side would take 1.5 GB.
+struct WanDecoder::Call {
+  WanContext ctx;
+  std::byte* scratch;
+  bool first;                               // the stream's first latent frame: time is not doubled
+  std::array<int64_t, kMaxWanStages> seen;  // of each stage, frames before the one at hand
+  absl::FunctionRef<void(ConstMat)> emit;
+};
+
+std::unique_ptr<WanDecoder> WanDecoder::Load(const WanConfig& config, WanLoader& loader, Ops* ops) {
+  std::unique_ptr<WanDecoder> decoder(new WanDecoder(config, ops));
+  decoder->Build(loader);
+  decoder->rings_ = loader.rings();
+  decoder->weight_bytes_ = loader.packed_bytes();
+  return decoder;
+}
+
+void WanDecoder::Build(WanLoader& loader) {
+  const int count = config_.stages();
+  const int64_t z = config_.z_dim;
+  const int64_t widest = config_.decoder_base_dim * config_.dim_mult.back();
+  post_quant_ = loader.Kernel("post_quant_conv", {.outputs = z, .inputs = z});
+  conv_in_ = WanConv::Load(loader, "decoder.conv_in", 0, z, widest);
+  middle_ = WanMiddle::Load(loader, "decoder.mid_block", 0, widest);
+
+  int64_t inputs = widest;
+  for (int i = 0; i < count; ++i) {
+    Stage stage;
+    const std::string name = absl::StrCat("decoder.up_blocks.", i);
+    stage.width = config_.decoder_base_dim * config_.dim_mult[count - 1 - i];
+    for (int j = 0; j <= config_.res_blocks; ++j) {
+      stage.blocks.push_back(
+          WanResidual::Load(loader, absl::StrCat(name, ".resnets.", j), i, j == 0 ? inputs : stage.width, stage.width));
+    }
+    inputs = stage.width / 2;
+    if (i + 1 < count) {
+      const std::string up = name + ".upsamplers.0";
+      stage.space = loader.Kernel(up + ".resample.1", {.outputs = inputs, .inputs = stage.width, .kh = 3, .kw = 3},
+                                  /*spatial=*/true);
+      stage.doubles_time = config_.temporal_downsample[count - 2 - i];
+      if (stage.doubles_time) {
+        const KernelShape both{.outputs = 2 * stage.width, .inputs = stage.width, .kt = 3};
+        for (int half = 0; half < 2; ++half) {
+          stage.time[half] = loader.KernelPart(up + ".time_conv", both, half * stage.width, stage.width);
+        }
+        stage.time_ring = loader.Ring(i, stage.width);
+      }
+    }
+    stages_.push_back(std::move(stage));
+  }
+  head_ = WanHead::Load(loader, "decoder", count - 1, stages_.back().width, config_.pixel_channels());
+}
+
+// At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 431 MB.
+WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
+  WanPlan plan;
+  const size_t element = SizeOf(ops_->activation_type());
+  const size_t count = stages_.size();
+  std::vector<size_t> act, wide;  // bytes of a stage's widest frame
+  std::vector<bool> in_work;      // whether a stage's x lies at the end of the work area
+  size_t work = 0;                // bytes of that area: n, y, and such an x
+  for (size_t i = 0; i < count; ++i) {
+    plan.stages.push_back({latent_height << i, latent_width << i});
+    const int64_t elements = plan.stages[i].pixels() * std::max(stages_[i].blocks[0].inputs, stages_[i].width);
+    act.push_back(Aligned(elements * element));
+    wide.push_back(Aligned(elements * sizeof(float)));
+    // Only a stage that doubles time needs its x again after the stages behind it. Another one's x may lie where those
+    // work, as long as it does not meet the next one's x, which is made from it.
+    in_work.push_back(i + 1 < count && !stages_[i].doubles_time && (i == 0 || !in_work[i - 1]));
+    work = std::max(work, act[i] + wide[i] + (in_work[i] ? wide[i] : 0));
+    // The frame before, halfway to this x, lies in n or y.
+    if (in_work[i] && i > 0) work = std::max(work, 2 * act[i - 1] + wide[i]);
+  }
+  // The finished frame takes the place of y.
+  work = std::max(work, act.back() + Aligned(plan.stages.back().pixels() * config_.pixel_channels() * sizeof(float)));
+  const size_t latent = Aligned(plan.stages[0].pixels() * config_.z_dim * element);
+  const size_t middle = Aligned(plan.stages[0].pixels() * middle_.width * element);
+  work = std::max(work, std::max(2 * latent, WanMiddle::kWorkFrames * middle) + (in_work[0] ? wide[0] : 0));
+
+  plan.scratch_bytes = work;
+  for (size_t i = 0; i < count; ++i) {
+    plan.n.push_back(0);
+    plan.y.push_back(act[i]);
+    plan.x.push_back(in_work[i] ? work - wide[i] : plan.scratch_bytes);
+    if (!in_work[i]) plan.scratch_bytes += wide[i];
+  }
+  PlanRings(rings_, element, &plan);
+  return plan;
+}
+
+void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, WanStream* stream,
+                        void* scratch, absl::FunctionRef<void(ConstMat frame)> emit) const {
+  Call call{.ctx = {ops_, &plan, static_cast<std::byte*>(stream->caches)},
+            .scratch = static_cast<std::byte*>(scratch),
+            .first = stream->frames == 0,
+            .seen = {},
+            .emit = emit};
+  int64_t frames_a_latent = 1;
+  for (size_t i = 0; i < stages_.size(); ++i) {
+    call.seen[i] = call.first ? 0 : 1 + frames_a_latent * (stream->frames - 1);
+    if (stages_[i].doubles_time) frames_a_latent *= 2;
+  }
+
+  const int64_t z = config_.z_dim;
+  const size_t latent_bytes = Aligned(plan.stages[0].pixels() * z * SizeOf(ops_->activation_type()));
+  const Mat latent = FrameMat(call.ctx, call.scratch, 0, z);
+  const Mat mixed = FrameMat(call.ctx, call.scratch + latent_bytes, 0, z);
+  void* x = call.scratch + plan.x[0];
+  ops_->LatentsToFrame(latents, frames, t, config_.mean, config_.std, latent);
+  ops_->Linear(*post_quant_, latent, {}, mixed);
+  conv_in_.Run(call.ctx, call.seen[0], mixed.data, x);
+  middle_.Run(call.ctx, call.seen[0], x, call.scratch);
+  RunStage(call, 0);
+  ++stream->frames;
+}
+
+void WanDecoder::RunStage(Call& call, size_t i) const {
+  const Stage& stage = stages_[i];
+  const WanPlan& plan = *call.ctx.plan;
+  const int index = static_cast<int>(i);
+  const int64_t seen = call.seen[i]++;
+  void* x = call.scratch + plan.x[i];
+  void* n = call.scratch + plan.n[i];
+  void* y = call.scratch + plan.y[i];
+  for (const WanResidual& block : stage.blocks) block.Run(call.ctx, seen, x, n, y);
+
+  if (stage.space == nullptr) {
+    head_.Run(call.ctx, seen, x, n, y);
+    call.emit(WideMat(call.ctx, y, index, config_.pixel_channels()));
+    return;
+  }
+  ops_->Convert(WideMat(call.ctx, x, index, stage.width), FrameMat(call.ctx, n, index, stage.width));
+  if (!stage.doubles_time || call.first) {
+    DoubleSpace(call, i, n);
+    RunStage(call, i + 1);
+    return;
+  }
+  // The stream's first frame passes by this convolution and never enters its history. The second new frame waits in x.
+  void* const made[2] = {y, x};
+  for (int half = 0; half < 2; ++half) {
+    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, seen - 1, n, made[half], /*wide=*/false);
+  }
+  Remember(call.ctx, stage.time_ring, seen - 1, n);
+  for (const void* frame : made) {
+    DoubleSpace(call, i, frame);
+    RunStage(call, i + 1);
+  }
+}
+
+void WanDecoder::DoubleSpace(const Call& call, size_t i, const void* in) const {
+  const WanPlan& plan = *call.ctx.plan;
+  void* out = call.scratch + plan.x[i + 1];
+  ops_->Conv({.kernel = stages_[i].space.get(),
+              .in = {&in, 1},
+              .in_height = plan.stages[i].height,
+              .in_width = plan.stages[i].width,
+              .out = {&out, 1},
+              .out_height = plan.stages[i + 1].height,
+              .out_width = plan.stages[i + 1].width,
+              .upsample = 2,
+              .pad_top = 1,
+              .pad_left = 1,
+              .wide = true});
+}
+
+}  // namespace longtake

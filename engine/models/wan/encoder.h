@@ -1,0 +1,63 @@
+// The encoder of a Wan VAE: one video frame at a time; the first gives a latent frame, and so does every
+// temporal_factor()-th after it. The latent is the mode of the distribution, normalised.
+#ifndef LONGTAKE_ENGINE_MODELS_WAN_ENCODER_H_
+#define LONGTAKE_ENGINE_MODELS_WAN_ENCODER_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/models/wan/config.h"
+#include "engine/models/wan/layers.h"
+#include "engine/models/wan/loader.h"
+
+namespace longtake {
+
+// Immutable after loading; shared by all sessions. One call at a time works in one scratch.
+class WanEncoder {
+ public:
+  // Errors stick in the loader's weights, whose Finish() tells them. After one, or where the loader does not pack, the
+  // result is unusable. `ops` must outlive it.
+  static std::unique_ptr<WanEncoder> Load(const WanConfig& config, WanLoader& loader, Ops* ops);
+
+  // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one
+  // row or column.
+  absl::StatusOr<WanPlan> Plan(int height, int width) const;
+
+  // Takes the next video frame, planar f32 [3, height, width] in backend memory. When it completes a latent frame, that
+  // is stored as frame `t` of `latents` (f32 [z_dim, frames, h, w], h = plan.stages.back().height ...) and true
+  // returned. A stream of one frame (an image) needs no caches.
+  bool Encode(const WanPlan& plan, const float* pixels, WanStream* stream, void* scratch, int64_t frames, int64_t t,
+              float* latents) const;
+
+  const WanConfig& config() const { return config_; }
+  size_t weight_bytes() const { return weight_bytes_; }
+
+ private:
+  struct Stage {
+    std::vector<WanResidual> blocks;
+    // Between this stage and the next: space halving, then time halving at the next one's resolution.
+    std::unique_ptr<PackedKernel> space;  // null in the last stage
+    std::unique_ptr<PackedKernel> time;   // null where time stays
+    int time_ring = -1;
+    int64_t width = 0;  // channels
+  };
+
+  WanEncoder(const WanConfig& config, Ops* ops) : config_(config), ops_(ops) {}
+  void Build(WanLoader& loader);
+
+  WanConfig config_;
+  Ops* ops_;
+  WanConv conv_in_;
+  std::vector<Stage> stages_;
+  WanMiddle middle_;
+  WanHead head_;
+  std::unique_ptr<PackedKernel> quant_;  // its means only
+  std::vector<WanRing> rings_;
+  size_t weight_bytes_ = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_MODELS_WAN_ENCODER_H_

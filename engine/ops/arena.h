@@ -1,0 +1,41 @@
+// Plan, then run: scratch is laid out once by the same code that later hands out its pieces. With a null base an arena
+// only counts, so that the bytes are known before anything is allocated.
+#ifndef LONGTAKE_ENGINE_OPS_ARENA_H_
+#define LONGTAKE_ENGINE_OPS_ARENA_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/core/tensor.h"
+
+namespace longtake {
+
+class Arena {
+ public:
+  explicit Arena(void* base = nullptr) : base_(static_cast<std::byte*>(base)) {}
+
+  Mat Take(DType dtype, int64_t rows, int64_t cols) {
+    return MakeMat(Bytes(static_cast<size_t>(rows * cols) * SizeOf(dtype)), dtype, rows, cols);
+  }
+  void* Bytes(size_t bytes) {
+    void* at = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += (bytes + 63) / 64 * 64;  // a cache line: pieces never share one between threads
+    peak_ = std::max(peak_, used_);
+    return at;
+  }
+
+  // Pieces taken after Mark are given up by Release: what follows may lie where they lay.
+  size_t Mark() const { return used_; }
+  void Release(size_t mark) { used_ = mark; }
+  size_t peak() const { return peak_; }
+
+ private:
+  std::byte* base_;
+  size_t used_ = 0;
+  size_t peak_ = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_OPS_ARENA_H_

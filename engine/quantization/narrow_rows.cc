@@ -1,0 +1,57 @@
+#include "engine/quantization/narrow_rows.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/quantization/formats.h"
+
+namespace longtake {
+namespace {
+
+float Largest(std::span<const float> values) {
+  float largest = 0.f;
+  for (const float v : values) largest = std::max(largest, std::abs(v));
+  return largest;
+}
+
+}  // namespace
+
+// A scale for each output channel.
+NarrowRows ToE4m3Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
+  NarrowRows out;
+  out.data.resize(rows * stride);
+  out.scales.resize(rows * sizeof(float));
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto row = weights.subspan(r * columns, columns);
+    const float largest = Largest(row), scale = largest > 0.f ? largest / kLargestE4m3 : 1.f;
+    reinterpret_cast<float*>(out.scales.data())[r] = scale;
+    for (int64_t c = 0; c < columns; ++c) out.data[r * stride + c] = EncodeE4m3(row[c] / scale);
+  }
+  return out;
+}
+
+NarrowRows ToNvfp4Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
+  const int64_t blocks = stride / kNvfp4Block;
+  NarrowRows out;
+  out.data.resize(rows * stride / 2);
+  out.scales.resize(Nvfp4ScaleBytes(rows, blocks));
+  const float largest = Largest(weights);
+  out.tensor_scale = largest > 0.f ? largest / (kLargestE2m1 * kLargestE4m3) : 1.f;
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto row = weights.subspan(r * columns, columns);
+    for (int64_t b = 0; b < blocks; ++b) {
+      const int64_t first = std::min(b * kNvfp4Block, columns);
+      const auto block = row.subspan(first, std::min<int64_t>(kNvfp4Block, columns - first));
+      float inverse;
+      out.scales[Nvfp4ScaleOffset(r, b, blocks)] = Nvfp4Scale(Largest(block), out.tensor_scale, &inverse);
+      for (size_t i = 0; i < block.size(); ++i) {
+        const int code = EncodeE2m1(block[i] * inverse) << (i % 2 * 4);
+        uint8_t& pair = out.data[(r * stride + first + static_cast<int64_t>(i)) / 2];
+        pair = static_cast<uint8_t>(pair | code);
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace longtake

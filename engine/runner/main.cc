@@ -1,0 +1,80 @@
+// longtake-module: runs one module of a model folder on tensors from a file.
+#include <cstdio>
+#include <map>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/backend/backend.h"
+#include "engine/runner/modules.h"
+
+namespace longtake {
+namespace {
+
+struct Arguments {
+  ModuleRequest request;
+  BackendOptions backend{.dtype = "float32"};
+  std::string module, input, output;
+};
+
+absl::Status Run(const Arguments& a) try {
+  const std::map<std::string, ModuleFunction> modules = {
+      {"caption", RunCaption},         {"text_encoder", RunTextEncoder},
+      {"transformer", RunTransformer}, {"transformer_blocks", RunTransformerBlocks},
+      {"few_step", RunFewStep},        {"bidirectional", RunBidirectional},
+      {"vae_decoder", RunVaeDecoder},  {"vae_encoder", RunVaeEncoder},
+  };
+  const auto module = modules.find(a.module);
+  if (module == modules.end()) {
+    std::string known;
+    for (const auto& [name, function] : modules) absl::StrAppend(&known, known.empty() ? "" : ", ", name);
+    return absl::InvalidArgumentError(absl::StrCat("--module: \"", a.module, "\" is none of ", known));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Ops> ops, MakeBackend(a.backend));
+  std::optional<TensorStore> store;
+  if (!a.input.empty()) {
+    ASSIGN_OR_RETURN(store, TensorStore::OpenFile(a.input));
+  }
+  ModuleInputs inputs(store.has_value() ? &*store : nullptr);
+  ASSIGN_OR_RETURN(const ModuleOutputs outputs, module->second(*ops, a.request, inputs));
+  RETURN_IF_ERROR(ops->Finish());
+  std::map<std::string, HostTensor> tensors;
+  for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
+  return WriteSafetensors(a.output, tensors);
+} catch (const std::bad_alloc&) {
+  return absl::ResourceExhaustedError("the machine's memory does not suffice");
+} catch (const std::length_error&) {  // a vector longer than any memory
+  return absl::ResourceExhaustedError("the machine's memory does not suffice");
+}
+
+}  // namespace
+}  // namespace longtake
+
+int main(int argc, char** argv) {
+  longtake::Arguments a;
+  CLI::App app("Runs one module of a model folder on tensors from a file. All floats in and out are float32.");
+  app.add_option("--model", a.request.model_dir, "Model folder in diffusers' layout")->required();
+  app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")
+      ->required();
+  app.add_option("--backend", a.backend.backend, "reference, cpu or cuda")->capture_default_str();
+  app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16; float8, nvfp4; of cuda not float32")
+      ->capture_default_str();
+  app.add_option("--isa", a.backend.isa, "Cap on the instruction set of the cpu backend")->capture_default_str();
+  app.add_option("--threads", a.backend.threads, "0: one for each core")->capture_default_str();
+  app.add_option("--device", a.backend.device, "Of the cuda backend")->capture_default_str();
+  app.add_option("--input", a.input, "Input tensors, safetensors");
+  app.add_option("--output", a.output, "Output tensors, safetensors")->required();
+  app.add_option("--prompt", a.request.prompt, "Of the module caption");
+  app.add_option("--steps", a.request.steps, "Of the module bidirectional")->check(CLI::Range(1, 1000));
+  app.add_option("--guidance", a.request.guidance, "Of the module bidirectional");
+  CLI11_PARSE(app, argc, argv);
+  if (const absl::Status status = longtake::Run(a); !status.ok()) {
+    std::fprintf(stderr, "longtake-module: %s\n", std::string(status.message()).c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,63 @@
+// The module runner: one module of a model folder on tensors from a file, for comparisons by anyone.
+#ifndef LONGTAKE_ENGINE_RUNNER_MODULES_H_
+#define LONGTAKE_ENGINE_RUNNER_MODULES_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/core/safetensors.h"
+#include "engine/ops/ops.h"
+
+namespace longtake {
+
+// What the command line asked for.
+struct ModuleRequest {
+  std::string model_dir;
+  std::string prompt;     // of `caption`
+  int steps = 50;         // of `bidirectional`
+  double guidance = 1.0;  // of `bidirectional`
+};
+
+// Input tensors, read with shape checks. The first error sticks.
+class ModuleInputs {
+ public:
+  explicit ModuleInputs(TensorStore* store) : store_(store) {}  // null: a module without input tensors
+
+  bool Has(const std::string& name) const;
+  // The tensor as f32 or i64 with `rank` dimensions; `shape` gets them. Integers are also read from i32, floats from
+  // any.
+  std::vector<float> Floats(const std::string& name, size_t rank, std::vector<int64_t>* shape);
+  std::vector<int64_t> Ints(const std::string& name, size_t rank, std::vector<int64_t>* shape);
+  void Fail(const std::string& name, const std::string& why);
+  const absl::Status& status() const { return status_; }
+
+ private:
+  absl::StatusOr<HostTensor> Get(const std::string& name, size_t rank);
+  TensorStore* store_;
+  absl::Status status_;
+};
+
+struct OutputTensor {
+  std::vector<int64_t> shape;
+  std::vector<float> values;
+};
+using ModuleOutputs = std::map<std::string, OutputTensor>;
+using ModuleFunction = absl::StatusOr<ModuleOutputs> (*)(Ops&, const ModuleRequest&, ModuleInputs&);
+
+absl::StatusOr<ModuleOutputs> RunCaption(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunTextEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNNER_MODULES_H_
