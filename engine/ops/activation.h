@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/epilogue.h"
 
 namespace longtake {
 

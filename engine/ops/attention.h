@@ -1,0 +1,111 @@
+// Attention: linear with a state, cross to the caption, softmax within a sequence.
+#ifndef LONGTAKE_ENGINE_OPS_ATTENTION_H_
+#define LONGTAKE_ENGINE_OPS_ATTENTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "engine/ops/family.h"
+#include "engine/ops/segment.h"
+
+namespace longtake {
+
+// S [h, d, d] (value x key) and z [h, d], f32.
+struct LinearAttentionState {
+  const float* S = nullptr;
+  const float* z = nullptr;
+};
+
+struct LinearAttentionSegment {
+  Segment tokens;
+  // Contributions of earlier blocks, or a running sum of them, added to the segment's own, oldest first.
+  std::span<const LinearAttentionState> history;
+  // Where a commit pass stores; null in denoising passes.
+  float* S_out = nullptr;
+  float* z_out = nullptr;
+  bool store_sum = false;  // history + own contribution; else the own contribution only
+};
+
+// Specification section 3, "Linear self-attention": RMSNorm over D on q and k, ReLU, 3-D rotary positions on copies,
+// sums in f32.
+struct LinearAttentionArgs {
+  ConstMat qkv;                     // act or f32 [N, 3D]: q | k | v as projected
+  const float* q_weight = nullptr;  // [D] RMSNorm weights; both null: no norm
+  const float* k_weight = nullptr;
+  float norm_eps = 1e-5f;
+  int heads = 0, head_dim = 0;
+  int64_t rope_max_positions = 1024;  // positions of every axis are below it
+  std::span<const LinearAttentionSegment> segments;
+  Mat out;  // act [N, D]
+};
+
+// Keys and values of one prompt in one layer, in the backend's layout, written by PrepareCrossKv.
+struct CrossKv {
+  const std::byte* data = nullptr;
+  int64_t tokens = 0;
+};
+
+struct PrepareCrossKvArgs {
+  ConstMat k, v;                    // act [tokens, h*d] as projected; tokens whose mask is set only
+  const float* k_weight = nullptr;  // [h*d] RMSNorm weight; null: no norm
+  float norm_eps = 1e-5f;
+  int heads = 0, head_dim = 0;
+  std::byte* out = nullptr;  // CrossKvBytes(tokens, heads, head_dim)
+};
+
+struct CrossAttentionSegment {
+  int64_t first_row = 0, rows = 0;
+  CrossKv kv;
+};
+
+struct CrossAttentionArgs {
+  ConstMat q;                       // act [N, h*d] as projected
+  const float* q_weight = nullptr;  // [h*d] RMSNorm weight; null: no norm
+  float norm_eps = 1e-5f;
+  int heads = 0, head_dim = 0;
+  std::span<const CrossAttentionSegment> segments;
+  Mat out;  // act [N, h*d]
+};
+
+struct SoftmaxAttentionSegment {
+  int64_t first_row = 0, rows = 0;
+  int64_t key_rows = 0;  // keys beyond are padding; at most `rows`
+};
+
+// Softmax attention with grouped heads. The text encoder uses it causal, with half-split rotary positions, a soft cap
+// and a window; the VAE's middle with none of these. Scores are cap * tanh(scale * q.k / cap). Key j is masked for
+// query i where j > i (causal), i - j >= window (window > 0) or j >= key_rows.
+struct SoftmaxAttentionArgs {
+  ConstMat qkv;  // act or f32 [N, (heads + 2 * kv_heads) * head_dim]: q | k | v; products are in its type
+  int heads = 1, kv_heads = 1, head_dim = 0;
+  float scale = 1.f;
+  float soft_cap = 0.f;  // 0: none
+  bool causal = false;
+  int64_t window = 0;      // 0: none
+  float rope_theta = 0.f;  // 0: no rotary positions
+  std::span<const SoftmaxAttentionSegment> segments;
+  Mat out;  // act [N, heads * head_dim]
+};
+
+class AttentionOps : public OperationFamily {
+ public:
+  using OperationFamily::OperationFamily;
+  virtual ~AttentionOps() = default;
+
+  void LinearAttention(const LinearAttentionArgs& args);
+  virtual size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const = 0;
+  void PrepareCrossKv(const PrepareCrossKvArgs& args);
+  void CrossAttention(const CrossAttentionArgs& args);
+  void SoftmaxAttention(const SoftmaxAttentionArgs& args);
+
+ private:
+  virtual void DoLinearAttention(const LinearAttentionArgs& args) = 0;
+  virtual void DoPrepareCrossKv(const PrepareCrossKvArgs& args) = 0;
+  virtual void DoCrossAttention(const CrossAttentionArgs& args) = 0;
+  virtual void DoSoftmaxAttention(const SoftmaxAttentionArgs& args) = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_OPS_ATTENTION_H_

@@ -1,0 +1,66 @@
+// Convolutions: over channels-last frames, depthwise over a block's tokens, and along its time.
+#ifndef LONGTAKE_ENGINE_OPS_CONVOLUTION_H_
+#define LONGTAKE_ENGINE_OPS_CONVOLUTION_H_
+
+#include <cstdint>
+#include <span>
+
+#include "engine/ops/epilogue.h"
+#include "engine/ops/family.h"
+#include "engine/ops/segment.h"
+#include "engine/ops/weights.h"
+
+namespace longtake {
+
+// out[f](y, x) = sum over taps of W[tap] . in[f * kt + dt](sy, sx) + bias + residual[f](y, x), with
+//   sy = floor((y * stride + dy - pad_top) / upsample), and zero outside the upsampled input; likewise sx.
+// `upsample` 2 is nearest-neighbour doubling before the convolution; the doubled input is never stored.
+struct ConvArgs {
+  const PackedKernel& kernel;
+  std::span<const ConstMat> in;  // kt frames for each of `out`, act [in_height * in_width, inputs]; null data: zeros
+  int in_height = 0, in_width = 0;
+  std::span<const Mat> out;  // act or f32 [out_height * out_width, outputs], all of one type
+  int out_height = 0, out_width = 0;
+  int stride = 1, upsample = 1;
+  int pad_top = 0, pad_left = 0;
+  std::span<const ConstMat> residual;  // empty, or as many frames as `out`, of its type; may be `out` itself
+};
+
+// Depthwise 3x3 with bias and zero padding over each frame of x, then y = a * SiLU(g) of the two halves.
+struct DepthwiseGluArgs {
+  const PackedKernel& kernel;  // of PackDepthwise, over 2C channels
+  ConstMat x;                  // act [N, 2C]: a | g
+  std::span<const Segment> segments;
+  Mat y;  // act [N, C]
+};
+
+// out[n] += gate[mod_row[n]] * (x[n] + sum over three taps of W[tap] . x at frames t-1, t, t+1 of the same place).
+struct TemporalConvArgs {
+  const PackedKernel& kernel;  // kt = 3
+  ConstMat x;                  // act [N, D]
+  std::span<const Segment> segments;
+  // For each segment the frame before its first one, act [height * width, D]; null data: zeros. Behind the last frame
+  // there are zeros.
+  std::span<const ConstMat> tails;
+  Epilogue epilogue;  // residual
+  Mat out;            // f32 [N, D]
+};
+
+class ConvolutionOps : public OperationFamily {
+ public:
+  using OperationFamily::OperationFamily;
+  virtual ~ConvolutionOps() = default;
+
+  void Conv(const ConvArgs& args);
+  void DepthwiseGlu(const DepthwiseGluArgs& args);
+  void TemporalConv(const TemporalConvArgs& args);
+
+ private:
+  virtual void DoConv(const ConvArgs& args) = 0;
+  virtual void DoDepthwiseGlu(const DepthwiseGluArgs& args) = 0;
+  virtual void DoTemporalConv(const TemporalConvArgs& args) = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_OPS_CONVOLUTION_H_

@@ -1,0 +1,55 @@
+// Dense layers and token embeddings.
+#ifndef LONGTAKE_ENGINE_OPS_DENSE_H_
+#define LONGTAKE_ENGINE_OPS_DENSE_H_
+
+#include <cstdint>
+#include <span>
+
+#include "engine/ops/epilogue.h"
+#include "engine/ops/family.h"
+#include "engine/ops/weights.h"
+
+namespace longtake {
+
+// y = epilogue(x W^T + bias).
+struct LinearArgs {
+  const PackedKernel& kernel;  // one tap
+  ConstMat x;                  // act [N, inputs]
+  Epilogue epilogue;
+  Mat y;  // act or f32 [N, outputs]
+};
+
+// y = activation(x G^T) * (x U^T), in f32 until it is stored. The two products, twice as wide as y, are never written.
+struct LinearGatedArgs {
+  const PackedKernel& kernel;  // of PackGated
+  ConstMat x;                  // act [N, inputs]
+  Activation activation = Activation::kNone;
+  Mat y;  // act [N, outputs]
+};
+
+// y[n] = table[ids[n]] * scale.
+struct EmbedArgs {
+  const EmbeddingTable& table;
+  std::span<const int32_t> ids;  // each within the table's rows
+  float scale = 1.f;
+  Mat y;  // f32 [ids, width]
+};
+
+class DenseOps : public OperationFamily {
+ public:
+  using OperationFamily::OperationFamily;
+  virtual ~DenseOps() = default;
+
+  void Linear(const LinearArgs& args);
+  void LinearGated(const LinearGatedArgs& args);
+  void Embed(const EmbedArgs& args);
+
+ private:
+  virtual void DoLinear(const LinearArgs& args) = 0;
+  virtual void DoLinearGated(const LinearGatedArgs& args) = 0;
+  virtual void DoEmbed(const EmbedArgs& args) = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_OPS_DENSE_H_

@@ -1,0 +1,60 @@
+// Seconds by operation. Off by default: an operation then costs one branch more.
+#ifndef LONGTAKE_ENGINE_OPS_PROFILER_H_
+#define LONGTAKE_ENGINE_OPS_PROFILER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+namespace longtake {
+
+class Profiler {
+ public:
+  struct Zone {
+    std::string_view operation;
+    uint64_t calls = 0;
+    double seconds = 0;
+  };
+
+  void Enable(bool enabled) { enabled_ = enabled; }
+  bool enabled() const { return enabled_; }
+
+  void Add(std::string_view operation, double seconds);
+  // The zones so far, the longest first. Thread-safe, as Add is.
+  std::vector<Zone> zones() const;
+  void Reset();
+
+ private:
+  bool enabled_ = false;  // set before the first pass
+  mutable std::mutex mutex_;
+  std::map<std::string_view, Zone> zones_;
+};
+
+// Adds the time from its construction to its destruction. On a backend whose work runs after the call returns, that is
+// the time of launching.
+class ProfilerScope {
+ public:
+  // `operation` is a literal.
+  ProfilerScope(Profiler& profiler, std::string_view operation)
+      : profiler_(profiler.enabled() ? &profiler : nullptr), operation_(operation) {
+    if (profiler_ != nullptr) started_ = std::chrono::steady_clock::now();
+  }
+  ~ProfilerScope() {
+    if (profiler_ == nullptr) return;
+    profiler_->Add(operation_, std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
+  }
+  ProfilerScope(const ProfilerScope&) = delete;
+  ProfilerScope& operator=(const ProfilerScope&) = delete;
+
+ private:
+  Profiler* profiler_;
+  std::string_view operation_;
+  std::chrono::steady_clock::time_point started_;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_OPS_PROFILER_H_
