@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <span>
 
-namespace longtake {
+#include "engine/ops/activation.h"
 
-enum class Activation { kNone, kSilu, kGeluTanh };
+namespace longtake {
 
 // With acc = x W^T + bias:
 //   y = activation(acc)                                     without `residual`

@@ -20,8 +20,10 @@
 
 namespace longtake {
 
-// Of one backend stream; outlives its families.
+// Of one backend stream; outlives its families. Backends derive from it what their families share.
 struct FamilyContext {
+  virtual ~FamilyContext() = default;
+
   DType activation_type = DType::kF32;  // f32 or bf16
   Profiler profiler;
 };

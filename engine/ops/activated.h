@@ -1,0 +1,28 @@
+// Activation functions of scalars, by their formulas.
+#ifndef LONGTAKE_ENGINE_OPS_ACTIVATED_H_
+#define LONGTAKE_ENGINE_OPS_ACTIVATED_H_
+
+#include <cmath>
+
+#include "engine/ops/activation.h"
+
+namespace longtake {
+
+// In T's own precision: double in the reference.
+template <typename T>
+T Activated(Activation a, T x) {
+  constexpr T kRoot = static_cast<T>(0.7978845608028653558798921198687637);  // of 2 / pi
+  switch (a) {
+    case Activation::kNone:
+      return x;
+    case Activation::kSilu:
+      return x / (T{1} + std::exp(-x));
+    case Activation::kGeluTanh:
+      return T{0.5} * x * (T{1} + std::tanh(kRoot * (x + static_cast<T>(0.044715) * x * x * x)));
+  }
+  return x;
+}
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_OPS_ACTIVATED_H_
