@@ -66,11 +66,11 @@ class Device {
   virtual void Download(const void* device, void* host, size_t bytes) = 0;
   // Into memory of AllocateHost; the bytes have arrived when an event recorded later has been reached.
   virtual void DownloadAsync(const void* device, void* host, size_t bytes) { Download(device, host, bytes); }
-  // Within device memory. Parts do not overlap.
-  virtual void CopyEach(std::span<const CopyPart> parts) = 0;
-  void Copy(const void* from, void* to, size_t bytes) {
-    const CopyPart part = {from, to, bytes};
-    CopyEach({&part, 1});
+  // Within device memory.
+  virtual void Copy(const void* from, void* to, size_t bytes) = 0;
+  // The same for parts that do not overlap. What differs between passes that are alike goes here (RunPass).
+  virtual void CopyEach(std::span<const CopyPart> parts) {
+    for (const CopyPart& p : parts) Copy(p.from, p.to, p.bytes);
   }
 
   // Blocks until everything asked of the stream has finished and returns its first error. Asynchronous backends report

@@ -27,8 +27,8 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  DType activation_type() const { return context_->activation_type; }
-  Profiler& profiler() const { return context_->profiler; }
+  DType activation_type() const { return parts_.context->activation_type; }
+  Profiler& profiler() const { return parts_.context->profiler; }
 
   Device& device() const { return *parts_.device; }
   Scratch& scratch() const { return *parts_.scratch; }
@@ -48,6 +48,8 @@ class Ops {
 
  protected:
   struct Parts {
+    std::shared_ptr<void> state;  // the backend's own, which the others refer to: destroyed last
+    std::unique_ptr<FamilyContext> context;
     std::unique_ptr<Device> device;
     std::unique_ptr<Scratch> scratch;
     std::unique_ptr<WeightPacker> weights;
@@ -60,11 +62,9 @@ class Ops {
     std::unique_ptr<SamplerOps> sampler;
   };
 
-  // `context` is the one that the families were made with.
-  Ops(std::unique_ptr<FamilyContext> context, Parts parts) : context_(std::move(context)), parts_(std::move(parts)) {}
+  explicit Ops(Parts parts) : parts_(std::move(parts)) {}
 
  private:
-  std::unique_ptr<FamilyContext> context_;
   Parts parts_;
 };
 
