@@ -1,4 +1,4 @@
-// The processor's backend: the operations of ops/ops.h for x86-64 with AVX2 or more.
+// The processor's backend, for x86-64 with AVX2 or more.
 #ifndef LONGTAKE_ENGINE_CPU_CPU_OPS_H_
 #define LONGTAKE_ENGINE_CPU_CPU_OPS_H_
 
@@ -14,7 +14,7 @@ struct CpuOptions {
   int threads = 1;             // >= 1, the calling thread included
   std::string isa = "auto";    // "auto", or a cap: "avx2", "avx512", "avx512_bf16", "amx_bf16"
   std::string dtype = "auto";  // activations and weights: "float32", "bfloat16"; auto: bfloat16 where there are
-                               // instructions for it. "float8", "nvfp4": what a device would compute (narrow_ops.h)
+                               // instructions for it. "float8", "nvfp4": what a device would compute (quantized.h)
 };
 
 // One thread at a time may call the result. InvalidArgument names the option: a cap that this machine (or its operating

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/cpu/views.h"
+
 namespace longtake::cpu {
 namespace {
 
@@ -24,21 +26,21 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
   if (rows == 0) return;
   // What is bigger, weights or rows, is walked once; the other again and again out of the cache. A task is one panel
   // and one block of rows, or all panels in turn, which then share the row pointers.
-  const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * ElemBytes(w.type());
+  const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * BytesOf(w.type());
   const int64_t panels = static_cast<int64_t>(w.panels().size()), panel_tasks = by_panel ? panels : 1;
   const int block_rows = BlockRows(rows, panel_tasks, context.pool.threads());
   const int64_t blocks = (rows + block_rows - 1) / block_rows;
   const int taps = w.shape().taps(), parts = w.parts();
-  const int64_t part_bytes = w.part_inputs() * ElemBytes(w.type());
-  const auto run = w.type() == Elem::kF32 ? context.table.gemm_f32 : context.table.gemm_bf16;
+  const int64_t part_bytes = w.part_inputs() * BytesOf(w.type());
+  const auto run = w.type() == DType::kF32 ? context.kernels.gemm_f32 : context.kernels.gemm_bf16;
 
-  const void* const zeros = context.zeros.data();
   const size_t pointers = static_cast<size_t>(taps) * parts + 3;
   const size_t scratch_floats = GemmScratchFloats(
-      w.chunk() * RoundUp(w.part_inputs(), w.type() == Elem::kBF16 ? context.table.bf16_k_multiple : 1));
-  context.pool.ParallelFor(panel_tasks * blocks, [&](int64_t task, int thread) {
+      w.chunk() * RoundUp(w.part_inputs(), w.type() == DType::kBF16 ? context.kernels.bf16_k_multiple : 1));
+  context.workspace.KeepPerThread(scratch_floats * sizeof(float) + pointers * kMaxBlockRows * sizeof(void*));
+  context.ParallelFor(panel_tasks * blocks, [&](int64_t task, int thread) {
     const int64_t block = task % blocks;
-    float* scratch = context.scratch[thread].Floats(scratch_floats + pointers * kMaxBlockRows * 2);
+    float* scratch = context.workspace.FloatsOfThread(thread);
     auto** memory = reinterpret_cast<void**>(scratch + scratch_floats);
     RowPointers p;
     p.a = const_cast<const void**>(memory);
@@ -52,8 +54,8 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     // Taps outside the video for every row here (the frames before the first and after the last) are left out: their
     // products would add +0 to a sum that began with +0 and is not -0 once the bias is added, so no byte changes.
     int first_tap = 0, end_tap = taps;
-    while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{first_tap} * kMaxBlockRows, n, zeros)) ++first_tap;
-    while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{end_tap - 1} * kMaxBlockRows, n, zeros)) --end_tap;
+    while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{first_tap} * kMaxBlockRows, n, store.zeros)) ++first_tap;
+    while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{end_tap - 1} * kMaxBlockRows, n, store.zeros)) --end_tap;
     // A tap's parts are taps of their own. From the last on, so that no pointer is overwritten before it is read.
     if (parts > 1) {
       for (int t = taps - 1; t >= 0; --t) {
@@ -75,7 +77,7 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.scratch = scratch;
     g.activation = store.activation;
     g.add = store.add ? p.add : nullptr;
-    g.add_type = store.add_f32 ? Elem::kF32 : context.type;
+    g.add_type = store.add_type;
     g.gate = store.gate ? p.gate : nullptr;
     g.accumulate = store.accumulate;
     g.out = p.out;

@@ -2,25 +2,11 @@
 #ifndef LONGTAKE_ENGINE_CPU_MATMUL_H_
 #define LONGTAKE_ENGINE_CPU_MATMUL_H_
 
-#include <vector>
-
 #include "absl/functional/function_ref.h"
-#include "engine/core/thread_pool.h"
+#include "engine/cpu/context.h"
 #include "engine/cpu/packing.h"
 
 namespace longtake::cpu {
-
-// What operations share: threads, kernels and scratch. Owned by CpuOps.
-struct Context {
-  Context(int threads, const KernelTable& kernels, Elem activation)
-      : pool(threads), table(kernels), type(activation), scratch(threads) {}
-  ThreadPool pool;
-  KernelTable table;
-  Elem type;                       // of activations and weights
-  std::vector<Workspace> scratch;  // one a thread
-  Workspace shared;                // of the operation that runs
-  Memory zeros;                    // a row of zeros as long as any kernel's inputs
-};
 
 // Pointers of one block of rows. a[tap * kMaxBlockRows + r]; the others by r.
 struct RowPointers {
@@ -31,11 +17,12 @@ struct RowPointers {
 };
 
 struct MatmulStore {
-  Elem out_type = Elem::kF32;
-  Act activation = Act::kNone;
+  DType out_type = DType::kF32;
+  Activation activation = Activation::kNone;
   bool accumulate = false;
-  bool gate = false, add = false;  // whether `fill` sets these pointers
-  bool add_f32 = false;            // what `add` points to; else of the activation type
+  bool gate = false, add = false;    // whether `fill` sets these pointers
+  DType add_type = DType::kF32;      // of what `add` points to
+  const std::byte* zeros = nullptr;  // what `fill` lets `a` point to outside of the input; null: never outside
 };
 
 // fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order and on

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#include "engine/ops/ops.h"
+#include "engine/ops/device.h"
 
 namespace longtake::cpu {
 
@@ -27,25 +27,11 @@ class Memory {
   size_t size_ = 0;
 };
 
-class CpuBuffer : public Buffer {
+class CpuBuffer final : public Buffer {
  public:
   explicit CpuBuffer(size_t bytes) : memory_(bytes) {}
   void* data() override { return memory_.data(); }
   size_t size() const override { return memory_.size(); }
-
- private:
-  Memory memory_;
-};
-
-// Scratch that grows to the largest request and stays: after the first pass of each shape nothing is allocated.
-class Workspace {
- public:
-  // At least `bytes`, contents undefined. Invalidates what an earlier call gave.
-  std::byte* Get(size_t bytes) {
-    if (memory_.size() < bytes) memory_ = Memory(bytes);
-    return memory_.data();
-  }
-  float* Floats(size_t count) { return reinterpret_cast<float*>(Get(count * sizeof(float))); }
 
  private:
   Memory memory_;

@@ -1,10 +1,10 @@
 #include "engine/cpu/packing.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstring>
 
 #include "engine/core/float16.h"
+#include "engine/ops/check.h"
 
 namespace longtake::cpu {
 namespace {
@@ -32,9 +32,9 @@ float ReadFloat(const HostTensor& t, int64_t at) {
 
 // One output's inputs [first, first + n) of a tap into its column: element k goes to out[(k / step * columns) * step +
 // k % step].
-void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n, int64_t columns, Elem type,
+void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n, int64_t columns, DType type,
                 std::byte* out) {
-  if (type == Elem::kF32) {
+  if (type == DType::kF32) {
     float* to = reinterpret_cast<float*>(out);
     for (int64_t k = 0; k < n; ++k) to[k * columns] = ReadFloat(t, at + k * source_step);
     return;
@@ -53,11 +53,13 @@ void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n,
 }  // namespace
 
 CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weights, std::span<const HostTensor> biases,
-                     bool gated, Elem type, const KernelTable& table, ThreadPool& pool)
-    : PackedKernel(shape), type_(type), gated_(gated), lanes_(table.lanes), parts_(1) {
+                     bool gated, Context& context)
+    : PackedKernel(shape), type_(context.activation_type), gated_(gated), lanes_(context.kernels.lanes), parts_(1) {
+  const KernelTable& table = context.kernels;
+  const DType type = type_;
   const int vectors = gated ? PanelVectors(0, table) : PanelVectors(shape.outputs, table);
-  const int64_t step = StepOf(type);
-  const int64_t column_bytes = int64_t{vectors} * lanes_ * ElemBytes(type);
+  const int64_t step = type == DType::kBF16 ? 2 : 1;  // inputs of one multiply-add: bf16 comes in pairs
+  const int64_t column_bytes = int64_t{vectors} * lanes_ * BytesOf(type);
   // The fewest equal parts that fit, if the inputs divide by a number near it; else whole.
   const int64_t wanted = (shape.inputs * column_bytes + kPartBytes - 1) / kPartBytes;
   for (int64_t parts = wanted; parts < 2 * wanted + 2; ++parts) {
@@ -66,22 +68,22 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
       break;
     }
   }
-  part_k_ = RoundUp(shape.inputs / parts_, type == Elem::kBF16 ? table.bf16_k_multiple : 1);
+  part_k_ = RoundUp(shape.inputs / parts_, type == DType::kBF16 ? table.bf16_k_multiple : 1);
 
   const int64_t taps = shape.taps();
   const int64_t width = int64_t{vectors} * lanes_ / (gated ? 2 : 1);  // outputs of a whole panel
   const int64_t padded = RoundUp(shape.outputs, gated ? width : lanes_);
-  weights_ = Memory((gated ? 2 : 1) * padded * taps * parts_ * part_k_ * ElemBytes(type));
+  weights_ = Memory((gated ? 2 : 1) * padded * taps * parts_ * part_k_ * BytesOf(type));
   for (int64_t column = 0; column < shape.outputs; column += width) {
     Panel p;
     p.first_column = column;
     p.columns = static_cast<int>(std::min(width, shape.outputs - column));
     p.vectors = gated ? vectors : static_cast<int>(RoundUp(p.columns, lanes_) / lanes_);
-    p.data = weights_.data() + (gated ? 2 : 1) * column * taps * parts_ * part_k_ * ElemBytes(type);
+    p.data = weights_.data() + (gated ? 2 : 1) * column * taps * parts_ * part_k_ * BytesOf(type);
     panels_.push_back(p);
   }
 
-  pool.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) {
+  context.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) {
     const Panel& p = panels_[index];
     std::byte* const to = weights_.data() + (p.data - weights_.data());
     for (int i = 0; i < p.columns * (gated ? 2 : 1); ++i) {
@@ -96,7 +98,7 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
           const int64_t input = part * part_inputs();
           PackColumn(weights[tensor], (row * shape.inputs + input) * taps + tap, taps, part_inputs(),
                      int64_t{p.vectors} * lanes_, type,
-                     to + (tap * parts_ + part) * part_bytes(p) + c * step * ElemBytes(type));
+                     to + (tap * parts_ + part) * part_bytes(p) + c * step * BytesOf(type));
         }
       }
     }
@@ -107,7 +109,7 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
   for (const HostTensor& t : biases) {
     for (int64_t i = 0; i < t.elements(); ++i) bias_.f32()[at++] = ReadFloat(t, i);
   }
-  assert(at == 0 || at == shape.outputs);
+  Require(at == 0 || at == shape.outputs, "Pack", "there is a bias for each output or none");
 }
 
 int CpuKernel::chunk() const {
@@ -123,66 +125,6 @@ DepthwiseKernel::DepthwiseKernel(const HostTensor& weight, const HostTensor& bia
     for (int t = 0; t < 9; ++t) memory_.f32()[t * channels + c] = ReadFloat(weight, c * 9 + t);
     memory_.f32()[9 * channels + c] = ReadFloat(bias, c);
   }
-}
-
-namespace {
-
-// T is one multiply-add's worth of a row: a float, or a pair of bf16.
-constexpr int PanelWidth(const KernelTable& table) { return (table.tile_rows[4] != 0 ? 4 : 2) * table.lanes; }
-
-template <typename F>
-void ForPanels(int64_t columns, const KernelTable& table, F&& f) {
-  const int64_t width = PanelWidth(table);
-  for (int64_t c = 0; c < columns; c += width) {
-    const int64_t count = std::min(width, columns - c);
-    f(c, count, RoundUp(count, table.lanes));
-  }
-}
-
-}  // namespace
-
-int64_t KeyElements(int64_t n, int64_t d, Elem type, const KernelTable& table) {
-  return RoundUp(n, table.lanes) * RoundUp(d, StepOf(type));
-}
-
-int64_t ValueElements(int64_t n, int64_t d, Elem type, const KernelTable& table) {
-  return RoundUp(d, table.lanes) * RoundUp(n, StepOf(type));
-}
-
-void PackKeys(const void* rows, int64_t stride, int64_t n, int64_t d, Elem type, const KernelTable& table, void* out) {
-  std::memset(out, 0, KeyElements(n, d, type, table) * ElemBytes(type));
-  std::byte* panel = static_cast<std::byte*>(out);
-  const int64_t steps = RoundUp(d, StepOf(type)) / StepOf(type);
-  ForPanels(n, table, [&](int64_t first, int64_t count, int64_t width) {
-    auto* to = reinterpret_cast<uint32_t*>(panel);
-    for (int64_t c = 0; c < count; ++c) {
-      const auto* from = static_cast<const std::byte*>(rows) + (first + c) * stride * ElemBytes(type);
-      for (int64_t k = 0; k < steps; ++k) {
-        const bool half = type == Elem::kBF16 && 2 * k + 1 == d;
-        std::memcpy(to + k * width + c, from + 4 * k, half ? 2 : 4);
-      }
-    }
-    panel += steps * width * 4;
-  });
-}
-
-void PackValues(const void* rows, int64_t stride, int64_t n, int64_t d, Elem type, const KernelTable& table,
-                void* out) {
-  std::memset(out, 0, ValueElements(n, d, type, table) * ElemBytes(type));
-  std::byte* panel = static_cast<std::byte*>(out);
-  ForPanels(d, table, [&](int64_t first, int64_t count, int64_t width) {
-    for (int64_t k = 0; k < n; ++k) {
-      if (type == Elem::kF32) {
-        std::memcpy(reinterpret_cast<float*>(panel) + k * width, static_cast<const float*>(rows) + k * stride + first,
-                    count * sizeof(float));
-      } else {
-        const auto* from = static_cast<const uint16_t*>(rows) + k * stride + first;
-        auto* to = reinterpret_cast<uint16_t*>(panel) + (k >> 1) * width * 2 + (k & 1);
-        for (int64_t c = 0; c < count; ++c) to[2 * c] = from[c];
-      }
-    }
-    panel += RoundUp(n, StepOf(type)) * width * ElemBytes(type);
-  });
 }
 
 }  // namespace longtake::cpu

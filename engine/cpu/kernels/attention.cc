@@ -4,9 +4,9 @@
 // Blocks of keys begin at multiples of kAttentionKeys from the segment's first key, whatever the block of queries. A
 // block that is masked whole changes nothing in a row (it is multiplied by 1, or later by 0), so skipping it, which
 // depends on the row's neighbours, leaves the row's bytes alone.
-#include "engine/cpu/kernels/functions.h"
-#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/fill.h"
 #include "engine/cpu/kernels/tile.h"
+#include "engine/cpu/kernels/vector_math.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
@@ -73,17 +73,18 @@ float Probabilities(const AttentionBlock& g, int64_t query, int64_t key0, int64_
 template <typename P>
 void Attention(const AttentionBlock& g) {
   using T = typename P::T;
-  const int64_t d = g.head_dim, d_padded = RoundUp(d, kLanes), d_stride = RoundUp(d, 64);
+  const int64_t d = g.q.cols, d_padded = RoundUp(d, kLanes), d_stride = RoundUp(d, 64);
   float* scores = g.scratch;
   float* sums = scores + kAttentionRows * kAttentionKeys;
   T* probabilities = reinterpret_cast<T*>(sums + kAttentionRows * d_stride);
   float top[kAttentionRows], total[kAttentionRows], fade[kAttentionRows];
   const void* q_rows[kAttentionRows];
   const void* p_rows[kAttentionRows];
-  for (int r = 0; r < g.rows; ++r) {
+  const int rows = static_cast<int>(g.q.rows);
+  for (int r = 0; r < rows; ++r) {
     top[r] = kMasked;
     total[r] = 0;
-    q_rows[r] = static_cast<const T*>(g.q) + r * g.q_stride;
+    q_rows[r] = static_cast<const T*>(g.q.data) + r * g.q.stride;
     p_rows[r] = probabilities + r * kAttentionKeys;
     for (int64_t i = 0; i < d_padded; i += kLanes) Store(sums + r * d_stride + i, Zero());
   }
@@ -91,16 +92,16 @@ void Attention(const AttentionBlock& g) {
   const T* k_panels = static_cast<const T*>(g.k_panels);
   const T* v_panels = static_cast<const T*>(g.v_panels);
   int64_t begin = 0, end = g.keys;
-  if (g.causal && g.first_query + g.rows < end) end = g.first_query + g.rows;
+  if (g.causal && g.first_query + rows < end) end = g.first_query + rows;
   if (g.window > 0 && g.first_query - g.window + 1 > 0) {
     begin = (g.first_query - g.window + 1) / kAttentionKeys * kAttentionKeys;
   }
   for (int64_t key = begin; key < end; key += kAttentionKeys) {
     // All keys that exist, seen or not: the cut must not depend on the queries.
     const int64_t n = g.keys - key < kAttentionKeys ? g.keys - key : kAttentionKeys;
-    Product<P>(q_rows, g.rows, d, k_panels + key / kPanel * kPanel * k_steps, kPanel * k_steps, 0, n, scores,
+    Product<P>(q_rows, rows, d, k_panels + key / kPanel * kPanel * k_steps, kPanel * k_steps, 0, n, scores,
                kAttentionKeys, false);
-    for (int r = 0; r < g.rows; ++r) {
+    for (int r = 0; r < rows; ++r) {
       const float sum = Probabilities(g, g.first_query + r, key, n, scores + r * kAttentionKeys,
                                       probabilities + r * kAttentionKeys, &top[r], &fade[r]);
       total[r] = __builtin_fmaf(total[r], fade[r], sum);
@@ -110,14 +111,14 @@ void Attention(const AttentionBlock& g) {
         Store(at, Load(at) * f);
       }
     }
-    Product<P>(p_rows, g.rows, n, v_panels, kPanel * v_steps, key, d, sums, d_stride, true);
+    Product<P>(p_rows, rows, n, v_panels, kPanel * v_steps, key, d, sums, d_stride, true);
   }
-  for (int r = 0; r < g.rows; ++r) {
+  for (int r = 0; r < rows; ++r) {
     // A row that sees no key at all (padding) is zero.
     const V inverse = Set(top[r] > kMasked / 2 ? 1.f / total[r] : 0.f);
     ForVectors(d, [&](int64_t i, int n) {
       const V x = Load(sums + r * d_stride + i) * inverse;
-      WithType(g.out.type,
+      WithType(g.out.dtype,
                [&](auto* out) { StoreUpTo(static_cast<decltype(out)>(g.out.data) + r * g.out.stride + i, x, n); });
     });
   }

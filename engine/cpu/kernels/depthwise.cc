@@ -3,8 +3,8 @@
 // Pixels outside, channels inside: a pixel's channels lie together, while the same channel of the next pixel is 26 KiB
 // on (13 440 channels of bf16), where a line of 52 pixels would share 16 of the first-level cache's 64 sets. Four
 // pixels at a time share the nine weights: 27 loads for 4 results instead of 72.
-#include "engine/cpu/kernels/functions.h"
-#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/fill.h"
+#include "engine/cpu/kernels/vector_math.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
@@ -41,16 +41,17 @@ void Pixels(const DepthwiseBlock& g, int first) {
     for (int i = 0; i < kCount + 2; ++i) {
       const int column = first + i - 1;
       const bool inside = row >= 0 && row < g.height && column >= 0 && column < g.width;
-      in.pixel[dy][i] = inside ? static_cast<const T*>(g.x) + (int64_t{row} * g.width + column) * g.x_stride : nullptr;
+      in.pixel[dy][i] =
+          inside ? static_cast<const T*>(g.x.data) + (int64_t{row} * g.width + column) * g.x.stride : nullptr;
     }
   }
-  T* out = static_cast<T*>(g.y) + (int64_t{g.row} * g.width + first) * g.y_stride;
+  T* out = static_cast<T*>(g.y.data) + (int64_t{g.row} * g.width + first) * g.y.stride;
   ForVectors(g.count, [&](int64_t i, int n) {
     const int64_t c = g.first + i;
     V left[kCount], right[kCount];
     Convolve(in, c, 2 * g.half, g.weight, g.bias, n, left);
     Convolve(in, g.half + c, 2 * g.half, g.weight, g.bias, n, right);
-    for (int p = 0; p < kCount; ++p) StoreUpTo(out + p * g.y_stride + c, left[p] * Silu(right[p]), n);
+    for (int p = 0; p < kCount; ++p) StoreUpTo(out + p * g.y.stride + c, left[p] * Silu(right[p]), n);
   });
 }
 
@@ -62,7 +63,7 @@ void Line(const DepthwiseBlock& g) {
 }
 
 void DepthwiseGlu(const DepthwiseBlock& g) {
-  if (g.type == Elem::kF32) {
+  if (g.x.dtype == DType::kF32) {
     Line<float>(g);
   } else {
     Line<bf16>(g);

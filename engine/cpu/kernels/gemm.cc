@@ -1,6 +1,6 @@
 #include "engine/cpu/kernels/gemm.h"
 
-#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/fill.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 

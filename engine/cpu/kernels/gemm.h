@@ -2,14 +2,14 @@
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_
 
-#include "engine/cpu/kernels/functions.h"
 #include "engine/cpu/kernels/tile.h"
+#include "engine/cpu/kernels/vector_math.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
 
 // Rows [first, first + rows) of the block leave the accumulators `acc`.
-template <typename Out, Act kAct>
+template <typename Out, Activation kActivation>
 void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
   for (int r = 0; r < rows; ++r) {
     const float* from = acc + r * acc_stride;
@@ -19,10 +19,10 @@ void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_
     ForVectors(g.columns, [&](int64_t i, int n) {
       V x = Load(from + i) + Load(g.bias + i);
       if (add != nullptr) {
-        x = x + (g.add_type == Elem::kF32 ? LoadUpTo(static_cast<const float*>(add) + g.first_column + i, n)
-                                          : LoadUpTo(static_cast<const bf16*>(add) + g.first_column + i, n));
+        x = x + (g.add_type == DType::kF32 ? LoadUpTo(static_cast<const float*>(add) + g.first_column + i, n)
+                                           : LoadUpTo(static_cast<const bf16*>(add) + g.first_column + i, n));
       }
-      x = Apply(kAct, x);
+      x = Apply(kActivation, x);
       if (g.accumulate) {
         const V old = LoadUpTo(out + i, n);
         x = gate == nullptr ? old + x : Fma(x, LoadUpTo(gate + i, n), old);
@@ -35,13 +35,14 @@ void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_
 }
 
 // The same for a gated panel: left half gate, right half up.
-template <typename Out, Act kAct>
+template <typename Out, Activation kActivation>
 void StoreGatedRows(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
   for (int r = 0; r < rows; ++r) {
     const float* gate = acc + r * acc_stride;
     const float* up = gate + acc_stride / 2;
     Out* out = static_cast<Out*>(g.out[first + r]) + g.first_column;
-    ForVectors(g.columns, [&](int64_t i, int n) { StoreUpTo(out + i, Apply(kAct, Load(gate + i)) * Load(up + i), n); });
+    ForVectors(g.columns,
+               [&](int64_t i, int n) { StoreUpTo(out + i, Apply(kActivation, Load(gate + i)) * Load(up + i), n); });
   }
 }
 
@@ -49,26 +50,26 @@ template <typename Out>
 void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
   if (g.gated) {
     switch (g.activation) {
-      case Act::kNone:
-        return StoreGatedRows<Out, Act::kNone>(g, first, rows, acc, acc_stride);
-      case Act::kSilu:
-        return StoreGatedRows<Out, Act::kSilu>(g, first, rows, acc, acc_stride);
-      case Act::kGeluTanh:
-        return StoreGatedRows<Out, Act::kGeluTanh>(g, first, rows, acc, acc_stride);
+      case Activation::kNone:
+        return StoreGatedRows<Out, Activation::kNone>(g, first, rows, acc, acc_stride);
+      case Activation::kSilu:
+        return StoreGatedRows<Out, Activation::kSilu>(g, first, rows, acc, acc_stride);
+      case Activation::kGeluTanh:
+        return StoreGatedRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
     }
   }
   switch (g.activation) {
-    case Act::kNone:
-      return StoreRows<Out, Act::kNone>(g, first, rows, acc, acc_stride);
-    case Act::kSilu:
-      return StoreRows<Out, Act::kSilu>(g, first, rows, acc, acc_stride);
-    case Act::kGeluTanh:
-      return StoreRows<Out, Act::kGeluTanh>(g, first, rows, acc, acc_stride);
+    case Activation::kNone:
+      return StoreRows<Out, Activation::kNone>(g, first, rows, acc, acc_stride);
+    case Activation::kSilu:
+      return StoreRows<Out, Activation::kSilu>(g, first, rows, acc, acc_stride);
+    case Activation::kGeluTanh:
+      return StoreRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
   }
 }
 
 LT_INLINE void Finish(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
-  if (g.out_type == Elem::kF32) {
+  if (g.out_type == DType::kF32) {
     StoreRowsAs<float>(g, first, rows, acc, acc_stride);
   } else {
     StoreRowsAs<bf16>(g, first, rows, acc, acc_stride);

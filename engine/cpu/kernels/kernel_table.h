@@ -3,29 +3,18 @@
 // kernels/*.cc is compiled once for each instruction set, with that set's flags, into a namespace of its own. A
 // function of the standard library that is compiled there could be the copy that the linker keeps for the whole
 // program, and would then run AVX-512 on a machine without it. So these sources use plain structs, intrinsics and
-// anonymous namespaces, and this header, which both sides include, holds declarations and plain data only.
+// anonymous namespaces, and this header, which both sides include, holds declarations and plain data only. Of the views
+// in core/matrix.h the kernels read the fields and call no function. Their types are f32 and bf16.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
 
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/core/matrix.h"
+#include "engine/ops/activation.h"
+
 namespace longtake::cpu {
-
-enum class Elem : uint8_t { kF32, kBF16 };
-enum class Act : uint8_t { kNone, kSilu, kGeluTanh };
-
-// Rows of a matrix; stride in elements.
-struct Rows {
-  const void* data;
-  Elem type;
-  int64_t stride;
-};
-struct MutRows {
-  void* data;
-  Elem type;
-  int64_t stride;
-};
 
 // Widest panel of packed weights, in vectors; rows of one block of a matrix product at most.
 constexpr int kMaxPanelVectors = 4;
@@ -50,13 +39,13 @@ struct GemmBlock {
   int columns;           // real columns; the rest of the panel is padding
   int64_t first_column;  // of the panel, added to the row pointers below
   const float* bias;     // at the panel's first column; padded
-  Act activation;
+  Activation activation;
   const void* const* add;  // row pointers of type add_type, or null
-  Elem add_type;
+  DType add_type;
   const float* const* gate;  // row pointers, or null
   bool accumulate;           // out is f32
   void* const* out;          // row pointers
-  Elem out_type;
+  DType out_type;
   // Instead of all that: activation(left half of the panel) * right half; `columns` and `first_column` are the
   // result's.
   bool gated;
@@ -69,10 +58,7 @@ constexpr int64_t GemmScratchFloats(int64_t chunk_inputs) {
 
 // Softmax attention of some queries of one head over packed keys and values.
 struct AttentionBlock {
-  const void* q;  // activation type, rows `q_stride` elements apart; normalised and rotated
-  int64_t q_stride;
-  int rows;
-  int head_dim;
+  ConstMat q;            // act [queries, head_dim], normalised and rotated
   const void* k_panels;  // keys as columns: panels of [head_dim][panel width], as a GemmBlock's B
   const void* v_panels;  // values: panels of [keys][panel width]
   int64_t keys;
@@ -80,8 +66,8 @@ struct AttentionBlock {
   bool causal;
   int64_t window;
   int64_t first_query;  // row 0's position
-  MutRows out;
-  float* scratch;  // AttentionScratchFloats(head_dim)
+  Mat out;              // act or f32 [queries, head_dim]
+  float* scratch;       // AttentionScratchFloats(head_dim)
 };
 constexpr int kAttentionRows = 48;   // queries of a block
 constexpr int kAttentionKeys = 256;  // keys at a time: scores 48 KiB, probabilities as much or half
@@ -89,17 +75,13 @@ constexpr int64_t AttentionScratchFloats(int64_t head_dim) {
   return kAttentionRows * (2 * kAttentionKeys + (head_dim + 63) / 64 * 64);
 }
 
-// Linear attention of one head over one segment: ops.h, LinearAttentionArgs.
+// Linear attention of one head over one segment: ops/attention.h, LinearAttentionArgs.
 struct LinearHistory {
   const float* S;
   const float* z;
 };
 struct LinearAttentionTask {
-  const void *q, *k, *v;  // at the head's first element of the segment's first row
-  Elem type, out_type;    // of q, k and v; of the output: the same, or bf16 of float32
-  int64_t stride;
-  int64_t rows;
-  int head_dim;
+  ConstMat q, k, v;                            // [rows, head_dim] of the head and the segment, of one type and stride
   const float *q_inverse_rms, *k_inverse_rms;  // of each row, over all heads
   const float *q_weight, *k_weight;            // at the head's first element, or null
   // Of every row: head_dim cosines, each of a pair's two the same, and sines with signs (-, +).
@@ -108,8 +90,7 @@ struct LinearAttentionTask {
   int history_count;
   float *S_out, *z_out;  // or null
   bool store_sum;
-  void* out;  // at the head's first element of the first row
-  int64_t out_stride;
+  Mat out;         // [rows, head_dim]; bf16 where q, k and v are
   float* scratch;  // LinearAttentionScratchFloats(head_dim)
 };
 // Tokens at a time: a multiple of the register tile's 6 rows, with k and v of 112 channels (32 KiB) in the first level.
@@ -121,22 +102,18 @@ constexpr int64_t LinearAttentionScratchFloats(int64_t head_dim) {
 
 // Depthwise 3x3 over one row of one frame, then a * SiLU(g): channels [first, first + count) of each half.
 struct DepthwiseBlock {
-  const void* x;  // the frame's first pixel
-  Elem type;
-  int64_t x_stride;
+  ConstMat x;  // one frame, [height * width, 2 * half]
   int height, width, row;
   int64_t half;  // channels of one half
   int64_t first, count;
   const float* weight;  // [9][2 * half]
   const float* bias;    // [2 * half]
-  void* y;              // the frame's first pixel
-  int64_t y_stride;
+  Mat y;                // of x's type, [height * width, half]
 };
 
-struct NormArgs {
-  Rows x;
-  MutRows y;
-  int64_t rows, columns;
+struct NormRows {
+  ConstMat x;
+  Mat y;  // of x's shape
   float eps;
   const float* weight;         // rms_norm, channel_norm
   float weight_offset;         // rms_norm
@@ -157,16 +134,16 @@ struct KernelTable {
   void (*attention_bf16)(const AttentionBlock&);
   void (*linear_attention)(const LinearAttentionTask&);
   void (*depthwise_glu)(const DepthwiseBlock&);
-  void (*layer_norm)(const NormArgs&);
-  void (*rms_norm)(const NormArgs&);
-  void (*channel_norm)(const NormArgs&);
-  void (*inverse_rms)(Rows x, int64_t rows, int64_t columns, float eps, float* out);
+  void (*layer_norm)(const NormRows&);
+  void (*rms_norm)(const NormRows&);
+  void (*channel_norm)(const NormRows&);
+  void (*inverse_rms)(ConstMat x, float eps, float* out);
   // y[r] = x[r] * inverse[r] * weight.
-  void (*scale_rows)(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y);
-  void (*activate)(Rows x, int64_t rows, int64_t columns, Act a, MutRows y);
-  void (*add_row)(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y);
-  // y = x rotated by halves: element i of `half` with i + half.
-  void (*rotate_halves)(const void* x, Elem x_type, int half, const float* cos, const float* sin, void* y, Elem y_type);
+  void (*scale_rows)(ConstMat x, const float* inverse, const float* weight, Mat y);
+  void (*activate)(ConstMat x, Activation a, Mat y);
+  void (*add_row)(ConstMat x, const float* row, Mat y);
+  // y[r] = x[r] rotated by halves: element i with element i + half, by the angles at [r * half + i].
+  void (*rotate_halves)(ConstMat x, const float* cosines, const float* sines, Mat y);
   // out[i] = sum over terms of weight * x[i].
   void (*combine)(const float* weights, const float* const* x, int terms, int64_t n, float* out);
 };

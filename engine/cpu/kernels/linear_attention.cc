@@ -3,7 +3,7 @@
 //
 // S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task
 // owns the whole sum, so its order does not depend on the thread count.
-#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/fill.h"
 #include "engine/cpu/kernels/simd.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
@@ -90,7 +90,7 @@ template <typename T>
 void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const float* weight, const float* cosines,
              const float* sines, float* plain, float* rotated) {
   const V inverse = Set(inverse_rms);
-  ForVectors(g.head_dim, [&](int64_t i, int n) {
+  ForVectors(g.q.cols, [&](int64_t i, int n) {
     V v = LoadUpTo(x + i, n);
     if (weight != nullptr) v = v * inverse * LoadUpTo(weight + i, n);
     v = Max(v, Zero());
@@ -101,32 +101,33 @@ void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const 
 
 template <typename T>
 void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
-  const T* keys = static_cast<const T*>(g.k);
-  const T* values = static_cast<const T*>(g.v);
-  for (int64_t first = 0; first < g.rows; first += kLinearTile) {
-    const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
+  const int64_t d = g.q.cols, rows = g.q.rows, stride = g.q.stride;
+  const T* keys = static_cast<const T*>(g.k.data);
+  const T* values = static_cast<const T*>(g.v.data);
+  for (int64_t first = 0; first < rows; first += kLinearTile) {
+    const int64_t n = rows - first < kLinearTile ? rows - first : kLinearTile;
     for (int64_t t = 0; t < n; ++t) {
       const int64_t row = first + t;
-      Project(g, keys + row * g.stride, g.k_inverse_rms == nullptr ? 1.f : g.k_inverse_rms[row], g.k_weight,
-              g.cosines + row * g.head_dim, g.sines + row * g.head_dim, s.plain, s.rotated + t * padded);
+      Project(g, keys + row * stride, g.k_inverse_rms == nullptr ? 1.f : g.k_inverse_rms[row], g.k_weight,
+              g.cosines + row * d, g.sines + row * d, s.plain, s.rotated + t * padded);
       for (int64_t i = 0; i < padded; i += kLanes) Store(s.own_z + i, Load(s.own_z + i) + Load(s.plain + i));
-      ForVectors(g.head_dim,
-                 [&](int64_t i, int m) { Store(s.value + t * padded + i, LoadUpTo(values + row * g.stride + i, m)); });
+      ForVectors(d, [&](int64_t i, int m) { Store(s.value + t * padded + i, LoadUpTo(values + row * stride + i, m)); });
     }
-    Accumulate(g.head_dim, padded, s.rotated, 1, padded, s.value, padded, n, s.ST, padded);
+    Accumulate(d, padded, s.rotated, 1, padded, s.value, padded, n, s.ST, padded);
   }
 }
 
 template <typename T, typename Out>
 void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
-  const T* queries = static_cast<const T*>(g.q);
-  Out* out = static_cast<Out*>(g.out);
-  for (int64_t first = 0; first < g.rows; first += kLinearTile) {
-    const int64_t n = g.rows - first < kLinearTile ? g.rows - first : kLinearTile;
+  const int64_t d = g.q.cols, rows = g.q.rows, stride = g.q.stride;
+  const T* queries = static_cast<const T*>(g.q.data);
+  Out* out = static_cast<Out*>(g.out.data);
+  for (int64_t first = 0; first < rows; first += kLinearTile) {
+    const int64_t n = rows - first < kLinearTile ? rows - first : kLinearTile;
     for (int64_t t = 0; t < n; ++t) {
       const int64_t row = first + t;
-      Project(g, queries + row * g.stride, g.q_inverse_rms == nullptr ? 1.f : g.q_inverse_rms[row], g.q_weight,
-              g.cosines + row * g.head_dim, g.sines + row * g.head_dim, s.plain, s.rotated + t * padded);
+      Project(g, queries + row * stride, g.q_inverse_rms == nullptr ? 1.f : g.q_inverse_rms[row], g.q_weight,
+              g.cosines + row * d, g.sines + row * d, s.plain, s.rotated + t * padded);
       V sum = Zero();
       for (int64_t i = 0; i < padded; i += kLanes) {
         sum = Fma(Load(s.plain + i), Load(s.z + i), sum);
@@ -134,32 +135,32 @@ void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
       }
       s.denominator[t] = Sum(sum) + 1e-15f;
     }
-    Accumulate(n, padded, s.rotated, padded, 1, s.ST, padded, g.head_dim, s.out, padded);
+    Accumulate(n, padded, s.rotated, padded, 1, s.ST, padded, d, s.out, padded);
     for (int64_t t = 0; t < n; ++t) {
       const V denominator = Set(s.denominator[t]);
-      ForVectors(g.head_dim, [&](int64_t i, int m) {
-        StoreUpTo(out + (first + t) * g.out_stride + i, Load(s.out + t * padded + i) / denominator, m);
+      ForVectors(d, [&](int64_t i, int m) {
+        StoreUpTo(out + (first + t) * g.out.stride + i, Load(s.out + t * padded + i) / denominator, m);
       });
     }
   }
 }
 
 // S [i][j] of the caller from ST [j][i], and back.
-void StoreState(const Scratch& s, const float* z, int d, int64_t padded, float* S_out, float* z_out) {
-  for (int i = 0; i < d; ++i) {
-    for (int j = 0; j < d; ++j) S_out[i * d + j] = s.ST[j * padded + i];
+void StoreState(const Scratch& s, const float* z, int64_t d, int64_t padded, float* S_out, float* z_out) {
+  for (int64_t i = 0; i < d; ++i) {
+    for (int64_t j = 0; j < d; ++j) S_out[i * d + j] = s.ST[j * padded + i];
     z_out[i] = z[i];
   }
 }
 
 // ST = history, oldest first, + the block's own.
 void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
-  const int d = g.head_dim;
-  for (int i = 0; i < d; ++i) {
+  const int64_t d = g.q.cols;
+  for (int64_t i = 0; i < d; ++i) {
     if (g.history_count == 1) {
-      for (int j = 0; j < d; ++j) s.ST[j * padded + i] += g.history[0].S[i * d + j];
+      for (int64_t j = 0; j < d; ++j) s.ST[j * padded + i] += g.history[0].S[i * d + j];
     } else {
-      for (int j = 0; j < d; ++j) {
+      for (int64_t j = 0; j < d; ++j) {
         float past = g.history[0].S[i * d + j];
         for (int h = 1; h < g.history_count; ++h) past += g.history[h].S[i * d + j];
         s.ST[j * padded + i] += past;
@@ -173,24 +174,23 @@ void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) 
 
 template <typename T, typename Out>
 void Attend(const LinearAttentionTask& g) {
-  const int64_t padded = (g.head_dim + 15) / 16 * 16;
+  const int64_t d = g.q.cols, padded = (d + 15) / 16 * 16;
   const Scratch s(g.scratch, padded);
   for (float* p = g.scratch; p < s.denominator; p += kLanes) Store(p, Zero());
   SumKeys<T>(g, padded, s);
   CopyFloats(s.own_z, padded, s.z);
-  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0))
-    StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
+  if (g.S_out != nullptr && (!g.store_sum || g.history_count == 0)) StoreState(s, s.z, d, padded, g.S_out, g.z_out);
   if (g.history_count > 0) {
     AddHistory(g, padded, s);
-    if (g.S_out != nullptr && g.store_sum) StoreState(s, s.z, g.head_dim, padded, g.S_out, g.z_out);
+    if (g.S_out != nullptr && g.store_sum) StoreState(s, s.z, d, padded, g.S_out, g.z_out);
   }
   Outputs<T, Out>(g, padded, s);
 }
 
 void LinearAttention(const LinearAttentionTask& g) {
-  if (g.type != Elem::kF32) {
+  if (g.q.dtype != DType::kF32) {
     Attend<bf16, bf16>(g);
-  } else if (g.out_type != Elem::kF32) {
+  } else if (g.out.dtype != DType::kF32) {
     Attend<float, bf16>(g);
   } else {
     Attend<float, float>(g);

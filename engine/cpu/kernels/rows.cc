@@ -1,7 +1,7 @@
 // Operations on one row or one element: norms, activations, sums. Each row is summed over its own columns alone, in
 // vectors and then across a vector, so its result depends on nothing else.
-#include "engine/cpu/kernels/functions.h"
-#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/fill.h"
+#include "engine/cpu/kernels/vector_math.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
@@ -44,17 +44,17 @@ LT_INLINE float SumOfSquares(const T* x, int64_t n) {
 float InverseRoot(float x) { return 1.f / __builtin_sqrtf(x); }
 
 template <typename X, typename Y>
-void LayerNormRows(const NormArgs& a) {
-  const float inverse_n = 1.f / static_cast<float>(a.columns);
-  for (int64_t r = 0; r < a.rows; ++r) {
+void LayerNormRows(const NormRows& a) {
+  const float inverse_n = 1.f / static_cast<float>(a.x.cols);
+  for (int64_t r = 0; r < a.x.rows; ++r) {
     const X* x = At<const X>(a.x.data, r * a.x.stride);
     Y* y = At<Y>(a.y.data, r * a.y.stride);
-    const float mean = SumOver(x, a.columns, [](V v, V sum) { return sum + v; }) * inverse_n;
+    const float mean = SumOver(x, a.x.cols, [](V v, V sum) { return sum + v; }) * inverse_n;
     const V m = Set(mean);
-    const float squares = SumOver(x, a.columns, [m](V v, V sum) { return Fma(v - m, v - m, sum); });
+    const float squares = SumOver(x, a.x.cols, [m](V v, V sum) { return Fma(v - m, v - m, sum); });
     const V inverse = Set(InverseRoot(squares * inverse_n + a.eps));
     const int64_t mod = a.shift == nullptr ? 0 : a.mod_row[r] * a.mod_stride;
-    ForVectors(a.columns, [&](int64_t i, int n) {
+    ForVectors(a.x.cols, [&](int64_t i, int n) {
       V v = (LoadUpTo(x + i, n) - m) * inverse;
       if (a.shift != nullptr) {
         v = Fma(v, Set(1.f) + LoadUpTo(a.scale + mod + i, n), LoadUpTo(a.shift + mod + i, n));
@@ -65,14 +65,14 @@ void LayerNormRows(const NormArgs& a) {
 }
 
 template <typename X, typename Y>
-void RmsNormRows(const NormArgs& a) {
-  const float inverse_n = 1.f / static_cast<float>(a.columns);
+void RmsNormRows(const NormRows& a) {
+  const float inverse_n = 1.f / static_cast<float>(a.x.cols);
   const V offset = Set(a.weight_offset);
-  for (int64_t r = 0; r < a.rows; ++r) {
+  for (int64_t r = 0; r < a.x.rows; ++r) {
     const X* x = At<const X>(a.x.data, r * a.x.stride);
     Y* y = At<Y>(a.y.data, r * a.y.stride);
-    const V inverse = Set(InverseRoot(SumOfSquares(x, a.columns) * inverse_n + a.eps));
-    ForVectors(a.columns, [&](int64_t i, int n) {
+    const V inverse = Set(InverseRoot(SumOfSquares(x, a.x.cols) * inverse_n + a.eps));
+    ForVectors(a.x.cols, [&](int64_t i, int n) {
       V v = LoadUpTo(x + i, n) * inverse * (LoadUpTo(a.weight + i, n) + offset);
       if (a.residual) v = v + LoadUpTo(y + i, n);
       StoreUpTo(y + i, v, n);
@@ -81,99 +81,100 @@ void RmsNormRows(const NormArgs& a) {
 }
 
 template <typename X, typename Y>
-void ChannelNormRows(const NormArgs& a) {
-  const float root = __builtin_sqrtf(static_cast<float>(a.columns));
-  for (int64_t r = 0; r < a.rows; ++r) {
+void ChannelNormRows(const NormRows& a) {
+  const float root = __builtin_sqrtf(static_cast<float>(a.x.cols));
+  for (int64_t r = 0; r < a.x.rows; ++r) {
     const X* x = At<const X>(a.x.data, r * a.x.stride);
     Y* y = At<Y>(a.y.data, r * a.y.stride);
-    const float norm = __builtin_sqrtf(SumOfSquares(x, a.columns));
+    const float norm = __builtin_sqrtf(SumOfSquares(x, a.x.cols));
     const V inverse = Set(root / (norm > 1e-12f ? norm : 1e-12f));
-    ForVectors(a.columns, [&](int64_t i, int n) {
+    ForVectors(a.x.cols, [&](int64_t i, int n) {
       const V v = LoadUpTo(x + i, n) * inverse * LoadUpTo(a.weight + i, n);
       StoreUpTo(y + i, a.silu ? Silu(v) : v, n);
     });
   }
 }
 
-void LayerNorm(const NormArgs& a) {
-  WithType(a.x.type, [&](auto* x) {
-    WithType(a.y.type, [&](auto* y) {
+void LayerNorm(const NormRows& a) {
+  WithType(a.x.dtype, [&](auto* x) {
+    WithType(a.y.dtype, [&](auto* y) {
       LayerNormRows<typename Pointee<decltype(x)>::Type, typename Pointee<decltype(y)>::Type>(a);
     });
   });
 }
 
-void RmsNorm(const NormArgs& a) {
-  WithType(a.x.type, [&](auto* x) {
-    WithType(a.y.type, [&](auto* y) {
+void RmsNorm(const NormRows& a) {
+  WithType(a.x.dtype, [&](auto* x) {
+    WithType(a.y.dtype, [&](auto* y) {
       RmsNormRows<typename Pointee<decltype(x)>::Type, typename Pointee<decltype(y)>::Type>(a);
     });
   });
 }
 
-void ChannelNorm(const NormArgs& a) {
-  WithType(a.x.type, [&](auto* x) {
-    WithType(a.y.type, [&](auto* y) {
+void ChannelNorm(const NormRows& a) {
+  WithType(a.x.dtype, [&](auto* x) {
+    WithType(a.y.dtype, [&](auto* y) {
       ChannelNormRows<typename Pointee<decltype(x)>::Type, typename Pointee<decltype(y)>::Type>(a);
     });
   });
 }
 
-void InverseRms(Rows x, int64_t rows, int64_t columns, float eps, float* out) {
-  const float inverse_n = 1.f / static_cast<float>(columns);
-  WithType(x.type, [&](auto* type) {
+void InverseRms(ConstMat x, float eps, float* out) {
+  const float inverse_n = 1.f / static_cast<float>(x.cols);
+  WithType(x.dtype, [&](auto* type) {
     using X = typename Pointee<decltype(type)>::Type;
-    for (int64_t r = 0; r < rows; ++r) {
-      out[r] = InverseRoot(SumOfSquares(At<const X>(x.data, r * x.stride), columns) * inverse_n + eps);
+    for (int64_t r = 0; r < x.rows; ++r) {
+      out[r] = InverseRoot(SumOfSquares(At<const X>(x.data, r * x.stride), x.cols) * inverse_n + eps);
     }
   });
 }
 
 // y = f(x, row, column) for every vector.
 template <typename F>
-LT_INLINE void Map(Rows x, int64_t rows, int64_t columns, MutRows y, F&& f) {
-  WithType(x.type, [&](auto* xt) {
-    WithType(y.type, [&](auto* yt) {
+LT_INLINE void Map(ConstMat x, Mat y, F&& f) {
+  WithType(x.dtype, [&](auto* xt) {
+    WithType(y.dtype, [&](auto* yt) {
       using X = typename Pointee<decltype(xt)>::Type;
       using Y = typename Pointee<decltype(yt)>::Type;
-      for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t r = 0; r < x.rows; ++r) {
         const X* from = At<const X>(x.data, r * x.stride);
         Y* to = At<Y>(y.data, r * y.stride);
-        ForVectors(columns, [&](int64_t i, int n) { StoreUpTo(to + i, f(from, r, i, n), n); });
+        ForVectors(x.cols, [&](int64_t i, int n) { StoreUpTo(to + i, f(from, r, i, n), n); });
       }
     });
   });
 }
 
-void Activate(Rows x, int64_t rows, int64_t columns, Act a, MutRows y) {
-  Map(x, rows, columns, y, [a](auto* from, int64_t, int64_t i, int n) { return Apply(a, LoadUpTo(from + i, n)); });
+void Activate(ConstMat x, Activation a, Mat y) {
+  Map(x, y, [a](auto* from, int64_t, int64_t i, int n) { return Apply(a, LoadUpTo(from + i, n)); });
 }
 
-void AddRow(Rows x, int64_t rows, int64_t columns, const float* row, MutRows y) {
-  Map(x, rows, columns, y,
-      [row](auto* from, int64_t, int64_t i, int n) { return LoadUpTo(from + i, n) + LoadUpTo(row + i, n); });
+void AddRow(ConstMat x, const float* row, Mat y) {
+  Map(x, y, [row](auto* from, int64_t, int64_t i, int n) { return LoadUpTo(from + i, n) + LoadUpTo(row + i, n); });
 }
 
-void ScaleRows(Rows x, int64_t rows, int64_t columns, const float* inverse, const float* weight, MutRows y) {
-  Map(x, rows, columns, y, [inverse, weight](auto* from, int64_t r, int64_t i, int n) {
+void ScaleRows(ConstMat x, const float* inverse, const float* weight, Mat y) {
+  Map(x, y, [inverse, weight](auto* from, int64_t r, int64_t i, int n) {
     return LoadUpTo(from + i, n) * Set(inverse[r]) * LoadUpTo(weight + i, n);
   });
 }
 
-template <typename X, typename Y>
-void RotateHalvesAs(const X* x, int half, const float* cos, const float* sin, Y* y) {
-  ForVectors(half, [&](int64_t i, int n) {
-    const V a = LoadUpTo(x + i, n), b = LoadUpTo(x + half + i, n);
-    const V c = LoadUpTo(cos + i, n), s = LoadUpTo(sin + i, n);
-    StoreUpTo(y + i, Fma(a, c, -(b * s)), n);
-    StoreUpTo(y + half + i, Fma(b, c, a * s), n);
-  });
-}
-
-void RotateHalves(const void* x, Elem x_type, int half, const float* cos, const float* sin, void* y, Elem y_type) {
-  WithType(x_type, [&](auto* from) {
-    WithType(y_type, [&](auto* to) {
-      RotateHalvesAs(static_cast<decltype(from)>(const_cast<void*>(x)), half, cos, sin, static_cast<decltype(to)>(y));
+void RotateHalves(ConstMat x, const float* cosines, const float* sines, Mat y) {
+  const int64_t half = x.cols / 2;
+  WithType(x.dtype, [&](auto* xt) {
+    WithType(y.dtype, [&](auto* yt) {
+      using X = typename Pointee<decltype(xt)>::Type;
+      using Y = typename Pointee<decltype(yt)>::Type;
+      for (int64_t r = 0; r < x.rows; ++r) {
+        const X* from = At<const X>(x.data, r * x.stride);
+        Y* to = At<Y>(y.data, r * y.stride);
+        ForVectors(half, [&](int64_t i, int n) {
+          const V a = LoadUpTo(from + i, n), b = LoadUpTo(from + half + i, n);
+          const V c = LoadUpTo(cosines + r * half + i, n), s = LoadUpTo(sines + r * half + i, n);
+          StoreUpTo(to + i, Fma(a, c, -(b * s)), n);
+          StoreUpTo(to + half + i, Fma(b, c, a * s), n);
+        });
+      }
     });
   });
 }

@@ -36,16 +36,16 @@ constexpr int kLanes = 16;
 LT_INLINE V Set(float x) { return _mm512_set1_ps(x); }
 LT_INLINE V Zero() { return _mm512_setzero_ps(); }
 LT_INLINE V Load(const float* p) { return _mm512_loadu_ps(p); }
-LT_INLINE V Widen(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
-LT_INLINE V Load(const bf16* p) { return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+LT_INLINE V FromBF16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+LT_INLINE V Load(const bf16* p) { return FromBF16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 LT_INLINE __mmask16 First(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
 // The first n < kLanes elements, zeros after them.
 LT_INLINE V LoadN(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(First(n), p); }
-LT_INLINE V LoadN(const bf16* p, int64_t n) { return Widen(_mm256_maskz_loadu_epi16(First(n), p)); }
+LT_INLINE V LoadN(const bf16* p, int64_t n) { return FromBF16(_mm256_maskz_loadu_epi16(First(n), p)); }
 LT_INLINE void Store(float* p, V x) { _mm512_storeu_ps(p, x); }
 LT_INLINE void StoreN(float* p, V x, int64_t n) { _mm512_mask_storeu_ps(p, First(n), x); }
 // To bf16, rounding to nearest even.
-LT_INLINE __m256i Narrow(V x) {
+LT_INLINE __m256i ToBF16(V x) {
 #if defined(__AVX512BF16__)
   return (__m256i)_mm512_cvtneps_pbh(x);
 #else
@@ -57,8 +57,8 @@ LT_INLINE __m256i Narrow(V x) {
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
 #endif
 }
-LT_INLINE void Store(bf16* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Narrow(x)); }
-LT_INLINE void StoreN(bf16* p, V x, int64_t n) { _mm256_mask_storeu_epi16(p, First(n), Narrow(x)); }
+LT_INLINE void Store(bf16* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), ToBF16(x)); }
+LT_INLINE void StoreN(bf16* p, V x, int64_t n) { _mm256_mask_storeu_epi16(p, First(n), ToBF16(x)); }
 // a * b + c, rounded once.
 LT_INLINE V Fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 LT_INLINE V Max(V a, V b) { return _mm512_max_ps(a, b); }
@@ -171,8 +171,8 @@ LT_INLINE void StoreUpTo(T* p, V x, int n) {
 
 // Calls f with a null pointer of the type that `e` names.
 template <typename F>
-LT_INLINE void WithType(Elem e, F&& f) {
-  if (e == Elem::kF32) {
+LT_INLINE void WithType(DType e, F&& f) {
+  if (e == DType::kF32) {
     f(static_cast<float*>(nullptr));
   } else {
     f(static_cast<bf16*>(nullptr));

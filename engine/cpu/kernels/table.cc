@@ -1,4 +1,4 @@
-#include "engine/cpu/kernels/parts.h"
+#include "engine/cpu/kernels/fill.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 

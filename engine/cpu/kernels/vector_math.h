@@ -1,6 +1,6 @@
 // Elementary functions on vectors. Included by kernels/*.cc only.
-#ifndef LONGTAKE_ENGINE_CPU_KERNELS_FUNCTIONS_H_
-#define LONGTAKE_ENGINE_CPU_KERNELS_FUNCTIONS_H_
+#ifndef LONGTAKE_ENGINE_CPU_KERNELS_VECTOR_MATH_H_
+#define LONGTAKE_ENGINE_CPU_KERNELS_VECTOR_MATH_H_
 
 #include "engine/cpu/kernels/simd.h"
 
@@ -47,13 +47,13 @@ LT_INLINE V Tanh(V x) {
   return Select(a, Set(0.625f), small, Select(x, Zero(), -large, large));
 }
 
-LT_INLINE V Apply(Act a, V x) {
+LT_INLINE V Apply(Activation a, V x) {
   switch (a) {
-    case Act::kNone:
+    case Activation::kNone:
       return x;
-    case Act::kSilu:
+    case Activation::kSilu:
       return Silu(x);
-    case Act::kGeluTanh:
+    case Activation::kGeluTanh:
       return GeluTanh(x);
   }
   return x;
@@ -62,4 +62,4 @@ LT_INLINE V Apply(Act a, V x) {
 }  // namespace
 }  // namespace longtake::cpu::LONGTAKE_ISA
 
-#endif  // LONGTAKE_ENGINE_CPU_KERNELS_FUNCTIONS_H_
+#endif  // LONGTAKE_ENGINE_CPU_KERNELS_VECTOR_MATH_H_

@@ -1,6 +1,6 @@
 // Each kernel source fills its part of the table.
-#ifndef LONGTAKE_ENGINE_CPU_KERNELS_PARTS_H_
-#define LONGTAKE_ENGINE_CPU_KERNELS_PARTS_H_
+#ifndef LONGTAKE_ENGINE_CPU_KERNELS_FILL_H_
+#define LONGTAKE_ENGINE_CPU_KERNELS_FILL_H_
 
 #include "engine/cpu/kernels/kernel_table.h"
 
@@ -14,4 +14,4 @@ void FillDepthwise(KernelTable* table);
 
 }  // namespace longtake::cpu::LONGTAKE_ISA
 
-#endif  // LONGTAKE_ENGINE_CPU_KERNELS_PARTS_H_
+#endif  // LONGTAKE_ENGINE_CPU_KERNELS_FILL_H_

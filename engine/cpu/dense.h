@@ -1,0 +1,29 @@
+// Internal to cpu/: the dense family, which the quantized one refines.
+#ifndef LONGTAKE_ENGINE_CPU_DENSE_H_
+#define LONGTAKE_ENGINE_CPU_DENSE_H_
+
+#include "engine/cpu/context.h"
+#include "engine/cpu/packing.h"
+#include "engine/ops/dense.h"
+
+namespace longtake::cpu {
+
+// y = epilogue(x W^T + bias), for kernels of one tap.
+void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x, const Epilogue& epilogue,
+                   const Mat& y);
+
+class CpuDenseOps : public DenseOps {
+ public:
+  explicit CpuDenseOps(Context& context) : DenseOps(&context), context_(context) {}
+
+ protected:
+  void DoLinear(const LinearArgs& args) override;
+  void DoLinearGated(const LinearGatedArgs& args) override;
+  void DoEmbed(const EmbedArgs& args) override;
+
+  Context& context_;
+};
+
+}  // namespace longtake::cpu
+
+#endif  // LONGTAKE_ENGINE_CPU_DENSE_H_

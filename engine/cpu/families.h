@@ -1,0 +1,33 @@
+// Internal to cpu/: what a stream is made of, one source file each. All share the stream's context, which outlives
+// them.
+#ifndef LONGTAKE_ENGINE_CPU_FAMILIES_H_
+#define LONGTAKE_ENGINE_CPU_FAMILIES_H_
+
+#include <memory>
+#include <string>
+
+#include "engine/cpu/context.h"
+#include "engine/cpu/quantized.h"
+#include "engine/ops/ops.h"
+
+namespace longtake::cpu {
+
+std::unique_ptr<Device> MakeDevice(Context& context);
+std::unique_ptr<Scratch> MakeScratch(Context& context);
+std::unique_ptr<WeightPacker> MakeWeightPacker(Context& context, Quantization quantization);
+std::unique_ptr<DenseOps> MakeDenseOps(Context& context, Quantization quantization);
+std::unique_ptr<NormOps> MakeNormOps(Context& context);
+std::unique_ptr<ElementwiseOps> MakeElementwiseOps(Context& context);
+std::unique_ptr<AttentionOps> MakeAttentionOps(Context& context);
+std::unique_ptr<ConvolutionOps> MakeConvolutionOps(Context& context);
+std::unique_ptr<LatentOps> MakeLatentOps(Context& context);
+std::unique_ptr<SamplerOps> MakeSamplerOps(Context& context);
+
+// A stream on any kernels; MakeCpuOps chooses them by the processor. `name` is the device's; quantization goes with
+// bf16.
+std::unique_ptr<Ops> MakeOps(std::string name, const KernelTable& kernels, DType activation, Quantization quantization,
+                             int threads);
+
+}  // namespace longtake::cpu
+
+#endif  // LONGTAKE_ENGINE_CPU_FAMILIES_H_

@@ -1,0 +1,72 @@
+#include "engine/cpu/panels.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/cpu/views.h"
+
+namespace longtake::cpu {
+namespace {
+
+// Inputs that one multiply-add takes: bf16 comes in pairs.
+int64_t StepOf(DType type) { return type == DType::kBF16 ? 2 : 1; }
+
+constexpr int PanelWidth(const KernelTable& kernels) { return (kernels.tile_rows[4] != 0 ? 4 : 2) * kernels.lanes; }
+
+template <typename F>
+void ForPanels(int64_t columns, const KernelTable& kernels, F&& f) {
+  const int64_t width = PanelWidth(kernels);
+  for (int64_t c = 0; c < columns; c += width) {
+    const int64_t count = std::min(width, columns - c);
+    f(c, count, RoundUp(count, kernels.lanes));
+  }
+}
+
+}  // namespace
+
+int64_t KeyElements(int64_t n, int64_t d, DType type, const KernelTable& kernels) {
+  return RoundUp(n, kernels.lanes) * RoundUp(d, StepOf(type));
+}
+
+int64_t ValueElements(int64_t n, int64_t d, DType type, const KernelTable& kernels) {
+  return RoundUp(d, kernels.lanes) * RoundUp(n, StepOf(type));
+}
+
+void PackKeys(const ConstMat& keys, const KernelTable& kernels, void* out) {
+  const DType type = keys.dtype;
+  std::memset(out, 0, KeyElements(keys.rows, keys.cols, type, kernels) * BytesOf(type));
+  auto* panel = static_cast<std::byte*>(out);
+  const int64_t steps = RoundUp(keys.cols, StepOf(type)) / StepOf(type);
+  ForPanels(keys.rows, kernels, [&](int64_t first, int64_t count, int64_t width) {
+    auto* to = reinterpret_cast<uint32_t*>(panel);
+    for (int64_t c = 0; c < count; ++c) {
+      const std::byte* from = RowAt(keys, first + c);
+      for (int64_t k = 0; k < steps; ++k) {
+        const bool half = type == DType::kBF16 && 2 * k + 1 == keys.cols;
+        std::memcpy(to + k * width + c, from + 4 * k, half ? 2 : 4);
+      }
+    }
+    panel += steps * width * 4;
+  });
+}
+
+void PackValues(const ConstMat& values, const KernelTable& kernels, void* out) {
+  const DType type = values.dtype;
+  std::memset(out, 0, ValueElements(values.rows, values.cols, type, kernels) * BytesOf(type));
+  auto* panel = static_cast<std::byte*>(out);
+  ForPanels(values.cols, kernels, [&](int64_t first, int64_t count, int64_t width) {
+    for (int64_t k = 0; k < values.rows; ++k) {
+      const std::byte* row = RowAt(values, k) + first * BytesOf(type);
+      if (type == DType::kF32) {
+        std::memcpy(reinterpret_cast<float*>(panel) + k * width, row, count * sizeof(float));
+      } else {
+        const auto* from = reinterpret_cast<const uint16_t*>(row);
+        auto* to = reinterpret_cast<uint16_t*>(panel) + (k >> 1) * width * 2 + (k & 1);
+        for (int64_t c = 0; c < count; ++c) to[2 * c] = from[c];
+      }
+    }
+    panel += RoundUp(values.rows, StepOf(type)) * width * BytesOf(type);
+  });
+}
+
+}  // namespace longtake::cpu

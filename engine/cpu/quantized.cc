@@ -1,0 +1,180 @@
+#include "engine/cpu/quantized.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "engine/core/float16.h"
+#include "engine/cpu/dense.h"
+#include "engine/cpu/views.h"
+#include "engine/cpu/weights.h"
+#include "engine/ops/activated.h"
+#include "engine/ops/check.h"
+#include "engine/quantization/formats.h"
+#include "engine/quantization/narrow_rows.h"
+
+namespace longtake::cpu {
+namespace {
+
+class QuantizedKernel final : public PackedKernel {
+ public:
+  // `rounded` are the weights as bf16 numbers, without a bias; `factors` scale each output's sums.
+  QuantizedKernel(const KernelShape& shape, std::unique_ptr<PackedKernel> rounded, std::vector<float> factors,
+                  std::vector<float> bias)
+      : PackedKernel(shape), rounded_(std::move(rounded)), factors_(std::move(factors)), bias_(std::move(bias)) {}
+
+  size_t bytes() const override { return rounded_->bytes() + (factors_.size() + bias_.size()) * sizeof(float); }
+  const CpuKernel& rounded() const { return static_cast<const CpuKernel&>(*rounded_); }
+  float factor(int64_t output) const { return factors_[output]; }
+  float bias(int64_t output) const { return bias_.empty() ? 0.f : bias_[output]; }
+
+ private:
+  std::unique_ptr<PackedKernel> rounded_;
+  std::vector<float> factors_, bias_;
+};
+
+std::vector<float> Joined(std::span<const HostTensor> tensors) {
+  std::vector<float> all;
+  for (const HostTensor& t : tensors) {
+    const std::vector<float> part = ToFloats(t);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+// Rounded weights as bf16 numbers, and what each output's sums are to be multiplied by.
+struct Rounded {
+  std::vector<uint16_t> values;
+  std::vector<float> factors;
+};
+
+Rounded RoundE4m3(std::span<const float> weights, int64_t rows, int64_t columns) {
+  const NarrowRows rounded = ToE4m3Rows(weights, rows, columns, columns);
+  const auto* scales = reinterpret_cast<const float*>(rounded.scales.data());
+  Rounded out{.values = {}, .factors = {scales, scales + rows}};
+  for (const uint8_t code : rounded.data) out.values.push_back(FloatToBF16(DecodeE4m3(code)));
+  return out;
+}
+
+Rounded RoundNvfp4(std::span<const float> weights, int64_t rows, int64_t columns) {
+  const int64_t stride = RoundUp(columns, kNvfp4Block), blocks = stride / kNvfp4Block;
+  const NarrowRows rounded = ToNvfp4Rows(weights, rows, columns, stride);
+  Rounded out{.values = {}, .factors = std::vector<float>(rows, rounded.tensor_scale * kNvfp4ActivationScale)};
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      const int64_t at = r * stride + c;
+      const int code = rounded.data[at / 2] >> (at % 2 * 4) & 15;
+      const uint8_t scale = rounded.scales[Nvfp4ScaleOffset(r, c / kNvfp4Block, blocks)];
+      out.values.push_back(FloatToBF16(DecodeE2m1(static_cast<uint8_t>(code)) * DecodeE4m3(scale)));
+    }
+  }
+  return out;
+}
+
+// As engine/cuda/kernels/dense.cu rounds a row of activations, to bf16 numbers again.
+float RoundRowE4m3(const uint16_t* x, int64_t columns, uint16_t* y) {
+  float largest = 0.f;
+  for (int64_t c = 0; c < columns; ++c) largest = std::max(largest, std::abs(BF16ToFloat(x[c])));
+  const float scale = largest > 0.f ? largest / kLargestE4m3 : 1.f, inverse = 1.f / scale;
+  for (int64_t c = 0; c < columns; ++c) y[c] = FloatToBF16(DecodeE4m3(EncodeE4m3(BF16ToFloat(x[c]) * inverse)));
+  return scale;
+}
+
+void RoundRowNvfp4(const uint16_t* x, int64_t columns, uint16_t* y) {
+  for (int64_t first = 0; first < columns; first += kNvfp4Block) {
+    const int64_t end = std::min<int64_t>(first + kNvfp4Block, columns);
+    float largest = 0.f, inverse = 0.f;
+    for (int64_t c = first; c < end; ++c) largest = std::max(largest, std::abs(BF16ToFloat(x[c])));
+    const float scale = DecodeE4m3(Nvfp4Scale(largest, kNvfp4ActivationScale, &inverse));
+    for (int64_t c = first; c < end; ++c) {
+      y[c] = FloatToBF16(DecodeE2m1(EncodeE2m1(BF16ToFloat(x[c]) * inverse)) * scale);
+    }
+  }
+}
+
+class QuantizedWeightPacker final : public CpuWeightPacker {
+ public:
+  QuantizedWeightPacker(Context& context, Quantization quantization)
+      : CpuWeightPacker(context), quantization_(quantization) {}
+
+  std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
+                                     std::span<const HostTensor> biases) override {
+    if (!shape.low_precision) return CpuWeightPacker::Pack(shape, weights, biases);
+    Require(shape.taps() == 1, "Pack", "a low_precision kernel has one tap");
+    const std::vector<float> all = Joined(weights);
+    Rounded rounded = quantization_ == Quantization::kFloat8 ? RoundE4m3(all, shape.outputs, shape.inputs)
+                                                             : RoundNvfp4(all, shape.outputs, shape.inputs);
+    const HostTensor tensor = {rounded.values.data(), DType::kBF16, {shape.outputs, shape.inputs}};
+    return std::make_unique<QuantizedKernel>(shape, CpuWeightPacker::Pack(shape, {&tensor, 1}, {}),
+                                             std::move(rounded.factors), Joined(biases));
+  }
+
+ private:
+  const Quantization quantization_;
+};
+
+class QuantizedDenseOps final : public CpuDenseOps {
+ public:
+  QuantizedDenseOps(Context& context, Quantization quantization) : CpuDenseOps(context), quantization_(quantization) {}
+
+ private:
+  void DoLinear(const LinearArgs& args) override;
+  // Rounds rows; each has a factor that belongs to its products.
+  void Round(const ConstMat& x, const Mat& rounded, float* factors);
+
+  const Quantization quantization_;
+};
+
+void QuantizedDenseOps::Round(const ConstMat& x, const Mat& rounded, float* factors) {
+  context_.ForRows(x.rows, x.cols, [&](int64_t first, int64_t n, int) {
+    for (int64_t r = first; r < first + n; ++r) {
+      const auto* from = reinterpret_cast<const uint16_t*>(RowAt(x, r));
+      auto* to = reinterpret_cast<uint16_t*>(RowAt(rounded, r));
+      factors[r] = 1.f;
+      if (quantization_ == Quantization::kFloat8) {
+        factors[r] = RoundRowE4m3(from, x.cols, to);
+      } else {
+        RoundRowNvfp4(from, x.cols, to);
+      }
+    }
+  });
+}
+
+void QuantizedDenseOps::DoLinear(const LinearArgs& args) {
+  if (!args.kernel.shape().low_precision) return CpuDenseOps::DoLinear(args);
+  const auto& kernel = static_cast<const QuantizedKernel&>(args.kernel);
+  const ConstMat& x = args.x;
+  const Mat& y = args.y;
+  const Epilogue& e = args.epilogue;
+  std::byte* const scratch =
+      context_.workspace.Shared((y.rows * y.cols + x.rows) * sizeof(float) + x.rows * x.cols * sizeof(uint16_t));
+  const Mat sums = MakeMat(static_cast<void*>(scratch), DType::kF32, y.rows, y.cols);
+  float* const factors = reinterpret_cast<float*>(scratch) + y.rows * y.cols;
+  const Mat rounded = MakeMat(static_cast<void*>(factors + x.rows), DType::kBF16, x.rows, x.cols);
+  Round(x, rounded, factors);
+  LinearProduct(context_, kernel.rounded(), rounded, {}, sums);
+  context_.ForRows(y.rows, y.cols, [&](int64_t first, int64_t n, int) {
+    for (int64_t r = first; r < first + n; ++r) {
+      const auto* sum = reinterpret_cast<const float*>(RowAt(sums, r));
+      const float* gate = e.gate == nullptr ? nullptr : e.gate + e.mod_row[r] * e.gate_stride;
+      for (int64_t c = 0; c < y.cols; ++c) {
+        float v = Activated(e.activation, sum[c] * factors[r] * kernel.factor(c) + kernel.bias(c));
+        if (gate != nullptr) v *= gate[c];
+        WriteElement(y, r, c, e.residual ? ReadElement(y, r, c) + v : v);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<WeightPacker> MakeQuantizedWeightPacker(Context& context, Quantization quantization) {
+  return std::make_unique<QuantizedWeightPacker>(context, quantization);
+}
+
+std::unique_ptr<DenseOps> MakeQuantizedDenseOps(Context& context, Quantization quantization) {
+  return std::make_unique<QuantizedDenseOps>(context, quantization);
+}
+
+}  // namespace longtake::cpu

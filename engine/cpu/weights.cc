@@ -1,0 +1,58 @@
+#include "engine/cpu/weights.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/cpu/families.h"
+#include "engine/cpu/packing.h"
+#include "engine/cpu/views.h"
+
+namespace longtake::cpu {
+
+std::unique_ptr<PackedKernel> CpuWeightPacker::Pack(const KernelShape& shape, std::span<const HostTensor> weights,
+                                                    std::span<const HostTensor> biases) {
+  return std::make_unique<CpuKernel>(shape, weights, biases, /*gated=*/false, context_);
+}
+
+std::unique_ptr<PackedKernel> CpuWeightPacker::PackGated(const KernelShape& shape, const HostTensor& gate,
+                                                         const HostTensor& up) {
+  const HostTensor weights[] = {gate, up};
+  return std::make_unique<CpuKernel>(shape, weights, std::span<const HostTensor>(), /*gated=*/true, context_);
+}
+
+std::unique_ptr<PackedKernel> CpuWeightPacker::PackDepthwise(const HostTensor& weight, const HostTensor& bias) {
+  return std::make_unique<DepthwiseKernel>(weight, bias);
+}
+
+EmbeddingTable CpuWeightPacker::PackEmbedding(const HostTensor& table) {
+  const DType type = context_.activation_type;
+  const int64_t n = table.elements();
+  EmbeddingTable packed = {
+      .data = std::make_unique<CpuBuffer>(n * SizeOf(type)), .rows = table.shape[0], .width = n / table.shape[0]};
+  const ConstMat all = MakeMat(table.data, table.dtype, n, 1);
+  const Mat to_all = MakeMat(packed.data->data(), type, n, 1);
+  constexpr int64_t kChunk = 1 << 16;
+  context_.ParallelFor((n + kChunk - 1) / kChunk, [&](int64_t task, int) {
+    const int64_t first = task * kChunk, count = std::min(kChunk, n - first);
+    // The chunk as one long row.
+    const ConstMat from = MakeMat(all.Rows(first, count).data, table.dtype, 1, count);
+    const Mat to = MakeMat(to_all.Rows(first, count).data, type, 1, count);
+    if (from.dtype == DType::kF16) {
+      for (int64_t i = 0; i < count; ++i) {
+        WriteElement(to, 0, i, F16ToFloat(static_cast<const uint16_t*>(from.data)[i]));
+      }
+    } else if (from.dtype == to.dtype) {
+      std::memcpy(to.data, from.data, count * SizeOf(type));
+    } else {
+      context_.kernels.activate(from, Activation::kNone, to);
+    }
+  });
+  return packed;
+}
+
+std::unique_ptr<WeightPacker> MakeWeightPacker(Context& context, Quantization quantization) {
+  if (quantization != Quantization::kNone) return MakeQuantizedWeightPacker(context, quantization);
+  return std::make_unique<CpuWeightPacker>(context);
+}
+
+}  // namespace longtake::cpu

@@ -1,0 +1,30 @@
+// Internal to cpu/: the weight packer, which the quantized one refines.
+#ifndef LONGTAKE_ENGINE_CPU_WEIGHTS_H_
+#define LONGTAKE_ENGINE_CPU_WEIGHTS_H_
+
+#include <memory>
+#include <span>
+
+#include "engine/cpu/context.h"
+#include "engine/ops/weights.h"
+
+namespace longtake::cpu {
+
+class CpuWeightPacker : public WeightPacker {
+ public:
+  explicit CpuWeightPacker(Context& context) : context_(context) {}
+
+  std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
+                                     std::span<const HostTensor> biases) override;
+  std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
+                                          const HostTensor& up) override;
+  std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override;
+  EmbeddingTable PackEmbedding(const HostTensor& table) override;
+
+ private:
+  Context& context_;
+};
+
+}  // namespace longtake::cpu
+
+#endif  // LONGTAKE_ENGINE_CPU_WEIGHTS_H_
