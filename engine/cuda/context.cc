@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
   info.memory_bytes = properties.totalGlobalMem;
   ASSIGN_OR_RETURN(context->stream_, MakeStream(urgent));
   context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device);
-  for (Event& event : context->marks_) {
+  for (EventHandle& event : context->events_) {
     ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
   }
   context->scratch_ = std::make_unique<ScratchRegion>(*context->launcher_);
@@ -47,27 +47,27 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
 
 absl::Status Context::Bind() const { return ToStatus(cudaSetDevice(device_.index), "device"); }
 
-absl::Status Context::Finish() {
+absl::Status Context::Synchronize() {
   launcher_->Check(cudaStreamSynchronize(stream_.get()), "waiting for the device");
   const Launcher::Failure failure = launcher_->failure();
   return ToStatus(failure.error, failure.where);
 }
 
-uint64_t Context::Record() {
+Event Context::Record() {
   ++recorded_;
-  if (launcher_->Bind()) launcher_->Check(cudaEventRecord(EventOf(recorded_), stream_.get()), "mark");
+  if (launcher_->Bind()) launcher_->Check(cudaEventRecord(HandleOf(recorded_), stream_.get()), "event");
   return recorded_;
 }
 
-absl::Status Context::Reach(uint64_t mark) {
-  if (mark > 0) launcher_->Check(cudaEventSynchronize(EventOf(mark)), "waiting for the device");
+absl::Status Context::Synchronize(Event event) {
+  if (event > 0) launcher_->Check(cudaEventSynchronize(HandleOf(event)), "waiting for the device");
   const Launcher::Failure failure = launcher_->failure();
   return ToStatus(failure.error, failure.where);
 }
 
-void Context::WaitFor(const Context& other, uint64_t mark) {
-  if (mark == 0 || &other == this || !launcher_->Bind()) return;
-  launcher_->Check(cudaStreamWaitEvent(stream_.get(), other.EventOf(mark), 0), "waiting for another stream");
+void Context::WaitFor(const Context& other, Event event) {
+  if (event == 0 || &other == this || !launcher_->Bind()) return;
+  launcher_->Check(cudaStreamWaitEvent(stream_.get(), other.HandleOf(event), 0), "waiting for another stream");
 }
 
 }  // namespace longtake::cuda

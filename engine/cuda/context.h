@@ -41,26 +41,26 @@ class Context {
   // Rows, segments or shares, padded where passes may become graphs.
   int64_t Padded(int64_t n) const { return graphs_ == nullptr ? n : PaddedCount(n); }
   // Of the scratch, as ScratchRegion::Take.
-  void* Take(Scratch kind, size_t bytes) { return scratch_->Take(kind, bytes); }
+  void* Take(ScratchPiece kind, size_t bytes) { return scratch_->Take(kind, bytes); }
   template <typename T>
-  T* Take(Scratch kind, size_t count) {
+  T* Take(ScratchPiece kind, size_t count) {
     return static_cast<T*>(Take(kind, count * sizeof(T)));
   }
 
   // Binds the calling thread to the device: before anything else, once for each thread that calls.
   absl::Status Bind() const;
   // Waits for the stream. The first failure of anything launched.
-  absl::Status Finish();
+  absl::Status Synchronize();
 
   // Points of the stream, as Ops has them. Reach may be called from any thread.
-  uint64_t Record();
-  absl::Status Reach(uint64_t mark);
-  void WaitFor(const Context& other, uint64_t mark);
+  Event Record();
+  absl::Status Synchronize(Event event);
+  void WaitFor(const Context& other, Event event);
 
  private:
   // Events are used again after so many marks; who then asks for the old one waits for the new one, which is behind it.
-  static constexpr int kMarks = 64;
-  cudaEvent_t EventOf(uint64_t mark) const { return marks_[mark % kMarks].get(); }
+  static constexpr int kEvents = 64;
+  cudaEvent_t HandleOf(Event event) const { return events_[event % kEvents].get(); }
 
   Context() = default;
 
@@ -70,7 +70,7 @@ class Context {
   std::unique_ptr<Staging> staging_;
   std::unique_ptr<ScratchRegion> scratch_;
   std::unique_ptr<PassGraphs> graphs_;
-  std::array<Event, kMarks> marks_;
+  std::array<EventHandle, kEvents> events_;
   uint64_t recorded_ = 0;
 };
 

@@ -15,11 +15,11 @@ absl::StatusOr<Stream> MakeStream(bool high_priority) {
   return Stream(stream);
 }
 
-absl::StatusOr<Event> MakeEvent(bool timing) {
+absl::StatusOr<EventHandle> MakeEvent(bool timing) {
   cudaEvent_t event = nullptr;
   RETURN_IF_ERROR(
       ToStatus(cudaEventCreateWithFlags(&event, timing ? cudaEventDefault : cudaEventDisableTiming), "event"));
-  return Event(event);
+  return EventHandle(event);
 }
 
 absl::StatusOr<DeviceMemory> AllocateDevice(size_t bytes) {

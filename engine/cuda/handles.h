@@ -33,14 +33,14 @@ class Handle {
 };
 
 using Stream = Handle<cudaStream_t, cudaStreamDestroy>;
-using Event = Handle<cudaEvent_t, cudaEventDestroy>;
+using EventHandle = Handle<cudaEvent_t, cudaEventDestroy>;
 using GraphExec = Handle<cudaGraphExec_t, cudaGraphExecDestroy>;
 using DeviceMemory = Handle<void*, cudaFree>;
 using PinnedMemory = Handle<void*, cudaFreeHost>;
 
 // A stream of its own, not ordered with the default one. Of higher priority where asked.
 absl::StatusOr<Stream> MakeStream(bool high_priority);
-absl::StatusOr<Event> MakeEvent(bool timing);
+absl::StatusOr<EventHandle> MakeEvent(bool timing);
 // Not zeroed. Of no bytes: one that is empty.
 absl::StatusOr<DeviceMemory> AllocateDevice(size_t bytes);
 absl::StatusOr<PinnedMemory> AllocatePinned(size_t bytes);

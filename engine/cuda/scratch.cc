@@ -15,7 +15,7 @@ void* Nowhere() { return reinterpret_cast<void*>(uintptr_t{1} << 20); }
 
 }  // namespace
 
-void* ScratchRegion::Take(Scratch kind, size_t bytes) {
+void* ScratchRegion::Take(ScratchPiece kind, size_t bytes) {
   const auto k = static_cast<size_t>(kind);
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (launcher_.mode() == Launcher::Mode::kPlan) {

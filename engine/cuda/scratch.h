@@ -12,7 +12,7 @@
 namespace longtake::cuda {
 
 // Pieces by what they are for: one stays while others are asked for.
-enum class Scratch {
+enum class ScratchPiece {
   kProduct,    // a matrix product's float32 sums before their epilogue
   kOperand,    // its inputs gathered, padded or quantised
   kScales,     // of quantised inputs
@@ -31,7 +31,7 @@ class ScratchRegion {
 
   // At least `bytes`, aligned to 256, contents undefined; for work on the launcher's stream. The next request of the
   // same kind takes it back, in the stream's order. Null once something has failed.
-  void* Take(Scratch kind, size_t bytes);
+  void* Take(ScratchPiece kind, size_t bytes);
   // ResourceExhausted where the device has not so much.
   absl::Status Reserve();
   // Whether pieces stay where they are from then on.
@@ -42,7 +42,7 @@ class ScratchRegion {
   size_t used_bytes() const { return Sum(used_); }
 
  private:
-  static constexpr size_t kKinds = static_cast<size_t>(Scratch::kCount);
+  static constexpr size_t kKinds = static_cast<size_t>(ScratchPiece::kCount);
   using Sizes = std::array<std::atomic<size_t>, kKinds>;
   static size_t Sum(const Sizes& sizes) {
     size_t sum = 0;

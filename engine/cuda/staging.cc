@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<Staging>> Staging::Create(Launcher& launcher, siz
   if (listed) {
     ASSIGN_OR_RETURN(staging->gathered_at_, AllocateDevice(staging->piece_bytes_));
   }
-  for (Event& event : staging->left_) {
+  for (EventHandle& event : staging->left_) {
     ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
   }
   return staging;

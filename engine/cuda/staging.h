@@ -72,7 +72,7 @@ class Staging {
   size_t piece_bytes_;
   PinnedMemory host_;
   DeviceMemory device_;
-  Event left_[kPieces];  // recorded when the writer left the piece
+  EventHandle left_[kPieces];  // recorded when the writer left the piece
   uint64_t piece_ = 0;   // pieces begun so far, less one
   size_t used_ = 0;      // bytes of the present one
   std::vector<Recent> recent_;

@@ -44,7 +44,7 @@ class NarrowOps : public testing::TestWithParam<const char*> {
     Bench bench(ops);
     const auto kernel =
         bench.Kernel({.outputs = c.outputs, .inputs = c.inputs, .low_precision = c.low_precision}, 3, c.bias);
-    const Mat x = bench.Act(Inputs(c), c.inputs);
+    const Mat x = bench.Activation(Inputs(c), c.inputs);
     const Mat y = bench.Upload(Random(c.rows * c.outputs, 4), c.outputs, c.wide ? DType::kF32 : DType::kBF16);
     std::vector<int32_t> mod;
     for (int64_t r = 0; r < c.rows; ++r) mod.push_back(static_cast<int32_t>(r % 3));

@@ -108,7 +108,7 @@ TEST(CudaOps, AttentionWithWideHeads) {
       Bench bench(ops);
       const SoftmaxAttentionSegment segment = {0, c.rows, c.rows - 7};
       const Mat out = bench.EmptyAct(c.rows, int64_t{c.heads} * c.head_dim);
-      ops.SoftmaxAttention({.qkv = bench.Act(Random(c.rows * width, 1), width),
+      ops.SoftmaxAttention({.qkv = bench.Activation(Random(c.rows * width, 1), width),
                             .heads = c.heads,
                             .kv_heads = c.kv_heads,
                             .head_dim = c.head_dim,
@@ -132,7 +132,7 @@ TEST(CudaOps, LinearAttentionWithHeadsWiderThanASlice) {
     LinearAttentionSegment s;
     s.tokens = segment;
     const Mat out = bench.EmptyAct(segment.rows(), kHeadDim);
-    ops.LinearAttention({.qkv = bench.Act(Random(segment.rows() * 3 * kHeadDim, 1), 3 * kHeadDim),
+    ops.LinearAttention({.qkv = bench.Activation(Random(segment.rows() * 3 * kHeadDim, 1), 3 * kHeadDim),
                          .heads = 1,
                          .head_dim = kHeadDim,
                          .segments = {&s, 1},
@@ -157,7 +157,7 @@ TEST(CudaOps, ConvOverSeveralBlocks) {
       Bench bench(ops);
       const auto kernel = bench.Kernel(shape, 1, true);
       const void* in[3] = {nullptr, nullptr, nullptr};
-      for (int t = 1; t < 3; ++t) in[t] = bench.Act(Random(height * width * c.inputs, 2 + t), c.inputs).data;
+      for (int t = 1; t < 3; ++t) in[t] = bench.Activation(Random(height * width * c.inputs, 2 + t), c.inputs).data;
       const Mat out = bench.Upload(Random(int64_t{c.height} * c.width * shape.outputs, 9), shape.outputs, DType::kF32);
       void* frame = out.data;
       const void* residual = out.data;

@@ -8,8 +8,8 @@ namespace {
 // A block a row; 2240 columns are 560 vectors of four.
 constexpr int kThreads = 256;
 
-__device__ __forceinline__ float Apply(Act a, float x) {
-  return a == Act::kSilu ? Silu(x) : a == Act::kGeluTanh ? GeluTanh(x) : x;
+__device__ __forceinline__ float Apply(Activation a, float x) {
+  return a == Activation::kSilu ? Silu(x) : a == Activation::kGeluTanh ? GeluTanh(x) : x;
 }
 
 template <int kWidth, typename T>
@@ -42,7 +42,7 @@ __global__ void EpilogueKernel(EpilogueArgs a) {
   }
 }
 
-__global__ void GateKernel(Act activation, int64_t columns, const float* acc, int64_t acc_stride, Bf16* y,
+__global__ void GateKernel(Activation activation, int64_t columns, const float* acc, int64_t acc_stride, Bf16* y,
                            int64_t y_stride) {
   const float* from = acc + static_cast<int64_t>(blockIdx.x) * acc_stride;
   Bf16* to = y + static_cast<int64_t>(blockIdx.x) * y_stride;
@@ -122,7 +122,7 @@ void RunEpilogue(Launcher& launcher, const EpilogueArgs& a) {
   launcher.Launch("epilogue", ARowABlock(a.rows), kernel, a);
 }
 
-void RunGate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
+void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
              void* y, int64_t y_stride) {
   launcher.Launch("gate", ARowABlock(rows), GateKernel, activation, columns, acc, acc_stride, static_cast<Bf16*>(y),
                   y_stride);

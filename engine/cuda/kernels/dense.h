@@ -5,10 +5,9 @@
 #include <cstdint>
 
 #include "engine/cuda/launcher.h"
+#include "engine/ops/epilogue.h"
 
 namespace longtake::cuda {
-
-enum class Act : int { kNone, kSilu, kGeluTanh };
 
 // y = activation(acc + add + bias), or y += gate[mod_row[n]] * activation(...): ops.h, Epilogue. Device pointers,
 // strides in elements.
@@ -20,7 +19,7 @@ struct EpilogueArgs {
   const float* bias = nullptr;  // [columns]; null: none
   const void* add = nullptr;    // bf16 [rows, columns]; null: none
   int64_t add_stride = 0;
-  Act activation = Act::kNone;
+  Activation activation = Activation::kNone;
   int32_t residual = 0;  // not 0: y is added to. No bool: a kernel's arguments have no unnamed bytes (segments.h)
   const float* gate = nullptr;  // null: 1
   int64_t gate_stride = 0;
@@ -32,7 +31,7 @@ struct EpilogueArgs {
 void RunEpilogue(Launcher& launcher, const EpilogueArgs& args);
 
 // y [rows, columns] bf16 = activation(acc[:, 0:columns]) * acc[:, columns:2 columns]; acc f32, rows `acc_stride` apart.
-void RunGate(Launcher& launcher, Act activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
+void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
              void* y, int64_t y_stride);
 
 // bf16 rows into rows `y_stride` long, zeros behind `columns`.

@@ -18,14 +18,14 @@ LaunchShape RowsAndColumns(int64_t rows, int64_t columns) {
           .block = dim3(kThreads)};
 }
 
-template <Act kActivation>
+template <Activation kActivation>
 __device__ __forceinline__ float Apply(float x) {
-  if constexpr (kActivation == Act::kSilu) return Silu(x);
-  if constexpr (kActivation == Act::kGeluTanh) return GeluTanh(x);
+  if constexpr (kActivation == Activation::kSilu) return Silu(x);
+  if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh(x);
   return x;
 }
 
-template <int kVector, Act kActivation, typename In, typename Out>
+template <int kVector, Activation kActivation, typename In, typename Out>
 __global__ void __launch_bounds__(kThreads)
     ActivateKernel(const In* x, int64_t x_stride, int columns, int64_t end, Out* y, int64_t y_stride) {
   const int64_t n = blockIdx.x;
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <Act kActivation>
+template <Activation kActivation>
 void LaunchActivate(Launcher& launcher, ConstMat x, Mat y) {
   int64_t end = INT64_MAX;
   if (x.stride == x.cols && y.stride == y.cols) {
@@ -153,14 +153,14 @@ __global__ void __launch_bounds__(kThreads) CopyEachKernel(const CopyRange* rang
 
 }  // namespace
 
-void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y) {
+void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y) {
   switch (activation) {
-    case Act::kNone:
-      return LaunchActivate<Act::kNone>(launcher, x, y);
-    case Act::kSilu:
-      return LaunchActivate<Act::kSilu>(launcher, x, y);
-    case Act::kGeluTanh:
-      return LaunchActivate<Act::kGeluTanh>(launcher, x, y);
+    case Activation::kNone:
+      return LaunchActivate<Activation::kNone>(launcher, x, y);
+    case Activation::kSilu:
+      return LaunchActivate<Activation::kSilu>(launcher, x, y);
+    case Activation::kGeluTanh:
+      return LaunchActivate<Activation::kGeluTanh>(launcher, x, y);
   }
 }
 

@@ -14,7 +14,7 @@
 namespace longtake::cuda {
 
 // y = activation(x), either type on both sides; kNone converts. May be in place where the types are the same.
-void RunActivate(Launcher& launcher, ConstMat x, Act activation, Mat y);
+void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y);
 // y[r] = x[r] + row, f32.
 void RunAddRow(Launcher& launcher, ConstMat x, const float* row, Mat y);
 // y[n] = table[ids[n]] * scale; table bf16 rows of y.cols, y f32; ids on the device.

@@ -1,9 +1,8 @@
-// Attention: tables of segments, scratch, then launches.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "engine/cuda/cuda_ops_impl.h"
+#include "engine/cuda/families.h"
 #include "engine/cuda/kernels/attention.h"
 #include "engine/cuda/kernels/linear_attention.h"
 #include "engine/cuda/kernels/norms.h"
@@ -17,19 +16,28 @@ ConstMat Columns(const ConstMat& m, int64_t first, int64_t count) {
           m.stride};
 }
 
-}  // namespace
+class CudaAttention final : public AttentionOps {
+ public:
+  CudaAttention(FamilyContext* family, StreamState& state) : AttentionOps(family), state_(state) {}
 
-void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
+// Layout: keys, then values, bf16 [head][token][PaddedHead].
+size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const override {
+  return 2 * tokens * heads * PaddedHead(head_dim) * SizeOf(DType::kBF16);
+}
+
+
+ private:
+void DoLinearAttention(const LinearAttentionArgs& args) override {
   const int d = args.head_dim;
   const int64_t D = int64_t{args.heads} * d, rows = args.qkv.rows;
-  Launcher& launcher = context_->launcher();
-  Staging& staging = context_->staging();
+  Launcher& launcher = context().launcher();
+  Staging& staging = context().staging();
 
   std::vector<LinearSegment> segments;
   std::vector<StatePart> history;
   const auto tokens = [](const LinearAttentionSegment& s) { return s.tokens.rows(); };
-  const std::vector<Share> state_shares = PaddedShares(*context_, CutShares(args.segments, kStateTokens, tokens));
-  const std::vector<Share> output_shares = PaddedShares(*context_, CutShares(args.segments, kOutputTokens, tokens));
+  const std::vector<Share> state_shares = PaddedShares(context(), CutShares(args.segments, kStateTokens, tokens));
+  const std::vector<Share> output_shares = PaddedShares(context(), CutShares(args.segments, kOutputTokens, tokens));
   int32_t partials = 0;
   for (const LinearAttentionSegment& s : args.segments) {
     LinearSegment segment = {.grid = ToGrid(s.tokens),
@@ -44,13 +52,13 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
     for (const auto& past : s.history) history.push_back({past.S, past.z});
     segments.push_back(segment);
   }
-  segments.resize(context_->Padded(static_cast<int64_t>(segments.size())));
+  segments.resize(context().Padded(static_cast<int64_t>(segments.size())));
   // Never none, where passes with and without a history should launch the same.
-  if (context_->graphs() != nullptr)
+  if (context().graphs() != nullptr)
     history.resize(PaddedCount(std::max<int64_t>(1, static_cast<int64_t>(history.size()))));
 
   LinearAttentionLaunch a;
-  auto* inverse = context_->Take<float>(Scratch::kAttention2, 2 * rows);
+  auto* inverse = context().Take<float>(ScratchPiece::kAttention2, 2 * rows);
   if (args.q_weight != nullptr) {
     RunInverseRms(launcher, Columns(args.qkv, 0, D), args.norm_eps, inverse);
     a.q_weight = args.q_weight;
@@ -65,8 +73,8 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
   a.qkv = RowsOf(args.qkv);
   a.heads = args.heads;
   a.head_dim = d;
-  a.rotary = {.time = rotary_.Pairs(*context_, time, args.rope_max_positions),
-              .space = rotary_.Pairs(*context_, space, args.rope_max_positions),
+  a.rotary = {.time = state_.rotary.Pairs(context(), time, args.rope_max_positions),
+              .space = state_.rotary.Pairs(context(), space, args.rope_max_positions),
               .time_pairs = time / 2,
               .space_pairs = space / 2};
   a.segments = staging.Put(segments);
@@ -78,33 +86,27 @@ void CudaOps::LinearAttention(const LinearAttentionArgs& args) {
   a.output_share_count = static_cast<int>(output_shares.size());
   const int64_t state = args.heads * a.StateFloats();
   // For as many shares as sessions of so many rows could have: a plan for the most of both suffices for fewer.
-  const int64_t most_shares = context_->Padded(rows / kStateTokens + a.segment_count);
-  a.partials = context_->Take<float>(Scratch::kAttention, (most_shares + a.segment_count) * state);
+  const int64_t most_shares = context().Padded(rows / kStateTokens + a.segment_count);
+  a.partials = context().Take<float>(ScratchPiece::kAttention, (most_shares + a.segment_count) * state);
   a.sums = a.partials + static_cast<int64_t>(state_shares.size()) * state;
   a.out = RowsOf(args.out);
   RunLinearAttention(launcher, args.qkv.dtype, a);
 }
 
-// Layout: keys, then values, bf16 [head][token][PaddedHead].
-size_t CudaOps::CrossKvBytes(int64_t tokens, int heads, int head_dim) const {
-  return 2 * tokens * heads * PaddedHead(head_dim) * SizeOf(DType::kBF16);
-}
-
-void CudaOps::PrepareCrossKv(ConstMat k, ConstMat v, const float* k_weight, float norm_eps, int heads, int head_dim,
-                             void* out) {
+void DoPrepareCrossKv(const PrepareCrossKvArgs& args) override {
   float* inverse = nullptr;
-  if (k_weight != nullptr) {
-    inverse = context_->Take<float>(Scratch::kAttention2, k.rows);
-    RunInverseRms(context_->launcher(), k, norm_eps, inverse);
+  if (args.k_weight != nullptr) {
+    inverse = context().Take<float>(ScratchPiece::kAttention2, args.k.rows);
+    RunInverseRms(context().launcher(), args.k, args.norm_eps, inverse);
   }
-  RunPackCrossKv(context_->launcher(), k, v, inverse, k_weight, heads, head_dim, out);
+  RunPackCrossKv(context().launcher(), args.k, args.v, inverse, args.k_weight, args.heads, args.head_dim, args.out);
 }
 
-void CudaOps::CrossAttention(const CrossAttentionArgs& args) {
+void DoCrossAttention(const CrossAttentionArgs& args) override {
   const int64_t padded = PaddedHead(args.head_dim);
   std::vector<AttentionSegment> segments;
   for (const CrossAttentionSegment& s : args.segments) {
-    const auto* k = static_cast<const uint16_t*>(s.kv.data);
+    const auto* k = reinterpret_cast<const uint16_t*>(s.kv.data);
     segments.push_back({.first_row = s.first_row,
                         .rows = static_cast<int32_t>(s.rows),
                         .keys = static_cast<int32_t>(s.kv.tokens),
@@ -112,13 +114,13 @@ void CudaOps::CrossAttention(const CrossAttentionArgs& args) {
                         .v = k + args.heads * s.kv.tokens * padded,
                         .head_stride = s.kv.tokens * padded});
   }
-  segments.resize(context_->Padded(static_cast<int64_t>(segments.size())));
+  segments.resize(context().Padded(static_cast<int64_t>(segments.size())));
   const std::vector<Share> shares = PaddedShares(
-      *context_, CutShares(args.segments, kQueries, [](const CrossAttentionSegment& s) { return s.rows; }));
+      context(), CutShares(args.segments, kQueries, [](const CrossAttentionSegment& s) { return s.rows; }));
   AttentionLaunch a;
   if (args.q_weight != nullptr) {
-    auto* inverse = context_->Take<float>(Scratch::kAttention2, args.q.rows);
-    RunInverseRms(context_->launcher(), args.q, args.norm_eps, inverse);
+    auto* inverse = context().Take<float>(ScratchPiece::kAttention2, args.q.rows);
+    RunInverseRms(context().launcher(), args.q, args.norm_eps, inverse);
     a.q_inverse = inverse;
     a.q_weight = args.q_weight;
   }
@@ -128,17 +130,17 @@ void CudaOps::CrossAttention(const CrossAttentionArgs& args) {
   a.heads = a.kv_heads = args.heads;
   a.head_dim = args.head_dim;
   a.scale = 1.f / std::sqrt(static_cast<float>(args.head_dim));
-  a.segments = context_->staging().Put(segments);
-  a.shares = context_->staging().Put(shares);
+  a.segments = context().staging().Put(segments);
+  a.shares = context().staging().Put(shares);
   a.share_count = static_cast<int>(shares.size());
   a.out = RowsOf(args.out);
-  RunAttention(context_->launcher(), a);
+  RunAttention(context().launcher(), a);
 }
 
-void CudaOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
+void DoSoftmaxAttention(const SoftmaxAttentionArgs& args) override {
   const int64_t padded = PaddedHead(args.head_dim), rows = args.qkv.rows, head_elements = rows * padded;
   const int all_heads = args.heads + 2 * args.kv_heads;
-  auto* heads = context_->Take<uint16_t>(Scratch::kAttention, all_heads * head_elements);
+  auto* heads = context().Take<uint16_t>(ScratchPiece::kAttention, all_heads * head_elements);
   const uint16_t* keys = heads + args.heads * head_elements;
 
   std::vector<GridSegment> grids;
@@ -163,12 +165,12 @@ void CudaOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
                          .all_heads = all_heads,
                          .head_dim = args.head_dim,
                          .share_count = static_cast<int>(rotate_shares.size()),
-                         .segments = context_->staging().Put(grids),
-                         .shares = context_->staging().Put(rotate_shares),
+                         .segments = context().staging().Put(grids),
+                         .shares = context().staging().Put(rotate_shares),
                          .out = heads};
-  if (args.rope_theta != 0.f) rotate.angles = rotary_.Halves(*context_, args.head_dim, args.rope_theta, longest);
-  RunRotateHeads(context_->launcher(), args.qkv.dtype, rotate);
-  RunAttention(context_->launcher(), {.q = heads,
+  if (args.rope_theta != 0.f) rotate.angles = state_.rotary.Halves(context(), args.head_dim, args.rope_theta, longest);
+  RunRotateHeads(context().launcher(), args.qkv.dtype, rotate);
+  RunAttention(context().launcher(), {.q = heads,
                                       .q_row_stride = padded,
                                       .q_head_stride = head_elements,
                                       .heads = args.heads,
@@ -179,9 +181,21 @@ void CudaOps::SoftmaxAttention(const SoftmaxAttentionArgs& args) {
                                       .causal = args.causal,
                                       .window = static_cast<int>(args.window),
                                       .share_count = static_cast<int>(shares.size()),
-                                      .segments = context_->staging().Put(segments),
-                                      .shares = context_->staging().Put(shares),
+                                      .segments = context().staging().Put(segments),
+                                      .shares = context().staging().Put(shares),
                                       .out = RowsOf(args.out)});
+}
+
+
+  Context& context() const { return *state_.context; }
+
+  StreamState& state_;
+};
+
+}  // namespace
+
+std::unique_ptr<AttentionOps> MakeAttention(FamilyContext* family, StreamState& state) {
+  return std::make_unique<CudaAttention>(family, state);
 }
 
 }  // namespace longtake::cuda

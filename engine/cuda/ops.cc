@@ -1,0 +1,95 @@
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/cuda/cuda_ops.h"
+#include "engine/cuda/families.h"
+
+namespace longtake {
+namespace cuda {
+namespace {
+
+// Which format a device multiplies marked weights in.
+absl::StatusOr<OperandType> LowPrecision(const std::string& dtype, int capability) {
+  if (dtype == "auto" || dtype == "bfloat16") return OperandType::kBf16;
+  // The emulation (0) multiplies everything.
+  if (dtype == "float8") {
+    if (capability == 0 || capability >= 90) return OperandType::kE4m3;
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype: float8 needs a device of sm_90, this one has sm_", capability));
+  }
+  if (dtype == "nvfp4") {
+    if (capability == 0 || capability >= 100) return OperandType::kNvfp4;
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype: nvfp4 needs a device of sm_100, this one has sm_", capability));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("dtype: the cuda backend computes in bfloat16, float8 or nvfp4, not \"", dtype, "\""));
+}
+
+std::string NameOf(int capability, const MatMul& matmul, OperandType low_precision) {
+  return absl::StrCat("cuda/", capability == 0 ? "emulation" : absl::StrCat("sm_", capability), "/", matmul.name(),
+                      low_precision == OperandType::kE4m3    ? "/float8"
+                      : low_precision == OperandType::kNvfp4 ? "/nvfp4"
+                                                             : "");
+}
+
+
+// Packed weights may be used on any stream of the device.
+class CudaOps final : public Ops {
+ public:
+  // `urgent`: where the device must choose, this stream's blocks go before those of others.
+  static absl::StatusOr<std::unique_ptr<Ops>> Make(const CudaOptions& options, bool urgent) {
+    auto state = std::make_unique<StreamState>();
+    ASSIGN_OR_RETURN(state->context, Context::Create(options.device, urgent, options.graphs));
+    const int capability = state->context->device().compute_capability;
+    ASSIGN_OR_RETURN(state->low_precision, LowPrecision(options.dtype, capability));
+    ASSIGN_OR_RETURN(state->matmul, MakeMatMul(*state->context));
+    state->products = std::make_unique<Products>(*state->context, *state->matmul);
+    auto family = std::make_unique<FamilyContext>();
+    family->activation_type = DType::kBF16;
+    Parts parts = MakeParts(family.get(), *state, NameOf(capability, *state->matmul, state->low_precision));
+    return std::unique_ptr<Ops>(new CudaOps(std::move(state), std::move(family), std::move(parts), options));
+  }
+
+  // The new stream has scratch, tables and a workspace of its own: nothing is shared that would have to be ordered. It
+  // is urgent, for a viewer waits for what it decodes, and the few blocks of a decode's launches fit between a pass's.
+  // It runs no whole passes, and so no graphs.
+  absl::StatusOr<std::unique_ptr<Ops>> MakeStream() override {
+    CudaOptions options = options_;
+    options.graphs = false;
+    return Make(options, /*urgent=*/true);
+  }
+
+ private:
+  // Owns what the families use, and so must be destroyed after them: a base that is constructed first.
+  CudaOps(std::unique_ptr<StreamState> state, std::unique_ptr<FamilyContext> family, Parts parts, CudaOptions options)
+      : Ops(std::move(family), std::move(state), std::move(parts)), options_(std::move(options)) {}
+
+  static Parts MakeParts(FamilyContext* family, StreamState& state, std::string name) {
+    Parts parts;
+    parts.device = MakeDevice(state, std::move(name));
+    parts.scratch = MakeScratch(state);
+    parts.weights = MakeWeightPacker(state, *parts.device);
+    parts.dense = MakeDense(family, state);
+    parts.norm = MakeNorm(family, state);
+    parts.elementwise = MakeElementwise(family, state);
+    parts.attention = MakeAttention(family, state);
+    parts.convolution = MakeConvolution(family, state);
+    parts.latents = MakeLatents(family, state);
+    parts.sampler = MakeSampler(family, state);
+    return parts;
+  }
+
+  CudaOptions options_;
+};
+
+}  // namespace
+}  // namespace cuda
+
+absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options) {
+  return cuda::CudaOps::Make(options, /*urgent=*/false);
+}
+
+}  // namespace longtake

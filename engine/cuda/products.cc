@@ -1,0 +1,148 @@
+#include "engine/cuda/products.h"
+
+#include <algorithm>
+
+#include "engine/cuda/kernels/dense.h"
+#include "engine/cuda/kernels/pointwise.h"
+#include "engine/quantization/formats.h"
+
+namespace longtake::cuda {
+namespace {
+
+// Rows of one product. It bounds scratch (float32 sums of 13 440 outputs are 881 MB here) and is more than a pass of 15
+// 600 tokens, the largest of the 2B model at 480p; every larger number of rows is cut into these.
+constexpr int64_t kPanelRows = 16384;
+
+// From this many outputs on SiLU is applied to stored bf16 values: through float32 sums it would move 10 bytes more for
+// each of them, 2.1 GB in a pass's widest layer. That rounds twice, as torch does.
+constexpr int64_t kWideOutputs = 4096;
+
+// Whether a product can read or write the rows in place.
+bool InPlace(const void* data, int64_t stride, DType type) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride * static_cast<int64_t>(SizeOf(type)) % 16 == 0;
+}
+
+// Rows [first, first + count).
+ConstMat RowRange(const ConstMat& m, int64_t first, int64_t count) {
+  return {static_cast<const std::byte*>(m.data) + first * m.stride * static_cast<int64_t>(SizeOf(m.dtype)), m.dtype,
+          count, m.cols, m.stride};
+}
+
+}  // namespace
+
+Operand Products::Prepare(const CudaKernel& w, const ConstMat& x) {
+  Launcher& launcher = context_.launcher();
+  const int64_t columns = w.stride();
+  switch (w.operand().type) {
+    case OperandType::kBf16: {
+      if (w.inputs() == columns && InPlace(x.data, x.stride, DType::kBF16)) {
+        return {.type = OperandType::kBf16, .data = x.data, .stride = x.stride};
+      }
+      auto* padded = context_.Take<uint16_t>(ScratchPiece::kOperand, x.rows * columns);
+      RunPad(launcher, x.rows, x.cols, x.data, x.stride, padded, columns);
+      return {.type = OperandType::kBf16, .data = padded, .stride = columns};
+    }
+    case OperandType::kE4m3: {
+      auto* quantized = context_.Take<uint8_t>(ScratchPiece::kOperand, x.rows * columns);
+      auto* scales = context_.Take<float>(ScratchPiece::kScales, x.rows);
+      RunQuantizeE4m3(launcher, x.rows, x.cols, x.data, x.stride, quantized, columns, scales);
+      return {.type = OperandType::kE4m3, .data = quantized, .stride = columns, .scales = scales};
+    }
+    case OperandType::kNvfp4: {
+      const int64_t scale_bytes = Nvfp4ScaleBytes(x.rows, columns / kNvfp4Block);
+      auto* quantized = context_.Take<uint8_t>(ScratchPiece::kOperand, x.rows * columns / 2);
+      auto* scales = context_.Take<uint8_t>(ScratchPiece::kScales, scale_bytes);
+      launcher.Do(
+          "zeroing scales",
+          [scales, scale_bytes](cudaStream_t stream) { return cudaMemsetAsync(scales, 0, scale_bytes, stream); },
+          scales, scale_bytes);
+      RunQuantizeNvfp4(launcher, x.rows, x.cols, x.data, x.stride, kNvfp4ActivationScale, quantized, columns, scales);
+      return {.type = OperandType::kNvfp4, .data = quantized, .stride = columns, .scales = scales};
+    }
+  }
+  return {};
+}
+
+void Products::RunPanel(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const int32_t* mod_row,
+                            const ConstMat* add, const Mat& y) {
+  Launcher& launcher = context_.launcher();
+  Product p = {.rows = x.rows,
+               .outputs = w.rows(),
+               .inputs = w.stride(),
+               .x = Prepare(w, x),
+               .w = w.operand(),
+               .tensor_scale = w.tensor_scale(),
+               .y_f32 = y.dtype == DType::kF32,
+               .y = y.data,
+               .y_stride = y.stride};
+  const void* bias = p.bias_f32() ? w.bias() : w.bias_bf16();  // as products take it
+  const bool plain = e.activation == Activation::kNone;
+  const bool in_place = add == nullptr && w.rows() % 8 == 0 && InPlace(y.data, y.stride, y.dtype);
+  const bool silu_after = e.activation == Activation::kSilu && !p.y_f32 && w.rows() >= kWideOutputs;
+
+  if (in_place && e.residual && e.gate == nullptr && plain && p.y_f32) {
+    p.epilogue = w.has_bias() ? ProductEpilogue::kAddBias : ProductEpilogue::kAdd;
+  } else if (in_place && !e.residual && (plain || silu_after) && (!w.has_bias() || bias != nullptr)) {
+    p.epilogue = w.has_bias() ? ProductEpilogue::kBias : ProductEpilogue::kNone;
+  } else if (in_place && !e.residual && e.activation == Activation::kGeluTanh && !p.y_f32 && bias != nullptr) {
+    p.epilogue = ProductEpilogue::kBiasGelu;
+  } else {
+    const int64_t stride = RoundUp(w.rows(), 8);
+    p.y = context_.Take<float>(ScratchPiece::kProduct, x.rows * stride);
+    p.y_f32 = true;
+    p.y_stride = stride;
+    if (launcher.ok()) matmul_.Run(p);
+    RunEpilogue(launcher, {.rows = x.rows,
+                           .columns = w.rows(),
+                           .acc = static_cast<const float*>(p.y),
+                           .acc_stride = stride,
+                           .bias = w.has_bias() ? w.bias() : nullptr,
+                           .add = add == nullptr ? nullptr : add->data,
+                           .add_stride = add == nullptr ? 0 : add->stride,
+                           .activation = e.activation,
+                           .residual = e.residual,
+                           .gate = e.gate,
+                           .gate_stride = e.gate_stride,
+                           .mod_row = mod_row,
+                           .y = y.data,
+                           .y_f32 = y.dtype == DType::kF32,
+                           .y_stride = y.stride});
+    return;
+  }
+  if (w.has_bias()) p.bias = bias;
+  if (launcher.ok()) matmul_.Run(p);
+  if (silu_after) RunActivate(launcher, y, Activation::kSilu, y);
+}
+
+void Products::Run(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const ConstMat* add, const Mat& y) {
+  for (int64_t first = 0; first < x.rows; first += kPanelRows) {
+    const int64_t rows = std::min(kPanelRows, x.rows - first);
+    ConstMat add_panel;
+    if (add != nullptr) add_panel = RowRange(*add, first, rows);
+    const int32_t* mod_row = e.gate == nullptr ? nullptr : context_.staging().PutKept(e.mod_row.subspan(first, rows));
+    RunPanel(w, RowRange(x, first, rows), e, mod_row, add == nullptr ? nullptr : &add_panel, y.Rows(first, rows));
+  }
+}
+
+void Products::RunGated(const CudaKernel& w, const ConstMat& x, Activation activation, const Mat& y) {
+  Launcher& launcher = context_.launcher();
+  const int64_t stride = RoundUp(w.rows(), 8);
+  for (int64_t first = 0; first < x.rows; first += kPanelRows) {
+    const int64_t rows = std::min(kPanelRows, x.rows - first);
+    auto* both = context_.Take<float>(ScratchPiece::kProduct, rows * stride);
+    const Product p = {.rows = rows,
+                       .outputs = w.rows(),
+                       .inputs = w.stride(),
+                       .x = Prepare(w, RowRange(x, first, rows)),
+                       .w = w.operand(),
+                       .tensor_scale = w.tensor_scale(),
+                       .y_f32 = true,
+                       .y = both,
+                       .y_stride = stride};
+    if (launcher.ok()) matmul_.Run(p);
+    const Mat out = y.Rows(first, rows);
+    RunGate(launcher, activation, rows, w.shape().outputs, both, stride, out.data, out.stride);
+  }
+}
+
+}  // namespace longtake::cuda
