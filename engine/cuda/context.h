@@ -1,4 +1,4 @@
-// What the operations of one lane share: a device, a stream, staging, scratch. Owned by CudaOps and passed in.
+// A device, one stream of it, and that stream's staging and scratch.
 #ifndef LONGTAKE_ENGINE_CUDA_CONTEXT_H_
 #define LONGTAKE_ENGINE_CUDA_CONTEXT_H_
 
@@ -13,6 +13,7 @@
 #include "engine/cuda/launcher.h"
 #include "engine/cuda/scratch.h"
 #include "engine/cuda/staging.h"
+#include "engine/ops/device.h"
 
 namespace longtake::cuda {
 
@@ -49,16 +50,17 @@ class Context {
 
   // Binds the calling thread to the device: before anything else, once for each thread that calls.
   absl::Status Bind() const;
-  // Waits for the stream. The first failure of anything launched.
+  // Blocks until the stream is done and returns the first failure of anything launched.
   absl::Status Synchronize();
 
-  // Points of the stream, as Ops has them. Reach may be called from any thread.
+  // Events as longtake::Device has them. Synchronize may be called from any thread.
   Event Record();
   absl::Status Synchronize(Event event);
   void WaitFor(const Context& other, Event event);
 
  private:
-  // Events are used again after so many marks; who then asks for the old one waits for the new one, which is behind it.
+  // A handle is recorded again after so many events. Waiting for the old event then waits for the new one, which is
+  // behind it.
   static constexpr int kEvents = 64;
   cudaEvent_t HandleOf(Event event) const { return events_[event % kEvents].get(); }
 

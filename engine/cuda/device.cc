@@ -24,7 +24,6 @@ class CudaBuffer : public Buffer {
   size_t bytes_;
 };
 
-
 class CudaDevice final : public Device {
  public:
   CudaDevice(StreamState& state, std::string name) : state_(state), name_(std::move(name)) {}
@@ -67,6 +66,12 @@ class CudaDevice final : public Device {
     state_.launcher().Check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, context().stream()),
                             "download");
   }
+  void Copy(const void* from, void* to, size_t bytes) override {
+    if (bytes == 0) return;
+    state_.launcher().Do(
+        "copy", [=](cudaStream_t stream) { return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream); },
+        to, from, bytes);
+  }
   void CopyEach(std::span<const CopyPart> parts) override;
 
   absl::Status Synchronize() override { return context().Synchronize(); }
@@ -100,17 +105,6 @@ class CudaDevice final : public Device {
 };
 
 void CudaDevice::CopyEach(std::span<const CopyPart> parts) {
-  if (parts.size() == 1) {
-    const CopyPart part = parts[0];
-    if (part.bytes == 0) return;
-    state_.launcher().Do(
-        "copy",
-        [part](cudaStream_t stream) {
-          return cudaMemcpyAsync(part.to, part.from, part.bytes, cudaMemcpyDeviceToDevice, stream);
-        },
-        part.to, part.from, part.bytes);
-    return;
-  }
   std::vector<CopyRange> ranges;
   for (const CopyPart& p : parts) ranges.push_back({p.from, p.to, static_cast<int64_t>(p.bytes)});
   const std::vector<Share> shares = PaddedShares(
@@ -134,8 +128,7 @@ class CudaScratch final : public Scratch {
     return state_.context->scratch().Reserve();
   }
   Use use() const override {
-    const size_t fixed =
-        state_.staging().device_bytes() + state_.matmul->workspace_bytes() + state_.rotary.bytes();
+    const size_t fixed = state_.staging().device_bytes() + state_.matmul->workspace_bytes() + state_.rotary.bytes();
     const ScratchRegion& region = state_.context->scratch();
     return {.planned = fixed + region.planned_bytes(), .used = fixed + region.used_bytes()};
   }

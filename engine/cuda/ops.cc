@@ -35,22 +35,19 @@ std::string NameOf(int capability, const MatMul& matmul, OperandType low_precisi
                                                              : "");
 }
 
-
 // Packed weights may be used on any stream of the device.
 class CudaOps final : public Ops {
  public:
   // `urgent`: where the device must choose, this stream's blocks go before those of others.
   static absl::StatusOr<std::unique_ptr<Ops>> Make(const CudaOptions& options, bool urgent) {
-    auto state = std::make_unique<StreamState>();
+    auto state = std::make_shared<StreamState>();
     ASSIGN_OR_RETURN(state->context, Context::Create(options.device, urgent, options.graphs));
     const int capability = state->context->device().compute_capability;
     ASSIGN_OR_RETURN(state->low_precision, LowPrecision(options.dtype, capability));
     ASSIGN_OR_RETURN(state->matmul, MakeMatMul(*state->context));
     state->products = std::make_unique<Products>(*state->context, *state->matmul);
-    auto family = std::make_unique<FamilyContext>();
-    family->activation_type = DType::kBF16;
-    Parts parts = MakeParts(family.get(), *state, NameOf(capability, *state->matmul, state->low_precision));
-    return std::unique_ptr<Ops>(new CudaOps(std::move(state), std::move(family), std::move(parts), options));
+    std::string name = NameOf(capability, *state->matmul, state->low_precision);
+    return std::unique_ptr<Ops>(new CudaOps(MakeParts(std::move(state), std::move(name)), options));
   }
 
   // The new stream has scratch, tables and a workspace of its own: nothing is shared that would have to be ordered. It
@@ -63,22 +60,24 @@ class CudaOps final : public Ops {
   }
 
  private:
-  // Owns what the families use, and so must be destroyed after them: a base that is constructed first.
-  CudaOps(std::unique_ptr<StreamState> state, std::unique_ptr<FamilyContext> family, Parts parts, CudaOptions options)
-      : Ops(std::move(family), std::move(state), std::move(parts)), options_(std::move(options)) {}
+  CudaOps(Parts parts, CudaOptions options) : Ops(std::move(parts)), options_(std::move(options)) {}
 
-  static Parts MakeParts(FamilyContext* family, StreamState& state, std::string name) {
+  static Parts MakeParts(std::shared_ptr<StreamState> state, std::string name) {
     Parts parts;
-    parts.device = MakeDevice(state, std::move(name));
-    parts.scratch = MakeScratch(state);
-    parts.weights = MakeWeightPacker(state, *parts.device);
-    parts.dense = MakeDense(family, state);
-    parts.norm = MakeNorm(family, state);
-    parts.elementwise = MakeElementwise(family, state);
-    parts.attention = MakeAttention(family, state);
-    parts.convolution = MakeConvolution(family, state);
-    parts.latents = MakeLatents(family, state);
-    parts.sampler = MakeSampler(family, state);
+    parts.context = std::make_unique<FamilyContext>();
+    parts.context->activation_type = DType::kBF16;
+    FamilyContext* const family = parts.context.get();
+    parts.device = MakeDevice(*state, std::move(name));
+    parts.scratch = MakeScratch(*state);
+    parts.weights = MakeWeightPacker(*state, *parts.device);
+    parts.dense = MakeDense(family, *state);
+    parts.norm = MakeNorm(family, *state);
+    parts.elementwise = MakeElementwise(family, *state);
+    parts.attention = MakeAttention(family, *state);
+    parts.convolution = MakeConvolution(family, *state);
+    parts.latents = MakeLatents(family, *state);
+    parts.sampler = MakeSampler(family, *state);
+    parts.state = std::move(state);
     return parts;
   }
 

@@ -31,69 +31,66 @@ void ThrowUnlessOk(const absl::Status& status) {
   if (!status.ok()) throw std::bad_alloc();
 }
 
-
 class Packer final : public WeightPacker {
  public:
   Packer(StreamState& state, Device& device) : state_(state), device_(device) {}
 
-std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
- std::span<const HostTensor> biases) override {
-  std::vector<float> bias;
-  for (const HostTensor& t : biases) {
-    const std::vector<float> part = ToFloats(t);
-    bias.insert(bias.end(), part.begin(), part.end());
-  }
-  auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
-  const OperandType type = shape.low_precision ? state_.low_precision : OperandType::kBf16;
-  ThrowUnlessOk(context().Bind());
-  const bool as_they_are =
-      type == OperandType::kBf16 && shape.taps() == 1 && kernel->stride() == kernel->inputs() &&
-      std::all_of(weights.begin(), weights.end(), [](const HostTensor& t) { return t.dtype == DType::kBF16; });
-  if (as_they_are) {
-    ThrowUnlessOk(kernel->UploadBf16(context(), weights, bias));
+  std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
+                                     std::span<const HostTensor> biases) override {
+    std::vector<float> bias;
+    for (const HostTensor& t : biases) {
+      const std::vector<float> part = ToFloats(t);
+      bias.insert(bias.end(), part.begin(), part.end());
+    }
+    auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
+    const OperandType type = shape.low_precision ? state_.low_precision : OperandType::kBf16;
+    ThrowUnlessOk(context().Bind());
+    const bool as_they_are =
+        type == OperandType::kBf16 && shape.taps() == 1 && kernel->stride() == kernel->inputs() &&
+        std::all_of(weights.begin(), weights.end(), [](const HostTensor& t) { return t.dtype == DType::kBF16; });
+    if (as_they_are) {
+      ThrowUnlessOk(kernel->UploadBf16(context(), weights, bias));
+      return kernel;
+    }
+    std::vector<float> all;
+    all.reserve(shape.outputs * shape.taps() * shape.inputs);
+    for (const HostTensor& t : weights) AppendTapMajor(t, shape, &all);
+    ThrowUnlessOk(kernel->Upload(context(), type, all, bias));
     return kernel;
   }
-  std::vector<float> all;
-  all.reserve(shape.outputs * shape.taps() * shape.inputs);
-  for (const HostTensor& t : weights) AppendTapMajor(t, shape, &all);
-  ThrowUnlessOk(kernel->Upload(context(), type, all, bias));
-  return kernel;
-}
 
-std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
- const HostTensor& up) override {
-  std::vector<float> all = ToFloats(gate);
-  const std::vector<float> second = ToFloats(up);
-  all.insert(all.end(), second.begin(), second.end());
-  auto kernel = std::make_unique<CudaKernel>(shape, 2 * shape.outputs);
-  ThrowUnlessOk(context().Bind());
-  ThrowUnlessOk(kernel->Upload(context(), shape.low_precision ? state_.low_precision : OperandType::kBf16, all, {}));
-  return kernel;
-}
-
-std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override {
-  const int64_t channels = weight.shape[0];
-  const std::vector<float> w = ToFloats(weight), b = ToFloats(bias);
-  std::vector<float> all(10 * channels);
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int tap = 0; tap < 9; ++tap) all[tap * channels + c] = w[c * 9 + tap];
-    all[9 * channels + c] = b[c];
+  std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
+                                          const HostTensor& up) override {
+    std::vector<float> all = ToFloats(gate);
+    const std::vector<float> second = ToFloats(up);
+    all.insert(all.end(), second.begin(), second.end());
+    auto kernel = std::make_unique<CudaKernel>(shape, 2 * shape.outputs);
+    ThrowUnlessOk(context().Bind());
+    ThrowUnlessOk(kernel->Upload(context(), shape.low_precision ? state_.low_precision : OperandType::kBf16, all, {}));
+    return kernel;
   }
-  auto kernel = std::make_unique<CudaDepthwise>(channels);
-  ThrowUnlessOk(context().Bind());
-  ThrowUnlessOk(kernel->Upload(context(), all));
-  return kernel;
-}
 
+  std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override {
+    const int64_t channels = weight.shape[0];
+    const std::vector<float> w = ToFloats(weight), b = ToFloats(bias);
+    std::vector<float> all(10 * channels);
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int tap = 0; tap < 9; ++tap) all[tap * channels + c] = w[c * 9 + tap];
+      all[9 * channels + c] = b[c];
+    }
+    auto kernel = std::make_unique<CudaDepthwise>(channels);
+    ThrowUnlessOk(context().Bind());
+    ThrowUnlessOk(kernel->Upload(context(), all));
+    return kernel;
+  }
 
   // In bf16, as all weights; Gemma's are published so.
   EmbeddingTable PackEmbedding(const HostTensor& table) override {
     const std::vector<float> values = ToFloats(table);
     std::vector<uint16_t> rounded(values.size());
     for (size_t i = 0; i < values.size(); ++i) rounded[i] = FloatToBF16(values[i]);
-    EmbeddingTable packed = {.data = device_.Allocate(rounded.size() * sizeof(uint16_t)),
-                             .rows = table.shape[0],
-                             .width = table.shape[1]};
+    EmbeddingTable packed = {
+        .data = device_.Allocate(rounded.size() * sizeof(uint16_t)), .rows = table.shape[0], .width = table.shape[1]};
     device_.Upload(rounded.data(), packed.data->data(), rounded.size() * sizeof(uint16_t));
     // The upload reads `rounded` until the stream has reached it.
     state_.launcher().Check(cudaStreamSynchronize(context().stream()), "embedding");

@@ -64,7 +64,7 @@ Operand Products::Prepare(const CudaKernel& w, const ConstMat& x) {
 }
 
 void Products::RunPanel(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const int32_t* mod_row,
-                            const ConstMat* add, const Mat& y) {
+                        const ConstMat* add, const Mat& y) {
   Launcher& launcher = context_.launcher();
   Product p = {.rows = x.rows,
                .outputs = w.rows(),

@@ -14,9 +14,9 @@ class Products {
  public:
   Products(Context& context, MatMul& matmul) : context_(context), matmul_(matmul) {}
 
-  // y = Epilogue(x w^T + bias), x act [N, w.inputs()], aligned or not. `add`, act [N, outputs], if not null, is added to
-  // the sums before the activation. Overwrites the scratch pieces kProduct, kOperand and kScales, so x may not lie in
-  // them.
+  // y = Epilogue(x w^T + bias), x act [N, w.inputs()], aligned or not. `add`, act [N, outputs], if not null, is added
+  // to the sums before the activation. Overwrites the scratch pieces kProduct, kOperand and kScales, so x may not lie
+  // in them.
   void Run(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const ConstMat* add, const Mat& y);
   // y = activation(x G^T) * (x U^T) of a gated kernel.
   void RunGated(const CudaKernel& w, const ConstMat& x, Activation activation, const Mat& y);

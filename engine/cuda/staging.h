@@ -73,8 +73,8 @@ class Staging {
   PinnedMemory host_;
   DeviceMemory device_;
   EventHandle left_[kPieces];  // recorded when the writer left the piece
-  uint64_t piece_ = 0;   // pieces begun so far, less one
-  size_t used_ = 0;      // bytes of the present one
+  uint64_t piece_ = 0;         // pieces begun so far, less one
+  size_t used_ = 0;            // bytes of the present one
   std::vector<Recent> recent_;
   uint64_t bytes_copied_ = 0;
 

@@ -35,7 +35,7 @@ class EmulationTest : public testing::Test {
     std::vector<float> values(n);
     EXPECT_EQ(cudaMemcpyAsync(values.data(), p, n * sizeof(float), cudaMemcpyDeviceToHost, context_->stream()),
               cudaSuccess);
-    EXPECT_EQ(context_->Finish(), absl::OkStatus());
+    EXPECT_EQ(context_->Synchronize(), absl::OkStatus());
     return values;
   }
 
@@ -200,7 +200,7 @@ __global__ void UnlikeKernel() {
 TEST_F(EmulationTest, WhatWouldHangEndsTheProgram) {
   const auto run = [&](void (*kernel)()) {
     launcher().Launch("kernel", {dim3(1), dim3(32)}, kernel);
-    (void)context_->Finish();
+    (void)context_->Synchronize();
   };
   EXPECT_DEATH(run(ReturnEarlyKernel), "nothing can go on|have left the kernel");
   EXPECT_DEATH(run(HalfAWarpKernel), "nothing can go on|returned lane misses");
@@ -212,8 +212,8 @@ __global__ void AddKernel(float* x, float add) { x[threadIdx.x] += add; }
 TEST_F(EmulationTest, AHostPointerIsNoArgument) {
   std::vector<float> host(32);
   launcher().Launch("add", {dim3(1), dim3(32)}, AddKernel, host.data(), 1.f);
-  EXPECT_EQ(context_->Finish().code(), absl::StatusCode::kInternal);
-  EXPECT_EQ(std::string(context_->Finish().message()).rfind("add: cudaErrorIllegalAddress", 0), 0u);
+  EXPECT_EQ(context_->Synchronize().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(std::string(context_->Synchronize().message()).rfind("add: cudaErrorIllegalAddress", 0), 0u);
 }
 
 TEST_F(EmulationTest, AnotherDevicesMemoryIsNoArgument) {
@@ -222,7 +222,7 @@ TEST_F(EmulationTest, AnotherDevicesMemoryIsNoArgument) {
   const DeviceMemory memory = *AllocateDevice(128);  // of device 1, which was bound last
   ASSERT_TRUE(context_->Bind().ok());
   launcher().Launch("add", {dim3(1), dim3(32)}, AddKernel, static_cast<float*>(memory.get()), 1.f);
-  EXPECT_FALSE(context_->Finish().ok());
+  EXPECT_FALSE(context_->Synchronize().ok());
 }
 
 TEST_F(EmulationTest, StreamsAreOrderedByEventsOnly) {
@@ -230,7 +230,7 @@ TEST_F(EmulationTest, StreamsAreOrderedByEventsOnly) {
   const Event event = *MakeEvent(false);
   float* x = Device(std::vector<float>(32, 1.f));
   float* y = Device(std::vector<float>(32, 1.f));
-  ASSERT_TRUE(context_->Finish().ok());
+  ASSERT_TRUE(context_->Synchronize().ok());
   for (const bool waits : {false, true}) {
     launcher().Launch("add", {dim3(1), dim3(32)}, AddKernel, x, 1.f);
     if (waits) {
@@ -255,7 +255,7 @@ TEST_F(EmulationTest, PinnedMemoryIsReadWhenTheCopyRuns) {
 
 TEST_F(EmulationTest, AGraphRunsWhatWasCaptured) {
   float* x = Device(std::vector<float>(32));
-  ASSERT_TRUE(context_->Finish().ok());
+  ASSERT_TRUE(context_->Synchronize().ok());
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   cudaStreamBeginCapture(context_->stream(), cudaStreamCaptureModeThreadLocal);

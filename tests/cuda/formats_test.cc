@@ -127,7 +127,7 @@ class QuantizeTest : public testing::Test {
     std::vector<T> values(n);
     EXPECT_EQ(cudaMemcpyAsync(values.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost, context_->stream()),
               cudaSuccess);
-    EXPECT_EQ(context_->Finish(), absl::OkStatus());
+    EXPECT_EQ(context_->Synchronize(), absl::OkStatus());
     return values;
   }
   // bf16 rows on the device: row r is normal numbers times 4^(r % 8 - 4); row 2 is zeros.

@@ -38,7 +38,7 @@ class PassGraphsTest : public testing::Test {
   float Sum() {
     float sum = 0;
     cudaMemcpyAsync(&sum, sum_.get(), sizeof sum, cudaMemcpyDeviceToHost, context_->stream());
-    EXPECT_TRUE(context_->Finish().ok());
+    EXPECT_TRUE(context_->Synchronize().ok());
     return sum;
   }
   std::unique_ptr<cuda::Context> context_;

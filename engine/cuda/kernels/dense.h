@@ -31,8 +31,8 @@ struct EpilogueArgs {
 void RunEpilogue(Launcher& launcher, const EpilogueArgs& args);
 
 // y [rows, columns] bf16 = activation(acc[:, 0:columns]) * acc[:, columns:2 columns]; acc f32, rows `acc_stride` apart.
-void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
-             void* y, int64_t y_stride);
+void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc,
+             int64_t acc_stride, void* y, int64_t y_stride);
 
 // bf16 rows into rows `y_stride` long, zeros behind `columns`.
 void RunPad(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride, void* y,
