@@ -18,8 +18,8 @@ struct CudaOptions {
   bool graphs = false;         // passes that come again are launched as CUDA graphs
 };
 
-// One thread at a time may call the result; each call asks for work that runs later, in order. InvalidArgument names
-// the option: a type that this device lacks. Unavailable or NotFound where there is no device. name() is
+// One thread at a time may call the result. Calls return at once; the work runs later, in order. InvalidArgument names
+// the option: a type that this device lacks. Unavailable or NotFound: there is no device. The device's name() is
 // "cuda/sm_90/cublaslt-130100/float8" or alike: equal names give equal bytes, in any batch.
 absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options);
 

@@ -115,11 +115,11 @@ class Passes {
     auto loaded = SanaTransformer::Load(*ops_, "models/longtake-tiny/transformer", nullptr);
     EXPECT_TRUE(loaded.ok()) << loaded.status();
     transformer_ = *std::move(loaded);
-    scratch_ = ops_->Allocate(transformer_->ScratchBytes(kMostPasses * Tokens(2), kMostPasses));
+    scratch_ = ops_->device().Allocate(transformer_->ScratchBytes(kMostPasses * Tokens(2), kMostPasses));
     std::vector<Request> most(kMostPasses, Request{.frames = 2});
-    ops_->PlanScratch([&] { Forward(most); });
+    ops_->scratch().Plan([&] { Forward(most); });
     made_.clear();
-    EXPECT_TRUE(ops_->ReserveScratch().ok());
+    EXPECT_TRUE(ops_->scratch().Reserve().ok());
   }
 
   struct Request {
@@ -137,10 +137,10 @@ class Passes {
     for (const Memory& m : made_) {
       for (Buffer* b : {m.velocity.get(), m.contribution.get(), m.tail_out.get()}) {
         std::vector<float>& values = results.emplace_back(b->size() / sizeof(float));
-        ops_->Download(b->data(), values.data(), b->size());
+        ops_->device().Download(b->data(), values.data(), b->size());
       }
     }
-    EXPECT_TRUE(ops_->Finish().ok()) << ops_->Finish();
+    EXPECT_TRUE(ops_->device().Synchronize().ok()) << ops_->device().Synchronize();
     return results;
   }
 
@@ -149,10 +149,10 @@ class Passes {
 
   std::unique_ptr<Buffer> Normal(size_t bytes, uint64_t seed, uint32_t what, DType type = DType::kF32) {
     const auto n = static_cast<int64_t>(bytes / SizeOf(type));
-    auto buffer = ops_->Allocate(n * SizeOf(type)), floats = ops_->Allocate(n * sizeof(float));
-    ops_->FillNormal(seed, what, 0, n, floats->f32());
-    ops_->Convert(MakeMat(floats->data(), DType::kF32, 1, n), MakeMat(buffer->data(), type, 1, n));
-    EXPECT_TRUE(ops_->Finish().ok());
+    auto buffer = ops_->device().Allocate(n * SizeOf(type)), floats = ops_->device().Allocate(n * sizeof(float));
+    ops_->sampler().FillNormal({.seed = seed, .block = what}, n, floats->f32());
+    ops_->elementwise().Convert(MakeMat(floats->data(), DType::kF32, 1, n), MakeMat(buffer->data(), type, 1, n));
+    EXPECT_TRUE(ops_->device().Synchronize().ok());
     return buffer;
   }
 
@@ -165,9 +165,9 @@ class Passes {
       m.history = Normal(transformer_->ContributionBytes(), r.seed, 1);
       m.tail = Normal(transformer_->TailBytes(kHeight, kWidth), r.seed, 2, DType::kBF16);
       m.prompt = Normal(transformer_->PromptBytes(kPromptTokens), r.seed, 3, DType::kBF16);
-      m.velocity = ops_->Allocate(latents);
-      m.contribution = ops_->Allocate(m.history->size());
-      m.tail_out = ops_->Allocate(m.tail->size());
+      m.velocity = ops_->device().Allocate(latents);
+      m.contribution = ops_->device().Allocate(m.history->size());
+      m.tail_out = ops_->device().Allocate(m.tail->size());
       TransformerPass& pass = passes.emplace_back();
       pass.latents = m.latents->f32();
       pass.frames = r.frames;
@@ -175,7 +175,7 @@ class Passes {
       pass.width = kWidth;
       pass.first_frame = static_cast<int>(r.seed);
       pass.timesteps = {r.timestep};
-      pass.prompt = {m.prompt->data(), kPromptTokens};
+      pass.prompt = {static_cast<const std::byte*>(m.prompt->data()), kPromptTokens};
       pass.history.assign(r.histories, m.history->f32());
       if (r.histories > 0) pass.tail = m.tail->data();
       if (r.commit) {
@@ -255,20 +255,20 @@ TEST(CopyEach, CopiesEveryPart) {
   const auto ops = *MakeCudaOps({});
   std::vector<uint8_t> from(100000), expected(100000), actual(100000);
   for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<uint8_t>(i * 31 >> 3);
-  const auto source = ops->Allocate(from.size()), target = ops->Allocate(from.size());
-  ops->Upload(from.data(), source->data(), from.size());
+  const auto source = ops->device().Allocate(from.size()), target = ops->device().Allocate(from.size());
+  ops->device().Upload(from.data(), source->data(), from.size());
   const auto at = [](Buffer& b, size_t offset) { return static_cast<std::byte*>(b.data()) + offset; };
-  std::vector<Ops::CopyPart> parts;
+  std::vector<CopyPart> parts;
   for (const auto& [offset, bytes] : {std::pair<size_t, size_t>{0, 16384}, {16384, 40000}, {57001, 33}, {60000, 2}}) {
     parts.push_back({at(*source, offset + 7), at(*target, offset), bytes});
     std::memcpy(&expected[offset], &from[offset + 7], bytes);
   }
   parts[0].from = source->data();
   std::memcpy(&expected[0], &from[0], 16384);
-  ops->CopyEach(parts);
-  ops->CopyEach({});
-  ops->Download(target->data(), actual.data(), actual.size());
-  EXPECT_TRUE(ops->Finish().ok());
+  ops->device().CopyEach(parts);
+  ops->device().CopyEach({});
+  ops->device().Download(target->data(), actual.data(), actual.size());
+  EXPECT_TRUE(ops->device().Synchronize().ok());
   EXPECT_EQ(actual, expected);
 }
 

@@ -29,7 +29,7 @@ class CudaOpsTest : public testing::TestWithParam<OpsCase> {
   }
   void TearDown() override {
     emulation::Set({});
-    EXPECT_TRUE(ops_->Finish().ok()) << ops_->Finish();
+    EXPECT_TRUE(ops_->device().Synchronize().ok()) << ops_->device().Synchronize();
   }
   std::unique_ptr<Ops> ops_;
 };
@@ -84,7 +84,7 @@ TEST(CudaOps, LinearAttentionOverManyPartialSums) {
     args.segments = {&s, 1};
     const Mat out = bench.EmptyAct(segment.rows(), kD);
     args.out = out;
-    ops.LinearAttention(args);
+    ops.attention().LinearAttention(args);
     return std::vector{bench.Read(out), bench.ReadFloats(s.S_out, kD * kHeadDim), bench.ReadFloats(s.z_out, kD)};
   };
   const auto expected = run(*MakeReferenceOps()), actual = run(**MakeCudaOps({}));
@@ -108,16 +108,16 @@ TEST(CudaOps, AttentionWithWideHeads) {
       Bench bench(ops);
       const SoftmaxAttentionSegment segment = {0, c.rows, c.rows - 7};
       const Mat out = bench.EmptyAct(c.rows, int64_t{c.heads} * c.head_dim);
-      ops.SoftmaxAttention({.qkv = bench.Activation(Random(c.rows * width, 1), width),
-                            .heads = c.heads,
-                            .kv_heads = c.kv_heads,
-                            .head_dim = c.head_dim,
-                            .scale = 0.0625f,
-                            .soft_cap = c.cap,
-                            .causal = c.causal,
-                            .rope_theta = c.causal ? 10000.f : 0.f,
-                            .segments = {&segment, 1},
-                            .out = out});
+      ops.attention().SoftmaxAttention({.qkv = bench.Act(Random(c.rows * width, 1), width),
+                                        .heads = c.heads,
+                                        .kv_heads = c.kv_heads,
+                                        .head_dim = c.head_dim,
+                                        .scale = 0.0625f,
+                                        .soft_cap = c.cap,
+                                        .causal = c.causal,
+                                        .rope_theta = c.causal ? 10000.f : 0.f,
+                                        .segments = {&segment, 1},
+                                        .out = out});
       return bench.Read(out);
     };
     EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), kBFloat16);
@@ -132,11 +132,11 @@ TEST(CudaOps, LinearAttentionWithHeadsWiderThanASlice) {
     LinearAttentionSegment s;
     s.tokens = segment;
     const Mat out = bench.EmptyAct(segment.rows(), kHeadDim);
-    ops.LinearAttention({.qkv = bench.Activation(Random(segment.rows() * 3 * kHeadDim, 1), 3 * kHeadDim),
-                         .heads = 1,
-                         .head_dim = kHeadDim,
-                         .segments = {&s, 1},
-                         .out = out});
+    ops.attention().LinearAttention({.qkv = bench.Act(Random(segment.rows() * 3 * kHeadDim, 1), 3 * kHeadDim),
+                                     .heads = 1,
+                                     .head_dim = kHeadDim,
+                                     .segments = {&s, 1},
+                                     .out = out});
     return bench.Read(out);
   };
   EXPECT_LE(Error(run(*MakeReferenceOps()), run(**MakeCudaOps({}))), kBFloat16);
@@ -156,23 +156,21 @@ TEST(CudaOps, ConvOverSeveralBlocks) {
     const auto run = [&](Ops& ops) {
       Bench bench(ops);
       const auto kernel = bench.Kernel(shape, 1, true);
-      const void* in[3] = {nullptr, nullptr, nullptr};
-      for (int t = 1; t < 3; ++t) in[t] = bench.Activation(Random(height * width * c.inputs, 2 + t), c.inputs).data;
+      std::array<ConstMat, 3> in;
+      for (int t = 1; t < 3; ++t) in[t] = bench.Act(Random(height * width * c.inputs, 2 + t), c.inputs);
       const Mat out = bench.Upload(Random(int64_t{c.height} * c.width * shape.outputs, 9), shape.outputs, DType::kF32);
-      void* frame = out.data;
-      const void* residual = out.data;
-      ops.Conv({.kernel = kernel.get(),
-                .in = in,
-                .in_height = height,
-                .in_width = width,
-                .out = {&frame, 1},
-                .out_height = c.height,
-                .out_width = c.width,
-                .upsample = c.upsample,
-                .pad_top = 1,
-                .pad_left = 1,
-                .residual = {&residual, 1},
-                .wide = true});
+      const ConstMat residual = out;
+      ops.convolution().Conv({.kernel = *kernel,
+                              .in = in,
+                              .in_height = height,
+                              .in_width = width,
+                              .out = {&out, 1},
+                              .out_height = c.height,
+                              .out_width = c.width,
+                              .upsample = c.upsample,
+                              .pad_top = 1,
+                              .pad_left = 1,
+                              .residual = {&residual, 1}});
       return bench.Read(out);
     };
     // Weights are rounded to bf16, the inputs are bf16 numbers already, and the sums are stored in float32.

@@ -11,7 +11,7 @@
 namespace longtake {
 namespace {
 
-class NarrowOps : public testing::TestWithParam<const char*> {
+class QuantizedOps : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     auto cpu = MakeCpuOps({.threads = 2, .dtype = GetParam()});
@@ -29,7 +29,7 @@ class NarrowOps : public testing::TestWithParam<const char*> {
     int64_t rows, inputs, outputs;
     bool low_precision = true, bias = true, residual = false, gate = false;
     Activation activation = Activation::kNone;
-    bool wide = true;
+    bool f32_out = true;
   };
   // Inputs of unequal sizes: rows from a thousandth to a thousand, one of zeros, single columns ten times the others.
   static std::vector<float> Inputs(const Layer& c) {
@@ -44,8 +44,8 @@ class NarrowOps : public testing::TestWithParam<const char*> {
     Bench bench(ops);
     const auto kernel =
         bench.Kernel({.outputs = c.outputs, .inputs = c.inputs, .low_precision = c.low_precision}, 3, c.bias);
-    const Mat x = bench.Activation(Inputs(c), c.inputs);
-    const Mat y = bench.Upload(Random(c.rows * c.outputs, 4), c.outputs, c.wide ? DType::kF32 : DType::kBF16);
+    const Mat x = bench.Act(Inputs(c), c.inputs);
+    const Mat y = bench.Upload(Random(c.rows * c.outputs, 4), c.outputs, c.f32_out ? DType::kF32 : DType::kBF16);
     std::vector<int32_t> mod;
     for (int64_t r = 0; r < c.rows; ++r) mod.push_back(static_cast<int32_t>(r % 3));
     Epilogue e{.activation = c.activation, .residual = c.residual};
@@ -54,7 +54,7 @@ class NarrowOps : public testing::TestWithParam<const char*> {
       e.gate_stride = c.outputs;
       e.mod_row = mod;
     }
-    ops.Linear(*kernel, x, e, y);
+    ops.dense().Linear({.kernel = *kernel, .x = x, .epilogue = e, .y = y});
     return bench.Read(y);
   }
   // Of rows that differ a millionfold each by its own largest number.
@@ -72,8 +72,8 @@ class NarrowOps : public testing::TestWithParam<const char*> {
   std::unique_ptr<Ops> cpu_, cuda_, bf16_;
 };
 
-TEST_P(NarrowOps, ProductsAreTheDevices) {
-  EXPECT_NE(cpu_->name().find(GetParam()), std::string::npos);
+TEST_P(QuantizedOps, ProductsAreTheDevices) {
+  EXPECT_NE(cpu_->device().name().find(GetParam()), std::string::npos);
   const Layer layers[] = {
       {.rows = 37, .inputs = 64, .outputs = 48, .bias = false},
       {.rows = 5, .inputs = 71, .outputs = 33},  // not whole blocks of 16
@@ -85,25 +85,25 @@ TEST_P(NarrowOps, ProductsAreTheDevices) {
   for (const Layer& c : layers) {
     SCOPED_TRACE(c.inputs);
     const std::vector<float> device = Run(*cuda_, c), host = Run(*cpu_, c);
-    ASSERT_TRUE(cuda_->Finish().ok());
+    ASSERT_TRUE(cuda_->device().Synchronize().ok());
     // Sums of up to 256 exact products in another order.
     EXPECT_LE(RowError(device, host, c.outputs), 4e-6);
     // And not bfloat16's: roundings to 4 or 2 bits show.
     EXPECT_GE(RowError(device, Run(*bf16_, c), c.outputs), 1e-3);
-    Layer narrow_out = c;
-    narrow_out.wide = false;
+    Layer bf16_out = c;
+    bf16_out.f32_out = false;
     if (!c.residual) {
-      EXPECT_LE(RowError(Run(*cuda_, narrow_out), Run(*cpu_, narrow_out), c.outputs), 0x1p-8);
+      EXPECT_LE(RowError(Run(*cuda_, bf16_out), Run(*cpu_, bf16_out), c.outputs), 0x1p-8);
     }
   }
 }
 
-TEST_P(NarrowOps, OtherProductsStayBfloat16) {
+TEST_P(QuantizedOps, OtherProductsStayBfloat16) {
   const Layer c = {.rows = 21, .inputs = 72, .outputs = 40, .low_precision = false};
   EXPECT_TRUE(SameBytes(Run(*bf16_, c), Run(*cpu_, c)));
 }
 
-TEST_P(NarrowOps, ARowDependsOnNoOther) {
+TEST_P(QuantizedOps, ARowDependsOnNoOther) {
   for (const Layer& c :
        {Layer{.rows = 21, .inputs = 71, .outputs = 33}, Layer{.rows = 21, .inputs = 256, .outputs = 96}}) {
     Layer fewer = c;
@@ -113,9 +113,9 @@ TEST_P(NarrowOps, ARowDependsOnNoOther) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, NarrowOps, testing::Values("float8", "nvfp4"));
+INSTANTIATE_TEST_SUITE_P(Formats, QuantizedOps, testing::Values("float8", "nvfp4"));
 
-TEST(NarrowOpsLoad, NeedInstructionsForBfloat16) {
+TEST(QuantizedOpsLoad, NeedInstructionsForBfloat16) {
   const auto ops = MakeCpuOps({.isa = "avx2", .dtype = "float8"});
   EXPECT_TRUE(absl::IsInvalidArgument(ops.status())) << ops.status();
 }

@@ -23,7 +23,7 @@ constexpr Size kSize{32, 32};
 // Who is awaited first, once everything has been issued.
 enum class Await { kEachAtOnce, kTransformerFirst, kDecoderFirst };
 
-class LanesTest : public testing::Test {
+class StreamsTest : public testing::Test {
  protected:
   void SetUp() override {
     emulation::Set({});
@@ -39,10 +39,10 @@ class LanesTest : public testing::Test {
 
   // Video of two sessions, one of three blocks and one of one, whose decoder caches share one place. The decode of a
   // block is issued before the passes that overwrite its latents, and behind those that made them.
-  std::vector<std::vector<uint8_t>> Make(bool lanes, Await await) {
+  std::vector<std::vector<uint8_t>> Make(bool two_streams, Await await) {
     auto ops = *MakeCudaOps({});
-    auto lane = lanes ? *ops->MakeLane() : nullptr;
-    Ops& decoder_ops = lanes ? *lane : *ops;
+    auto decoder_stream = two_streams ? *ops->MakeStream() : nullptr;
+    Ops& decoder_ops = two_streams ? *decoder_stream : *ops;
     auto model = VideoModel::Load(*ops, decoder_ops, folder_.path(), nullptr);
     EXPECT_TRUE(model.ok()) << model.status();
     DecoderCaches caches(decoder_ops, (*model)->slot().decoder_cache, 2, 1);
@@ -51,8 +51,8 @@ class LanesTest : public testing::Test {
     Executor executor(*ops, decoder_ops, **model, caches, tokens);
 
     const SlotPlan plan = (*model)->slot();
-    const auto state = ops->Allocate(2 * (plan.state + plan.state_spare)), latents = ops->Allocate(2 * plan.latents),
-               prompt = ops->Allocate(2 * plan.prompt);
+    const auto state = ops->device().Allocate(2 * (plan.state + plan.state_spare)),
+               latents = ops->device().Allocate(2 * plan.latents), prompt = ops->device().Allocate(2 * plan.prompt);
     const auto part = [](Buffer& buffer, int slot) {
       return static_cast<std::byte*>(buffer.data()) + slot * (buffer.size() / 2);
     };
@@ -101,7 +101,7 @@ class LanesTest : public testing::Test {
     run({{0, kCommit}});
     run({{0, kDecode}});
     run({});
-    EXPECT_TRUE(ops->Finish().ok() && decoder_ops.Finish().ok());
+    EXPECT_TRUE(ops->device().Synchronize().ok() && decoder_ops.device().Synchronize().ok());
     EXPECT_EQ(sessions[0]->progress().decoded_latents, 3);
     EXPECT_EQ(emulation::GetCounts().allocations, allocations) << "passes work in what was planned";
     scratch_ = executor.scratch_use();
@@ -109,15 +109,15 @@ class LanesTest : public testing::Test {
   }
 
   TempFolder folder_;
-  Ops::ScratchUse scratch_;  // of the last Make
+  Scratch::Use scratch_;  // of the last Make
 };
 
-TEST_F(LanesTest, AreOrderedByWhatPassesReadAndWrite) {
-  const auto expected = Make(/*lanes=*/false, Await::kEachAtOnce);
+TEST_F(StreamsTest, AreOrderedByWhatPassesReadAndWrite) {
+  const auto expected = Make(/*two_streams=*/false, Await::kEachAtOnce);
   EXPECT_EQ(expected[0].size(), 9u * 32 * 32 * 3 / 2);
   EXPECT_EQ(expected[1].size(), 1u * 32 * 32 * 3 / 2);
   const auto expect_same = [&](Await await, const std::string& what) {
-    const auto made = Make(/*lanes=*/true, await);
+    const auto made = Make(/*two_streams=*/true, await);
     for (size_t slot = 0; slot < 2; ++slot) {
       ASSERT_EQ(made[slot].size(), expected[slot].size()) << what;
       const auto differs = std::mismatch(made[slot].begin(), made[slot].end(), expected[slot].begin());
@@ -136,9 +136,9 @@ TEST_F(LanesTest, AreOrderedByWhatPassesReadAndWrite) {
 
 // The plan is of the largest batch, and no larger: here both sessions' tokens, and a prompt a few words longer than the
 // test's.
-TEST_F(LanesTest, WorkInThePlannedScratch) {
-  for (const bool lanes : {false, true}) {
-    Make(lanes, Await::kEachAtOnce);
+TEST_F(StreamsTest, WorkInThePlannedScratch) {
+  for (const bool two_streams : {false, true}) {
+    Make(two_streams, Await::kEachAtOnce);
     EXPECT_LE(scratch_.used, scratch_.planned);
     EXPECT_LT(scratch_.planned - scratch_.used, size_t{1} << 18) << scratch_.planned;
   }
