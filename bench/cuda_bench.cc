@@ -3,7 +3,8 @@
 //   longtake-bench-cuda --case pass|decode|stream|clip|beside|graphs --model DIR [--dtype bfloat16] [--device 0]
 //                       [--rounds 3] [--latent-frames N]
 //
-// pass: denoising passes of a whole block, alternating with the products of its dense layers alone (Ops::Linear of the
+// pass: denoising passes of a whole block, alternating with the products of its dense layers alone (DenseOps::Linear of
+// the
 //   same backend on the same shapes): how much of the matrix-product rate a pass keeps.
 // decode: a block's latent frames to video frames, with full histories.
 // stream: a video of N latent frames, block after block, decoded as it comes: frames a second, and memory after each
@@ -96,12 +97,12 @@ class Products {
       out = std::max(out, s.rows * s.outputs);
     }
     const DType act = ops.activation_type();
-    products->x_ = ops.Allocate(in * SizeOf(act));
-    products->y_ = ops.Allocate(out * SizeOf(act));
+    products->x_ = ops.device().Allocate(in * SizeOf(act));
+    products->y_ = ops.device().Allocate(out * SizeOf(act));
     // Numbers, not zeros: a device clocks higher on zeros.
-    auto floats = ops.Allocate(in * sizeof(float));
-    ops.FillNormal(1, 0, 0, in, floats->f32());
-    ops.Convert(MakeMat(floats->data(), DType::kF32, 1, in), MakeMat(products->x_->data(), act, 1, in));
+    auto floats = ops.device().Allocate(in * sizeof(float));
+    ops.sampler().FillNormal({.seed = 1}, in, floats->f32());
+    ops.elementwise().Convert(MakeMat(floats->data(), DType::kF32, 1, in), MakeMat(products->x_->data(), act, 1, in));
     std::vector<float> weight;
     for (const DenseShape& s : shapes) {
       weight.resize(s.inputs * s.outputs);
@@ -112,9 +113,9 @@ class Products {
       const KernelShape shape{
           .outputs = s.outputs, .inputs = s.inputs, .low_precision = s.inputs % 3 != 0 || s.count == 1};
       const HostTensor tensor{weight.data(), DType::kF32, {s.outputs, s.inputs}};
-      products->layers_.push_back({s, ops.Pack(shape, {&tensor, 1}, {})});
+      products->layers_.push_back({s, ops.weights().Pack(shape, {&tensor, 1}, {})});
     }
-    RETURN_IF_ERROR(ops.Finish());
+    RETURN_IF_ERROR(ops.device().Synchronize());
     return products;
   }
 
@@ -125,10 +126,11 @@ class Products {
     for (const auto& [s, kernel] : layers_) {
       const auto begin = Clock::now();
       for (int64_t i = 0; i < s.count; ++i) {
-        ops_->Linear(*kernel, MakeMat(x_->data(), act, s.rows, s.inputs), {},
-                     MakeMat(y_->data(), act, s.rows, s.outputs));
+        ops_->dense().Linear({.kernel = *kernel,
+                              .x = MakeMat(x_->data(), act, s.rows, s.inputs),
+                              .y = MakeMat(y_->data(), act, s.rows, s.outputs)});
       }
-      RETURN_IF_ERROR(ops_->Finish());
+      RETURN_IF_ERROR(ops_->device().Synchronize());
       seconds += Since(begin);
     }
     return seconds;
