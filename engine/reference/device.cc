@@ -1,9 +1,9 @@
 // Memory of the host. Operations run when they are called and take what scratch they need from the heap.
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
-#include <span>
 #include <string>
 
 #include "engine/reference/families.h"
@@ -35,9 +35,7 @@ class ReferenceDevice final : public Device {
   std::unique_ptr<Buffer> Allocate(size_t bytes) override { return std::make_unique<AlignedBuffer>(bytes); }
   void Upload(const void* host, void* device, size_t bytes) override { std::memcpy(device, host, bytes); }
   void Download(const void* device, void* host, size_t bytes) override { std::memcpy(host, device, bytes); }
-  void CopyEach(std::span<const CopyPart> parts) override {
-    for (const CopyPart& p : parts) std::memcpy(p.to, p.from, p.bytes);
-  }
+  void Copy(const void* from, void* to, size_t bytes) override { std::memcpy(to, from, bytes); }
 };
 
 // Nothing to plan: each operation allocates for itself.

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/core/tensor.h"
-#include "engine/ops/activation.h"
+#include "engine/ops/activated.h"
 #include "engine/ops/epilogue.h"
 #include "engine/ops/weights.h"
 

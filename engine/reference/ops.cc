@@ -9,24 +9,26 @@ namespace {
 
 class ReferenceOps final : public Ops {
  public:
-  ReferenceOps() : ReferenceOps(new FamilyContext{.activation_type = DType::kF32}) {}
+  ReferenceOps() : Ops(MakeParts()) {}
 
  private:
-  explicit ReferenceOps(FamilyContext* context) : Ops(std::unique_ptr<FamilyContext>(context), MakeParts(context)) {}
-
-  static Parts MakeParts(FamilyContext* context) {
+  static Parts MakeParts() {
+    auto context = std::make_unique<FamilyContext>();
+    context->activation_type = DType::kF32;
+    FamilyContext* families = context.get();
     auto device = reference::MakeDevice();
     auto weights = reference::MakeWeightPacker(device.get());
-    return {.device = std::move(device),
+    return {.context = std::move(context),
+            .device = std::move(device),
             .scratch = reference::MakeScratch(),
             .weights = std::move(weights),
-            .dense = reference::MakeDenseOps(context),
-            .norm = reference::MakeNormOps(context),
-            .elementwise = reference::MakeElementwiseOps(context),
-            .attention = reference::MakeAttentionOps(context),
-            .convolution = reference::MakeConvolutionOps(context),
-            .latents = reference::MakeLatentOps(context),
-            .sampler = reference::MakeSamplerOps(context)};
+            .dense = reference::MakeDenseOps(families),
+            .norm = reference::MakeNormOps(families),
+            .elementwise = reference::MakeElementwiseOps(families),
+            .attention = reference::MakeAttentionOps(families),
+            .convolution = reference::MakeConvolutionOps(families),
+            .latents = reference::MakeLatentOps(families),
+            .sampler = reference::MakeSamplerOps(families)};
   }
 };
 
