@@ -3,7 +3,8 @@
 //   longtake-bench-cuda --case pass|decode|stream|clip|beside|graphs --model DIR [--dtype bfloat16] [--device 0]
 //                       [--rounds 3] [--latent-frames N]
 //
-// pass: denoising passes of a whole block, alternating with the products of its dense layers alone (Ops::Linear of the
+// pass: denoising passes of a whole block, alternating with the products of its dense layers alone (DenseOps::Linear of
+// the
 //   same backend on the same shapes): how much of the matrix-product rate a pass keeps.
 // decode: a block's latent frames to video frames, with full histories.
 // stream: a video of N latent frames, block after block, decoded as it comes: frames a second, and memory after each

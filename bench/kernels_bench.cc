@@ -52,7 +52,7 @@ std::unique_ptr<Ops> MakeOps(DType type, int threads) {
 struct Data {
   explicit Data(Ops& o) : ops(o) {}
   Mat Fill(int64_t rows, int64_t columns, DType type) {
-    auto buffer = ops.Allocate(rows * columns * SizeOf(type));
+    auto buffer = ops.device().Allocate(rows * columns * SizeOf(type));
     std::minstd_rand random(7);
     for (int64_t i = 0; i < rows * columns; ++i) {
       const float v = static_cast<float>(random() % 2001) * 1e-3f - 1.f;
@@ -71,7 +71,7 @@ struct Data {
   std::unique_ptr<PackedKernel> Kernel(const KernelShape& s) {
     std::vector<float> w(s.outputs * s.inputs * s.taps(), 0.01f);
     const HostTensor t = {w.data(), DType::kF32, {s.outputs, s.inputs, s.taps()}};
-    return ops.Pack(s, {&t, 1}, {});
+    return ops.weights().Pack(s, {&t, 1}, {});
   }
   Ops& ops;
   std::vector<std::unique_ptr<Buffer>> buffers;
@@ -89,16 +89,18 @@ void OwnProduct(benchmark::State& state, Shape s, Run run) {
   if (s.taps == 1) {
     const auto w = data.Kernel({.outputs = s.outputs, .inputs = s.inputs});
     const Mat x = data.Act(s.rows, s.inputs), y = data.Act(s.rows, s.outputs);
-    for (auto _ : state) ops->Linear(*w, x, {}, y);
+    for (auto _ : state) ops->dense().Linear({.kernel = *w, .x = x, .y = y});
   } else {
     const auto w = data.Kernel({.outputs = s.outputs, .inputs = s.inputs, .kt = s.taps});
     const Mat x = data.Act(s.rows, s.inputs), y = data.Fill(s.rows, s.outputs, DType::kF32);
     const Mat tail = data.Act(kTokens, s.inputs);
     const Segment segment = {0, 1, kHeight, kColumns, 0};
-    const void* tails[] = {tail.data};
+    const ConstMat tails[] = {tail};
     Epilogue e;
     e.residual = true;
-    for (auto _ : state) ops->TemporalConv(*w, x, {&segment, 1}, tails, e, y);
+    const TemporalConvArgs args{
+        .kernel = *w, .x = x, .segments = {&segment, 1}, .tails = tails, .epilogue = e, .out = y};
+    for (auto _ : state) ops->convolution().TemporalConv(args);
   }
   CountOperations(state, 2.0 * s.rows * s.inputs * s.outputs * s.taps);
 }
@@ -121,7 +123,9 @@ void LayerNorm(benchmark::State& state, Run run) {
   const Mat x = data.Fill(kTokens, kWidth, DType::kF32), y = data.Act(kTokens, kWidth);
   const float* table = data.Floats(6 * kWidth);
   const std::vector<int32_t> mod(kTokens, 0);
-  for (auto _ : state) ops->LayerNormModulate(x, 1e-6f, table, table + kWidth, 6 * kWidth, mod, y);
+  const LayerNormArgs args{
+      .x = x, .eps = 1e-6f, .shift = table, .scale = table + kWidth, .mod_stride = 6 * kWidth, .mod_row = mod, .y = y};
+  for (auto _ : state) ops->norm().LayerNorm(args);
 }
 
 void LinearAttention(benchmark::State& state, Run run) {
@@ -130,7 +134,8 @@ void LinearAttention(benchmark::State& state, Run run) {
   const Mat qkv = data.Act(kTokens, 3 * kWidth), out = data.Act(kTokens, kWidth);
   LinearAttentionSegment segment;
   segment.tokens = {0, 1, kHeight, kColumns, 3};
-  segment.history.push_back({data.Floats(kHeads * kHeadDim * kHeadDim), data.Floats(kWidth)});
+  const LinearAttentionState past{data.Floats(kHeads * kHeadDim * kHeadDim), data.Floats(kWidth)};
+  segment.history = {&past, 1};
   const float* weight = data.Floats(kWidth);
   LinearAttentionArgs args{.qkv = qkv,
                            .q_weight = weight,
@@ -139,7 +144,7 @@ void LinearAttention(benchmark::State& state, Run run) {
                            .head_dim = kHeadDim,
                            .segments = {&segment, 1},
                            .out = out};
-  for (auto _ : state) ops->LinearAttention(args);
+  for (auto _ : state) ops->attention().LinearAttention(args);
   CountOperations(state, 4.0 * kTokens * kWidth * kHeadDim);
 }
 
@@ -148,13 +153,18 @@ void CrossAttention(benchmark::State& state, Run run) {
   Data data(*ops);
   const Mat q = data.Act(kTokens, kWidth), out = data.Act(kTokens, kWidth);
   const float* weight = data.Floats(kWidth);
-  auto kv = ops->Allocate(ops->CrossKvBytes(kCaption, kHeads, kHeadDim));
-  ops->PrepareCrossKv(data.Act(kCaption, kWidth), data.Act(kCaption, kWidth), weight, 1e-5f, kHeads, kHeadDim,
-                      kv->data());
-  const CrossAttentionSegment segment = {0, kTokens, {kv->data(), kCaption}};
+  auto kv = ops->device().Allocate(ops->attention().CrossKvBytes(kCaption, kHeads, kHeadDim));
+  auto* panels = static_cast<std::byte*>(kv->data());
+  ops->attention().PrepareCrossKv({.k = data.Act(kCaption, kWidth),
+                                   .v = data.Act(kCaption, kWidth),
+                                   .k_weight = weight,
+                                   .heads = kHeads,
+                                   .head_dim = kHeadDim,
+                                   .out = panels});
+  const CrossAttentionSegment segment = {0, kTokens, {panels, kCaption}};
   CrossAttentionArgs args{
       .q = q, .q_weight = weight, .heads = kHeads, .head_dim = kHeadDim, .segments = {&segment, 1}, .out = out};
-  for (auto _ : state) ops->CrossAttention(args);
+  for (auto _ : state) ops->attention().CrossAttention(args);
   CountOperations(state, 4.0 * kTokens * kCaption * kWidth);
 }
 
@@ -163,10 +173,11 @@ void Depthwise(benchmark::State& state, Run run) {
   Data data(*ops);
   const Mat x = data.Act(kTokens, 2 * kHidden), y = data.Act(kTokens, kHidden);
   const std::vector<float> w(2 * kHidden * 9, 0.1f), b(2 * kHidden, 0.f);
-  const auto kernel =
-      ops->PackDepthwise({w.data(), DType::kF32, {2 * kHidden, 1, 3, 3}}, {b.data(), DType::kF32, {2 * kHidden}});
+  const auto kernel = ops->weights().PackDepthwise({w.data(), DType::kF32, {2 * kHidden, 1, 3, 3}},
+                                                   {b.data(), DType::kF32, {2 * kHidden}});
   const Segment segment = {0, 1, kHeight, kColumns, 0};
-  for (auto _ : state) ops->DepthwiseGlu(*kernel, x, {&segment, 1}, y);
+  const DepthwiseGluArgs args{.kernel = *kernel, .x = x, .segments = {&segment, 1}, .y = y};
+  for (auto _ : state) ops->convolution().DepthwiseGlu(args);
   CountOperations(state, 18.0 * kTokens * 2 * kHidden);
 }
 
@@ -190,13 +201,14 @@ void Convolution(benchmark::State& state, ConvShape c, Run run) {
   const int height = c.height * c.upsample, width = c.width * c.upsample;
   const Mat in = data.Act(int64_t{c.height} * c.width * (c.frames + 2), c.inputs);
   const Mat out = data.Act(int64_t{height} * width * c.frames, c.outputs);
-  std::vector<const void*> ins;
-  std::vector<void*> outs;
+  std::vector<ConstMat> ins;
+  std::vector<Mat> outs;
   for (int f = 0; f < c.frames; ++f) {
-    for (int t = 0; t < c.kt; ++t) ins.push_back(in.Rows(int64_t{c.height} * c.width * (f + t), 1).data);
-    outs.push_back(out.Rows(int64_t{height} * width * f, 1).data);
+    for (int t = 0; t < c.kt; ++t)
+      ins.push_back(in.Rows(int64_t{c.height} * c.width * (f + t), int64_t{c.height} * c.width));
+    outs.push_back(out.Rows(int64_t{height} * width * f, int64_t{height} * width));
   }
-  const ConvArgs args{.kernel = kernel.get(),
+  const ConvArgs args{.kernel = *kernel,
                       .in = ins,
                       .in_height = c.height,
                       .in_width = c.width,
@@ -206,7 +218,7 @@ void Convolution(benchmark::State& state, ConvShape c, Run run) {
                       .upsample = c.upsample,
                       .pad_top = 1,
                       .pad_left = 1};
-  for (auto _ : state) ops->Conv(args);
+  for (auto _ : state) ops->convolution().Conv(args);
   CountOperations(state, 18.0 * c.kt * height * width * c.frames * c.inputs * c.outputs);
 }
 
@@ -215,7 +227,7 @@ void ChannelNorm(benchmark::State& state, Run run) {
   Data data(*ops);
   const Mat x = data.Act(240 * 416 * 4, 96), y = data.Act(240 * 416 * 4, 96);
   const float* gamma = data.Floats(96);
-  for (auto _ : state) ops->ChannelNorm(x, gamma, true, y);
+  for (auto _ : state) ops->norm().ChannelNorm({.x = x, .gamma = gamma, .silu = true, .y = y});
 }
 
 void Middle(benchmark::State& state, Run run) {
@@ -224,7 +236,7 @@ void Middle(benchmark::State& state, Run run) {
   const Mat qkv = data.Act(kTokens, 3 * 384), out = data.Act(kTokens, 384);
   const SoftmaxAttentionSegment segment = {0, kTokens, kTokens};
   SoftmaxAttentionArgs args{.qkv = qkv, .head_dim = 384, .scale = 0.05f, .segments = {&segment, 1}, .out = out};
-  for (auto _ : state) ops->SoftmaxAttention(args);
+  for (auto _ : state) ops->attention().SoftmaxAttention(args);
   CountOperations(state, 4.0 * kTokens * kTokens * 384);
 }
 
@@ -244,7 +256,7 @@ void Text(benchmark::State& state, Run run) {
                             .rope_theta = 10000.f,
                             .segments = {&segment, 1},
                             .out = out};
-  for (auto _ : state) ops->SoftmaxAttention(args);
+  for (auto _ : state) ops->attention().SoftmaxAttention(args);
 }
 
 void Register(int threads) {

@@ -41,7 +41,7 @@ absl::Status Run(const Arguments& a) try {
   }
   ModuleInputs inputs(store.has_value() ? &*store : nullptr);
   ASSIGN_OR_RETURN(const ModuleOutputs outputs, module->second(*ops, a.request, inputs));
-  RETURN_IF_ERROR(ops->Finish());
+  RETURN_IF_ERROR(ops->device().Synchronize());
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
   return WriteSafetensors(a.output, tensors);

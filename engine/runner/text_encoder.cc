@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "engine/models/text/caption.h"
-#include "engine/models/gemma2/gemma2.h"
 #include "engine/models/folder/settings.h"
+#include "engine/models/gemma2/gemma2.h"
+#include "engine/models/text/caption.h"
 #include "engine/runner/modules.h"
 
 namespace longtake {
@@ -17,11 +17,11 @@ absl::StatusOr<std::vector<float>> Encode(Ops& ops, const Gemma2& model, const s
   int64_t rows = 0;
   for (const TextSequence& s : sequences) rows += static_cast<int64_t>(s.ids.size());
   std::vector<float> values(rows * model.config().width);
-  const auto scratch = ops.Allocate(model.ScratchBytes(rows));
-  const auto out = ops.Allocate(values.size() * sizeof(float));
+  const auto scratch = ops.device().Allocate(model.ScratchBytes(rows));
+  const auto out = ops.device().Allocate(values.size() * sizeof(float));
   RETURN_IF_ERROR(
       model.Forward(sequences, scratch->data(), MakeMat(out->data(), DType::kF32, rows, model.config().width)));
-  ops.Download(out->data(), values.data(), values.size() * sizeof(float));
+  ops.device().Download(out->data(), values.data(), values.size() * sizeof(float));
   return values;
 }
 

@@ -1,4 +1,6 @@
 // The modules `vae_decoder` and `vae_encoder`.
+#include "engine/models/wan/vae.h"
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -6,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "engine/models/wan/vae.h"
 #include "engine/runner/modules.h"
 
 namespace longtake {
@@ -35,8 +36,8 @@ std::vector<float> Cut(const std::vector<float>& from, int64_t channels, int64_t
 // Memory for one stream.
 struct StreamMemory {
   StreamMemory(Ops& ops, const WanPlan& plan)
-      : caches(ops.Allocate(plan.cache_bytes)),
-        scratch(ops.Allocate(plan.scratch_bytes)),
+      : caches(ops.device().Allocate(plan.cache_bytes)),
+        scratch(ops.device().Allocate(plan.scratch_bytes)),
         stream{.caches = caches->data()} {}
   std::unique_ptr<Buffer> caches, scratch;
   WanStream stream;
@@ -69,14 +70,18 @@ absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& reque
   const FrameSize last = plan.stages.back();
   const int64_t height = int64_t{last.height} * config.patch, width = int64_t{last.width} * config.patch;
   const int64_t pixels = height * width;
-  const std::unique_ptr<Buffer> planar = ops.Allocate(3 * pixels * sizeof(float));
+  const std::unique_ptr<Buffer> planar = ops.device().Allocate(3 * pixels * sizeof(float));
   std::vector<float> frame(3 * pixels);
   OutputTensor out{.shape = {1, 3, config.Frames(frames), height, width}, .values = {}};
   out.values.resize(3 * out.shape[2] * pixels);
   int64_t done = 0, first = 0;
   const auto emit = [&](ConstMat pixels_last) {
-    ops.FrameToPlanar(pixels_last, last.height, last.width, config.patch, planar->f32());
-    ops.Download(planar->data(), frame.data(), frame.size() * sizeof(float));
+    ops.latents().FrameToPlanar({.frame = pixels_last,
+                                 .height = last.height,
+                                 .width = last.width,
+                                 .patch = config.patch,
+                                 .planar = planar->f32()});
+    ops.device().Download(planar->data(), frame.data(), frame.size() * sizeof(float));
     for (int64_t c = 0; c < 3; ++c) {
       std::copy_n(frame.data() + c * pixels, pixels, out.values.data() + (c * out.shape[2] + done) * pixels);
     }
@@ -84,8 +89,8 @@ absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& reque
   };
   for (int64_t length : blocks) {
     const std::vector<float> block = Cut(latents, config.z_dim, frames, shape[3] * shape[4], first, length);
-    const std::unique_ptr<Buffer> on_device = ops.Allocate(block.size() * sizeof(float));
-    ops.Upload(block.data(), on_device->data(), on_device->size());
+    const std::unique_ptr<Buffer> on_device = ops.device().Allocate(block.size() * sizeof(float));
+    ops.device().Upload(block.data(), on_device->data(), on_device->size());
     for (int64_t t = 0; t < length; ++t) {
       vae.decoder->Decode(plan, on_device->f32(), length, t, &memory.stream, memory.scratch->data(), emit);
     }
@@ -113,17 +118,17 @@ absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& reque
   OutputTensor out{.shape = {1, config.z_dim, count, last.height, last.width}, .values = {}};
   out.values.resize(config.z_dim * count * last.pixels());
   StreamMemory memory(ops, *plan);
-  const std::unique_ptr<Buffer> latents = ops.Allocate(out.values.size() * sizeof(float));
+  const std::unique_ptr<Buffer> latents = ops.device().Allocate(out.values.size() * sizeof(float));
   const int64_t pixels = shape[3] * shape[4];
-  const std::unique_ptr<Buffer> planar = ops.Allocate(3 * pixels * sizeof(float));
+  const std::unique_ptr<Buffer> planar = ops.device().Allocate(3 * pixels * sizeof(float));
   int64_t done = 0;
   for (int64_t f = 0; f < used; ++f) {
     const std::vector<float> frame = Cut(video, 3, shape[2], pixels, f, 1);
-    ops.Upload(frame.data(), planar->data(), frame.size() * sizeof(float));
+    ops.device().Upload(frame.data(), planar->data(), frame.size() * sizeof(float));
     done +=
         vae.encoder->Encode(*plan, planar->f32(), &memory.stream, memory.scratch->data(), count, done, latents->f32());
   }
-  ops.Download(latents->data(), out.values.data(), out.values.size() * sizeof(float));
+  ops.device().Download(latents->data(), out.values.data(), out.values.size() * sizeof(float));
   return ModuleOutputs{{"latents", std::move(out)}};
 }
 

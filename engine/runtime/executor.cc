@@ -77,8 +77,13 @@ void CountTransformer(const VideoModel& model, const BatchLimit& most) {
 
 void EmitI420(Ops& ops, const WanConfig& vae, const Size& size, ConstMat frame, uint8_t* i420) {
   const size_t luma = size_t{1} * size.width * size.height;
-  ops.FrameToI420(frame, size.height / vae.patch, size.width / vae.patch, vae.patch, i420, i420 + luma,
-                  i420 + luma + luma / 4);
+  ops.latents().FrameToI420({.frame = frame,
+                             .height = size.height / vae.patch,
+                             .width = size.width / vae.patch,
+                             .patch = vae.patch,
+                             .y = i420,
+                             .u = i420 + luma,
+                             .v = i420 + luma + luma / 4});
 }
 
 // A stream's first latent frame and a later one, of each size.
@@ -105,24 +110,25 @@ Executor::Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderC
       staging_(decoder_ops, FrameBytes(model), kStagedDecodes) {
   const bool lanes = &ops != &decoder_ops;
   const OwnScratch own = OwnScratchOf(model, LimitOf(model, batch_tokens), lanes);
-  scratch_ = ops.Allocate(own.transformer);
-  if (lanes) decoder_scratch_ = decoder_ops.Allocate(own.decoder);
-  if (!ops.ReserveScratch().ok() || (lanes && !decoder_ops.ReserveScratch().ok())) throw std::bad_alloc();
+  scratch_ = ops.device().Allocate(own.transformer);
+  if (lanes) decoder_scratch_ = decoder_ops.device().Allocate(own.decoder);
+  if (!ops.scratch().Reserve().ok() || (lanes && !decoder_ops.scratch().Reserve().ok())) throw std::bad_alloc();
 }
 
 size_t Executor::PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model, int64_t batch_tokens) {
   const BatchLimit most = LimitOf(model, batch_tokens);
-  ops.PlanScratch([&] { CountTransformer(model, most); });
-  decoder_ops.PlanScratch([&] { CountDecoder(decoder_ops, model); });
+  ops.scratch().Plan([&] { CountTransformer(model, most); });
+  decoder_ops.scratch().Plan([&] { CountDecoder(decoder_ops, model); });
   const bool lanes = &ops != &decoder_ops;
   const OwnScratch own = OwnScratchOf(model, most, lanes);
-  return own.transformer + own.decoder + ops.scratch_use().planned + (lanes ? decoder_ops.scratch_use().planned : 0);
+  return own.transformer + own.decoder + ops.scratch().use().planned +
+         (lanes ? decoder_ops.scratch().use().planned : 0);
 }
 
-Ops::ScratchUse Executor::scratch_use() const {
-  Ops::ScratchUse sum = ops_.scratch_use();
+Scratch::Use Executor::scratch_use() const {
+  Scratch::Use sum = ops_.scratch().use();
   if (&ops_ != &decoder_ops_) {
-    const Ops::ScratchUse decoder = decoder_ops_.scratch_use();
+    const Scratch::Use decoder = decoder_ops_.scratch().use();
     sum = {.planned = sum.planned + decoder.planned, .used = sum.used + decoder.used};
   }
   return {.planned = sum.planned + own_scratch(), .used = sum.used + own_scratch()};
@@ -161,7 +167,7 @@ void Executor::Issue(std::span<const BoundPass> passes, const Issued& issued, co
       if (const absl::Status status = IssueEncode(p); !status.ok()) {
         Refuse(p, status, refused);
       } else {
-        issued({.mark = ops_.Record(),
+        issued({.event = ops_.device().Record(),
                 .issued = begun,
                 .passes = {{.index = p.index, .progress = p.session->progress()}}});
       }
@@ -173,7 +179,7 @@ void Executor::Issue(std::span<const BoundPass> passes, const Issued& issued, co
 }
 
 void Executor::Await(IssuedPasses passes, const Done& done) {
-  const absl::Status status = (passes.decoder_lane ? decoder_ops_ : ops_).Reach(passes.mark);
+  const absl::Status status = (passes.decoder_lane ? decoder_ops_ : ops_).device().Synchronize(passes.event);
   const Clock::time_point now = Clock::now();
   Clock::time_point& before = ended_[passes.decoder_lane ? 1 : 0];
   // A lane runs one after the other: what was issued behind others has begun when they ended.
@@ -228,17 +234,17 @@ void Executor::IssueDecode(const BoundPass& p, const Session::DecodeInput& in, c
   const auto begun = Clock::now();
   auto* memory = static_cast<std::byte*>((decoder_scratch_ == nullptr ? scratch_ : decoder_scratch_)->data());
   auto* i420 = reinterpret_cast<uint8_t*>(memory);
-  decoder_ops_.WaitFor(ops_, in.written);
+  decoder_ops_.device().WaitFor(ops_.device(), in.written);
   in.stream->caches = caches_.Bring(p.slot, in.begins);
-  model_.decoder().Decode(shape.decoder, in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes),
-                          [&](ConstMat frame) {
-                            EmitI420(decoder_ops_, model_.vae_config(), shape.size, frame, i420);
-                            decoder_ops_.DownloadLater(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
-                            ++one.frames.count;
-                          });
-  const Ops::Mark mark = decoder_ops_.Record();
-  p.session->LatentsRead(in, mark);
-  issued({.decoder_lane = true, .mark = mark, .issued = begun, .passes = {std::move(one)}});
+  model_.decoder().Decode(
+      shape.decoder, in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes), [&](ConstMat frame) {
+        EmitI420(decoder_ops_, model_.vae_config(), shape.size, frame, i420);
+        decoder_ops_.device().DownloadAsync(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
+        ++one.frames.count;
+      });
+  const Event read = decoder_ops_.device().Record();
+  p.session->LatentsRead(in, read);
+  issued({.decoder_lane = true, .event = read, .issued = begun, .passes = {std::move(one)}});
 }
 
 void Executor::IssueTransformer(std::span<const BoundPass> passes, const Issued& issued, const Done& refused) {
@@ -306,11 +312,11 @@ void Executor::IssueTransformerBatch(std::span<const BoundPass> batch, const Iss
     if (p.pass->kind == PassKind::kDenoise) p.session->Denoised(ops_);
   }
   // Once a device has failed, its sessions are lost: they end with its status.
-  out.mark = ops_.Record();
+  out.event = ops_.device().Record();
   for (size_t i = 0; i < batch.size(); ++i) {
     Session& session = *batch[i].session;
     if (batch[i].pass->kind == PassKind::kDenoise) {
-      session.LatentsWritten(out.mark);
+      session.LatentsWritten(out.event);
     } else {
       session.Committed();
     }

@@ -36,7 +36,7 @@ struct IssuedPasses {
     std::byte* staged = nullptr;
   };
   bool decoder_lane = false;
-  Ops::Mark mark = 0;
+  Event event = 0;
   std::chrono::steady_clock::time_point issued;
   std::vector<One> passes;
 };
@@ -50,11 +50,11 @@ class Executor {
   // has planned. Throws bad_alloc.
   Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderCaches& caches, int64_t batch_tokens);
 
-  // What the constructor will allocate, and what it will have operations reserve (Ops::ReserveScratch). First of all
+  // What the constructor will allocate, and what it will have operations reserve (Scratch::Reserve). First of all
   // this plans the latter.
   static size_t PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model, int64_t batch_tokens);
   // Device memory that passes work in; planned, and used so far.
-  Ops::ScratchUse scratch_use() const;
+  Scratch::Use scratch_use() const;
   size_t staging_bytes() const { return staging_.bytes(); }
 
   using Done = std::function<void(size_t index, PassResult result, const SessionProgress& progress)>;

@@ -15,7 +15,7 @@ namespace longtake {
 
 class FrameStaging {
  public:
-  FrameStaging(Ops& ops, size_t bytes, int places) : memory_(ops.AllocateHost(bytes * places)) {
+  FrameStaging(Ops& ops, size_t bytes, int places) : memory_(ops.device().AllocateHost(bytes * places)) {
     for (int i = 0; i < places; ++i) free_.push_back(static_cast<std::byte*>(memory_->data()) + i * bytes);
   }
 

@@ -143,8 +143,9 @@ TransformerPass Session::RecommitPass() {
 
 void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
   at_.level = level;
-  ops.WaitFor(decoder_ops, read_[at_.working]);
-  ops.FillNormal(spec_.seed, static_cast<uint32_t>(at_.block), 0, elements(), Latents(at_.working));
+  ops.device().WaitFor(decoder_ops.device(), read_[at_.working]);
+  ops.sampler().FillNormal({.seed = spec_.seed, .block = static_cast<uint32_t>(at_.block)}, elements(),
+                           Latents(at_.working));
 }
 
 std::vector<TransformerPass> Session::DenoisePasses() const {
@@ -169,8 +170,9 @@ void Session::Denoised(Ops& ops) {
   if (!model_.few_step().empty()) {
     const FewStepSampler& few_step = model_.few_step()[at_.level];
     if (few_step.needs_noise(at_.step)) {
-      ops.FillNormal(spec_.seed, static_cast<uint32_t>(at_.block), static_cast<uint32_t>(at_.step + 1), elements(),
-                     Latents(kNoise));
+      ops.sampler().FillNormal(
+          {.seed = spec_.seed, .block = static_cast<uint32_t>(at_.block), .step = static_cast<uint32_t>(at_.step + 1)},
+          elements(), Latents(kNoise));
     }
     few_step.Step(ops, at_.step, velocity, Latents(kNoise), elements(), Latents(at_.working));
   } else {

@@ -57,8 +57,8 @@ class Session {
   void StartBlock(Ops& ops, Ops& decoder_ops, int level);
   // Applies the velocities of DenoisePasses.
   void Denoised(Ops& ops);
-  // The mark behind that.
-  void LatentsWritten(Ops::Mark mark) { written_[at_.working] = mark; }
+  // `event`: after that.
+  void LatentsWritten(Event event) { written_[at_.working] = event; }
   // Empty for bidirectional models: there is no state to write.
   std::optional<TransformerPass> CommitPass() const;
   void Committed();
@@ -66,7 +66,7 @@ class Session {
   // ---- The VAE lane. Decodes `latents`, frame `t` of `frames`.
   struct DecodeInput {
     const float* latents;
-    Ops::Mark written;  // of the transformer's lane: before it they may not be read
+    Event written;  // of the transformer's lane: before it they may not be read
     int buffer;
     int64_t frames, t;
     WanStream* stream;
@@ -75,8 +75,8 @@ class Session {
   };
   // The latent frame counts as decoded from then on. Its caches are still to be put into the stream.
   DecodeInput NextDecode();
-  // `mark`: of the decoder's lane, behind the decoding.
-  void LatentsRead(const DecodeInput& in, Ops::Mark mark) { read_[in.buffer] = mark; }
+  // `event`: of the decoder's stream, after the decoding.
+  void LatentsRead(const DecodeInput& in, Event event) { read_[in.buffer] = event; }
   bool begins_decoding() const { return at_.decoded == 0; }
 
  private:
@@ -98,7 +98,7 @@ class Session {
   SessionPosition at_;
   // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the
   // decoder's last read them.
-  std::array<Ops::Mark, 2> written_ = {}, read_ = {};
+  std::array<Event, 2> written_ = {}, read_ = {};
 };
 
 }  // namespace longtake

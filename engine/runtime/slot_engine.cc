@@ -27,7 +27,7 @@ namespace {
 class Slab {
  public:
   Slab(Ops& ops, size_t slot_bytes, int slots)
-      : slot_bytes_(Aligned(slot_bytes)), buffer_(ops.Allocate(slot_bytes_ * slots)) {}
+      : slot_bytes_(Aligned(slot_bytes)), buffer_(ops.device().Allocate(slot_bytes_ * slots)) {}
   std::byte* at(int slot) const { return static_cast<std::byte*>(buffer_->data()) + slot * slot_bytes_; }
 
  private:
@@ -55,11 +55,11 @@ absl::Status CheckMemory(const Ops& ops, const VideoModel& model, int slots, int
   const double fixed = size(model.weight_bytes()) + size(scratch);
   struct sysinfo machine;
   if (sysinfo(&machine) != 0) return absl::OkStatus();
-  const double memory = ops.device_memory_bytes() > 0
-                            ? size(ops.device_memory_bytes())
+  const double memory = ops.device().memory_bytes() > 0
+                            ? size(ops.device().memory_bytes())
                             : (size(machine.totalram) + size(machine.totalswap)) * machine.mem_unit;
   // Parked caches lie in the machine's memory, which for a device is another one.
-  const double parked = places < slots && ops.device_memory_bytes() == 0 ? size(plan.decoder_cache) * slots : 0;
+  const double parked = places < slots && ops.device().memory_bytes() == 0 ? size(plan.decoder_cache) * slots : 0;
   const double caches = size(plan.decoder_cache) * places + parked;
   if (fixed + slot * slots + caches <= memory) return absl::OkStatus();
   constexpr double kMiB = 1 << 20;
@@ -104,7 +104,7 @@ class SlotEngine : public MovableEngine {
 
   std::vector<MemoryRegion> memory() const override {
     const int used = slots_ - free_slots();
-    const Ops::ScratchUse scratch = executor_.scratch_use();
+    const Scratch::Use scratch = executor_.scratch_use();
     std::vector<MemoryRegion> regions = {
         {.name = "weights", .planned_bytes = model_->weight_bytes(), .used_bytes = model_->weight_bytes()},
         {.name = "scratch", .planned_bytes = scratch.planned, .used_bytes = scratch.used},
@@ -203,8 +203,8 @@ class SlotEngine : public MovableEngine {
   }
 
   std::unique_ptr<Buffer> AllocateImage() override {
-    return ops_->AllocateHost(Aligned(plan_.state + plan_.state_spare) + Aligned(plan_.latents) +
-                              Aligned(plan_.prompt) + Aligned(plan_.decoder_cache));
+    return ops_->device().AllocateHost(Aligned(plan_.state + plan_.state_spare) + Aligned(plan_.latents) +
+                                       Aligned(plan_.prompt) + Aligned(plan_.decoder_cache));
   }
 
   size_t ImageBytes(SessionId id) const override {
@@ -229,7 +229,7 @@ class SlotEngine : public MovableEngine {
       PushTask([this, session, slot = it->second.slot, &image, done = std::move(done)] {
         auto* to = static_cast<std::byte*>(image.data());
         for (const std::span<std::byte> piece : session->Memory(Caches(*session, slot, /*fresh=*/false))) {
-          ops_->Download(piece.data(), to, piece.size());
+          ops_->device().Download(piece.data(), to, piece.size());
           to += Aligned(piece.size());
         }
         if (absl::Status status = Sync(); !status.ok()) return done(std::move(status));
@@ -251,7 +251,7 @@ class SlotEngine : public MovableEngine {
                                                MemoryOf(entry.slot), position);
       const auto* from = static_cast<const std::byte*>(image.data());
       for (const std::span<std::byte> piece : session->Memory(Caches(*session, entry.slot, /*fresh=*/true))) {
-        ops_->Upload(from, piece.data(), piece.size());
+        ops_->device().Upload(from, piece.data(), piece.size());
         from += Aligned(piece.size());
       }
       absl::Status status = Sync();
@@ -301,7 +301,7 @@ class SlotEngine : public MovableEngine {
   std::byte* Caches(const Session& session, int slot, bool fresh) {
     if (session.begins_decoding()) return nullptr;
     std::byte* caches = decoder_caches_.Bring(slot, fresh);
-    (void)DecoderLane().Finish();  // a failure is found again by Sync
+    (void)DecoderLane().device().Synchronize();  // a failure is found again by Sync
     return caches;
   }
 
@@ -335,7 +335,7 @@ class SlotEngine : public MovableEngine {
         }
       }
       const auto done = [this, batch](size_t index, PassResult result, const SessionProgress& progress) {
-        if (!result.status.ok()) (void)Note(ops_->Reach(0), DecoderLane().Reach(0));
+        if (!result.status.ok()) (void)Note(ops_->device().Synchronize(0), DecoderLane().device().Synchronize(0));
         Finish(batch->passes[index], progress);
         Tell(*batch, index, std::move(result));
       };
@@ -361,7 +361,7 @@ class SlotEngine : public MovableEngine {
   }
 
   // Waits for the device.
-  absl::Status Sync() { return Note(ops_->Finish(), DecoderLane().Finish()); }
+  absl::Status Sync() { return Note(ops_->device().Synchronize(), DecoderLane().device().Synchronize()); }
   // Of the lanes: their first failures. A device that has failed has lost its sessions' memory and stays failed: it
   // gets no more of them.
   absl::Status Note(absl::Status status, const absl::Status& decoder) {
@@ -431,15 +431,15 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                                                           .cuda_graphs = options.cuda_graphs}));
   std::unique_ptr<Ops> decoder_ops;
   if (options.decode_beside) {
-    ASSIGN_OR_RETURN(decoder_ops, ops->MakeLane());
+    ASSIGN_OR_RETURN(decoder_ops, ops->MakeStream());
   }
   Ops& decoder_lane = decoder_ops == nullptr ? *ops : *decoder_ops;
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model,
                    VideoModel::Load(*ops, decoder_lane, options.model_dir, options.progress));
   const size_t scratch = Executor::PlanScratch(*ops, decoder_lane, *model, BatchTokens(*model, slots));
   RETURN_IF_ERROR(CheckMemory(*ops, *model, slots, places, scratch));
-  RETURN_IF_ERROR(ops->Finish());  // uploads of weights
-  RETURN_IF_ERROR(decoder_lane.Finish());
+  RETURN_IF_ERROR(ops->device().Synchronize());  // uploads of weights
+  RETURN_IF_ERROR(decoder_lane.device().Synchronize());
   return std::make_unique<SlotEngine>(std::move(ops), std::move(decoder_ops), std::move(model), slots, places);
 }
 

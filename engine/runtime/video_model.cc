@@ -101,7 +101,7 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
   if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
   info_.numerics_id =
-      absl::StrCat("longtake-", kVersion, "/", ops.name(), "/", std::string(Name(ops.activation_type())));
+      absl::StrCat("longtake-", kVersion, "/", ops.device().name(), "/", std::string(Name(ops.activation_type())));
   info_.sampler = settings_.causal ? "few_step" : "flow_dpm_solver";
   info_.fps = settings_.fps;
   const int patch = transformer_->config().patch[0];

@@ -148,15 +148,15 @@ TEST_F(CaptionTest, EncodesTheKeptRowsOfTheTextEncoder) {
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   const int64_t width = encoder->width(), valid = tokens->kept_valid();
   ASSERT_GT(valid, 2);
-  const auto scratch = ops_->Allocate(encoder->ScratchBytes());
-  const auto out = ops_->Allocate(encoder->caption_tokens() * width * sizeof(float));
+  const auto scratch = ops_->device().Allocate(encoder->ScratchBytes());
+  const auto out = ops_->device().Allocate(encoder->caption_tokens() * width * sizeof(float));
   ASSERT_TRUE(
       encoder->Encode(*tokens, scratch->data(), MakeMat(out->data(), DType::kF32, encoder->caption_tokens(), width))
           .ok());
   // The same by hand over all rows, padding included.
   const auto rows = static_cast<int64_t>(tokens->ids.size());
-  const auto all_scratch = ops_->Allocate(encoder->text_encoder().ScratchBytes(rows));
-  const auto all = ops_->Allocate(rows * width * sizeof(float));
+  const auto all_scratch = ops_->device().Allocate(encoder->text_encoder().ScratchBytes(rows));
+  const auto all = ops_->device().Allocate(rows * width * sizeof(float));
   const TextSequence sequence{.ids = tokens->ids, .length = tokens->length};
   ASSERT_TRUE(encoder->text_encoder()
                   .Forward({&sequence, 1}, all_scratch->data(), MakeMat(all->data(), DType::kF32, rows, width))

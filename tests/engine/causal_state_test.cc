@@ -34,11 +34,11 @@ class StateTest : public ::testing::TestWithParam<int> {
     model_ = *std::move(model);
     const int64_t channels = model_->config().in_channels;
     elements_ = channels * kFrames * kHeight * kWidth;
-    scratch_ = ops_->Allocate(model_->ScratchBytes(model_->Tokens(kFrames, kHeight, kWidth), 1));
+    scratch_ = ops_->device().Allocate(model_->ScratchBytes(model_->Tokens(kFrames, kHeight, kWidth), 1));
     for (int i = 0; i < 2; ++i) {
-      prompts_.push_back(ops_->Allocate(model_->PromptBytes(kTokens)));
+      prompts_.push_back(ops_->device().Allocate(model_->PromptBytes(kTokens)));
       auto caption = Noise(100 + i, kTokens * model_->config().caption_channels);
-      auto scratch = ops_->Allocate(model_->PromptScratchBytes(kTokens));
+      auto scratch = ops_->device().Allocate(model_->PromptScratchBytes(kTokens));
       model_->EncodePrompt(
           MakeMat(static_cast<const void*>(caption->data()), DType::kF32, kTokens, model_->config().caption_channels),
           scratch->data(), prompts_[i]->data());
@@ -46,8 +46,8 @@ class StateTest : public ::testing::TestWithParam<int> {
   }
 
   std::unique_ptr<Buffer> Noise(uint64_t seed, int64_t n) {
-    auto buffer = ops_->Allocate(n * sizeof(float));
-    ops_->FillNormal(seed, 0, 0, n, buffer->f32());
+    auto buffer = ops_->device().Allocate(n * sizeof(float));
+    ops_->sampler().FillNormal({.seed = seed}, n, buffer->f32());
     return buffer;
   }
 
@@ -57,7 +57,7 @@ class StateTest : public ::testing::TestWithParam<int> {
     CausalState state;
   };
   Run Start() {
-    auto region = ops_->Allocate(CausalState::Bytes(*model_, GetParam(), kHeight, kWidth));
+    auto region = ops_->device().Allocate(CausalState::Bytes(*model_, GetParam(), kHeight, kWidth));
     std::memset(region->data(), 0xab, region->size());
     CausalState state(*model_, GetParam(), kHeight, kWidth, region->data());
     return {std::move(region), state};
@@ -81,7 +81,7 @@ class StateTest : public ::testing::TestWithParam<int> {
   }
   // What the next block sees: its velocity on fixed noise.
   std::vector<float> NextVelocity(const CausalState& state, int block, int prompt) {
-    auto noise = Noise(55, elements_), velocity = ops_->Allocate(elements_ * sizeof(float));
+    auto noise = Noise(55, elements_), velocity = ops_->device().Allocate(elements_ * sizeof(float));
     TransformerPass pass = Pass(block, prompt, noise->f32());
     pass.timesteps = {700.f};
     pass.velocity = velocity->f32();

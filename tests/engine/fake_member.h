@@ -108,7 +108,7 @@ class FakeMember : public MovableEngine {
   }
 
   int free_slots() const override { return noticed_ ? 0 : static_cast<int>(free_.size()); }
-  std::unique_ptr<Buffer> AllocateImage() override { return std::make_unique<HeapBuffer>(sizeof(uint64_t)); }
+  std::unique_ptr<Buffer> AllocateImage() override { return std::make_unique<HostBuffer>(sizeof(uint64_t)); }
   size_t ImageBytes(SessionId) const override { return sizeof(uint64_t); }
   void TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) override {
     const auto it = sessions_.find(id);

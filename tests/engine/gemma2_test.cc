@@ -37,8 +37,8 @@ class Gemma2Test : public ::testing::Test {
       rows += size;
     }
     const int64_t width = (*model)->config().width;
-    const auto scratch = ops_->Allocate((*model)->ScratchBytes(rows));
-    const auto out = ops_->Allocate(rows * width * sizeof(float));
+    const auto scratch = ops_->device().Allocate((*model)->ScratchBytes(rows));
+    const auto out = ops_->device().Allocate(rows * width * sizeof(float));
     const absl::Status status =
         (*model)->Forward(batch, scratch->data(), MakeMat(out->data(), DType::kF32, rows, width));
     EXPECT_TRUE(status.ok()) << status;
@@ -203,8 +203,8 @@ TEST_F(Gemma2Test, RefusesWeightsByName) {
 TEST_F(Gemma2Test, RefusesBadBatches) {
   auto model = Gemma2::Load(*ops_, Write(TinyGemma2Config()), nullptr);
   ASSERT_TRUE(model.ok()) << model.status();
-  const auto scratch = ops_->Allocate((*model)->ScratchBytes(4));
-  const auto out = ops_->Allocate(4 * 12 * sizeof(float));
+  const auto scratch = ops_->device().Allocate((*model)->ScratchBytes(4));
+  const auto out = ops_->device().Allocate(4 * 12 * sizeof(float));
   const auto run = [&](const std::vector<int32_t>& ids, int64_t length) {
     const TextSequence sequence{.ids = ids, .length = length};
     const Mat rows = MakeMat(out->data(), DType::kF32, static_cast<int64_t>(ids.size()), 12);

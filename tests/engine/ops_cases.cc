@@ -5,13 +5,17 @@
 #include <cstring>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "engine/core/float16.h"
 
 namespace longtake {
 
 std::vector<OpsCase> AllCases() {
   std::vector<OpsCase> all = DenseCases();
-  for (auto more : {AttentionCases(), VideoCases()}) all.insert(all.end(), more.begin(), more.end());
+  for (const auto& more :
+       {NormCases(), ElementwiseCases(), AttentionCases(), ConvolutionCases(), LatentCases(), SamplerCases()}) {
+    all.insert(all.end(), more.begin(), more.end());
+  }
   return all;
 }
 
@@ -43,43 +47,69 @@ std::vector<float> Random(int64_t n, int stream, int group, float scale, float o
   return values;
 }
 
-void* Bench::Bytes(size_t n) { return buffers_.emplace_back(ops_.Allocate(n))->data(); }
+int64_t RowsOf(int group) {
+  constexpr int64_t kRows[] = {37, 1, 211};
+  return kRows[group];
+}
+
+Segment SegmentOf(int group, int64_t first_row) {
+  constexpr Segment kSegments[] = {{0, 2, 3, 7, 0}, {0, 1, 1, 4, 11}, {0, 3, 6, 6, 2}};
+  Segment s = kSegments[group];
+  s.first_row = first_row;
+  return s;
+}
+
+int64_t TokensOf(int group) { return SegmentOf(group, 0).rows(); }
+
+std::vector<Segment> Segments(const Groups& groups) {
+  std::vector<Segment> segments;
+  int64_t row = 0;
+  for (int g : groups) {
+    segments.push_back(SegmentOf(g, row));
+    row += TokensOf(g);
+  }
+  return segments;
+}
+
+std::byte* Bench::Bytes(size_t n) {
+  return static_cast<std::byte*>(buffers_.emplace_back(ops_.device().Allocate(n))->data());
+}
 
 Mat Bench::Upload(const std::vector<float>& values, int64_t columns, DType type) {
   const Mat m = Empty(static_cast<int64_t>(values.size()) / columns, columns, type);
   if (type == DType::kF32) {
-    ops_.Upload(values.data(), m.data, values.size() * sizeof(float));
+    ops_.device().Upload(values.data(), m.data, values.size() * sizeof(float));
   } else {
-    std::vector<uint16_t> narrow;
-    for (float v : values) narrow.push_back(FloatToBF16(v));
-    ops_.Upload(narrow.data(), m.data, narrow.size() * sizeof(uint16_t));
+    std::vector<uint16_t> rounded;
+    for (float v : values) rounded.push_back(FloatToBF16(v));
+    ops_.device().Upload(rounded.data(), m.data, rounded.size() * sizeof(uint16_t));
   }
   return m;
 }
 
 float* Bench::Floats(const std::vector<float>& values) {
-  float* p = static_cast<float*>(Bytes(values.size() * sizeof(float)));
-  ops_.Upload(values.data(), p, values.size() * sizeof(float));
+  float* p = reinterpret_cast<float*>(Bytes(values.size() * sizeof(float)));
+  ops_.device().Upload(values.data(), p, values.size() * sizeof(float));
   return p;
 }
 
 Mat Bench::Empty(int64_t rows, int64_t columns, DType type) {
-  return MakeMat(Bytes(rows * columns * SizeOf(type)), type, rows, columns);
+  return MakeMat(static_cast<void*>(Bytes(rows * columns * SizeOf(type))), type, rows, columns);
 }
 
 std::vector<float> Bench::Read(const Mat& m) {
   const int64_t n = m.rows * m.cols;
   if (m.dtype == DType::kF32) return ReadFloats(static_cast<const float*>(m.data), n);
-  std::vector<uint16_t> narrow(n);
-  ops_.Download(m.data, narrow.data(), n * sizeof(uint16_t));
+  std::vector<uint16_t> rounded(n);
+  ops_.device().Download(m.data, rounded.data(), n * sizeof(uint16_t));
   std::vector<float> values;
-  for (uint16_t v : narrow) values.push_back(BF16ToFloat(v));
+  for (uint16_t v : rounded) values.push_back(BF16ToFloat(v));
   return values;
 }
 
 std::vector<float> Bench::ReadFloats(const float* p, int64_t n) {
   std::vector<float> values(n);
-  ops_.Download(p, values.data(), n * sizeof(float));
+  ops_.device().Download(p, values.data(), n * sizeof(float));
   return values;
 }
 
@@ -89,7 +119,8 @@ std::unique_ptr<PackedKernel> Bench::Kernel(const KernelShape& shape, int stream
   const auto b = Random(shape.outputs, stream, 1);
   const HostTensor w = {weight.data(), DType::kF32, {shape.outputs, shape.inputs, shape.taps()}};
   const HostTensor bt = {b.data(), DType::kF32, {shape.outputs}};
-  return ops_.Pack(shape, {&w, 1}, bias ? std::span<const HostTensor>(&bt, 1) : std::span<const HostTensor>());
+  return ops_.weights().Pack(shape, {&w, 1},
+                             bias ? std::span<const HostTensor>(&bt, 1) : std::span<const HostTensor>());
 }
 
 std::vector<float> Concatenate(const Groups& groups, const std::function<std::vector<float>(int)>& values) {
@@ -109,6 +140,23 @@ GroupResults Cut(const Groups& groups, const std::vector<float>& all, const std:
     at += count(g);
   }
   return results;
+}
+
+OpsCase RowsCase(const std::string& name, int64_t columns, bool f32_in, bool f32_out, RowsFunction f) {
+  const auto run = [=](Ops& ops, const Groups& groups) {
+    Bench bench(ops);
+    const auto values = Concatenate(groups, [&](int g) { return Random(RowsOf(g) * columns, 1, g, 1.f, 0.5f); });
+    const Mat x = bench.Upload(values, columns, f32_in ? DType::kF32 : ops.activation_type());
+    const auto old = Concatenate(groups, [&](int g) { return Random(RowsOf(g) * columns, 2, g); });
+    const Mat y = bench.Upload(old, columns, f32_out ? DType::kF32 : ops.activation_type());
+    std::vector<int32_t> mod_row;
+    for (int g : groups) {
+      for (int64_t r = 0; r < RowsOf(g); ++r) mod_row.push_back(static_cast<int32_t>((r + g) % 2));
+    }
+    f(ops, bench, x, y, mod_row);
+    return Cut(groups, bench.Read(y), [&](int g) { return RowsOf(g) * columns; });
+  };
+  return {absl::StrCat(name, "_", columns), 3, run};
 }
 
 }  // namespace longtake

@@ -2,6 +2,8 @@
 #ifndef LONGTAKE_TESTS_ENGINE_OPS_CASES_H_
 #define LONGTAKE_TESTS_ENGINE_OPS_CASES_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,9 +27,14 @@ struct OpsCase {
   std::function<GroupResults(Ops& ops, const Groups& groups)> run;
 };
 
+// Of each family, in the file of its name.
 std::vector<OpsCase> DenseCases();
+std::vector<OpsCase> NormCases();
+std::vector<OpsCase> ElementwiseCases();
 std::vector<OpsCase> AttentionCases();
-std::vector<OpsCase> VideoCases();
+std::vector<OpsCase> ConvolutionCases();
+std::vector<OpsCase> LatentCases();
+std::vector<OpsCase> SamplerCases();
 std::vector<OpsCase> AllCases();
 
 Groups AllGroups(const OpsCase& c);
@@ -39,6 +46,13 @@ bool SameBytes(const std::vector<float>& a, const std::vector<float>& b);
 // Numbers for one purpose: `stream` tells inputs of one case apart. Every value is a bf16 number, so that backends of
 // either type begin with the same inputs.
 std::vector<float> Random(int64_t n, int stream, int group = 0, float scale = 1.f, float offset = 0.f);
+
+// Groups of rows, where nothing else is said: these cross the register tiles (6, 8, 12 rows) and blocks (192).
+int64_t RowsOf(int group);
+// Groups of tokens: a pass's block of frames.
+Segment SegmentOf(int group, int64_t first_row);
+int64_t TokensOf(int group);
+std::vector<Segment> Segments(const Groups& groups);
 
 // A backend's memory for one run.
 class Bench {
@@ -53,7 +67,7 @@ class Bench {
   std::vector<float> ReadFloats(const float* p, int64_t n);
   // Weights [outputs, inputs, taps] and bias of a kernel.
   std::unique_ptr<PackedKernel> Kernel(const KernelShape& shape, int stream, bool bias);
-  void* Bytes(size_t n);
+  std::byte* Bytes(size_t n);
 
  private:
   Ops& ops_;
@@ -64,6 +78,11 @@ class Bench {
 std::vector<float> Concatenate(const Groups& groups, const std::function<std::vector<float>(int)>& values);
 // Cuts the rows of `all` into groups of rows(group).
 GroupResults Cut(const Groups& groups, const std::vector<float>& all, const std::function<int64_t(int)>& count);
+
+// `name`_`columns`: an operation from rows x to rows y of as many columns, as a case of one group of rows a group. `y`
+// holds numbers that the operation may add to; mod_row is of two modulation rows.
+using RowsFunction = std::function<void(Ops& ops, Bench& bench, Mat x, Mat y, std::span<const int32_t> mod_row)>;
+OpsCase RowsCase(const std::string& name, int64_t columns, bool f32_in, bool f32_out, RowsFunction f);
 
 }  // namespace longtake
 

@@ -4,17 +4,6 @@
 namespace longtake {
 namespace {
 
-struct Grid {
-  int frames, height, width, first_frame;
-};
-constexpr Grid kGrids[] = {{2, 3, 7, 0}, {1, 5, 4, 11}, {3, 6, 6, 2}};
-
-Segment SegmentOf(int group, int64_t first_row) {
-  const Grid& g = kGrids[group];
-  return {first_row, g.frames, g.height, g.width, g.first_frame};
-}
-int64_t TokensOf(int group) { return SegmentOf(group, 0).rows(); }
-
 struct LinearAttentionCase {
   const char* name;
   int heads, head_dim;
@@ -35,26 +24,30 @@ GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAtte
   args.heads = c.heads;
   args.head_dim = c.head_dim;
   std::vector<LinearAttentionSegment> segments;
+  std::vector<std::vector<LinearAttentionState>> histories(groups.size());
   int64_t row = 0;
-  for (int g : groups) {
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const int g = groups[i];
     LinearAttentionSegment s;
     s.tokens = SegmentOf(g, row);
     row += s.tokens.rows();
     // Group 0 has no history even where the others do.
-    for (int i = 0; g > 0 && i < c.history; ++i) {
-      s.history.push_back({bench.Floats(Random(S_size, 4 + i, g)), bench.Floats(Random(D, 14 + i, g, 1.f, 20.f))});
+    for (int past = 0; g > 0 && past < c.history; ++past) {
+      histories[i].push_back(
+          {bench.Floats(Random(S_size, 4 + past, g)), bench.Floats(Random(D, 14 + past, g, 1.f, 20.f))});
     }
+    s.history = histories[i];
     if (c.store) {
       s.S_out = bench.Floats(std::vector<float>(S_size));
       s.z_out = bench.Floats(std::vector<float>(D));
       s.store_sum = c.sum;
     }
-    segments.push_back(std::move(s));
+    segments.push_back(s);
   }
   args.segments = segments;
   const Mat out = bench.EmptyAct(row, D);
   args.out = out;
-  ops.LinearAttention(args);
+  ops.attention().LinearAttention(args);
   GroupResults results = Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * D; });
   if (c.store) {
     for (size_t i = 0; i < groups.size(); ++i) {
@@ -87,16 +80,20 @@ GroupResults RunCross(Ops& ops, const Groups& groups, const CrossCase& c) {
   int64_t row = 0;
   for (int g : groups) {
     const int64_t tokens = c.tokens[g];
-    void* kv = bench.Bytes(ops.CrossKvBytes(tokens, c.heads, c.head_dim));
-    ops.PrepareCrossKv(bench.Act(Random(tokens * D, 4, g), D), bench.Act(Random(tokens * D, 5, g), D), k_weight, 1e-5f,
-                       c.heads, c.head_dim, kv);
+    std::byte* kv = bench.Bytes(ops.attention().CrossKvBytes(tokens, c.heads, c.head_dim));
+    ops.attention().PrepareCrossKv({.k = bench.Act(Random(tokens * D, 4, g), D),
+                                    .v = bench.Act(Random(tokens * D, 5, g), D),
+                                    .k_weight = k_weight,
+                                    .heads = c.heads,
+                                    .head_dim = c.head_dim,
+                                    .out = kv});
     segments.push_back({row, TokensOf(g), {kv, tokens}});
     row += TokensOf(g);
   }
   args.segments = segments;
   const Mat out = bench.EmptyAct(row, D);
   args.out = out;
-  ops.CrossAttention(args);
+  ops.attention().CrossAttention(args);
   return Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * D; });
 }
 
@@ -134,7 +131,7 @@ GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxCase& c) {
   args.segments = segments;
   const Mat out = bench.EmptyAct(row, D);
   args.out = out;
-  ops.SoftmaxAttention(args);
+  ops.attention().SoftmaxAttention(args);
   return Cut(groups, bench.Read(out), [&](int g) { return c.rows[g] * D; });
 }
 
@@ -144,7 +141,7 @@ std::vector<OpsCase> AttentionCases() {
   std::vector<OpsCase> cases;
   const LinearAttentionCase linears[] = {
       {.name = "linear_attention", .heads = 3, .head_dim = 112},
-      {.name = "linear_attention_narrow", .heads = 6, .head_dim = 32, .norm = false},
+      {.name = "linear_attention_small_heads", .heads = 6, .head_dim = 32, .norm = false},
       {.name = "linear_attention_odd_width", .heads = 2, .head_dim = 22},
       {.name = "linear_attention_history", .heads = 2, .head_dim = 32, .history = 3},
       {.name = "linear_attention_commit", .heads = 2, .head_dim = 48, .history = 1, .store = true, .sum = true},
@@ -155,7 +152,7 @@ std::vector<OpsCase> AttentionCases() {
   }
   const CrossCase crosses[] = {
       {"cross_attention", 3, 112, {300, 17, 64}, true},
-      {"cross_attention_narrow", 4, 32, {1, 77, 300}, true},
+      {"cross_attention_small_heads", 4, 32, {1, 77, 300}, true},
       {"cross_attention_odd", 2, 21, {5, 301, 30}, false},
   };
   for (const auto& c : crosses) {

@@ -5,7 +5,8 @@
 #include <ostream>
 
 #include "engine/cpu/cpu_ops.h"
-#include "engine/cpu/cpu_ops_impl.h"
+#include "engine/cpu/families.h"
+#include "engine/cpu/isa.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
 #include "tests/engine/ops_cases.h"
@@ -32,7 +33,7 @@ std::unique_ptr<Ops> Make(const Backend& b, int threads) {
     if (cpu::DetectIsa() < cpu::Isa::kAvx512Bf16) return nullptr;
     cpu::KernelTable table = {};
     cpu::amx_bf16::FillEmulatedTable(&table);
-    return std::make_unique<cpu::CpuOps>(cpu::Isa::kAmxBf16, table, cpu::Elem::kBF16, threads);
+    return cpu::MakeOps("cpu/amx_emulated", table, DType::kBF16, cpu::Quantization::kNone, threads);
   }
   auto ops = MakeCpuOps({.threads = threads, .isa = b.isa, .dtype = b.dtype});
   return ops.ok() ? *std::move(ops) : nullptr;
@@ -101,12 +102,12 @@ TEST_P(OpsTest, RowCountChangesNoByte) {
   const auto kernel = bench.Kernel({.outputs = kOutputs, .inputs = kInputs}, 1, true);
   const Mat x = bench.Act(Random(kMost * kInputs, 2), kInputs);
   const Mat all = bench.EmptyAct(kMost, kOutputs), some = bench.EmptyAct(kMost, kOutputs);
-  ops_->Linear(*kernel, x, {}, all);
+  ops_->dense().Linear({.kernel = *kernel, .x = x, .y = all});
   const auto expected = bench.Read(all);
   for (int64_t n : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 23, 25, 48, 97, 193}) {
     for (int64_t first : {int64_t{0}, int64_t{5}, kMost - n}) {
       if (first + n > kMost) continue;
-      ops_->Linear(*kernel, x.Rows(first, n), {}, some.Rows(0, n));
+      ops_->dense().Linear({.kernel = *kernel, .x = x.Rows(first, n), .y = some.Rows(0, n)});
       const auto actual = bench.Read(some.Rows(0, n));
       EXPECT_EQ(std::memcmp(actual.data(), expected.data() + first * kOutputs, actual.size() * sizeof(float)), 0)
           << n << " rows from " << first;
@@ -120,7 +121,8 @@ TEST_P(OpsTest, NothingBehindARowIsRead) {
   std::vector<float> values = Random(20 * 10, 2);
   for (size_t i = 9; i < values.size(); i += 10) values[i] = NAN;
   const Mat x = bench.Act(values, 10), y = bench.EmptyAct(20, 33);
-  ops_->Linear(*bench.Kernel({.outputs = 33, .inputs = 9}, 1, true), x.Cols(0, 9), {}, y);
+  const auto kernel = bench.Kernel({.outputs = 33, .inputs = 9}, 1, true);
+  ops_->dense().Linear({.kernel = *kernel, .x = x.Cols(0, 9), .y = y});
   for (float v : bench.Read(y)) EXPECT_TRUE(std::isfinite(v));
 }
 

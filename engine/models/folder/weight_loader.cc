@@ -42,7 +42,7 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.Pack(shape, weights, biases);
+  auto kernel = ops_.weights().Pack(shape, weights, biases);
   packed_bytes_ += kernel->bytes();
   return kernel;
 }
@@ -57,7 +57,7 @@ std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.Pack(shape, weights, biases);
+  auto kernel = ops_.weights().Pack(shape, weights, biases);
   packed_bytes_ += kernel->bytes();
   return kernel;
 }
@@ -66,7 +66,7 @@ std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const
                                                   int64_t inputs) {
   const HostTensor first = Get(gate + ".weight", {outputs, inputs}), second = Get(up + ".weight", {outputs, inputs});
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.PackGated({.outputs = outputs, .inputs = inputs}, first, second);
+  auto kernel = ops_.weights().PackGated({.outputs = outputs, .inputs = inputs}, first, second);
   packed_bytes_ += kernel->bytes();
   return kernel;
 }
@@ -81,7 +81,7 @@ std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, 
   if (!status_.ok()) return nullptr;
   weight = Rows(weight, first, shape.outputs);
   bias = Rows(bias, first, shape.outputs);
-  auto kernel = ops_.Pack(shape, {&weight, 1}, {&bias, 1});
+  auto kernel = ops_.weights().Pack(shape, {&weight, 1}, {&bias, 1});
   packed_bytes_ += kernel->bytes();
   return kernel;
 }
@@ -93,7 +93,7 @@ std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& na
   if (!status_.ok()) return nullptr;
   const int64_t inputs = channels * patch[0] * patch[1] * patch[2];
   weight.shape = {outputs, inputs};
-  auto kernel = ops_.Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1});
+  auto kernel = ops_.weights().Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1});
   packed_bytes_ += kernel->bytes();
   return kernel;
 }
@@ -102,7 +102,7 @@ std::unique_ptr<PackedKernel> WeightLoader::Depthwise(const std::string& name, i
   const HostTensor weight = Get(name + ".weight", {channels, 1, 3, 3});
   const HostTensor bias = Get(name + ".bias", {channels});
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.PackDepthwise(weight, bias);
+  auto kernel = ops_.weights().PackDepthwise(weight, bias);
   packed_bytes_ += kernel->bytes();
   return kernel;
 }
@@ -111,18 +111,18 @@ std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std:
   const HostTensor tensor = Get(name, shape);
   if (!status_.ok()) return nullptr;
   const std::vector<float> values = ToFloats(tensor);
-  auto buffer = ops_.Allocate(values.size() * sizeof(float));
-  ops_.Upload(values.data(), buffer->data(), values.size() * sizeof(float));
+  auto buffer = ops_.device().Allocate(values.size() * sizeof(float));
+  ops_.device().Upload(values.data(), buffer->data(), values.size() * sizeof(float));
   packed_bytes_ += buffer->size();
   return buffer;
 }
 
-std::unique_ptr<Buffer> WeightLoader::Embedding(const std::string& name, int64_t rows, int64_t cols) {
-  const HostTensor tensor = Get(name, {rows, cols});
-  if (!status_.ok()) return nullptr;
-  auto buffer = ops_.PackEmbedding(tensor);
-  packed_bytes_ += buffer->size();
-  return buffer;
+EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, int64_t width) {
+  const HostTensor tensor = Get(name, {rows, width});
+  if (!status_.ok()) return {};
+  EmbeddingTable table = ops_.weights().PackEmbedding(tensor);
+  packed_bytes_ += table.data->size();
+  return table;
 }
 
 absl::Status WeightLoader::Finish() const {

@@ -39,7 +39,7 @@ class WeightLoader {
   // Linears of different heights over the same input, stacked along outputs: {name, outputs} each.
   std::unique_ptr<PackedKernel> Stacked(const std::vector<std::pair<std::string, int64_t>>& parts, int64_t inputs,
                                         bool with_bias);
-  // Two Linears without bias for Ops::LinearGated.
+  // Two Linears without bias for DenseOps::LinearGated.
   std::unique_ptr<PackedKernel> Gated(const std::string& gate, const std::string& up, int64_t outputs, int64_t inputs);
   // A convolution whose kernel is its stride: a dense layer over patches, channel slowest.
   std::unique_ptr<PackedKernel> PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
@@ -47,7 +47,7 @@ class WeightLoader {
   std::unique_ptr<PackedKernel> Depthwise(const std::string& name, int64_t channels);
   // A vector or table in f32, in backend memory; `name` is whole.
   std::unique_ptr<Buffer> Floats(const std::string& name, const std::vector<int64_t>& shape);
-  std::unique_ptr<Buffer> Embedding(const std::string& name, int64_t rows, int64_t cols);
+  EmbeddingTable Embedding(const std::string& name, int64_t rows, int64_t width);
 
   // Only that the tensor is there in that shape: of a part that is not wanted.
   void Check(const std::string& name, const std::vector<int64_t>& shape) { Get(name, shape); }

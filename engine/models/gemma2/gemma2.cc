@@ -16,7 +16,7 @@ struct Gemma2::Layer {
 };
 
 struct Gemma2::Weights {
-  std::unique_ptr<Buffer> embedding;
+  EmbeddingTable embedding;
   std::vector<Layer> layers;
   std::unique_ptr<Buffer> norm;
 };
@@ -97,27 +97,28 @@ void Gemma2::RunLayer(const Layer& layer, std::span<const SoftmaxAttentionSegmen
                       const Work& work) const {
   const Gemma2Config& c = config_;
   const auto norm = [&](const Mat& x, Buffer& weight, bool residual, const Mat& y) {
-    ops_.RmsNorm(x, weight.f32(), /*weight_offset=*/1.f, c.norm_eps, residual, y);
+    ops_.norm().RmsNorm(
+        {.x = x, .weight = weight.f32(), .weight_offset = 1.f, .eps = c.norm_eps, .residual = residual, .y = y});
   };
   norm(work.h, *layer.attention_norm, false, work.normed);
-  ops_.Linear(*layer.qkv, work.normed, {}, work.qkv);
-  ops_.SoftmaxAttention({.qkv = work.qkv,
-                         .heads = c.heads,
-                         .kv_heads = c.kv_heads,
-                         .head_dim = c.head_dim,
-                         .scale = c.attention_scale,
-                         .soft_cap = c.soft_cap,
-                         .causal = true,
-                         .window = window,
-                         .rope_theta = c.rope_theta,
-                         .segments = segments,
-                         .out = work.attended});
-  ops_.Linear(*layer.out, work.attended, {}, work.branch);
+  ops_.dense().Linear({.kernel = *layer.qkv, .x = work.normed, .y = work.qkv});
+  ops_.attention().SoftmaxAttention({.qkv = work.qkv,
+                                     .heads = c.heads,
+                                     .kv_heads = c.kv_heads,
+                                     .head_dim = c.head_dim,
+                                     .scale = c.attention_scale,
+                                     .soft_cap = c.soft_cap,
+                                     .causal = true,
+                                     .window = window,
+                                     .rope_theta = c.rope_theta,
+                                     .segments = segments,
+                                     .out = work.attended});
+  ops_.dense().Linear({.kernel = *layer.out, .x = work.attended, .y = work.branch});
   norm(work.branch, *layer.attention_post_norm, true, work.h);
 
   norm(work.h, *layer.ffn_norm, false, work.normed);
-  ops_.LinearGated(*layer.gate_up, work.normed, c.activation, work.gated);
-  ops_.Linear(*layer.down, work.gated, {}, work.branch);
+  ops_.dense().LinearGated({.kernel = *layer.gate_up, .x = work.normed, .activation = c.activation, .y = work.gated});
+  ops_.dense().Linear({.kernel = *layer.down, .x = work.gated, .y = work.branch});
   norm(work.branch, *layer.ffn_post_norm, true, work.h);
 }
 
@@ -140,9 +141,11 @@ absl::Status Gemma2::Forward(std::span<const TextSequence> sequences, void* scra
   if (ids.empty()) return absl::OkStatus();
   Arena arena(scratch);
   const Work work = Work::Layout(config_, ops_.activation_type(), static_cast<int64_t>(ids.size()), arena);
-  ops_.Embed(*weights_->embedding, ids, std::sqrt(static_cast<float>(config_.width)), work.h);
+  ops_.dense().Embed(
+      {.table = weights_->embedding, .ids = ids, .scale = std::sqrt(static_cast<float>(config_.width)), .y = work.h});
   for (int i = 0; i < config_.layers; ++i) RunLayer(weights_->layers[i], segments, config_.windows[i], work);
-  ops_.RmsNorm(work.h, weights_->norm->f32(), /*weight_offset=*/1.f, config_.norm_eps, /*residual=*/false, out);
+  ops_.norm().RmsNorm(
+      {.x = work.h, .weight = weights_->norm->f32(), .weight_offset = 1.f, .eps = config_.norm_eps, .y = out});
   return absl::OkStatus();
 }
 

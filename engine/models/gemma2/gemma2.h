@@ -11,9 +11,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/ops/arena.h"
-#include "engine/models/gemma2/config.h"
 #include "engine/models/folder/weight_loader.h"
+#include "engine/models/gemma2/config.h"
+#include "engine/ops/arena.h"
 #include "engine/ops/ops.h"
 
 namespace longtake {

@@ -4,8 +4,6 @@
 
 namespace longtake {
 
-SanaTransformer::SanaTransformer(Ops& ops, const SanaConfig& config) : ops_(ops), config_(config) {}
-
 absl::StatusOr<std::unique_ptr<SanaTransformer>> SanaTransformer::Load(Ops& ops, const std::string& folder,
                                                                        const LoadProgress& progress) {
   ASSIGN_OR_RETURN(const SanaConfig c, SanaConfig::Load(folder + "/config.json"));
@@ -13,9 +11,9 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> SanaTransformer::Load(Ops& ops,
   WeightLoader load(ops, store, progress);
   auto w = std::make_shared<Weights>();
   const int64_t D = c.width(), cross = c.cross_width(), F = c.ffn_width;
-  // What section 7 of the specification lets be narrower: the products of all tokens, but for temporal convolutions,
-  // cross K/V and the final layer.
-  const auto narrow = [](int64_t outputs, int64_t inputs) {
+  // What section 7 of the specification allows to be quantized: the products of all tokens, except temporal
+  // convolutions, cross K/V and the final layer.
+  const auto quantizable = [](int64_t outputs, int64_t inputs) {
     return KernelShape{.outputs = outputs, .inputs = inputs, .low_precision = true};
   };
 
@@ -31,22 +29,22 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> SanaTransformer::Load(Ops& ops,
     const std::string at = absl::StrCat("transformer_blocks.", i, ".");
     Layer& l = w->layers.emplace_back();
     l.table = load.Floats(at + "scale_shift_table", {6, D});
-    l.qkv =
-        load.Kernel({at + "attn1.to_q", at + "attn1.to_k", at + "attn1.to_v"}, narrow(3 * D, D), {}, c.attention_bias);
-    l.out = load.Kernel({at + "attn1.to_out.0"}, narrow(D, D), {}, true);
-    l.cross_q = load.Kernel({at + "attn2.to_q"}, narrow(cross, D), {}, true);
+    l.qkv = load.Kernel({at + "attn1.to_q", at + "attn1.to_k", at + "attn1.to_v"}, quantizable(3 * D, D), {},
+                        c.attention_bias);
+    l.out = load.Kernel({at + "attn1.to_out.0"}, quantizable(D, D), {}, true);
+    l.cross_q = load.Kernel({at + "attn2.to_q"}, quantizable(cross, D), {}, true);
     l.cross_k = load.Linear({at + "attn2.to_k"}, cross, D, true);
     l.cross_v = load.Linear({at + "attn2.to_v"}, cross, D, true);
-    l.cross_out = load.Kernel({at + "attn2.to_out.0"}, narrow(D, cross), {}, true);
+    l.cross_out = load.Kernel({at + "attn2.to_out.0"}, quantizable(D, cross), {}, true);
     if (c.qk_norm) {
       l.q_norm = load.Floats(at + "attn1.norm_q.weight", {D});
       l.k_norm = load.Floats(at + "attn1.norm_k.weight", {D});
       l.cross_q_norm = load.Floats(at + "attn2.norm_q.weight", {cross});
       l.cross_k_norm = load.Floats(at + "attn2.norm_k.weight", {cross});
     }
-    l.inverted = load.Kernel({at + "ff.conv_inverted"}, narrow(2 * F, D), {1, 1}, true);
+    l.inverted = load.Kernel({at + "ff.conv_inverted"}, quantizable(2 * F, D), {1, 1}, true);
     l.depthwise = load.Depthwise(at + "ff.conv_depth", 2 * F);
-    l.point = load.Kernel({at + "ff.conv_point"}, narrow(D, F), {1, 1}, false);
+    l.point = load.Kernel({at + "ff.conv_point"}, quantizable(D, F), {1, 1}, false);
     l.temporal = load.Kernel({at + "ff.conv_temp"}, {.outputs = D, .inputs = D, .kt = 3}, {3, 1}, false);
   }
   w->final_table = load.Floats("scale_shift_table", {2, D});

@@ -6,7 +6,7 @@
 namespace longtake {
 
 void Guide(Ops& ops, double weight, const float* v_negative, int64_t n, float* v) {
-  ops.Combine(
+  ops.sampler().Combine(
       std::array<CombineTerm, 2>{{{static_cast<float>(1.0 - weight), v_negative}, {static_cast<float>(weight), v}}}, n,
       v);
 }
@@ -27,14 +27,14 @@ FewStepSampler::FewStepSampler(const std::vector<double>& timesteps, double shif
 void FewStepSampler::Step(Ops& ops, int step, const float* velocity, const float* noise, int64_t n, float* x) const {
   const double sigma = sigmas_[step];
   if (!needs_noise(step)) {
-    ops.Combine(std::array<CombineTerm, 2>{{{1.f, x}, {static_cast<float>(-sigma), velocity}}}, n, x);
+    ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, x}, {static_cast<float>(-sigma), velocity}}}, n, x);
     return;
   }
   const double next = sigmas_[step + 1];
-  ops.Combine(std::array<CombineTerm, 3>{{{static_cast<float>(1 - next), x},
-                                          {static_cast<float>(-(1 - next) * sigma), velocity},
-                                          {static_cast<float>(next), noise}}},
-              n, x);
+  ops.sampler().Combine(std::array<CombineTerm, 3>{{{static_cast<float>(1 - next), x},
+                                                    {static_cast<float>(-(1 - next) * sigma), velocity},
+                                                    {static_cast<float>(next), noise}}},
+                        n, x);
 }
 
 FlowDpmSampler::FlowDpmSampler(int steps, double shift) {
@@ -51,25 +51,25 @@ float FlowDpmSampler::timestep(int step) const { return static_cast<float>(std::
 void FlowDpmSampler::Step(Ops& ops, int step, const float* velocity, int64_t n, float* x, float* x0,
                           const float* x0_before) const {
   const double sigma = sigmas_[step], next = sigmas_[step + 1];
-  ops.Combine(std::array<CombineTerm, 2>{{{1.f, x}, {static_cast<float>(-sigma), velocity}}}, n, x0);
+  ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, x}, {static_cast<float>(-sigma), velocity}}}, n, x0);
   if (next == 0.0) {  // the limit of the first-order update: h is infinite
-    ops.Combine(std::array<CombineTerm, 1>{{{1.f, x0}}}, n, x);
+    ops.sampler().Combine(std::array<CombineTerm, 1>{{{1.f, x0}}}, n, x);
     return;
   }
   const auto lambda = [](double s) { return std::log(1.0 - s) - std::log(s); };
   const double h = lambda(next) - lambda(sigma);
   const double pull = -(1.0 - next) * std::expm1(-h);  // weight of the data prediction
   if (step == 0) {
-    ops.Combine(std::array<CombineTerm, 2>{{{static_cast<float>(next / sigma), x}, {static_cast<float>(pull), x0}}}, n,
-                x);
+    ops.sampler().Combine(
+        std::array<CombineTerm, 2>{{{static_cast<float>(next / sigma), x}, {static_cast<float>(pull), x0}}}, n, x);
     return;
   }
   // Second order: D0 + D1/2 with D1 = (x0 - x0_before)/r, r = h_before/h.
   const double r = (lambda(sigma) - lambda(sigmas_[step - 1])) / h;
-  ops.Combine(std::array<CombineTerm, 3>{{{static_cast<float>(next / sigma), x},
-                                          {static_cast<float>(pull * (1.0 + 0.5 / r)), x0},
-                                          {static_cast<float>(-pull * 0.5 / r), x0_before}}},
-              n, x);
+  ops.sampler().Combine(std::array<CombineTerm, 3>{{{static_cast<float>(next / sigma), x},
+                                                    {static_cast<float>(pull * (1.0 + 0.5 / r)), x0},
+                                                    {static_cast<float>(-pull * 0.5 / r), x0_before}}},
+                        n, x);
 }
 
 }  // namespace longtake

@@ -1,8 +1,9 @@
 // The SANA-Video diffusion transformer: bidirectional, or block-causal with a state of constant size. Specification
 // sections 3 and 4; diffusers: transformer_sana_video.py.
 //
-// The weights are immutable and shared; everything of a session comes in by pointers, so that passes of many sessions
-// run as one batch whose tokens are packed along one axis.
+// The weights are immutable and shared by all sessions; everything of a session comes in by pointers, so that passes of
+// many sessions run as one batch whose tokens are packed along one axis. One call at a time, as of the Ops that it was
+// loaded for.
 #ifndef LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
 #define LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
 
@@ -13,9 +14,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/ops/arena.h"
 #include "engine/models/folder/weight_loader.h"
 #include "engine/models/sana/config.h"
+#include "engine/ops/arena.h"
 #include "engine/ops/ops.h"
 
 namespace longtake {
@@ -50,6 +51,7 @@ class SanaTransformer {
   // `folder` holds config.json and the weights. Errors name file, field or tensor.
   static absl::StatusOr<std::unique_ptr<SanaTransformer>> Load(Ops& ops, const std::string& folder,
                                                                const LoadProgress& progress);
+  ~SanaTransformer();
 
   const SanaConfig& config() const { return config_; }
   size_t weight_bytes() const { return weight_bytes_; }
@@ -76,11 +78,13 @@ class SanaTransformer {
   SanaTransformer(Ops& ops, const SanaConfig& config);
   void Condition(const Batch& batch, const Work& work) const;
   void RunForward(std::span<const TransformerPass> passes, void* scratch) const;
-  void RunLayer(int index, std::span<const TransformerPass> passes, const Batch& batch, const Work& work) const;
+  void RunLayer(const Layer& layer, const Batch& batch, const Work& work) const;
+  void PredictVelocity(const Batch& batch, const Work& work) const;
 
   Ops& ops_;
   SanaConfig config_;
   std::shared_ptr<const Weights> weights_;
+  std::unique_ptr<Batch> batch_;  // of the call under way; kept so that its memory is used again
   size_t weight_bytes_ = 0;
 };
 

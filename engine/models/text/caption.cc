@@ -62,9 +62,9 @@ absl::Status CaptionEncoder::Encode(const CaptionTokens& tokens, void* scratch, 
   const TextSequence sequence{.ids = ids, .length = tokens.length};
   RETURN_IF_ERROR(
       text_encoder_->Forward({&sequence, 1}, arena.Bytes(text_encoder_->ScratchBytes(tokens.length)), hidden));
-  ops_.Convert(hidden.Rows(0, 1), out.Rows(0, 1));
+  ops_.elementwise().Convert(hidden.Rows(0, 1), out.Rows(0, 1));
   const int64_t more = tokens.kept_valid() - 1;
-  if (more > 0) ops_.Convert(hidden.Rows(tokens.first_kept, more), out.Rows(1, more));
+  if (more > 0) ops_.elementwise().Convert(hidden.Rows(tokens.first_kept, more), out.Rows(1, more));
   return absl::OkStatus();
 }
 

@@ -11,8 +11,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/models/gemma2/gemma2.h"
 #include "engine/models/folder/settings.h"
+#include "engine/models/gemma2/gemma2.h"
 #include "engine/models/text/tokenizer.h"
 
 namespace longtake {

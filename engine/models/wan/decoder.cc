@@ -19,15 +19,7 @@ struct WanDecoder::Call {
   absl::FunctionRef<void(ConstMat)> emit;
 };
 
-std::unique_ptr<WanDecoder> WanDecoder::Load(const WanConfig& config, WanLoader& loader, Ops* ops) {
-  std::unique_ptr<WanDecoder> decoder(new WanDecoder(config, ops));
-  decoder->Build(loader);
-  decoder->rings_ = loader.rings();
-  decoder->weight_bytes_ = loader.packed_bytes();
-  return decoder;
-}
-
-void WanDecoder::Build(WanLoader& loader) {
+WanDecoder::WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops) : config_(config), ops_(ops) {
   const int count = config_.stages();
   const int64_t z = config_.z_dim;
   const int64_t widest = config_.decoder_base_dim * config_.dim_mult.back();
@@ -61,6 +53,8 @@ void WanDecoder::Build(WanLoader& loader) {
     stages_.push_back(std::move(stage));
   }
   head_ = WanHead::Load(loader, "decoder", count - 1, stages_.back().width, config_.pixel_channels());
+  rings_ = loader.rings();
+  weight_bytes_ = loader.packed_bytes();
 }
 
 // At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 431 MB.
@@ -68,33 +62,33 @@ WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   WanPlan plan;
   const size_t element = SizeOf(ops_->activation_type());
   const size_t count = stages_.size();
-  std::vector<size_t> act, wide;  // bytes of a stage's widest frame
-  std::vector<bool> in_work;      // whether a stage's x lies at the end of the work area
-  size_t work = 0;                // bytes of that area: n, y, and such an x
+  std::vector<size_t> act, f32;  // bytes of a stage's widest frame, in both types
+  std::vector<bool> in_work;     // whether a stage's x lies at the end of the work area
+  size_t work = 0;               // bytes of that area: n, y, and such an x
   for (size_t i = 0; i < count; ++i) {
     plan.stages.push_back({latent_height << i, latent_width << i});
     const int64_t elements = plan.stages[i].pixels() * std::max(stages_[i].blocks[0].inputs, stages_[i].width);
     act.push_back(Aligned(elements * element));
-    wide.push_back(Aligned(elements * sizeof(float)));
+    f32.push_back(Aligned(elements * sizeof(float)));
     // Only a stage that doubles time needs its x again after the stages behind it. Another one's x may lie where those
     // work, as long as it does not meet the next one's x, which is made from it.
     in_work.push_back(i + 1 < count && !stages_[i].doubles_time && (i == 0 || !in_work[i - 1]));
-    work = std::max(work, act[i] + wide[i] + (in_work[i] ? wide[i] : 0));
+    work = std::max(work, act[i] + f32[i] + (in_work[i] ? f32[i] : 0));
     // The frame before, halfway to this x, lies in n or y.
-    if (in_work[i] && i > 0) work = std::max(work, 2 * act[i - 1] + wide[i]);
+    if (in_work[i] && i > 0) work = std::max(work, 2 * act[i - 1] + f32[i]);
   }
   // The finished frame takes the place of y.
   work = std::max(work, act.back() + Aligned(plan.stages.back().pixels() * config_.pixel_channels() * sizeof(float)));
   const size_t latent = Aligned(plan.stages[0].pixels() * config_.z_dim * element);
   const size_t middle = Aligned(plan.stages[0].pixels() * middle_.width * element);
-  work = std::max(work, std::max(2 * latent, WanMiddle::kWorkFrames * middle) + (in_work[0] ? wide[0] : 0));
+  work = std::max(work, std::max(2 * latent, WanMiddle::kWorkFrames * middle) + (in_work[0] ? f32[0] : 0));
 
   plan.scratch_bytes = work;
   for (size_t i = 0; i < count; ++i) {
     plan.n.push_back(0);
     plan.y.push_back(act[i]);
-    plan.x.push_back(in_work[i] ? work - wide[i] : plan.scratch_bytes);
-    if (!in_work[i]) plan.scratch_bytes += wide[i];
+    plan.x.push_back(in_work[i] ? work - f32[i] : plan.scratch_bytes);
+    if (!in_work[i]) plan.scratch_bytes += f32[i];
   }
   PlanRings(rings_, element, &plan);
   return plan;
@@ -115,12 +109,13 @@ void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frame
 
   const int64_t z = config_.z_dim;
   const size_t latent_bytes = Aligned(plan.stages[0].pixels() * z * SizeOf(ops_->activation_type()));
-  const Mat latent = FrameMat(call.ctx, call.scratch, 0, z);
-  const Mat mixed = FrameMat(call.ctx, call.scratch + latent_bytes, 0, z);
-  void* x = call.scratch + plan.x[0];
-  ops_->LatentsToFrame(latents, frames, t, config_.mean, config_.std, latent);
-  ops_->Linear(*post_quant_, latent, {}, mixed);
-  conv_in_.Run(call.ctx, call.seen[0], mixed.data, x);
+  const Mat latent = ActFrame(call.ctx, call.scratch, 0, z);
+  const Mat mixed = ActFrame(call.ctx, call.scratch + latent_bytes, 0, z);
+  std::byte* x = call.scratch + plan.x[0];
+  ops_->latents().LatentsToFrame(
+      {.latents = latents, .frames = frames, .t = t, .mean = config_.mean, .std = config_.std, .frame = latent});
+  ops_->dense().Linear({.kernel = *post_quant_, .x = latent, .y = mixed});
+  conv_in_.Run(call.ctx, call.seen[0], mixed, FloatFrame(call.ctx, x, 0, middle_.width));
   middle_.Run(call.ctx, call.seen[0], x, call.scratch);
   RunStage(call, 0);
   ++stream->frames;
@@ -131,48 +126,51 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
   const WanPlan& plan = *call.ctx.plan;
   const int index = static_cast<int>(i);
   const int64_t seen = call.seen[i]++;
-  void* x = call.scratch + plan.x[i];
-  void* n = call.scratch + plan.n[i];
-  void* y = call.scratch + plan.y[i];
+  std::byte* x = call.scratch + plan.x[i];
+  std::byte* n = call.scratch + plan.n[i];
+  std::byte* y = call.scratch + plan.y[i];
   for (const WanResidual& block : stage.blocks) block.Run(call.ctx, seen, x, n, y);
 
   if (stage.space == nullptr) {
-    head_.Run(call.ctx, seen, x, n, y);
-    call.emit(WideMat(call.ctx, y, index, config_.pixel_channels()));
+    const Mat pixels = FloatFrame(call.ctx, y, index, config_.pixel_channels());
+    head_.Run(call.ctx, seen, x, n, pixels);
+    call.emit(pixels);
     return;
   }
-  ops_->Convert(WideMat(call.ctx, x, index, stage.width), FrameMat(call.ctx, n, index, stage.width));
+  const Mat frame = ActFrame(call.ctx, n, index, stage.width);
+  ops_->elementwise().Convert(FloatFrame(call.ctx, x, index, stage.width), frame);
   if (!stage.doubles_time || call.first) {
-    DoubleSpace(call, i, n);
+    DoubleSpace(call, i, frame);
     RunStage(call, i + 1);
     return;
   }
   // The stream's first frame passes by this convolution and never enters its history. The second new frame waits in x.
-  void* const made[2] = {y, x};
+  const Mat made[2] = {ActFrame(call.ctx, y, index, stage.width), ActFrame(call.ctx, x, index, stage.width)};
   for (int half = 0; half < 2; ++half) {
-    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, seen - 1, n, made[half], /*wide=*/false);
+    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, seen - 1, frame, made[half]);
   }
-  Remember(call.ctx, stage.time_ring, seen - 1, n);
-  for (const void* frame : made) {
-    DoubleSpace(call, i, frame);
+  StoreInRing(call.ctx, stage.time_ring, seen - 1, frame);
+  for (const Mat& half : made) {
+    DoubleSpace(call, i, half);
     RunStage(call, i + 1);
   }
 }
 
-void WanDecoder::DoubleSpace(const Call& call, size_t i, const void* in) const {
+void WanDecoder::DoubleSpace(const Call& call, size_t i, ConstMat in) const {
   const WanPlan& plan = *call.ctx.plan;
-  void* out = call.scratch + plan.x[i + 1];
-  ops_->Conv({.kernel = stages_[i].space.get(),
-              .in = {&in, 1},
-              .in_height = plan.stages[i].height,
-              .in_width = plan.stages[i].width,
-              .out = {&out, 1},
-              .out_height = plan.stages[i + 1].height,
-              .out_width = plan.stages[i + 1].width,
-              .upsample = 2,
-              .pad_top = 1,
-              .pad_left = 1,
-              .wide = true});
+  const PackedKernel& kernel = *stages_[i].space;
+  const int next = static_cast<int>(i) + 1;
+  const Mat out = FloatFrame(call.ctx, call.scratch + plan.x[next], next, kernel.shape().outputs);
+  ops_->convolution().Conv({.kernel = kernel,
+                            .in = {&in, 1},
+                            .in_height = plan.stages[i].height,
+                            .in_width = plan.stages[i].width,
+                            .out = {&out, 1},
+                            .out_height = plan.stages[next].height,
+                            .out_width = plan.stages[next].width,
+                            .upsample = 2,
+                            .pad_top = 1,
+                            .pad_left = 1});
 }
 
 }  // namespace longtake

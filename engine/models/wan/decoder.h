@@ -17,9 +17,9 @@ namespace longtake {
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
 class WanDecoder {
  public:
-  // Errors stick in the loader's weights, whose Finish() tells them. After one, or where the loader does not pack, the
-  // result is unusable. `ops` must outlive it.
-  static std::unique_ptr<WanDecoder> Load(const WanConfig& config, WanLoader& loader, Ops* ops);
+  // Reads its weights. Errors stick in the loader's weights, whose Finish() returns the first. After one, or where the
+  // loader does not pack, the decoder is unusable. `ops` must outlive it.
+  WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops);
 
   // For latents of that size.
   WanPlan Plan(int latent_height, int latent_width) const;
@@ -44,12 +44,10 @@ class WanDecoder {
   };
   struct Call;
 
-  WanDecoder(const WanConfig& config, Ops* ops) : config_(config), ops_(ops) {}
-  void Build(WanLoader& loader);
   // Takes the frame in stage `i`'s x through it and all later ones.
   void RunStage(Call& call, size_t i) const;
   // From `in` (act), of stage `i`, to the next stage's x.
-  void DoubleSpace(const Call& call, size_t i, const void* in) const;
+  void DoubleSpace(const Call& call, size_t i, ConstMat in) const;
 
   WanConfig config_;
   Ops* ops_;

@@ -7,15 +7,7 @@
 
 namespace longtake {
 
-std::unique_ptr<WanEncoder> WanEncoder::Load(const WanConfig& config, WanLoader& loader, Ops* ops) {
-  std::unique_ptr<WanEncoder> encoder(new WanEncoder(config, ops));
-  encoder->Build(loader);
-  encoder->rings_ = loader.rings();
-  encoder->weight_bytes_ = loader.packed_bytes();
-  return encoder;
-}
-
-void WanEncoder::Build(WanLoader& loader) {
+WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops) : config_(config), ops_(ops) {
   const int count = config_.stages();
   conv_in_ = WanConv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), config_.base_dim);
   int64_t inputs = config_.base_dim;
@@ -44,6 +36,8 @@ void WanEncoder::Build(WanLoader& loader) {
   const int64_t z = config_.z_dim;
   head_ = WanHead::Load(loader, "encoder", count - 1, inputs, 2 * z);
   quant_ = loader.KernelPart("quant_conv", {.outputs = 2 * z, .inputs = 2 * z}, 0, z);
+  rings_ = loader.rings();
+  weight_bytes_ = loader.packed_bytes();
 }
 
 // At 832x480 in bf16 (Wan 2.1): caches 1.14 GB, scratch 383 MB.
@@ -56,7 +50,7 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
   const size_t element = SizeOf(ops_->activation_type());
   const int64_t z = config_.z_dim;
   FrameSize size{height / config_.patch, width / config_.patch};
-  size_t act = 0, wide = 0;  // bytes of the largest frame
+  size_t act = 0, f32 = 0;  // bytes of the largest frame, in both types
   for (size_t i = 0; i < stages_.size(); ++i) {
     if (size.height < 1 || size.width < 1) {
       return absl::InvalidArgumentError(absl::StrCat("frames of ", width, "x", height, " are smaller than one latent"));
@@ -67,16 +61,16 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
     if (i > 0) channels = std::max(channels, stages_[i - 1].width);
     if (i + 1 == stages_.size()) channels = std::max(channels, 2 * z);
     act = std::max(act, Aligned(size.pixels() * channels * element));
-    wide = std::max(wide, Aligned(size.pixels() * channels * sizeof(float)));
+    f32 = std::max(f32, Aligned(size.pixels() * channels * sizeof(float)));
     size = {size.height / 2, size.width / 2};
   }
   // One frame is under way at a time, so all stages share x, n and y.
   const size_t middle = Aligned(plan.stages.back().pixels() * middle_.width * element);
-  const size_t work = std::max(act + wide, WanMiddle::kWorkFrames * middle);
+  const size_t work = std::max(act + f32, WanMiddle::kWorkFrames * middle);
   plan.n.assign(stages_.size(), 0);
   plan.y.assign(stages_.size(), act);
   plan.x.assign(stages_.size(), work);
-  plan.scratch_bytes = work + wide;
+  plan.scratch_bytes = work + f32;
   PlanRings(rings_, element, &plan);
   return plan;
 }
@@ -85,52 +79,61 @@ bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, WanStream* str
                         int64_t t, float* latents) const {
   const WanContext ctx{ops_, &plan, static_cast<std::byte*>(stream->caches)};
   std::byte* base = static_cast<std::byte*>(scratch);
-  void* x = base + plan.x[0];
-  void* n = base + plan.n[0];
-  void* y = base + plan.y[0];
+  std::byte* x = base + plan.x[0];
+  std::byte* n = base + plan.n[0];
+  std::byte* y = base + plan.y[0];
   int64_t seen = stream->frames++;
 
-  ops_->PlanarToFrame(pixels, plan.stages[0].height, plan.stages[0].width, config_.patch,
-                      FrameMat(ctx, n, 0, config_.pixel_channels()));
-  conv_in_.Run(ctx, seen, n, x);
+  const Mat frame = ActFrame(ctx, n, 0, config_.pixel_channels());
+  ops_->latents().PlanarToFrame({.planar = pixels,
+                                 .height = plan.stages[0].height,
+                                 .width = plan.stages[0].width,
+                                 .patch = config_.patch,
+                                 .frame = frame});
+  conv_in_.Run(ctx, seen, frame, FloatFrame(ctx, x, 0, config_.base_dim));
   for (size_t i = 0; i < stages_.size(); ++i) {
     const Stage& stage = stages_[i];
     for (const WanResidual& block : stage.blocks) block.Run(ctx, seen, x, n, y);
     if (stage.space == nullptr) break;
     const int next = static_cast<int>(i) + 1;
-    ops_->Convert(WideMat(ctx, x, next - 1, stage.width), FrameMat(ctx, n, next - 1, stage.width));
-    const void* in = n;
-    void* out = stage.time == nullptr ? x : y;
-    ops_->Conv({.kernel = stage.space.get(),
-                .in = {&in, 1},
-                .in_height = plan.stages[i].height,
-                .in_width = plan.stages[i].width,
-                .out = {&out, 1},
-                .out_height = plan.stages[i + 1].height,
-                .out_width = plan.stages[i + 1].width,
-                .stride = 2,  // zeros right and below only
-                .wide = stage.time == nullptr});
+    const Mat whole = ActFrame(ctx, n, next - 1, stage.width);
+    ops_->elementwise().Convert(FloatFrame(ctx, x, next - 1, stage.width), whole);
+    const Mat next_x = FloatFrame(ctx, x, next, stage.width), halved = ActFrame(ctx, y, next, stage.width);
+    HalveSpace(ctx, i, whole, stage.time == nullptr ? next_x : halved);
     if (stage.time == nullptr) continue;
     // Frame 0 passes; then frames 2, 4, ... each with the two before it. Frame 1 waits in the ring, and so on.
     const bool completes = seen % 2 == 0;
     if (seen == 0) {
-      ops_->Convert(FrameMat(ctx, y, next, stage.width), WideMat(ctx, x, next, stage.width));
+      ops_->elementwise().Convert(halved, next_x);
     } else if (completes) {
-      RunTemporal(ctx, *stage.time, stage.time_ring, next, seen, y, x, /*wide=*/true);
+      RunTemporal(ctx, *stage.time, stage.time_ring, next, seen, halved, next_x);
     }
-    Remember(ctx, stage.time_ring, seen, y);
+    StoreInRing(ctx, stage.time_ring, seen, halved);
     if (!completes) return false;
     seen /= 2;
   }
   const int last = static_cast<int>(stages_.size()) - 1;
-  middle_.Run(ctx, seen, x, base);
-  head_.Run(ctx, seen, x, n, y);
   const int64_t z = config_.z_dim;
-  const Mat both = FrameMat(ctx, n, last, 2 * z), means = WideMat(ctx, x, last, z);
-  ops_->Convert(WideMat(ctx, y, last, 2 * z), both);
-  ops_->Linear(*quant_, both, {}, means);
-  ops_->FrameToLatents(means, config_.mean, config_.std, frames, t, latents);
+  middle_.Run(ctx, seen, x, base);
+  const Mat moments = FloatFrame(ctx, y, last, 2 * z), rounded = ActFrame(ctx, n, last, 2 * z);
+  const Mat means = FloatFrame(ctx, x, last, z);
+  head_.Run(ctx, seen, x, n, moments);
+  ops_->elementwise().Convert(moments, rounded);
+  ops_->dense().Linear({.kernel = *quant_, .x = rounded, .y = means});
+  ops_->latents().FrameToLatents(
+      {.frame = means, .mean = config_.mean, .std = config_.std, .frames = frames, .t = t, .latents = latents});
   return true;
+}
+
+void WanEncoder::HalveSpace(const WanContext& ctx, size_t i, ConstMat in, Mat out) const {
+  ops_->convolution().Conv({.kernel = *stages_[i].space,
+                            .in = {&in, 1},
+                            .in_height = ctx.plan->stages[i].height,
+                            .in_width = ctx.plan->stages[i].width,
+                            .out = {&out, 1},
+                            .out_height = ctx.plan->stages[i + 1].height,
+                            .out_width = ctx.plan->stages[i + 1].width,
+                            .stride = 2});  // zeros right and below only
 }
 
 }  // namespace longtake

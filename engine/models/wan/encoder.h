@@ -17,9 +17,9 @@ namespace longtake {
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
 class WanEncoder {
  public:
-  // Errors stick in the loader's weights, whose Finish() tells them. After one, or where the loader does not pack, the
-  // result is unusable. `ops` must outlive it.
-  static std::unique_ptr<WanEncoder> Load(const WanConfig& config, WanLoader& loader, Ops* ops);
+  // Reads its weights. Errors stick in the loader's weights, whose Finish() returns the first. After one, or where the
+  // loader does not pack, the encoder is unusable. `ops` must outlive it.
+  WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops);
 
   // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one
   // row or column.
@@ -43,9 +43,8 @@ class WanEncoder {
     int time_ring = -1;
     int64_t width = 0;  // channels
   };
-
-  WanEncoder(const WanConfig& config, Ops* ops) : config_(config), ops_(ops) {}
-  void Build(WanLoader& loader);
+  // From `in` (act), of stage `i`, to `out` (act or f32), at the next stage's resolution.
+  void HalveSpace(const WanContext& ctx, size_t i, ConstMat in, Mat out) const;
 
   WanConfig config_;
   Ops* ops_;

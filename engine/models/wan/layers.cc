@@ -12,18 +12,21 @@ std::byte* Slot(const WanContext& ctx, int ring, int64_t frame) {
   return ctx.caches + slot.offset + (frame % 2) * Aligned(slot.bytes);
 }
 
-// The frames that a kernel of three taps in time sees when `in` is frame number `seen`.
-std::array<const void*, 3> History(const WanContext& ctx, int ring, int64_t seen, const void* in) {
-  return {seen >= 2 ? Slot(ctx, ring, seen) : nullptr, seen >= 1 ? Slot(ctx, ring, seen - 1) : nullptr, in};
+// The frames that a kernel of three taps in time reads when `in` is frame number `seen`.
+std::array<ConstMat, 3> History(const WanContext& ctx, int ring, int64_t seen, const ConstMat& in) {
+  ConstMat before_last = in, last = in;
+  before_last.data = seen >= 2 ? Slot(ctx, ring, seen) : nullptr;
+  last.data = seen >= 1 ? Slot(ctx, ring, seen - 1) : nullptr;
+  return {before_last, last, in};
 }
 
 }  // namespace
 
-Mat FrameMat(const WanContext& ctx, void* frame, int stage, int64_t channels) {
+Mat ActFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels) {
   return MakeMat(frame, ctx.ops->activation_type(), ctx.plan->stages[stage].pixels(), channels);
 }
 
-Mat WideMat(const WanContext& ctx, void* frame, int stage, int64_t channels) {
+Mat FloatFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels) {
   return MakeMat(frame, DType::kF32, ctx.plan->stages[stage].pixels(), channels);
 }
 
@@ -32,40 +35,39 @@ WanConv WanConv::Load(WanLoader& loader, const std::string& name, int stage, int
   return {.kernel = loader.Kernel(name, shape), .ring = loader.Ring(stage, inputs), .stage = stage};
 }
 
-void WanConv::Run(const WanContext& ctx, int64_t seen, const void* in, void* out, const void* residual) const {
+void WanConv::Run(const WanContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual) const {
   const FrameSize size = ctx.plan->stages[stage];
-  const std::array<const void*, 3> history = History(ctx, ring, seen, in);
-  ctx.ops->Conv({.kernel = kernel.get(),
-                 .in = history,
-                 .in_height = size.height,
-                 .in_width = size.width,
-                 .out = {&out, 1},
-                 .out_height = size.height,
-                 .out_width = size.width,
-                 .pad_top = 1,
-                 .pad_left = 1,
-                 .residual = {&residual, residual == nullptr ? size_t{0} : size_t{1}},
-                 .wide = true});
-  Remember(ctx, ring, seen, in);
+  const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
+  const ConstMat addend = out;
+  ctx.ops->convolution().Conv({.kernel = *kernel,
+                               .in = history,
+                               .in_height = size.height,
+                               .in_width = size.width,
+                               .out = {&out, 1},
+                               .out_height = size.height,
+                               .out_width = size.width,
+                               .pad_top = 1,
+                               .pad_left = 1,
+                               .residual = {&addend, residual ? size_t{1} : size_t{0}}});
+  StoreInRing(ctx, ring, seen, in);
 }
 
-void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, const void* in,
-                 void* out, bool wide) {
+void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
+                 Mat out) {
   const FrameSize size = ctx.plan->stages[stage];
-  const std::array<const void*, 3> history = History(ctx, ring, seen, in);
-  ctx.ops->Conv({.kernel = &kernel,
-                 .in = history,
-                 .in_height = size.height,
-                 .in_width = size.width,
-                 .out = {&out, 1},
-                 .out_height = size.height,
-                 .out_width = size.width,
-                 .wide = wide});
+  const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
+  ctx.ops->convolution().Conv({.kernel = kernel,
+                               .in = history,
+                               .in_height = size.height,
+                               .in_width = size.width,
+                               .out = {&out, 1},
+                               .out_height = size.height,
+                               .out_width = size.width});
 }
 
-void Remember(const WanContext& ctx, int ring, int64_t seen, const void* in) {
+void StoreInRing(const WanContext& ctx, int ring, int64_t seen, ConstMat in) {
   if (ctx.caches == nullptr) return;
-  ctx.ops->Copy(in, Slot(ctx, ring, seen), ctx.plan->rings[ring].bytes);
+  ctx.ops->device().Copy(in.data, Slot(ctx, ring, seen), ctx.plan->rings[ring].bytes);
 }
 
 WanResidual WanResidual::Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs) {
@@ -82,18 +84,20 @@ WanResidual WanResidual::Load(WanLoader& loader, const std::string& name, int st
   return block;
 }
 
-void WanResidual::Run(const WanContext& ctx, int64_t seen, void* x, void* n, void* y) const {
+void WanResidual::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const {
   const int stage = conv1.stage;
-  Ops* ops = ctx.ops;
-  ops->ChannelNorm(WideMat(ctx, x, stage, inputs), norm1->f32(), /*silu=*/true, FrameMat(ctx, n, stage, inputs));
-  conv1.Run(ctx, seen, n, y);
-  ops->ChannelNorm(WideMat(ctx, y, stage, outputs), norm2->f32(), /*silu=*/true, FrameMat(ctx, n, stage, outputs));
+  const Mat in = FloatFrame(ctx, x, stage, inputs), out = FloatFrame(ctx, x, stage, outputs);
+  const Mat hidden = FloatFrame(ctx, y, stage, outputs);
+  const Mat normed1 = ActFrame(ctx, n, stage, inputs), normed2 = ActFrame(ctx, n, stage, outputs);
+  ctx.ops->norm().ChannelNorm({.x = in, .gamma = norm1->f32(), .silu = true, .y = normed1});
+  conv1.Run(ctx, seen, normed1, hidden);
+  ctx.ops->norm().ChannelNorm({.x = hidden, .gamma = norm2->f32(), .silu = true, .y = normed2});
   if (shortcut != nullptr) {
-    const Mat narrow = FrameMat(ctx, y, stage, inputs);
-    ops->Convert(WideMat(ctx, x, stage, inputs), narrow);
-    ops->Linear(*shortcut, narrow, {}, WideMat(ctx, x, stage, outputs));
+    const Mat rounded = ActFrame(ctx, y, stage, inputs);  // `hidden` is dead
+    ctx.ops->elementwise().Convert(in, rounded);
+    ctx.ops->dense().Linear({.kernel = *shortcut, .x = rounded, .y = out});
   }
-  conv2.Run(ctx, seen, n, x, x);
+  conv2.Run(ctx, seen, normed2, out, /*residual=*/true);
 }
 
 WanMiddle WanMiddle::Load(WanLoader& loader, const std::string& name, int stage, int64_t width) {
@@ -108,37 +112,35 @@ WanMiddle WanMiddle::Load(WanLoader& loader, const std::string& name, int stage,
   return middle;
 }
 
-void WanMiddle::Run(const WanContext& ctx, int64_t seen, void* x, void* work) const {
+void WanMiddle::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* work) const {
   Ops* ops = ctx.ops;
   const FrameSize size = ctx.plan->stages[stage];
   const size_t frame = Aligned(size.pixels() * width * SizeOf(ops->activation_type()));
-  void* n = work;
-  void* y = static_cast<std::byte*>(work) + frame;  // three frames wide for q, k, v
+  std::byte* n = work;
+  std::byte* y = work + frame;  // three frames, of q, k and v
   before.Run(ctx, seen, x, n, y);
 
-  const Mat narrow = FrameMat(ctx, n, stage, width), wide = FrameMat(ctx, y, stage, 3 * width);
-  ops->ChannelNorm(WideMat(ctx, x, stage, width), norm->f32(), /*silu=*/false, narrow);
-  ops->Linear(*qkv, narrow, {}, wide);
+  const Mat out = FloatFrame(ctx, x, stage, width);
+  const Mat normed = ActFrame(ctx, n, stage, width), projected = ActFrame(ctx, y, stage, 3 * width);
+  ops->norm().ChannelNorm({.x = out, .gamma = norm->f32(), .y = normed});
+  ops->dense().Linear({.kernel = *qkv, .x = normed, .y = projected});
   const SoftmaxAttentionSegment whole{.first_row = 0, .rows = size.pixels(), .key_rows = size.pixels()};
-  ops->SoftmaxAttention({.qkv = wide,
-                         .heads = 1,
-                         .kv_heads = 1,
-                         .head_dim = static_cast<int>(width),
-                         .scale = 1.f / std::sqrt(static_cast<float>(width)),
-                         .segments = {&whole, 1},
-                         .out = narrow});
-  // A 1x1 convolution and not Linear, which has no f32 residual in place of a gate.
-  const void* in = n;
-  const void* residual = x;
-  ops->Conv({.kernel = project.get(),
-             .in = {&in, 1},
-             .in_height = size.height,
-             .in_width = size.width,
-             .out = {&x, 1},
-             .out_height = size.height,
-             .out_width = size.width,
-             .residual = {&residual, 1},
-             .wide = true});
+  ops->attention().SoftmaxAttention({.qkv = projected,
+                                     .heads = 1,
+                                     .kv_heads = 1,
+                                     .head_dim = static_cast<int>(width),
+                                     .scale = 1.f / std::sqrt(static_cast<float>(width)),
+                                     .segments = {&whole, 1},
+                                     .out = normed});
+  const ConstMat attended = normed, residual = out;
+  ops->convolution().Conv({.kernel = *project,
+                           .in = {&attended, 1},
+                           .in_height = size.height,
+                           .in_width = size.width,
+                           .out = {&out, 1},
+                           .out_height = size.height,
+                           .out_width = size.width,
+                           .residual = {&residual, 1}});
   after.Run(ctx, seen, x, n, y);
 }
 
@@ -149,11 +151,12 @@ WanHead WanHead::Load(WanLoader& loader, const std::string& name, int stage, int
   return head;
 }
 
-void WanHead::Run(const WanContext& ctx, int64_t seen, void* x, void* n, void* out) const {
+void WanHead::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const {
   const int64_t inputs = conv.kernel->shape().inputs;
-  ctx.ops->ChannelNorm(WideMat(ctx, x, conv.stage, inputs), norm->f32(), /*silu=*/true,
-                       FrameMat(ctx, n, conv.stage, inputs));
-  conv.Run(ctx, seen, n, out);
+  const Mat normed = ActFrame(ctx, n, conv.stage, inputs);
+  ctx.ops->norm().ChannelNorm(
+      {.x = FloatFrame(ctx, x, conv.stage, inputs), .gamma = norm->f32(), .silu = true, .y = normed});
+  conv.Run(ctx, seen, normed, out);
 }
 
 }  // namespace longtake

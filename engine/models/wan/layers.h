@@ -1,8 +1,9 @@
-// What decoder and encoder of the Wan VAE are made of. Each layer takes one channels-last frame at a time; what a
-// convolution over time needs of the frames before stands in the session's rings (wan_plan.h).
+// The layers of which the Wan VAE's decoder and encoder are made. Each takes one channels-last frame at a time; the
+// earlier frames that a convolution over time needs are in the session's rings (plan.h).
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_LAYERS_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_LAYERS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,10 +22,11 @@ struct WanContext {
   std::byte* caches;
 };
 
-// A frame of a stage. What convolutions read is act; what they add up to, between and inside blocks, is wide (f32). In
-// bf16 that took the error from 0.83 to 0.58 of torch's (median of 58 random cases), for 177 MB more scratch at 480p.
-Mat FrameMat(const WanContext& ctx, void* frame, int stage, int64_t channels);  // act
-Mat WideMat(const WanContext& ctx, void* frame, int stage, int64_t channels);
+// A frame of a stage. What convolutions read is in the activation type; what they add up to, between and inside blocks,
+// is f32. In bf16 that took the error from 0.83 to 0.58 of torch's (median of 58 random cases), for 177 MB more scratch
+// at 480p.
+Mat ActFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels);
+Mat FloatFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels);
 
 // A 3x3x3 convolution, causal in time.
 struct WanConv {
@@ -33,17 +35,16 @@ struct WanConv {
   int stage = 0;
 
   static WanConv Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // From `in` (act), frame number `seen` of its stage, to `out` (f32). `residual` (f32), if not null, is added and may
-  // be `out`. `in` goes into the ring.
-  void Run(const WanContext& ctx, int64_t seen, const void* in, void* out, const void* residual = nullptr) const;
+  // From `in` (act), frame number `seen` of its stage, to `out` (f32), or added to it (`residual`). `in` goes into the
+  // ring.
+  void Run(const WanContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual = false) const;
 };
 
-// A (3,1,1) kernel over `in` (act) and the two frames before it, which the ring holds, to `out` (act, or f32 if
-// `wide`).
-void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, const void* in,
-                 void* out, bool wide);
-// Keeps `in` as frame number `seen`.
-void Remember(const WanContext& ctx, int ring, int64_t seen, const void* in);
+// A (3,1,1) kernel over `in` (act) and the two frames before it, which the ring holds, to `out` (act or f32).
+void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
+                 Mat out);
+// Copies `in`, frame number `seen`, into the ring.
+void StoreInRing(const WanContext& ctx, int ring, int64_t seen, ConstMat in);
 
 // x = shortcut(x) + conv2(SiLU(norm2(conv1(SiLU(norm1(x)))))).
 struct WanResidual {
@@ -54,7 +55,7 @@ struct WanResidual {
 
   static WanResidual Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
   // In place in `x`. All hold max(inputs, outputs) channels: `x` and the scratch frame `y` in f32, `n` in act.
-  void Run(const WanContext& ctx, int64_t seen, void* x, void* n, void* y) const;
+  void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const;
 };
 
 // Residual block, one-head attention over the frame's own pixels, residual block.
@@ -66,10 +67,10 @@ struct WanMiddle {
   std::unique_ptr<PackedKernel> qkv, project;
 
   static WanMiddle Load(WanLoader& loader, const std::string& name, int stage, int64_t width);
-  // In place in `x`, f32. `work` holds kWorkFrames act frames of `width` channels.
-  static constexpr int kWorkFrames =
-      4;  // q, k, v (a residual block's y lies there too) and the attention's in- and output
-  void Run(const WanContext& ctx, int64_t seen, void* x, void* work) const;
+  // In place in `x`, f32. `work` holds kWorkFrames act frames of `width` channels: the attention's in- and output, then
+  // q, k and v, where a residual block's y lies too.
+  static constexpr int kWorkFrames = 4;
+  void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* work) const;
 };
 
 // SiLU(norm(x)), convolution.
@@ -79,7 +80,7 @@ struct WanHead {
 
   static WanHead Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
   // From `x` (f32) through `n` (act) to `out` (f32).
-  void Run(const WanContext& ctx, int64_t seen, void* x, void* n, void* out) const;
+  void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const;
 };
 
 }  // namespace longtake

@@ -16,7 +16,7 @@ absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops
   WeightLoader weights(*ops, store, std::move(progress));
   const auto half = [&]<typename Half>(bool wanted, std::unique_ptr<Half>* out) {
     WanLoader loader(weights, /*pack=*/wanted);
-    std::unique_ptr<Half> made = Half::Load(vae.config, loader, ops);
+    auto made = std::make_unique<Half>(vae.config, loader, ops);
     if (wanted) *out = std::move(made);
   };
   half(parts.decoder, &vae.decoder);

@@ -1,0 +1,114 @@
+#include "engine/models/sana/batch.h"
+
+#include <algorithm>
+
+namespace longtake {
+
+void SanaTransformer::Batch::SetPasses(const Device& device, const SanaConfig& c,
+                                       std::span<const TransformerPass> passes) {
+  tokens = 0;
+  segments.clear();
+  timesteps.clear();
+  mod_row.clear();
+  latents.clear();
+  predicted.clear();
+  velocities.clear();
+  for (const TransformerPass& p : passes) {
+    const Segment s{.first_row = tokens,
+                    .frames = p.frames / c.patch[0],
+                    .height = p.height / c.patch[1],
+                    .width = p.width / c.patch[2],
+                    .first_frame = p.first_frame};
+    const auto first_mod = static_cast<int32_t>(timesteps.size());
+    const bool per_frame = p.timesteps.size() > 1;
+    for (int f = 0; f < s.frames; ++f) {
+      mod_row.insert(mod_row.end(), int64_t{s.height} * s.width, first_mod + (per_frame ? f : 0));
+    }
+    timesteps.insert(timesteps.end(), p.timesteps.begin(), p.timesteps.end());
+    latents.push_back(p.latents);
+    segments.push_back(s);
+    tokens += s.rows();
+    if (p.velocity == nullptr) continue;
+    predicted.push_back(s);
+    velocities.push_back(p.velocity);
+  }
+  tokens = device.PaddedRows(tokens);
+  mod_row.resize(tokens, 0);
+  timesteps.resize(device.PaddedRows(static_cast<int64_t>(timesteps.size())), 0.f);
+}
+
+void SanaTransformer::Batch::SetLayer(int layer, const Ops& ops, const SanaConfig& c,
+                                      std::span<const TransformerPass> passes, Mat y) {
+  const int64_t S_floats = c.width() * c.head_dim, layer_floats = S_floats + c.width();
+  attention.clear();
+  cross.clear();
+  tails.clear();
+  new_tails.clear();
+  history_.clear();
+  for (const TransformerPass& pass : passes) {
+    for (const float* contribution : pass.history) {
+      const float* at = contribution + layer * layer_floats;
+      history_.push_back({.S = at, .z = at + S_floats});
+    }
+  }
+  const LinearAttentionState* history = history_.data();
+  for (size_t p = 0; p < passes.size(); ++p) {
+    const TransformerPass& pass = passes[p];
+    const Segment& s = segments[p];
+    float* S_out = pass.contribution_out == nullptr ? nullptr : pass.contribution_out + layer * layer_floats;
+    attention.push_back({.tokens = s,
+                         .history = {history, pass.history.size()},
+                         .S_out = S_out,
+                         .z_out = S_out == nullptr ? nullptr : S_out + S_floats,
+                         .store_sum = pass.store_sum});
+    history += pass.history.size();
+
+    const size_t kv_bytes = ops.attention().CrossKvBytes(pass.prompt.tokens, c.cross_heads, c.cross_head_dim);
+    cross.push_back({.first_row = s.first_row,
+                     .rows = s.rows(),
+                     .kv = {static_cast<const std::byte*>(pass.prompt.data) + layer * kv_bytes, pass.prompt.tokens}});
+
+    const int64_t frame_rows = int64_t{s.height} * s.width;
+    const size_t tail_bytes = frame_rows * c.width() * SizeOf(y.dtype);
+    const auto* tail = static_cast<const std::byte*>(pass.tail);
+    tails.push_back(MakeMat(tail == nullptr ? nullptr : tail + layer * tail_bytes, y.dtype, frame_rows, c.width()));
+    if (pass.tail_out == nullptr) continue;
+    new_tails.push_back({.from = y.Rows(s.first_row + s.rows() - frame_rows, frame_rows).data,
+                         .to = static_cast<std::byte*>(pass.tail_out) + layer * tail_bytes,
+                         .bytes = tail_bytes});
+  }
+}
+
+SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType act, int64_t N, int64_t R,
+                                                    Arena& arena) {
+  const int64_t D = c.width(), F = c.ffn_width;
+  Work w;
+  w.h = arena.Take(DType::kF32, N, D);
+  w.normed = arena.Take(act, N, D);
+  w.sinusoids = arena.Take(act, R, 256);
+  w.time_hidden = arena.Take(act, R, D);
+  w.time_act = arena.Take(act, R, D);
+  w.embedded = arena.Take(DType::kF32, R, D);
+  w.modulation = arena.Take(DType::kF32, R, 6 * D);
+  w.layer_modulation = arena.Take(DType::kF32, R, 6 * D);
+  w.final_modulation = arena.Take(DType::kF32, R, 2 * D);
+  const size_t shared = arena.Mark();
+  w.qkv = arena.Take(DType::kF32, N, 3 * D);
+  w.attended = arena.Take(act, N, D);
+  arena.Release(shared);
+  w.cross_q = arena.Take(act, N, c.cross_width());
+  w.cross_out = arena.Take(act, N, c.cross_width());
+  arena.Release(shared);
+  w.hidden = arena.Take(act, N, 2 * F);
+  const size_t behind_hidden = arena.Mark();
+  arena.Release(shared);
+  w.y = arena.Take(act, N, D);  // over `hidden`, which is dead once gated
+  arena.Release(std::max(behind_hidden, arena.Mark()));
+  w.gated = arena.Take(act, N, F);
+  arena.Release(shared);
+  w.patches = arena.Take(act, N, c.in_channels * c.patch_elements());
+  w.projected = arena.Take(DType::kF32, N, c.out_channels * c.patch_elements());
+  return w;
+}
+
+}  // namespace longtake

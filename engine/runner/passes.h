@@ -1,0 +1,53 @@
+// What the transformer's modules share: prompts, latents and single passes.
+#ifndef LONGTAKE_ENGINE_RUNNER_PASSES_H_
+#define LONGTAKE_ENGINE_RUNNER_PASSES_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/models/sana/transformer.h"
+#include "engine/ops/ops.h"
+#include "engine/runner/modules.h"
+
+namespace longtake {
+
+using Shape = std::vector<int64_t>;
+
+// A prompt's cross K/V in a buffer of its own.
+struct Prompt {
+  std::unique_ptr<Buffer> data;
+  int64_t tokens = 0;
+  PromptKv kv() const { return {data->data(), tokens}; }
+};
+
+// Rows of encoder_hidden_states [batch, L, Wc] whose mask [batch, L] is set (all where none is), as cross K/V, one for
+// each sample.
+absl::StatusOr<std::vector<Prompt>> ReadPrompts(Ops& ops, const SanaTransformer& model, ModuleInputs& in,
+                                                const std::string& prefix, int64_t batch);
+
+std::unique_ptr<Buffer> ToDevice(Ops& ops, const float* values, int64_t n);
+std::vector<float> ToHost(Ops& ops, Buffer& buffer, int64_t n);
+
+// Frames [first, first + count) of a [C, T, plane] tensor, as [C, count, plane], and the reverse.
+std::vector<float> SliceFrames(const float* x, int64_t C, int64_t T, int64_t plane, int64_t first, int64_t count);
+void PutFrames(const std::vector<float>& block, int64_t C, int64_t T, int64_t plane, int64_t first, int64_t count,
+               float* x);
+
+// [.., C, T, H, W] at `at` must fit the model's channels and patches, and positions its rotary tables.
+void CheckLatents(const SanaTransformer& model, const std::string& name, const Shape& shape, size_t at,
+                  ModuleInputs& in);
+
+// Block lengths of the input, or what the settings say for T frames.
+std::vector<int64_t> Lengths(ModuleInputs& in, int64_t T, int64_t patch_t, int block);
+
+absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadModel(Ops& ops, const ModuleRequest& request);
+
+// Runs the passes as one batch, with scratch of their size.
+void ForwardOnce(Ops& ops, const SanaTransformer& model, const std::vector<TransformerPass>& passes);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNNER_PASSES_H_

@@ -1,0 +1,134 @@
+// The modules `few_step` and `bidirectional`: both samplers on given noise.
+#include "engine/models/sana/samplers.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/models/folder/settings.h"
+#include "engine/models/sana/causal_state.h"
+#include "engine/runner/modules.h"
+#include "engine/runner/passes.h"
+
+namespace longtake {
+namespace {
+
+// A sampler adds velocities to latents: both have the same channels.
+absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadForSampling(Ops& ops, const ModuleRequest& request) {
+  ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
+  if (model->config().out_channels == model->config().in_channels) return model;
+  return absl::InvalidArgumentError(
+      absl::StrCat(request.model_dir, "/transformer/config.json: field 'out_channels' is ",
+                   model->config().out_channels, ", samplers need in_channels, ", model->config().in_channels));
+}
+
+}  // namespace
+
+absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
+  ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
+  ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
+  if (!settings.causal) return absl::FailedPreconditionError("longtake.json: the folder is not block-causal");
+  const FewStepSampler sampler(settings.timesteps, settings.shift);
+  Shape shape;
+  const std::vector<float> noise = in.Floats("noise", 5, &shape);
+  RETURN_IF_ERROR(in.status());
+  CheckLatents(*model, "noise", shape, 1, in);
+  if (shape[0] != sampler.steps()) in.Fail("noise", absl::StrCat("must have one entry a step, ", sampler.steps()));
+  RETURN_IF_ERROR(in.status());
+  const SanaConfig& c = model->config();
+  const std::vector<int64_t> lengths = Lengths(in, shape[2], c.patch[0], settings.block_latent_frames);
+  RETURN_IF_ERROR(in.status());
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
+  const bool guided = settings.guidance != 1.0;
+  std::vector<Prompt> negative;
+  if (guided) {
+    ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));
+  }
+
+  const int64_t C = c.in_channels, T = shape[2], plane = shape[3] * shape[4];
+  const int height = static_cast<int>(shape[3]), width = static_cast<int>(shape[4]);
+  auto region = ops.device().Allocate(CausalState::Bytes(*model, settings.state_window_blocks, height, width));
+  CausalState state(*model, settings.state_window_blocks, height, width, region->data());
+  std::vector<float> latents(C * T * plane);
+  int64_t first = 0;
+  for (const int64_t n : lengths) {
+    const int64_t count = C * n * plane;
+    auto noise_of = [&](int step) {
+      return ToDevice(ops, SliceFrames(noise.data() + step * C * T * plane, C, T, plane, first, n).data(), count);
+    };
+    auto x = noise_of(0);
+    auto v = ops.device().Allocate(count * sizeof(float)), v_negative = ops.device().Allocate(count * sizeof(float));
+    TransformerPass pass{.latents = x->f32(),
+                         .frames = static_cast<int>(n),
+                         .height = height,
+                         .width = width,
+                         .first_frame = static_cast<int>(first / c.patch[0])};
+    for (int step = 0; step < sampler.steps(); ++step) {
+      pass.timesteps = {sampler.timestep(step)};
+      pass.prompt = prompts[0].kv();
+      pass.velocity = v->f32();
+      state.Read(&pass);
+      std::vector<TransformerPass> passes = {pass};
+      if (guided) {
+        passes.push_back(pass);
+        passes[1].prompt = negative[0].kv();
+        passes[1].velocity = v_negative->f32();
+      }
+      ForwardOnce(ops, *model, passes);
+      if (guided) Guide(ops, settings.guidance, v_negative->f32(), count, v->f32());
+      auto fresh = sampler.needs_noise(step) ? noise_of(step + 1) : nullptr;
+      sampler.Step(ops, step, v->f32(), fresh == nullptr ? nullptr : fresh->f32(), count, x->f32());
+    }
+    pass.timesteps = {0.f};
+    pass.velocity = nullptr;
+    state.Write(&pass);
+    ForwardOnce(ops, *model, {pass});
+    state.Committed();
+    PutFrames(ToHost(ops, *x, count), C, T, plane, first, n, latents.data());
+    first += n;
+  }
+  return ModuleOutputs{{"latents", {{C, T, shape[3], shape[4]}, std::move(latents)}}};
+}
+
+absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
+  ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
+  ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
+  const FlowDpmSampler sampler(request.steps, settings.flow_shift);
+  Shape shape;
+  const std::vector<float> noise = in.Floats("latents", 5, &shape);
+  RETURN_IF_ERROR(in.status());
+  CheckLatents(*model, "latents", shape, 1, in);
+  if (shape[0] != 1) in.Fail("latents", "must be [1,C,T,H,W]");
+  RETURN_IF_ERROR(in.status());
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
+  const bool guided = request.guidance != 1.0;
+  std::vector<Prompt> negative;
+  if (guided) {
+    ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));
+  }
+  const auto count = static_cast<int64_t>(noise.size());
+  auto x = ToDevice(ops, noise.data(), count);
+  auto v = ops.device().Allocate(count * sizeof(float)), v_negative = ops.device().Allocate(count * sizeof(float));
+  auto x0 = ops.device().Allocate(count * sizeof(float)), x0_before = ops.device().Allocate(count * sizeof(float));
+  for (int step = 0; step < sampler.steps(); ++step) {
+    std::vector<TransformerPass> passes = {{.latents = x->f32(),
+                                            .frames = static_cast<int>(shape[2]),
+                                            .height = static_cast<int>(shape[3]),
+                                            .width = static_cast<int>(shape[4]),
+                                            .timesteps = {sampler.timestep(step)},
+                                            .prompt = prompts[0].kv(),
+                                            .velocity = v->f32()}};
+    if (guided) {
+      passes.push_back(passes[0]);
+      passes[1].prompt = negative[0].kv();
+      passes[1].velocity = v_negative->f32();
+    }
+    ForwardOnce(ops, *model, passes);
+    if (guided) Guide(ops, request.guidance, v_negative->f32(), count, v->f32());
+    sampler.Step(ops, step, v->f32(), count, x->f32(), x0->f32(), x0_before->f32());
+    std::swap(x0, x0_before);
+  }
+  return ModuleOutputs{{"latents", {shape, ToHost(ops, *x, count)}}};
+}
+
+}  // namespace longtake
