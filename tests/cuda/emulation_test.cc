@@ -227,7 +227,7 @@ TEST_F(EmulationTest, AnotherDevicesMemoryIsNoArgument) {
 
 TEST_F(EmulationTest, StreamsAreOrderedByEventsOnly) {
   const Stream second = *MakeStream(true);
-  const Event event = *MakeEvent(false);
+  const EventHandle event = *MakeEvent(false);
   float* x = Device(std::vector<float>(32, 1.f));
   float* y = Device(std::vector<float>(32, 1.f));
   ASSERT_TRUE(context_->Synchronize().ok());
