@@ -11,9 +11,6 @@ packages=(
   g++
   git
   libabsl-dev
-  libavcodec-dev
-  libavformat-dev
-  libavutil-dev
   libbenchmark-dev
   libcli11-dev
   libdnnl-dev
@@ -24,6 +21,7 @@ packages=(
   libprotobuf-dev
   libsentencepiece-dev
   libspdlog-dev
+  libx264-dev
   ninja-build
   nlohmann-json3-dev
   pkg-config

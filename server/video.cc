@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/status_macros.h"
+
 namespace longtake::server {
 namespace {
 
@@ -139,7 +141,7 @@ void Video::OnEnded(const absl::Status& status) {
       event.mutable_finished()->set_waited_seconds(self->waited_seconds_);
       self->sink_->Send(std::move(event));
     }
-    self->mp4_.reset();
+    self->encoder_.reset();
     if (!self->failed_) self->sink_->End(status);
   });
 }
@@ -153,39 +155,53 @@ void Video::Fail(const absl::Status& why) {
 void Video::Encode(const DecodedFrames& frames) {
   if (failed_ || abandoned_) return;
   const absl::Duration started = context_.clock->Now();
-  if (mp4_ == nullptr) {
-    auto created = media::Mp4Stream::Create({.width = frames.size.width, .height = frames.size.height, .fps = fps_});
-    if (!created.ok()) return Fail(created.status());
-    mp4_ = *std::move(created);
-  }
-  if (absl::Status status = mp4_->Add(frames.bytes); !status.ok()) return Fail(status);
+  if (absl::Status status = EncodeChunk(frames); !status.ok()) return Fail(status);
   video_seconds_ += absl::ToDoubleSeconds(context_.clock->Now() - started);
+}
+
+absl::Status Video::EncodeChunk(const DecodedFrames& frames) {
+  if (!stream_) {
+    ASSIGN_OR_RETURN(const media::FrameRate rate, media::FrameRateFrom(fps_));
+    ASSIGN_OR_RETURN(
+        stream_, media::DescribeStream(
+                     {.width = frames.size.width, .height = frames.size.height, .rate = rate, .frames = plan_.frames}));
+  }
+  if (encoder_ == nullptr) {
+    ASSIGN_OR_RETURN(encoder_, media::BlockEncoder::Open(*stream_, frames.first_frame));
+    block_ = {.bytes = frames.first_frame == 0 ? stream_->init_segment : "", .first_frame = frames.first_frame};
+  }
+  ASSIGN_OR_RETURN(const media::Chunk chunk, encoder_->Encode(frames.bytes));
+  block_.bytes += chunk.bytes;
+  block_.frames += chunk.frames;
+  return absl::OkStatus();
 }
 
 void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times, Making making) {
   if (failed_ || abandoned_) return;
-  const absl::Duration started = context_.clock->Now();
-  absl::StatusOr<media::Mp4Chunk> cut = mp4_ != nullptr ? mp4_->Cut() : absl::InternalError("a block without frames");
-  if (!cut.ok()) return Fail(cut.status());
-  const absl::Duration ended = context_.clock->Now();
-  times.set_finished(Elapsed(ended));
+  if (encoder_ == nullptr) return Fail(absl::InternalError("a block without frames"));
+  encoder_.reset();
+  const media::Chunk encoded = std::exchange(block_, {});
+  const double duration_seconds = absl::ToDoubleSeconds(stream_->format.rate.TimeOf(encoded.frames));
+  times.set_finished(Elapsed(context_.clock->Now()));
   v1::StageTimes all = stages;
-  all.set_video(std::exchange(video_seconds_, 0) + absl::ToDoubleSeconds(ended - started));
+  all.set_video(std::exchange(video_seconds_, 0));
 
   std::vector<v1::GenerateEvent> parts;
-  const int64_t size = static_cast<int64_t>(cut->bytes.size());
+  const int64_t size = static_cast<int64_t>(encoded.bytes.size());
   for (int64_t offset = 0; offset < size; offset += context_.max_part_bytes) {
     v1::GenerateEvent event = NewEvent();
     v1::Chunk& chunk = *event.mutable_chunk();
     chunk.set_index(block);
     chunk.set_part(static_cast<int>(parts.size()));
     chunk.set_last_part(offset + context_.max_part_bytes >= size);
-    chunk.set_data(cut->bytes.substr(offset, context_.max_part_bytes));
-    if (offset == 0) chunk.set_init_segment_bytes(cut->init_segment_bytes);
-    chunk.set_first_frame(cut->first_frame);
-    chunk.set_frames(cut->frames);
-    chunk.set_first_pts_seconds(cut->first_pts_seconds);
-    chunk.set_duration_seconds(cut->duration_seconds);
+    chunk.set_data(encoded.bytes.substr(offset, context_.max_part_bytes));
+    if (offset == 0 && block == 0) {
+      chunk.set_init_segment_bytes(static_cast<int64_t>(stream_->init_segment.size()));
+    }
+    chunk.set_first_frame(encoded.first_frame);
+    chunk.set_frames(encoded.frames);
+    chunk.set_first_pts_seconds(absl::ToDoubleSeconds(stream_->format.rate.TimeOf(encoded.first_frame)));
+    chunk.set_duration_seconds(duration_seconds);
     chunk.set_denoise_steps(making.steps);
     chunk.set_prompt(making.prompt);
     if (chunk.last_part()) {
@@ -194,8 +210,8 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
     }
     parts.push_back(std::move(event));
   }
-  totals_.set_frames(totals_.frames() + cut->frames);
-  totals_.set_seconds(totals_.seconds() + cut->duration_seconds);
+  totals_.set_frames(totals_.frames() + encoded.frames);
+  totals_.set_seconds(totals_.seconds() + duration_seconds);
   totals_.set_chunks(totals_.chunks() + 1);
   totals_.set_bytes(totals_.bytes() + size);
   AddTo(*totals_.mutable_stages(), all);
@@ -203,7 +219,7 @@ void Video::FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes 
                                 .reduced = making.steps < denoise_steps_,
                                 .device_seconds = all.text() + all.denoise() + all.commit() + all.decode(),
                                 .bytes = size,
-                                .seconds = cut->duration_seconds,
+                                .seconds = duration_seconds,
                                 .decoded_seconds = times.decoded()};
   sink_->SendChunk(std::move(parts), [self = shared_from_this(), chunk] { self->Delivered(chunk); });
 }

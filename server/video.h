@@ -8,13 +8,15 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "longtake/v1/longtake.pb.h"
 #include "scheduler/scheduler.h"
-#include "server/media/mp4_stream.h"
+#include "server/media/media.h"
 #include "server/playback.h"
 #include "server/request.h"
 #include "server/strand.h"
@@ -92,6 +94,7 @@ class Video : public std::enable_shared_from_this<Video> {
   double Elapsed(absl::Duration at) const { return absl::ToDoubleSeconds(at - arrived_); }
   void Fail(const absl::Status& why);
   void Encode(const DecodedFrames& frames);
+  absl::Status EncodeChunk(const DecodedFrames& frames);
   void Delivered(DeliveredChunk chunk);
   void FinishChunk(int block, const v1::StageTimes& stages, v1::ChunkTimes times, Making making);
 
@@ -116,7 +119,9 @@ class Video : public std::enable_shared_from_this<Video> {
 
   // On the strand only.
   Strand strand_;
-  std::unique_ptr<media::Mp4Stream> mp4_;
+  std::optional<media::Stream> stream_;
+  std::unique_ptr<media::BlockEncoder> encoder_;  // of the block being decoded; none between blocks
+  media::Chunk block_;                            // that block's chunks, joined
   bool failed_ = false;
   double video_seconds_ = 0;  // encoding, of the chunk
   v1::Finished totals_;
