@@ -15,7 +15,15 @@ from bench.models import _TINY_TEXT, _TINY_TRANSFORMER, _TINY_VAE, TOKENIZER
 from tools.make_model import PARTS, write_model
 
 TEXT = {"num_hidden_layers": 4, "vocab_size": 32768}
-CLIP = {"sampler": "flow_dpm_solver", "caption_tokens": 300, "fps": 16, "guidance": 6.0, "steps": 50}
+CLIP = {
+    "family": "longtake",
+    "sampler": "flow_dpm_solver",
+    "shift": 8.0,
+    "caption_tokens": 300,
+    "fps": 16,
+    "guidance": 6.0,
+    "steps": 50,
+}
 TINY_CHANGES = {
     "transformer": {**_TINY_TRANSFORMER, "caption_channels": 32},
     "vae": _TINY_VAE,

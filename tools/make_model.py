@@ -100,7 +100,9 @@ VAE = {
     "z_dim": 16,
 }
 
+# LongSANA's sampling, without what that family puts in front of a prompt.
 FEW_STEP = {
+    "family": "longtake",
     "sampler": "few_step",
     "timesteps": [1000, 960, 889, 727],
     "shift": 7.0,
@@ -217,14 +219,13 @@ def write_model(
         (out / "tokenizer").mkdir(exist_ok=True)
         shutil.copyfile(tokenizer, out / "tokenizer" / "tokenizer.model")
         index["tokenizer"] = LIBRARIES["tokenizer"]
-    if sampler == "few_step":
-        (out / "longtake.json").write_text(json.dumps({**FEW_STEP, **(settings or {})}, indent=2) + "\n")
-    else:
+    own = FEW_STEP
+    if sampler == "bidirectional":
+        own = {"sampler": "flow_dpm_solver"}
         (out / "scheduler").mkdir(exist_ok=True)
         (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
-        if settings:
-            (out / "longtake.json").write_text(json.dumps(settings, indent=2) + "\n")
         index["scheduler"] = LIBRARIES["scheduler"]
+    (out / "longtake.json").write_text(json.dumps({**own, **(settings or {})}, indent=2) + "\n")
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 

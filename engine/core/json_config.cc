@@ -108,6 +108,12 @@ bool JsonConfig::Has(const std::string& field) const {
   return it != object_.end() && !it->is_null();
 }
 
+std::vector<std::string> JsonConfig::Fields() const {
+  std::vector<std::string> fields;
+  for (const auto& [field, value] : object_.items()) fields.push_back(field);
+  return fields;
+}
+
 const nlohmann::json* JsonConfig::Raw(const std::string& field) {
   read_.insert(field);
   const auto it = object_.find(field);

@@ -22,6 +22,7 @@ class JsonConfig {
   JsonConfig(std::string path, nlohmann::json object);
 
   bool Has(const std::string& field) const;  // present and not null; does not count as read
+  std::vector<std::string> Fields() const;   // all that are present, null or not
 
   // With a fallback the field may be absent or null. Without, absence is an error that names file and field.
   int64_t Int(const std::string& field, int64_t min, int64_t max);

@@ -1,15 +1,18 @@
-// longtake-module: runs one module of a model folder on tensors from a file.
+// longtake-module: runs one module of a model folder on tensors from a file, or prints what a folder's settings are.
 #include <cstdio>
 #include <map>
 #include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
+#include "engine/models/folder/settings.h"
+#include "engine/models/folder/settings_fields.h"
 #include "engine/runner/modules.h"
 
 namespace longtake {
@@ -51,12 +54,36 @@ absl::Status Run(const Arguments& a) try {
   return absl::ResourceExhaustedError("the machine's memory does not suffice");
 }
 
+int Report(const absl::Status& status) {
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "longtake-module: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+absl::Status PrintSettings(const std::string& folder) {
+  ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(folder));
+  std::printf("%s\n", ToJson(settings).dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace).c_str());
+  return absl::OkStatus();
+}
+
+// longtake-module settings FOLDER
+int RunSettings(int argc, char** argv) {
+  CLI::App app("Prints the settings of a model folder, its family's defaults included, as a longtake.json would.",
+               "longtake-module settings");
+  std::string folder;
+  app.add_option("folder", folder, "Model folder in diffusers' layout")->required();
+  CLI11_PARSE(app, argc, argv);
+  return Report(PrintSettings(folder));
+}
+
 }  // namespace
 }  // namespace longtake
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "settings") return longtake::RunSettings(argc - 1, argv + 1);
   longtake::Arguments a;
   CLI::App app("Runs one module of a model folder on tensors from a file. All floats in and out are float32.");
+  app.footer("longtake-module settings FOLDER prints a folder's settings.");
   app.add_option("--model", a.request.model_dir, "Model folder in diffusers' layout")->required();
   app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")
       ->required();
@@ -72,9 +99,5 @@ int main(int argc, char** argv) {
   app.add_option("--steps", a.request.steps, "Of the module bidirectional")->check(CLI::Range(1, 1000));
   app.add_option("--guidance", a.request.guidance, "Of the module bidirectional");
   CLI11_PARSE(app, argc, argv);
-  if (const absl::Status status = longtake::Run(a); !status.ok()) {
-    std::fprintf(stderr, "longtake-module: %s\n", std::string(status.message()).c_str());
-    return 1;
-  }
-  return 0;
+  return longtake::Report(longtake::Run(a));
 }

@@ -39,7 +39,7 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
   const std::vector<int64_t> lengths = Lengths(in, shape[2], c.patch[0], settings.block_latent_frames);
   RETURN_IF_ERROR(in.status());
   ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
-  const bool guided = settings.guidance != 1.0;
+  const bool guided = settings.guided();
   std::vector<Prompt> negative;
   if (guided) {
     ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));
@@ -93,7 +93,11 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
 absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
   ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
   ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
-  const FlowDpmSampler sampler(request.steps, settings.flow_shift);
+  if (settings.sampler != SamplerKind::kFlowDpmSolver) {
+    return absl::UnimplementedError(
+        absl::StrCat(request.model_dir, ": sampler ", SamplerName(settings.sampler), " is none that this module has"));
+  }
+  const FlowDpmSampler sampler(request.steps, settings.shift);
   Shape shape;
   const std::vector<float> noise = in.Floats("latents", 5, &shape);
   RETURN_IF_ERROR(in.status());
@@ -101,7 +105,7 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
   if (shape[0] != 1) in.Fail("latents", "must be [1,C,T,H,W]");
   RETURN_IF_ERROR(in.status());
   ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
-  const bool guided = request.guidance != 1.0;
+  const bool guided = request.guidance > 1.0;
   std::vector<Prompt> negative;
   if (guided) {
     ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));

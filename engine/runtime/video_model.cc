@@ -18,7 +18,7 @@ constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it whe
 
 // Buffers of latents that a session keeps: the block being made, the finished one, one or two velocities, and noise or
 // the solver's two predictions.
-int LatentBuffers(const ModelSettings& s) { return 3 + (s.guidance != 1.0 ? 1 : 0) + (s.causal ? 1 : 2); }
+int LatentBuffers(const ModelSettings& s) { return 3 + (s.guided() ? 1 : 0) + (s.causal ? 1 : 2); }
 
 }  // namespace
 
@@ -30,6 +30,14 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, Ops& deco
   }
   std::unique_ptr<VideoModel> model(new VideoModel);
   ASSIGN_OR_RETURN(model->settings_, ModelSettings::Load(folder));
+  if (model->settings_.family == Family::kSanaVideo720p) {
+    return absl::UnimplementedError(absl::StrCat(
+        folder, "/vae/config.json: SANA-Video 720p has the LTX-2 VAE, AutoencoderKLLTX2Video, which is not supported"));
+  }
+  if (model->settings_.sampler == SamplerKind::kFlowEuler || model->settings_.sampler == SamplerKind::kFlowUniPc) {
+    return absl::UnimplementedError(
+        absl::StrCat(folder, ": sampler ", SamplerName(model->settings_.sampler), " is not supported"));
+  }
   const auto part = [&](const std::string& what) -> LoadProgress {
     if (!progress) return nullptr;
     return [what, progress](uint64_t done, uint64_t total) { progress(what, done, total); };
@@ -55,18 +63,17 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
                                                    " and out_channels ", c.out_channels, " are not the VAE's z_dim ",
                                                    vae.z_dim));
   }
-  if (settings_.sizes.empty()) settings_.sizes = {{832, 480}};
   for (const auto& [width, height] : settings_.sizes) {
     const int unit_x = vae.spatial_factor() * c.patch[2], unit_y = vae.spatial_factor() * c.patch[1];
     if (width % unit_x != 0 || height % unit_y != 0 || width / unit_x > c.rope_max_positions ||
         height / unit_y > c.rope_max_positions) {
-      return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: sizes: ", width, "x", height,
+      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
                                                      " is no multiple of ", unit_x, "x", unit_y,
                                                      " within the rotary positions"));
     }
     if (width % 2 != 0 || height % 2 != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(folder, "/longtake.json: sizes: ", width, "x", height, " is odd; 4:2:0 frames are even"));
+      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
+                                                     " is odd; 4:2:0 frames are even"));
     }
     SizeShape shape{
         .size = {width, height}, .height = height / vae.spatial_factor(), .width = width / vae.spatial_factor()};
@@ -76,24 +83,24 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   const int positions = c.rope_max_positions * c.patch[0];
   if (settings_.max_latent_frames == 0) settings_.max_latent_frames = positions;
   if (settings_.max_latent_frames > positions) {
-    return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: max_latent_frames ",
+    return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "max_latent_frames"), ": ",
                                                    settings_.max_latent_frames, " exceeds the rotary positions ",
                                                    positions));
   }
   if (settings_.causal) {
     if (settings_.block_latent_frames % c.patch[0] != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          folder, "/longtake.json: block_latent_frames is no multiple of the temporal patch ", c.patch[0]));
+      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "block_latent_frames"),
+                                                     " is no multiple of the temporal patch ", c.patch[0]));
     }
     few_step_.emplace_back(settings_.timesteps, settings_.shift);
     for (const std::vector<double>& rung : settings_.step_ladder) few_step_.emplace_back(rung, settings_.shift);
   } else {
-    flow_dpm_.emplace(settings_.steps, settings_.flow_shift);
+    flow_dpm_.emplace(settings_.steps, settings_.shift);
   }
   for (const SizeShape& s : sizes_) {
     const int64_t block_positions = int64_t{s.height} * s.width * max_block_frames();
     if (block_positions <= kMaxBlockPositions) continue;
-    return absl::InvalidArgumentError(absl::StrCat(folder, "/longtake.json: max_latent_frames: a block of ",
+    return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "max_latent_frames"), ": a block of ",
                                                    max_block_frames(), " latent frames of ", s.size.width, "x",
                                                    s.size.height, " is too large"));
   }
@@ -102,7 +109,7 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
   info_.numerics_id =
       absl::StrCat("longtake-", kVersion, "/", ops.device().name(), "/", std::string(Name(ops.activation_type())));
-  info_.sampler = settings_.causal ? "few_step" : "flow_dpm_solver";
+  info_.sampler = SamplerName(settings_.sampler);
   info_.fps = settings_.fps;
   const int patch = transformer_->config().patch[0];
   for (const SizeShape& s : sizes_) {

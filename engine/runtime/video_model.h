@@ -56,7 +56,7 @@ class VideoModel {
     return few_step_.empty() ? flow_dpm_->timestep(step) : few_step_[level].timestep(step);
   }
 
-  bool guided() const { return settings_.guidance != 1.0; }
+  bool guided() const { return settings_.guided(); }
   int max_block_frames() const;
   const std::vector<SizeShape>& sizes() const { return sizes_; }
   // Latent elements of a block of the most frames at the largest size.

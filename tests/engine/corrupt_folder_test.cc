@@ -19,6 +19,7 @@ namespace longtake {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr char kBundled[] = "models/longtake-tiny";
@@ -67,12 +68,43 @@ TEST_F(CorruptFolder, IntactLoads) { EXPECT_TRUE(Load().ok()); }
 
 TEST_F(CorruptFolder, MissingFilesAreNamed) {
   for (const std::string& file : Files()) {
-    if (file == "longtake.json") continue;  // then the folder is a bidirectional one without a scheduler's settings
     const fs::path path = fs::path(folder_.path()) / file;
     fs::remove(path);
     EXPECT_THAT(Load().message(), HasSubstr(fs::path(file).filename().string().substr(0, 5))) << file;
     fs::create_symlink(fs::absolute(fs::path(kBundled) / file), path);
   }
+}
+
+// Nothing else in the bundled folder says how to sample, so that it does not become another model.
+TEST(BundledFolder, WithoutItsSettingsIsRefused) {
+  TempFolder copy;
+  for (const fs::directory_entry& entry : fs::directory_iterator(kBundled)) {
+    if (entry.path().filename() == "longtake.json") continue;
+    fs::create_symlink(fs::absolute(entry.path()), fs::path(copy.path()) / entry.path().filename());
+  }
+  EXPECT_THAT(Engine::Load({.model_dir = copy.path(), .threads = 1, .max_sessions = 1}).status().message(),
+              HasSubstr("nothing says how to sample"));
+}
+
+// SANA-Video 720p is known, and its VAE is not; nobody waits for the other parts' weights before hearing of it.
+TEST_F(CorruptFolder, AnUnsupportedFamilyIsRefusedByItsVae) {
+  nlohmann::json config = nlohmann::json::parse(Read(fs::path(kBundled) / "transformer/config.json"));
+  config["sample_size"] = 22;
+  fs::remove(fs::path(folder_.path()) / "transformer/config.json");
+  folder_.Write("transformer/config.json", config.dump());
+  fs::remove(fs::path(folder_.path()) / "vae/config.json");
+  folder_.Write("vae/config.json", R"({"_class_name":"AutoencoderKLLTX2Video"})");
+  fs::remove(fs::path(folder_.path()) / "text_encoder/config.json");
+  EXPECT_THAT(LoadWith("longtake.json", R"({"sampler":"flow_dpm_solver"})").message(),
+              AllOf(HasSubstr("vae/config.json"), HasSubstr("LTX-2 VAE")));
+}
+
+// A default that does not fit the parts is not blamed on a file that the folder does not have.
+TEST_F(CorruptFolder, AFamilysDefaultIsNamedAsSuch) {
+  EXPECT_THAT(LoadWith("longtake.json", R"({"sampler":"flow_dpm_solver"})").message(),
+              HasSubstr("family sana_video_480p: field 'sizes': 768x528"));
+  EXPECT_THAT(LoadWith("longtake.json", R"({"sampler":"few_step","sizes":["256x160","264x160"]})").message(),
+              HasSubstr("longtake.json: field 'sizes': 264x160"));
 }
 
 TEST_F(CorruptFolder, TruncatedFilesAreNamed) {

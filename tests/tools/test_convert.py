@@ -2,8 +2,11 @@
 
 import json
 import pickle
+import sys
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tools import convert, safetensors_stream
@@ -57,10 +60,59 @@ def test_settings_and_other_parts(tmp_path, checkpoint, parity_data):
     assert set(json.loads((tmp_path / "model_index.json").read_text())) >= {"transformer", "text_encoder", "tokenizer"}
 
 
-def test_bidirectional_settings(tmp_path, checkpoint):
-    converter.convert(checkpoint, tmp_path, sampler="bidirectional", **HEADS)
-    assert json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())["flow_shift"] == 8.0
-    assert not (tmp_path / "longtake.json").exists()
+def write_json(path: Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def test_the_engine_reads_the_folder_as_longsana(tmp_path, checkpoint, settings_of):
+    """All settings are those of a folder that names LongSANA's class, as the published one does."""
+    converter.convert(checkpoint, tmp_path / "own", **HEADS)
+    converter.convert(checkpoint, tmp_path / "prefix", prompt_prefix="Say:\n: ", **HEADS)
+    causal = ["diffusers", "SanaVideoCausalTransformer3DModel"]
+    write_json(tmp_path / "published" / "model_index.json", {"transformer": causal})
+    told = settings_of(tmp_path / "own")
+    assert json.loads((tmp_path / "own" / "longtake.json").read_text())["sampler"] == "few_step"
+    assert told == settings_of(tmp_path / "published")
+    assert settings_of(tmp_path / "prefix") == {**told, "prompt_prefix": ["Say:", ": "]}
+    (tmp_path / "own" / "longtake.json").unlink()
+    with pytest.raises(AssertionError, match="nothing says how to sample"):
+        settings_of(tmp_path / "own")
+
+
+def test_the_engine_reads_the_folder_as_sana_video(tmp_path, checkpoint, settings_of):
+    """All settings are those of a folder as diffusers saves it, with and without a field of ours."""
+    converter.convert(checkpoint, tmp_path / "own", sampler="bidirectional", **HEADS)
+    converter.convert(checkpoint, tmp_path / "prefix", sampler="bidirectional", prompt_prefix="Say: ", **HEADS)
+    scheduler = {
+        "_class_name": "DPMSolverMultistepScheduler",
+        "use_flow_sigmas": True,
+        "prediction_type": "flow_prediction",
+        "flow_shift": 8.0,
+    }
+    write_json(tmp_path / "published" / "scheduler" / "scheduler_config.json", scheduler)
+    told = settings_of(tmp_path / "own")
+    assert json.loads((tmp_path / "own" / "longtake.json").read_text())["sampler"] == "flow_dpm_solver"
+    assert told == settings_of(tmp_path / "published")
+    assert settings_of(tmp_path / "prefix") == {**told, "prompt_prefix": ["Say: "]}
+
+
+def test_the_index_names_the_classes_that_were_copied(tmp_path, checkpoint):
+    write_json(tmp_path / "parts" / "vae" / "config.json", {"_class_name": "AutoencoderKLLTX2Video"})
+    converter.convert(checkpoint, tmp_path / "out", sampler="bidirectional", parts_from=tmp_path / "parts", **HEADS)
+    index = json.loads((tmp_path / "out" / "model_index.json").read_text())
+    assert index["vae"] == ["diffusers", "AutoencoderKLLTX2Video"]
+    assert index["transformer"] == ["diffusers", "SanaVideoTransformer3DModel"]
+    assert index["scheduler"] == ["diffusers", "DPMSolverMultistepScheduler"]
+
+
+def test_mlp_ratio_gives_the_hidden_width():
+    """Readers cut ratio * width to a whole number: 49 / 88 * 88 is 48.99…"""
+    assert int(49 / 88 * 88) == 48
+    for width in range(1, 200):
+        for hidden in range(1, 3 * width + 1):
+            assert int(converter.mlp_ratio(hidden, width) * width) == hidden
+    assert converter.mlp_ratio(6720, 2240) == 3.0
 
 
 def test_other_type(tmp_path, checkpoint, original):
@@ -132,6 +184,49 @@ def test_nothing_stored_is_run(tmp_path, capsys):
     assert isinstance(saved["a"], pth.Opaque)
     assert saved["b"] == 1
     assert capsys.readouterr().out == ""
+
+
+def run_main(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
+    return converter.main()
+
+
+def test_main_names_what_it_cannot_read(tmp_path, checkpoint, monkeypatch, capsys):
+    write_zip(tmp_path / "cut.pth", pickle.dumps({"a": 1}, 2)[:-3])
+    write_zip(tmp_path / "odd.pth", b"ctorch._utils\n_rebuild_tensor_v2\n(I1\ntR.")
+    (tmp_path / "half.pth").write_bytes(checkpoint.read_bytes()[:5000] + checkpoint.read_bytes()[-900:])
+    (tmp_path / "text.pth").write_text("no archive")
+    for name in ("cut.pth", "odd.pth", "half.pth", "text.pth", "missing.pth"):
+        assert run_main(monkeypatch, tmp_path / name, "--out", tmp_path / "out") == 1, name
+        assert name in capsys.readouterr().err
+    assert run_main(monkeypatch, checkpoint, "--out", tmp_path / "out", "--prompt-prefix", tmp_path / "gone.txt") == 1
+    assert "gone.txt" in capsys.readouterr().err
+
+
+def strided(shape, stride, offset=0, size=8):
+    return pth.StoredTensor("F32", shape, np.arange(size, dtype=np.float32), offset, stride)
+
+
+def test_tensors_stay_within_their_storage():
+    assert strided((2, 4), (4, 1)).bits().tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert strided((4, 2), (1, 4)).bits().tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    for hostile in (
+        strided((2, 4), (4, 1), offset=1),
+        strided((2,), (-1,)),
+        strided((3, 2), (-3, 4), offset=5),
+        strided((3, 3), (-4, 4), offset=0),  # its first and last elements are within, others are not
+        strided((1 << 40,), (0,)),
+        strided((1,), (1,), offset=-1),
+    ):
+        with pytest.raises(pth.PthError):
+            hostile.bits()
+
+
+def test_a_hostile_layer_number_ends_in_an_error(checkpoint):
+    tensors = converter.find_weights(pth.load(checkpoint))
+    tensors["blocks.99999999999.mlp.t_conv.weight"] = tensors["blocks.0.mlp.t_conv.weight"]
+    with pytest.raises(ValueError, match="layer 99999999999"):
+        converter.infer_config(converter.rename(tensors), 28, 20)
 
 
 def test_unreadable_files_are_named(tmp_path, checkpoint, capsys):

@@ -71,7 +71,6 @@ def test_small_folder(tmp_path, dtype):
         assert stored_shapes(tmp_path / part) == dict(list_tensors(config))
         assert (tmp_path / part / f"{stem}.safetensors.index.json").exists()
         assert part in index
-    assert json.loads((tmp_path / "longtake.json").read_text())["sampler"] == "few_step"
 
 
 def test_weights_are_scaled_and_follow_from_the_seed(tmp_path):
@@ -83,8 +82,32 @@ def test_weights_are_scaled_and_follow_from_the_seed(tmp_path):
     assert tensor.std() == pytest.approx(1 / np.sqrt(32), rel=0.1)
 
 
-def test_bidirectional_folder_has_a_scheduler(tmp_path):
-    make_model.write_model(tmp_path, ["transformer"], SMALL, sampler="bidirectional")
-    scheduler = json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())
-    assert scheduler["prediction_type"] == "flow_prediction"
-    assert not (tmp_path / "longtake.json").exists()
+def test_the_engine_reads_the_few_step_folder_as_it_was_meant(tmp_path, settings_of):
+    make_model.write_model(tmp_path, ["transformer", "vae"], SMALL, settings={"fps": 24, "prompt_prefix": "p: "})
+    told = settings_of(tmp_path)
+    assert {name: told[name] for name in make_model.FEW_STEP} == {**make_model.FEW_STEP, "fps": 24}
+    rest = {name: value for name, value in told.items() if name not in make_model.FEW_STEP}
+    assert rest == {
+        "step_ladder": [],
+        "state_window_blocks": 0,
+        "prompt_switch": "recompute_last",
+        "guidance": 1,
+        "negative_prompt": "",
+        "prompt_prefix": ["p: "],
+        "lower_case": False,
+        "strip_before_motion_score": False,
+    }
+
+
+def test_the_engine_reads_the_bidirectional_folder_as_it_was_meant(tmp_path, settings_of):
+    plain, changed = tmp_path / "plain", tmp_path / "changed"
+    make_model.write_model(plain, ["transformer"], SMALL, sampler="bidirectional")
+    make_model.write_model(changed, ["transformer"], SMALL, sampler="bidirectional", settings={"fps": 24})
+    told = settings_of(plain)
+    assert json.loads((plain / "longtake.json").read_text())["sampler"] == told["sampler"] == "flow_dpm_solver"
+    assert (told["family"], told["steps"], told["shift"], told["guidance"]) == ("sana_video_480p", 50, 8, 6)
+    assert told["prompt_prefix"][-1] == "User Prompt: "
+    assert settings_of(changed) == {**told, "fps": 24}
+    # Without our file, the folder is what diffusers would save, and the same.
+    (plain / "longtake.json").unlink()
+    assert settings_of(plain) == told

@@ -6,12 +6,14 @@
 
 The transformer is read from the checkpoint, nested under `generator`, `generator_ema`, `state_dict`, `state_dict_ema`
 or `model` or not, with a prefix `model.` or not; its configuration follows from the tensors' shapes, but for the head
-widths. few_step writes longtake.json with LongSANA's settings, bidirectional the flow DPM-Solver++ settings of
-SANA-Video. The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs numpy.
+widths. longtake.json says what the folder is: few_step makes a LongSANA folder, bidirectional a SANA-Video folder with
+the scheduler of the published ones. The instruction prefix is the family's own unless --prompt-prefix gives another.
+The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs numpy.
 """
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -26,6 +28,11 @@ from tools.safetensors_stream import TensorSpec, encode, write_part
 
 _NESTS = ("generator_ema", "generator", "state_dict_ema", "state_dict", "model")
 _COPIED = ("vae", "text_encoder", "tokenizer")
+_MOST_LAYERS = 1024  # as the engine
+# Of LongSANA's settings those that a reader of the folder looks for; the family has the rest.
+_LONGSANA = {"family": "longsana", "sampler": "few_step"} | {
+    name: FEW_STEP[name] for name in ("timesteps", "shift", "block_latent_frames", "fps", "caption_tokens", "motion_score")
+}
 
 
 def find_weights(saved: object) -> dict[str, pth.StoredTensor]:
@@ -52,8 +59,8 @@ def rename(tensors: dict[str, pth.StoredTensor]) -> dict[str, tuple[pth.StoredTe
         except KeyError:
             raise ValueError(f"tensor {name} has no place in the transformer") from None
         for part, target in enumerate(targets):
-            if tensor.shape[0] % len(targets):
-                raise ValueError(f"tensor {name} with {tensor.shape[0]} rows cannot be cut in {len(targets)}")
+            if not tensor.shape or tensor.shape[0] % len(targets):
+                raise ValueError(f"tensor {name} of shape {list(tensor.shape)} cannot be cut in {len(targets)}")
             renamed[target] = (tensor, part, len(targets))
     return renamed
 
@@ -61,6 +68,14 @@ def rename(tensors: dict[str, pth.StoredTensor]) -> dict[str, tuple[pth.StoredTe
 def shape_of(entry: tuple[pth.StoredTensor, int, int]) -> tuple[int, ...]:
     tensor, _, parts = entry
     return (tensor.shape[0] // parts, *tensor.shape[1:])
+
+
+def mlp_ratio(hidden: int, width: int) -> float:
+    """The smallest float whose product with the width, cut to a whole number as every reader does, is `hidden`."""
+    ratio = hidden / width
+    while int(ratio * width) < hidden:
+        ratio = math.nextafter(ratio, math.inf)
+    return ratio
 
 
 def infer_config(renamed: dict, head_dim: int, cross_head_dim: int) -> dict:
@@ -72,8 +87,13 @@ def infer_config(renamed: dict, head_dim: int, cross_head_dim: int) -> dict:
         return shape_of(renamed[name])
 
     patch = shape("patch_embedding.weight")
+    if len(patch) not in (4, 5) or min(patch) < 1:
+        raise ValueError(f"tensor patch_embedding.weight has shape {list(patch)}, expected that of a convolution")
     width = patch[0]
     cross = shape("transformer_blocks.0.attn2.to_q.weight")[0]
+    layers = 1 + max(int(name.split(".")[1]) for name in renamed if name.startswith("transformer_blocks."))
+    if layers > _MOST_LAYERS:
+        raise ValueError(f"there are tensors of layer {layers - 1}; the most layers are {_MOST_LAYERS}")
     if width % head_dim:
         raise ValueError(f"--head-dim {head_dim} does not divide the width {width}")
     if cross % cross_head_dim:
@@ -85,12 +105,12 @@ def infer_config(renamed: dict, head_dim: int, cross_head_dim: int) -> dict:
         "out_channels": shape("proj_out.weight")[0] // int(np.prod(patch_size)),
         "num_attention_heads": width // head_dim,
         "attention_head_dim": head_dim,
-        "num_layers": 1 + max(int(name.split(".")[1]) for name in renamed if name.startswith("transformer_blocks.")),
+        "num_layers": layers,
         "num_cross_attention_heads": cross // cross_head_dim,
         "cross_attention_head_dim": cross_head_dim,
         "cross_attention_dim": width,
         "caption_channels": shape("caption_projection.linear_1.weight")[1],
-        "mlp_ratio": shape("transformer_blocks.0.ff.conv_inverted.weight")[0] / 2 / width,
+        "mlp_ratio": mlp_ratio(shape("transformer_blocks.0.ff.conv_inverted.weight")[0] // 2, width),
         "attention_bias": "transformer_blocks.0.attn1.to_q.bias" in renamed,
         "patch_size": patch_size,
         "qk_norm": "rms_norm_across_heads" if "transformer_blocks.0.attn1.norm_q.weight" in renamed else None,
@@ -138,6 +158,14 @@ def write_transformer(folder: Path, renamed: dict, config: dict, dtype: str, sha
     (folder / "transformer" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
+def _library(folder: Path, part: str) -> list[str]:
+    """The entry of model_index.json of a part that lies in the folder."""
+    config = folder / part / "config.json"
+    library, name = LIBRARIES[part]
+    told = json.loads(config.read_text()) if config.is_file() else {}
+    return [library, told.get("_class_name", name)]
+
+
 def convert(
     checkpoint: Path,
     out: Path,
@@ -160,16 +188,17 @@ def convert(
     for part in _COPIED:
         if parts_from and (parts_from / part).is_dir():
             shutil.copytree(parts_from / part, out / part, dirs_exist_ok=True)
-            index[part] = LIBRARIES[part]
-    settings = {"prompt_prefix": prompt_prefix} if prompt_prefix else {}
+            index[part] = _library(out, part)
     if sampler == "few_step":
-        settings = {**FEW_STEP, **settings}
+        settings = dict(_LONGSANA)
     else:
+        settings = {"sampler": "flow_dpm_solver"}
         (out / "scheduler").mkdir(exist_ok=True)
         (out / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
         index["scheduler"] = LIBRARIES["scheduler"]
-    if settings:
-        (out / "longtake.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    if prompt_prefix:
+        settings["prompt_prefix"] = prompt_prefix
+    (out / "longtake.json").write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
@@ -181,11 +210,11 @@ def main() -> int:
     parser.add_argument("--head-dim", type=int, default=112)
     parser.add_argument("--cross-head-dim", type=int, help="of the cross-attention; as --head-dim where not given")
     parser.add_argument("--dtype", choices=["keep", *STORAGE], default="keep")
-    parser.add_argument("--prompt-prefix", type=Path, help="text that goes in front of every prompt")
+    parser.add_argument("--prompt-prefix", type=Path, help="text that goes in front of every prompt; default: the family's")
     parser.add_argument("--parts-from", type=Path, help="folder with vae, text_encoder, tokenizer")
     arguments = parser.parse_args()
-    prefix = arguments.prompt_prefix.read_text() if arguments.prompt_prefix else ""
     try:
+        prefix = arguments.prompt_prefix.read_text() if arguments.prompt_prefix else ""
         convert(
             arguments.checkpoint,
             arguments.out,
@@ -196,7 +225,7 @@ def main() -> int:
             prefix,
             arguments.parts_from,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         print(f"{arguments.checkpoint}: {error}", file=sys.stderr)
         return 1
     return 0

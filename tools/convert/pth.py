@@ -6,6 +6,7 @@ mapped file until they are read.
 """
 
 import collections
+import math
 import pickle
 import struct
 import zipfile
@@ -43,11 +44,17 @@ class StoredTensor:
     _stride: tuple[int, ...]
 
     def bits(self) -> np.ndarray:
-        """The elements, contiguous; bfloat16 as uint16."""
+        """The elements, contiguous; bfloat16 as uint16. PthError where some would lie outside of the storage."""
         item = self._storage.dtype.itemsize
-        last = self._offset + sum((n - 1) * s for n, s in zip(self.shape, self._stride, strict=True))
-        if min(self.shape, default=1) > 0 and not 0 <= self._offset <= last < self._storage.size:
-            raise PthError("a tensor reaches beyond its storage")
+        if min(self.shape, default=1) > 0:
+            steps = [(n - 1) * s for n, s in zip(self.shape, self._stride, strict=True)]
+            first = self._offset + sum(s for s in steps if s < 0)
+            last = self._offset + sum(s for s in steps if s > 0)
+            if not 0 <= first <= last < self._storage.size:
+                raise PthError("a tensor reaches beyond its storage")
+            # A stride of 0 repeats elements: a file of a few bytes could ask for any memory.
+            if math.prod(self.shape) > self._storage.size:
+                raise PthError("a tensor has more elements than its storage")
         view = np.lib.stride_tricks.as_strided(
             self._storage[self._offset :], self.shape, [s * item for s in self._stride], writeable=False
         )
@@ -75,7 +82,10 @@ class Opaque:
 
 def _rebuild_tensor(storage, offset, size, stride, *_) -> StoredTensor:
     dtype, data = storage
-    return StoredTensor(dtype, tuple(size), data, offset, tuple(stride))
+    size, stride = tuple(size), tuple(stride)
+    if not all(isinstance(n, int) for n in (offset, *size, *stride)) or min(size, default=0) < 0 or len(size) != len(stride):
+        raise PthError(f"a tensor of shape {size} and strides {stride}")
+    return StoredTensor(dtype, size, data, offset, stride)
 
 
 def _rebuild_parameter(data, *_) -> StoredTensor:
@@ -125,7 +135,17 @@ def _mapped_entry(path: Path, entry: zipfile.ZipInfo, item: np.dtype, count: int
 
 
 def load(path: Path) -> Any:
-    """The saved object, tensors as StoredTensor. PthError or an error of pickle or zipfile where it cannot be read."""
+    """The saved object, tensors as StoredTensor. PthError says why it cannot be read, OSError where it cannot be opened."""
+    try:
+        return _load(path)
+    except (PthError, OSError):
+        raise
+    except Exception as error:  # a damaged pickle or archive can raise anything
+        raise PthError(f"cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _load(path: Path) -> Any:
+    path.stat()  # is_zipfile takes a missing file for no archive
     if not zipfile.is_zipfile(path):
         raise PthError(f"{path} is no zip archive; files of torch before 1.6 have to be saved again with a newer one")
     with zipfile.ZipFile(path) as archive:

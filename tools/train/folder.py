@@ -11,7 +11,6 @@ from tools.train import settings
 _INDEX = {
     "_class_name": "SanaVideoPipeline",
     "_diffusers_version": "0.42.1",
-    "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
     "text_encoder": ["transformers", "Gemma2Model"],
     "tokenizer": ["transformers", "GemmaTokenizer"],
     "transformer": ["diffusers", "SanaVideoTransformer3DModel"],
@@ -48,16 +47,12 @@ def write_vae(folder, vae, stats):
 
 
 def write(folder, models, vae, stats, tokenizer_path):
-    """The whole folder. The models are left on the CPU in bfloat16."""
-    from diffusers import DPMSolverMultistepScheduler
-
+    """The whole folder. The models are left on the CPU in bfloat16. longtake.json names the sampler; a scheduler beside
+    it would make another model of a folder that has lost that file."""
     os.makedirs(os.path.join(folder, "tokenizer"), exist_ok=True)
     write_vae(folder, vae, stats)
     models["dit"].to("cpu", torch.bfloat16).save_pretrained(os.path.join(folder, "transformer"))
     models["text"].to("cpu", torch.bfloat16).save_pretrained(os.path.join(folder, "text_encoder"))
-    DPMSolverMultistepScheduler(
-        use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=1.0, solver_order=2
-    ).save_pretrained(os.path.join(folder, "scheduler"))
     target = os.path.join(folder, "tokenizer", "tokenizer.model")
     if os.path.abspath(tokenizer_path) != os.path.abspath(target):
         shutil.copyfile(tokenizer_path, target)

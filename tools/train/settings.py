@@ -43,6 +43,7 @@ def block_lengths(latents):
 def pipeline_settings():
     """What `longtake.json` says."""
     return {
+        "family": "longtake",
         "sampler": "few_step",
         "timesteps": TIMESTEPS,
         "step_ladder": STEP_LADDER,

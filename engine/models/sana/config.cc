@@ -1,5 +1,6 @@
 #include "engine/models/sana/config.h"
 
+#include <string>
 #include <vector>
 
 #include "common/status_macros.h"
@@ -10,6 +11,10 @@ namespace longtake {
 absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(path));
   SanaConfig c;
+  const std::string name = json.String("_class_name", "SanaVideoTransformer3DModel");
+  if (name != "SanaVideoTransformer3DModel" && name != "SanaVideoCausalTransformer3DModel") {
+    json.Fail("_class_name", "must be \"SanaVideoTransformer3DModel\" or \"SanaVideoCausalTransformer3DModel\"");
+  }
   // Defaults are the class's own (transformer_sana_video.py), since diffusers leaves defaults out of no file but others
   // do.
   c.in_channels = static_cast<int>(json.Int("in_channels", 1, 4096, 16));
@@ -51,8 +56,7 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   json.MustBe("norm_elementwise_affine", false);
   json.MustBe("guidance_embeds", false);
   json.MustBe("interpolation_scale", nullptr);
-  json.Ignore(
-      {"_class_name", "_diffusers_version", "_name_or_path", "dropout", "sample_size", "guidance_embeds_scale"});
+  json.Ignore({"_diffusers_version", "_name_or_path", "dropout", "sample_size", "guidance_embeds_scale"});
   RETURN_IF_ERROR(json.Finish());
   return c;
 }
