@@ -4,14 +4,15 @@
 
 #include <utility>
 
-#include "server/refusal.h"
+#include "server/error.h"
+#include "server/status.h"
 
 namespace longtake::server {
 
 std::shared_ptr<GenerateCall> GenerateCall::Create(grpc::CallbackServerContext* context,
                                                    std::function<void()> on_done) {
   grpc_call_ref(context->c_call());
-  std::shared_ptr<GenerateCall> call(new GenerateCall(context->c_call(), std::move(on_done)));
+  std::shared_ptr<GenerateCall> call(new GenerateCall(context, std::move(on_done)));
   const std::lock_guard lock(call->mutex_);
   call->self_ = call;
   return call;
@@ -31,7 +32,7 @@ void GenerateCall::Open(std::function<void()> on_cancel) {
   Advance();
 }
 
-void GenerateCall::Refuse(grpc::Status status) {
+void GenerateCall::Refuse(absl::Status status) {
   {
     const std::lock_guard lock(mutex_);
     open_ = true;
@@ -42,7 +43,7 @@ void GenerateCall::Refuse(grpc::Status status) {
   Advance();
 }
 
-void GenerateCall::Send(v1::GenerateEvent event) {
+void GenerateCall::Send(v1::WatchVideoResponse event) {
   {
     const std::lock_guard lock(mutex_);
     if (cancelled_) return;
@@ -51,7 +52,8 @@ void GenerateCall::Send(v1::GenerateEvent event) {
   Advance();
 }
 
-void GenerateCall::SendProgress(v1::GenerateEvent event) {
+void GenerateCall::SendProgress(v1::WatchVideoResponse event) {
+  if (without_progress_) return;
   {
     const std::lock_guard lock(mutex_);
     if (cancelled_) return;
@@ -60,7 +62,7 @@ void GenerateCall::SendProgress(v1::GenerateEvent event) {
   Advance();
 }
 
-void GenerateCall::SendChunk(std::vector<v1::GenerateEvent> parts, std::function<void()> delivered) {
+void GenerateCall::SendChunk(std::vector<v1::WatchVideoResponse> parts, std::function<void()> delivered) {
   {
     const std::lock_guard lock(mutex_);
     if (cancelled_) return;
@@ -74,25 +76,24 @@ void GenerateCall::SendChunk(std::vector<v1::GenerateEvent> parts, std::function
 void GenerateCall::End(const absl::Status& status) {
   {
     const std::lock_guard lock(mutex_);
-    if (!end_.has_value()) end_ = ToGrpc(status);
+    if (!end_.has_value()) end_ = status;
   }
   Advance();
 }
 
 void GenerateCall::GiveUp() {
   // No Finish may begin while a write is under way, and the client does not take it.
-  grpc_call_cancel_with_status(call_, GRPC_STATUS_DEADLINE_EXCEEDED, "the client has read nothing for too long",
-                               nullptr);
+  grpc_call_cancel_with_status(call_, GRPC_STATUS_ABORTED, "the client has read nothing for too long", nullptr);
 }
 
 void GenerateCall::Advance() {
-  const v1::GenerateEvent* write = nullptr;
-  std::optional<grpc::Status> finish;
+  const v1::WatchVideoResponse* write = nullptr;
+  std::optional<absl::Status> finish;
   {
     const std::lock_guard lock(mutex_);
     if (finished_ || write_under_way_) return;
     if (cancelled_) {
-      finish = grpc::Status(grpc::StatusCode::CANCELLED, "the client is gone");
+      finish = MakeError(absl::StatusCode::kCancelled, "the client is gone", {.reason = Reason::kVideoCancelled});
     } else if (!open_) {
       return;
     } else if (!queue_.empty()) {
@@ -112,7 +113,7 @@ void GenerateCall::Advance() {
   }
   // Outside the lock; one operation at a time all the same, for the flags were set under it.
   if (write != nullptr) StartWrite(write);
-  if (finish.has_value()) Finish(*finish);
+  if (finish.has_value()) Finish(ToGrpc(*finish, context_));
 }
 
 void GenerateCall::OnWriteDone(bool ok) {

@@ -10,11 +10,8 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
@@ -33,18 +30,10 @@ sigset_t EndSignals() {
 
 struct Flags {
   longtake::EngineOptions engine;
-  longtake::server::ServerOptions server = {.studio = {.max_wait = absl::Seconds(60)}};
+  longtake::server::ServerOptions server;
   std::optional<int> live_places;
-  std::vector<std::string> tenant_weights;
   std::string log_level = "info";
 };
-
-std::optional<std::pair<std::string, double>> ParseWeight(const std::string& text) {
-  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
-  double weight = 0;
-  if (!absl::SimpleAtod(parts.second, &weight) || !(weight > 0)) return std::nullopt;
-  return std::pair(parts.first, weight);
-}
 
 // A flag of seconds; its default is what `target` holds.
 CLI::Option* AddSeconds(CLI::App& app, const char* name, absl::Duration& target, const char* help) {
@@ -92,7 +81,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  AddSeconds(app, "--max-wait-seconds", studio.max_wait, "Requests with a longer predicted wait are refused")
+  AddSeconds(app, "--max-wait-seconds", studio.max_wait,
+             "Requests with a longer predicted wait for a place are refused, and those that have waited so long end")
       ->check(CLI::PositiveNumber);
   AddSeconds(app, "--lead-seconds", studio.lead, "So far ahead of its viewer a live video gives way to all other work")
       ->check(CLI::PositiveNumber);
@@ -100,10 +90,6 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::PositiveNumber);
   AddSeconds(app, "--max-unread-seconds", studio.max_unread, "A client that reads nothing for so long is given up")
       ->check(CLI::PositiveNumber);
-  app.add_option("--tenant-weight", flags.tenant_weights, "NAME=WEIGHT: a tenant's share of offline work; 1 for others")
-      ->check([](const std::string& text) {
-        return ParseWeight(text).has_value() ? "" : text + " is not NAME=WEIGHT with a weight above 0";
-      });
   app.add_option("--max-batch-passes", studio.max_batch_passes, "Passes that share one batch on the engine")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -150,7 +136,6 @@ int main(int argc, char** argv) {
   longtake::server::StudioOptions& studio = flags.server.studio;
   studio.max_sessions = flags.engine.max_sessions;
   studio.live_places = std::min(flags.live_places.value_or(studio.max_sessions / 2), studio.max_sessions);
-  for (const std::string& text : flags.tenant_weights) studio.tenant_weights.insert(*ParseWeight(text));
 
   spdlog::logger logger("longtake", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");

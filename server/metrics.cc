@@ -154,10 +154,10 @@ struct Metrics::Impl {
   prometheus::Counter& quotes_kept = quotes.Add({{"kept", "true"}});
   prometheus::Counter& quotes_broken = quotes.Add({{"kept", "false"}});
   prometheus::Histogram& real_time =
-      NewHistogram("longtake_real_time_factor", "Seconds of video a device second, by chunk.", Doubling(0.0625, 12));
+      NewHistogram("longtake_real_time_factor", "Seconds of video a device second, by block.", Doubling(0.0625, 12));
   prometheus::Counter& stalls = NewCounter("longtake_stalls_total", "Chunks that came later than they were needed.");
   prometheus::Counter& reduced =
-      NewCounter("longtake_reduced_chunks_total", "Chunks made with fewer denoising steps than the model's.");
+      NewCounter("longtake_reduced_blocks_total", "Blocks made with fewer denoising steps than the model's.");
   prometheus::Counter& chunks = NewCounter("longtake_chunks_total", "Chunks that went out.");
   prometheus::Counter& chunk_bytes = NewCounter("longtake_chunk_bytes_total", "Bytes of chunks that went out.");
   prometheus::Counter& video_seconds = NewCounter("longtake_video_seconds_total", "Seconds of video that went out.");
@@ -195,15 +195,18 @@ void Metrics::Batch(size_t passes, int64_t tokens) {
   if (tokens > 0) impl_->batch_tokens.Observe(static_cast<double>(tokens));
 }
 
-void Metrics::ChunkDelivered(int64_t bytes, double seconds_of_video, double device_seconds, bool stalled) {
+void Metrics::BlockDelivered(double seconds_of_video, double device_seconds, bool reduced) {
   if (device_seconds > 0) impl_->real_time.Observe(seconds_of_video / device_seconds);
+  if (reduced) impl_->reduced.Increment();
+}
+
+void Metrics::ChunkDelivered(int64_t bytes, double seconds_of_video, bool stalled) {
   if (stalled) impl_->stalls.Increment();
   impl_->chunks.Increment();
   impl_->chunk_bytes.Increment(static_cast<double>(bytes));
   impl_->video_seconds.Increment(seconds_of_video);
 }
 
-void Metrics::ReducedChunk() { impl_->reduced.Increment(); }
 void Metrics::FirstChunk(double seconds) { impl_->first_chunk.Observe(seconds); }
 void Metrics::FirstChunkQuoted(double quoted_seconds, double actual_seconds) {
   impl_->quote_error.Observe(quoted_seconds / actual_seconds);

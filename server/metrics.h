@@ -37,9 +37,10 @@ class Metrics {
 
   void Passed(scheduler::PassKind kind, double device_seconds);
   void Batch(size_t passes, int64_t tokens);
-  // `device_seconds` of the chunk's passes.
-  void ChunkDelivered(int64_t bytes, double seconds_of_video, double device_seconds, bool stalled);
-  void ReducedChunk();  // made with fewer steps than the model's
+  void ChunkDelivered(int64_t bytes, double seconds_of_video, bool stalled);
+  // A block's last chunk was delivered. `device_seconds` of its passes; `reduced`: made with fewer steps than the
+  // model's.
+  void BlockDelivered(double seconds_of_video, double device_seconds, bool reduced);
   void FirstChunk(double seconds);
   void FirstChunkQuoted(double quoted_seconds, double actual_seconds);
   void Slack(double seconds);               // of a live video, sampled

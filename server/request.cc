@@ -1,263 +1,265 @@
 #include "server/request.h"
 
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
+
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <set>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "common/status_macros.h"
 
 namespace longtake::server {
 namespace {
 
-constexpr size_t kMaxTenantBytes = 64;
 constexpr int kMaxPriority = 100;
-constexpr int kMostChanges = 64;
+// Times that were computed from frames may be off by their rounding.
+constexpr absl::Duration kRounding = absl::Microseconds(1);
 
-std::string TooLong(const std::string& text, int max_bytes) {
-  return absl::StrCat(text.size(), " bytes, above the limit of ", max_bytes);
+std::string TooLong(size_t bytes, int64_t max_bytes) {
+  return absl::StrCat(bytes, " bytes, above the limit of ", max_bytes);
+}
+
+std::string Seconds(absl::Duration duration) { return absl::StrCat(absl::ToDoubleSeconds(duration), " s"); }
+
+// Whether anything would be seen of it: the text encoder strips white space of every script, and characters without a
+// shape say nothing.
+bool IsBlank(absl::string_view text) {
+  const auto size = static_cast<int32_t>(text.size());
+  for (int32_t i = 0; i < size;) {
+    UChar32 c = 0;
+    U8_NEXT(text.data(), i, size, c);
+    const int8_t type = u_charType(c);
+    if (c < 0 || (!u_isUWhiteSpace(c) && type != U_CONTROL_CHAR && type != U_FORMAT_CHAR)) return false;
+  }
+  return true;
 }
 
 class Checker {
  public:
-  Checker(const v1::GenerateRequest& request, Purpose purpose, const ModelInfo& model, int max_prompt_bytes)
-      : request_(request), purpose_(purpose), model_(model), max_prompt_bytes_(max_prompt_bytes) {}
+  Checker(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors, Purpose purpose,
+          const Engine& engine, const RequestLimits& limits)
+      : spec_(spec),
+        options_(options),
+        purpose_(purpose),
+        engine_(engine),
+        model_(engine.model()),
+        limits_(limits),
+        errors_(std::move(errors)) {}
 
-  CheckedRequest Check() {
-    Model();
-    Text();
-    PictureSize();
-    Length();
-    Rest();
-    Service();
-    if (request_.then_size() > 0) Texts();
-    return std::move(result_);
+  absl::StatusOr<VideoPlan> Check() {
+    ASSIGN_OR_RETURN(plan_.rate, media::FrameRateFrom(model_.fps));
+    CheckModel();
+    CheckText();
+    CheckSize();
+    CheckDuration();
+    CheckRest();
+    CheckOptions();
+    CheckChanges();
+    if (!errors_.empty()) return InvalidRequest(std::move(errors_));
+    LayBlocks();
+    CheckLead();
+    PlaceChanges();
+    if (!errors_.empty()) return InvalidRequest(std::move(errors_));
+    return std::move(plan_);
   }
 
  private:
   void Refuse(std::string field, std::string description) {
-    result_.errors.push_back({std::move(field), std::move(description)});
+    // What could not be read has been said already.
+    const auto named = [&](const FieldError& error) { return error.field == field; };
+    if (std::any_of(errors_.begin(), errors_.end(), named)) return;
+    errors_.push_back({std::move(field), std::move(description)});
   }
   void Prompt(const std::string& field, const std::string& prompt) {
-    for (FieldError& error : CheckPrompt(field, prompt, max_prompt_bytes_)) result_.errors.push_back(std::move(error));
-  }
-
-  void Model() {
-    if (!request_.model().empty() && request_.model() != model_.name) {
-      Refuse("model", absl::StrCat("this server has the model \"", model_.name, "\" only"));
+    if (auto error = CheckPrompt(field, prompt, limits_.max_prompt_bytes); error.has_value()) {
+      Refuse(std::move(error->field), std::move(error->description));
     }
   }
 
-  void Text() {
-    if (purpose_ == Purpose::kGenerate || !request_.prompt().empty()) Prompt("prompt", request_.prompt());
-    if (!request_.negative_prompt().empty() && !model_.accepts_negative_prompt) {
-      Refuse("negative_prompt", "this model takes none: it samples without guidance");
-    } else if (static_cast<int64_t>(request_.negative_prompt().size()) > max_prompt_bytes_) {
-      Refuse("negative_prompt", TooLong(request_.negative_prompt(), max_prompt_bytes_));
+  void CheckModel() {
+    plan_.spec = spec_;
+    plan_.options = options_;
+    plan_.spec.model = ModelName(model_);
+    if (!spec_.model.empty() && spec_.model != plan_.spec.model) {
+      Refuse("spec.model", absl::StrCat("this server has \"", plan_.spec.model, "\" only"));
     }
-    result_.plan.prompt = request_.prompt();
-    result_.plan.negative_prompt = request_.negative_prompt();
   }
 
-  void PictureSize() {
-    Size& size = result_.plan.spec.size;
-    size = model_.sizes.front();
-    if (!request_.has_size()) return;
-    size = {request_.size().width(), request_.size().height()};
-    for (const Size& offered : model_.sizes) {
-      if (offered == size) return;
+  void CheckText() {
+    if (purpose_ == Purpose::kMake || !spec_.prompt.empty()) Prompt("spec.prompt", spec_.prompt);
+    if (!spec_.negative_prompt.empty() && !model_.accepts_negative_prompt) {
+      Refuse("spec.negative_prompt", "this model takes none: it samples without guidance");
+    } else if (static_cast<int64_t>(spec_.negative_prompt.size()) > limits_.max_prompt_bytes) {
+      Refuse("spec.negative_prompt", TooLong(spec_.negative_prompt.size(), limits_.max_prompt_bytes));
     }
-    Refuse("size", absl::StrCat(size.width, "x", size.height, " is not offered; the sizes are ",
-                                absl::StrJoin(model_.sizes, ", ", [](std::string* out, const Size& offered) {
-                                  absl::StrAppend(out, offered.width, "x", offered.height);
-                                })));
+    plan_.prompts.push_back(spec_.prompt);
   }
 
-  void Length() {
-    const double seconds = request_.seconds();
-    const double longest = static_cast<double>(FramesOf(model_, model_.max_latent_frames)) / model_.fps;
-    if (!(seconds > 0)) {  // also when it is no number
-      Refuse("seconds", absl::StrCat(seconds, " is not above 0"));
+  void CheckSize() {
+    if (!spec_.size.has_value()) {
+      plan_.spec.size = model_.sizes.front();
       return;
     }
-    // 1 + stride * (latents - 1) frames are nearest to what was asked; half of a latent frame too long is still the
-    // longest.
-    const double latents = 1 + std::round((seconds * model_.fps - 1) / model_.frames_per_latent);
+    if (std::find(model_.sizes.begin(), model_.sizes.end(), *spec_.size) != model_.sizes.end()) return;
+    Refuse("spec.size", absl::StrCat(spec_.size->width, "x", spec_.size->height, " is not offered; the sizes are ",
+                                     absl::StrJoin(model_.sizes, ", ", [](std::string* out, const Size& offered) {
+                                       absl::StrAppend(out, offered.width, "x", offered.height);
+                                     })));
+  }
+
+  void CheckDuration() {
+    if (spec_.duration <= absl::ZeroDuration()) {
+      return Refuse("spec.duration", absl::StrCat(Seconds(spec_.duration), " is not above 0"));
+    }
+    // 1 + stride * (latents - 1) frames are nearest to what was asked. Durations are rounded to whole latent frames
+    // before they are compared with the limit.
+    const double frames = absl::ToDoubleSeconds(spec_.duration) * model_.fps;
+    const double latents = 1 + std::round((frames - 1) / model_.frames_per_latent);
     if (latents > model_.max_latent_frames) {
-      Refuse("seconds", absl::StrCat(seconds, " is above the model's longest video, ", longest));
-      return;
+      return Refuse("spec.duration",
+                    absl::StrCat(Seconds(spec_.duration), " is above the model's longest video, ",
+                                 Seconds(plan_.rate.TimeOf(FramesOf(model_, model_.max_latent_frames)))));
     }
-    result_.plan.spec.latent_frames = std::max(1, static_cast<int>(latents));
+    plan_.session.latent_frames = std::max(1, static_cast<int>(latents));
   }
 
-  void Rest() {
-    if (!request_.first_image().empty() && !model_.accepts_first_image) {
-      Refuse("first_image", "this model makes videos from text alone");
+  void CheckRest() {
+    if (spec_.seed.has_value() && *spec_.seed < 0) {
+      Refuse("spec.seed", absl::StrCat(*spec_.seed, " is below 0; without a seed the server chooses one"));
     }
-    switch (request_.delivery()) {
-      case v1::DELIVERY_UNSPECIFIED:
-      case v1::DELIVERY_LIVE:
-        result_.plan.delivery = scheduler::Delivery::kLive;
-        break;
-      case v1::DELIVERY_OFFLINE:
-        result_.plan.delivery = scheduler::Delivery::kOffline;
-        break;
-      default:
-        Refuse("delivery", absl::StrCat("unknown value ", static_cast<int>(request_.delivery())));
+    if (!spec_.first_image.empty() && !model_.accepts_first_image) {
+      Refuse("spec.first_image", "this model makes videos from text alone");
+    } else if (static_cast<int64_t>(spec_.first_image.size()) > limits_.max_first_image_bytes) {
+      Refuse("spec.first_image", TooLong(spec_.first_image.size(), limits_.max_first_image_bytes));
+    }
+    if (!spec_.adapters.empty()) Refuse("spec.adapters", "this model has none");
+  }
+
+  void CheckOptions() {
+    if (std::abs(static_cast<int64_t>(options_.priority)) > kMaxPriority) {
+      Refuse("delivery_options.priority",
+             absl::StrCat(options_.priority, " is not within -", kMaxPriority, " ... ", kMaxPriority));
+    }
+    if (options_.max_wait.has_value() && *options_.max_wait <= absl::ZeroDuration()) {
+      Refuse("delivery_options.max_wait_duration", absl::StrCat(Seconds(*options_.max_wait), " is not above 0"));
+    }
+    if (options_.reconnect_timeout.has_value() && *options_.reconnect_timeout < absl::ZeroDuration()) {
+      Refuse("delivery_options.reconnect_timeout", absl::StrCat(Seconds(*options_.reconnect_timeout), " is below 0"));
     }
   }
 
-  // The story's texts; where they fall is seen when the blocks are known.
-  void Texts() {
-    if (!model_.switches_prompt) return Refuse("then", "this model keeps its prompt");
-    if (request_.then_size() > kMostChanges) {
-      return Refuse("then", absl::StrCat(request_.then_size(), " changes, above the limit of ", kMostChanges));
+  // A lead below one block lets no block begin before it is due: the video would stall by construction, and its stream
+  // would be the most urgent one all the time.
+  void CheckLead() {
+    if (!options_.max_lead.has_value() || options_.delivery != scheduler::Delivery::kLive) return;
+    const int frames = *std::max_element(plan_.block_frames.begin(), plan_.block_frames.end());
+    const absl::Duration longest = plan_.blocks() == 1 ? absl::ZeroDuration() : plan_.rate.TimeOf(frames);
+    if (*options_.max_lead >= longest - kRounding && *options_.max_lead > absl::ZeroDuration()) return;
+    Refuse("delivery_options.max_lead_duration",
+           absl::StrCat(Seconds(*options_.max_lead), " is shorter than a block, ", Seconds(longest)));
+  }
+
+  // The prompts' texts; where they fall is seen when the blocks are known.
+  void CheckChanges() {
+    const size_t changes = spec_.prompt_changes.size();
+    if (changes == 0) return;
+    if (!model_.switches_prompt) return Refuse("spec.prompt_changes", "this model keeps its prompt");
+    if (static_cast<int64_t>(changes) > limits_.max_prompt_changes) {
+      return Refuse("spec.prompt_changes",
+                    absl::StrCat(changes, " changes, above the limit of ", limits_.max_prompt_changes));
     }
-    for (int i = 0; i < request_.then_size(); ++i) {
-      Prompt(absl::StrCat("then[", i, "].prompt"), request_.then(i).prompt());
+    for (size_t i = 0; i < changes; ++i) {
+      Prompt(absl::StrCat("spec.prompt_changes[", i, "].prompt"), spec_.prompt_changes[i].prompt);
     }
   }
 
-  // For whom, how soon, how well.
-  void Service() {
-    VideoPlan& plan = result_.plan;
-    plan.tenant = request_.tenant();
-    const auto allowed = [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-'; };
-    if (plan.tenant.size() > kMaxTenantBytes || !std::all_of(plan.tenant.begin(), plan.tenant.end(), allowed)) {
-      Refuse("tenant", absl::StrCat("must be at most ", kMaxTenantBytes, " of a-z, A-Z, 0-9, '.', '_' and '-'"));
+  void LayBlocks() {
+    plan_.session.size = *plan_.spec.size;
+    plan_.block_latents = engine_.BlockLengths(plan_.session.latent_frames);
+    plan_.block_starts.push_back(0);
+    for (int latents : plan_.block_latents) {
+      const bool first = plan_.block_frames.empty();
+      plan_.block_frames.push_back(first ? static_cast<int>(FramesOf(model_, latents))
+                                         : model_.frames_per_latent * latents);
+      plan_.block_starts.push_back(plan_.block_starts.back() + plan_.block_frames.back());
     }
-    plan.priority = request_.priority();
-    if (std::abs(static_cast<int64_t>(plan.priority)) > kMaxPriority) {
-      Refuse("priority", absl::StrCat(plan.priority, " is not within -", kMaxPriority, " ... ", kMaxPriority));
-    }
-    if (request_.has_max_wait_seconds()) {
-      plan.max_wait = absl::Seconds(request_.max_wait_seconds());
-      if (!(request_.max_wait_seconds() > 0)) {
-        Refuse("max_wait_seconds", absl::StrCat(request_.max_wait_seconds(), " is not above 0"));
+  }
+
+  void PlaceChanges() {
+    for (size_t i = 0; i < spec_.prompt_changes.size(); ++i) {
+      const PromptChange& change = spec_.prompt_changes[i];
+      const std::string field = absl::StrCat("spec.prompt_changes[", i, "].at_offset");
+      const int block = change.at.has_value() ? plan_.BlockAt(*change.at) : 0;
+      if (!change.at.has_value()) {
+        Refuse(field, "missing");
+      } else if (block == 0) {
+        Refuse(field, absl::StrCat(Seconds(*change.at), " is not above 0"));
+      } else if (block == plan_.blocks()) {
+        Refuse(field, absl::StrCat("no block begins at or after ", Seconds(*change.at), "; the last begins at ",
+                                   Seconds(plan_.BlockStart(block - 1))));
+      } else if (!plan_.prompt_blocks.empty() && block <= plan_.prompt_blocks.back()) {
+        Refuse(field, absl::StrCat("falls to the block at ", Seconds(plan_.BlockStart(block)),
+                                   ", which is not after the change before it"));
+      } else {
+        plan_.prompt_blocks.push_back(block);
+        plan_.prompts.push_back(change.prompt);
       }
     }
-    if (request_.has_max_lead_seconds()) {
-      plan.max_lead = absl::Seconds(request_.max_lead_seconds());
-      if (!(request_.max_lead_seconds() > 0)) {
-        Refuse("max_lead_seconds", absl::StrCat(request_.max_lead_seconds(), " is not above 0"));
-      }
-    }
-    if (request_.fidelity() != v1::FIDELITY_UNSPECIFIED && request_.fidelity() != v1::FIDELITY_FULL &&
-        request_.fidelity() != v1::FIDELITY_ADAPTIVE) {
-      Refuse("fidelity", absl::StrCat("unknown value ", static_cast<int>(request_.fidelity())));
-    }
-    plan.adaptive = request_.fidelity() == v1::FIDELITY_ADAPTIVE;
   }
 
-  const v1::GenerateRequest& request_;
+  const VideoSpec& spec_;
+  const DeliveryOptions& options_;
   const Purpose purpose_;
+  const Engine& engine_;
   const ModelInfo& model_;
-  const int max_prompt_bytes_;
-  CheckedRequest result_;
+  const RequestLimits& limits_;
+  std::vector<FieldError> errors_;
+  VideoPlan plan_;
 };
-
-// Where the story's prompts fall.
-std::vector<FieldError> PlaceStory(const v1::GenerateRequest& request, double fps, VideoPlan& plan) {
-  std::vector<FieldError> errors;
-  const int blocks = static_cast<int>(plan.block_frames.size());
-  for (int i = 0; i < request.then_size(); ++i) {
-    const double at = request.then(i).at_seconds();
-    const int block = at > 0 ? BlockAt(plan, fps, at) : 0;
-    const std::string field = absl::StrCat("then[", i, "].at_seconds");
-    if (block == 0) {
-      errors.push_back({field, absl::StrCat(at, " is not above 0")});
-    } else if (block == blocks) {
-      errors.push_back({field, absl::StrCat("no block begins at or after ", at, "; the last begins at ",
-                                            BlockSeconds(plan, fps, blocks - 1))});
-    } else if (!plan.story_blocks.empty() && block <= plan.story_blocks.back()) {
-      errors.push_back({field, absl::StrCat("falls to the block at ", BlockSeconds(plan, fps, block),
-                                            ", which is not after the change before it")});
-    } else {
-      plan.story_blocks.push_back(block);
-      plan.story.push_back(request.then(i).prompt());
-    }
-  }
-  return errors;
-}
 
 }  // namespace
 
-std::vector<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes) {
-  if (absl::StripAsciiWhitespace(prompt).empty()) return {{field, "empty"}};
-  if (static_cast<int64_t>(prompt.size()) > max_prompt_bytes) return {{field, TooLong(prompt, max_prompt_bytes)}};
-  return {};
+int VideoPlan::BlockAt(absl::Duration at) const {
+  const auto begins_before = [this](int64_t start, absl::Duration time) { return rate.TimeOf(start) < time; };
+  return static_cast<int>(
+      std::lower_bound(block_starts.begin(), block_starts.end() - 1, at - kRounding, begins_before) -
+      block_starts.begin());
 }
 
-double BlockSeconds(const VideoPlan& plan, double fps, int block) {
-  return std::accumulate(plan.block_frames.begin(), plan.block_frames.begin() + block, 0) / fps;
+std::optional<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes) {
+  if (IsBlank(prompt)) return FieldError{field, "empty"};
+  if (static_cast<int64_t>(prompt.size()) > max_prompt_bytes) {
+    return FieldError{field, TooLong(prompt.size(), max_prompt_bytes)};
+  }
+  return std::nullopt;
 }
 
-int BlockAt(const VideoPlan& plan, double fps, double seconds) {
-  constexpr double kRounding = 1e-6;  // of a time that was computed from frames
-  int block = 0;
-  const int blocks = static_cast<int>(plan.block_frames.size());
-  while (block < blocks && !(BlockSeconds(plan, fps, block) >= seconds - kRounding)) ++block;
-  return block;
+std::string ModelName(const ModelInfo& model) {
+  std::string name = model.name;
+  for (char& c : name) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_') c = '-';
+  }
+  return absl::StrCat("models/", name);
 }
 
 int64_t FramesOf(const ModelInfo& model, int latent_frames) {
   return 1 + static_cast<int64_t>(model.frames_per_latent) * (latent_frames - 1);
 }
 
-CheckedRequest CheckRequest(const v1::GenerateRequest& request, Purpose purpose, const Engine& engine,
-                            int max_prompt_bytes, uint64_t fresh_seed) {
-  const ModelInfo& model = engine.model();
-  CheckedRequest checked = Checker(request, purpose, model, max_prompt_bytes).Check();
-  if (!checked.errors.empty()) return checked;
-  VideoPlan& plan = checked.plan;
-  plan.spec.seed = request.has_seed() ? request.seed() : fresh_seed;
-  plan.frames = FramesOf(model, plan.spec.latent_frames);
-  plan.seconds = static_cast<double>(plan.frames) / model.fps;
-  plan.block_latents = engine.BlockLengths(plan.spec.latent_frames);
-  for (size_t block = 0; block < plan.block_latents.size(); ++block) {
-    const int latents = plan.block_latents[block];
-    plan.block_frames.push_back(block == 0 ? static_cast<int>(FramesOf(model, latents))
-                                           : model.frames_per_latent * latents);
-  }
-  checked.errors = PlaceStory(request, model.fps, plan);
-  return checked;
-}
-
-v1::Model Describe(const ModelInfo& model, int max_prompt_bytes) {
-  v1::Model out;
-  out.set_name(model.name);
-  for (const Size& size : model.sizes) {
-    v1::Size* each = out.add_sizes();
-    each->set_width(size.width);
-    each->set_height(size.height);
-  }
-  out.set_frames_per_second(model.fps);
-  out.set_max_seconds(static_cast<double>(FramesOf(model, model.max_latent_frames)) / model.fps);
-  out.set_block_seconds(model.block_latent_frames * model.frames_per_latent / model.fps);
-  out.set_denoise_steps(model.denoise_steps);
-  out.set_sampler(model.sampler);
-  out.set_numerics_id(model.numerics_id);
-  out.set_max_prompt_bytes(max_prompt_bytes);
-  out.set_accepts_first_image(model.accepts_first_image);
-  out.set_accepts_negative_prompt(model.accepts_negative_prompt);
-  out.set_switches_prompt(model.switches_prompt);
-  for (int steps : model.step_ladder) out.add_step_ladder(steps);
-  return out;
-}
-
-v1::Quote Describe(const scheduler::Quote& quote) {
-  v1::Quote out;
-  out.set_admitted(quote.status.ok());
-  if (quote.first_chunk < absl::InfiniteDuration()) {
-    out.set_first_chunk_seconds(absl::ToDoubleSeconds(quote.first_chunk));
-    out.set_last_chunk_seconds(absl::ToDoubleSeconds(quote.last_chunk));
-    out.set_start_seconds(absl::ToDoubleSeconds(quote.start));
-  }
-  out.set_confidence(quote.confidence);
-  out.set_queue_length(quote.waiting);
-  if (!quote.status.ok()) out.set_retry_after_seconds(absl::ToDoubleSeconds(quote.retry_after));
-  return out;
+absl::StatusOr<VideoPlan> CheckRequest(const VideoSpec& spec, const DeliveryOptions& options,
+                                       std::vector<FieldError> errors, Purpose purpose, const Engine& engine,
+                                       const RequestLimits& limits, int64_t fresh_seed) {
+  absl::StatusOr<VideoPlan> plan = Checker(spec, options, std::move(errors), purpose, engine, limits).Check();
+  if (!plan.ok()) return plan;
+  if (!plan->spec.seed.has_value()) plan->spec.seed = fresh_seed;
+  plan->session.seed = static_cast<uint64_t>(*plan->spec.seed);
+  return plan;
 }
 
 }  // namespace longtake::server

@@ -7,13 +7,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/service.h"
+#include "server/error.h"
+#include "server/model_service.h"
+#include "server/video_service.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
 namespace {
 
-constexpr char kServiceName[] = "longtake.v1.LongtakeService";
+constexpr const char* kServices[] = {"longtake.v1.VideoService", "longtake.v1.ModelService"};
+// By then another instance answers, or this one is back.
+constexpr absl::Duration kShutdownRetry = absl::Seconds(5);
+// Above every limit of ours, so that what is too large is refused by the name of its field. The library's own answer,
+// RESOURCE_EXHAUSTED, would look like a full queue.
+constexpr int kMaxReceiveBytes = 16 << 20;
 // A client that has vanished without closing its connection is noticed within about half a minute.
 constexpr int kKeepaliveMs = 20'000, kKeepaliveTimeoutMs = 10'000;
 
@@ -24,14 +31,16 @@ struct Server::Impl {
   spdlog::logger* logger = nullptr;
   MonotonicClock clock;
   Metrics metrics;
-  Service service{&metrics};
+  StudioSlot studio;
+  VideoService videos{&studio, &metrics};
+  ModelService models{&studio};
   int port = 0, metrics_port = 0;
   bool drained = false;
   std::unique_ptr<grpc::Server> grpc;
 
   void SetHealth(bool serving) {
     grpc->GetHealthCheckService()->SetServingStatus(serving);
-    grpc->GetHealthCheckService()->SetServingStatus(kServiceName, serving);
+    for (const char* service : kServices) grpc->GetHealthCheckService()->SetServingStatus(service, serving);
   }
   void Drain(absl::Duration limit, absl::Duration flush);
 };
@@ -52,7 +61,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &impl->port);
-  builder.RegisterService(&impl->service);
+  builder.RegisterService(&impl->videos);
+  builder.RegisterService(&impl->models);
+  builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error, not a lottery
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -70,7 +81,7 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
   const ModelInfo& model = engine->model();
   impl_->logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler,
                       model.numerics_id, options.max_sessions);
-  impl_->service.SetStudio(
+  impl_->studio.Set(
       std::make_shared<Studio>(options, std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
   impl_->SetHealth(true);
 }
@@ -79,21 +90,22 @@ void Server::Drain() { impl_->Drain(impl_->options.drain, impl_->options.flush);
 
 void Server::Impl::Drain(absl::Duration limit, absl::Duration flush) {
   if (std::exchange(drained, true)) return;
-  const absl::Status down = absl::UnavailableError("the server is shutting down");
+  const absl::Status down = MakeError(absl::StatusCode::kUnavailable, "the server is shutting down",
+                                      {.reason = Reason::kShuttingDown, .retry_delay = kShutdownRetry});
   SetHealth(false);
-  const std::shared_ptr<Studio> studio = service.studio();
+  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
   logger->info("draining seconds={:.1f}", absl::ToDoubleSeconds(limit));
-  if (studio != nullptr) {
-    studio->StopAdmission(down);
-    if (!service.AwaitNoCalls(limit)) {
-      studio->EndAll(down);
-      if (!service.AwaitNoCalls(flush)) logger->warn("clients have not read everything in time");
+  if (made.ok()) {
+    (*made)->StopAdmission(down);
+    if (!studio.AwaitNoCalls(limit)) {
+      (*made)->EndAll(down);
+      if (!studio.AwaitNoCalls(flush)) logger->warn("clients have not read everything in time");
     }
   }
   grpc->Shutdown(std::chrono::system_clock::now());  // cancels what is left
   grpc->Wait();
-  service.AwaitNoCalls(absl::InfiniteDuration());
-  service.SetStudio(nullptr);
+  studio.AwaitNoCalls(absl::InfiniteDuration());
+  studio.Set(nullptr);
   logger->info("drained");
 }
 

@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,25 +39,30 @@ class Studio : public scheduler::Listener {
          spdlog::logger* logger);
   ~Studio() override;  // ends what is still being made, and waits for the passes under way
 
-  CheckedRequest Check(const v1::GenerateRequest& request, Purpose purpose) const;
+  // As CheckRequest.
+  absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
+                                  Purpose purpose) const;
   const StudioOptions& options() const { return options_; }
-  v1::Model model() const { return Describe(engine_->model(), options_.max_prompt_bytes); }
+  const ModelInfo& model() const { return engine_->model(); }
 
-  // What Begin would promise now, or why it would refuse. Keeps nothing.
+  // What Begin would promise now; its status says why it would refuse. Keeps nothing.
   scheduler::Quote GetQuote(const VideoPlan& plan) const;
 
-  // Begins a video; its events go to `sink`, `accepted` first. Returns the video's id. ResourceExhausted or
-  // Unavailable: refused, nothing has been sent; `refused_with`, where given, is what was found then.
-  absl::StatusOr<uint64_t> Begin(VideoPlan plan, std::shared_ptr<EventSink> sink,
-                                 scheduler::Quote* refused_with = nullptr);
+  // Begins a video; its events go to `sink`, `accepted` first. Returns its name. An error: refused; what has been sent
+  // by then is void. `deadline`: the whole video is wanted by then, from now on.
+  absl::StatusOr<std::string> Begin(VideoPlan plan, const std::string& request_id, absl::Duration deadline,
+                                    std::shared_ptr<EventSink> sink);
 
-  // From a block on, the video shows another prompt. InvalidArgument: see `errors`. NotFound: no video of
-  // that id and tenant is being made. FailedPrecondition: no block is left to begin.
-  absl::StatusOr<v1::PromptChanged> ChangePrompt(uint64_t id, const std::string& tenant, const v1::PromptChange& change,
-                                                 std::vector<FieldError>& errors);
+  // From a block on, a video shows another prompt. `errors`: what was found before.
+  struct Receipt {
+    int prompt = 0, block = 0;
+    absl::Duration pts;
+  };
+  absl::StatusOr<Receipt> ChangePrompt(const std::string& name, const PromptChange& change,
+                                       std::vector<FieldError> errors);
 
   // The client is gone.
-  void Abandon(uint64_t id);
+  void Abandon(const std::string& name);
 
   void StopAdmission(const absl::Status& why) { scheduler_->StopAdmission(why); }
   void EndAll(const absl::Status& why) { scheduler_->CancelAll(why); }
@@ -68,15 +72,15 @@ class Studio : public scheduler::Listener {
   void OnAdmitted(scheduler::SessionId id) override;
   void OnPass(scheduler::SessionId id, const scheduler::PassReport& report) override;
   void OnBlock(scheduler::SessionId id, int block) override;
-  void OnEnded(scheduler::SessionId id, const absl::Status& status) override;
+  void OnEnded(scheduler::SessionId id, const absl::Status& why) override;
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
+  std::shared_ptr<Video> Find(const std::string& name) const;
   // `predicted`: the first chunk's seconds by pass times alone; infinite before they are known, and of offline
   // requests.
   scheduler::Quote MakeQuote(const VideoPlan& plan, double& predicted) const;
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
-  std::string ScheduledTenant(const std::string& tenant);
   void EndLongWaits();
   void GiveUpReaders();
   Metrics::Viewers viewers() const;
@@ -94,11 +98,11 @@ class Studio : public scheduler::Listener {
   // Held from a quote to the request's entry, so that nobody comes between them and the quote holds.
   std::mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
   mutable std::mutex mutex_;
-  std::set<std::string> tenants_ ABSL_GUARDED_BY(admission_);
   std::condition_variable changed_;  // a video has ended, or closing
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::shared_ptr<Video>> videos_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> ids_ ABSL_GUARDED_BY(mutex_);  // by name
   // Of ended videos whose clients may still be reading, and until when they may; in that order.
   struct Reader {
     absl::Duration until;

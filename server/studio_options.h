@@ -3,27 +3,26 @@
 #define LONGTAKE_SERVER_STUDIO_OPTIONS_H_
 
 #include <cstdint>
-#include <map>
-#include <string>
 
 #include "absl/time/time.h"
+#include "server/request.h"
 
 namespace longtake::server {
 
 struct StudioOptions {
-  int max_sessions = 4;         // places on the engine; at most the engine's
-  int live_places = 0;          // of them, those that offline requests may not take
-  int max_waiting = 16;         // requests of each delivery beyond those
-  double max_live_load = 0.95;  // share of the engine that admitted live videos may need to keep up
-  absl::Duration max_wait = absl::InfiniteDuration();  // a request with a longer predicted wait is refused
-  absl::Duration lead = absl::Seconds(30);             // of a live video over its viewer; then it rests until 3/4 of it
-  absl::Duration max_lead = absl::Seconds(90);         // the same on an idle engine
-  absl::Duration max_unread = absl::Minutes(2);        // a client that reads nothing for so long is given up
-  std::map<std::string, double> tenant_weights = {};   // shares of offline work; 1 for those not named
-  int max_batch_passes = 64;                           // of one batch on the engine
-  int max_undelivered_chunks = 2;                      // of a video whose client does not read
+  int max_sessions = 4;                          // places on the engine; at most the engine's
+  int live_places = -1;                          // of them, those that offline requests may not take; below 0: half
+  int max_waiting = 16;                          // requests of each delivery beyond those
+  double max_live_load = 0.95;                   // share of the engine that admitted live videos may need to keep up
+  absl::Duration max_wait = absl::Seconds(60);   // for a place: a request with a longer predicted wait is refused, and
+                                                 // one that has waited for so long ends
+  absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it
+  absl::Duration max_lead = absl::Seconds(90);   // the same on an idle engine
+  absl::Duration max_unread = absl::Minutes(2);  // a client that reads nothing for so long is given up
+  int max_batch_passes = 64;                     // of one batch on the engine
+  int max_undelivered_chunks = 2;                // of a video whose client does not read
   int encoder_threads = 2;
-  int max_prompt_bytes = 4096;
+  RequestLimits limits = {};
   int64_t max_part_bytes = 3'500'000;  // of a chunk's message: many clients take 4 MiB at most
 };
 

@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "longtake/v1/longtake.grpc.pb.h"
+#include "longtake/v1/model_service.grpc.pb.h"
+#include "longtake/v1/video_service.grpc.pb.h"
 #include "server/client/commands.h"
 #include "server/client/connect.h"
 #include "server/client/error_text.h"
+#include "server/client/proto_time.h"
 #include "server/client/request.h"
 
 namespace longtake::client {
@@ -23,7 +25,7 @@ constexpr std::chrono::seconds kAnswerWithin{10};
 }  // namespace
 
 int Models(const ModelsFlags& flags) {
-  const auto stub = v1::LongtakeService::NewStub(Connect(flags.server));
+  const auto stub = v1::ModelService::NewStub(Connect(flags.server));
   const auto began = std::chrono::steady_clock::now();
   v1::ListModelsResponse response;
   grpc::Status status;
@@ -39,6 +41,8 @@ int Models(const ModelsFlags& flags) {
   if (!status.ok()) return Complain(ErrorText(status));
   nlohmann::json all = nlohmann::json::array();
   for (const v1::Model& model : response.models()) {
+    const double fps = FramesPerSecond(model.frame_rate()), longest = Seconds(model.max_duration());
+    const double block = Seconds(model.block_duration());
     std::string sizes;
     nlohmann::json size_list = nlohmann::json::array();
     for (const v1::Size& size : model.sizes()) {
@@ -48,9 +52,9 @@ int Models(const ModelsFlags& flags) {
     if (flags.json) {
       all.push_back({{"name", model.name()},
                      {"sizes", size_list},
-                     {"fps", model.frames_per_second()},
-                     {"max_seconds", model.max_seconds()},
-                     {"block_seconds", model.block_seconds()},
+                     {"fps", fps},
+                     {"max_seconds", longest},
+                     {"block_seconds", block},
                      {"denoise_steps", model.denoise_steps()},
                      {"sampler", model.sampler()},
                      {"numerics_id", model.numerics_id()},
@@ -62,8 +66,8 @@ int Models(const ModelsFlags& flags) {
       continue;
     }
     std::printf("%s\n  sizes            %s\n  frames a second  %g\n  longest          %.2f s\n", model.name().c_str(),
-                sizes.c_str(), model.frames_per_second(), model.max_seconds());
-    if (model.block_seconds() > 0) std::printf("  block            %.2f s\n", model.block_seconds());
+                sizes.c_str(), fps, longest);
+    if (block > 0) std::printf("  block            %.2f s\n", block);
     std::printf("  sampler          %s, %d steps a block\n  numerics         %s\n", model.sampler().c_str(),
                 model.denoise_steps(), model.numerics_id().c_str());
     std::printf("  first image %s, negative prompt %s, prompt switch %s\n", model.accepts_first_image() ? "yes" : "no",
@@ -74,32 +78,38 @@ int Models(const ModelsFlags& flags) {
 }
 
 int Quote(const GenerateFlags& flags) {
-  v1::GenerateRequest request;
-  if (const auto error = MakeRequest(flags, request); error.has_value()) return Complain(*error);
+  v1::QuoteVideoRequest request;
+  if (const auto error = MakeRequest(flags, *request.mutable_spec(), *request.mutable_delivery_options());
+      error.has_value()) {
+    return Complain(*error);
+  }
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
-  v1::Quote quote;
-  const grpc::Status status = v1::LongtakeService::NewStub(Connect(flags.server))->Quote(&context, request, &quote);
+  v1::QuoteVideoResponse response;
+  const grpc::Status status =
+      v1::VideoService::NewStub(Connect(flags.server))->QuoteVideo(&context, request, &response);
   if (!status.ok()) return Complain(ErrorText(status));
+  const v1::Quote& quote = response.quote();
+  const bool admitted = !response.has_refusal();
   if (flags.json) {
     nlohmann::json out = {
-        {"admitted", quote.admitted()}, {"confidence", quote.confidence()}, {"queue_length", quote.queue_length()}};
-    if (quote.has_first_chunk_seconds()) {
-      out["start_seconds"] = quote.start_seconds();
-      out["first_chunk_seconds"] = quote.first_chunk_seconds();
-      out["last_chunk_seconds"] = quote.last_chunk_seconds();
+        {"admitted", admitted}, {"confidence", quote.kept_ratio()}, {"queue_length", quote.queue_length()}};
+    if (quote.has_first_chunk_delay()) {
+      out["start_seconds"] = Seconds(quote.start_delay());
+      out["first_chunk_seconds"] = Seconds(quote.first_chunk_delay());
+      out["last_chunk_seconds"] = Seconds(quote.last_chunk_delay());
     }
-    if (!quote.admitted()) out["retry_after_seconds"] = quote.retry_after_seconds();
+    if (!admitted) out["retry_after_seconds"] = Seconds(response.refusal().retry_delay());
     std::printf("%s\n", out.dump().c_str());
     return 0;
   }
-  if (!quote.admitted()) {
-    std::printf("would be refused; try again in %.1f s\n", quote.retry_after_seconds());
-  } else if (!quote.has_first_chunk_seconds()) {
-    std::printf("would be accepted; the server has not yet seen what passes take\n");
+  if (!admitted) {
+    std::printf("would be refused; try again in %.1f s\n", Seconds(response.refusal().retry_delay()));
+  } else if (!quote.has_first_chunk_delay()) {
+    std::printf("would be accepted; the server has not yet measured its passes\n");
   } else {
-    std::printf("first chunk within %.2f s, the last within %.2f s (confidence %.2f)\n", quote.first_chunk_seconds(),
-                quote.last_chunk_seconds(), quote.confidence());
+    std::printf("first chunk within %.2f s, the last within %.2f s (confidence %.2f)\n",
+                Seconds(quote.first_chunk_delay()), Seconds(quote.last_chunk_delay()), quote.kept_ratio());
   }
   std::printf("such requests waiting: %d\n", quote.queue_length());
   return 0;
@@ -107,18 +117,21 @@ int Quote(const GenerateFlags& flags) {
 
 int ChangePrompt(const PromptFlags& flags) {
   v1::ChangePromptRequest request;
-  request.set_id(flags.id);
-  request.set_tenant(flags.tenant);
+  request.set_name(VideoName(flags.video));
   request.mutable_change()->set_prompt(flags.prompt);
-  request.mutable_change()->set_at_seconds(flags.at);
+  if (flags.at == 0) {
+    request.mutable_change()->mutable_next_block();
+  } else {
+    *request.mutable_change()->mutable_at_offset() = ToProto(flags.at);
+  }
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
   v1::ChangePromptResponse response;
   const grpc::Status status =
-      v1::LongtakeService::NewStub(Connect(flags.server))->ChangePrompt(&context, request, &response);
+      v1::VideoService::NewStub(Connect(flags.server))->ChangePrompt(&context, request, &response);
   if (!status.ok()) return Complain(ErrorText(status));
   std::printf("prompt %d holds from %.2f s on (block %d)\n", response.receipt().prompt(),
-              response.receipt().first_pts_seconds(), response.receipt().block());
+              Seconds(response.receipt().pts_offset()), response.receipt().block());
   return 0;
 }
 

@@ -7,18 +7,15 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <memory>
-#include <thread>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "longtake/v1/longtake.grpc.pb.h"
+#include "longtake/v1/video_service.grpc.pb.h"
 #include "server/client/connect.h"
 #include "server/client/error_text.h"
 #include "server/client/interrupt.h"
 #include "server/client/progress_bar.h"
+#include "server/client/proto_time.h"
 #include "server/client/request.h"
 #include "server/client/story.h"
 
@@ -32,13 +29,29 @@ using Clock = std::chrono::steady_clock;
 double SecondsSince(Clock::time_point began) { return std::chrono::duration<double>(Clock::now() - began).count(); }
 
 std::string Receipt(const v1::Accepted& accepted) {
-  std::string text =
-      absl::StrFormat("video %d: %s, %dx%d, %.2f s (%d frames at %g a second, %d blocks), seed %d", accepted.id(),
-                      accepted.model(), accepted.size().width(), accepted.size().height(), accepted.seconds(),
-                      accepted.frames(), accepted.frames_per_second(), accepted.block_frames_size(), accepted.seed());
-  if (accepted.quote().has_first_chunk_seconds()) {
+  const v1::Video& video = accepted.video();
+  const v1::VideoFormat& format = video.format();
+  std::string text = absl::StrFormat(
+      "%s: %s, %dx%d, %.2f s (%d frames at %g a second, %d blocks), seed %d", video.name(), video.spec().model(),
+      format.size().width(), format.size().height(), Seconds(format.duration()), format.frame_count(),
+      FramesPerSecond(format.frame_rate()), format.block_frame_counts_size(), video.spec().seed());
+  if (accepted.quote().has_first_chunk_delay()) {
     absl::StrAppendFormat(&text, "; first chunk within %.2f s, the last within %.2f s",
-                          accepted.quote().first_chunk_seconds(), accepted.quote().last_chunk_seconds());
+                          Seconds(accepted.quote().first_chunk_delay()), Seconds(accepted.quote().last_chunk_delay()));
+  }
+  return text;
+}
+
+// What is to be said about a prompt that has been encoded; empty: nothing.
+std::string PromptNote(const v1::PromptChanged& changed) {
+  std::string text;
+  if (changed.prompt() > 0) {
+    text = absl::StrFormat("prompt %d holds from %.2f s on (block %d)\n", changed.prompt(),
+                           Seconds(changed.pts_offset()), changed.block());
+  }
+  if (changed.tokens().used() < changed.tokens().given()) {
+    absl::StrAppendFormat(&text, "prompt %d is too long: the model sees %d of its %d tokens\n", changed.prompt(),
+                          changed.tokens().used(), changed.tokens().given());
   }
   return text;
 }
@@ -46,8 +59,11 @@ std::string Receipt(const v1::Accepted& accepted) {
 }  // namespace
 
 int Generate(const GenerateFlags& flags) {
-  v1::GenerateRequest request;
-  if (const auto error = MakeRequest(flags, request); error.has_value()) return Complain(*error);
+  v1::GenerateVideoRequest request;
+  if (const auto error = MakeRequest(flags, *request.mutable_spec(), *request.mutable_delivery_options());
+      error.has_value()) {
+    return Complain(*error);
+  }
 
   grpc::ClientContext context;
   std::atomic<bool> interrupted = false;
@@ -55,15 +71,15 @@ int Generate(const GenerateFlags& flags) {
     interrupted = true;
     context.TryCancel();
   });
-  const auto stub = v1::LongtakeService::NewStub(Connect(flags.server));
+  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
   const Clock::time_point began = Clock::now();
-  auto reader = stub->Generate(&context, request);
+  auto reader = stub->GenerateVideo(&context, request);
 
   Story story;
   ProgressBar bar(isatty(STDERR_FILENO) == 1, flags.quiet);
   std::ofstream file;
   bool file_failed = false;
-  v1::GenerateEvent event;
+  v1::WatchVideoResponse event;
   while (reader->Read(&event)) {
     const double now = SecondsSince(began);
     story.Hear(event, now);
@@ -72,10 +88,12 @@ int Generate(const GenerateFlags& flags) {
       file.open(flags.output, std::ios::binary | std::ios::trunc);  // not before: a refused request harms no file
     }
     if (event.has_prompt_changed() && !flags.quiet) {
-      bar.Close();
-      std::fprintf(stderr, "prompt %d holds from %.2f s on (block %d)\n", event.prompt_changed().prompt(),
-                   event.prompt_changed().first_pts_seconds(), event.prompt_changed().block());
+      if (const std::string note = PromptNote(event.prompt_changed()); !note.empty()) {
+        bar.Close();
+        std::fprintf(stderr, "%s", note.c_str());
+      }
     }
+    if (event.has_init_segment()) file << event.init_segment().data();
     if (event.has_chunk()) file << event.chunk().data() << std::flush;
     if (!file && !file_failed) {
       file_failed = true;
@@ -100,9 +118,9 @@ int Generate(const GenerateFlags& flags) {
   }
   if (!status.ok()) return Complain(ErrorText(status));
   if (!flags.quiet) {
-    std::fprintf(stderr, "%s: %.2f s of video in %.2f s (%.2fx real time), first chunk after %.2f s, seed %llu\n",
+    std::fprintf(stderr, "%s: %.2f s of video in %.2f s (%.2fx real time), first chunk after %.2f s, seed %lld\n",
                  flags.output.c_str(), story.seconds_of_video(), total, story.seconds_of_video() / total,
-                 story.first_chunk_seconds(), static_cast<unsigned long long>(story.accepted().seed()));
+                 story.first_chunk_seconds(), static_cast<long long>(story.video().spec().seed()));
   }
   return 0;
 }

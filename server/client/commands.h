@@ -17,11 +17,10 @@ struct GenerateFlags {
   std::string prompt, negative_prompt;
   double seconds = 5;
   std::string output;
-  std::optional<uint64_t> seed;
+  std::optional<int64_t> seed;    // below 0: the server chooses
   std::string size;               // "WxH"; empty: the model's default
   std::string first_image;        // file
   std::vector<std::string> then;  // "SECONDS:PROMPT"
-  std::string tenant;
   int priority = 0;
   std::optional<double> max_wait, max_lead;  // seconds
   bool adaptive = false;                     // fewer steps rather than late chunks
@@ -37,9 +36,8 @@ int Quote(const GenerateFlags& flags);
 
 struct PromptFlags {
   std::string server = "127.0.0.1:50051";
-  uint64_t id = 0;
-  std::string prompt, tenant;
-  double at = 0;  // seconds of the video; 0: the next block
+  std::string video, prompt;  // "videos/...", or without its first part
+  double at = 0;              // seconds of the video; 0: the next block
 };
 
 // Changes the prompt of a video that is being made.

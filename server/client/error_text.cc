@@ -5,7 +5,6 @@
 #include "absl/strings/str_format.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "longtake/v1/longtake.pb.h"
 
 namespace longtake::client {
 namespace {
@@ -31,9 +30,8 @@ std::string ErrorText(const grpc::Status& status) {
   const std::string code = absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code()));
   google::rpc::Status details;
   google::rpc::BadRequest bad;
-  google::rpc::QuotaFailure quota;
+  google::rpc::ErrorInfo info;
   google::rpc::RetryInfo retry;
-  v1::Refusal refusal;
   std::string fields, more;
   if (details.ParseFromString(status.error_details())) {
     for (const google::protobuf::Any& any : details.details()) {
@@ -41,11 +39,10 @@ std::string ErrorText(const grpc::Status& status) {
         for (const auto& violation : bad.field_violations()) {
           absl::StrAppend(&fields, "\n  ", violation.field(), ": ", violation.description());
         }
-      } else if (any.UnpackTo(&quota)) {
-        for (const auto& violation : quota.violations())
-          absl::StrAppend(&more, "\n  limit reached: ", violation.subject());
-      } else if (any.UnpackTo(&refusal)) {
-        absl::StrAppend(&more, "\n  such requests waiting: ", refusal.quote().queue_length());
+      } else if (any.UnpackTo(&info)) {
+        if (const auto queue = info.metadata().find("queue_length"); queue != info.metadata().end()) {
+          absl::StrAppend(&more, "\n  such requests waiting: ", queue->second);
+        }
       } else if (any.UnpackTo(&retry)) {
         absl::StrAppend(&more, absl::StrFormat("\n  try again in %.1f s", SecondsOf(retry)));
       }

@@ -9,7 +9,7 @@
 
 namespace longtake::client {
 
-// One line for the status, then one for each field at fault, quota, or time to try again among its details.
+// One line for the status, then one for each field at fault, for the queue, and for the time to try again.
 std::string ErrorText(const grpc::Status& status);
 
 // Seconds after which to try again, where the status says so: RetryInfo among its details.

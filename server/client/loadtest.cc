@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "absl/strings/str_format.h"
+#include "longtake/v1/model_service.grpc.pb.h"
 #include "server/client/commands.h"
 #include "server/client/connect.h"
 #include "server/client/error_text.h"
@@ -67,7 +68,7 @@ int Loadtest(const LoadtestFlags& flags) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
   v1::ListModelsResponse models;
-  const grpc::Status status = v1::LongtakeService::NewStub(Connect(flags.server))->ListModels(&context, {}, &models);
+  const grpc::Status status = v1::ModelService::NewStub(Connect(flags.server))->ListModels(&context, {}, &models);
   if (!status.ok()) return Complain(ErrorText(status));
 
   ProgressLines lines(flags.quiet, flags.duration);
@@ -78,7 +79,7 @@ int Loadtest(const LoadtestFlags& flags) {
        .rate = flags.rate,
        .viewers = flags.viewers,
        .warm = flags.warm},
-      [&] { return v1::LongtakeService::NewStub(Connect(flags.server, /*own=*/true)); },
+      [&] { return v1::VideoService::NewStub(Connect(flags.server, /*own=*/true)); },
       [&](const LoadProgress& progress) { lines.Show(progress); });
   {
     const std::lock_guard lock(mutex);

@@ -7,7 +7,7 @@ namespace {
 
 void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--seconds", flags.seconds, "Length of the video")->capture_default_str();
-  command.add_option("--seed", flags.seed, "Same seed, same video; without it the server chooses");
+  command.add_option("--seed", flags.seed, "Same seed, same video; without it, or with -1, the server chooses");
   command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
   command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
   command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
@@ -16,8 +16,7 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
       ->allow_extra_args(false);
   command.add_flag("--offline", flags.offline, "Need not be made in real time");
   command.add_flag("--adaptive", flags.adaptive, "Fewer steps a block rather than late chunks");
-  command.add_option("--tenant", flags.tenant, "For whom: offline work is shared fairly between tenants");
-  command.add_option("--priority", flags.priority, "Among the tenant's offline videos; higher goes first");
+  command.add_option("--priority", flags.priority, "Among offline videos; higher goes first");
   command.add_option("--max-lead", flags.max_lead, "Seconds that the video may be made ahead of its viewer at most");
   command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");
   command.add_option("--server", flags.server, "Address of the server")->capture_default_str();
@@ -83,11 +82,10 @@ int main(int argc, char** argv) {
 
   longtake::client::PromptFlags change;
   CLI::App* prompt = app.add_subcommand("prompt", "Change what a video shows while it is made");
-  prompt->add_option("id", change.id, "The video, as generate says")->required();
+  prompt->add_option("video", change.video, "The video's name, as generate says")->required();
   prompt->add_option("prompt", change.prompt, "What it shows from there on")->required();
   prompt->add_option("--at", change.at, "From the first block at or after so many seconds; 0: the next block")
       ->capture_default_str();
-  prompt->add_option("--tenant", change.tenant, "The video's");
   prompt->add_option("--server", change.server, "Address of the server")->capture_default_str();
 
   longtake::client::ModelsFlags models;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/client/proto_time.h"
 
 namespace longtake::client {
 namespace {
@@ -36,12 +37,12 @@ std::string ProgressLine(const Story& story, double now, int bar_width) {
                                         : "starting";
   }
   const v1::Progress& at = story.progress();
-  const double share = story.finished() ? 1 : at.done_share();
+  const double share = story.finished() ? 1 : at.done_ratio();
   const int full = static_cast<int>(std::lround(share * bar_width));
   std::string line = absl::StrCat("[", std::string(full, '#'), std::string(bar_width - full, '.'), "]");
   absl::StrAppendFormat(&line, " %3.0f%% block %d/%d %s %d/%d  %.1f/%.1f s of video", 100 * share, at.block() + 1,
-                        story.accepted().block_frames_size(), NameOf(at.stage()), at.step(), at.steps(),
-                        story.seconds_of_video(), story.accepted().seconds());
+                        story.video().format().block_frame_counts_size(), NameOf(at.stage()), at.step(),
+                        at.step_count(), story.seconds_of_video(), Seconds(story.video().format().duration()));
   if (now > 0 && story.seconds_of_video() > 0) {
     absl::StrAppendFormat(&line, "  %.2fx real time", story.seconds_of_video() / now);
   }
@@ -49,7 +50,7 @@ std::string ProgressLine(const Story& story, double now, int bar_width) {
   return line;
 }
 
-void ProgressBar::Show(const Story& story, const v1::GenerateEvent& event, double now) {
+void ProgressBar::Show(const Story& story, const v1::WatchVideoResponse& event, double now) {
   if (quiet_ || event.has_accepted()) return;
   if (terminal_) {
     if (now - last_shown_ < kRedrawSeconds && !event.has_chunk() && !event.has_finished()) return;
@@ -59,7 +60,7 @@ void ProgressBar::Show(const Story& story, const v1::GenerateEvent& event, doubl
     std::fflush(stderr);
     open_ = true;
   } else if (event.has_waiting() || event.has_chunk()) {
-    if (event.has_chunk() && !event.chunk().last_part()) return;
+    if (event.has_chunk() && event.chunk().part() + 1 < event.chunk().part_count()) return;
     std::fprintf(stderr, "%s\n", ProgressLine(story, now, kBarWidth).c_str());
   }
 }

@@ -15,7 +15,7 @@ std::string ProgressLine(const Story& story, double now, int bar_width);
 class ProgressBar {
  public:
   ProgressBar(bool terminal, bool quiet) : terminal_(terminal), quiet_(quiet) {}
-  void Show(const Story& story, const v1::GenerateEvent& event, double now);
+  void Show(const Story& story, const v1::WatchVideoResponse& event, double now);
   void Close();  // ends the line
 
  private:

@@ -5,13 +5,16 @@
 #include <optional>
 #include <string>
 
-#include "longtake/v1/longtake.pb.h"
+#include "longtake/v1/resources.pb.h"
 #include "server/client/commands.h"
 
 namespace longtake::client {
 
 // An error's text where the flags do not make a request. Whether the values make sense, the server says.
-std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::GenerateRequest& request);
+std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec& spec, v1::DeliveryOptions& options);
+
+// The name of the video that the user means.
+std::string VideoName(const std::string& text);
 
 // Tells stderr; returns 1, the exit status.
 int Complain(const std::string& text);

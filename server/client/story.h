@@ -6,18 +6,19 @@
 #include <optional>
 #include <vector>
 
-#include "longtake/v1/longtake.pb.h"
+#include "longtake/v1/events.pb.h"
 
 namespace longtake::client {
 
 // All times are seconds since the request was sent, by the client's clock, except those of the server's messages, which
-// count from the request's arrival there. A server time so is early by the way there, never late: comparing an arrival
-// with a later server time is on the safe side.
+// count from the request's arrival there. A server time is early by the time that the request travelled, never late, so
+// comparing an arrival with a later server time is on the safe side.
 class Story {
  public:
-  void Hear(const v1::GenerateEvent& event, double now);
+  void Hear(const v1::WatchVideoResponse& event, double now);
 
-  const v1::Accepted& accepted() const { return accepted_; }
+  const v1::Video& video() const { return accepted_.video(); }  // as it was accepted
+  const v1::Quote& quote() const { return accepted_.quote(); }
   const v1::Progress& progress() const { return progress_; }
   bool began() const { return began_; }  // a pass is done
   int waiting_position() const { return waiting_position_; }
@@ -29,7 +30,8 @@ class Story {
   //   before_first_block_seconds  until the first block's first pass: waiting, and encoding the text
   //   mean_block_seconds          from then until the last chunk was ready, divided by the number of blocks
   //   first_chunk_limit_seconds   before_first_block + 1.5 x mean_block
-  //   chunks_before_next_denoised chunks that arrived before the next block's denoising ended
+  //   chunks_before_next_denoised blocks whose last chunk arrived before the next block's denoising ended
+  //   chunks_with_next            blocks but the last
   nlohmann::json Summary(double now) const;
 
  private:

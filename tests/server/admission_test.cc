@@ -1,12 +1,13 @@
 // Quotes, waits and refusals over real gRPC.
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
 #include "tests/server/server_fixture.h"
 
@@ -17,9 +18,12 @@ using testing::HasSubstr;
 
 class Admission : public ServerFixture {
  protected:
-  grpc::Status Quote(const v1::GenerateRequest& request, v1::Quote& quote) {
+  grpc::Status Quote(const v1::GenerateVideoRequest& request, v1::QuoteVideoResponse& response) {
     grpc::ClientContext context;
-    return stub->Quote(&context, request, &quote);
+    v1::QuoteVideoRequest quoted;
+    *quoted.mutable_spec() = request.spec();
+    *quoted.mutable_delivery_options() = request.delivery_options();
+    return stub->QuoteVideo(&context, quoted, &response);
   }
   // Videos one after the other until the server can promise.
   void Learn() { ASSERT_TRUE(Generate(Request(1, 99)).status.ok()); }
@@ -27,37 +31,44 @@ class Admission : public ServerFixture {
 
 TEST_F(Admission, AQuoteIsGivenBeforehandAndKept) {
   StartAndServe({.text = absl::Milliseconds(5), .denoise = absl::Milliseconds(20), .decode = absl::Milliseconds(5)});
-  v1::GenerateRequest request = Request(3);
-  request.clear_prompt();
-  v1::Quote quote;
-  ASSERT_TRUE(Quote(request, quote).ok());
-  EXPECT_TRUE(quote.admitted());
-  EXPECT_FALSE(quote.has_first_chunk_seconds()) << "nothing is known of pass times yet";
+  v1::GenerateVideoRequest request = Request(3);
+  request.mutable_spec()->clear_prompt();
+  v1::QuoteVideoResponse response;
+  ASSERT_TRUE(Quote(request, response).ok());
+  EXPECT_FALSE(response.has_refusal());
+  EXPECT_FALSE(response.quote().has_first_chunk_delay()) << "nothing is known of pass times yet";
+  EXPECT_EQ(response.quote().commitment(), v1::Quote::COMMITMENT_UNSPECIFIED);
   Learn();
-  ASSERT_TRUE(Quote(request, quote).ok());
-  EXPECT_TRUE(quote.admitted());
+  ASSERT_TRUE(Quote(request, response).ok());
+  EXPECT_FALSE(response.has_refusal());
+  const v1::Quote& quote = response.quote();
+  EXPECT_EQ(quote.commitment(), v1::Quote::COMMITMENT_PROMISE);
   EXPECT_EQ(quote.queue_length(), 0);
-  EXPECT_GT(quote.confidence(), 0);
-  EXPECT_LE(quote.confidence(), 1);
+  EXPECT_GT(quote.kept_ratio(), 0);
+  EXPECT_LE(quote.kept_ratio(), 1);
   // A block is 3 x 20 ms and 3 x 5 ms.
-  EXPECT_GT(quote.first_chunk_seconds(), 0.06);
-  EXPECT_GT(quote.last_chunk_seconds(), quote.first_chunk_seconds());
+  EXPECT_GT(Seconds(quote.first_chunk_delay()), 0.06);
+  EXPECT_GT(Seconds(quote.last_chunk_delay()), Seconds(quote.first_chunk_delay()));
 
-  const Video video = Generate(Request(3));
+  const Watched video = Generate(Request(3));
   ASSERT_TRUE(video.status.ok());
-  const v1::Quote& promised = video.accepted().quote();
-  EXPECT_NEAR(promised.first_chunk_seconds(), quote.first_chunk_seconds(), 0.5 * quote.first_chunk_seconds());
-  EXPECT_LE(video.chunks().front()->times().decoded(), promised.first_chunk_seconds());
+  const double promised = Seconds(video.accepted().quote().first_chunk_delay());
+  EXPECT_NEAR(promised, Seconds(quote.first_chunk_delay()), 0.5 * Seconds(quote.first_chunk_delay()));
+  EXPECT_LE(Seconds(video.chunks().front()->report().decode_offset()), promised);
+
+  request.mutable_delivery_options()->set_delivery(v1::DELIVERY_OFFLINE);
+  ASSERT_TRUE(Quote(request, response).ok());
+  EXPECT_EQ(response.quote().commitment(), v1::Quote::COMMITMENT_ESTIMATE);
 }
 
 TEST_F(Admission, AQuoteNamesFieldsAtFaultAndWantsNoPrompt) {
   StartAndServe();
-  v1::GenerateRequest request;
-  request.set_seconds(1000);
-  v1::Quote quote;
-  const grpc::Status status = Quote(request, quote);
+  v1::GenerateVideoRequest request;
+  *request.mutable_spec()->mutable_duration() = ToProto(1000);
+  v1::QuoteVideoResponse response;
+  const grpc::Status status = Quote(request, response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(status.error_message(), HasSubstr("seconds: 1000"));
+  EXPECT_THAT(status.error_message(), HasSubstr("spec.duration: 1000"));
   EXPECT_THAT(status.error_message(), testing::Not(HasSubstr("prompt")));
 }
 
@@ -66,11 +77,27 @@ TEST_F(Admission, AQuoteOfAFullQueueIsAnAnswer) {
   Learn();
   std::thread running([&] { Generate(Request(3, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
-  v1::Quote quote;
-  ASSERT_TRUE(Quote(Request(1), quote).ok());
-  EXPECT_FALSE(quote.admitted());
-  EXPECT_GE(quote.retry_after_seconds(), 1);
+  v1::QuoteVideoResponse response;
+  ASSERT_TRUE(Quote(Request(1), response).ok());
+  EXPECT_EQ(response.refusal().reason(), v1::ERROR_REASON_QUEUE_FULL);
+  EXPECT_GE(Seconds(response.refusal().retry_delay()), 1);
   running.join();
+}
+
+// A call's deadline is for the whole video: work that could not be in time is not begun.
+TEST_F(Admission, ADeadlineBeforeThePromisedLastChunkIsRefused) {
+  StartAndServe({.denoise = absl::Milliseconds(20)});
+  Learn();
+  const size_t passes = engine->ran().size();
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+  auto reader = stub->GenerateVideo(&context, Request(10));
+  v1::WatchVideoResponse event;
+  EXPECT_FALSE(reader->Read(&event));
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(ReasonOf(status), "DEADLINE_TOO_SHORT");
+  EXPECT_EQ(engine->ran().size(), passes);
 }
 
 TEST_F(Admission, ALongerWaitThanTheRequestPermitsIsRefused) {
@@ -78,23 +105,19 @@ TEST_F(Admission, ALongerWaitThanTheRequestPermitsIsRefused) {
   Learn();
   std::thread running([&] { Generate(Request(8, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
-  v1::GenerateRequest request = Request(1, 2);
-  request.set_max_wait_seconds(0.5);
-  const Video refused = Generate(request);
+  v1::GenerateVideoRequest request = Request(1, 2);
+  *request.mutable_delivery_options()->mutable_max_wait_duration() = ToProto(0.5);
+  const Watched refused = Generate(request);
   EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_THAT(refused.status.error_message(), HasSubstr("max_wait_seconds"));
+  EXPECT_THAT(refused.status.error_message(), HasSubstr("max_wait_duration"));
   EXPECT_TRUE(refused.events.empty());
-  google::rpc::Status details;
-  google::rpc::RetryInfo retry;
-  v1::Refusal refusal;
-  ASSERT_TRUE(details.ParseFromString(refused.status.error_details()));
-  ASSERT_TRUE(details.details(1).UnpackTo(&retry));
-  ASSERT_TRUE(details.details(2).UnpackTo(&refusal));
-  EXPECT_EQ(refusal.reason(), v1::Refusal::REASON_LONG_WAIT);
-  EXPECT_GT(refusal.quote().start_seconds(), 0.5);
-  EXPECT_NEAR(static_cast<double>(retry.retry_delay().seconds()) + retry.retry_delay().nanos() * 1e-9,
-              refusal.quote().start_seconds() - 0.5, 0.01);
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"long_wait\"} 1"));
+  EXPECT_EQ(ReasonOf(refused.status), "WAIT_TOO_LONG");
+  const double start =
+      std::stod(DetailOf<google::rpc::ErrorInfo>(refused.status)->metadata().at("start_delay_seconds"));
+  EXPECT_GT(start, 0.5);
+  EXPECT_NEAR(Seconds(DetailOf<google::rpc::RetryInfo>(refused.status)->retry_delay()), std::max(1.0, start - 0.5),
+              0.01);
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"wait_too_long\"} 1"));
   running.join();
 }
 
@@ -103,16 +126,26 @@ TEST_F(Admission, ARequestThatHasWaitedTooLongEnds) {
   StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(100)});
   std::thread running([&] { Generate(Request(4, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
-  v1::GenerateRequest request = Request(1, 2);
-  request.set_max_wait_seconds(0.3);
+  v1::GenerateVideoRequest request = Request(1, 2);
+  *request.mutable_delivery_options()->mutable_max_wait_duration() = ToProto(0.3);
   const absl::Time began = absl::Now();
-  const Video waited = Generate(request);
+  const Watched waited = Generate(request);
   EXPECT_EQ(waited.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_THAT(waited.status.error_message(), HasSubstr("max_wait_seconds"));
+  EXPECT_EQ(ReasonOf(waited.status), "WAITED_TOO_LONG");
   EXPECT_GE(absl::Now() - began, absl::Milliseconds(300));
   EXPECT_LT(absl::Now() - began, absl::Milliseconds(900));
-  ASSERT_EQ(waited.events.size(), 2u);
-  EXPECT_EQ(waited.events[1].waiting().position(), 1);
+  ASSERT_EQ(waited.events.size(), 3u);
+  EXPECT_EQ(waited.events[2].waiting().position(), 1);
+  running.join();
+}
+
+TEST_F(Admission, TheServersOwnLimitOnWaitingHolds) {
+  max_wait = absl::Milliseconds(300);
+  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(100)});
+  std::thread running([&] { Generate(Request(4, 1)); });
+  Await([&] { return engine->open_sessions() == 1; }, "the video");
+  const Watched waited = Generate(Request(1, 2));
+  EXPECT_EQ(ReasonOf(waited.status), "WAITED_TOO_LONG");
   running.join();
 }
 
@@ -121,12 +154,11 @@ TEST_F(Admission, LiveVideosBeyondTheLoadWait) {
   StartAndServe({.max_sessions = 8, .denoise = absl::Milliseconds(50), .commit = absl::Milliseconds(50)});
   Learn();
   std::vector<std::thread> viewers;
+  std::array<grpc::ClientContext, 4> contexts;
   for (int i = 0; i < 4; ++i) {
     viewers.emplace_back([&, i] {
-      grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(3));
-      auto reader = stub->Generate(&context, Request(8, i));
-      v1::GenerateEvent event;
+      auto reader = stub->GenerateVideo(&contexts[i], Request(8, i));
+      v1::WatchVideoResponse event;
       while (reader->Read(&event)) {
       }
       reader->Finish();
@@ -139,6 +171,7 @@ TEST_F(Admission, LiveVideosBeyondTheLoadWait) {
   }
   EXPECT_GE(most, 1);
   EXPECT_LE(most, 3) << "of 8 places: the load is what limits";
+  for (grpc::ClientContext& context : contexts) context.TryCancel();
   for (std::thread& viewer : viewers) viewer.join();
 }
 
@@ -153,8 +186,8 @@ TEST_F(Admission, RefusalsComeAtOnce) {
       grpc::ClientContext context;
       context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(4));
       const absl::Time began = absl::Now();
-      auto reader = stub->Generate(&context, Request(2, i));
-      v1::GenerateEvent event;
+      auto reader = stub->GenerateVideo(&context, Request(2, i));
+      v1::WatchVideoResponse event;
       while (reader->Read(&event)) {
       }
       if (reader->Finish().error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {

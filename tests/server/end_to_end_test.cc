@@ -5,14 +5,13 @@
 #include <cstdio>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
 #include "tests/server/server_fixture.h"
 
@@ -51,40 +50,59 @@ std::string Shell(const std::string& command) {
 
 TEST_F(EndToEnd, APromptBecomesAnMp4InChunks) {
   StartAndServe();
-  const Video video = Generate(Request(2));
+  const Watched video = Generate(Request(2));
   ASSERT_TRUE(video.status.ok()) << video.status.error_message();
   // 32 frames asked; 1 + 4 * 8 = 33 is nearest: 9 latent frames in blocks of 3, 2, 2, 2.
-  const v1::Accepted& accepted = video.accepted();
-  EXPECT_EQ(accepted.frames(), 33);
-  EXPECT_DOUBLE_EQ(accepted.seconds(), 33.0 / 16);
-  EXPECT_THAT(accepted.block_frames(), testing::ElementsAre(9, 8, 8, 8));
-  EXPECT_EQ(accepted.seed(), 1u);
-  EXPECT_EQ(accepted.size().width(), 64);
-  EXPECT_EQ(accepted.numerics_id(), "fake-1");
+  const v1::VideoFormat& format = video.video().format();
+  EXPECT_EQ(format.frame_count(), 33);
+  EXPECT_DOUBLE_EQ(Seconds(format.duration()), 33.0 / 16);
+  EXPECT_THAT(format.block_frame_counts(), testing::ElementsAre(9, 8, 8, 8));
+  EXPECT_EQ(format.frame_rate().numerator(), 16);
+  EXPECT_EQ(format.frame_rate().denominator(), 1);
+  EXPECT_EQ(format.size().width(), 64);
+  EXPECT_EQ(video.video().spec().seed(), 1);
+  EXPECT_EQ(video.video().spec().model(), "models/fake");
+  EXPECT_EQ(video.video().numerics_id(), "fake-1");
+  EXPECT_THAT(video.video().name(), testing::MatchesRegex("videos/[0-9a-f]{32}"));
+  std::set<std::string> tokens;
+  for (const v1::WatchVideoResponse& event : video.events) tokens.insert(event.resume_token());
+  EXPECT_EQ(tokens.size(), video.events.size());
+  EXPECT_EQ(tokens.count(""), 0u);
 
+  ASSERT_TRUE(video.events[1].has_init_segment());
+  EXPECT_THAT(video.accepted().media_type(), testing::MatchesRegex("video/mp4; codecs=\"avc1.[0-9A-F]{6}\""));
+  // A latent frame is a chunk: of one frame, then of four each.
   int64_t next_frame = 0;
   const std::vector<const v1::Chunk*> chunks = video.chunks();
-  ASSERT_EQ(chunks.size(), 4u);
-  for (int i = 0; i < 4; ++i) {
-    EXPECT_EQ(chunks[i]->index(), i);
-    EXPECT_EQ(chunks[i]->part(), 0);
-    EXPECT_TRUE(chunks[i]->last_part());
-    EXPECT_EQ(chunks[i]->init_segment_bytes() > 0, i == 0);
-    EXPECT_EQ(chunks[i]->first_frame(), next_frame);
-    EXPECT_DOUBLE_EQ(chunks[i]->first_pts_seconds(), static_cast<double>(next_frame) / 16);
-    EXPECT_EQ(chunks[i]->frames(), accepted.block_frames(i));
-    const v1::ChunkTimes& times = chunks[i]->times();
-    EXPECT_LE(times.started(), times.denoised());
-    EXPECT_LE(times.denoised(), times.committed());
-    EXPECT_LE(times.committed(), times.decoded());
-    EXPECT_LE(times.decoded(), times.finished());
-    EXPECT_GT(chunks[i]->stages().video(), 0);
-    next_frame += chunks[i]->frames();
+  ASSERT_EQ(chunks.size(), 9u);
+  int block = 0, index = 0;
+  for (const v1::Chunk* chunk : chunks) {
+    EXPECT_EQ(chunk->block(), block);
+    EXPECT_EQ(chunk->index(), index);
+    EXPECT_EQ(chunk->starts_with_key_frame(), index == 0);
+    EXPECT_EQ(chunk->part_count(), 1);
+    EXPECT_EQ(chunk->size_bytes(), static_cast<int64_t>(chunk->data().size()));
+    EXPECT_EQ(chunk->first_frame(), next_frame);
+    EXPECT_DOUBLE_EQ(Seconds(chunk->pts_offset()), static_cast<double>(next_frame) / 16);
+    EXPECT_EQ(chunk->frame_count(), next_frame == 0 ? 1 : 4);
+    EXPECT_EQ(chunk->last_in_block(), index == (block == 0 ? 2 : 1));
+    EXPECT_EQ(chunk->has_report(), chunk->last_in_block());
+    next_frame += chunk->frame_count();
+    ++index;
+    if (!chunk->last_in_block()) continue;
+    const v1::BlockReport& report = chunk->report();
+    EXPECT_LE(Seconds(report.start_offset()), Seconds(report.denoise_offset()));
+    EXPECT_LE(Seconds(report.denoise_offset()), Seconds(report.commit_offset()));
+    EXPECT_LE(Seconds(report.commit_offset()), Seconds(report.decode_offset()));
+    EXPECT_LE(Seconds(report.decode_offset()), Seconds(report.finish_offset()));
+    EXPECT_GT(Seconds(report.stages().encode()), 0);
+    ++block;
+    index = 0;
   }
   ASSERT_TRUE(video.events.back().has_finished());
-  EXPECT_EQ(video.finished().frames(), 33);
-  EXPECT_EQ(video.finished().chunks(), 4);
-  EXPECT_EQ(video.finished().bytes(), static_cast<int64_t>(video.bytes.size()));
+  EXPECT_EQ(video.finished().frame_count(), 33);
+  EXPECT_EQ(video.finished().chunk_count(), 9);
+  EXPECT_EQ(video.finished().size_bytes(), static_cast<int64_t>(video.bytes.size()));
   EXPECT_EQ(engine->passes_out_of_order(), 0);
 
   const std::string path = absl::StrCat(testing::TempDir(), "/end_to_end_", getpid(), ".mp4");
@@ -96,115 +114,158 @@ TEST_F(EndToEnd, APromptBecomesAnMp4InChunks) {
   std::remove(path.c_str());
 }
 
-TEST_F(EndToEnd, TheFirstChunkIsSentWhileTheSecondIsComputed) {
+TEST_F(EndToEnd, ChunksAreSentWhileTheNextAreComputed) {
   StartAndServe({.text = absl::Milliseconds(20),
                  .denoise = absl::Milliseconds(30),
                  .commit = absl::Milliseconds(30),
                  .decode = absl::Milliseconds(10)});
   const absl::Time began = absl::Now();
-  std::vector<double> arrived;  // of chunks, seconds
-  const Video video = Generate(Request(3), [&](const v1::GenerateEvent& event, grpc::ClientContext&) {
-    if (event.has_chunk()) arrived.push_back(absl::ToDoubleSeconds(absl::Now() - began));
+  std::vector<double> arrived;  // of blocks' last chunks, seconds
+  std::optional<double> first;
+  const Watched video = Generate(Request(3), [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+    const double now = absl::ToDoubleSeconds(absl::Now() - began);
+    if (event.has_chunk() && !first.has_value()) first = now;
+    if (event.has_chunk() && event.chunk().last_in_block()) arrived.push_back(now);
   });
   ASSERT_TRUE(video.status.ok());
-  const std::vector<const v1::Chunk*> chunks = video.chunks();
-  ASSERT_EQ(chunks.size(), 6u);
-  for (size_t i = 0; i + 1 < chunks.size(); ++i) {
-    EXPECT_LT(arrived[i], chunks[i + 1]->times().denoised()) << "chunk " << i;
+  const std::vector<const v1::Chunk*> blocks = BlocksOf(video);
+  ASSERT_EQ(blocks.size(), 6u);
+  for (size_t i = 0; i + 1 < blocks.size(); ++i) {
+    EXPECT_LT(arrived[i], Seconds(blocks[i + 1]->report().denoise_offset())) << "block " << i;
   }
+  EXPECT_LT(*first, Seconds(blocks[0]->report().decode_offset())) << "before its block is decoded";
 }
 
 TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
   StartAndServe();
   struct Case {
     const char* name;
-    std::function<void(v1::GenerateRequest&)> change;
+    std::function<void(v1::GenerateVideoRequest&)> change;
     std::vector<std::string> fields;
     std::string says;
   };
+  const auto duration = [](auto& r) -> google::protobuf::Duration& { return *r.mutable_spec()->mutable_duration(); };
   const std::vector<Case> cases = {
-      {"no prompt", [](auto& r) { r.clear_prompt(); }, {"prompt"}, "empty"},
-      {"blank prompt", [](auto& r) { r.set_prompt(" \n\t"); }, {"prompt"}, "empty"},
-      {"long prompt", [](auto& r) { r.set_prompt(std::string(5000, 'a')); }, {"prompt"}, "4096"},
-      {"negative prompt", [](auto& r) { r.set_negative_prompt("blur"); }, {"negative_prompt"}, "guidance"},
+      {"no prompt", [](auto& r) { r.mutable_spec()->clear_prompt(); }, {"spec.prompt"}, "empty"},
+      {"blank prompt", [](auto& r) { r.mutable_spec()->set_prompt(" \n\t"); }, {"spec.prompt"}, "empty"},
+      {"ideographic space", [](auto& r) { r.mutable_spec()->set_prompt("\u3000"); }, {"spec.prompt"}, "empty"},
+      {"no-break space", [](auto& r) { r.mutable_spec()->set_prompt("\u00a0 "); }, {"spec.prompt"}, "empty"},
+      {"zero width", [](auto& r) { r.mutable_spec()->set_prompt("\u200b"); }, {"spec.prompt"}, "empty"},
+      {"zero", [](auto& r) { r.mutable_spec()->set_prompt(std::string(1, 0)); }, {"spec.prompt"}, "empty"},
+      {"long prompt", [](auto& r) { r.mutable_spec()->set_prompt(std::string(4097, 'a')); }, {"spec.prompt"}, "4096"},
+      {"negative prompt",
+       [](auto& r) { r.mutable_spec()->set_negative_prompt("blur"); },
+       {"spec.negative_prompt"},
+       "guidance"},
       {"size",
        [](auto& r) {
-         r.mutable_size()->set_width(64);
-         r.mutable_size()->set_height(64);
+         r.mutable_spec()->mutable_size()->set_width(64);
+         r.mutable_spec()->mutable_size()->set_height(64);
        },
-       {"size"},
+       {"spec.size"},
        "64x48, 96x64"},
-      {"empty size", [](auto& r) { r.mutable_size(); }, {"size"}, "0x0"},
-      {"no seconds", [](auto& r) { r.clear_seconds(); }, {"seconds"}, "above 0"},
-      {"negative seconds", [](auto& r) { r.set_seconds(-1); }, {"seconds"}, "above 0"},
-      {"no number", [](auto& r) { r.set_seconds(std::numeric_limits<double>::quiet_NaN()); }, {"seconds"}, "above 0"},
-      {"endless", [](auto& r) { r.set_seconds(std::numeric_limits<double>::infinity()); }, {"seconds"}, "10.0625"},
-      {"too long", [](auto& r) { r.set_seconds(11); }, {"seconds"}, "10.0625"},
-      {"first image", [](auto& r) { r.set_first_image("png"); }, {"first_image"}, "text"},
-      {"other model", [](auto& r) { r.set_model("other"); }, {"model"}, "fake"},
-      {"delivery", [](auto& r) { r.set_delivery(static_cast<v1::Delivery>(9)); }, {"delivery"}, "9"},
-      {"tenant", [](auto& r) { r.set_tenant("a b"); }, {"tenant"}, "'-'"},
-      {"long tenant", [](auto& r) { r.set_tenant(std::string(65, 'a')); }, {"tenant"}, "64"},
-      {"priority", [](auto& r) { r.set_priority(-2147483647 - 1); }, {"priority"}, "-100 ... 100"},
-      {"no wait", [](auto& r) { r.set_max_wait_seconds(0); }, {"max_wait_seconds"}, "above 0"},
-      {"no lead", [](auto& r) { r.set_max_lead_seconds(-1); }, {"max_lead_seconds"}, "above 0"},
-      {"fidelity", [](auto& r) { r.set_fidelity(static_cast<v1::Fidelity>(7)); }, {"fidelity"}, "7"},
+      {"empty size", [](auto& r) { r.mutable_spec()->mutable_size(); }, {"spec.size"}, "0x0"},
+      {"no spec", [](auto& r) { r.clear_spec(); }, {"spec.prompt", "spec.duration"}, "empty"},
+      {"no duration", [](auto& r) { r.mutable_spec()->clear_duration(); }, {"spec.duration"}, "above 0"},
+      {"negative duration", [&](auto& r) { duration(r) = ToProto(-1); }, {"spec.duration"}, "above 0"},
+      {"mixed signs", [&](auto& r) { duration(r).set_nanos(-1); }, {"spec.duration"}, "no duration"},
+      {"endless", [&](auto& r) { duration(r).set_seconds(INT64_MAX); }, {"spec.duration"}, "no duration"},
+      {"too long", [&](auto& r) { duration(r) = ToProto(11); }, {"spec.duration"}, "10.0625"},
+      {"negative seed", [](auto& r) { r.mutable_spec()->set_seed(-1); }, {"spec.seed"}, "chooses"},
+      {"first image", [](auto& r) { r.mutable_spec()->set_first_image("png"); }, {"spec.first_image"}, "text"},
+      {"large first image",
+       [](auto& r) { r.mutable_spec()->set_first_image(std::string(5 << 20, 'a')); },
+       {"spec.first_image"},
+       "text"},
+      {"other model", [](auto& r) { r.mutable_spec()->set_model("models/other"); }, {"spec.model"}, "models/fake"},
+      {"adapter", [](auto& r) { r.mutable_spec()->add_adapters()->set_name("x"); }, {"spec.adapters"}, "none"},
+      {"delivery",
+       [](auto& r) { r.mutable_delivery_options()->set_delivery(static_cast<v1::Delivery>(9)); },
+       {"delivery_options.delivery"},
+       "9"},
+      {"priority",
+       [](auto& r) { r.mutable_delivery_options()->set_priority(-2147483647 - 1); },
+       {"delivery_options.priority"},
+       "-100 ... 100"},
+      {"no wait",
+       [](auto& r) { r.mutable_delivery_options()->mutable_max_wait_duration(); },
+       {"delivery_options.max_wait_duration"},
+       "above 0"},
+      {"no lead",
+       [](auto& r) { *r.mutable_delivery_options()->mutable_max_lead_duration() = ToProto(-1); },
+       {"delivery_options.max_lead_duration"},
+       "shorter than a block"},
+      {"a lead of less than a block",
+       [](auto& r) { *r.mutable_delivery_options()->mutable_max_lead_duration() = ToProto(0.4); },
+       {"delivery_options.max_lead_duration"},
+       "shorter than a block, 0.5"},
+      {"fidelity",
+       [](auto& r) { r.mutable_delivery_options()->set_fidelity(static_cast<v1::Fidelity>(7)); },
+       {"delivery_options.fidelity"},
+       "7"},
+      {"disconnect",
+       [](auto& r) { r.mutable_delivery_options()->set_disconnect_policy(static_cast<v1::DisconnectPolicy>(5)); },
+       {"delivery_options.disconnect_policy"},
+       "5"},
+      {"reconnect",
+       [](auto& r) { *r.mutable_delivery_options()->mutable_reconnect_timeout() = ToProto(-1); },
+       {"delivery_options.reconnect_timeout"},
+       "below 0"},
       {"two fields",
        [](auto& r) {
-         r.clear_prompt();
-         r.set_seconds(0);
+         r.mutable_spec()->clear_prompt();
+         r.mutable_spec()->clear_duration();
        },
-       {"prompt", "seconds"},
-       "prompt"},
+       {"spec.prompt", "spec.duration"},
+       "spec.prompt"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
-    v1::GenerateRequest request = Request(1);
+    v1::GenerateVideoRequest request = Request(1);
     c.change(request);
-    const Video video = Generate(request);
+    const Watched video = Generate(request);
     EXPECT_TRUE(video.events.empty());
     EXPECT_EQ(video.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
     EXPECT_THAT(video.status.error_message(), HasSubstr(c.says));
-    google::rpc::Status details;
-    ASSERT_TRUE(details.ParseFromString(video.status.error_details()));
-    ASSERT_EQ(details.details_size(), 1);
-    google::rpc::BadRequest bad;
-    ASSERT_TRUE(details.details(0).UnpackTo(&bad));
+    EXPECT_EQ(ReasonOf(video.status), "INVALID_REQUEST");
+    const auto bad = DetailOf<google::rpc::BadRequest>(video.status);
+    ASSERT_TRUE(bad.has_value());
     std::vector<std::string> fields;
-    for (const auto& violation : bad.field_violations()) fields.push_back(violation.field());
+    for (const auto& violation : bad->field_violations()) fields.push_back(violation.field());
     EXPECT_EQ(fields, c.fields);
   }
   EXPECT_TRUE(engine->ran().empty());
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid\"} 21"));
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid_request\"} 30"));
 }
 
 TEST_F(EndToEnd, AcceptsWhatModelsThatCanAccept) {
   FakeEngineOptions options{.model = FakeModel()};
   options.model.accepts_negative_prompt = true;
   StartAndServe(options);
-  v1::GenerateRequest request = Request(10.0625);
-  request.set_negative_prompt("blur");
-  request.clear_seed();
-  request.mutable_size()->set_width(96);
-  request.mutable_size()->set_height(64);
-  const Video video = Generate(request);
+  v1::GenerateVideoRequest request = Request(10.0625);
+  request.mutable_spec()->set_negative_prompt("blur");
+  request.mutable_spec()->clear_seed();
+  request.mutable_spec()->mutable_size()->set_width(96);
+  request.mutable_spec()->mutable_size()->set_height(64);
+  const Watched video = Generate(request);
   ASSERT_TRUE(video.status.ok()) << video.status.error_message();
-  EXPECT_EQ(video.accepted().frames(), 161);
-  EXPECT_EQ(video.accepted().size().width(), 96);
+  EXPECT_EQ(video.video().format().frame_count(), 161);
+  EXPECT_EQ(video.video().format().size().width(), 96);
   // The seed that the server chose makes the same video again.
-  request.set_seed(video.accepted().seed());
+  request.mutable_spec()->set_seed(video.video().spec().seed());
   EXPECT_EQ(Generate(request).bytes, video.bytes);
 }
 
 TEST_F(EndToEnd, CancellingFreesTheSlotWithinOnePass) {
   StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(100)});
   std::optional<absl::Time> cancelled;
-  const Video video = Generate(Request(10, 7), [&](const v1::GenerateEvent& event, grpc::ClientContext& context) {
-    if (event.has_progress() && event.progress().stage() == v1::Progress::STAGE_DENOISE && !cancelled) {
-      cancelled = absl::Now();
-      context.TryCancel();
-    }
-  });
+  const Watched video =
+      Generate(Request(10, 7), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& context) {
+        if (event.has_progress() && event.progress().stage() == v1::Progress::STAGE_DENOISE && !cancelled) {
+          cancelled = absl::Now();
+          context.TryCancel();
+        }
+      });
   EXPECT_EQ(video.status.error_code(), grpc::StatusCode::CANCELLED);
   Await([&] { return engine->open_sessions() == 0; }, "the slot");
   // The pass under way ends, 100 ms at most; scheduling takes the rest.
@@ -220,8 +281,8 @@ TEST_F(EndToEnd, ADeadlineFreesTheSlotToo) {
   StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(50)});
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
-  auto reader = stub->Generate(&context, Request(10));
-  v1::GenerateEvent event;
+  auto reader = stub->GenerateVideo(&context, Request(10));
+  v1::WatchVideoResponse event;
   while (reader->Read(&event)) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
@@ -231,36 +292,31 @@ TEST_F(EndToEnd, ADeadlineFreesTheSlotToo) {
 TEST_F(EndToEnd, AFullQueueIsRefusedWithTheTimeToTryAgain) {
   StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(20)}, {.studio = {.max_waiting = 1}});
   std::thread first, second;
-  Video waited;
+  Watched waited;
   first = std::thread([&] { Generate(Request(3, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the first video");
   second = std::thread([&] { waited = Generate(Request(1, 2)); });
   Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length 1"); }, "the queue");
 
-  const Video refused = Generate(Request(1, 3));
+  const Watched refused = Generate(Request(1, 3));
   EXPECT_TRUE(refused.events.empty());
   EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  google::rpc::Status details;
-  ASSERT_TRUE(details.ParseFromString(refused.status.error_details()));
-  google::rpc::QuotaFailure quota;
-  google::rpc::RetryInfo retry;
-  v1::Refusal refusal;
-  ASSERT_EQ(details.details_size(), 3);
-  ASSERT_TRUE(details.details(0).UnpackTo(&quota));
-  ASSERT_TRUE(details.details(1).UnpackTo(&retry));
-  ASSERT_TRUE(details.details(2).UnpackTo(&refusal));
-  EXPECT_EQ(refusal.reason(), v1::Refusal::REASON_QUEUE_FULL);
-  EXPECT_EQ(refusal.quote().queue_length(), 1);
-  EXPECT_FALSE(refusal.quote().admitted());
-  EXPECT_EQ(quota.violations(0).subject(), "queue");
-  EXPECT_GT(retry.retry_delay().seconds() * 1'000'000'000 + retry.retry_delay().nanos(), 0);
+  EXPECT_EQ(ReasonOf(refused.status), "QUEUE_FULL");
+  EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(refused.status)->metadata().at("queue_length"), "1");
+  const auto retry = DetailOf<google::rpc::RetryInfo>(refused.status);
+  ASSERT_TRUE(retry.has_value());
+  EXPECT_GE(Seconds(retry->retry_delay()), 1) << "no invitation to hammer";
+  // For gRPC's own retries.
+  const auto pushback = refused.trailers.find("grpc-retry-pushback-ms");
+  ASSERT_NE(pushback, refused.trailers.end());
+  EXPECT_NEAR(std::stod(pushback->second), 1000 * Seconds(retry->retry_delay()), 1);
 
   first.join();
   second.join();
   ASSERT_TRUE(waited.status.ok());
-  ASSERT_TRUE(waited.events[1].has_waiting());
-  EXPECT_EQ(waited.events[1].waiting().position(), 1);
-  EXPECT_GT(waited.finished().waited_seconds(), 0);
+  ASSERT_TRUE(waited.events[2].has_waiting());
+  EXPECT_EQ(waited.events[2].waiting().position(), 1);
+  EXPECT_GT(Seconds(waited.finished().wait_duration()), 0);
 }
 
 // Chunks of noise are far larger than what gRPC buffers for a client that does not read.
@@ -271,9 +327,9 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
   grpc::ClientContext context;
   grpc::ChannelArguments own_connection;  // another client
   own_connection.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  auto sleepers_stub = v1::LongtakeService::NewStub(grpc::CreateCustomChannel(
+  auto sleepers_stub = v1::VideoService::NewStub(grpc::CreateCustomChannel(
       absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials(), own_connection));
-  auto sleeper = sleepers_stub->Generate(&context, Request(10, 1));
+  auto sleeper = sleepers_stub->GenerateVideo(&context, Request(10, 1));
   const auto made_of = [&](uint64_t seed) {
     const std::vector<FakeEngine::Ran> ran = engine->ran();
     return std::count_if(ran.begin(), ran.end(), [&](const auto& pass) { return pass.seed == seed; });
@@ -292,37 +348,40 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
   EXPECT_TRUE(Generate(Request(2, 2)).status.ok());
   EXPECT_EQ(made_of(1), before) << "its passes went on";
   // It wakes up and loses nothing.
-  v1::GenerateEvent event;
+  v1::WatchVideoResponse event;
   int64_t frames = 0;
   while (sleeper->Read(&event)) {
-    if (event.has_chunk() && event.chunk().last_part()) frames += event.chunk().frames();
+    if (event.has_chunk() && LastPart(event.chunk())) frames += event.chunk().frame_count();
   }
   EXPECT_TRUE(sleeper->Finish().ok());
   EXPECT_EQ(frames, 161);
 }
 
 TEST_F(EndToEnd, LargeChunksComeInParts) {
-  StartAndServe({.noisy = true}, {.studio = {.max_part_bytes = 10'000}});
-  const Video video = Generate(Request(1));
+  StartAndServe({.noisy = true}, {.studio = {.max_part_bytes = 2'000}});
+  const Watched video = Generate(Request(1));
   ASSERT_TRUE(video.status.ok());
-  int expected_part = 0;
-  int64_t expected_index = 0;
+  int expected_part = 0, chunks = 0;
+  int64_t frames = 0;
   std::string bytes;
   for (const v1::Chunk* chunk : video.chunks()) {
-    EXPECT_EQ(chunk->index(), expected_index);
+    EXPECT_EQ(chunk->first_frame(), frames);
     EXPECT_EQ(chunk->part(), expected_part);
-    EXPECT_LE(chunk->data().size(), 10'000u);
-    EXPECT_EQ(chunk->has_stages(), chunk->last_part());
-    EXPECT_EQ(chunk->init_segment_bytes() > 0, expected_index == 0 && expected_part == 0);
+    EXPECT_LE(chunk->data().size(), 2'000u);
+    EXPECT_EQ(chunk->has_report(), chunk->last_in_block() && LastPart(*chunk));
     bytes += chunk->data();
-    expected_part = chunk->last_part() ? 0 : expected_part + 1;
-    expected_index += chunk->last_part() ? 1 : 0;
+    ++expected_part;
+    if (!LastPart(*chunk)) continue;
+    EXPECT_EQ(static_cast<int64_t>(std::exchange(bytes, "").size()), chunk->size_bytes());
+    frames += chunk->frame_count();
+    expected_part = 0;
+    ++chunks;
   }
-  EXPECT_GT(video.chunks().size(), 5u);
-  EXPECT_EQ(video.finished().chunks(), expected_index);
+  EXPECT_GT(video.chunks().size(), 15u);
+  EXPECT_EQ(video.finished().chunk_count(), chunks);
   // Cut differently, the same bytes.
   StartAndServe({.noisy = true});
-  EXPECT_EQ(Generate(Request(1)).bytes, bytes);
+  EXPECT_EQ(Generate(Request(1)).bytes, video.bytes);
 }
 
 TEST_F(EndToEnd, VideosMadeTogetherEqualThoseMadeAlone) {
@@ -330,8 +389,8 @@ TEST_F(EndToEnd, VideosMadeTogetherEqualThoseMadeAlone) {
   constexpr int kVideos = 4;
   std::array<std::string, kVideos> alone, together;
   const auto request = [](int i) {
-    v1::GenerateRequest request = Request(1 + 0.5 * i, 100 + i);
-    if (i % 2 == 1) request.set_delivery(v1::DELIVERY_OFFLINE);
+    v1::GenerateVideoRequest request = Request(1 + 0.5 * i, 100 + i);
+    if (i % 2 == 1) request.mutable_delivery_options()->set_delivery(v1::DELIVERY_OFFLINE);
     return request;
   };
   for (int i = 0; i < kVideos; ++i) alone[i] = Generate(request(i)).bytes;
@@ -354,12 +413,13 @@ TEST_F(EndToEnd, AFailedPassEndsItsVideoAndNoOther) {
                               ? absl::DataLossError("not a number in block")
                               : absl::OkStatus();
                  }});
-  Video good;
+  Watched good;
   std::thread other([&] { good = Generate(Request(2, 1)); });
-  const Video bad = Generate(Request(2, 13));
+  const Watched bad = Generate(Request(2, 13));
   other.join();
   EXPECT_EQ(bad.status.error_code(), grpc::StatusCode::DATA_LOSS);
   EXPECT_EQ(bad.status.error_message(), "not a number in block");
+  EXPECT_EQ(ReasonOf(bad.status), "DEVICE_FAILED");
   EXPECT_FALSE(bad.events.back().has_finished());
   EXPECT_TRUE(good.status.ok());
 }
@@ -367,15 +427,14 @@ TEST_F(EndToEnd, AFailedPassEndsItsVideoAndNoOther) {
 TEST_F(EndToEnd, ReadyOnlyWhenTheEngineIs) {
   Start();
   EXPECT_EQ(Health(), 2);
-  EXPECT_EQ(Health("longtake.v1.LongtakeService"), 2);
-  const Video early = Generate(Request(1));
+  EXPECT_EQ(Health("longtake.v1.VideoService"), 2);
+  const Watched early = Generate(Request(1));
   EXPECT_EQ(early.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  google::rpc::Status details;
-  ASSERT_TRUE(details.ParseFromString(early.status.error_details()));
-  EXPECT_TRUE(details.details(0).Is<google::rpc::RetryInfo>());
+  EXPECT_EQ(ReasonOf(early.status), "MODEL_LOADING");
+  EXPECT_TRUE(DetailOf<google::rpc::RetryInfo>(early.status).has_value());
   Serve();
   EXPECT_EQ(Health(), 1);
-  EXPECT_EQ(Health("longtake.v1.LongtakeService"), 1);
+  EXPECT_EQ(Health("longtake.v1.VideoService"), 1);
   EXPECT_TRUE(Generate(Request(1)).status.ok());
 }
 
@@ -383,12 +442,27 @@ TEST_F(EndToEnd, ListsItsModel) {
   StartAndServe();
   grpc::ClientContext context;
   v1::ListModelsResponse response;
-  ASSERT_TRUE(stub->ListModels(&context, {}, &response).ok());
+  ASSERT_TRUE(models->ListModels(&context, {}, &response).ok());
   ASSERT_EQ(response.models_size(), 1);
-  EXPECT_EQ(response.models(0).name(), "fake");
-  EXPECT_EQ(response.models(0).sizes_size(), 2);
-  EXPECT_DOUBLE_EQ(response.models(0).max_seconds(), 161.0 / 16);
-  EXPECT_DOUBLE_EQ(response.models(0).block_seconds(), 0.5);
+  const v1::Model& listed = response.models(0);
+  EXPECT_EQ(listed.name(), "models/fake");
+  EXPECT_EQ(listed.sizes_size(), 2);
+  EXPECT_DOUBLE_EQ(Seconds(listed.max_duration()), 161.0 / 16);
+  EXPECT_DOUBLE_EQ(Seconds(listed.block_duration()), 0.5);
+  EXPECT_EQ(listed.max_prompt_bytes(), 4096);
+
+  v1::GetModelRequest request;
+  request.set_name("models/fake");
+  v1::Model model;
+  grpc::ClientContext get;
+  ASSERT_TRUE(models->GetModel(&get, request, &model).ok());
+  EXPECT_EQ(model.SerializeAsString(), listed.SerializeAsString());
+  request.set_name("models/other");
+  grpc::ClientContext other;
+  const grpc::Status none = models->GetModel(&other, request, &model);
+  EXPECT_EQ(none.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ReasonOf(none), "MODEL_NOT_FOUND");
+  EXPECT_EQ(DetailOf<google::rpc::ResourceInfo>(none)->resource_name(), "models/other");
 }
 
 TEST_F(EndToEnd, ReflectionKnowsTheService) {
@@ -408,13 +482,13 @@ TEST_F(EndToEnd, ReflectionKnowsTheService) {
   grpc::Slice flat;
   ASSERT_TRUE(answer.DumpToSingleSlice(&flat).ok());
   const std::string text(reinterpret_cast<const char*>(flat.begin()), flat.size());
-  EXPECT_THAT(text, HasSubstr("longtake.v1.LongtakeService"));
+  EXPECT_THAT(text, HasSubstr("longtake.v1.VideoService"));
   EXPECT_THAT(text, HasSubstr("grpc.health.v1.Health"));
 }
 
 TEST_F(EndToEnd, DrainingLetsVideosEndAndAdmitsNone) {
   StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(20)});
-  Video running, waiting;
+  Watched running, waiting;
   std::thread first([&] { running = Generate(Request(2, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the first video");
   std::thread second([&] { waiting = Generate(Request(1, 2)); });
@@ -427,12 +501,12 @@ TEST_F(EndToEnd, DrainingLetsVideosEndAndAdmitsNone) {
   first.join();
   drain.join();
   EXPECT_TRUE(running.status.ok()) << running.status.error_message();
-  EXPECT_EQ(running.finished().frames(), 33);
+  EXPECT_EQ(running.finished().frame_count(), 33);
 }
 
 TEST_F(EndToEnd, ADrainThatTakesTooLongKeepsFinishedChunks) {
   StartAndServe({.denoise = absl::Milliseconds(40)}, {.drain = absl::Milliseconds(500)});
-  Video cut;
+  Watched cut;
   std::thread client([&] { cut = Generate(Request(10, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
   const absl::Time began = absl::Now();
@@ -446,28 +520,28 @@ TEST_F(EndToEnd, ADrainThatTakesTooLongKeepsFinishedChunks) {
   // Every block that was decoded whole has arrived: text, then 3 denoise, a commit and the decodes of a block.
   EXPECT_GE(cut.chunks().size(), 2u);
   int64_t frames = 0;
-  for (const v1::Chunk* chunk : cut.chunks()) frames += chunk->frames();
-  EXPECT_EQ(frames, 9 + 8 * (static_cast<int64_t>(cut.chunks().size()) - 1));
+  for (const v1::Chunk* chunk : cut.chunks()) frames += chunk->frame_count();
+  EXPECT_EQ(frames, 1 + 4 * (static_cast<int64_t>(cut.chunks().size()) - 1));
 }
 
 TEST_F(EndToEnd, CountsWhatItDoesAndNeverLogsPrompts) {
   logger.set_level(spdlog::level::trace);
   StartAndServe();
   ASSERT_TRUE(Generate(Request(1)).status.ok());
-  v1::GenerateRequest refused = Request(1);
-  refused.set_model("other");
+  v1::GenerateVideoRequest refused = Request(1);
+  refused.mutable_spec()->set_model("models/other");
   Generate(refused);
   Await([&] { return absl::StrContains(server->MetricsText(), "outcome=\"ok\"} 1"); }, "the end");
   const std::string text = server->MetricsText();
   // 1 s: 17 frames, 5 latent ones in blocks of 3 and 2.
   EXPECT_THAT(text, HasSubstr("longtake_pass_device_seconds_count{kind=\"denoise\"} 6"));
   EXPECT_THAT(text, HasSubstr("longtake_pass_device_seconds_count{kind=\"decode\"} 5"));
-  EXPECT_THAT(text, HasSubstr("longtake_chunks_total 2"));
+  EXPECT_THAT(text, HasSubstr("longtake_chunks_total 5"));
   EXPECT_THAT(text, HasSubstr("longtake_first_chunk_seconds_count 1"));
   EXPECT_THAT(text, HasSubstr("longtake_memory_planned_bytes{region=\"state\"} 4000"));
   EXPECT_THAT(text, HasSubstr("longtake_memory_used_bytes{region=\"state\"} 0"));
   server->Drain();
-  EXPECT_THAT(log.str(), HasSubstr("video ended id=1 outcome=ok"));
+  EXPECT_THAT(log.str(), testing::ContainsRegex("video ended name=videos/[0-9a-f]* outcome=ok"));
   EXPECT_THAT(log.str(), testing::Not(HasSubstr("red ball")));
 }
 

@@ -95,7 +95,10 @@ Record LiveRecord(End end, std::vector<double> arrivals) {
   Record record;
   record.end = end;
   record.accepted = 0.01;
-  for (double at : arrivals) record.playback.Arrived(at, 1);
+  for (double at : arrivals) {
+    if (record.first_chunk < 0) record.first_chunk = at;
+    record.playback.Arrived(at, 1);
+  }
   return record;
 }
 

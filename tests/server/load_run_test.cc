@@ -21,6 +21,7 @@ class LoadRun : public testing::Test {
   void Start(FakeEngineOptions engine, server::ServerOptions options = {}) {
     options.listen = "127.0.0.1:0";
     options.studio.max_sessions = engine.max_sessions;
+    options.studio.max_wait = absl::InfiniteDuration();
     engine.model = FakeModel();  // a block is half a second
     auto started = server::Server::Start(options, &logger);
     ASSERT_TRUE(started.ok()) << started.status();
@@ -32,7 +33,7 @@ class LoadRun : public testing::Test {
     return [this] {
       grpc::ChannelArguments own;
       own.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      return v1::LongtakeService::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), own));
+      return v1::VideoService::NewStub(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), own));
     };
   }
   nlohmann::json Run(const LoadPlan& plan) {

@@ -5,7 +5,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -13,37 +15,72 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
-#include "longtake/v1/longtake.grpc.pb.h"
+#include "longtake/v1/model_service.grpc.pb.h"
+#include "longtake/v1/video_service.grpc.pb.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/ostream_sink.h"
 #include "tests/server/fake_engine.h"
+#include "tests/server/proto_time.h"
 
 namespace longtake::server {
 
+// The detail of this type; nothing where the status has none.
+template <typename Detail>
+std::optional<Detail> DetailOf(const grpc::Status& status) {
+  google::rpc::Status details;
+  Detail detail;
+  if (!details.ParseFromString(status.error_details())) return std::nullopt;
+  for (const google::protobuf::Any& any : details.details()) {
+    if (any.UnpackTo(&detail)) return detail;
+  }
+  return std::nullopt;
+}
+
+// ErrorInfo's reason; every error has one.
+inline std::string ReasonOf(const grpc::Status& status) {
+  const auto info = DetailOf<google::rpc::ErrorInfo>(status);
+  return info.has_value() && info->domain() == "longtake" ? info->reason() : "none";
+}
+
 // Everything of one call.
-struct Video {
+struct Watched {
   grpc::Status status;
-  std::vector<v1::GenerateEvent> events;
+  std::multimap<std::string, std::string> trailers;
+  std::vector<v1::WatchVideoResponse> events;
   std::string bytes;
 
   const v1::Accepted& accepted() const { return events.front().accepted(); }
+  const v1::Video& video() const { return accepted().video(); }
   const v1::Finished& finished() const { return events.back().finished(); }
   std::vector<const v1::Chunk*> chunks() const {
     std::vector<const v1::Chunk*> chunks;
-    for (const v1::GenerateEvent& event : events) {
+    for (const v1::WatchVideoResponse& event : events) {
       if (event.has_chunk()) chunks.push_back(&event.chunk());
     }
     return chunks;
   }
 };
 
-inline v1::GenerateRequest Request(double seconds, uint64_t seed = 1) {
-  v1::GenerateRequest request;
-  request.set_prompt("a red ball");
-  request.set_seconds(seconds);
-  request.set_seed(seed);
+// The last part of each block's last chunk.
+inline std::vector<const v1::Chunk*> BlocksOf(const Watched& video) {
+  std::vector<const v1::Chunk*> blocks;
+  for (const v1::Chunk* chunk : video.chunks()) {
+    if (chunk->has_report()) blocks.push_back(chunk);
+  }
+  return blocks;
+}
+
+inline bool LastPart(const v1::Chunk& chunk) { return chunk.part() + 1 == chunk.part_count(); }
+
+inline v1::GenerateVideoRequest Request(double seconds, int64_t seed = 1) {
+  v1::GenerateVideoRequest request;
+  request.mutable_spec()->set_prompt("a red ball");
+  *request.mutable_spec()->mutable_duration() = ToProto(seconds);
+  request.mutable_spec()->set_seed(seed);
   return request;
 }
 
@@ -52,11 +89,13 @@ class ServerFixture : public testing::Test {
   void Start(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     options.listen = "127.0.0.1:0";
     options.studio.max_sessions = engine_options.max_sessions;
+    options.studio.max_wait = max_wait;
     auto server_or = Server::Start(options, &logger);
     ASSERT_TRUE(server_or.ok()) << server_or.status();
     server = *std::move(server_or);
     channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials());
-    stub = v1::LongtakeService::NewStub(channel);
+    stub = v1::VideoService::NewStub(channel);
+    models = v1::ModelService::NewStub(channel);
     if (engine_options.model.name.empty()) engine_options.model = FakeModel();
     auto made = std::make_unique<FakeEngine>(engine_options);
     engine = made.get();
@@ -68,18 +107,22 @@ class ServerFixture : public testing::Test {
     Serve();
   }
 
-  Video Generate(const v1::GenerateRequest& request,
-                 const std::function<void(const v1::GenerateEvent&, grpc::ClientContext&)>& on_event = nullptr) {
+  Watched Generate(const v1::GenerateVideoRequest& request,
+                   const std::function<void(const v1::WatchVideoResponse&, grpc::ClientContext&)>& on_event = nullptr) {
     grpc::ClientContext context;
-    auto reader = stub->Generate(&context, request);
-    Video video;
-    v1::GenerateEvent event;
+    auto reader = stub->GenerateVideo(&context, request);
+    Watched video;
+    v1::WatchVideoResponse event;
     while (reader->Read(&event)) {
+      if (event.has_init_segment()) video.bytes += event.init_segment().data();
       if (event.has_chunk()) video.bytes += event.chunk().data();
       video.events.push_back(event);
       if (on_event) on_event(event, context);
     }
     video.status = reader->Finish();
+    for (const auto& [key, value] : context.GetServerTrailingMetadata()) {
+      video.trailers.emplace(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
+    }
     return video;
   }
 
@@ -92,11 +135,14 @@ class ServerFixture : public testing::Test {
     FAIL() << "waited in vain for " << what;
   }
 
+  absl::Duration max_wait =
+      absl::InfiniteDuration();  // the server's: so long that tests on a busy machine are not refused
   std::ostringstream log;
   spdlog::logger logger{"test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)};
   std::unique_ptr<Server> server;
   std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<v1::LongtakeService::Stub> stub;
+  std::unique_ptr<v1::VideoService::Stub> stub;
+  std::unique_ptr<v1::ModelService::Stub> models;
   std::unique_ptr<FakeEngine> waiting_engine;
   FakeEngine* engine = nullptr;
 };

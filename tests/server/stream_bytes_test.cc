@@ -15,11 +15,12 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
-#include "longtake/v1/longtake.grpc.pb.h"
+#include "longtake/v1/video_service.grpc.pb.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/null_sink.h"
 #include "tests/engine/temp_folder.h"
+#include "tests/server/proto_time.h"
 
 namespace longtake::server {
 namespace {
@@ -61,11 +62,14 @@ class StreamBytes : public testing::Test {
     std::ofstream(folder.path() + "/longtake.json") << kTwoSizes;
     auto engine = Engine::Load({.model_dir = folder.path(), .threads = 2, .max_sessions = 4});
     ASSERT_TRUE(engine.ok()) << engine.status();
-    auto started = Server::Start({.listen = "127.0.0.1:0", .studio = {.max_sessions = 4, .max_waiting = 64}}, &logger);
+    auto started =
+        Server::Start({.listen = "127.0.0.1:0",
+                       .studio = {.max_sessions = 4, .max_waiting = 64, .max_wait = absl::InfiniteDuration()}},
+                      &logger);
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     server->Serve(*std::move(engine));
-    stub = v1::LongtakeService::NewStub(
+    stub = v1::VideoService::NewStub(
         grpc::CreateChannel(absl::StrCat("127.0.0.1:", server->port()), grpc::InsecureChannelCredentials()));
   }
 
@@ -79,32 +83,34 @@ class StreamBytes : public testing::Test {
   };
   // Its seed is that of kJobs[number].
   Stream Make(const Job& job, const Viewing& viewing, size_t number) {
-    v1::GenerateRequest request;
-    request.set_prompt(job.prompt);
-    request.set_seconds(job.seconds);
-    request.set_seed(number + 1);
-    request.mutable_size()->set_width(job.width);
-    request.mutable_size()->set_height(job.height);
-    request.set_delivery(job.offline ? v1::DELIVERY_OFFLINE : v1::DELIVERY_LIVE);
+    v1::GenerateVideoRequest request;
+    v1::VideoSpec& spec = *request.mutable_spec();
+    spec.set_prompt(job.prompt);
+    *spec.mutable_duration() = ToProto(job.seconds);
+    spec.set_seed(static_cast<int64_t>(number) + 1);
+    spec.mutable_size()->set_width(job.width);
+    spec.mutable_size()->set_height(job.height);
+    request.mutable_delivery_options()->set_delivery(job.offline ? v1::DELIVERY_OFFLINE : v1::DELIVERY_LIVE);
     if (job.switch_at > 0) {
-      v1::PromptChange& change = *request.add_then();
-      change.set_at_seconds(job.switch_at);
+      v1::PromptChange& change = *spec.add_prompt_changes();
+      *change.mutable_at_offset() = ToProto(job.switch_at);
       change.set_prompt(job.next_prompt);
     }
     grpc::ClientContext context;
-    auto reader = stub->Generate(&context, request);
+    auto reader = stub->GenerateVideo(&context, request);
     Stream stream;
-    v1::GenerateEvent event;
+    v1::WatchVideoResponse event;
     int chunks = 0;
-    uint64_t id = 0;
+    std::string name;
     if (viewing.cancel_after == 0) context.TryCancel();
     while (reader->Read(&event)) {
-      if (event.has_accepted()) id = event.accepted().id();
+      if (event.has_accepted()) name = event.accepted().video().name();
+      if (event.has_init_segment()) stream.bytes += event.init_segment().data();
       if (!event.has_chunk()) continue;
       stream.bytes += event.chunk().data();
-      if (!event.chunk().last_part()) continue;
+      if (event.chunk().part() + 1 < event.chunk().part_count()) continue;
       if (++chunks == viewing.cancel_after) context.TryCancel();
-      if (chunks == 1 && *viewing.wish != 0) stream.wish_from = Wish(id, viewing.wish);
+      if (chunks == 1 && *viewing.wish != 0) stream.wish_from = Wish(name, viewing.wish);
     }
     const grpc::Status status = reader->Finish();
     EXPECT_TRUE(status.ok() || (viewing.cancel_after >= 0 && status.error_code() == grpc::StatusCode::CANCELLED))
@@ -113,23 +119,24 @@ class StreamBytes : public testing::Test {
   }
 
   // From which second of the video on it holds; 0: the last block had begun.
-  double Wish(uint64_t id, const char* prompt) {
+  double Wish(const std::string& name, const char* prompt) {
     grpc::ClientContext context;
     v1::ChangePromptRequest request;
-    request.set_id(id);
+    request.set_name(name);
     request.mutable_change()->set_prompt(prompt);
+    request.mutable_change()->mutable_next_block();
     v1::ChangePromptResponse response;
     const grpc::Status status = stub->ChangePrompt(&context, request, &response);
     EXPECT_TRUE(status.ok() || status.error_code() == grpc::StatusCode::FAILED_PRECONDITION ||
                 status.error_code() == grpc::StatusCode::NOT_FOUND)
         << status.error_message();
-    return status.ok() ? response.receipt().first_pts_seconds() : 0;
+    return status.ok() ? Seconds(response.receipt().pts_offset()) : 0;
   }
 
   TempFolder folder;
   spdlog::logger logger{"test", std::make_shared<spdlog::sinks::null_sink_mt>()};
   std::unique_ptr<Server> server;
-  std::unique_ptr<v1::LongtakeService::Stub> stub;
+  std::unique_ptr<v1::VideoService::Stub> stub;
 };
 
 TEST_F(StreamBytes, AreThoseOfTheSoloRunInRandomMixes) {

@@ -33,7 +33,7 @@ LoadTest::LoadTest(LoadPlan plan, Stubs connect, std::function<void(const LoadPr
   if (plan_.viewers == 0) visits_ = PoissonVisits(plan_.mix, plan_.rate, plan_.duration, plan_.seed);
 }
 
-v1::LongtakeService::Stub* LoadTest::StubFor(const Visit& visit) {
+v1::VideoService::Stub* LoadTest::StubFor(const Visit& visit) {
   if (!visit.slow) return stubs_[entered_ % kConnections].get();
   return stubs_.emplace_back(connect_()).get();
 }
@@ -72,7 +72,7 @@ void LoadTest::Follow(int slot, double when) {
 
 void LoadTest::Enter(Visit visit, int slot) {
   if (closing_) return;
-  v1::LongtakeService::Stub* const stub = StubFor(visit);
+  v1::VideoService::Stub* const stub = StubFor(visit);
   const uint64_t number = ++entered_;
   visit.arrives = timetable_.now();
   const double patience = visit.patience;
@@ -90,7 +90,7 @@ void LoadTest::Enter(Visit visit, int slot) {
   if (!live) return;
   timetable_.At(timetable_.now() + patience, [this, number] {
     const auto found = there_.find(number);
-    if (found != there_.end() && !found->second->record().playback.started()) found->second->Leave(End::kLeft);
+    if (found != there_.end() && found->second->record().first_chunk < 0) found->second->Leave(End::kLeft);
   });
 }
 

@@ -39,7 +39,7 @@ struct LoadProgress {
 
 class LoadTest {
  public:
-  using Stubs = std::function<std::unique_ptr<v1::LongtakeService::Stub>()>;  // each on a connection of its own
+  using Stubs = std::function<std::unique_ptr<v1::VideoService::Stub>()>;  // each on a connection of its own
   LoadTest(LoadPlan plan, Stubs connect, std::function<void(const LoadProgress&)> show);
 
   // Blocks until all viewers are done: of a fixed number the last ones are cut at the end of the duration; those that
@@ -56,13 +56,13 @@ class LoadTest {
   void CutAll();
   void EndIfDone();
   void Sample();  // in the middle of each second
-  v1::LongtakeService::Stub* StubFor(const Visit& visit);
+  v1::VideoService::Stub* StubFor(const Visit& visit);
 
   const LoadPlan plan_;
   const Stubs connect_;
   const std::function<void(const LoadProgress&)> show_;
   // All but the timeline belongs to the timetable's thread.
-  std::vector<std::unique_ptr<v1::LongtakeService::Stub>> stubs_;
+  std::vector<std::unique_ptr<v1::VideoService::Stub>> stubs_;
   uint64_t entered_ = 0;
   std::vector<Crowd> crowds_;                          // of each slot
   std::vector<Visit> visits_;                          // that come by themselves

@@ -18,8 +18,8 @@ nlohmann::json Json(const Record& r) {
                         {"live", !r.visit.offline}, {"seconds", r.visit.seconds}, {"chunks", r.chunks}};
   if (!r.visit.size.empty()) out["size"] = r.visit.size;
   if (r.visit.slow) out["slow"] = true;
-  if (r.playback.started()) {
-    out["first_chunk"] = r.playback.first() - r.asked;
+  if (r.first_chunk >= 0) {
+    out["first_chunk"] = r.first_chunk - r.asked;
     out["stalls"] = r.playback.stalls();
     out["stall_seconds"] = r.playback.stall_seconds();
   }
@@ -77,8 +77,8 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
     admitted += r.accepted >= 0;
     if (r.visit.offline) continue;
     ++live;
-    if (r.playback.started()) first.push_back(r.playback.first() - r.asked);
-    if (r.quoted >= 0 && r.playback.started()) {
+    if (r.first_chunk >= 0) first.push_back(r.first_chunk - r.asked);
+    if (r.quoted >= 0 && r.first_chunk >= 0) {
       ++quotes;
       kept += first.back() <= r.quoted;
       quoted_over_actual.push_back(r.quoted / first.back());

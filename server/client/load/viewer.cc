@@ -6,21 +6,24 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/client/error_text.h"
+#include "server/client/proto_time.h"
 
 namespace longtake::client {
 namespace {
 
-v1::GenerateRequest RequestOf(const Visit& visit) {
-  v1::GenerateRequest request;
-  request.set_prompt(visit.prompt);
-  request.set_seconds(visit.seconds);
-  request.set_seed(visit.seed);
-  request.set_delivery(visit.offline ? v1::DELIVERY_OFFLINE : v1::DELIVERY_LIVE);
+v1::GenerateVideoRequest RequestOf(const Visit& visit) {
+  v1::GenerateVideoRequest request;
+  v1::VideoSpec& spec = *request.mutable_spec();
+  spec.set_prompt(visit.prompt);
+  *spec.mutable_duration() = ToProto(visit.seconds);
+  spec.set_seed(static_cast<int64_t>(visit.seed));
+  request.set_without_progress(true);
+  request.mutable_delivery_options()->set_delivery(visit.offline ? v1::DELIVERY_OFFLINE : v1::DELIVERY_LIVE);
   const std::pair<std::string, std::string> sides = absl::StrSplit(visit.size, absl::MaxSplits('x', 1));
   int width = 0, height = 0;
   if (absl::SimpleAtoi(sides.first, &width) && absl::SimpleAtoi(sides.second, &height)) {
-    request.mutable_size()->set_width(width);
-    request.mutable_size()->set_height(height);
+    spec.mutable_size()->set_width(width);
+    spec.mutable_size()->set_height(height);
   }
   return request;
 }
@@ -50,12 +53,12 @@ Viewer::Viewer(Visit visit, int slot, Timetable* timetable, Callbacks callbacks)
   record_.slot = slot;
 }
 
-void Viewer::Start(v1::LongtakeService::Stub* stub) {
+void Viewer::Start(v1::VideoService::Stub* stub) {
   {
     const std::lock_guard lock(mutex_);
     record_.asked = timetable_->now();
   }
-  stub->async()->Generate(&context_, &request_, this);
+  stub->async()->GenerateVideo(&context_, &request_, this);
   StartRead(&event_);
   StartCall();
 }
@@ -75,7 +78,7 @@ Record Viewer::record() const {
   return record_;
 }
 
-double Viewer::Hear(const v1::GenerateEvent& event) {
+double Viewer::Hear(const v1::WatchVideoResponse& event) {
   const double now = timetable_->now();
   bool stalled = false;
   {
@@ -83,22 +86,31 @@ double Viewer::Hear(const v1::GenerateEvent& event) {
     if (event.has_accepted()) {
       record_.accepted = now;
       const v1::Quote& quote = event.accepted().quote();
-      if (quote.has_first_chunk_seconds()) record_.quoted = quote.first_chunk_seconds();
+      if (quote.has_first_chunk_delay()) record_.quoted = Seconds(quote.first_chunk_delay());
     }
     if (event.has_finished()) finished_ = true;
-    if (!event.has_chunk() || !event.chunk().last_part()) return 0;
+    if (!event.has_chunk()) return 0;
     const v1::Chunk& chunk = event.chunk();
-    if (chunk.index() != record_.chunks || chunk.first_frame() != frames_) {
-      record_.error = absl::StrCat("chunk ", chunk.index(), " begins with frame ", chunk.first_frame(), " after ",
-                                   record_.chunks, " chunks and ", frames_, " frames");
+    if (chunk.part() + 1 < chunk.part_count()) return 0;
+    if (chunk.first_frame() != frames_) {
+      record_.error = absl::StrCat("chunk ", chunk.index(), " of block ", chunk.block(), " begins with frame ",
+                                   chunk.first_frame(), " after ", frames_, " frames");
     }
     ++record_.chunks;
-    frames_ += chunk.frames();
-    stalled = record_.playback.Arrived(now, chunk.duration_seconds()) && !record_.visit.offline;
+    frames_ += chunk.frame_count();
+    first_block_ += Seconds(chunk.duration());
+    if (record_.first_chunk < 0) record_.first_chunk = now;
+    // The picture is there with the first chunk; it begins to move when the first block is there, for that chunk may be
+    // one frame.
+    if (record_.playback.started() || chunk.last_in_block()) {
+      const double seconds = record_.playback.started() ? Seconds(chunk.duration()) : first_block_;
+      stalled = record_.playback.Arrived(now, seconds) && !record_.visit.offline;
+    }
   }
-  callbacks_.on_chunk(now, event.chunk().duration_seconds(), stalled);
+  const double duration = Seconds(event.chunk().duration());
+  callbacks_.on_chunk(now, duration, stalled);
   const std::lock_guard lock(mutex_);
-  return record_.visit.slow ? kSlowRead * event.chunk().duration_seconds() : 0;
+  return record_.visit.slow ? kSlowRead * duration : 0;
 }
 
 void Viewer::OnReadDone(bool ok) {

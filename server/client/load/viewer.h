@@ -10,7 +10,7 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "longtake/v1/longtake.grpc.pb.h"
+#include "longtake/v1/video_service.grpc.pb.h"
 #include "server/client/load/playback.h"
 #include "server/client/load/timetable.h"
 #include "server/client/load/visits.h"
@@ -32,8 +32,9 @@ struct Record {
   Visit visit;
   int slot = -1;  // of a fixed number of viewers
   double asked = 0;
-  double accepted = -1;  // -1: was not
-  double quoted = -1;    // seconds from the request in which the first chunk was promised; -1: nothing was
+  double accepted = -1;     // -1: was not
+  double quoted = -1;       // seconds from the request in which the first chunk was promised; -1: nothing was
+  double first_chunk = -1;  // -1: none
   double ended = 0;
   bool over = false;
   End end = End::kFailed;
@@ -44,7 +45,7 @@ struct Record {
 };
 
 // Lives until `on_done`, which may destroy it on another thread. Callbacks come on gRPC's threads.
-class Viewer : public grpc::ClientReadReactor<v1::GenerateEvent> {
+class Viewer : public grpc::ClientReadReactor<v1::WatchVideoResponse> {
  public:
   struct Callbacks {
     std::function<void(double at, double video_seconds, bool stalled)> on_chunk;
@@ -52,7 +53,7 @@ class Viewer : public grpc::ClientReadReactor<v1::GenerateEvent> {
   };
   Viewer(Visit visit, int slot, Timetable* timetable, Callbacks callbacks);
 
-  void Start(v1::LongtakeService::Stub* stub);
+  void Start(v1::VideoService::Stub* stub);
   // The viewer goes, unless it is done already.
   void Leave(End why);
   Record record() const;
@@ -62,18 +63,19 @@ class Viewer : public grpc::ClientReadReactor<v1::GenerateEvent> {
 
  private:
   // Returns the seconds to wait before the next read.
-  double Hear(const v1::GenerateEvent& event);
+  double Hear(const v1::WatchVideoResponse& event);
 
   Timetable* const timetable_;
   const Callbacks callbacks_;
-  v1::GenerateRequest request_;
+  v1::GenerateVideoRequest request_;
   grpc::ClientContext context_;
-  v1::GenerateEvent event_;  // the read's
+  v1::WatchVideoResponse event_;  // the read's
   mutable std::mutex mutex_;
   Record record_ ABSL_GUARDED_BY(mutex_);
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // the event came
-  int64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;     // of chunks that arrived whole
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;   // the event came
+  int64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;      // of chunks that arrived whole
+  double first_block_ ABSL_GUARDED_BY(mutex_) = 0;  // seconds of video before the picture moves
 };
 
 }  // namespace longtake::client
