@@ -16,11 +16,13 @@ namespace longtake {
 // Tasks begin in the order in which they were posted; with one thread each ends before the next.
 class WorkerPool {
  public:
+  // Throws std::system_error where the system gives fewer threads.
   explicit WorkerPool(int threads);
   ~WorkerPool();  // runs what was posted, then joins
   void Post(std::function<void()> task);
 
  private:
+  void Stop();
   void Loop();
 
   std::mutex mutex_;

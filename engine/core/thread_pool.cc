@@ -1,32 +1,55 @@
 #include "engine/core/thread_pool.h"
 
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/core/spin_pause.h"
+
 namespace longtake {
 namespace {
 
 // Between two operations of one pass lie about 1 us of the caller's own work. Looking that long before sleeping saves
 // the wake-up (5 to 50 us on a virtual machine) inside a pass; between passes the pool sleeps, so that network and
 // encoder threads get the processor.
-constexpr int kLooks = 200;  // with `pause`: 2 to 8 us, by processor
-
-void Pause() { __builtin_ia32_pause(); }
+constexpr int kLooks = 200;  // 2 to 8 us, by processor
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
+absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads, const Starter& start) {
+  std::unique_ptr<ThreadPool> pool(new ThreadPool);
+  pool->workers_.reserve(threads - 1);
+  for (int i = 1; i < threads; ++i) {
+    absl::StatusOr<std::thread> worker = start([pool = pool.get(), i] { pool->Work(i); });
+    if (!worker.ok()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("threads: ", i, " of ", threads, " are there: ", worker.status().message()));
+    }
+    pool->workers_.push_back(*std::move(worker));
+  }
+  return pool;
 }
 
 ThreadPool::~ThreadPool() {
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     stop_ = true;
   }
   start_.notify_all();
   for (std::thread& t : workers_) t.join();
 }
 
+void ThreadPool::KeepException() {
+  const std::lock_guard lock(mutex_);
+  if (exception_ == nullptr) exception_ = std::current_exception();
+}
+
 void ThreadPool::RunTasks(int thread) {
-  for (int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) (*body_)(task, thread);
+  try {
+    for (int64_t task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) (*body_)(task, thread);
+  } catch (...) {
+    next_.store(tasks_, std::memory_order_relaxed);
+    KeepException();
+  }
 }
 
 void ThreadPool::ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)> f) {
@@ -35,7 +58,7 @@ void ThreadPool::ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)
     return;
   }
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     body_ = &f;
     tasks_ = tasks;
     next_.store(0, std::memory_order_relaxed);
@@ -44,17 +67,19 @@ void ThreadPool::ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)
   }
   start_.notify_all();
   RunTasks(0);
-  for (int i = 0; i < kLooks && busy_.load(std::memory_order_acquire) != 0; ++i) Pause();
+  for (int i = 0; i < kLooks && busy_.load(std::memory_order_acquire) != 0; ++i) SpinPause();
   if (busy_.load(std::memory_order_acquire) != 0) {
     std::unique_lock lock(mutex_);
     done_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
   }
+  // All workers have left the loop, so nobody else touches the exception.
+  if (exception_ != nullptr) std::rethrow_exception(std::exchange(exception_, nullptr));
 }
 
 void ThreadPool::Work(int thread) {
   uint64_t seen = 0;
   for (;;) {
-    for (int i = 0; i < kLooks && generation_.load(std::memory_order_acquire) == seen; ++i) Pause();
+    for (int i = 0; i < kLooks && generation_.load(std::memory_order_acquire) == seen; ++i) SpinPause();
     if (generation_.load(std::memory_order_acquire) == seen) {
       std::unique_lock lock(mutex_);
       start_.wait(lock, [&] { return stop_ || generation_.load(std::memory_order_acquire) != seen; });
@@ -64,7 +89,7 @@ void ThreadPool::Work(int thread) {
     RunTasks(thread);
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       // The lock orders this with the caller's check: without it the caller could sleep after the last worker left.
-      std::lock_guard lock(mutex_);
+      const std::lock_guard lock(mutex_);
       done_.notify_one();
     }
   }

@@ -1,48 +1,63 @@
-// The threads that operations run on. One engine thread issues work and takes part in it.
+// The threads that operations run on. The thread that issues operations takes part in them.
 #ifndef LONGTAKE_ENGINE_CORE_THREAD_POOL_H_
 #define LONGTAKE_ENGINE_CORE_THREAD_POOL_H_
 
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "common/thread.h"
 
 namespace longtake {
 
-// Owned by whoever owns a device's context and passed in; two devices have two pools, so it is no singleton. One thread
-// at a time may call ParallelFor. With one thread there are no workers and everything runs in the caller.
+// Owned by a device's context and passed in; two devices have two pools, so it is no singleton. One thread at a time
+// may call ParallelFor. A pool of one thread has no workers and runs everything in the caller.
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller's included.
-  explicit ThreadPool(int threads);
+  using Starter = std::function<absl::StatusOr<std::thread>(std::function<void()> body)>;
+
+  // `threads` >= 1, the caller's included. ResourceExhausted names the option `threads` where the system gives fewer;
+  // the threads that had started have ended then. `start` stands in for StartThread in tests.
+  static absl::StatusOr<std::unique_ptr<ThreadPool>> Create(int threads, const Starter& start = StartThread);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls f(task, thread) once for each task in [0, tasks), thread in [0, threads()), and returns when all are done.
-  // Tasks are handed out one by one in rising order: make them at least some microseconds long.
+  // Calls f(task, thread) once for each task in [0, tasks), with thread in [0, threads()), and returns when all calls
+  // have returned. Tasks are handed out one by one in rising order: make them at least some microseconds long.
+  //
+  // If a call throws, the first exception is thrown again here, once all threads have left the loop; tasks that had not
+  // begun by then are skipped.
   void ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t task, int thread)> f);
 
  private:
+  ThreadPool() = default;
   void Work(int thread);
   void RunTasks(int thread);
+  void KeepException();
 
-  // One parallel loop. Written by the caller while no worker is inside a loop (`busy_` is 0 and the generation old).
+  // The loop that runs. Written by the caller while no worker is inside a loop (`busy_` is 0 and the generation old).
   const absl::FunctionRef<void(int64_t, int)>* body_ = nullptr;
   int64_t tasks_ = 0;
-  std::atomic<int64_t> next_{0};
+  // Each on a cache line of its own: every thread writes `next_` for each task.
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint64_t> generation_{0};  // a loop's number; each worker takes part once in each loop
+  alignas(64) std::atomic<int> busy_{0};             // workers that have not left the present loop
 
-  std::atomic<uint64_t> generation_{0};  // a loop's number; a worker takes part once in each
-  std::atomic<int> busy_{0};             // workers that have not left the present loop
-  std::mutex mutex_;
+  alignas(64) std::mutex mutex_;
   std::condition_variable start_, done_;
-  bool stop_ = false;  // guarded by mutex_
+  bool stop_ = false;             // guarded by mutex_
+  std::exception_ptr exception_;  // of the present loop; guarded by mutex_ while a worker is inside it
   std::vector<std::thread> workers_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -18,13 +19,13 @@ namespace longtake::cpu {
 
 struct Context : FamilyContext {
   // `name` is the device's.
-  Context(std::string name, const KernelTable& kernels, DType activation, int threads)
-      : name(std::move(name)), kernels(kernels), pool(threads), workspace(threads) {
+  Context(std::string name, const KernelTable& kernels, DType activation, std::unique_ptr<ThreadPool> threads)
+      : name(std::move(name)), kernels(kernels), pool(std::move(threads)), workspace(pool->threads()) {
     activation_type = activation;
   }
 
   // Calls f(task, thread) for each task, as ThreadPool does.
-  void ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)> f) { pool.ParallelFor(tasks, f); }
+  void ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)> f) { pool->ParallelFor(tasks, f); }
 
   // Calls f(first, n, thread) over chunks of [0, rows) of about 16 Ki elements each.
   template <typename F>
@@ -38,7 +39,7 @@ struct Context : FamilyContext {
 
   const std::string name;
   const KernelTable kernels;
-  ThreadPool pool;
+  const std::unique_ptr<ThreadPool> pool;
   Workspace workspace;
   RotaryTables rotary;
 };

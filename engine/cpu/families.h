@@ -26,7 +26,7 @@ std::unique_ptr<SamplerOps> MakeSamplerOps(Context& context);
 // A stream on any kernels; MakeCpuOps chooses them by the processor. `name` is the device's; quantization goes with
 // bf16.
 std::unique_ptr<Ops> MakeOps(std::string name, const KernelTable& kernels, DType activation, Quantization quantization,
-                             int threads);
+                             std::unique_ptr<ThreadPool> threads);
 
 }  // namespace longtake::cpu
 

@@ -28,7 +28,7 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
   // and one block of rows, or all panels in turn, which then share the row pointers.
   const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * BytesOf(w.type());
   const int64_t panels = static_cast<int64_t>(w.panels().size()), panel_tasks = by_panel ? panels : 1;
-  const int block_rows = BlockRows(rows, panel_tasks, context.pool.threads());
+  const int block_rows = BlockRows(rows, panel_tasks, context.pool->threads());
   const int64_t blocks = (rows + block_rows - 1) / block_rows;
   const int taps = w.shape().taps(), parts = w.parts();
   const int64_t part_bytes = w.part_inputs() * BytesOf(w.type());

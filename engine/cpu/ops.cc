@@ -64,8 +64,8 @@ absl::StatusOr<Types> ChooseTypes(std::string_view dtype, Isa isa) {
 }  // namespace
 
 std::unique_ptr<Ops> MakeOps(std::string name, const KernelTable& kernels, DType activation, Quantization quantization,
-                             int threads) {
-  auto owner = std::make_unique<Context>(std::move(name), kernels, activation, threads);
+                             std::unique_ptr<ThreadPool> threads) {
+  auto owner = std::make_unique<Context>(std::move(name), kernels, activation, std::move(threads));
   Context& context = *owner;
   return std::make_unique<CpuOps>(CpuOps::Parts{.context = std::move(owner),
                                                 .device = MakeDevice(context),
@@ -90,7 +90,8 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {
   ASSIGN_OR_RETURN(const cpu::Types types, cpu::ChooseTypes(options.dtype, isa));
   std::string name = absl::StrCat("cpu/", std::string(cpu::Name(isa)));
   if (types.quantization != cpu::Quantization::kNone) absl::StrAppend(&name, "/", options.dtype);
-  return cpu::MakeOps(std::move(name), cpu::TableOf(isa), types.activation, types.quantization, options.threads);
+  ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::Create(options.threads));
+  return cpu::MakeOps(std::move(name), cpu::TableOf(isa), types.activation, types.quantization, std::move(threads));
 }
 
 }  // namespace longtake

@@ -1,0 +1,25 @@
+#include "common/exception_status.h"
+
+#include <exception>
+#include <new>
+#include <stdexcept>
+
+#include "absl/strings/str_cat.h"
+
+namespace longtake {
+
+absl::Status StatusOfCurrentException() {
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("the memory does not suffice");
+  } catch (const std::length_error&) {
+    return absl::ResourceExhaustedError("the memory does not suffice");
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("an exception: ", error.what()));
+  } catch (...) {
+    return absl::InternalError("an exception of an unknown type");
+  }
+}
+
+}  // namespace longtake

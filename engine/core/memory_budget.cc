@@ -1,0 +1,44 @@
+#include "engine/core/memory_budget.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "engine/core/cgroup.h"
+#include "engine/core/system_files.h"
+
+namespace longtake {
+
+const MemoryLimit* MemoryBudget::tightest() const {
+  const auto least = std::min_element(limits.begin(), limits.end(), [](const MemoryLimit& a, const MemoryLimit& b) {
+    return a.available() < b.available();
+  });
+  return least == limits.end() ? nullptr : &*least;
+}
+
+MemoryBudget MemoryBudget::Detect(const std::string& root) {
+  constexpr uint64_t kKiB = 1024;
+  MemoryBudget budget;
+  const std::string meminfo = ReadSystemFile(root + "/proc/meminfo").value_or("");
+  const std::optional<uint64_t> total = NumberBehind(meminfo, "MemTotal:");
+  if (total.has_value()) {
+    const uint64_t available = std::min(*total, NumberBehind(meminfo, "MemAvailable:").value_or(*total));
+    budget.limits.push_back(
+        {.name = "the machine's memory", .bytes = *total * kKiB, .in_use = (*total - available) * kKiB});
+  }
+  for (const CgroupMemory& group : CgroupMemoryLimits(root)) {
+    budget.limits.push_back(
+        {.name = absl::StrCat("cgroup ", group.folder), .bytes = group.limit, .in_use = group.in_use});
+  }
+  // "unlimited" is no number. The soft limit stands first.
+  const std::string rlimits = ReadSystemFile(root + "/proc/self/limits").value_or("");
+  if (const std::optional<uint64_t> space = NumberBehind(rlimits, "Max address space"); space.has_value()) {
+    const std::string status = ReadSystemFile(root + "/proc/self/status").value_or("");
+    budget.limits.push_back({.name = "the address space (ulimit -v)",
+                             .bytes = *space,
+                             .in_use = NumberBehind(status, "VmSize:").value_or(0) * kKiB});
+  }
+  return budget;
+}
+
+}  // namespace longtake
