@@ -262,7 +262,7 @@ absl::StatusOr<double> DecodeBesideDenoising(Engine& engine) {
 
 absl::Status MeasureBeside(Engine& beside, const Arguments& a, Json* out) {
   EngineOptions options = Options(a);
-  options.decode_beside = false;
+  options.overlap_decoding = false;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> in_turn, Engine::Load(options));
   double best[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
   for (int round = 0; round <= a.rounds; ++round) {  // the first warms

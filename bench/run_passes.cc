@@ -13,8 +13,9 @@ absl::StatusOr<TimedBatch> RunPasses(Engine& engine, std::vector<Pass> passes) {
   TimedBatch batch;
   batch.results.resize(passes.size());
   std::latch left(static_cast<std::ptrdiff_t>(passes.size()));
+  const Lane lane = passes.empty() ? Lane::kTransformer : LaneOf(passes.front().kind);
   const auto begin = Clock::now();
-  engine.Submit(std::move(passes), [&](size_t i, PassResult result) {
+  engine.Submit(lane, std::move(passes), [&](size_t i, PassResult result) {
     batch.results[i] = std::move(result);
     left.count_down();
   });

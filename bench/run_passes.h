@@ -14,7 +14,7 @@ struct TimedBatch {
   std::vector<PassResult> results;  // of each pass, all OK
 };
 
-// The first pass's error in their order, where one failed.
+// `passes` of one lane. The first pass's error in their order, where one failed.
 absl::StatusOr<TimedBatch> RunPasses(Engine& engine, std::vector<Pass> passes);
 
 }  // namespace longtake

@@ -1,5 +1,6 @@
 #include "common/thread.h"
 
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -7,11 +8,12 @@
 
 namespace longtake {
 
-absl::StatusOr<std::thread> StartThread(std::function<void()> body) {
+absl::StatusOr<std::thread> StartThread(std::string_view name, std::function<void()> body) {
   try {
     return std::thread(std::move(body));
   } catch (const std::system_error& error) {
-    return absl::ResourceExhaustedError(absl::StrCat("cannot start a thread: ", error.code().message()));
+    return absl::ResourceExhaustedError(
+        absl::StrCat(std::string(name), ": cannot start a thread: ", error.code().message()));
   }
 }
 

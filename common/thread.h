@@ -3,15 +3,16 @@
 #define LONGTAKE_COMMON_THREAD_H_
 
 #include <functional>
+#include <string_view>
 #include <thread>
 
 #include "absl/status/statusor.h"
 
 namespace longtake {
 
-// Runs `body` on a new thread. ResourceExhausted where the system does not give one (pids cgroup, ulimit -u, address
-// space for the stack). The caller joins the thread.
-absl::StatusOr<std::thread> StartThread(std::function<void()> body);
+// Runs `body` on a new thread, which the caller joins. ResourceExhausted where the system does not give one (pids
+// cgroup, ulimit -u, address space for its stack); the message begins with `name`.
+absl::StatusOr<std::thread> StartThread(std::string_view name, std::function<void()> body);
 
 }  // namespace longtake
 

@@ -1,6 +1,7 @@
 #include "server/engine_device.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -81,8 +82,14 @@ int64_t EngineDevice::Tokens(const Pass& pass, const SessionSpec& spec) const {
 
 void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
                           std::function<void(size_t index, scheduler::PassOutcome outcome)> done) {
-  std::vector<Pass> batch;
-  auto on_frames = std::make_shared<std::vector<std::function<void(DecodedFrames)>>>();
+  // What goes to one of the engine's lanes, with what its completions need.
+  struct Part {
+    std::vector<Pass> passes;
+    std::vector<size_t> index;  // in the scheduler's list
+    std::vector<std::function<void(DecodedFrames)>> on_frames;
+  };
+  std::array<Part, 2> parts;
+  size_t count = 0;
   int64_t tokens = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -98,15 +105,24 @@ void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
         out.negative_prompt = entry.job.negative_prompt;
       }
       tokens += Tokens(out, entry.job.spec);
-      batch.push_back(std::move(out));
-      on_frames->push_back(out.kind == PassKind::kDecode ? entry.job.on_frames : nullptr);
+      Part& part = parts[static_cast<size_t>(LaneOf(out.kind))];
+      part.index.push_back(count++);
+      part.on_frames.push_back(out.kind == PassKind::kDecode ? entry.job.on_frames : nullptr);
+      part.passes.push_back(std::move(out));
     }
   }
-  on_batch_(batch.size(), tokens);
-  engine_->Submit(std::move(batch), [on_frames, done = std::move(done)](size_t index, PassResult result) {
-    if (result.status.ok() && (*on_frames)[index] != nullptr) (*on_frames)[index](std::move(result.frames));
-    done(index, {std::move(result.status), result.device_seconds});
-  });
+  on_batch_(count, tokens);
+  // Decodes first: a commit of the same list needs its session's latents decoded.
+  for (const Lane lane : {Lane::kDecoder, Lane::kTransformer}) {
+    Part& part = parts[static_cast<size_t>(lane)];
+    if (part.passes.empty()) continue;
+    engine_->Submit(
+        lane, std::move(part.passes),
+        [index = std::move(part.index), on_frames = std::move(part.on_frames), done](size_t i, PassResult result) {
+          if (result.status.ok() && on_frames[i] != nullptr) on_frames[i](std::move(result.frames));
+          done(index[i], {std::move(result.status), result.device_seconds});
+        });
+  }
 }
 
 }  // namespace longtake::server

@@ -58,13 +58,14 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--isa", flags.engine.isa, "auto, or the highest instruction set to use")->capture_default_str();
-  app.add_option("--threads", flags.engine.threads, "Threads of the engine; 0: one for each core")
+  app.add_option("--threads", flags.engine.threads,
+                 "Threads of the engine; 0: one for each physical core, within the cgroup's quota")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app.add_option("--max-sessions", flags.engine.max_sessions, "Videos made at the same time")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--decoder-places", flags.engine.decoder_places,
+  app.add_option("--decoder-cache-slots", flags.engine.decoder_cache_slots,
                  "Of these, whose decoder caches are on the device at once; the others' wait in host memory; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -154,6 +155,7 @@ int main(int argc, char** argv) {
   // Loading happens beside the wait for a signal, so that a server told to end while it loads does so afterwards, in
   // order.
   flags.engine.progress = LogProgress(logger);
+  flags.engine.log = [&logger](const std::string& line) { logger.info("engine {}", line); };
   std::future<bool> loaded = std::async(std::launch::async, [&] {
     auto engine = LoadBehindOthers(flags.engine);
     if (engine.ok()) {

@@ -1,11 +1,11 @@
 #include "engine/backend/backend.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cuda_library.h"
+#include "engine/core/machine.h"
 #include "engine/cpu/cpu_ops.h"
 #include "engine/reference/reference_ops.h"
 
@@ -25,8 +25,11 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) 
     if (options.threads > kMaxThreads) {
       return absl::InvalidArgumentError(absl::StrCat("threads: ", options.threads, " is above ", kMaxThreads));
     }
-    const int threads = options.threads > 0 ? options.threads : std::max(1u, std::thread::hardware_concurrency());
-    return MakeCpuOps({.threads = threads, .isa = options.isa, .dtype = options.dtype});
+    ThreadChoice choice{.threads = options.threads, .reason = "as asked"};
+    if (options.threads == 0) choice = ChooseThreads(Machine::Detect());
+    choice.threads = std::min(choice.threads, kMaxThreads);
+    if (options.log) options.log(absl::StrCat("threads: ", choice.threads, " (", choice.reason, ")"));
+    return MakeCpuOps({.threads = choice.threads, .isa = options.isa, .dtype = options.dtype});
   }
   if (options.backend == "cuda") return LoadCudaOps(options.device, options.dtype, options.cuda_graphs);
   return absl::InvalidArgumentError(

@@ -19,11 +19,9 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads, cons
   std::unique_ptr<ThreadPool> pool(new ThreadPool);
   pool->workers_.reserve(threads - 1);
   for (int i = 1; i < threads; ++i) {
-    absl::StatusOr<std::thread> worker = start([pool = pool.get(), i] { pool->Work(i); });
-    if (!worker.ok()) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("threads: ", i, " of ", threads, " are there: ", worker.status().message()));
-    }
+    absl::StatusOr<std::thread> worker =
+        start(absl::StrCat("threads: of ", threads, " number ", i + 1), [pool = pool.get(), i] { pool->Work(i); });
+    if (!worker.ok()) return worker.status();
     pool->workers_.push_back(*std::move(worker));
   }
   return pool;

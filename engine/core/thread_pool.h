@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -22,7 +23,7 @@ namespace longtake {
 // may call ParallelFor. A pool of one thread has no workers and runs everything in the caller.
 class ThreadPool {
  public:
-  using Starter = std::function<absl::StatusOr<std::thread>(std::function<void()> body)>;
+  using Starter = std::function<absl::StatusOr<std::thread>(std::string_view name, std::function<void()> body)>;
 
   // `threads` >= 1, the caller's included. ResourceExhausted names the option `threads` where the system gives fewer;
   // the threads that had started have ended then. `start` stands in for StartThread in tests.

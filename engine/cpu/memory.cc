@@ -7,6 +7,8 @@
 #include <new>
 #include <utility>
 
+#include "engine/core/memory_budget.h"
+
 namespace longtake::cpu {
 namespace {
 
@@ -15,8 +17,16 @@ constexpr size_t kFromHere = 2 * kHuge;
 
 size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
+// Linux grants more than a container or the machine has, and ends the process when it is touched.
+bool IsThere(size_t bytes) {
+  const MemoryBudget budget = MemoryBudget::Detect();
+  const MemoryLimit* limit = budget.tightest();
+  return limit == nullptr || bytes <= limit->available();
+}
+
 std::byte* MapHuge(size_t bytes) {
   if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();  // rounding up would wrap
+  if (!IsThere(bytes)) throw std::bad_alloc();
   const size_t size = RoundUp(bytes, kHuge);
   void* mapped = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();

@@ -9,7 +9,8 @@
 namespace longtake::cpu {
 
 // Owner. Aligned to 64 bytes; from 4 MiB on to 2 MiB, with huge pages asked for: packed weights are read in strides of
-// whole panels, and 4 KiB pages would cost a table walk each.
+// whole panels, and 4 KiB pages would cost a table walk each. Throws bad_alloc, from 4 MiB on also where the machine or
+// the container has less memory left.
 class Memory {
  public:
   Memory() = default;

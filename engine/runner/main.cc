@@ -1,14 +1,13 @@
 // longtake-module: runs one module of a model folder on tensors from a file, or prints what a folder's settings are.
 #include <cstdio>
 #include <map>
-#include <new>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "common/exception_status.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
 #include "engine/models/folder/settings.h"
@@ -48,10 +47,8 @@ absl::Status Run(const Arguments& a) try {
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
   return WriteSafetensors(a.output, tensors);
-} catch (const std::bad_alloc&) {
-  return absl::ResourceExhaustedError("the machine's memory does not suffice");
-} catch (const std::length_error&) {  // a vector longer than any memory
-  return absl::ResourceExhaustedError("the machine's memory does not suffice");
+} catch (...) {
+  return StatusOfCurrentException();
 }
 
 int Report(const absl::Status& status) {
@@ -91,7 +88,8 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16; float8, nvfp4; of cuda not float32")
       ->capture_default_str();
   app.add_option("--isa", a.backend.isa, "Cap on the instruction set of the cpu backend")->capture_default_str();
-  app.add_option("--threads", a.backend.threads, "0: one for each core")->capture_default_str();
+  app.add_option("--threads", a.backend.threads, "0: one for each physical core, within the cgroup's quota")
+      ->capture_default_str();
   app.add_option("--device", a.backend.device, "Of the cuda backend")->capture_default_str();
   app.add_option("--input", a.input, "Input tensors, safetensors");
   app.add_option("--output", a.output, "Output tensors, safetensors")->required();

@@ -2,39 +2,36 @@
 
 #include <algorithm>
 
-#include "engine/runtime/video_model.h"
+#include "engine/models/wan/plan.h"
+#include "engine/runtime/device_memory.h"
 
 namespace longtake {
 
-DecoderCaches::DecoderCaches(Ops& ops, size_t bytes, int sessions, int places)
+DecoderCaches::DecoderCaches(Ops& ops, size_t bytes, int sessions, int slots)
     : ops_(ops),
       bytes_(Aligned(bytes)),
-      places_(places),
-      device_(ops.device().Allocate(bytes_ * places)),
-      parked_(places < sessions ? ops.device().AllocateHost(bytes_ * sessions) : nullptr),
-      place_of_(sessions, kNowhere),
-      session_in_(places, kNowhere),
-      used_(places, 0) {}
+      slots_(slots),
+      device_(AllocateTouched(ops, bytes_ * slots)),
+      on_host_(slots < sessions ? AllocateHostTouched(ops, bytes_ * sessions) : nullptr),
+      slot_of_(sessions, kNone),
+      session_in_(slots, kNone),
+      used_(slots, 0) {}
 
 std::byte* DecoderCaches::Bring(int session, bool fresh) {
   ++calls_;
-  int place = place_of_[session];
-  if (place == kNowhere) {
-    place = static_cast<int>(std::min_element(used_.begin(), used_.end()) - used_.begin());
-    if (const int other = session_in_[place]; other != kNowhere) {
-      ops_.device().DownloadAsync(Place(place), Parked(other), bytes_);
-      place_of_[other] = kNowhere;
-      ++moves_;
+  int slot = slot_of_[session];
+  if (slot == kNone) {
+    slot = static_cast<int>(std::min_element(used_.begin(), used_.end()) - used_.begin());
+    if (const int other = session_in_[slot]; other != kNone) {
+      ops_.device().DownloadAsync(InSlot(slot), OnHost(other), bytes_);
+      slot_of_[other] = kNone;
     }
-    if (!fresh) {
-      ops_.device().Upload(Parked(session), Place(place), bytes_);
-      ++moves_;
-    }
-    place_of_[session] = place;
-    session_in_[place] = session;
+    if (!fresh) ops_.device().Upload(OnHost(session), InSlot(slot), bytes_);
+    slot_of_[session] = slot;
+    session_in_[slot] = session;
   }
-  used_[place] = calls_;
-  return Place(place);
+  used_[slot] = calls_;
+  return InSlot(slot);
 }
 
 }  // namespace longtake

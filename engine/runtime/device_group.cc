@@ -12,40 +12,16 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "engine/runtime/batch_part.h"
 
 namespace longtake {
 namespace {
 
-// Until moves have been measured: 10 GB/s each way, less than half of what 16 lanes of PCIe 4 carry. It weighs as much
-// as so many measured bytes.
+// Assumed until moves have been measured: 10 GB/s each way, less than half of what 16 lanes of PCIe 4 carry. The
+// assumption weighs as much as kAssumedBytes measured bytes.
 constexpr double kAssumedSecondsPerByte = 2 / 10e9, kAssumedBytes = 64 << 20;
 
 using Clock = std::chrono::steady_clock;
-
-// The completions of one Submit, which come from several devices' threads.
-class Completion {
- public:
-  explicit Completion(std::function<void(size_t, PassResult)> done) : done_(std::move(done)) {}
-  void Tell(size_t index, PassResult result) {
-    const std::lock_guard lock(mutex_);
-    done_(index, std::move(result));
-  }
-
- private:
-  std::mutex mutex_;
-  const std::function<void(size_t, PassResult)> done_;
-};
-
-// Passes that go to one device together, with whom to tell.
-struct Part {
-  struct Owner {
-    SessionId session;  // the group's id
-    std::shared_ptr<Completion> completion;
-    size_t index;  // in the submitted list
-  };
-  std::vector<Pass> passes;
-  std::vector<Owner> owners;
-};
 
 class DeviceGroup : public Engine {
  public:
@@ -126,9 +102,9 @@ class DeviceGroup : public Engine {
     return members_[it->second.place.member]->progress(it->second.place.local);
   }
 
-  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
+  void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     const auto completion = std::make_shared<Completion>(std::move(done));
-    std::vector<Part> parts(members_.size());
+    std::vector<Part> parts(members_.size(), Part{.lane = lane});
     const std::lock_guard lock(mutex_);
     ++batch_;
     ConsiderMove(passes);
@@ -138,7 +114,7 @@ class DeviceGroup : public Engine {
       const Place place = it == sessions_.end() ? Place{} : it->second.place;
       if (it != sessions_.end()) ++it->second.under_way;
       const bool moves = move_.has_value() && move_->session == id;
-      Part& part = moves ? move_->held : parts[place.member];
+      Part& part = moves ? move_->held.emplace_back(Part{.lane = lane}) : parts[place.member];
       part.passes.push_back(std::move(passes[i]));
       part.passes.back().session = place.local;
       part.owners.push_back({id, completion, i});
@@ -160,11 +136,11 @@ class DeviceGroup : public Engine {
   struct Move {
     SessionId session = 0;
     SessionProgress progress;  // as it stands meanwhile
-    Place to;
+    Place from, to;
     size_t bytes = 0;
     Clock::time_point begun;
     SessionPosition position;  // once it is taken
-    Part held;                 // its passes
+    std::vector<Part> held;    // its passes that were submitted meanwhile
     bool closed = false;
   };
 
@@ -189,12 +165,13 @@ class DeviceGroup : public Engine {
 
   void SubmitPart(size_t member, Part part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (part.passes.empty()) return;
-    members_[member]->Submit(
-        std::move(part.passes),
-        [this, owners = std::move(part.owners)](size_t i, PassResult result) { Tell(owners[i], std::move(result)); });
+    members_[member]->Submit(part.lane, std::move(part.passes),
+                             [this, owners = std::move(part.owners)](size_t i, PassResult result) {
+                               Complete(owners[i], std::move(result));
+                             });
   }
 
-  void Tell(const Part::Owner& owner, PassResult result) {
+  void Complete(const Part::Owner& owner, PassResult result) {
     {
       const std::lock_guard lock(mutex_);
       if (const auto it = sessions_.find(owner.session); it != sessions_.end()) {
@@ -202,7 +179,7 @@ class DeviceGroup : public Engine {
         it->second.load.Add(batch_, result.device_seconds);
       }
     }
-    owner.completion->Tell(owner.index, std::move(result));
+    owner.completion->Complete(owner.index, std::move(result));
   }
 
   // ---- Moves
@@ -245,6 +222,7 @@ class DeviceGroup : public Engine {
     move_->progress = at;
     move_->bytes = bytes;
     move_->begun = Clock::now();
+    move_->from = from;
     MoveTo({to, *local});
     members_[from.member]->TakeSession(
         from.local, *image_, [this](absl::StatusOr<SessionPosition> position) { OnTaken(std::move(position)); });
@@ -253,7 +231,7 @@ class DeviceGroup : public Engine {
 
   void MoveTo(Place to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     move_->to = to;
-    for (Pass& pass : move_->held.passes) pass.session = to.local;
+    for (Part& part : move_->held) part.passes[0].session = to.local;
     const auto it = sessions_.find(move_->session);
     if (it == sessions_.end()) return;  // closed meanwhile
     --open_[it->second.place.member];
@@ -266,7 +244,12 @@ class DeviceGroup : public Engine {
     std::unique_lock lock(mutex_);
     if (!position.ok()) {
       members_[move_->to.member]->CloseSession(move_->to.local);
-      Lose(lock, position.status());
+      if (absl::IsFailedPrecondition(position.status())) {  // it is still where it was
+        MoveTo(move_->from);
+        EndMove();
+      } else {
+        Lose(lock, position.status());
+      }
       return;
     }
     move_->position = *position;
@@ -295,26 +278,32 @@ class DeviceGroup : public Engine {
     ++moves_.count;
     moves_.bytes += move_->bytes;
     moves_.seconds += std::chrono::duration<double>(Clock::now() - move_->begun).count();
-    SubmitPart(to.member, std::move(move_->held));
+    EndMove();
+  }
+
+  // The session is at `to`, and its passes go there.
+  void EndMove() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const Place to = move_->to;
+    for (Part& part : move_->held) SubmitPart(to.member, std::move(part));
     if (move_->closed) members_[to.member]->CloseSession(to.local);
     move_.reset();
     move_ended_.notify_all();
   }
 
-  // The session is nowhere any more: its passes end with the status, later ones as a closed session's.
+  // The session's memory is lost. Its passes complete with the status, later ones as a closed session's.
   void Lose(std::unique_lock<std::mutex>& lock, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const Part held = std::move(move_->held);
+    const std::vector<Part> held = std::move(move_->held);
     if (const auto it = sessions_.find(move_->session); it != sessions_.end()) it->second.place.local = 0;
     move_.reset();
     move_ended_.notify_all();
     lock.unlock();
-    for (const Part::Owner& owner : held.owners) Tell(owner, {.status = status});
+    for (const Part& part : held) Complete(part.owners[0], {.status = status});
   }
 
   const MovePolicy policy_;
   std::vector<std::unique_ptr<MovableEngine>> members_;
   std::unique_ptr<Buffer> image_;  // of the session that moves
-  // Taken before the members' own; never while a completion is told.
+  // Locked before the members' own locks; never held during a completion.
   mutable std::mutex mutex_;
   std::condition_variable move_ended_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);

@@ -1,15 +1,15 @@
 // Loads what engine.h promises: an engine on one device, or a group of them.
 #include "engine/engine.h"
 
-#include <new>
 #include <set>
-#include <stdexcept>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/exception_status.h"
 #include "common/status_macros.h"
+#include "engine/core/memory_budget.h"
 #include "engine/runtime/device_group.h"
-#include "engine/runtime/slot_engine.h"
+#include "engine/runtime/load.h"
 
 namespace longtake {
 
@@ -17,7 +17,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   if (options.max_sessions < 1 || options.max_sessions > 4096) {
     return absl::InvalidArgumentError("max_sessions: must lie in 1 ... 4096");
   }
-  if (options.decoder_places < 0) return absl::InvalidArgumentError("decoder_places: is negative");
+  if (options.decoder_cache_slots < 0) return absl::InvalidArgumentError("decoder_cache_slots: is negative");
   const auto count = static_cast<int>(options.devices.size());
   if (count < 1 || (count > 1 && options.backend != "cuda")) {
     return absl::InvalidArgumentError(absl::StrCat("devices: the ", options.backend, " backend has one, not ", count));
@@ -33,10 +33,15 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
     members.push_back(std::move(member));
   }
   return MakeDeviceGroup(std::move(members));
-} catch (const std::bad_alloc&) {
-  return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
-} catch (const std::length_error&) {  // a vector longer than any memory
-  return absl::ResourceExhaustedError(absl::StrCat(options.model_dir, ": the machine's memory does not suffice"));
+} catch (...) {
+  const absl::Status status = StatusOfCurrentException();
+  std::string message = absl::StrCat(options.model_dir, ": ", status.message());
+  const MemoryBudget memory = MemoryBudget::Detect();
+  if (const MemoryLimit* limit = memory.tightest(); absl::IsResourceExhausted(status) && limit != nullptr) {
+    absl::StrAppend(&message, "; ", limit->available() >> 20, " MiB are left of ", limit->name, ", ",
+                    limit->bytes >> 20, " MiB");
+  }
+  return absl::Status(status.code(), message);
 }
 
 }  // namespace longtake

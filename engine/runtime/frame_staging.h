@@ -1,4 +1,4 @@
-// Memory of the host that decoded frames reach, so that a device goes on while they are copied and handed out.
+// Host memory that a device writes decoded frames to. The device goes on while they are copied and handed out.
 #ifndef LONGTAKE_ENGINE_RUNTIME_FRAME_STAGING_H_
 #define LONGTAKE_ENGINE_RUNTIME_FRAME_STAGING_H_
 
@@ -9,27 +9,28 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "engine/ops/ops.h"
+#include "engine/runtime/device_memory.h"
 
 namespace longtake {
 
 class FrameStaging {
  public:
-  FrameStaging(Ops& ops, size_t bytes, int places) : memory_(ops.device().AllocateHost(bytes * places)) {
-    for (int i = 0; i < places; ++i) free_.push_back(static_cast<std::byte*>(memory_->data()) + i * bytes);
+  // `count` buffers of `bytes`.
+  FrameStaging(Ops& ops, size_t bytes, int count) : memory_(AllocateHostTouched(ops, bytes * count)) {
+    for (int i = 0; i < count; ++i) free_.push_back(static_cast<std::byte*>(memory_->data()) + i * bytes);
   }
 
-  // Waits until one of the places is free.
+  // Blocks until a buffer is free.
   std::byte* Take() {
     std::unique_lock lock(mutex_);
-    returned_.wait(lock, [this] { return !free_.empty(); });
-    std::byte* place = free_.back();
+    returned_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !free_.empty(); });
+    std::byte* buffer = free_.back();
     free_.pop_back();
-    return place;
+    return buffer;
   }
-  void Return(std::byte* place) {
+  void Return(std::byte* buffer) {
     const std::lock_guard lock(mutex_);
-    free_.push_back(place);
+    free_.push_back(buffer);
     returned_.notify_one();
   }
 

@@ -27,10 +27,10 @@ class MovableEngine : public Engine {
   // Of the session's image as it stands; 0 where it is unknown.
   virtual size_t ImageBytes(SessionId id) const = 0;
 
-  // The session is unknown and its slot free from the return on; who opens the next session in that slot cannot disturb
-  // it, for its memory is read before any pass submitted later runs. `done` is called on the engine's thread, when the
-  // bytes are in `image`. FailedPrecondition: a pass is under way, and nothing has changed; otherwise an error means
-  // that the device has failed and the session is lost.
+  // From the return on the session is unknown and its slot free. The next session of that slot does not disturb it: its
+  // memory is read before any pass that is submitted later runs. `done` is called on the engine's thread when the bytes
+  // are in `image`. FailedPrecondition: the session is unknown or a pass is under way, and nothing has changed. Any
+  // other error means that the session is lost.
   virtual void TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) = 0;
 
   // Makes `id`, just opened with the same spec, the session of the image. `done` is called on the engine's thread when

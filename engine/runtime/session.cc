@@ -13,13 +13,13 @@ constexpr int kVelocity = 2, kNoise = 3;
 
 }  // namespace
 
-Session::Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory,
-                 const SessionPosition& at)
+Session::Session(const VideoModel& model, const SizeShape& shape, std::vector<int> blocks, const SessionSpec& spec,
+                 const SlotMemory& memory, const SessionPosition& at)
     : model_(model),
       shape_(shape),
       spec_(spec),
       memory_(memory),
-      lengths_(BlockLengths(spec.latent_frames, model.info().block_latent_frames)),
+      lengths_(std::move(blocks)),
       plane_elements_(model.vae_config().z_dim * shape.height * shape.width),
       at_(at) {
   stream_.frames = at.decoded;
@@ -67,6 +67,7 @@ SessionProgress Session::progress() const {
 }
 
 absl::Status Session::Check(const Pass& pass) const {
+  if (!failed_.ok()) return failed_;
   const bool made = at_.block == static_cast<int>(lengths_.size());
   const int steps = model_.steps(at_.level);
   const char* why = nullptr;
@@ -123,22 +124,23 @@ bool Session::TakeUpPrompt() {
   return at_.block > 0 && model_.settings().recompute_last_on_switch;
 }
 
-TransformerPass Session::MakePass(const float* latents, int frames, int first_frame, float timestep) const {
-  return {.latents = latents,
-          .frames = frames,
-          .height = shape_.height,
-          .width = shape_.width,
-          .first_frame = first_frame / model_.transformer().config().patch[0],
-          .timesteps = {timestep},
-          .prompt = Prompt(false)};
+TransformerPass& Session::AddPass(PassList& passes, const float* latents, int frames, int first_frame,
+                                  float timestep) const {
+  TransformerPass& pass = passes.Add();
+  pass.latents = latents;
+  pass.frames = frames;
+  pass.height = shape_.height;
+  pass.width = shape_.width;
+  pass.first_frame = first_frame / model_.transformer().config().patch[0];
+  pass.timesteps.push_back(timestep);
+  pass.prompt = Prompt(false);
+  return pass;
 }
 
-TransformerPass Session::RecommitPass() {
+void Session::AddRecommitPass(PassList& passes) {
   state_->TakeBack();
   const int frames = lengths_[at_.block - 1];
-  TransformerPass pass = MakePass(Latents(at_.finished), frames, at_.first_frame - frames, 0.f);
-  state_->Write(&pass);
-  return pass;
+  state_->Write(&AddPass(passes, Latents(at_.finished), frames, at_.first_frame - frames, 0.f));
 }
 
 void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
@@ -148,24 +150,22 @@ void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
                            Latents(at_.working));
 }
 
-std::vector<TransformerPass> Session::DenoisePasses() const {
-  TransformerPass pass =
-      MakePass(Latents(at_.working), block_frames(), at_.first_frame, model_.timestep(at_.level, at_.step));
-  if (state_.has_value()) state_->Read(&pass);
-  pass.velocity = Latents(kVelocity);
-  std::vector<TransformerPass> passes = {pass};
-  if (model_.guided()) {
-    pass.prompt = Prompt(true);
-    pass.velocity = Latents(model_.settings().causal ? 4 : 5);
-    passes.push_back(std::move(pass));
-  }
-  return passes;
+void Session::AddDenoisePasses(PassList& passes) const {
+  const auto add = [&](bool negative, int velocity) {
+    TransformerPass& pass =
+        AddPass(passes, Latents(at_.working), block_frames(), at_.first_frame, model_.timestep(at_.level, at_.step));
+    pass.prompt = Prompt(negative);
+    if (state_.has_value()) state_->Read(&pass);
+    pass.velocity = Latents(velocity);
+  };
+  add(false, kVelocity);
+  if (model_.guided()) add(true, NegativeVelocity());
 }
 
 void Session::Denoised(Ops& ops) {
   float* velocity = Latents(kVelocity);
   if (model_.guided()) {
-    Guide(ops, model_.settings().guidance, Latents(model_.settings().causal ? 4 : 5), elements(), velocity);
+    Guide(ops, model_.settings().guidance, Latents(NegativeVelocity()), elements(), velocity);
   }
   if (!model_.few_step().empty()) {
     const FewStepSampler& few_step = model_.few_step()[at_.level];
@@ -183,11 +183,9 @@ void Session::Denoised(Ops& ops) {
   ++at_.step;
 }
 
-std::optional<TransformerPass> Session::CommitPass() const {
-  if (!state_.has_value()) return std::nullopt;
-  TransformerPass pass = MakePass(Latents(at_.working), block_frames(), at_.first_frame, 0.f);
-  state_->Write(&pass);
-  return pass;
+void Session::AddCommitPass(PassList& passes) const {
+  if (!state_.has_value()) return;
+  state_->Write(&AddPass(passes, Latents(at_.working), block_frames(), at_.first_frame, 0.f));
 }
 
 void Session::Committed() {
@@ -200,6 +198,7 @@ void Session::Committed() {
 
 Session::DecodeInput Session::NextDecode() {
   const int frames = lengths_[at_.block - 1], frame = at_.decoded++;
+  const WanConfig& vae = model_.vae_config();
   return {.latents = Latents(at_.finished),
           .written = written_[at_.finished],
           .buffer = at_.finished,
@@ -207,7 +206,8 @@ Session::DecodeInput Session::NextDecode() {
           .t = frame - (at_.first_frame - frames),
           .stream = &stream_,
           .begins = frame == 0,
-          .first_video_frame = model_.vae_config().Frames(frame)};
+          .first_video_frame = vae.Frames(frame),
+          .video_frames = static_cast<int>(vae.Frames(frame + 1) - vae.Frames(frame))};
 }
 
 }  // namespace longtake

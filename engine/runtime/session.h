@@ -1,4 +1,4 @@
-// One video being made: where it stands and where its memory lies. Used by the engine's thread alone, but for progress.
+// One video being made: where it stands and where its memory lies. Only the thread that issues passes uses it.
 #ifndef LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 
@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "engine/models/sana/causal_state.h"
+#include "engine/runtime/pass_list.h"
 #include "engine/runtime/session_position.h"
 #include "engine/runtime/video_model.h"
 
@@ -24,11 +25,12 @@ struct SlotMemory {
 
 class Session {
  public:
-  // `at`: where it goes on, with what Memory() names already, or not yet, in its place.
-  Session(const VideoModel& model, const SizeShape& shape, const SessionSpec& spec, const SlotMemory& memory,
-          const SessionPosition& at = {});
+  // `blocks`: latent frames of each. `at`: where the session goes on; the caller fills what Memory() names.
+  Session(const VideoModel& model, const SizeShape& shape, std::vector<int> blocks, const SessionSpec& spec,
+          const SlotMemory& memory, const SessionPosition& at = {});
 
   const SizeShape& shape() const { return shape_; }
+  const std::vector<int>& blocks() const { return lengths_; }
   const SessionSpec& spec() const { return spec_; }
   SessionProgress progress() const;
 
@@ -38,42 +40,47 @@ class Session {
   const SessionPosition& position() const { return at_; }
   std::vector<std::span<std::byte>> Memory(std::byte* caches) const;
 
-  // FailedPrecondition says why the pass cannot run now.
+  // FailedPrecondition says why the pass cannot run now. Where the session has ended, the status it ended with.
   absl::Status Check(const Pass& pass) const;
+  // Something went wrong in the middle of a pass: no pass runs any more.
+  void Fail(const absl::Status& status) { failed_.Update(status); }
 
-  // ---- The text lane. The next prompt's K/V go where the prompt in use is not.
+  // ---- The text encoder. The next prompt's K/V go where the prompt in use is not.
   void* NextPrompt(bool negative);
   void PromptEncoded(int64_t tokens, int64_t negative_tokens);
 
-  // ---- The transformer lane.
-  // Takes up a waiting prompt; true where the last block must be committed again under it first (RecommitPass).
+  // ---- The transformer.
+  // Takes up a waiting prompt; true where the last block must be committed again under it first (AddRecommitPass).
   bool TakeUpPrompt();
-  TransformerPass RecommitPass();
+  void AddRecommitPass(PassList& passes);
   void Recommitted() { state_->Committed(); }
-  // One pass, or two with guidance: the second is the negative prompt's.
-  std::vector<TransformerPass> DenoisePasses() const;
-  // Settles the block's steps and fills its first noise, once `decoder_ops` has read the block before last from there;
-  // before step 0.
+  // Before step 0: settles the block's steps and fills its first noise, once the decoder's lane has read the block
+  // before last from there.
   void StartBlock(Ops& ops, Ops& decoder_ops, int level);
-  // Applies the velocities of DenoisePasses.
+  // One pass, or two with guidance: the second has the negative prompt.
+  void AddDenoisePasses(PassList& passes) const;
+  // Applies the velocities of these passes.
   void Denoised(Ops& ops);
   // `event`: after that.
   void LatentsWritten(Event event) { written_[at_.working] = event; }
-  // Empty for bidirectional models: there is no state to write.
-  std::optional<TransformerPass> CommitPass() const;
+  // Nothing for bidirectional models: there is no state to write.
+  void AddCommitPass(PassList& passes) const;
   void Committed();
+  // Leaves out steps of the block before `step`. Its latents are noise then, which is good enough to warm up with.
+  void SkipToStep(int step) { at_.step = step; }
 
-  // ---- The VAE lane. Decodes `latents`, frame `t` of `frames`.
+  // ---- The decoder. Decodes `latents`, frame `t` of `frames`.
   struct DecodeInput {
     const float* latents;
     Event written;  // of the transformer's lane: before it they may not be read
     int buffer;
     int64_t frames, t;
     WanStream* stream;
-    bool begins;  // the session's first: there are no caches yet
+    bool begins;  // the session's first frame: there are no caches yet
     int64_t first_video_frame;
+    int video_frames;
   };
-  // The latent frame counts as decoded from then on. Its caches are still to be put into the stream.
+  // The next latent frame, which counts as decoded from then on. Its caches are still to be put into the stream.
   DecodeInput NextDecode();
   // `event`: of the decoder's stream, after the decoding.
   void LatentsRead(const DecodeInput& in, Event event) { read_[in.buffer] = event; }
@@ -83,7 +90,9 @@ class Session {
   int block_frames() const { return lengths_[at_.block]; }
   int64_t elements() const { return plane_elements_ * block_frames(); }
   float* Latents(int index) const;
-  TransformerPass MakePass(const float* latents, int frames, int first_frame, float timestep) const;
+  int NegativeVelocity() const { return model_.settings().causal ? 4 : 5; }  // index of its latents
+  // A pass without state and outputs.
+  TransformerPass& AddPass(PassList& passes, const float* latents, int frames, int first_frame, float timestep) const;
   PromptKv Prompt(bool negative) const;
 
   const VideoModel& model_;
@@ -96,6 +105,7 @@ class Session {
   std::optional<CausalState> state_;
   WanStream stream_;
   SessionPosition at_;
+  absl::Status failed_;
   // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the
   // decoder's last read them.
   std::array<Event, 2> written_ = {}, read_ = {};

@@ -1,16 +1,105 @@
-// The engine on one device: sessions in slots, and one thread that runs batches in the order of their submission.
+// The engine on one device: sessions in slots, and one thread that issues batches.
 #ifndef LONGTAKE_ENGINE_RUNTIME_SLOT_ENGINE_H_
 #define LONGTAKE_ENGINE_RUNTIME_SLOT_ENGINE_H_
 
+#include <array>
+#include <condition_variable>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/runtime/batch_queue.h"
+#include "engine/runtime/completion_thread.h"
+#include "engine/runtime/decoder_caches.h"
+#include "engine/runtime/device_memory.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/memory_plan.h"
 #include "engine/runtime/movable_engine.h"
+#include "engine/runtime/scratch_plan.h"
+#include "engine/runtime/session_table.h"
+#include "engine/runtime/video_model.h"
 
 namespace longtake {
 
-// As Engine::Load, for one of the options' devices and `slots` sessions.
-absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots);
+// Threads: callers submit; the engine's thread issues batches and runs tasks, and is the only one that uses sessions,
+// the executor's Issue and the decoder caches; where lanes overlap, a thread for each lane waits for what was issued.
+class SlotEngine : public MovableEngine {
+ public:
+  // `decoder_ops`: the decoder's lane; null: both lanes run in turn on `ops`. Allocates what the plans say; throws
+  // bad_alloc.
+  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<Ops> decoder_ops, std::unique_ptr<VideoModel> model,
+             const MemoryPlan& plan, const ScratchPlan& scratch);
+  ~SlotEngine() override;
+
+  // Runs the warm-up, then starts the threads. Once, before anything else.
+  absl::Status Start();
+
+  const ModelInfo& model() const override { return model_->info(); }
+  std::vector<MemoryRegion> memory() const override;
+  bool lanes_overlap() const override { return decoder_ops_ != nullptr; }
+  std::vector<int> BlockLengths(int latent_frames) const override;
+  absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
+  void CloseSession(SessionId id) override;
+  absl::StatusOr<SessionProgress> progress(SessionId id) const override;
+  void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override;
+
+  int free_slots() const override;
+  std::unique_ptr<Buffer> AllocateImage() override;
+  size_t ImageBytes(SessionId id) const override;
+  void TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) override;
+  void PutSession(SessionId id, const SessionPosition& position, Buffer& image,
+                  std::function<void(absl::Status)> done) override;
+
+ private:
+  PassBatch::Bound Bind(const Pass& pass, const PassBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PushTask(std::function<void()> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // The engine's thread.
+  void RunBatches();
+  void RunBatch(PassBatch& batch);
+
+  // Completing, on the engine's thread or the lane's.
+  void Await(IssuedPasses* passes);
+  void End(const BoundPass& pass, PassResult result, const SessionProgress& progress);
+  void Complete(PassBatch& batch, size_t index, PassResult result);
+  void Finished(PassBatch& batch);
+
+  // Runs `copy`, which may throw, and waits for the device.
+  absl::Status Guarded(absl::FunctionRef<void()> copy);
+  // A device that has failed has lost its sessions' memory and stays failed: no session is opened on it any more.
+  void NoteFailure();
+
+  SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
+  std::byte* Caches(const Session& session, int slot, bool fresh);
+  Ops& DecoderLane() const { return decoder_ops_ == nullptr ? *ops_ : *decoder_ops_; }
+
+  const std::unique_ptr<Ops> ops_, decoder_ops_;
+  const std::unique_ptr<VideoModel> model_;
+  const MemoryPlan plan_;
+  Slab state_, latents_;
+  DecoderCaches decoder_caches_;
+  Slab prompt_;
+  Executor executor_;
+  std::vector<BoundPass> runnable_;  // of the batch that is being issued
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // something to run, or nothing unfinished, or stopping
+  SessionTable table_ ABSL_GUARDED_BY(mutex_);
+  BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
+  absl::Status failed_ ABSL_GUARDED_BY(mutex_);
+  size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // of all batches, what they wait for
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::mutex completing_;                                     // held during a completion: they come one at a time
+  std::array<std::unique_ptr<CompletionThread>, 2> waiters_;  // by lane; null where issuing waits
+  std::thread thread_;
+};
 
 }  // namespace longtake
 

@@ -128,6 +128,24 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) const {
+  const auto shape =
+      std::find_if(sizes_.begin(), sizes_.end(), [&](const SizeShape& s) { return s.size == spec.size; });
+  if (shape == sizes_.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("size: the model does not offer ", spec.size.width, "x", spec.size.height));
+  }
+  if (spec.latent_frames < 1 || spec.latent_frames > info_.max_latent_frames) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("latent_frames: ", spec.latent_frames, " is not within 1 ... ", info_.max_latent_frames));
+  }
+  const int patch = transformer_->config().patch[0];
+  if (spec.latent_frames % patch != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
+  }
+  return &*shape;
+}
+
 int VideoModel::max_block_frames() const {
   // The first block takes the remainder: up to 2F - 1.
   return settings_.causal ? std::min(2 * settings_.block_latent_frames - 1, settings_.max_latent_frames)
@@ -152,11 +170,12 @@ SlotPlan VideoModel::slot() const {
   SlotPlan plan;
   for (const SizeShape& s : sizes_) {
     if (settings_.causal) {
-      plan.state = std::max(plan.state,
-                            CausalState::StateBytes(*transformer_, settings_.state_window_blocks, s.height, s.width));
-      plan.state_spare = std::max(plan.state_spare, CausalState::SpareBytes(*transformer_, s.height, s.width));
+      plan.state = std::max<uint64_t>(
+          plan.state, CausalState::StateBytes(*transformer_, settings_.state_window_blocks, s.height, s.width));
+      plan.state_spare =
+          std::max<uint64_t>(plan.state_spare, CausalState::SpareBytes(*transformer_, s.height, s.width));
     }
-    plan.decoder_cache = std::max(plan.decoder_cache, s.decoder.cache_bytes);
+    plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder.cache_bytes);
   }
   plan.latents = static_cast<size_t>(LatentBuffers(settings_)) * Aligned(max_block_elements() * sizeof(float));
   plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next

@@ -9,12 +9,13 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
-#include "engine/models/text/caption.h"
+#include "engine/models/folder/settings.h"
 #include "engine/models/sana/samplers.h"
 #include "engine/models/sana/transformer.h"
-#include "engine/models/folder/settings.h"
+#include "engine/models/text/caption.h"
 #include "engine/models/wan/vae.h"
 #include "engine/ops/ops.h"
+#include "engine/runtime/memory_plan.h"
 
 namespace longtake {
 
@@ -23,14 +24,6 @@ struct SizeShape {
   Size size;
   int height = 0, width = 0;  // of the latents
   WanPlan decoder;
-};
-
-// Bytes of one session's slot, each region at the largest size. Specification section 4 has the state's parts.
-struct SlotPlan {
-  size_t state = 0, state_spare = 0;
-  size_t latents = 0;
-  size_t decoder_cache = 0;
-  size_t prompt = 0;
 };
 
 // Immutable after loading.
@@ -59,6 +52,8 @@ class VideoModel {
   bool guided() const { return settings_.guided(); }
   int max_block_frames() const;
   const std::vector<SizeShape>& sizes() const { return sizes_; }
+  // The size of a session that the model can make. InvalidArgument names the field at fault.
+  absl::StatusOr<const SizeShape*> CheckSpec(const SessionSpec& spec) const;
   // Latent elements of a block of the most frames at the largest size.
   int64_t max_block_elements() const;
   int64_t max_pass_tokens() const;  // of one session's denoising, guidance included

@@ -9,7 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/runtime/device_group.h"
-#include "engine/runtime/slot_engine.h"
+#include "engine/runtime/load.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
@@ -143,7 +143,7 @@ TEST(CudaEngine, MovesChangeNoByte) {
   Variant(folder, kFewStep);
   std::vector<std::unique_ptr<MovableEngine>> members;
   for (int device = 0; device < 2; ++device) {
-    auto member = LoadSlotEngine({.model_dir = folder.path(), .backend = "cuda", .decoder_places = 1}, device, 2);
+    auto member = LoadSlotEngine({.model_dir = folder.path(), .backend = "cuda", .decoder_cache_slots = 1}, device, 2);
     if (absl::IsNotFound(member.status())) GTEST_SKIP() << member.status();
     ASSERT_TRUE(member.ok()) << member.status();
     members.push_back(*std::move(member));
@@ -194,7 +194,7 @@ TEST(CudaEngine, ParkedDecoderCachesChangeNoByte) {
   const TempFolder folder;
   const auto engine = Load(Variant(folder, kFewStep), "auto", 1);
   auto parking = Engine::Load(
-      {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 2, .decoder_places = 1});
+      {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 2, .decoder_cache_slots = 1});
   ASSERT_TRUE(engine.ok() && parking.ok()) << engine.status() << parking.status();
   const Job job{.spec = {kSmall, 2, 5}, .prompt = "a pink star"};
   const Made alone = RunJobs(**engine, {job}, 1.0, 0)[0];
@@ -208,8 +208,11 @@ TEST(CudaEngine, DecodingBesideDenoisingChangesNoByte) {
   Variant(folder, kFewStep);
   std::vector<std::vector<uint8_t>> videos;
   for (const bool beside : {false, true}) {
-    const auto loaded = Engine::Load(
-        {.model_dir = folder.path(), .backend = "cuda", .dtype = "auto", .max_sessions = 1, .decode_beside = beside});
+    const auto loaded = Engine::Load({.model_dir = folder.path(),
+                                      .backend = "cuda",
+                                      .dtype = "auto",
+                                      .max_sessions = 1,
+                                      .overlap_decoding = beside});
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     Engine& engine = **loaded;
     EXPECT_EQ(engine.lanes_overlap(), beside);
@@ -224,7 +227,7 @@ TEST(CudaEngine, DecodingBesideDenoisingChangesNoByte) {
       if (block == 3) break;
       ASSERT_TRUE(run(PassKind::kCommit).ok());
       decoding = std::make_unique<Countdown>(1);
-      engine.Submit({{.kind = PassKind::kDecode, .session = id}}, [&](size_t, PassResult result) {
+      engine.Submit(Lane::kDecoder, {{.kind = PassKind::kDecode, .session = id}}, [&](size_t, PassResult result) {
         EXPECT_TRUE(result.status.ok()) << result.status;
         video.insert(video.end(), result.frames.bytes.begin(), result.frames.bytes.end());
         decoding->Done();

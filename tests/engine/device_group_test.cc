@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/runtime/slot_engine.h"
+#include "engine/runtime/load.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
@@ -146,12 +146,20 @@ class World {
       passes.push_back({.kind = kind, .session = id});
       ++session.under_way;
     }
+    for (const Lane lane : {Lane::kDecoder, Lane::kTransformer}) SubmitTo(lane, passes);
+  }
+
+  void SubmitTo(Lane lane, const std::vector<Pass>& all) {
+    std::vector<Pass> passes;
+    for (const Pass& pass : all) {
+      if (LaneOf(pass.kind) == lane) passes.push_back(pass);
+    }
     if (passes.empty()) return;
     std::vector<SessionId> owners;
     for (const Pass& pass : passes) owners.push_back(pass.session);
     under_way_ += static_cast<int>(passes.size());
     auto told = std::make_shared<std::vector<int>>(passes.size(), 0);
-    group_->Submit(std::move(passes), [this, owners, told](size_t i, PassResult result) {
+    group_->Submit(lane, std::move(passes), [this, owners, told](size_t i, PassResult result) {
       EXPECT_EQ(++(*told)[i], 1);
       --under_way_;
       if (const auto it = closed_.find(owners[i]); it != closed_.end()) {
@@ -236,11 +244,11 @@ TEST(DeviceGroup, ASessionOnItsWayToAFailedDeviceIsNotLost) {
   const SessionId id = *group->OpenSession({{}, FakeMember::kBlocks, 7});
   absl::Status status = absl::UnknownError("");
   const auto tell = [&](size_t, PassResult result) { status = result.status; };
-  group->Submit({{PassKind::kEncodePrompt, id}}, tell);
+  group->Submit(Lane::kTransformer, {{PassKind::kEncodePrompt, id}}, tell);
   members[0]->RunOne();
   ASSERT_TRUE(status.ok());
   status = absl::UnknownError("");
-  group->Submit({{PassKind::kDenoise, id}}, tell);
+  group->Submit(Lane::kTransformer, {{PassKind::kDenoise, id}}, tell);
   members[0]->RunOne();  // taken
   members[1]->Fail();
   while (members[0]->RunOne() || members[1]->RunOne()) continue;
@@ -250,6 +258,29 @@ TEST(DeviceGroup, ASessionOnItsWayToAFailedDeviceIsNotLost) {
   EXPECT_EQ(group->memory()[0].slots_used, 1);
 }
 
+// A device that cannot give a session away now keeps it, and the passes that waited for the move go there.
+TEST(DeviceGroup, ASessionThatIsNotTakenStaysWhereItWas) {
+  std::unique_ptr<Engine> group;
+  const auto members = TwoMembers(&group, [](const MoveQuestion& q) { return 1 - q.from; });
+  const SessionId id = *group->OpenSession({{}, FakeMember::kBlocks, 7});
+  int ended = 0;
+  const auto expect_ok = [&](size_t, const PassResult& result) {
+    EXPECT_TRUE(result.status.ok()) << result.status;
+    ++ended;
+  };
+  group->Submit(Lane::kTransformer, {{PassKind::kEncodePrompt, id}}, expect_ok);
+  members[0]->RunOne();
+  members[0]->RefuseToTake();
+  group->Submit(Lane::kTransformer, {{PassKind::kDenoise, id}}, expect_ok);
+  while (members[0]->RunOne() || members[1]->RunOne()) continue;
+  EXPECT_EQ(ended, 2);
+  EXPECT_EQ(group->moves().count, 0u);
+  EXPECT_EQ(members[0]->memory()[0].slots_used, 1);
+  EXPECT_EQ(members[1]->memory()[0].slots_used, 0);
+  group->CloseSession(id);
+  EXPECT_EQ(members[0]->memory()[0].slots_used, 0);
+}
+
 // The default policy: two sessions at work on one device, none on the other.
 TEST(DeviceGroup, FreedSlotsAreFilledFromTheBusierDevice) {
   std::unique_ptr<Engine> group;
@@ -257,7 +288,8 @@ TEST(DeviceGroup, FreedSlotsAreFilledFromTheBusierDevice) {
   std::vector<SessionId> ids;
   for (int i = 0; i < 4; ++i) ids.push_back(*group->OpenSession({{}, FakeMember::kBlocks, 7}));
   const auto run = [&](const std::vector<Pass>& passes) {
-    group->Submit(passes, [](size_t, const PassResult& result) { EXPECT_TRUE(result.status.ok()) << result.status; });
+    group->Submit(LaneOf(passes[0].kind), passes,
+                  [](size_t, const PassResult& result) { EXPECT_TRUE(result.status.ok()) << result.status; });
     while (members[0]->RunOne() || members[1]->RunOne()) continue;
   };
   for (const SessionId id : ids) run({{PassKind::kEncodePrompt, id}});
@@ -278,7 +310,7 @@ TEST(DeviceGroup, FreedSlotsAreFilledFromTheBusierDevice) {
 std::unique_ptr<Engine> RealGroup(const std::string& folder, int devices, int slots, int places, uint32_t seed) {
   std::vector<std::unique_ptr<MovableEngine>> members;
   for (int i = 0; i < devices; ++i) {
-    auto member = LoadSlotEngine({.model_dir = folder, .threads = 1, .decoder_places = places}, 0, slots);
+    auto member = LoadSlotEngine({.model_dir = folder, .threads = 1, .decoder_cache_slots = places}, 0, slots);
     EXPECT_TRUE(member.ok()) << member.status();
     members.push_back(*std::move(member));
   }

@@ -1,5 +1,6 @@
 #include "tests/engine/engine_driver.h"
 
+#include <array>
 #include <optional>
 
 #include "gtest/gtest.h"
@@ -35,7 +36,8 @@ std::optional<Pass> NextPass(const Job& job, const SessionProgress& at, const Mo
 PassResult RunPass(Engine& engine, Pass pass) {
   PassResult out;
   Countdown left(1);
-  engine.Submit({std::move(pass)}, [&](size_t, PassResult result) {
+  const Lane lane = LaneOf(pass.kind);
+  engine.Submit(lane, {std::move(pass)}, [&](size_t, PassResult result) {
     out = std::move(result);
     left.Done();
   });
@@ -49,8 +51,8 @@ std::vector<Made> RunJobs(Engine& engine, const std::vector<Job>& jobs, double a
   std::vector<Running> running(jobs.size());
   std::vector<Made> made(jobs.size());
   for (int tick = 0;; ++tick) {
-    std::vector<Pass> batch;
-    std::vector<size_t> owner;
+    std::array<std::vector<Pass>, 2> batches;  // by lane
+    std::array<std::vector<size_t>, 2> owners;
     bool all_ended = true;
     for (size_t i = 0; i < jobs.size(); ++i) {
       Running& r = running[i];
@@ -73,20 +75,24 @@ std::vector<Made> RunJobs(Engine& engine, const std::vector<Job>& jobs, double a
         r.ended = true;
         continue;
       }
-      batch.push_back(*pass);
-      owner.push_back(i);
+      const auto lane = static_cast<size_t>(LaneOf(pass->kind));
+      batches[lane].push_back(*pass);
+      owners[lane].push_back(i);
     }
     if (all_ended) return made;
-    if (batch.empty()) continue;
-    Countdown left(static_cast<int>(batch.size()));
-    engine.Submit(std::move(batch), [&](size_t index, PassResult result) {
-      EXPECT_TRUE(result.status.ok()) << result.status;
-      Made& m = made[owner[index]];
-      EXPECT_TRUE(result.frames.count == 0 || result.frames.first_frame == m.frames);
-      m.frames += result.frames.count;
-      m.bytes.insert(m.bytes.end(), result.frames.bytes.begin(), result.frames.bytes.end());
-      left.Done();
-    });
+    Countdown left(static_cast<int>(batches[0].size() + batches[1].size()));
+    for (const Lane lane : {Lane::kDecoder, Lane::kTransformer}) {
+      const auto l = static_cast<size_t>(lane);
+      if (batches[l].empty()) continue;
+      engine.Submit(lane, std::move(batches[l]), [&, l](size_t index, PassResult result) {
+        EXPECT_TRUE(result.status.ok()) << result.status;
+        Made& m = made[owners[l][index]];
+        EXPECT_TRUE(result.frames.count == 0 || result.frames.first_frame == m.frames);
+        m.frames += result.frames.count;
+        m.bytes.insert(m.bytes.end(), result.frames.bytes.begin(), result.frames.bytes.end());
+        left.Done();
+      });
+    }
     left.Wait();
   }
 }

@@ -23,7 +23,7 @@ class Countdown {
   }
   void Wait() {
     std::unique_lock lock(mutex_);
-    zero_.wait(lock, [this] { return left_ == 0; });
+    zero_.wait(lock, [this] { return left_ <= 0; });
   }
 
  private:

@@ -83,14 +83,14 @@ TEST(EngineBytes, AreEqualInAnyMixOfABidirectionalModel) {
 TEST(EngineBytes, AreEqualWithParkedDecoderCaches) {
   const TempFolder folder;
   const auto engine = Load(Variant(folder, kTwoSizes));
-  auto parking = Engine::Load({.model_dir = folder.path(), .threads = 2, .max_sessions = 6, .decoder_places = 2});
+  auto parking = Engine::Load({.model_dir = folder.path(), .threads = 2, .max_sessions = 6, .decoder_cache_slots = 2});
   ASSERT_TRUE(parking.ok()) << parking.status();
   ExpectEqualInAnyMix(*engine, **parking, Mix(), 2);
   uint64_t all = 0, on_device = 0, parked = 0;
   for (const MemoryRegion& region : engine->memory()) all += region.name == "decoder_cache" ? region.planned_bytes : 0;
   for (const MemoryRegion& region : (*parking)->memory()) {
     if (region.name == "decoder_cache") on_device = region.planned_bytes;
-    if (region.name == "decoder_cache_parked") parked = region.planned_bytes;
+    if (region.name == "decoder_cache_host") parked = region.planned_bytes;
   }
   EXPECT_EQ(on_device, all / 3);
   EXPECT_GE(parked, all);
@@ -174,7 +174,7 @@ TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   std::vector<absl::Status> statuses(2);
   Countdown left(2);
-  engine->Submit({{PassKind::kDenoise, id, "", ""}, {PassKind::kDenoise, id, "", ""}},
+  engine->Submit(Lane::kTransformer, {{PassKind::kDenoise, id, "", ""}, {PassKind::kDenoise, id, "", ""}},
                  [&](size_t i, PassResult result) {
                    statuses[i] = result.status;
                    left.Done();
@@ -184,14 +184,15 @@ TEST(EnginePasses, TwoOfASessionInOneLaneAreRefused) {
   EXPECT_TRUE(absl::IsFailedPrecondition(statuses[1]));
 }
 
-// Also while another pass of the session is under way: the prompt and the step are one batch, the prompt's lane first.
+// Also while another pass of the session is under way: the prompt and the step are one batch, the prompt goes first.
 TEST(EnginePasses, AreInProgressWhenTheyComplete) {
   const auto engine = Load(kBundled, "auto", 2, 1);
   ASSERT_NE(engine, nullptr);
   const SessionId id = *engine->OpenSession({kLarge, 5, 5});
   std::vector<SessionProgress> at(2);
   Countdown left(2);
-  engine->Submit({{PassKind::kEncodePrompt, id, "a red ball", ""}, {PassKind::kDenoise, id, "", ""}},
+  engine->Submit(Lane::kTransformer,
+                 {{PassKind::kEncodePrompt, id, "a red ball", ""}, {PassKind::kDenoise, id, "", ""}},
                  [&](size_t i, PassResult result) {
                    EXPECT_TRUE(result.status.ok()) << result.status;
                    at[i] = *engine->progress(id);
@@ -201,6 +202,21 @@ TEST(EnginePasses, AreInProgressWhenTheyComplete) {
   EXPECT_TRUE(at[0].has_prompt);
   EXPECT_EQ(at[0].step, 0);
   EXPECT_EQ(at[1].step, 1);
+}
+
+TEST(EnginePasses, OfTheOtherLaneAreRefused) {
+  const auto engine = Load(kBundled, "auto", 2, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 5, 5});
+  absl::Status status;
+  Countdown left(1);
+  engine->Submit(Lane::kDecoder, {{PassKind::kEncodePrompt, id, "a red ball"}}, [&](size_t, PassResult result) {
+    status = result.status;
+    left.Done();
+  });
+  left.Wait();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_FALSE(engine->progress(id)->has_prompt);
 }
 
 // For the thread sanitizer above all: progress() and memory() beside the engine's thread.
@@ -250,7 +266,7 @@ TEST(EngineSessions, ClosedUnderAPassFreeTheirSlotAfterIt) {
   ASSERT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"}).status.ok());
   absl::Status status = absl::UnknownError("");
   Countdown left(1);
-  engine->Submit({{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) {
+  engine->Submit(Lane::kTransformer, {{PassKind::kDenoise, id, "", ""}}, [&](size_t, PassResult result) {
     status = result.status;
     left.Done();
   });
@@ -267,6 +283,18 @@ TEST(EngineSessions, RefusalsNameTheField) {
   EXPECT_THAT(engine->OpenSession({{250, 160}, 9, 1}).status().message(), HasSubstr("size"));
   EXPECT_THAT(engine->OpenSession({kLarge, 0, 1}).status().message(), HasSubstr("latent_frames"));
   EXPECT_THAT(engine->OpenSession({kLarge, 100000, 1}).status().message(), HasSubstr("latent_frames"));
+}
+
+TEST(EngineLoad, SaysWhatItChoseAndWhy) {
+  std::vector<std::string> lines;
+  const auto engine =
+      Engine::Load({.model_dir = kBundled, .log = [&](const std::string& line) { lines.push_back(line); }});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_THAT(lines[0], HasSubstr("threads: "));
+  EXPECT_THAT(lines[0], HasSubstr("physical cores"));
+  EXPECT_THAT(lines[1], HasSubstr("memory: 4 sessions"));
+  EXPECT_THAT(lines[1], HasSubstr("MiB are left of"));
 }
 
 TEST(EngineLoad, RefusalsNameOptionFileOrField) {

@@ -42,6 +42,8 @@ class FakeMember : public MovableEngine {
     task();
     return true;
   }
+  // The next TakeSession is refused.
+  void RefuseToTake() { refuses_to_take_ = true; }
   // From now on all that runs fails, and all memory is lost.
   void Fail() {
     failed_ = true;
@@ -84,7 +86,7 @@ class FakeMember : public MovableEngine {
                            .decoded_latents = s.at.decoded,
                            .has_prompt = s.at.has_prompt};
   }
-  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
+  void Submit(Lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     std::vector<bool> known;
     for (const Pass& pass : passes) {
       const auto it = sessions_.find(pass.session);
@@ -112,6 +114,10 @@ class FakeMember : public MovableEngine {
   size_t ImageBytes(SessionId) const override { return sizeof(uint64_t); }
   void TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) override {
     const auto it = sessions_.find(id);
+    if (std::exchange(refuses_to_take_, false)) {
+      queue_.push_back([done = std::move(done)] { done(absl::FailedPreconditionError("not now")); });
+      return;
+    }
     misused_ = misused_ || it == sessions_.end() || it->second.under_way > 0 || it->second.at.step > 0;
     queue_.push_back([this, session = it->second, &image, done = std::move(done)] {
       if (Failed()) return done(absl::InternalError("lost"));
@@ -181,7 +187,7 @@ class FakeMember : public MovableEngine {
   std::map<SessionId, Session> sessions_;
   std::deque<std::function<void()>> queue_;
   SessionId last_id_ = 0;
-  bool failed_ = false, noticed_ = false, misused_ = false;
+  bool failed_ = false, noticed_ = false, misused_ = false, refuses_to_take_ = false;
 };
 
 }  // namespace longtake

@@ -33,7 +33,8 @@ std::unique_ptr<Ops> Make(const Backend& b, int threads) {
     if (cpu::DetectIsa() < cpu::Isa::kAvx512Bf16) return nullptr;
     cpu::KernelTable table = {};
     cpu::amx_bf16::FillEmulatedTable(&table);
-    return cpu::MakeOps("cpu/amx_emulated", table, DType::kBF16, cpu::Quantization::kNone, *ThreadPool::Create(threads));
+    return cpu::MakeOps("cpu/amx_emulated", table, DType::kBF16, cpu::Quantization::kNone,
+                        *ThreadPool::Create(threads));
   }
   auto ops = MakeCpuOps({.threads = threads, .isa = b.isa, .dtype = b.dtype});
   return ops.ok() ? *std::move(ops) : nullptr;

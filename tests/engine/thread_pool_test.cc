@@ -77,13 +77,13 @@ TEST_P(ThreadPoolTest, ThrowsWhatATaskThrows) {
 TEST(ThreadPool, FailsWhereThreadsAreRefused) {
   for (int given = 0; given < 7; ++given) {
     int left = given;
-    const auto pool = ThreadPool::Create(8, [&](std::function<void()> body) -> absl::StatusOr<std::thread> {
-      if (left-- == 0) return absl::ResourceExhaustedError("cannot start a thread: no");
-      return StartThread(std::move(body));
-    });
+    const auto pool =
+        ThreadPool::Create(8, [&](std::string_view name, std::function<void()> body) -> absl::StatusOr<std::thread> {
+          if (left-- == 0) return absl::ResourceExhaustedError(absl::StrCat(std::string(name), ": no"));
+          return StartThread(name, std::move(body));
+        });
     ASSERT_TRUE(absl::IsResourceExhausted(pool.status()));
-    EXPECT_EQ(pool.status().message(),
-              absl::StrCat("threads: ", given + 1, " of 8 are there: cannot start a thread: no"));
+    EXPECT_EQ(pool.status().message(), absl::StrCat("threads: of 8 number ", given + 2, ": no"));
   }
 }
 

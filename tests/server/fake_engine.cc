@@ -81,7 +81,7 @@ absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
   return at;
 }
 
-void FakeEngine::Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
+void FakeEngine::Submit(Lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
   {
     const std::lock_guard lock(mutex_);
     batches_.push_back({std::move(passes), std::move(done)});

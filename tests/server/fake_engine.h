@@ -53,7 +53,7 @@ class FakeEngine : public Engine {
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
   absl::StatusOr<SessionProgress> progress(SessionId id) const override;
-  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override;
+  void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override;
 
   int open_sessions() const;
   std::vector<Ran> ran() const;     // passes that ended well

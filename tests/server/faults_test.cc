@@ -40,14 +40,14 @@ class WatchedEngine : public Engine {
     const std::lock_guard lock(mutex_);
     steps_.push_back({Step::kClose, {id}});
   }
-  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
+  void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     Step step{Step::kSubmit, {}};
     for (const Pass& pass : passes) step.sessions.push_back(pass.session);
     {
       const std::lock_guard lock(mutex_);
       steps_.push_back(std::move(step));
     }
-    engine_.Submit(std::move(passes), std::move(done));
+    engine_.Submit(lane, std::move(passes), std::move(done));
   }
 
   size_t steps() const {

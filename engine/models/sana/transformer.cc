@@ -1,5 +1,7 @@
 #include "engine/models/sana/transformer.h"
 
+#include <functional>
+
 #include "engine/models/sana/batch.h"
 #include "engine/models/sana/weights.h"
 
@@ -177,7 +179,8 @@ void SanaTransformer::PredictVelocity(const Batch& b, const Work& w) const {
 }
 
 void SanaTransformer::Forward(std::span<const TransformerPass> passes, void* scratch) const {
-  ops_.device().RunPass([&] { RunForward(passes, scratch); });
+  const auto run = [&] { RunForward(passes, scratch); };
+  ops_.device().RunPass(std::ref(run));  // a copy of the lambda would be allocated
 }
 
 void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* scratch) const {

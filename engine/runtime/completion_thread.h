@@ -1,0 +1,40 @@
+// The thread that waits for one lane's passes, where issuing does not wait for them.
+#ifndef LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_
+#define LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "engine/runtime/intrusive_queue.h"
+#include "engine/runtime/pass_batch.h"
+
+namespace longtake {
+
+class CompletionThread {
+ public:
+  // ResourceExhausted where the system gives no thread. `await` is called with what was posted, in that order.
+  static absl::StatusOr<std::unique_ptr<CompletionThread>> Start(std::function<void(IssuedPasses*)> await);
+  ~CompletionThread();  // behind all that was posted
+
+  void Post(IssuedPasses* passes);
+
+ private:
+  explicit CompletionThread(std::function<void(IssuedPasses*)> await) : await_(std::move(await)) {}
+  void Run();
+
+  const std::function<void(IssuedPasses*)> await_;
+  std::mutex mutex_;
+  std::condition_variable posted_;  // or stopping
+  IntrusiveQueue<IssuedPasses> queue_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_

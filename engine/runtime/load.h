@@ -1,0 +1,18 @@
+// Loads the engine on one device.
+#ifndef LONGTAKE_ENGINE_RUNTIME_LOAD_H_
+#define LONGTAKE_ENGINE_RUNTIME_LOAD_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "engine/runtime/movable_engine.h"
+
+namespace longtake {
+
+// As Engine::Load, for one of the options' devices and `slots` sessions. Throws bad_alloc and length_error.
+absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNTIME_LOAD_H_

@@ -1,0 +1,81 @@
+// Sessions that come and go as images.
+#include <algorithm>
+#include <utility>
+
+#include "engine/runtime/session_image.h"
+#include "engine/runtime/slot_engine.h"
+
+namespace longtake {
+
+std::unique_ptr<Buffer> SlotEngine::AllocateImage() {
+  return AllocateHostTouched(*ops_, Aligned(plan_.slot.state + plan_.slot.state_spare) + Aligned(plan_.slot.latents) +
+                                        Aligned(plan_.slot.prompt) + Aligned(plan_.slot.decoder_cache));
+}
+
+size_t SlotEngine::ImageBytes(SessionId id) const {
+  const std::lock_guard lock(mutex_);
+  const SessionTable::Entry* entry = table_.Find(id);
+  return entry == nullptr || entry->users > 0 ? 0 : longtake::ImageBytes(entry->session->Memory(nullptr));
+}
+
+void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) {
+  const std::lock_guard lock(mutex_);
+  SessionTable::Entry* entry = table_.Find(id);
+  if (entry == nullptr || entry->users > 0) {
+    PushTask([done = std::move(done)] {
+      done(absl::FailedPreconditionError("session: unknown, or a pass of it is under way"));
+    });
+    return;
+  }
+  // std::function wants to be copied, hence shared.
+  const int slot = entry->slot;
+  const std::shared_ptr<Session> session = table_.Remove(*entry);
+  PushTask([this, session, slot, &image, done = std::move(done)] {
+    absl::Status status = Guarded([&] {
+      CopyToImage(*ops_, session->Memory(Caches(*session, slot, /*fresh=*/false)),
+                  static_cast<std::byte*>(image.data()));
+    });
+    if (status.ok()) {
+      done(session->position());
+    } else {
+      done(std::move(status));
+    }
+  });
+}
+
+void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffer& image,
+                            std::function<void(absl::Status)> done) {
+  const std::lock_guard lock(mutex_);
+  SessionTable::Entry& entry = *table_.Find(id);
+  table_.Use(entry);  // it keeps its slot, should it be closed meanwhile
+  PushTask([this, position, &entry, &image, done = std::move(done)] {
+    // A pass that has run meanwhile would have changed the session that is replaced here: that is the caller's bug.
+    const Session& old = *entry.session;
+    std::unique_ptr<Session> session;
+    absl::Status status = Guarded([&] {
+      session =
+          std::make_unique<Session>(*model_, old.shape(), old.blocks(), old.spec(), MemoryOf(entry.slot), position);
+      CopyFromImage(*ops_, static_cast<const std::byte*>(image.data()),
+                    session->Memory(Caches(*session, entry.slot, /*fresh=*/true)));
+    });
+    {
+      const std::lock_guard lock(mutex_);
+      if (session != nullptr) entry.session = std::move(session);
+      if (!status.ok()) entry.session->Fail(status);
+      entry.progress = entry.session->progress();
+      table_.Release(entry);
+    }
+    done(std::move(status));
+  });
+}
+
+// Null for a session that has no caches yet. They are in place when this returns, since their memory is copied in the
+// other lane.
+std::byte* SlotEngine::Caches(const Session& session, int slot, bool fresh) {
+  if (session.begins_decoding()) return nullptr;
+  std::byte* caches = decoder_caches_.Bring(slot, fresh);
+  (void)DecoderLane().device().Synchronize();  // Guarded finds a failure again
+  return caches;
+}
+
+}  // namespace longtake

@@ -1,0 +1,20 @@
+// One small video through every kind of pass, before the first session is opened.
+#ifndef LONGTAKE_ENGINE_RUNTIME_WARM_UP_H_
+#define LONGTAKE_ENGINE_RUNTIME_WARM_UP_H_
+
+#include "absl/status/status.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/session.h"
+#include "engine/runtime/video_model.h"
+
+namespace longtake {
+
+// What passes make on their first run (kernels, tables, scratch) is made now, and what the machine cannot do shows now.
+// `memory`: of slot 0, which nobody uses. The video has the smallest size and, where the model is causal, two blocks of
+// one latent frame with a change of prompt between them, so that the second one reads a state, commits the first one
+// again, and decodes a frame of the kind that follows the first. Steps between a block's second and last are left out.
+absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemory& memory);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_RUNTIME_WARM_UP_H_

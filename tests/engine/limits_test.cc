@@ -1,0 +1,80 @@
+// The engine under a limit of its process: it loads and makes a video, or says which limit does not suffice. It never
+// ends the process.
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "engine/core/system_files.h"
+#include "engine/engine.h"
+#include "gtest/gtest.h"
+#include "tests/engine/engine_driver.h"
+#include "tests/engine/engine_mixes.h"
+
+namespace longtake {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // sanitizers map terabytes
+#else
+constexpr bool kSanitized = false;
+#endif
+
+enum Outcome : int { kMadeAVideo, kNamedTheLimit, kOther };
+
+Outcome LoadAndRun(const std::string& model, int threads) {
+  const auto engine = Engine::Load({.model_dir = model, .threads = threads, .max_sessions = 2});
+  if (!engine.ok()) {
+    const std::string message(engine.status().message());
+    for (const char* named : {"threads: ", "thread: ", "max_sessions: ", "cannot be mapped",
+                              "tokenizer library: ", "MiB are left of the address space (ulimit -v)"}) {
+      if (absl::StrContains(message, named)) return kNamedTheLimit;
+    }
+    std::fprintf(stderr, "%s\n", engine.status().ToString().c_str());
+    return kOther;
+  }
+  const absl::StatusOr<SessionId> id = (*engine)->OpenSession({kLarge, 1, 1});
+  for (const PassKind kind : {PassKind::kEncodePrompt, PassKind::kDenoise}) {
+    const absl::Status status = RunPass(**engine, {kind, *id, "a red ball"}).status;
+    if (!status.ok() && !absl::IsResourceExhausted(status)) return kOther;
+  }
+  return kMadeAVideo;
+}
+
+// In a process of its own with `more` bytes of address space beside what this one has. -1: a signal ended it.
+int OutcomeWithin(uint64_t more, int threads) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const uint64_t mapped = NumberBehind(*ReadSystemFile("/proc/self/status"), "VmSize:").value_or(0) * 1024;
+    const rlimit limit{mapped + more, mapped + more};
+    setrlimit(RLIMIT_AS, &limit);
+    _exit(LoadAndRun(kBundled, threads));
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(Limits, OfTheAddressSpaceAreErrors) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs the address space for itself";
+  int named = 0, made = 0;
+  for (uint64_t mib = 0; made == 0; mib += 1 + mib / 6) {
+    ASSERT_LT(mib, 100000u);
+    for (const int threads : {1, 4}) {
+      const int outcome = OutcomeWithin(mib * kMiB, threads);
+      EXPECT_TRUE(outcome == kMadeAVideo || outcome == kNamedTheLimit) << outcome << " within " << mib << " MiB";
+      named += outcome == kNamedTheLimit ? 1 : 0;
+      made += outcome == kMadeAVideo ? 1 : 0;
+    }
+  }
+  EXPECT_GT(named, 10);
+}
+
+}  // namespace
+}  // namespace longtake
