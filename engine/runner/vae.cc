@@ -1,6 +1,4 @@
 // The modules `vae_decoder` and `vae_encoder`.
-#include "engine/models/wan/vae.h"
-
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -8,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/models/video/load.h"
 #include "engine/runner/modules.h"
 
 namespace longtake {
@@ -35,89 +34,107 @@ std::vector<float> Cut(const std::vector<float>& from, int64_t channels, int64_t
 
 // Memory for one stream.
 struct StreamMemory {
-  StreamMemory(Ops& ops, const WanPlan& plan)
-      : caches(ops.device().Allocate(plan.cache_bytes)),
-        scratch(ops.device().Allocate(plan.scratch_bytes)),
+  template <typename Sized>
+  StreamMemory(Ops& ops, const Sized& sized)
+      : caches(ops.device().Allocate(sized.cache_bytes())),
+        scratch(ops.device().Allocate(sized.scratch_bytes())),
         stream{.caches = caches->data()} {}
   std::unique_ptr<Buffer> caches, scratch;
-  WanStream stream;
+  VideoStream stream;
+};
+
+// Block lengths that add up to `frames`: the input's, or one block of all.
+std::vector<int64_t> DecodedBlocks(ModuleInputs& in, int64_t frames) {
+  if (!in.Has("block_lengths")) return {frames};
+  std::vector<int64_t> shape;
+  std::vector<int64_t> blocks = in.Ints("block_lengths", 1, &shape);
+  for (int64_t length : blocks) {
+    if (length < 1 || length > frames) in.Fail("block_lengths", absl::StrCat("cannot hold ", length));
+  }
+  if (const int64_t sum = std::accumulate(blocks.begin(), blocks.end(), int64_t{0}); sum != frames) {
+    in.Fail("block_lengths", absl::StrCat("add up to ", sum, ", latents has ", frames, " frames"));
+  }
+  return blocks;
+}
+
+// Collects decoded frames as [1, 3, frames, height, width].
+class FrameCollector {
+ public:
+  FrameCollector(Ops& ops, int64_t frames, int64_t height, int64_t width)
+      : ops_(ops),
+        pixels_(height * width),
+        planar_(ops.device().Allocate(3 * pixels_ * sizeof(float))),
+        frame_(3 * pixels_),
+        out_{.shape = {1, 3, frames, height, width}, .values = std::vector<float>(3 * frames * pixels_)} {}
+
+  void Add(const VideoFrame& frame) {
+    ToPlanar(ops_, frame, planar_->f32());
+    ops_.device().Download(planar_->data(), frame_.data(), frame_.size() * sizeof(float));
+    for (int64_t c = 0; c < 3; ++c) {
+      std::copy_n(frame_.data() + c * pixels_, pixels_, out_.values.data() + (c * out_.shape[2] + done_) * pixels_);
+    }
+    ++done_;
+  }
+  OutputTensor Take() { return std::move(out_); }
+
+ private:
+  Ops& ops_;
+  const int64_t pixels_;
+  const std::unique_ptr<Buffer> planar_;
+  std::vector<float> frame_;
+  OutputTensor out_;
+  int64_t done_ = 0;
 };
 
 }  // namespace
 
 absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
-  std::vector<int64_t> shape, count_shape;
+  std::vector<int64_t> shape;
   const std::vector<float> latents = in.Floats("latents", 5, &shape);
-  std::vector<int64_t> blocks;
-  if (in.Has("block_lengths")) blocks = in.Ints("block_lengths", 1, &count_shape);
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const WanVae vae, LoadWanVae(request.model_dir + "/vae", {.decoder = true}, &ops));
-  const WanConfig& config = vae.config;
-  CheckShape(in, "latents", shape, config.z_dim);
+  ASSIGN_OR_RETURN(const VideoVae vae, LoadVideoVae(request.model_dir + "/vae", {.decoder = true}, &ops));
+  const LatentGeometry& geometry = vae.decoder->geometry();
+  CheckShape(in, "latents", shape, geometry.channels);
   const int64_t frames = shape[2];
-  if (blocks.empty()) blocks = {frames};
-  for (int64_t length : blocks) {
-    if (length < 1 || length > frames) in.Fail("block_lengths", absl::StrCat("cannot hold ", length));
-  }
-  RETURN_IF_ERROR(in.status());
-  if (const int64_t sum = std::accumulate(blocks.begin(), blocks.end(), int64_t{0}); sum != frames) {
-    in.Fail("block_lengths", absl::StrCat("add up to ", sum, ", latents has ", frames, " frames"));
-  }
+  const std::vector<int64_t> blocks = DecodedBlocks(in, frames);
   RETURN_IF_ERROR(in.status());
 
-  const WanPlan plan = vae.decoder->Plan(static_cast<int>(shape[3]), static_cast<int>(shape[4]));
-  StreamMemory memory(ops, plan);
-  const FrameSize last = plan.stages.back();
-  const int64_t height = int64_t{last.height} * config.patch, width = int64_t{last.width} * config.patch;
-  const int64_t pixels = height * width;
-  const std::unique_ptr<Buffer> planar = ops.device().Allocate(3 * pixels * sizeof(float));
-  std::vector<float> frame(3 * pixels);
-  OutputTensor out{.shape = {1, 3, config.Frames(frames), height, width}, .values = {}};
-  out.values.resize(3 * out.shape[2] * pixels);
-  int64_t done = 0, first = 0;
-  const auto emit = [&](ConstMat pixels_last) {
-    ops.latents().FrameToPlanar({.frame = pixels_last,
-                                 .height = last.height,
-                                 .width = last.width,
-                                 .patch = config.patch,
-                                 .planar = planar->f32()});
-    ops.device().Download(planar->data(), frame.data(), frame.size() * sizeof(float));
-    for (int64_t c = 0; c < 3; ++c) {
-      std::copy_n(frame.data() + c * pixels, pixels, out.values.data() + (c * out.shape[2] + done) * pixels);
-    }
-    ++done;
-  };
+  const auto decoder = vae.decoder->ForLatents(static_cast<int>(shape[3]), static_cast<int>(shape[4]));
+  StreamMemory memory(ops, *decoder);
+  FrameCollector collector(ops, geometry.Frames(frames), shape[3] * geometry.stride_h, shape[4] * geometry.stride_w);
+  const auto add = [&](const VideoFrame& frame) { collector.Add(frame); };
+  int64_t first = 0;
   for (int64_t length : blocks) {
-    const std::vector<float> block = Cut(latents, config.z_dim, frames, shape[3] * shape[4], first, length);
+    const std::vector<float> block = Cut(latents, geometry.channels, frames, shape[3] * shape[4], first, length);
     const std::unique_ptr<Buffer> on_device = ops.device().Allocate(block.size() * sizeof(float));
     ops.device().Upload(block.data(), on_device->data(), on_device->size());
     for (int64_t t = 0; t < length; ++t) {
-      vae.decoder->Decode(plan, on_device->f32(), length, t, &memory.stream, memory.scratch->data(), emit);
+      decoder->Decode(on_device->f32(), length, t, &memory.stream, memory.scratch->data(), add);
     }
     first += length;
   }
-  return ModuleOutputs{{"frames", std::move(out)}};
+  decoder->Finish(&memory.stream, memory.scratch->data(), add);
+  return ModuleOutputs{{"frames", collector.Take()}};
 }
 
 absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
   std::vector<int64_t> shape;
   const std::vector<float> video = in.Floats("frames", 5, &shape);
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const WanVae vae, LoadWanVae(request.model_dir + "/vae", {.encoder = true}, &ops));
-  const WanConfig& config = vae.config;
+  ASSIGN_OR_RETURN(const VideoVae vae, LoadVideoVae(request.model_dir + "/vae", {.encoder = true}, &ops));
+  const LatentGeometry& geometry = vae.encoder->geometry();
   CheckShape(in, "frames", shape, 3);
   RETURN_IF_ERROR(in.status());
-  absl::StatusOr<WanPlan> plan = vae.encoder->Plan(static_cast<int>(shape[3]), static_cast<int>(shape[4]));
-  if (!plan.ok()) return plan.status();
+  ASSIGN_OR_RETURN(const auto encoder, vae.encoder->ForFrames(static_cast<int>(shape[3]), static_cast<int>(shape[4])));
 
   // diffusers takes frames in groups of four after the first, whatever the model's factor, and leaves a rest out.
-  const int64_t group = std::max(4, config.temporal_factor());
+  const int64_t group = std::max(4, geometry.frames);
   const int64_t used = 1 + (shape[2] - 1) / group * group;
-  const int64_t count = 1 + (used - 1) / config.temporal_factor();
-  const FrameSize last = plan->stages.back();
-  OutputTensor out{.shape = {1, config.z_dim, count, last.height, last.width}, .values = {}};
-  out.values.resize(config.z_dim * count * last.pixels());
-  StreamMemory memory(ops, *plan);
+  const int64_t count = 1 + (used - 1) / geometry.frames;
+  OutputTensor out{.shape = {1, geometry.channels, count, encoder->latent_height(), encoder->latent_width()},
+                   .values = {}};
+  out.values.resize(geometry.channels * count * out.shape[3] * out.shape[4]);
+  StreamMemory memory(ops, *encoder);
   const std::unique_ptr<Buffer> latents = ops.device().Allocate(out.values.size() * sizeof(float));
   const int64_t pixels = shape[3] * shape[4];
   const std::unique_ptr<Buffer> planar = ops.device().Allocate(3 * pixels * sizeof(float));
@@ -125,8 +142,7 @@ absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& reque
   for (int64_t f = 0; f < used; ++f) {
     const std::vector<float> frame = Cut(video, 3, shape[2], pixels, f, 1);
     ops.device().Upload(frame.data(), planar->data(), frame.size() * sizeof(float));
-    done +=
-        vae.encoder->Encode(*plan, planar->f32(), &memory.stream, memory.scratch->data(), count, done, latents->f32());
+    done += encoder->Encode(planar->f32(), &memory.stream, memory.scratch->data(), count, done, latents->f32());
   }
   ops.device().Download(latents->data(), out.values.data(), out.values.size() * sizeof(float));
   return ModuleOutputs{{"latents", std::move(out)}};

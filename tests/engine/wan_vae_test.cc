@@ -1,7 +1,6 @@
 // The Wan VAE as a stream: any cut, any neighbour and any dirty memory give the same bytes, inside the planned memory.
-#include "engine/models/wan/vae.h"
-
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <numeric>
@@ -10,6 +9,8 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
+#include "engine/models/video/load.h"
+#include "engine/models/wan/config.h"
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -22,6 +23,7 @@ using ::testing::HasSubstr;
 
 constexpr int kHeight = 2, kWidth = 3;  // latent
 constexpr int64_t kChannels = 4;
+constexpr int64_t kLatentFrame = kChannels * kHeight * kWidth;
 
 std::vector<float> Normals(int64_t n, unsigned seed) {
   std::mt19937 random(seed);
@@ -40,8 +42,14 @@ class Guarded {
     return std::all_of(data() + bytes_, memory_.data() + memory_.size(), [](uint8_t b) { return b == kFill; });
   }
   size_t bytes() const { return bytes_; }
-  // Bytes that still hold the filling.
-  size_t Untouched() { return std::count(data(), data() + bytes_, kFill); }
+  // Lines of 64 bytes, in which memory is laid out, that still hold the filling only.
+  size_t UntouchedLines() {
+    size_t lines = 0;
+    for (size_t at = 0; at < bytes_; at += 64) {
+      lines += std::all_of(data() + at, data() + std::min(at + 64, bytes_), [](uint8_t b) { return b == kFill; });
+    }
+    return lines;
+  }
 
   static constexpr uint8_t kFill = 0xff;  // a float of it is not a number, and so would be all that it touches
 
@@ -62,27 +70,30 @@ class WanVaeTest : public ::testing::TestWithParam<Setting> {
     auto ops = MakeBackend({.backend = GetParam().backend, .dtype = GetParam().dtype, .threads = 2});
     ASSERT_TRUE(ops.ok()) << ops.status();
     ops_ = *std::move(ops);
-    auto vae = LoadWanVae(folder_.Write(), {.decoder = true, .encoder = true}, ops_.get());
+    auto vae = LoadVideoVae(folder_.Write(), {.decoder = true, .encoder = true}, ops_.get());
     ASSERT_TRUE(vae.ok()) << vae.status();
     vae_ = *std::move(vae);
-    plan_ = vae_.decoder->Plan(kHeight, kWidth);
+    geometry_ = vae_.decoder->geometry();
+    decoder_ = vae_.decoder->ForLatents(kHeight, kWidth);
   }
 
   // Decodes the frame and appends the video frames' values.
-  void Decode(const std::vector<float>& latents, int64_t t, WanStream* stream, uint8_t* scratch,
+  void Decode(const std::vector<float>& latents, int64_t t, VideoStream* stream, uint8_t* scratch,
               std::vector<float>* frames) {
-    const int64_t count = static_cast<int64_t>(latents.size()) / (kChannels * kHeight * kWidth);
-    vae_.decoder->Decode(plan_, latents.data(), count, t, stream, scratch, [&](ConstMat frame) {
-      const float* values = static_cast<const float*>(frame.data);
-      frames->insert(frames->end(), values, values + frame.rows * frame.cols);
+    const int64_t count = static_cast<int64_t>(latents.size()) / kLatentFrame;
+    decoder_->Decode(latents.data(), count, t, stream, scratch, [&](const VideoFrame& frame) {
+      EXPECT_EQ(frame.height(), kHeight * geometry_.stride_h);
+      EXPECT_EQ(frame.width(), kWidth * geometry_.stride_w);
+      const float* values = static_cast<const float*>(frame.pixels.data);
+      frames->insert(frames->end(), values, values + frame.pixels.rows * frame.pixels.cols);
     });
   }
 
   std::vector<float> Whole(const std::vector<float>& latents) {
-    Guarded caches(plan_.cache_bytes), scratch(plan_.scratch_bytes);
-    WanStream stream{.caches = caches.data()};
+    Guarded caches(decoder_->cache_bytes()), scratch(decoder_->scratch_bytes());
+    VideoStream stream{.caches = caches.data()};
     std::vector<float> frames;
-    const int64_t count = static_cast<int64_t>(latents.size()) / (kChannels * kHeight * kWidth);
+    const int64_t count = static_cast<int64_t>(latents.size()) / kLatentFrame;
     for (int64_t t = 0; t < count; ++t) Decode(latents, t, &stream, scratch.data(), &frames);
     EXPECT_TRUE(caches.Intact());
     EXPECT_TRUE(scratch.Intact());
@@ -90,11 +101,14 @@ class WanVaeTest : public ::testing::TestWithParam<Setting> {
     return frames;
   }
 
+  int64_t FrameValues() const { return int64_t{3} * kHeight * geometry_.stride_h * kWidth * geometry_.stride_w; }
+
   const int patch_ = GetParam().patch;
   WanFolder folder_{patch_};
   std::unique_ptr<Ops> ops_;
-  WanVae vae_;
-  WanPlan plan_;
+  VideoVae vae_;
+  LatentGeometry geometry_;
+  std::unique_ptr<SizedVideoDecoder> decoder_;
 };
 
 // "auto" is bfloat16 where the processor has it.
@@ -110,16 +124,16 @@ TEST_P(WanVaeTest, GivesTheSameBytesInAnyCutAndCompany) {
   const std::vector<float> latents = Normals(kChannels * kFrames * kPlane, 1);
   const std::vector<float> others = Normals(kChannels * kFrames * kPlane, 2);
   const std::vector<float> expected = Whole(latents), expected_others = Whole(others);
-  const int64_t pixels = 16 * kPlane * patch_ * patch_;
-  ASSERT_EQ(static_cast<int64_t>(expected.size()), vae_.config.Frames(kFrames) * pixels * 3);
+  ASSERT_EQ(static_cast<int64_t>(expected.size()), geometry_.Frames(kFrames) * FrameValues());
   ASSERT_TRUE(std::all_of(expected.begin(), expected.end(), [](float v) { return std::isfinite(v); }));
   ASSERT_NE(expected, expected_others);
 
   for (int64_t cut = 1; cut < kFrames; ++cut) {
     SCOPED_TRACE(cut);
     // Two sessions in one scratch; the first one's caches move elsewhere at the cut, as when it is parked.
-    Guarded home(plan_.cache_bytes), away(plan_.cache_bytes), other(plan_.cache_bytes), scratch(plan_.scratch_bytes);
-    WanStream stream{.caches = home.data()}, other_stream{.caches = other.data()};
+    const size_t cache_bytes = decoder_->cache_bytes();
+    Guarded home(cache_bytes), away(cache_bytes), other(cache_bytes), scratch(decoder_->scratch_bytes());
+    VideoStream stream{.caches = home.data()}, other_stream{.caches = other.data()};
     std::vector<float> frames, other_frames;
     int64_t first = 0;
     for (const int64_t length : {cut, kFrames - cut}) {
@@ -133,8 +147,8 @@ TEST_P(WanVaeTest, GivesTheSameBytesInAnyCutAndCompany) {
         Decode(others, first + t, &other_stream, scratch.data(), &other_frames);
       }
       first += length;
-      std::memcpy(away.data(), home.data(), plan_.cache_bytes);
-      std::memset(home.data(), Guarded::kFill, plan_.cache_bytes);
+      std::memcpy(away.data(), home.data(), cache_bytes);
+      std::memset(home.data(), Guarded::kFill, cache_bytes);
       stream.caches = away.data();
     }
     EXPECT_EQ(frames, expected);
@@ -142,58 +156,87 @@ TEST_P(WanVaeTest, GivesTheSameBytesInAnyCutAndCompany) {
   }
 }
 
-TEST_P(WanVaeTest, LaterFramesDependOnEarlierOnesOnly) {
-  constexpr int64_t kFrames = 3, kPlane = kHeight * kWidth;
-  std::vector<float> latents = Normals(kChannels * kFrames * kPlane, 1);
-  const std::vector<float> before = Whole(latents);
-  latents[(0 * kFrames + 1) * kPlane] += 1.f;  // in the second latent frame
-  const std::vector<float> after = Whole(latents);
-  const size_t frame = before.size() / vae_.config.Frames(kFrames);
-  EXPECT_TRUE(std::equal(before.begin(), before.begin() + frame, after.begin()));
-  for (size_t f = 1; f < before.size() / frame; ++f) {
-    EXPECT_FALSE(std::equal(before.begin() + f * frame, before.begin() + (f + 1) * frame, after.begin() + f * frame))
-        << f;
+// A number that is none marks what it reaches, whatever the weights: later video frames, as many as the geometry says,
+// and no earlier one.
+TEST_P(WanVaeTest, VideoFramesDependOnAsManyLatentsAsTheGeometrySays) {
+  constexpr int64_t kMarked = 1;
+  const int64_t count = kMarked + geometry_.rebuild_latents + 2;
+  std::vector<float> latents = Normals(count * kLatentFrame, 1);
+  const std::vector<float> expected = Whole(latents);
+  latents[kMarked * kHeight * kWidth] = NAN;  // of the first channel
+  const std::vector<float> marked = Whole(latents);
+  for (int64_t latent = 0; latent < count; ++latent) {
+    const int64_t begin = geometry_.Emitted(latent) * FrameValues(),
+                  end = geometry_.Emitted(latent + 1) * FrameValues();
+    const bool reached = latent >= kMarked && latent <= kMarked + geometry_.rebuild_latents;
+    EXPECT_EQ(std::any_of(marked.begin() + begin, marked.begin() + end, [](float v) { return std::isnan(v); }), reached)
+        << "latent frame " << latent;
+    if (!reached) {
+      EXPECT_TRUE(std::equal(marked.begin() + begin, marked.begin() + end, expected.begin() + begin)) << latent;
+    }
   }
 }
 
-// Two frames before every convolution, written out by hand for the 2x3 latent.
-TEST_P(WanVaeTest, PlansWhatTheDecoderUses) {
-  const size_t element = SizeOf(ops_->activation_type());
-  const auto ring = [&](size_t pixels, size_t channels) { return 2 * Aligned(pixels * channels * element); };
-  const size_t s0 = 6, s1 = 24, s2 = 96;
-  EXPECT_EQ(plan_.cache_bytes, ring(s0, 4) + 9 * ring(s0, 12)                       // in, middle, stage, doubling
-                                   + ring(s1, 6) + 3 * ring(s1, 12) + ring(s1, 12)  // stage, doubling
-                                   + 4 * ring(s2, 6) + ring(s2, 6));                // stage, out
-  const std::vector<float> latents = Normals(kChannels * 4 * kHeight * kWidth, 1);
-  Guarded caches(plan_.cache_bytes), scratch(plan_.scratch_bytes);
-  WanStream stream{.caches = caches.data()};
+TEST_P(WanVaeTest, RebuiltCachesContinueTheStream) {
+  const int64_t count = geometry_.rebuild_latents + 4;
+  const std::vector<float> latents = Normals(count * kLatentFrame, 1);
+  const std::vector<float> expected = Whole(latents);
+  // Where the whole stream is decoded again, and where only its end is.
+  for (const int64_t position : {int64_t{1}, geometry_.rebuild_latents, geometry_.rebuild_latents + 2}) {
+    SCOPED_TRACE(position);
+    Guarded caches(decoder_->cache_bytes()), scratch(decoder_->scratch_bytes());
+    VideoStream stream = VideoStream::Rebuild(geometry_, position, caches.data());
+    std::vector<float> frames;
+    while (stream.frames < position) Decode(latents, stream.frames, &stream, scratch.data(), &frames);
+    frames.clear();
+    while (stream.frames < count) Decode(latents, stream.frames, &stream, scratch.data(), &frames);
+    const auto begin = expected.begin() + geometry_.Emitted(position) * FrameValues();
+    EXPECT_TRUE(std::equal(frames.begin(), frames.end(), begin, expected.end()));
+  }
+}
+
+// Each convolution over time reaches two frames back. Wan 2.1's decoder has 12 at the latents' rate, which are 24
+// latent frames, 7 at twice that rate (7 latent frames) and 13 at four times it (6.5).
+TEST(WanGeometry, OfWan21) {
+  const LatentGeometry geometry = WanConfig().geometry();
+  EXPECT_EQ(geometry.channels, 16);
+  EXPECT_EQ(geometry.stride_h, 8);
+  EXPECT_EQ(geometry.stride_w, 8);
+  EXPECT_EQ(geometry.Frames(21), 81);
+  EXPECT_EQ(geometry.Emitted(21), 81);
+  EXPECT_EQ(geometry.rebuild_latents, 38);
+}
+
+TEST_P(WanVaeTest, UsesAllOfThePlannedMemoryAndNoMore) {
+  constexpr int64_t kFrames = 4;
+  const std::vector<float> latents = Normals(kFrames * kLatentFrame, 1);
+  Guarded caches(decoder_->cache_bytes()), scratch(decoder_->scratch_bytes());
+  VideoStream stream{.caches = caches.data()};
   std::vector<float> frames;
-  for (int64_t t = 0; t < 4; ++t) Decode(latents, t, &stream, scratch.data(), &frames);
+  for (int64_t t = 0; t < kFrames; ++t) Decode(latents, t, &stream, scratch.data(), &frames);
   EXPECT_TRUE(caches.Intact());
   EXPECT_TRUE(scratch.Intact());
-  // Of the caches nothing but the rests of 64-byte lines is left over; a byte of a value may be 0xff by chance (1 in
-  // 256).
-  EXPECT_LT(caches.Untouched(), 2 * 64 * plan_.rings.size() / 2 + plan_.cache_bytes / 100);
-  EXPECT_LT(scratch.Untouched(), plan_.scratch_bytes / 10);
+  EXPECT_EQ(caches.UntouchedLines(), 0u);
+  EXPECT_EQ(scratch.UntouchedLines(), 0u);
 }
 
 TEST_P(WanVaeTest, EncodesAsAStream) {
   const int height = 4 * kHeight * patch_, width = 4 * kWidth * patch_;
-  const auto plan = vae_.encoder->Plan(height, width);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->stages.back().height, kHeight);
-  EXPECT_EQ(plan->stages.back().width, kWidth);
+  const auto sized = vae_.encoder->ForFrames(height, width);
+  ASSERT_TRUE(sized.ok()) << sized.status();
+  const SizedVideoEncoder& encoder = **sized;
+  EXPECT_EQ(encoder.latent_height(), kHeight);
+  EXPECT_EQ(encoder.latent_width(), kWidth);
   constexpr int64_t kFrames = 9, kLatents = 3, kPlane = kHeight * kWidth;
   const int64_t frame = int64_t{3} * height * width;
   const std::vector<float> video = Normals(kFrames * frame, 3);
-  Guarded caches(plan->cache_bytes), scratch(plan->scratch_bytes);
-  WanStream stream{.caches = caches.data()};
+  Guarded caches(encoder.cache_bytes()), scratch(encoder.scratch_bytes());
+  VideoStream stream{.caches = caches.data()};
   std::vector<float> latents(kChannels * kLatents * kPlane);
   std::vector<bool> completed;
   int64_t t = 0;
   for (int64_t f = 0; f < kFrames; ++f) {
-    completed.push_back(
-        vae_.encoder->Encode(*plan, video.data() + f * frame, &stream, scratch.data(), kLatents, t, latents.data()));
+    completed.push_back(encoder.Encode(video.data() + f * frame, &stream, scratch.data(), kLatents, t, latents.data()));
     t += completed.back();
   }
   EXPECT_THAT(completed, ::testing::ElementsAre(true, false, false, false, true, false, false, false, true));
@@ -202,9 +245,9 @@ TEST_P(WanVaeTest, EncodesAsAStream) {
   EXPECT_TRUE(std::all_of(latents.begin(), latents.end(), [](float v) { return std::isfinite(v); }));
 
   // The first frame by itself, without caches, is the stream's first latent.
-  WanStream image;
+  VideoStream image;
   std::vector<float> first(kChannels * kPlane);
-  ASSERT_TRUE(vae_.encoder->Encode(*plan, video.data(), &image, scratch.data(), 1, 0, first.data()));
+  ASSERT_TRUE(encoder.Encode(video.data(), &image, scratch.data(), 1, 0, first.data()));
   for (int64_t c = 0; c < kChannels; ++c) {
     EXPECT_TRUE(std::equal(first.begin() + c * kPlane, first.begin() + (c + 1) * kPlane,
                            latents.begin() + c * kLatents * kPlane));
@@ -212,16 +255,16 @@ TEST_P(WanVaeTest, EncodesAsAStream) {
 }
 
 TEST_P(WanVaeTest, RefusesSizesThatNoLatentHas) {
-  EXPECT_THAT(std::string(vae_.encoder->Plan(3 * patch_, 8 * patch_).status().message()), HasSubstr("smaller"));
+  EXPECT_THAT(std::string(vae_.encoder->ForFrames(3 * patch_, 8 * patch_).status().message()), HasSubstr("smaller"));
   if (patch_ == 2) {
-    EXPECT_THAT(std::string(vae_.encoder->Plan(16, 17).status().message()), HasSubstr("patch_size"));
+    EXPECT_THAT(std::string(vae_.encoder->ForFrames(16, 17).status().message()), HasSubstr("patch_size"));
   }
 }
 
 TEST(WanVaeFolder, LoadsOnlyWhatIsWanted) {
   const WanFolder folder;
   const auto ops = MakeReferenceOps();
-  const auto vae = LoadWanVae(folder.Write(), {.decoder = true}, ops.get());
+  const auto vae = LoadVideoVae(folder.Write(), {.decoder = true}, ops.get());
   ASSERT_TRUE(vae.ok()) << vae.status();
   EXPECT_NE(vae->decoder, nullptr);
   EXPECT_EQ(vae->encoder, nullptr);
@@ -237,6 +280,8 @@ TEST(WanVaeFolder, RefusesFieldsByName) {
   const std::vector<Refusal> refusals = {{"is_residual", true},
                                          {"attn_scales", {0.5}},
                                          {"_class_name", "AutoencoderKLLTX2Video"},
+                                         {"_class_name", nullptr},
+                                         {"_class_name", 3},
                                          {"base_dim", 0},
                                          {"base_dim", "4"},
                                          {"base_dim", 1 << 20},
@@ -259,7 +304,7 @@ TEST(WanVaeFolder, RefusesFieldsByName) {
   for (const Refusal& r : refusals) {
     WanFolder folder;
     folder.config[r.field] = r.value;
-    const auto vae = LoadWanVae(folder.Write(), {.decoder = true}, ops.get());
+    const auto vae = LoadVideoVae(folder.Write(), {.decoder = true}, ops.get());
     ASSERT_FALSE(vae.ok()) << r.field << " " << r.value;
     EXPECT_THAT(std::string(vae.status().message()), HasSubstr("config.json")) << r.value;
     EXPECT_THAT(std::string(vae.status().message()), HasSubstr(r.field)) << r.value;
@@ -273,7 +318,7 @@ TEST(WanVaeFolder, AcceptsFieldsWithoutEffectAndNulls) {
   folder.config["scale_factor_spatial"] = 8;
   folder.config["_name_or_path"] = "x";
   folder.config["patch_size"] = nullptr;
-  const auto vae = LoadWanVae(folder.Write(), {.decoder = true, .encoder = true}, ops.get());
+  const auto vae = LoadVideoVae(folder.Write(), {.decoder = true, .encoder = true}, ops.get());
   EXPECT_TRUE(vae.ok()) << vae.status();
 }
 
@@ -286,16 +331,16 @@ TEST(WanVaeFolder, NamesTheTensorAtFault) {
         "encoder.mid_block.attentions.0.to_qkv.weight", "encoder.down_blocks.3.time_conv.weight",
         "encoder.mid_block.attentions.0.norm.gamma", "quant_conv.weight"}) {
     for (const bool decoder : {true, false}) {
-      const WanParts parts{.decoder = decoder, .encoder = !decoder};
+      const VaeParts parts{.decoder = decoder, .encoder = !decoder};
       WanFolder missing;
       missing.tensors.erase(name);
-      EXPECT_THAT(std::string(LoadWanVae(missing.Write(), parts, ops.get()).status().message()), HasSubstr(name));
+      EXPECT_THAT(std::string(LoadVideoVae(missing.Write(), parts, ops.get()).status().message()), HasSubstr(name));
       WanFolder wrong;
       ++wrong.tensors[name][0];
-      EXPECT_THAT(std::string(LoadWanVae(wrong.Write(), parts, ops.get()).status().message()), HasSubstr(name));
+      EXPECT_THAT(std::string(LoadVideoVae(wrong.Write(), parts, ops.get()).status().message()), HasSubstr(name));
       WanFolder superfluous;
       superfluous.tensors[name + "_2"] = {1};
-      EXPECT_THAT(std::string(LoadWanVae(superfluous.Write(), parts, ops.get()).status().message()),
+      EXPECT_THAT(std::string(LoadVideoVae(superfluous.Write(), parts, ops.get()).status().message()),
                   HasSubstr(name + "_2"));
     }
   }

@@ -32,10 +32,38 @@ std::vector<float> Statistics(JsonConfig& json, const std::string& field, std::s
   return {values.begin(), values.end()};
 }
 
+// How many latent frames before its own a video frame depends on. Walks from the first video frame of a late latent
+// frame back through the decoder: each convolution over time needs two frames more.
+int64_t RebuildLatents(const WanConfig& c) {
+  constexpr int64_t kLatentFrame = 1 << 20;  // far from the stream's beginning
+  constexpr int64_t kBack = 2;               // of one convolution
+  const int64_t stage_back = (c.res_blocks + 1) * 2 * kBack;
+  int64_t frame = 1 + c.temporal_factor() * (kLatentFrame - 1);
+  frame -= kBack;  // the last convolution
+  for (int i = 0; i < c.stages(); ++i) {
+    frame -= stage_back;
+    // Stages i + 1 and i of the encoder's order. Frames 2k - 1 and 2k are made of frame k and the two before it.
+    if (i + 1 < c.stages() && c.temporal_downsample[i]) frame = (frame + 1) / 2 - kBack;
+  }
+  constexpr int64_t kMiddleBack = 4 * kBack;
+  frame -= kMiddleBack + kBack;  // and the first convolution
+  return kLatentFrame - frame;
+}
+
 }  // namespace
 
 int WanConfig::temporal_factor() const {
   return 1 << std::count(temporal_downsample.begin(), temporal_downsample.end(), true);
+}
+
+LatentGeometry WanConfig::geometry() const {
+  const int spatial = spatial_factor(), temporal = temporal_factor();
+  return {.channels = z_dim,
+          .stride_h = spatial,
+          .stride_w = spatial,
+          .first_frames = 1,
+          .frames = temporal,
+          .rebuild_latents = RebuildLatents(*this)};
 }
 
 absl::StatusOr<WanConfig> ReadWanConfig(JsonConfig json) {

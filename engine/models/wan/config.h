@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/core/json_config.h"
+#include "engine/models/video/latent_geometry.h"
 
 namespace longtake {
 
@@ -30,9 +31,8 @@ struct WanConfig {
   int temporal_factor() const;                                    // frames of a latent frame after the first
 
   // Video frames of `latent_frames`: the first gives one.
-  int64_t Frames(int64_t latent_frames) const {
-    return latent_frames == 0 ? 0 : 1 + temporal_factor() * (latent_frames - 1);
-  }
+  int64_t Frames(int64_t latent_frames) const { return geometry().Frames(latent_frames); }
+  LatentGeometry geometry() const;
 };
 
 // InvalidArgument names the file and the field. Refused: the residual variant (Wan 2.2), attention in the stages, other

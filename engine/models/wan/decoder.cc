@@ -14,12 +14,34 @@ namespace longtake {
 struct WanDecoder::Call {
   WanContext ctx;
   std::byte* scratch;
-  bool first;                               // the stream's first latent frame: time is not doubled
-  std::array<int64_t, kMaxWanStages> seen;  // of each stage, frames before the one at hand
+  bool first;                               // the video's first latent frame: time is not doubled
+  bool has_first;                           // the caches begin with the video's first latent frame
+  std::array<int64_t, kMaxWanStages> seen;  // of each stage, frames since the caches' beginning
   absl::FunctionRef<void(ConstMat)> emit;
 };
 
-WanDecoder::WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops) : config_(config), ops_(ops) {
+class WanDecoder::Sized final : public SizedVideoDecoder {
+ public:
+  Sized(const WanDecoder& decoder, WanPlan plan) : decoder_(decoder), plan_(std::move(plan)) {}
+
+  size_t cache_bytes() const override { return plan_.cache_bytes; }
+  size_t scratch_bytes() const override { return plan_.scratch_bytes; }
+  void Decode(const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
+              Emit emit) const override {
+    const FrameSize size = plan_.stages.back();
+    decoder_.Decode(plan_, latents, frames, t, stream, scratch, [&](ConstMat pixels) {
+      emit({.pixels = pixels, .rows = size.height, .columns = size.width, .patch = decoder_.config_.patch});
+    });
+  }
+  void Finish(VideoStream* /*stream*/, void* /*scratch*/, Emit /*emit*/) const override {}  // nothing is held back
+
+ private:
+  const WanDecoder& decoder_;
+  const WanPlan plan_;
+};
+
+WanDecoder::WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops)
+    : config_(config), geometry_(config.geometry()), ops_(ops) {
   const int count = config_.stages();
   const int64_t z = config_.z_dim;
   const int64_t widest = config_.decoder_base_dim * config_.dim_mult.back();
@@ -55,6 +77,10 @@ WanDecoder::WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops) : c
   head_ = WanHead::Load(loader, "decoder", count - 1, stages_.back().width, config_.pixel_channels());
   rings_ = loader.rings();
   weight_bytes_ = loader.packed_bytes();
+}
+
+std::unique_ptr<SizedVideoDecoder> WanDecoder::ForLatents(int height, int width) const {
+  return std::make_unique<Sized>(*this, Plan(height, width));
 }
 
 // At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 431 MB.
@@ -94,16 +120,18 @@ WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   return plan;
 }
 
-void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, WanStream* stream,
+void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, VideoStream* stream,
                         void* scratch, absl::FunctionRef<void(ConstMat frame)> emit) const {
   Call call{.ctx = {ops_, &plan, static_cast<std::byte*>(stream->caches)},
             .scratch = static_cast<std::byte*>(scratch),
             .first = stream->frames == 0,
+            .has_first = stream->first == 0,
             .seen = {},
             .emit = emit};
   int64_t frames_a_latent = 1;
   for (size_t i = 0; i < stages_.size(); ++i) {
-    call.seen[i] = call.first ? 0 : 1 + frames_a_latent * (stream->frames - 1);
+    const auto frames_of = [&](int64_t latents) { return latents == 0 ? 0 : 1 + frames_a_latent * (latents - 1); };
+    call.seen[i] = frames_of(stream->frames) - frames_of(stream->first);
     if (stages_[i].doubles_time) frames_a_latent *= 2;
   }
 
@@ -144,12 +172,13 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
     RunStage(call, i + 1);
     return;
   }
-  // The stream's first frame passes by this convolution and never enters its history. The second new frame waits in x.
+  // The video's first frame passes by this convolution and never enters its history. The second new frame waits in x.
+  const int64_t doubled = call.has_first ? seen - 1 : seen;
   const Mat made[2] = {ActFrame(call.ctx, y, index, stage.width), ActFrame(call.ctx, x, index, stage.width)};
   for (int half = 0; half < 2; ++half) {
-    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, seen - 1, frame, made[half]);
+    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, doubled, frame, made[half]);
   }
-  StoreInRing(call.ctx, stage.time_ring, seen - 1, frame);
+  StoreInRing(call.ctx, stage.time_ring, doubled, frame);
   for (const Mat& half : made) {
     DoubleSpace(call, i, half);
     RunStage(call, i + 1);

@@ -8,31 +8,35 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "engine/models/video/video_decoder.h"
 #include "engine/models/wan/config.h"
 #include "engine/models/wan/layers.h"
 #include "engine/models/wan/loader.h"
+#include "engine/models/wan/plan.h"
 
 namespace longtake {
 
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
-class WanDecoder {
+class WanDecoder final : public VideoDecoder {
  public:
   // Reads its weights. Errors stick in the loader's weights, whose Finish() returns the first. After one, or where the
   // loader does not pack, the decoder is unusable. `ops` must outlive it.
   WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops);
+
+  const LatentGeometry& geometry() const override { return geometry_; }
+  size_t weight_bytes() const override { return weight_bytes_; }
+  std::unique_ptr<SizedVideoDecoder> ForLatents(int height, int width) const override;
 
   // For latents of that size.
   WanPlan Plan(int latent_height, int latent_width) const;
 
   // Decodes frame `t` of `latents` (f32 [z_dim, frames, h, w], normalised). `emit` gets each video frame in turn, f32
   // [stage.h * stage.w, 3*patch^2] of the last stage, with values beyond [-1, 1] still in it, valid during the call.
-  void Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, WanStream* stream, void* scratch,
+  void Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
               absl::FunctionRef<void(ConstMat frame)> emit) const;
 
-  const WanConfig& config() const { return config_; }
-  size_t weight_bytes() const { return weight_bytes_; }
-
  private:
+  class Sized;
   struct Stage {
     std::vector<WanResidual> blocks;
     // Between this stage and the next: time doubling, whose two kernels make the two frames, and space doubling.
@@ -50,6 +54,7 @@ class WanDecoder {
   void DoubleSpace(const Call& call, size_t i, ConstMat in) const;
 
   WanConfig config_;
+  LatentGeometry geometry_;
   Ops* ops_;
   std::unique_ptr<PackedKernel> post_quant_;
   WanConv conv_in_;

@@ -4,10 +4,30 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace longtake {
 
-WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops) : config_(config), ops_(ops) {
+class WanEncoder::Sized final : public SizedVideoEncoder {
+ public:
+  Sized(const WanEncoder& encoder, WanPlan plan) : encoder_(encoder), plan_(std::move(plan)) {}
+
+  size_t cache_bytes() const override { return plan_.cache_bytes; }
+  size_t scratch_bytes() const override { return plan_.scratch_bytes; }
+  int latent_height() const override { return plan_.stages.back().height; }
+  int latent_width() const override { return plan_.stages.back().width; }
+  bool Encode(const float* pixels, VideoStream* stream, void* scratch, int64_t frames, int64_t t,
+              float* latents) const override {
+    return encoder_.Encode(plan_, pixels, stream, scratch, frames, t, latents);
+  }
+
+ private:
+  const WanEncoder& encoder_;
+  const WanPlan plan_;
+};
+
+WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops)
+    : config_(config), geometry_(config.geometry()), ops_(ops) {
   const int count = config_.stages();
   conv_in_ = WanConv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), config_.base_dim);
   int64_t inputs = config_.base_dim;
@@ -38,6 +58,11 @@ WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops) : c
   quant_ = loader.KernelPart("quant_conv", {.outputs = 2 * z, .inputs = 2 * z}, 0, z);
   rings_ = loader.rings();
   weight_bytes_ = loader.packed_bytes();
+}
+
+absl::StatusOr<std::unique_ptr<SizedVideoEncoder>> WanEncoder::ForFrames(int height, int width) const {
+  ASSIGN_OR_RETURN(WanPlan plan, Plan(height, width));
+  return std::make_unique<Sized>(*this, std::move(plan));
 }
 
 // At 832x480 in bf16 (Wan 2.1): caches 1.14 GB, scratch 383 MB.
@@ -75,7 +100,7 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
   return plan;
 }
 
-bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, WanStream* stream, void* scratch, int64_t frames,
+bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, VideoStream* stream, void* scratch, int64_t frames,
                         int64_t t, float* latents) const {
   const WanContext ctx{ops_, &plan, static_cast<std::byte*>(stream->caches)};
   std::byte* base = static_cast<std::byte*>(scratch);

@@ -8,33 +8,28 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/models/video/video_encoder.h"
 #include "engine/models/wan/config.h"
 #include "engine/models/wan/layers.h"
 #include "engine/models/wan/loader.h"
+#include "engine/models/wan/plan.h"
 
 namespace longtake {
 
 // Immutable after loading; shared by all sessions. One call at a time works in one scratch.
-class WanEncoder {
+class WanEncoder final : public VideoEncoder {
  public:
   // Reads its weights. Errors stick in the loader's weights, whose Finish() returns the first. After one, or where the
   // loader does not pack, the encoder is unusable. `ops` must outlive it.
   WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops);
 
-  // For frames of that size in pixels, multiples of the patch. InvalidArgument where a stage would see less than one
-  // row or column.
-  absl::StatusOr<WanPlan> Plan(int height, int width) const;
-
-  // Takes the next video frame, planar f32 [3, height, width] in backend memory. When it completes a latent frame, that
-  // is stored as frame `t` of `latents` (f32 [z_dim, frames, h, w], h = plan.stages.back().height ...) and true
-  // returned. A stream of one frame (an image) needs no caches.
-  bool Encode(const WanPlan& plan, const float* pixels, WanStream* stream, void* scratch, int64_t frames, int64_t t,
-              float* latents) const;
-
-  const WanConfig& config() const { return config_; }
-  size_t weight_bytes() const { return weight_bytes_; }
+  const LatentGeometry& geometry() const override { return geometry_; }
+  size_t weight_bytes() const override { return weight_bytes_; }
+  // Refused: a size that is no multiple of the patch, or of which a stage would see less than one row or column.
+  absl::StatusOr<std::unique_ptr<SizedVideoEncoder>> ForFrames(int height, int width) const override;
 
  private:
+  class Sized;
   struct Stage {
     std::vector<WanResidual> blocks;
     // Between this stage and the next: space halving, then time halving at the next one's resolution.
@@ -43,10 +38,14 @@ class WanEncoder {
     int time_ring = -1;
     int64_t width = 0;  // channels
   };
+  absl::StatusOr<WanPlan> Plan(int height, int width) const;
+  bool Encode(const WanPlan& plan, const float* pixels, VideoStream* stream, void* scratch, int64_t frames, int64_t t,
+              float* latents) const;
   // From `in` (act), of stage `i`, to `out` (act or f32), at the next stage's resolution.
   void HalveSpace(const WanContext& ctx, size_t i, ConstMat in, Mat out) const;
 
   WanConfig config_;
+  LatentGeometry geometry_;
   Ops* ops_;
   WanConv conv_in_;
   std::vector<Stage> stages_;

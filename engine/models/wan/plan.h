@@ -1,14 +1,16 @@
 // The memory of a Wan VAE at one frame size, laid out before any of it exists.
 //
 // A session's caches are rings: for each convolution over time, its last two input frames. The one before the last of
-// `seen` frames lies in slot `seen % 2`, which is where the next one goes; a null stands for a frame before the first,
-// so that caches need no zeroing.
+// `seen` frames lies in slot `seen % 2`, which is where the next one goes; a null stands for a frame before the
+// stream's first, so that caches need no zeroing.
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_PLAN_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_PLAN_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+#include "engine/models/video/video_stream.h"
 
 namespace longtake {
 
@@ -37,12 +39,7 @@ struct WanPlan {
   size_t scratch_bytes = 0;  // shared by all sessions of this size or a smaller one
 };
 
-// What a session owns of a stream of frames: its caches (WanPlan::cache_bytes, which need not be initialised) and how
-// far it is. Both together can be copied away and back.
-struct WanStream {
-  void* caches = nullptr;
-  int64_t frames = 0;  // latent frames decoded; video frames encoded
-};
+using WanStream = VideoStream;
 
 // Everything starts at a multiple of 64 bytes: a cache line, and a vector of AVX-512.
 inline size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -8,7 +8,7 @@
 
 namespace longtake {
 
-absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops, LoadProgress progress) {
+absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress) {
   WanVae vae;
   ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(folder + "/config.json"));
   ASSIGN_OR_RETURN(vae.config, ReadWanConfig(std::move(json)));

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/models/folder/weight_loader.h"
+#include "engine/models/video/vae.h"
 #include "engine/models/wan/config.h"
 #include "engine/models/wan/decoder.h"
 #include "engine/models/wan/encoder.h"
@@ -19,13 +20,9 @@ struct WanVae {
   std::unique_ptr<WanEncoder> encoder;
 };
 
-struct WanParts {
-  bool decoder = false, encoder = false;
-};
-
 // From `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the wanted
 // parts packed. Errors name the file and the field or tensor; a superfluous tensor is one.
-absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, WanParts parts, Ops* ops, LoadProgress progress = {});
+absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
 
 }  // namespace longtake
 

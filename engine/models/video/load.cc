@@ -1,0 +1,24 @@
+#include "engine/models/video/load.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/core/json_config.h"
+#include "engine/models/wan/vae.h"
+
+namespace longtake {
+
+absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress) {
+  ASSIGN_OR_RETURN(JsonConfig config, JsonConfig::Load(folder + "/config.json"));
+  const std::string name = config.String("_class_name", "");
+  if (name == "AutoencoderKLWan") {
+    ASSIGN_OR_RETURN(WanVae wan, LoadWanVae(folder, parts, ops, std::move(progress)));
+    return VideoVae{.decoder = std::move(wan.decoder), .encoder = std::move(wan.encoder)};
+  }
+  config.Fail("_class_name",
+              name.empty() ? "is missing" : absl::StrCat("is ", name, "; AutoencoderKLWan is supported"));
+  return config.FirstError();
+}
+
+}  // namespace longtake

@@ -1,0 +1,21 @@
+// A VAE from its folder, whichever class it is of.
+#ifndef LONGTAKE_ENGINE_MODELS_VIDEO_LOAD_H_
+#define LONGTAKE_ENGINE_MODELS_VIDEO_LOAD_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/models/folder/weight_loader.h"
+#include "engine/models/video/vae.h"
+#include "engine/ops/ops.h"
+
+namespace longtake {
+
+// From `folder`/config.json, whose `_class_name` says which VAE it is, and diffusion_pytorch_model(.safetensors). All
+// tensors are checked, those of the wanted parts are packed. Errors name the file and the field or tensor; a
+// superfluous tensor is one. `ops` must outlive the result.
+absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_MODELS_VIDEO_LOAD_H_
