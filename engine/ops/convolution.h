@@ -34,7 +34,8 @@ struct DepthwiseGluArgs {
   Mat y;  // act [N, C]
 };
 
-// out[n] += gate[mod_row[n]] * (x[n] + sum over three taps of W[tap] . x at frames t-1, t, t+1 of the same place).
+// out[n] += gate[mod_row[n]] * (x[n] + bias + sum over three taps of W[tap] . x at frames t-1, t, t+1 of the same
+// place).
 struct TemporalConvArgs {
   const PackedKernel& kernel;  // kt = 3
   ConstMat x;                  // act [N, D]

@@ -87,7 +87,7 @@ class Convolution final : public ConvolutionOps {
         const float* after = n + frame_rows < s.rows() ? Row(a.x, s.first_row + n + frame_rows) : nullptr;
         const float* inputs[3] = {before, own, after};
         for (int64_t o = 0; o < a.out.cols; ++o) {
-          double acc = own[o];
+          double acc = own[o] + double{kernel.bias(o)};
           for (int tap = 0; tap < 3; ++tap) {
             if (inputs[tap] == nullptr) continue;
             for (int64_t i = 0; i < a.x.cols; ++i) acc += double{kernel.tap(o, tap)[i]} * inputs[tap][i];

@@ -9,6 +9,7 @@ struct LinearAttentionCase {
   int heads, head_dim;
   int history = 0;
   bool store = false, sum = false, norm = true;
+  bool f32 = false;  // qkv in f32 whatever the activation type, as the transformer has it
 };
 
 // A group's result: its output rows, then S and z where they are stored.
@@ -16,7 +17,8 @@ GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAtte
   Bench bench(ops);
   const int64_t D = int64_t{c.heads} * c.head_dim, S_size = D * c.head_dim;
   LinearAttentionArgs args;
-  args.qkv = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * 3 * D, 1, g); }), 3 * D);
+  args.qkv = bench.Upload(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * 3 * D, 1, g); }), 3 * D,
+                          c.f32 ? DType::kF32 : ops.activation_type());
   if (c.norm) {
     args.q_weight = bench.Floats(Random(D, 2, 0, 0.3f, 1.f));
     args.k_weight = bench.Floats(Random(D, 3, 0, 0.3f, 1.f));
@@ -146,6 +148,15 @@ std::vector<OpsCase> AttentionCases() {
       {.name = "linear_attention_history", .heads = 2, .head_dim = 32, .history = 3},
       {.name = "linear_attention_commit", .heads = 2, .head_dim = 48, .history = 1, .store = true, .sum = true},
       {.name = "linear_attention_commit_own", .heads = 2, .head_dim = 48, .history = 2, .store = true},
+      {.name = "linear_attention_f32", .heads = 3, .head_dim = 112, .f32 = true},
+      {.name = "linear_attention_f32_odd_width", .heads = 2, .head_dim = 22, .history = 2, .norm = false, .f32 = true},
+      {.name = "linear_attention_f32_commit",
+       .heads = 2,
+       .head_dim = 48,
+       .history = 1,
+       .store = true,
+       .sum = true,
+       .f32 = true},
   };
   for (const auto& c : linears) {
     cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, c); }});

@@ -1,4 +1,6 @@
 // Convolutions over frames, over tokens, and over time.
+#include <string>
+
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
@@ -16,9 +18,9 @@ GroupResults RunDepthwise(Ops& ops, const Groups& groups, int64_t half) {
   return Cut(groups, bench.Read(y), [&](int g) { return TokensOf(g) * half; });
 }
 
-GroupResults RunTemporal(Ops& ops, const Groups& groups, int64_t D, bool gated) {
+GroupResults RunTemporal(Ops& ops, const Groups& groups, int64_t D, bool gated, bool bias) {
   Bench bench(ops);
-  const auto kernel = bench.Kernel({.outputs = D, .inputs = D, .kt = 3}, 1, false);
+  const auto kernel = bench.Kernel({.outputs = D, .inputs = D, .kt = 3}, 1, bias);
   const Mat y = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * D, 2, g); }), D);
   const Mat h = bench.Upload(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * D, 3, g); }), D, DType::kF32);
   const std::vector<Segment> segments = Segments(groups);
@@ -48,6 +50,7 @@ struct ConvCase {
   int height, width, out_height, out_width;
   int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
   bool residual = false;
+  bool f32 = false;  // out and residual in f32 whatever the activation type, as the VAE has them
 };
 
 // A group is one output frame; the first of several input frames is a zero frame for group 0.
@@ -62,7 +65,8 @@ GroupResults RunConv(Ops& ops, const Groups& groups, const ConvCase& c) {
       in.push_back(zero ? ConstMat{}
                         : bench.Act(Random(int64_t{c.height} * c.width * c.shape.inputs, 2 + t, g), c.shape.inputs));
     }
-    out.push_back(bench.Act(Random(int64_t{c.out_height} * c.out_width * c.shape.outputs, 9, g), c.shape.outputs));
+    out.push_back(bench.Upload(Random(int64_t{c.out_height} * c.out_width * c.shape.outputs, 9, g), c.shape.outputs,
+                               c.f32 ? DType::kF32 : ops.activation_type()));
     if (c.residual) residual.push_back(out.back());
   }
   ops.convolution().Conv({.kernel = *kernel,
@@ -90,10 +94,15 @@ std::vector<OpsCase> ConvolutionCases() {
     cases.push_back({"depthwise_glu_" + std::to_string(half), 3,
                      [half](Ops& ops, const Groups& groups) { return RunDepthwise(ops, groups, half); }});
   }
-  cases.push_back(
-      {"temporal_conv", 3, [](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, 64, true); }});
-  cases.push_back(
-      {"temporal_conv_odd", 3, [](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, 45, false); }});
+  for (const bool gated : {false, true}) {
+    for (const bool bias : {false, true}) {
+      for (const int64_t D : {64, 45}) {
+        const std::string name = std::string("temporal_conv") + (gated ? "_gated" : "") + (bias ? "_bias" : "");
+        cases.push_back({name + "_" + std::to_string(D), 3,
+                         [=](Ops& ops, const Groups& groups) { return RunTemporal(ops, groups, D, gated, bias); }});
+      }
+    }
+  }
   const ConvCase convs[] = {
       {.name = "conv_3x3x3",
        .shape = {96, 48, 3, 3, 3},
@@ -158,6 +167,10 @@ std::vector<OpsCase> ConvolutionCases() {
   };
   for (const ConvCase& c : convs) {
     cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunConv(ops, groups, c); }});
+    ConvCase wide = c;
+    wide.f32 = true;
+    cases.push_back({std::string(c.name) + "_f32", 3,
+                     [wide](Ops& ops, const Groups& groups) { return RunConv(ops, groups, wide); }});
   }
   return cases;
 }

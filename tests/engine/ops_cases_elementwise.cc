@@ -14,6 +14,8 @@ std::vector<OpsCase> ElementwiseCases() {
     }));
     cases.push_back(RowsCase("convert", columns, false, true,
                              [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.elementwise().Convert(x, y); }));
+    cases.push_back(RowsCase("convert_to_act", columns, true, false,
+                             [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.elementwise().Convert(x, y); }));
     cases.push_back(RowsCase("add_row", columns, true, true, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
       ops.elementwise().AddRow(x, b.Floats(Random(x.cols, 5)), y);
     }));

@@ -38,12 +38,14 @@ GroupResults RunPatchify(Ops& ops, const Groups& groups, std::array<int, 3> patc
 
 constexpr int kHeight = 6, kWidth = 10;
 
-GroupResults RunPixels(Ops& ops, const Groups& groups, int patch, const std::string& what) {
+// `f32`: the frame's type, whatever the activation type, as the VAE's last layer has it.
+GroupResults RunPixels(Ops& ops, const Groups& groups, int patch, const std::string& what, bool f32) {
   Bench bench(ops);
   GroupResults results;
   const int64_t pixels = int64_t{kHeight} * patch * kWidth * patch, channels = 3 * patch * patch;
   for (int g : groups) {
-    const Mat frame = bench.Act(Random(3 * pixels, 1, g, 0.7f), channels);
+    const DType type = f32 ? DType::kF32 : ops.activation_type();
+    const Mat frame = bench.Upload(Random(3 * pixels, 1, g, 0.7f), channels, type);
     if (what == "planar") {
       float* planar = bench.Floats(std::vector<float>(3 * pixels));
       ops.latents().FrameToPlanar(
@@ -73,14 +75,15 @@ GroupResults RunPixels(Ops& ops, const Groups& groups, int patch, const std::str
   return results;
 }
 
-GroupResults RunLatents(Ops& ops, const Groups& groups, bool back) {
+GroupResults RunLatents(Ops& ops, const Groups& groups, bool back, bool f32) {
   Bench bench(ops);
   constexpr int64_t kFrames = 3, kChannels = 7, kPixels = 60;
   const auto mean = Random(kChannels, 1), std = Random(kChannels, 2, 0, 0.1f, 1.f);
   GroupResults results;
   for (int g : groups) {
     float* latents = bench.Floats(Random(kFrames * kChannels * kPixels, 3, g));
-    const Mat frame = bench.Act(Random(kPixels * (kChannels + 2 * back), 4, g), kChannels + 2 * back);
+    const Mat frame = bench.Upload(Random(kPixels * (kChannels + 2 * back), 4, g), kChannels + 2 * back,
+                                   f32 ? DType::kF32 : ops.activation_type());
     if (back) {
       ops.latents().FrameToLatents(
           {.frame = frame, .mean = mean, .std = std, .frames = kFrames, .t = g, .latents = latents});
@@ -107,13 +110,19 @@ std::vector<OpsCase> LatentCases() {
   }
   for (int patch : {1, 2}) {
     for (const char* what : {"planar", "frame", "i420"}) {
-      cases.push_back({std::string("pixels_") + what + std::to_string(patch), 3,
-                       [=](Ops& ops, const Groups& groups) { return RunPixels(ops, groups, patch, what); }});
+      const std::string name = std::string("pixels_") + what + std::to_string(patch);
+      cases.push_back(
+          {name, 3, [=](Ops& ops, const Groups& groups) { return RunPixels(ops, groups, patch, what, false); }});
+      if (what == std::string("frame")) continue;  // its frame is act only
+      cases.push_back({name + "_f32", 3,
+                       [=](Ops& ops, const Groups& groups) { return RunPixels(ops, groups, patch, what, true); }});
     }
   }
-  for (bool back : {false, true}) {
-    cases.push_back({back ? "frame_to_latents" : "latents_to_frame", 3,
-                     [back](Ops& ops, const Groups& groups) { return RunLatents(ops, groups, back); }});
+  cases.push_back({"latents_to_frame", 3,
+                   [](Ops& ops, const Groups& groups) { return RunLatents(ops, groups, /*back=*/false, false); }});
+  for (bool f32 : {false, true}) {
+    cases.push_back({f32 ? "frame_to_latents_f32" : "frame_to_latents", 3,
+                     [f32](Ops& ops, const Groups& groups) { return RunLatents(ops, groups, /*back=*/true, f32); }});
   }
   return cases;
 }

@@ -1,4 +1,6 @@
 // Norms of rows, at widths with and without a rest after the last vector.
+#include <string>
+
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
@@ -20,20 +22,23 @@ std::vector<OpsCase> NormCases() {
                                                      .mod_row = mod_row,
                                                      .y = y});
                              }));
-    cases.push_back(RowsCase("rms_norm", columns, false, false, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
-      ops.norm().RmsNorm({.x = x, .weight = b.Floats(Random(x.cols, 5)), .eps = 1e-5f, .y = y});
-    }));
+    // Models norm what they keep in f32; the activation type as input is what else the contract allows.
+    for (const bool f32 : {false, true}) {
+      cases.push_back(
+          RowsCase(f32 ? "rms_norm_f32" : "rms_norm", columns, f32, false, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
+            ops.norm().RmsNorm({.x = x, .weight = b.Floats(Random(x.cols, 5)), .eps = 1e-5f, .y = y});
+          }));
+      for (const bool silu : {false, true}) {
+        const std::string name = std::string("channel_norm") + (silu ? "_silu" : "") + (f32 ? "_f32" : "");
+        cases.push_back(RowsCase(name, columns, f32, false, [silu](Ops& ops, Bench& b, Mat x, Mat y, auto) {
+          ops.norm().ChannelNorm({.x = x, .gamma = b.Floats(Random(x.cols, 5)), .silu = silu, .y = y});
+        }));
+      }
+    }
     cases.push_back(RowsCase("rms_norm_residual", columns, true, true, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {
       const float* weight = b.Floats(Random(x.cols, 5));
       ops.norm().RmsNorm({.x = x, .weight = weight, .weight_offset = 1.f, .eps = 1e-6f, .residual = true, .y = y});
     }));
-    for (const bool silu : {false, true}) {
-      cases.push_back(RowsCase(silu ? "channel_norm_silu" : "channel_norm", columns, false, false,
-                               [silu](Ops& ops, Bench& b, Mat x, Mat y, auto) {
-                                 const float* gamma = b.Floats(Random(x.cols, 5));
-                                 ops.norm().ChannelNorm({.x = x, .gamma = gamma, .silu = silu, .y = y});
-                               }));
-    }
   }
   return cases;
 }
