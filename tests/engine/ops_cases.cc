@@ -47,28 +47,30 @@ std::vector<float> Random(int64_t n, int stream, int group, float scale, float o
   return values;
 }
 
-int64_t RowsOf(int group) {
-  constexpr int64_t kRows[] = {37, 1, 211};
-  return kRows[group];
+std::vector<float> Draw(Values values, int64_t n, int stream, int group) {
+  if (values == Values::kNormal) return Random(n, stream, group);
+  std::mt19937 engine(static_cast<uint32_t>(stream * 1000 + group));
+  std::vector<float> numbers(n);
+  for (float& v : numbers) v = static_cast<float>(engine() % 7) - 3.f;
+  return numbers;
 }
 
-Segment SegmentOf(int group, int64_t first_row) {
-  constexpr Segment kSegments[] = {{0, 2, 3, 7, 0}, {0, 1, 1, 4, 11}, {0, 3, 6, 6, 2}};
-  Segment s = kSegments[group];
+Segment SegmentOf(int group, int64_t first_row, const GroupSegments& segments) {
+  Segment s = segments[group];
   s.first_row = first_row;
   return s;
 }
 
-int64_t TokensOf(int group) { return SegmentOf(group, 0).rows(); }
+int64_t TokensOf(int group, const GroupSegments& segments) { return segments[group].rows(); }
 
-std::vector<Segment> Segments(const Groups& groups) {
-  std::vector<Segment> segments;
+std::vector<Segment> Segments(const Groups& groups, const GroupSegments& segments) {
+  std::vector<Segment> all;
   int64_t row = 0;
   for (int g : groups) {
-    segments.push_back(SegmentOf(g, row));
-    row += TokensOf(g);
+    all.push_back(SegmentOf(g, row, segments));
+    row += TokensOf(g, segments);
   }
-  return segments;
+  return all;
 }
 
 std::byte* Bench::Bytes(size_t n) {
@@ -113,10 +115,11 @@ std::vector<float> Bench::ReadFloats(const float* p, int64_t n) {
   return values;
 }
 
-std::unique_ptr<PackedKernel> Bench::Kernel(const KernelShape& shape, int stream, bool bias) {
-  const auto weight = Random(shape.outputs * shape.inputs * shape.taps(), stream, 0,
-                             1.f / std::sqrt(static_cast<float>(shape.inputs * shape.taps())));
-  const auto b = Random(shape.outputs, stream, 1);
+std::unique_ptr<PackedKernel> Bench::Kernel(const KernelShape& shape, int stream, bool bias, Values values) {
+  const int64_t n = shape.outputs * shape.inputs * shape.taps();
+  const float scale = 1.f / std::sqrt(static_cast<float>(shape.inputs * shape.taps()));
+  const auto weight = values == Values::kNormal ? Random(n, stream, 0, scale) : Draw(values, n, stream);
+  const auto b = Draw(values, shape.outputs, stream, 1);
   const HostTensor w = {weight.data(), DType::kF32, {shape.outputs, shape.inputs, shape.taps()}};
   const HostTensor bt = {b.data(), DType::kF32, {shape.outputs}};
   return ops_.weights().Pack(shape, {&w, 1},

@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_TESTS_ENGINE_OPS_CASES_H_
 #define LONGTAKE_TESTS_ENGINE_OPS_CASES_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -46,13 +47,21 @@ bool SameBytes(const std::vector<float>& a, const std::vector<float>& b);
 // Numbers for one purpose: `stream` tells inputs of one case apart. Every value is a bf16 number, so that backends of
 // either type begin with the same inputs.
 std::vector<float> Random(int64_t n, int stream, int group = 0, float scale = 1.f, float offset = 0.f);
+// The same, or whole numbers from -3 to 3. Sums of products of these are exact in f32 below 2^24, so every order of
+// summation, and so every backend, gives the same bytes.
+enum class Values { kNormal, kWhole };
+std::vector<float> Draw(Values values, int64_t n, int stream, int group = 0);
 
-// Groups of rows, where nothing else is said: these cross the register tiles (6, 8, 12 rows) and blocks (192).
-int64_t RowsOf(int group);
+// Group sizes where nothing else is said. The rows cross the register tiles (6, 8, 12 rows) and blocks (192).
+using GroupRows = std::array<int64_t, 3>;
+inline constexpr GroupRows kRows = {37, 1, 211};
+inline int64_t RowsOf(int group) { return kRows[group]; }
 // Groups of tokens: a pass's block of frames.
-Segment SegmentOf(int group, int64_t first_row);
-int64_t TokensOf(int group);
-std::vector<Segment> Segments(const Groups& groups);
+using GroupSegments = std::array<Segment, 3>;
+inline constexpr GroupSegments kSegments = {Segment{0, 2, 3, 7, 0}, Segment{0, 1, 1, 4, 11}, Segment{0, 3, 6, 6, 2}};
+Segment SegmentOf(int group, int64_t first_row, const GroupSegments& segments = kSegments);
+int64_t TokensOf(int group, const GroupSegments& segments = kSegments);
+std::vector<Segment> Segments(const Groups& groups, const GroupSegments& segments = kSegments);
 
 // A backend's memory for one run.
 class Bench {
@@ -66,7 +75,8 @@ class Bench {
   std::vector<float> Read(const Mat& m);
   std::vector<float> ReadFloats(const float* p, int64_t n);
   // Weights [outputs, inputs, taps] and bias of a kernel.
-  std::unique_ptr<PackedKernel> Kernel(const KernelShape& shape, int stream, bool bias);
+  std::unique_ptr<PackedKernel> Kernel(const KernelShape& shape, int stream, bool bias,
+                                       Values values = Values::kNormal);
   std::byte* Bytes(size_t n);
 
  private:

@@ -1,24 +1,16 @@
 // The three kinds of attention.
-#include "tests/engine/ops_cases.h"
+#include "tests/engine/ops_shapes.h"
 
 namespace longtake {
 namespace {
 
-struct LinearAttentionCase {
-  const char* name;
-  int heads, head_dim;
-  int history = 0;
-  bool store = false, sum = false, norm = true;
-  bool f32 = false;  // qkv in f32 whatever the activation type, as the transformer has it
-};
-
 // A group's result: its output rows, then S and z where they are stored.
-GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAttentionCase& c) {
+GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAttentionShape& c) {
   Bench bench(ops);
   const int64_t D = int64_t{c.heads} * c.head_dim, S_size = D * c.head_dim;
   LinearAttentionArgs args;
-  args.qkv = bench.Upload(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * 3 * D, 1, g); }), 3 * D,
-                          c.f32 ? DType::kF32 : ops.activation_type());
+  args.qkv = bench.Upload(Concatenate(groups, [&](int g) { return Random(TokensOf(g, c.segments) * 3 * D, 1, g); }),
+                          3 * D, c.f32 ? DType::kF32 : ops.activation_type());
   if (c.norm) {
     args.q_weight = bench.Floats(Random(D, 2, 0, 0.3f, 1.f));
     args.k_weight = bench.Floats(Random(D, 3, 0, 0.3f, 1.f));
@@ -31,7 +23,7 @@ GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAtte
   for (size_t i = 0; i < groups.size(); ++i) {
     const int g = groups[i];
     LinearAttentionSegment s;
-    s.tokens = SegmentOf(g, row);
+    s.tokens = SegmentOf(g, row, c.segments);
     row += s.tokens.rows();
     // Group 0 has no history even where the others do.
     for (int past = 0; g > 0 && past < c.history; ++past) {
@@ -50,7 +42,7 @@ GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAtte
   const Mat out = bench.EmptyAct(row, D);
   args.out = out;
   ops.attention().LinearAttention(args);
-  GroupResults results = Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * D; });
+  GroupResults results = Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g, c.segments) * D; });
   if (c.store) {
     for (size_t i = 0; i < groups.size(); ++i) {
       auto& all = results[groups[i]];
@@ -62,18 +54,11 @@ GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAtte
   return results;
 }
 
-struct CrossCase {
-  const char* name;
-  int heads, head_dim;
-  int64_t tokens[3];
-  bool norm;
-};
-
-GroupResults RunCross(Ops& ops, const Groups& groups, const CrossCase& c) {
+GroupResults RunCross(Ops& ops, const Groups& groups, const CrossAttentionShape& c) {
   Bench bench(ops);
   const int64_t D = int64_t{c.heads} * c.head_dim;
   CrossAttentionArgs args;
-  args.q = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g) * D, 1, g); }), D);
+  args.q = bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g, c.segments) * D, 1, g); }), D);
   args.q_weight = c.norm ? bench.Floats(Random(D, 2, 0, 0.3f, 1.f)) : nullptr;
   const float* k_weight = c.norm ? bench.Floats(Random(D, 3, 0, 0.3f, 1.f)) : nullptr;
   args.heads = c.heads;
@@ -89,28 +74,17 @@ GroupResults RunCross(Ops& ops, const Groups& groups, const CrossCase& c) {
                                     .heads = c.heads,
                                     .head_dim = c.head_dim,
                                     .out = kv});
-    segments.push_back({row, TokensOf(g), {kv, tokens}});
-    row += TokensOf(g);
+    segments.push_back({row, TokensOf(g, c.segments), {kv, tokens}});
+    row += TokensOf(g, c.segments);
   }
   args.segments = segments;
   const Mat out = bench.EmptyAct(row, D);
   args.out = out;
   ops.attention().CrossAttention(args);
-  return Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * D; });
+  return Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g, c.segments) * D; });
 }
 
-struct SoftmaxCase {
-  const char* name;
-  int heads, kv_heads, head_dim;
-  int64_t rows[3], keys[3];
-  float scale, soft_cap;
-  bool causal;
-  int64_t window;
-  float theta;
-  bool f32 = false;  // qkv in f32 whatever the activation type
-};
-
-GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxCase& c) {
+GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxAttentionShape& c) {
   Bench bench(ops);
   const int64_t width = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim, D = int64_t{c.heads} * c.head_dim;
   SoftmaxAttentionArgs args;
@@ -139,9 +113,21 @@ GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxCase& c) {
 
 }  // namespace
 
+OpsCase MakeCase(const LinearAttentionShape& shape) {
+  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, shape); }};
+}
+
+OpsCase MakeCase(const CrossAttentionShape& shape) {
+  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunCross(ops, groups, shape); }};
+}
+
+OpsCase MakeCase(const SoftmaxAttentionShape& shape) {
+  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunSoftmax(ops, groups, shape); }};
+}
+
 std::vector<OpsCase> AttentionCases() {
   std::vector<OpsCase> cases;
-  const LinearAttentionCase linears[] = {
+  const LinearAttentionShape linears[] = {
       {.name = "linear_attention", .heads = 3, .head_dim = 112},
       {.name = "linear_attention_small_heads", .heads = 6, .head_dim = 32, .norm = false},
       {.name = "linear_attention_odd_width", .heads = 2, .head_dim = 22},
@@ -158,26 +144,20 @@ std::vector<OpsCase> AttentionCases() {
        .sum = true,
        .f32 = true},
   };
-  for (const auto& c : linears) {
-    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, c); }});
-  }
-  const CrossCase crosses[] = {
+  for (const LinearAttentionShape& shape : linears) cases.push_back(MakeCase(shape));
+  const CrossAttentionShape crosses[] = {
       {"cross_attention", 3, 112, {300, 17, 64}, true},
       {"cross_attention_small_heads", 4, 32, {1, 77, 300}, true},
       {"cross_attention_odd", 2, 21, {5, 301, 30}, false},
   };
-  for (const auto& c : crosses) {
-    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunCross(ops, groups, c); }});
-  }
-  const SoftmaxCase softmaxes[] = {
+  for (const CrossAttentionShape& shape : crosses) cases.push_back(MakeCase(shape));
+  const SoftmaxAttentionShape softmaxes[] = {
       {"softmax_text", 4, 2, 64, {300, 9, 70}, {300, 7, 70}, 0.125f, 50.f, true, 0, 10000.f},
       {"softmax_text_f32", 4, 2, 64, {300, 9, 70}, {300, 7, 70}, 0.125f, 50.f, true, 0, 10000.f, true},
       {"softmax_window", 2, 1, 32, {600, 40, 300}, {600, 40, 290}, 0.2f, 20.f, true, 33, 10000.f},
       {"softmax_plain", 1, 1, 96, {350, 64, 257}, {350, 64, 257}, 0.1f, 0.f, false, 0, 0.f},
   };
-  for (const auto& c : softmaxes) {
-    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunSoftmax(ops, groups, c); }});
-  }
+  for (const SoftmaxAttentionShape& shape : softmaxes) cases.push_back(MakeCase(shape));
   return cases;
 }
 

@@ -1,39 +1,33 @@
 // Dense layers and embeddings.
-#include "tests/engine/ops_cases.h"
+#include "tests/engine/ops_shapes.h"
 
 namespace longtake {
 namespace {
 
-struct LinearCase {
-  const char* name;
-  int64_t inputs, outputs;
-  Activation activation = Activation::kNone;
-  bool f32_out = false, residual = false, gate = false, bias = true;
-  int kernels = 1;  // stacked
-};
-
-GroupResults RunLinear(Ops& ops, const Groups& groups, const LinearCase& c) {
+GroupResults RunLinear(Ops& ops, const Groups& groups, const LinearShape& c) {
   Bench bench(ops);
-  const Mat x = bench.Act(Concatenate(groups, [&](int g) { return Random(RowsOf(g) * c.inputs, 1, g); }), c.inputs);
+  const auto rows = [&](int g) { return c.rows[g]; };
+  const Mat x =
+      bench.Act(Concatenate(groups, [&](int g) { return Draw(c.values, rows(g) * c.inputs, 1, g); }), c.inputs);
   const DType type = c.residual || c.f32_out ? DType::kF32 : ops.activation_type();
-  const Mat y =
-      bench.Upload(Concatenate(groups, [&](int g) { return Random(RowsOf(g) * c.outputs, 2, g); }), c.outputs, type);
-  const auto kernel = bench.Kernel({.outputs = c.outputs, .inputs = c.inputs}, 3, c.bias);
+  const Mat y = bench.Upload(Concatenate(groups, [&](int g) { return Draw(c.values, rows(g) * c.outputs, 2, g); }),
+                             c.outputs, type);
+  const auto kernel = bench.Kernel({.outputs = c.outputs, .inputs = c.inputs}, 3, c.bias, c.values);
   // Modulation rows alternate inside a group, and depend on the group alone.
   std::vector<int32_t> mod;
   for (int g : groups) {
-    for (int64_t r = 0; r < RowsOf(g); ++r) mod.push_back(static_cast<int32_t>((r + g) % 3));
+    for (int64_t r = 0; r < rows(g); ++r) mod.push_back(static_cast<int32_t>((r + g) % 3));
   }
   Epilogue e;
   e.activation = c.activation;
   e.residual = c.residual;
   if (c.gate) {
-    e.gate = bench.Floats(Random(3 * (c.outputs + 5), 4));
+    e.gate = bench.Floats(Draw(c.values, 3 * (c.outputs + 5), 4));
     e.gate_stride = c.outputs + 5;
     e.mod_row = mod;
   }
   ops.dense().Linear({.kernel = *kernel, .x = x, .epilogue = e, .y = y});
-  return Cut(groups, bench.Read(y), [&](int g) { return RowsOf(g) * c.outputs; });
+  return Cut(groups, bench.Read(y), [&](int g) { return rows(g) * c.outputs; });
 }
 
 // Three weights of unequal heights as one kernel, float16, and the input a view of some columns.
@@ -82,9 +76,13 @@ GroupResults RunEmbed(Ops& ops, const Groups& groups) {
 
 }  // namespace
 
+OpsCase MakeCase(const LinearShape& shape) {
+  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunLinear(ops, groups, shape); }};
+}
+
 std::vector<OpsCase> DenseCases() {
   std::vector<OpsCase> cases;
-  const LinearCase linears[] = {
+  const LinearShape linears[] = {
       {.name = "linear", .inputs = 96, .outputs = 128},
       {.name = "linear_odd", .inputs = 67, .outputs = 35},
       {.name = "linear_one_output", .inputs = 5, .outputs = 1},
@@ -98,12 +96,16 @@ std::vector<OpsCase> DenseCases() {
        .activation = Activation::kSilu,
        .residual = true,
        .gate = true},
-      // 12 000 inputs are cut into parts that fit the second-level cache.
-      {.name = "linear_deep", .inputs = 12000, .outputs = 72, .f32_out = true},
+      // 12 000 inputs are cut into parts that fit the second-level cache. Tasks are panels where the rows are fewer
+      // than the outputs (groups 0 and 1 alone), blocks of rows in larger batches.
+      {.name = "linear_deep",
+       .inputs = 12000,
+       .outputs = 72,
+       .activation = Activation::kSilu,
+       .residual = true,
+       .gate = true},
   };
-  for (const LinearCase& c : linears) {
-    cases.push_back({c.name, 3, [c](Ops& ops, const Groups& groups) { return RunLinear(ops, groups, c); }});
-  }
+  for (const LinearShape& shape : linears) cases.push_back(MakeCase(shape));
   cases.push_back({"linear_stacked_f16", 3, RunStacked});
 
   for (int64_t outputs : {64, 75}) {

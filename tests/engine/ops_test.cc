@@ -2,48 +2,23 @@
 // and its bytes against themselves at other thread counts and in other batches.
 #include <cmath>
 #include <cstring>
-#include <ostream>
 
 #include "engine/cpu/cpu_ops.h"
-#include "engine/cpu/families.h"
-#include "engine/cpu/isa.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
+#include "tests/engine/cpu_backends.h"
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
 namespace {
 
-// Error = max|d| / max|expected|. Float32: sums of up to 12 000 terms in another order, and functions good to 1.3e-7.
-// bfloat16: a result is rounded to 8 bits, 2^-9 of the largest; attention before that rounds q, k and the
-// probabilities. Four such roundings: 2^-7.
-constexpr double kFloat32 = 4e-6;
-constexpr double kBFloat16 = 0x1p-7;
 // 8-bit pixels: one step of 255 where a value lies on the edge between two.
 constexpr double kPixels = 1.0 / 235;
 
-struct Backend {
-  std::string isa, dtype;
-};
-void PrintTo(const Backend& b, std::ostream* os) { *os << b.isa << "/" << b.dtype; }
-
-// "amx_emulated": AMX's kernel on tiles in plain memory, for machines without the instructions.
-std::unique_ptr<Ops> Make(const Backend& b, int threads) {
-  if (b.isa == "amx_emulated") {
-    if (cpu::DetectIsa() < cpu::Isa::kAvx512Bf16) return nullptr;
-    cpu::KernelTable table = {};
-    cpu::amx_bf16::FillEmulatedTable(&table);
-    return cpu::MakeOps("cpu/amx_emulated", table, DType::kBF16, cpu::Quantization::kNone,
-                        *ThreadPool::Create(threads));
-  }
-  auto ops = MakeCpuOps({.threads = threads, .isa = b.isa, .dtype = b.dtype});
-  return ops.ok() ? *std::move(ops) : nullptr;
-}
-
-class OpsTest : public testing::TestWithParam<Backend> {
+class OpsTest : public testing::TestWithParam<CpuBackend> {
  protected:
   void SetUp() override {
-    ops_ = Make(GetParam(), 2);
+    ops_ = MakeOps(GetParam(), 2);
     if (ops_ == nullptr) GTEST_SKIP() << "this machine lacks " << GetParam().isa;
   }
   std::unique_ptr<Ops> ops_;
@@ -53,8 +28,7 @@ TEST_P(OpsTest, EqualsReference) {
   const auto reference = MakeReferenceOps();
   for (const OpsCase& c : AllCases()) {
     SCOPED_TRACE(c.name);
-    const bool bytes = c.name.find("i420") != std::string::npos;
-    const double tolerance = bytes ? kPixels : GetParam().dtype == "float32" ? kFloat32 : kBFloat16;
+    const double tolerance = c.name.find("i420") != std::string::npos ? kPixels : ErrorBound(GetParam());
     const GroupResults expected = c.run(*reference, AllGroups(c));
     const GroupResults actual = c.run(*ops_, AllGroups(c));
     for (const auto& [group, values] : expected) {
@@ -65,12 +39,14 @@ TEST_P(OpsTest, EqualsReference) {
   }
 }
 
+// Up to more threads than most cases have tasks.
 TEST_P(OpsTest, ThreadCountChangesNoByte) {
-  const auto one = Make(GetParam(), 1), three = Make(GetParam(), 3);
+  const auto one = MakeOps(GetParam(), 1), three = MakeOps(GetParam(), 3), eight = MakeOps(GetParam(), 8),
+             sixteen = MakeOps(GetParam(), 16);
   for (const OpsCase& c : AllCases()) {
     SCOPED_TRACE(c.name);
     const GroupResults expected = c.run(*one, AllGroups(c));
-    for (Ops* other : {ops_.get(), three.get()}) {
+    for (Ops* other : {ops_.get(), three.get(), eight.get(), sixteen.get()}) {
       for (const auto& [group, values] : c.run(*other, AllGroups(c))) {
         EXPECT_TRUE(SameBytes(values, expected.at(group))) << "group " << group;
       }
@@ -90,11 +66,8 @@ TEST_P(OpsTest, BatchChangesNoByte) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, OpsTest,
-                         testing::Values(Backend{"avx2", "float32"}, Backend{"avx512", "float32"},
-                                         Backend{"avx512_bf16", "float32"}, Backend{"avx512_bf16", "bfloat16"},
-                                         Backend{"amx_emulated", "bfloat16"}, Backend{"amx_bf16", "bfloat16"}),
-                         [](const auto& info) { return info.param.isa + "_" + info.param.dtype; });
+INSTANTIATE_TEST_SUITE_P(Cpu, OpsTest, testing::ValuesIn(kCpuBackends),
+                         [](const auto& info) { return Name(info.param); });
 
 // A row's result is the same wherever it stands, for every number of rows around a tile and a block.
 TEST_P(OpsTest, RowCountChangesNoByte) {
