@@ -113,7 +113,8 @@ absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& reque
     }
     first += length;
   }
-  decoder->Finish(&memory.stream, memory.scratch->data(), add);
+  while (decoder->Drain(&memory.stream, memory.scratch->data(), add)) {
+  }
   return ModuleOutputs{{"frames", collector.Take()}};
 }
 

@@ -1,6 +1,8 @@
 // The transformer's state: what a block sees, and taking the last block back for another prompt.
 #include "engine/models/sana/causal_state.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "engine/reference/reference_ops.h"
@@ -121,22 +123,67 @@ TEST_P(StateTest, DenoisingLeavesTheStateAsItWas) {
   EXPECT_EQ(std::memcmp(bytes.data(), run.region->data(), bytes.size()), 0);
 }
 
-// With a window of k the block k + 1 ago is forgotten, but for the tail, which comes from the last; a sum forgets
-// nothing.
-TEST_P(StateTest, TheWindowForgetsOlderBlocks) {
+// What the next block reads is the sum, or the contributions of the last k blocks, and the last tail. What else the
+// region holds (with a window the block k + 1 ago, and the tail before) has no influence: here it is made NaN. Each
+// part that is read has.
+TEST_P(StateTest, ABlockReadsTheWindowAndNothingElse) {
   const int k = GetParam();
-  TransformerPass pass;
-  Run run = Start();
-  for (int b = 0; b < 6; ++b) {
+  for (int blocks = 0; blocks <= 5; ++blocks) {
+    SCOPED_TRACE(blocks);
+    Run run = Start();
+    for (int b = 0; b < blocks; ++b) Commit(run.state, b, 0);
+    TransformerPass pass;
     run.state.Read(&pass);
-    const size_t expected = k == 0 ? std::min(b, 1) : std::min(b, k);
-    EXPECT_EQ(pass.history.size(), expected);
-    EXPECT_EQ(pass.tail == nullptr, b == 0);
-    Commit(run.state, b, 0);
+    EXPECT_EQ(pass.history.size(), static_cast<size_t>(k == 0 ? std::min(blocks, 1) : std::min(blocks, k)));
+    EXPECT_EQ(pass.tail == nullptr, blocks == 0);
+
+    auto* const begin = static_cast<std::byte*>(run.region->data());
+    const std::vector<std::byte> bytes(begin, begin + run.region->size());
+    struct Part {
+      size_t at, size;
+    };
+    std::vector<Part> parts;
+    const auto add = [&](const void* part, size_t size) {
+      parts.push_back({static_cast<size_t>(static_cast<const std::byte*>(part) - begin), size});
+    };
+    for (const float* contribution : pass.history) add(contribution, model_->ContributionBytes());
+    if (pass.tail != nullptr) add(pass.tail, model_->TailBytes(kHeight, kWidth));
+
+    const std::vector<float> expected = NextVelocity(run.state, blocks, 0);
+    std::memset(begin, 0xff, run.region->size());
+    for (const Part& p : parts) std::memcpy(begin + p.at, bytes.data() + p.at, p.size);
+    EXPECT_EQ(NextVelocity(run.state, blocks, 0), expected);
+    for (const Part& p : parts) {
+      std::memset(begin + p.at, 0xff, p.size);
+      const std::vector<float> without = NextVelocity(run.state, blocks, 0);
+      EXPECT_TRUE(std::any_of(without.begin(), without.end(), [](float v) { return std::isnan(v); }));
+      std::memcpy(begin + p.at, bytes.data() + p.at, p.size);
+    }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(SumAndRings, StateTest, ::testing::Values(0, 1, 2, 3));
+
+// A window of as many blocks as there are adds up to the running sum.
+class WideWindowTest : public StateTest {};
+TEST_P(WideWindowTest, EqualsTheSum) {
+  Run window = Start();
+  auto region = ops_->device().Allocate(CausalState::Bytes(*model_, 0, kHeight, kWidth));
+  CausalState sum(*model_, 0, kHeight, kWidth, region->data());
+  for (int b = 0; b <= GetParam(); ++b) {
+    const std::vector<float> expected = NextVelocity(sum, b, 0), actual = NextVelocity(window.state, b, 0);
+    double most = 0, error = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      most = std::max(most, std::abs(double{expected[i]}));
+      error = std::max(error, std::abs(double{expected[i]} - actual[i]));
+    }
+    EXPECT_LE(error, 2e-6 * most) << b << " blocks";  // sums of float32 in another order
+    if (b == GetParam()) break;
+    Commit(window.state, b, 0);
+    Commit(sum, b, 0);
+  }
+}
+INSTANTIATE_TEST_SUITE_P(AsManyAsBlocks, WideWindowTest, ::testing::Values(4));
 
 }  // namespace
 }  // namespace longtake

@@ -1,5 +1,10 @@
-"""What a source may see: no header of CUDA, and none of engine/cuda/, reaches the engine's public header, the scheduler,
-the server, or any part of the engine but the cuda backend and the library loader that names its options.
+"""What a source may see.
+
+The house: a folder includes only what stands below it. Each room lists what its sources may include: itself,
+`common/`, and the rooms and single headers named here. A new folder of sources needs a line.
+
+CUDA, followed through all includes: none of its headers, and none of engine/cuda/, reaches the engine's public header, the
+scheduler, the server, or any part of the engine but the cuda backend and the library loader that names its options.
 """
 
 import re
@@ -9,6 +14,114 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
+# Generated from proto/.
+PROTO = "longtake/v1"
+
+MODELS = ["engine/models/folder", "engine/ops", "engine/core"]
+BACKEND = ["engine/ops", "engine/core"]
+HOUSE: dict[str, list[str]] = {
+    "common": [],
+    "engine/engine.h": [],  # the engine's one public header
+    "engine/core": [],
+    "engine/ops": ["engine/core"],
+    "engine/quantization": BACKEND,
+    "engine/reference": BACKEND,
+    "engine/cpu": [*BACKEND, "engine/quantization", "engine/cpu/kernels"],
+    # Compiled for one instruction set each: kernels/kernel_table.h says why they may see so little.
+    "engine/cpu/kernels": ["engine/core/matrix.h", "engine/ops/activation.h"],
+    "engine/cuda": [*BACKEND, "engine/quantization", "engine/cuda/kernels"],
+    "engine/cuda/kernels": [*BACKEND, "engine/quantization", "engine/cuda/launcher.h", "engine/cuda/warp.h"],
+    "engine/backend": [
+        *BACKEND,
+        "engine/cpu/cpu_ops.h",
+        "engine/cuda/cuda_interface.h",
+        "engine/cuda/cuda_ops.h",
+        "engine/reference/reference_ops.h",
+    ],
+    "engine/models/folder": ["engine/ops", "engine/core"],
+    "engine/models/gemma2": MODELS,
+    "engine/models/text": [*MODELS, "engine/models/gemma2"],
+    "engine/models/sana": MODELS,
+    "engine/models/video": MODELS,
+    "engine/models/video/load.cc": [*MODELS, "engine/models/video", "engine/models/wan"],  # knows every VAE
+    "engine/models/wan": [*MODELS, "engine/models/video"],
+    "engine/runtime": ["engine/engine.h", "engine/models", "engine/backend", "engine/ops", "engine/core"],
+    "engine/runner": ["engine/models", "engine/backend", "engine/ops", "engine/core"],
+    "scheduler": [],
+    "server": ["server", "scheduler", "engine/engine.h", PROTO],
+    "server/media": [],
+    "server/client": ["server/media", PROTO],
+    # Rooms of the design that may not stand yet.
+    "server/telemetry": [],
+    "server/store": ["server/telemetry"],
+    "server/video": ["server/media", "server/store", "server/telemetry", "scheduler", "engine/engine.h", PROTO],
+    "server/access": ["server/store", "server/telemetry", PROTO],
+    "server/grpc": ["server/access", "server/video", "server/telemetry", PROTO],
+    "server/http": ["server/access", "server/video", "server/media", "server/store", "server/telemetry", PROTO],
+}
+
+
+def within(path: str, place: str) -> bool:
+    return path == place or path.startswith(place + "/")
+
+
+def room_of(path: str) -> str:
+    """The narrowest room that holds the file."""
+    rooms = [room for room in HOUSE if within(path, room)]
+    assert rooms, f"{path}: its folder has no line in HOUSE"
+    return max(rooms, key=len)
+
+
+def faults(path: str, text: str) -> list[str]:
+    """What the file includes and may not."""
+    room = room_of(path)
+    seen = [*HOUSE[room], "common"]
+    bad = []
+    for name in INCLUDE.findall(text):
+        if not (ROOT / name).is_file() and not name.startswith(PROTO):
+            continue  # a library's
+        own = not name.startswith(PROTO) and room_of(name) == room
+        if not own and not any(within(name, place) for place in seen):
+            bad.append(f"{path}: {name}")
+    return bad
+
+
+def sources() -> list[str]:
+    found = []
+    for top in ("common", "engine", "scheduler", "server"):
+        for path in (ROOT / top).rglob("*"):
+            if path.suffix in (".h", ".cc", ".cu"):
+                found.append(str(path.relative_to(ROOT)))
+    return found
+
+
+def test_a_folder_includes_only_what_stands_below_it() -> None:
+    bad = [fault for path in sources() for fault in faults(path, (ROOT / path).read_text())]
+    assert not bad, "\n".join(bad)
+
+
+def test_includes_that_climb_are_found() -> None:
+    """The control."""
+    for path, name in [
+        ("engine/core/x.h", "engine/ops/ops.h"),
+        ("engine/ops/x.cc", "engine/reference/reference_ops.h"),
+        ("engine/reference/x.cc", "engine/cpu/cpu_ops.h"),
+        ("engine/cpu/kernels/x.cc", "engine/ops/dense.h"),
+        ("engine/models/wan/x.cc", "engine/models/sana/transformer.h"),
+        ("engine/models/video/x.h", "engine/models/wan/vae.h"),
+        ("engine/models/sana/x.cc", "engine/runtime/session.h"),
+        ("engine/runner/x.cc", "engine/engine.h"),
+        ("engine/runtime/x.cc", "engine/cpu/cpu_ops.h"),
+        ("scheduler/x.cc", "engine/engine.h"),
+        ("server/x.cc", "engine/ops/ops.h"),
+        ("server/media/x.cc", "engine/engine.h"),
+        ("server/http/x.cc", "scheduler/scheduler.h"),
+        ("server/client/x.cc", "server/server.h"),
+    ]:
+        assert faults(path, f'#include "{name}"\n') == [f"{path}: {name}"]
+    assert not faults("engine/models/wan/x.cc", '#include "engine/models/video/vae.h"\n#include "absl/status/status.h"\n')
+
+
 FOREIGN = re.compile(r"^(cuda|cublas|cudnn|cutlass|nv|mma\.h)")
 # cuda_interface.h and cuda_ops.h are the backend's face: standard types and ops.h only.
 FACE = {"engine/cuda/cuda_interface.h", "engine/cuda/cuda_ops.h"}
@@ -28,7 +141,7 @@ def seen(source: Path, files: set[Path], foreign: set[str]) -> None:
             foreign.add(name)
 
 
-def sources(folder: str) -> list[Path]:
+def sources_of(folder: str) -> list[Path]:
     path = ROOT / folder
     if path.is_file():
         return [path]
@@ -39,7 +152,7 @@ def sources(folder: str) -> list[Path]:
 def test_cuda_is_not_seen(folder: str) -> None:
     files: set[Path] = set()
     foreign: set[str] = set()
-    for source in sources(folder):
+    for source in sources_of(folder):
         seen(source, files, foreign)
     inside = {str(f.relative_to(ROOT)) for f in files if f.is_relative_to(ROOT / "engine" / "cuda")}
     assert inside <= SEEN_BY.get(folder, set())

@@ -17,7 +17,7 @@ absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts,
     return VideoVae{.decoder = std::move(wan.decoder), .encoder = std::move(wan.encoder)};
   }
   config.Fail("_class_name",
-              name.empty() ? "is missing" : absl::StrCat("is ", name, "; AutoencoderKLWan is supported"));
+              name.empty() ? "is missing" : absl::StrCat("is ", name.substr(0, 80), "; AutoencoderKLWan is supported"));
   return config.FirstError();
 }
 

@@ -31,8 +31,9 @@ class SizedVideoDecoder {
   // the geometry.
   virtual void Decode(const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
                       Emit emit) const = 0;
-  // Ends the stream: emits the `delay_frames` that were held back.
-  virtual void Finish(VideoStream* stream, void* scratch, Emit emit) const = 0;
+  // Behind the stream's last latent frame: emits at most `frames` (of the geometry) of the video frames that are held
+  // back, and returns whether any are left. Where `delay_frames` is 0 it emits nothing.
+  virtual bool Drain(VideoStream* stream, void* scratch, Emit emit) const = 0;
 };
 
 // The weights. Immutable after loading.

@@ -13,10 +13,11 @@ namespace longtake {
 struct VideoStream {
   void* caches = nullptr;  // backend memory of cache_bytes(), which need not be initialised
   int64_t frames = 0;      // latent frames that a decoder has taken, or video frames that an encoder has
-  int64_t first = 0;       // the frame with which the caches begin; earlier ones count as zeros
+  int64_t first = 0;       // the frame with which the caches begin; earlier ones are absent from them
 
-  // A decoder's stream that stands before latent frame `position`, without its caches. Decode the latent frames from
-  // `frames` up to `position` again and drop the video frames: from then on it emits what the lost stream would have.
+  // Rebuilds the caches of a decoder's stream that has taken `position` latent frames: decode the latent frames from
+  // the result's `frames` up to `position` again, and drop the video frames that this gives. From then on the stream
+  // emits what the lost one would have.
   static VideoStream Rebuild(const LatentGeometry& geometry, int64_t position, void* caches) {
     const int64_t first = std::max<int64_t>(0, position - geometry.rebuild_latents);
     return {.caches = caches, .frames = first, .first = first};

@@ -42,7 +42,7 @@ int64_t RebuildLatents(const WanConfig& c) {
   frame -= kBack;  // the last convolution
   for (int i = 0; i < c.stages(); ++i) {
     frame -= stage_back;
-    // Stages i + 1 and i of the encoder's order. Frames 2k - 1 and 2k are made of frame k and the two before it.
+    // Where time doubles, frames 2k - 1 and 2k are made of frame k and the two before it.
     if (i + 1 < c.stages() && c.temporal_downsample[i]) frame = (frame + 1) / 2 - kBack;
   }
   constexpr int64_t kMiddleBack = 4 * kBack;

@@ -33,7 +33,7 @@ class WanDecoder::Sized final : public SizedVideoDecoder {
       emit({.pixels = pixels, .rows = size.height, .columns = size.width, .patch = decoder_.config_.patch});
     });
   }
-  void Finish(VideoStream* /*stream*/, void* /*scratch*/, Emit /*emit*/) const override {}  // nothing is held back
+  bool Drain(VideoStream* /*stream*/, void* /*scratch*/, Emit /*emit*/) const override { return false; }
 
  private:
   const WanDecoder& decoder_;

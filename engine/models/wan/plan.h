@@ -32,7 +32,7 @@ struct WanPlan {
     size_t bytes = 0;   // of a frame
   };
   std::vector<Slot> rings;
-  size_t cache_bytes = 0;  // of one session
+  size_t cache_bytes = 0;  // of one stream
 
   // Scratch: for each stage the frame that goes through it (`x`), and where blocks work (`n`, `y`).
   std::vector<size_t> x, n, y;
