@@ -39,11 +39,10 @@ class CpuAttentionOps final : public AttentionOps {
 
 void CpuAttentionOps::DoPrepareCrossKv(const PrepareCrossKvArgs& args) {
   const int d = args.head_dim;
+  Workspace::Scope scope(context_.workspace);
   ConstMat keys = args.k;
   if (args.k_weight != nullptr) {
-    const Mat normed =
-        MakeMat(static_cast<void*>(context_.workspace.Shared(args.k.rows * args.k.cols * SizeOf(args.k.dtype))),
-                args.k.dtype, args.k.rows, args.k.cols);
+    const Mat normed = scope.TakeMat(args.k.dtype, args.k.rows, args.k.cols);
     context_.ForRows(args.k.rows, args.k.cols, [&](int64_t first, int64_t n, int) {
       NormRows rows = {};
       rows.x = args.k.Rows(first, n);
@@ -57,8 +56,8 @@ void CpuAttentionOps::DoPrepareCrossKv(const PrepareCrossKvArgs& args) {
   const int64_t key_bytes = KeyBytes(args.k.rows, d), head_bytes = key_bytes + ValueBytes(args.k.rows, d);
   context_.ParallelFor(args.heads, [&](int64_t head, int) {
     std::byte* to = args.out + head * head_bytes;
-    PackKeys(keys.Cols(head * d, d), context_.kernels, to);
-    PackValues(args.v.Cols(head * d, d), context_.kernels, to + key_bytes);
+    PackKeys(keys.Cols(head * d, d), 0, context_.kernels, to);
+    PackValues(args.v.Cols(head * d, d), 0, args.v.rows, context_.kernels, to + key_bytes);
   });
 }
 
@@ -66,22 +65,25 @@ void CpuAttentionOps::DoCrossAttention(const CrossAttentionArgs& args) {
   const DType type = args.q.dtype;
   const int d = args.head_dim;
   const auto attend = type == DType::kF32 ? context_.kernels.attention_f32 : context_.kernels.attention_bf16;
-  auto* const inverse = reinterpret_cast<float*>(context_.workspace.Shared(args.q.rows * sizeof(float)));
-  if (args.q_weight != nullptr) {
+  const bool norm = args.q_weight != nullptr;
+  Workspace::Scope scope(context_.workspace);
+  float* const inverse = norm ? scope.TakeFloats(args.q.rows) : nullptr;
+  if (norm) {
     context_.ForRows(args.q.rows, args.q.cols, [&](int64_t first, int64_t n, int) {
       context_.kernels.inverse_rms(args.q.Rows(first, n), args.norm_eps, inverse + first);
     });
   }
   const int64_t scratch_floats = AttentionScratchFloats(d);
-  context_.workspace.KeepPerThread((scratch_floats + kAttentionRows * RoundUp(d, 16)) * sizeof(float));
+  const Workspace::PerThread scratches =
+      scope.TakePerThread(scratch_floats * sizeof(float) + (norm ? kAttentionRows * d * SizeOf(type) : 0));
   context_.ParallelFor(AllQueryBlocks(args.segments) * args.heads, [&](int64_t task, int thread) {
     const QueryBlock block = FindQueryBlock(args.segments, task / args.heads);
     const int64_t head = task % args.heads;
     const CrossAttentionSegment& s = args.segments[block.segment];
     const int64_t first = s.first_row + block.first;
-    float* const scratch = context_.workspace.FloatsOfThread(thread);
+    float* const scratch = scratches.floats_of(thread);
     ConstMat q = args.q.Rows(first, block.rows).Cols(head * d, d);
-    if (args.q_weight != nullptr) {
+    if (norm) {
       const Mat normed = MakeMat(static_cast<void*>(scratch + scratch_floats), type, block.rows, d);
       context_.kernels.scale_rows(q, inverse + first, args.q_weight + head * d, normed);
       q = normed;

@@ -24,8 +24,18 @@ struct Context : FamilyContext {
     activation_type = activation;
   }
 
+  bool planning() const { return workspace.planning(); }
+  // While it is true, parallel loops are left out. An operation touches memory inside of them only, and takes its
+  // scratch outside, so that a planned call counts and does nothing else.
+  void SetPlanning(bool planning) {
+    workspace.SetPlanning(planning);
+    rotary.SetPlanning(planning);
+  }
+
   // Calls f(task, thread) for each task, as ThreadPool does.
-  void ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)> f) { pool->ParallelFor(tasks, f); }
+  void ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)> f) {
+    if (!planning()) pool->ParallelFor(tasks, f);
+  }
 
   // Calls f(first, n, thread) over chunks of [0, rows) of about 16 Ki elements each.
   template <typename F>

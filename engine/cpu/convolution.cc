@@ -17,13 +17,13 @@ class CpuConvolutionOps final : public ConvolutionOps {
   void DoDepthwiseGlu(const DepthwiseGluArgs& args) override;
   void DoTemporalConv(const TemporalConvArgs& args) override;
 
-  // A row of zeros as long as a row of inputs, for taps outside of the input.
-  const std::byte* Zeros(const KernelShape& shape) {
-    return context_.workspace.Zeros(RoundUp(shape.inputs, 64) * sizeof(float));
-  }
-
   Context& context_;
 };
+
+// A row of zeros as long as a row of inputs, for taps outside of the input.
+const std::byte* TakeZeros(Workspace::Scope& scope, const KernelShape& shape) {
+  return scope.TakeZeros(RoundUp(shape.inputs, 64) * sizeof(float));
+}
 
 void CpuConvolutionOps::DoConv(const ConvArgs& args) {
   const auto& kernel = static_cast<const CpuKernel&>(args.kernel);
@@ -31,7 +31,8 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
   const int64_t frame_rows = int64_t{args.out_height} * args.out_width;
   const bool residual = !args.residual.empty();
   const int up = args.upsample;
-  const std::byte* const zeros = Zeros(shape);
+  Workspace::Scope scope(context_.workspace);
+  const std::byte* const zeros = TakeZeros(scope, shape);
 
   // Row pointers of `n` neighbouring pixels of one output row, from column x0 on, at [r0, r0 + n).
   auto fill_run = [&](int64_t f, int y, int x0, int r0, int n, const RowPointers& p) {
@@ -115,7 +116,8 @@ void CpuConvolutionOps::DoDepthwiseGlu(const DepthwiseGluArgs& args) {
 void CpuConvolutionOps::DoTemporalConv(const TemporalConvArgs& args) {
   const Epilogue& e = args.epilogue;
   const bool gated = e.gate != nullptr;
-  const std::byte* const zeros = Zeros(args.kernel.shape());
+  Workspace::Scope scope(context_.workspace);
+  const std::byte* const zeros = TakeZeros(scope, args.kernel.shape());
   Matmul(context_, static_cast<const CpuKernel&>(args.kernel), AllRows(args.segments),
          [&](int64_t first, int n, const RowPointers& p) {
            SegmentRow at = FindRow(args.segments, first);

@@ -23,10 +23,8 @@ std::unique_ptr<ConvolutionOps> MakeConvolutionOps(Context& context);
 std::unique_ptr<LatentOps> MakeLatentOps(Context& context);
 std::unique_ptr<SamplerOps> MakeSamplerOps(Context& context);
 
-// A stream on any kernels; MakeCpuOps chooses them by the processor. `name` is the device's; quantization goes with
-// bf16.
-std::unique_ptr<Ops> MakeOps(std::string name, const KernelTable& kernels, DType activation, Quantization quantization,
-                             std::unique_ptr<ThreadPool> threads);
+// A stream with a context of any kernels; MakeCpuOps chooses them by the processor. Quantization goes with bf16.
+std::unique_ptr<Ops> MakeOps(std::unique_ptr<Context> context, Quantization quantization);
 
 }  // namespace longtake::cpu
 

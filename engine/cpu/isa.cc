@@ -1,43 +1,14 @@
 #include "engine/cpu/isa.h"
 
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-#include <cstdint>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "engine/cpu/kernels_of.h"
 
 namespace longtake::cpu {
 namespace {
 
 constexpr Isa kAll[] = {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmxBf16};
-
-struct Registers {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-};
-
-Registers Leaf(unsigned leaf, unsigned sub) {
-  Registers r;
-  if (!__get_cpuid_count(leaf, sub, &r.a, &r.b, &r.c, &r.d)) return {};
-  return r;
-}
-
-// XCR0: which registers the operating system saves. Only called where CPUID says OSXSAVE.
-uint64_t EnabledState() {
-  uint32_t low, high;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  return uint64_t{high} << 32 | low;
-}
-
-bool Bit(unsigned r, int bit) { return (r >> bit & 1) != 0; }
-
-// Linux' ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: permission for this process, inherited by its threads.
-bool RequestAmxTiles() {
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // NOLINT: the system call's own type
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
 
 }  // namespace
 
@@ -57,26 +28,8 @@ std::string_view Name(Isa isa) {
   return "?";
 }
 
-Isa DetectIsa() {
-  const Registers one = Leaf(1, 0), seven = Leaf(7, 0), seven_one = Leaf(7, 1);
-  if (!Bit(one.c, 27) || !Bit(one.c, 28) || !Bit(one.c, 12) || !Bit(one.c, 29))
-    return Isa::kNone;  // OSXSAVE AVX FMA F16C
-  const uint64_t state = EnabledState();
-  if ((state & 0x6) != 0x6 || !Bit(seven.b, 5)) return Isa::kNone;  // xmm, ymm; AVX2
-  // Opmask and zmm state; F, DQ, BW, VL.
-  if ((state & 0xe6) != 0xe6 || !Bit(seven.b, 16) || !Bit(seven.b, 17) || !Bit(seven.b, 30) || !Bit(seven.b, 31)) {
-    return Isa::kAvx2;
-  }
-  if (!Bit(seven_one.a, 5)) return Isa::kAvx512;
-  // AMX-TILE, AMX-BF16, and both tile states.
-  if ((state & 0x60000) != 0x60000 || !Bit(seven.d, 24) || !Bit(seven.d, 22) || !RequestAmxTiles()) {
-    return Isa::kAvx512Bf16;
-  }
-  return Isa::kAmxBf16;
-}
-
 absl::StatusOr<Isa> ChooseIsa(std::string_view cap, Isa best) {
-  if (best == Isa::kNone) return absl::FailedPreconditionError("the cpu backend needs a processor with AVX2 and FMA");
+  if (best == Isa::kNone) return absl::FailedPreconditionError(WhatIsMissing());
   if (cap == "auto") return best;
   for (Isa isa : kAll) {
     if (cap != Name(isa)) continue;

@@ -1,4 +1,4 @@
-// Which vector instructions this machine has, and which of them a caller lets us use.
+// Instruction sets by name, and which of them a caller lets us use.
 #ifndef LONGTAKE_ENGINE_CPU_ISA_H_
 #define LONGTAKE_ENGINE_CPU_ISA_H_
 
@@ -13,11 +13,8 @@ enum class Isa { kNone, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
 
 std::string_view Name(Isa isa);
 
-// The best that processor and operating system allow. Asks Linux for the AMX tile registers (arch_prctl) where the
-// processor has them, since their 8 KiB of state are off until a process asks.
-Isa DetectIsa();
-
-// `cap` as in CpuOptions::isa, "auto" for `best`. InvalidArgument for an unknown word or more than `best`.
+// `cap` as in CpuOptions::isa, "auto" for `best`. InvalidArgument for an unknown word or more than `best`;
+// FailedPrecondition where `best` is kNone.
 absl::StatusOr<Isa> ChooseIsa(std::string_view cap, Isa best);
 
 }  // namespace longtake::cpu

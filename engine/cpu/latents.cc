@@ -38,8 +38,9 @@ float Pixel(const ConstMat& frame, int width, int p, int c, int y, int x) {
   return ReadElement(frame, int64_t{y / p} * width + x / p, c * p * p + x % p * p + y % p);
 }
 
-// To the nearest, halves up. Within the range cutting off is rounding down; std::floor would be a call for each pixel.
-uint8_t Round8(float x) { return static_cast<uint8_t>(std::clamp(x + 0.5f, 0.f, 255.f)); }
+// To the nearest, halves up; 0 where x is not a number. Within the range cutting off is rounding down; std::floor would
+// be a call for each pixel.
+uint8_t Round8(float x) { return static_cast<uint8_t>(std::min(255.f, std::max(0.f, x + 0.5f))); }
 
 // Row `y` of a frame as three planes of `width * p` numbers behind one another, -1 ... 1 as 0 ... 1. Channels lie as in
 // Pixel.
@@ -169,9 +170,10 @@ void CpuLatentOps::DoFrameToI420(const FrameToI420Args& args) {
   const int width = args.width, patch = args.patch;
   constexpr float kRed = 0.2126f, kBlue = 0.0722f, kGreen = 1 - kRed - kBlue;
   const int64_t rows = int64_t{args.height} * patch, columns = int64_t{width} * patch;
-  context_.workspace.KeepPerThread(8 * columns * sizeof(float));
+  Workspace::Scope scope(context_.workspace);
+  const Workspace::PerThread rows_of_thread = scope.TakePerThread(8 * columns * sizeof(float));
   context_.ForRows(rows / 2, 2 * columns, [&](int64_t first, int64_t n, int thread) {
-    float* const scratch = context_.workspace.FloatsOfThread(thread);
+    float* const scratch = rows_of_thread.floats_of(thread);
     float *const rgb[2] = {scratch, scratch + 3 * columns}, *const luma = scratch + 6 * columns;
     for (int64_t half = first; half < first + n; ++half) {
       for (int i = 0; i < 2; ++i) {

@@ -37,10 +37,12 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
   const size_t pointers = static_cast<size_t>(taps) * parts + 3;
   const size_t scratch_floats = GemmScratchFloats(
       w.chunk() * RoundUp(w.part_inputs(), w.type() == DType::kBF16 ? context.kernels.bf16_k_multiple : 1));
-  context.workspace.KeepPerThread(scratch_floats * sizeof(float) + pointers * kMaxBlockRows * sizeof(void*));
+  Workspace::Scope scope(context.workspace);
+  const Workspace::PerThread scratches =
+      scope.TakePerThread(scratch_floats * sizeof(float) + pointers * kMaxBlockRows * sizeof(void*));
   context.ParallelFor(panel_tasks * blocks, [&](int64_t task, int thread) {
     const int64_t block = task % blocks;
-    float* scratch = context.workspace.FloatsOfThread(thread);
+    float* const scratch = scratches.floats_of(thread);
     auto** memory = reinterpret_cast<void**>(scratch + scratch_floats);
     RowPointers p;
     p.a = const_cast<const void**>(memory);

@@ -4,7 +4,7 @@
 #include "common/status_macros.h"
 #include "engine/cpu/cpu_ops.h"
 #include "engine/cpu/families.h"
-#include "engine/cpu/isa.h"
+#include "engine/cpu/kernels_of.h"
 
 namespace longtake {
 namespace cpu {
@@ -15,26 +15,6 @@ class CpuOps final : public Ops {
   using Ops::Parts;
   explicit CpuOps(Parts parts) : Ops(std::move(parts)) {}
 };
-
-KernelTable TableOf(Isa isa) {
-  KernelTable table = {};
-  switch (isa) {
-    case Isa::kNone:
-    case Isa::kAvx2:
-      avx2::FillTable(&table);
-      break;
-    case Isa::kAvx512:
-      avx512::FillTable(&table);
-      break;
-    case Isa::kAvx512Bf16:
-      avx512_bf16::FillTable(&table);
-      break;
-    case Isa::kAmxBf16:
-      amx_bf16::FillTable(&table);
-      break;
-  }
-  return table;
-}
 
 struct Types {
   std::string_view name;  // of the command line
@@ -63,9 +43,7 @@ absl::StatusOr<Types> ChooseTypes(std::string_view dtype, Isa isa) {
 
 }  // namespace
 
-std::unique_ptr<Ops> MakeOps(std::string name, const KernelTable& kernels, DType activation, Quantization quantization,
-                             std::unique_ptr<ThreadPool> threads) {
-  auto owner = std::make_unique<Context>(std::move(name), kernels, activation, std::move(threads));
+std::unique_ptr<Ops> MakeOps(std::unique_ptr<Context> owner, Quantization quantization) {
   Context& context = *owner;
   return std::make_unique<CpuOps>(CpuOps::Parts{.context = std::move(owner),
                                                 .device = MakeDevice(context),
@@ -91,7 +69,9 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {
   std::string name = absl::StrCat("cpu/", std::string(cpu::Name(isa)));
   if (types.quantization != cpu::Quantization::kNone) absl::StrAppend(&name, "/", options.dtype);
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::Create(options.threads));
-  return cpu::MakeOps(std::move(name), cpu::TableOf(isa), types.activation, types.quantization, std::move(threads));
+  auto context =
+      std::make_unique<cpu::Context>(std::move(name), cpu::KernelsOf(isa), types.activation, std::move(threads));
+  return cpu::MakeOps(std::move(context), types.quantization);
 }
 
 }  // namespace longtake

@@ -1,52 +1,70 @@
 #include "engine/cpu/rotary.h"
 
+#include <algorithm>
 #include <cmath>
+#include <exception>
 
-#include "engine/cpu/views.h"
+#include "absl/strings/str_cat.h"
+#include "engine/ops/check.h"
 
 namespace longtake::cpu {
 
-const RotaryTable& RotaryTables::Pairs(int width, int64_t positions) {
-  for (const auto& t : pairs_) {
-    if (t->width == width && t->positions >= positions) return *t;
+RotaryTable::RotaryTable(Form form, int width, float theta) : form(form), width(width), theta(theta), factors_(width) {
+  for (int i = 0; i < width; ++i) {
+    // Of kHalves the frequency is rounded to float32, as the definition does.
+    factors_[i] = form == Form::kPairs
+                      ? std::pow(double{theta}, static_cast<double>(i / 2 * 2) / width)
+                      : static_cast<float>(1.0 / std::pow(double{theta}, static_cast<double>(i) / width));
   }
-  auto t = std::make_unique<RotaryTable>();
-  t->width = width;
-  t->positions = positions;
-  t->cosines.resize(positions * width);
-  t->sines.resize(positions * width);
-  for (int64_t p = 0; p < positions; ++p) {
-    for (int i = 0; i + 1 < width; i += 2) {
-      const double angle = static_cast<double>(p) / std::pow(10000.0, static_cast<double>(i) / width);
-      const int64_t at = p * width + i;
-      t->cosines[at] = t->cosines[at + 1] = static_cast<float>(std::cos(angle));
-      t->sines[at + 1] = static_cast<float>(std::sin(angle));
-      t->sines[at] = -t->sines[at + 1];
-    }
-  }
-  return *pairs_.emplace_back(std::move(t));
 }
 
-const RotaryTable& RotaryTables::Halves(int head_dim, float theta, int64_t positions) {
-  for (const auto& t : halves_) {
-    if (t->width == head_dim / 2 && t->theta == theta && t->positions >= positions) return *t;
-  }
-  auto t = std::make_unique<RotaryTable>();
-  t->width = head_dim / 2;
-  t->theta = theta;
-  t->positions = RoundUp(positions, 1024);
-  t->cosines.resize(t->positions * t->width);
-  t->sines.resize(t->positions * t->width);
-  for (int i = 0; i < t->width; ++i) {
-    // Frequency and angle in float32, as the definition has them.
-    const float frequency = static_cast<float>(1.0 / std::pow(static_cast<double>(theta), 2.0 * i / head_dim));
-    for (int64_t p = 0; p < t->positions; ++p) {
-      const float angle = static_cast<float>(p) * frequency;
-      t->cosines[p * t->width + i] = static_cast<float>(std::cos(double{angle}));
-      t->sines[p * t->width + i] = static_cast<float>(std::sin(double{angle}));
+void RotaryTable::Grow(int64_t positions) {
+  cosines_.resize(positions * width);
+  sines_.resize(positions * width);
+  for (int64_t p = positions_; p < positions; ++p) {
+    for (int i = 0; i < width; ++i) {
+      const int64_t at = p * width + i;
+      // Of kHalves the angle is rounded to float32, too.
+      const double angle = form == Form::kPairs ? static_cast<double>(p) / factors_[i]
+                                                : static_cast<float>(p) * static_cast<float>(factors_[i]);
+      const bool negated = form == Form::kPairs && i % 2 == 0;
+      cosines_[at] = static_cast<float>(std::cos(angle));
+      sines_[at] = static_cast<float>(negated ? -std::sin(angle) : std::sin(angle));
     }
   }
-  return *halves_.emplace_back(std::move(t));
+  positions_ = positions;
+}
+
+absl::Status RotaryTables::Reserve() {
+  try {
+    for (const auto& table : tables_) {
+      if (table->positions() < table->planned) table->Grow(table->planned);
+    }
+  } catch (const std::exception&) {  // bad_alloc, or length_error: more than a vector can ever hold
+    return absl::ResourceExhaustedError(
+        absl::StrCat("scratch: the ", planned_.load(), " bytes of rotary positions' tables"));
+  }
+  reserved_ = true;
+  return absl::OkStatus();
+}
+
+const RotaryTable& RotaryTables::Find(RotaryTable::Form form, int width, float theta, int64_t positions) {
+  const auto found = std::find_if(tables_.begin(), tables_.end(), [&](const auto& t) {
+    return t->form == form && t->width == width && t->theta == theta;
+  });
+  if (found == tables_.end()) Require(!reserved_, "Scratch", "rotary positions' tables are of planned widths");
+  RotaryTable& table =
+      found != tables_.end() ? **found : *tables_.emplace_back(std::make_unique<RotaryTable>(form, width, theta));
+  int64_t& counted = planning_ ? table.planned : table.used;
+  if (positions > counted) {
+    (planning_ ? planned_ : used_) += (positions - counted) * table.row_bytes();
+    counted = positions;
+  }
+  if (!planning_ && positions > table.positions()) {
+    Require(!reserved_, "Scratch", "rotary positions lie within the planned ones");
+    table.Grow(positions);
+  }
+  return table;
 }
 
 }  // namespace longtake::cpu

@@ -1,31 +1,67 @@
-// Tables of the angles of rotary positions.
+// Tables of the angles of rotary positions, as long as the positions that are asked for.
 #ifndef LONGTAKE_ENGINE_CPU_ROTARY_H_
 #define LONGTAKE_ENGINE_CPU_ROTARY_H_
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace longtake::cpu {
 
-// Cosines and sines of positions [0, positions), rows of `width` floats.
-struct RotaryTable {
-  int width = 0;
-  float theta = 0;
-  int64_t positions = 0;
-  std::vector<float> cosines, sines;
-};
-
-class RotaryTables {
+// Cosines and sines of positions from 0 on, rows of `width` floats.
+class RotaryTable {
  public:
-  // Of one axis of the 3-D rotation of linear attention: neighbours are a pair. Both have the same cosine; sines have
-  // signs (-, +).
-  const RotaryTable& Pairs(int width, int64_t positions);
-  // Of the text encoder's rotation: element i is paired with i + head_dim / 2, so rows are half as wide as a head.
-  const RotaryTable& Halves(int head_dim, float theta, int64_t positions);
+  enum class Form {
+    kPairs,   // neighbours are a pair: both have the same cosine; sines have signs (-, +)
+    kHalves,  // element i is paired with i + width of a row twice as wide
+  };
+  RotaryTable(Form form, int width, float theta);
+
+  const float* cosines(int64_t position) const { return cosines_.data() + position * width; }
+  const float* sines(int64_t position) const { return sines_.data() + position * width; }
+  int64_t positions() const { return positions_; }
+  size_t row_bytes() const { return 2 * width * sizeof(float); }
+  // Computes the rows up to `positions`. Throws std::bad_alloc.
+  void Grow(int64_t positions);
+
+  const Form form;
+  const int width;
+  const float theta;
+  int64_t planned = 0, used = 0;  // positions, kept by RotaryTables
 
  private:
-  std::vector<std::unique_ptr<RotaryTable>> pairs_, halves_;
+  std::vector<double> factors_;  // of each element: an angle is position / factor of pairs, position * factor of halves
+  int64_t positions_ = 0;
+  std::vector<float> cosines_, sines_;
+};
+
+// Planned and reserved as Workspace is; without a reservation a table grows to the last position that is asked for.
+class RotaryTables {
+ public:
+  // Rows for positions [0, positions). Of one axis of the 3-D rotation of linear attention.
+  const RotaryTable& Pairs(int width, int64_t positions) {
+    return Find(RotaryTable::Form::kPairs, width, 1e4f, positions);
+  }
+  // Of the text encoder's rotation; rows are half as wide as a head.
+  const RotaryTable& Halves(int head_dim, float theta, int64_t positions) {
+    return Find(RotaryTable::Form::kHalves, head_dim / 2, theta, positions);
+  }
+
+  void SetPlanning(bool planning) { planning_ = planning; }
+  absl::Status Reserve();
+  size_t planned() const { return planned_; }
+  size_t used() const { return used_; }
+
+ private:
+  const RotaryTable& Find(RotaryTable::Form form, int width, float theta, int64_t positions);
+
+  bool planning_ = false, reserved_ = false;
+  std::atomic<size_t> planned_ = 0, used_ = 0;  // bytes of all tables
+  std::vector<std::unique_ptr<RotaryTable>> tables_;
 };
 
 }  // namespace longtake::cpu

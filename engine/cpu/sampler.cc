@@ -17,15 +17,17 @@ class CpuSamplerOps final : public SamplerOps {
   void DoTimestepSinusoids(std::span<const float> t, Mat y) override {
     // A few hundred numbers a pass. Frequency and angle are rounded to float32 as the definition does.
     const int64_t half = y.cols / 2;
-    for (int64_t i = 0; i < half; ++i) {
-      const float exponent = -std::log(10000.f) * static_cast<float>(i) / static_cast<float>(half);
-      const float frequency = std::exp(exponent);
-      for (int64_t r = 0; r < y.rows; ++r) {
-        const float angle = t[r] * frequency;
-        WriteElement(y, r, i, static_cast<float>(std::cos(double{angle})));
-        WriteElement(y, r, half + i, static_cast<float>(std::sin(double{angle})));
+    context_.ParallelFor(1, [&](int64_t, int) {
+      for (int64_t i = 0; i < half; ++i) {
+        const float exponent = -std::log(10000.f) * static_cast<float>(i) / static_cast<float>(half);
+        const float frequency = std::exp(exponent);
+        for (int64_t r = 0; r < y.rows; ++r) {
+          const float angle = t[r] * frequency;
+          WriteElement(y, r, i, static_cast<float>(std::cos(double{angle})));
+          WriteElement(y, r, half + i, static_cast<float>(std::sin(double{angle})));
+        }
       }
-    }
+    });
   }
 
   void DoCombine(std::span<const CombineTerm> terms, int64_t n, float* out) override {

@@ -1,6 +1,5 @@
 // Softmax attention: packs keys and values of each head, then one task for each block of queries and head.
 #include <algorithm>
-#include <vector>
 
 #include "engine/cpu/attention.h"
 #include "engine/cpu/panels.h"
@@ -37,18 +36,39 @@ class Attention {
   const DType type_;  // of the products: float32 inputs are rounded to it once, after the rotation
   const int d_;
   const RotaryTable* angles_ = nullptr;
-  std::byte* panels_ = nullptr;
+  const bool copies_;  // rows are rotated or converted before they are used
+  Workspace::Scope scope_;
+  std::byte* const panels_;
+  const Workspace::PerThread scratches_;  // of a block of queries
+  const Workspace::PerThread rows_;       // of keys, values or queries, where they are copied
 };
 
-Attention::Attention(Context& context, const SoftmaxAttentionArgs& args)
-    : context_(context), args_(args), kernels_(context.kernels), type_(context.activation_type), d_(args.head_dim) {
-  int64_t bytes = 0, longest = 0;
+int64_t PackedBlocks(const SoftmaxAttentionSegment& s) { return (s.key_rows + kPackedRows - 1) / kPackedRows; }
+
+int64_t PanelBytes(const KernelTable& kernels, DType type, const SoftmaxAttentionArgs& args) {
+  int64_t elements = 0;
   for (const SoftmaxAttentionSegment& s : args.segments) {
-    longest = std::max(longest, s.rows);
-    bytes += KeyBytes(s.key_rows) + ValueBytes(s.key_rows);
+    elements += KeyElements(s.key_rows, args.head_dim, type, kernels);
+    elements += ValueElements(s.key_rows, args.head_dim, type, kernels);
   }
-  if (args.rope_theta != 0.f) angles_ = &context.rotary.Halves(d_, args.rope_theta, longest);
-  panels_ = context.workspace.Shared(bytes * args.kv_heads);
+  return elements * BytesOf(type) * args.kv_heads;
+}
+
+Attention::Attention(Context& context, const SoftmaxAttentionArgs& args)
+    : context_(context),
+      args_(args),
+      kernels_(context.kernels),
+      type_(context.activation_type),
+      d_(args.head_dim),
+      copies_(args.rope_theta != 0.f || args.qkv.dtype != type_),
+      scope_(context.workspace),
+      panels_(scope_.Take(PanelBytes(kernels_, type_, args))),
+      scratches_(scope_.TakePerThread(AttentionScratchFloats(d_) * sizeof(float))),
+      rows_(scope_.TakePerThread(copies_ ? std::max<int64_t>(kPackedRows, kAttentionRows) * d_ * BytesOf(type_) : 0)) {
+  if (args.rope_theta == 0.f) return;
+  int64_t longest = 0;
+  for (const SoftmaxAttentionSegment& s : args.segments) longest = std::max(longest, s.rows);
+  angles_ = &context.rotary.Halves(d_, args.rope_theta, longest);
 }
 
 // A segment's heads lie one after the other.
@@ -66,8 +86,7 @@ Attention::Panels Attention::PanelsOf(size_t segment, int64_t kv_head) const {
 ConstMat Attention::Rotated(const ConstMat& x, int64_t position, void* to) const {
   if (angles_ == nullptr) return Converted(x, to);
   const Mat rotated = MakeMat(to, type_, x.rows, d_);
-  const int64_t at = position * angles_->width;
-  kernels_.rotate_halves(x, angles_->cosines.data() + at, angles_->sines.data() + at, rotated);
+  kernels_.rotate_halves(x, angles_->cosines(position), angles_->sines(position), rotated);
   return rotated;
 }
 
@@ -78,15 +97,19 @@ ConstMat Attention::Converted(const ConstMat& x, void* to) const {
   return converted;
 }
 
+// A task is kPackedRows keys of one head of keys.
 void Attention::Pack(int64_t task, int thread) {
-  const size_t segment = task / args_.kv_heads;
+  size_t segment = 0;
+  for (int64_t own; task >= (own = PackedBlocks(args_.segments[segment]) * args_.kv_heads); ++segment) task -= own;
   const SoftmaxAttentionSegment& s = args_.segments[segment];
-  const int64_t kv = task % args_.kv_heads;
+  const int64_t kv = task % args_.kv_heads, first = task / args_.kv_heads * kPackedRows;
   const Panels to = PanelsOf(segment, kv);
-  std::byte* const rows = context_.workspace.OfThread(thread);
-  const ConstMat qkv = args_.qkv.Rows(s.first_row, s.key_rows);
-  PackKeys(Rotated(qkv.Cols((args_.heads + kv) * d_, d_), 0, rows), kernels_, to.keys);
-  PackValues(Converted(qkv.Cols((args_.heads + args_.kv_heads + kv) * d_, d_), rows), kernels_, to.values);
+  std::byte* const copy = rows_.of(thread);
+  const ConstMat qkv = args_.qkv.Rows(s.first_row + first, std::min(kPackedRows, s.key_rows - first));
+  const ConstMat keys = qkv.Cols((args_.heads + kv) * d_, d_);
+  const ConstMat values = qkv.Cols((args_.heads + args_.kv_heads + kv) * d_, d_);
+  PackKeys(Rotated(keys, first, copy), first, kernels_, to.keys);
+  PackValues(Converted(values, copy), first, s.key_rows, kernels_, to.values);
 }
 
 void Attention::Attend(int64_t task, int thread) {
@@ -95,10 +118,8 @@ void Attention::Attend(int64_t task, int thread) {
   const SoftmaxAttentionSegment& s = args_.segments[block.segment];
   const Panels panels = PanelsOf(block.segment, head / (args_.heads / args_.kv_heads));
   const int64_t first = s.first_row + block.first;
-  float* const scratch = context_.workspace.FloatsOfThread(thread);
   AttentionBlock g;
-  g.q =
-      Rotated(args_.qkv.Rows(first, block.rows).Cols(head * d_, d_), block.first, scratch + AttentionScratchFloats(d_));
+  g.q = Rotated(args_.qkv.Rows(first, block.rows).Cols(head * d_, d_), block.first, rows_.of(thread));
   g.k_panels = panels.keys;
   g.v_panels = panels.values;
   g.keys = s.key_rows;
@@ -108,18 +129,14 @@ void Attention::Attend(int64_t task, int thread) {
   g.window = args_.window;
   g.first_query = block.first;
   g.out = args_.out.Rows(first, block.rows).Cols(head * d_, d_);
-  g.scratch = scratch;
+  g.scratch = scratches_.floats_of(thread);
   (type_ == DType::kF32 ? kernels_.attention_f32 : kernels_.attention_bf16)(g);
 }
 
 void Attention::Run() {
-  int64_t most_keys = 0;
-  for (const SoftmaxAttentionSegment& s : args_.segments) most_keys = std::max(most_keys, s.key_rows);
-  const bool copies = angles_ != nullptr || args_.qkv.dtype != type_;
-  if (copies) context_.workspace.KeepPerThread(most_keys * d_ * SizeOf(type_));
-  context_.ParallelFor(static_cast<int64_t>(args_.segments.size()) * args_.kv_heads,
-                       [this](int64_t task, int thread) { Pack(task, thread); });
-  context_.workspace.KeepPerThread((AttentionScratchFloats(d_) + kAttentionRows * RoundUp(d_, 16)) * sizeof(float));
+  int64_t packed = 0;
+  for (const SoftmaxAttentionSegment& s : args_.segments) packed += PackedBlocks(s);
+  context_.ParallelFor(packed * args_.kv_heads, [this](int64_t task, int thread) { Pack(task, thread); });
   context_.ParallelFor(AllQueryBlocks(args_.segments) * args_.heads,
                        [this](int64_t task, int thread) { Attend(task, thread); });
 }

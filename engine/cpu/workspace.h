@@ -1,40 +1,91 @@
-// Scratch of one stream's operations. It grows to the largest request and stays.
+// Memory that operations of one stream work in: one region, of which an operation takes pieces while it runs.
 #ifndef LONGTAKE_ENGINE_CPU_WORKSPACE_H_
 #define LONGTAKE_ENGINE_CPU_WORKSPACE_H_
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "engine/core/matrix.h"
 #include "engine/cpu/memory.h"
 
 namespace longtake::cpu {
 
+// A stack of pieces. While it plans, a request is only counted. Reserve() takes the largest sum that was counted, and
+// from then on a request beyond it is a bug that ends the process. Without a reservation (the module runner, tests) the
+// region grows to the largest sum that was in use.
+//
+// The thread that calls operations takes pieces; threads inside a parallel loop only use them.
 class Workspace {
  public:
-  explicit Workspace(int threads) : of_threads_(threads) {}
+  explicit Workspace(int threads) : threads_(threads) {}
 
-  // At least `bytes`, for all threads of the operation that runs; contents undefined. Invalidates what an earlier call
-  // gave.
-  std::byte* Shared(size_t bytes) { return Grow(shared_, bytes); }
+  // One piece for each thread of a parallel loop.
+  class PerThread {
+   public:
+    PerThread(std::byte* data, size_t stride) : data_(data), stride_(stride) {}
+    std::byte* of(int thread) const { return data_ + thread * stride_; }
+    float* floats_of(int thread) const { return reinterpret_cast<float*>(of(thread)); }
 
-  // At least `bytes` for each thread. Called before the threads start; invalidates what OfThread gave.
-  void KeepPerThread(size_t bytes) {
-    for (Memory& m : of_threads_) Grow(m, bytes);
-  }
-  std::byte* OfThread(int thread) const { return of_threads_[thread].data(); }
-  float* FloatsOfThread(int thread) const { return of_threads_[thread].f32(); }
+   private:
+    std::byte* data_;
+    size_t stride_;
+  };
 
-  // At least `bytes` of zeros, for reading.
-  const std::byte* Zeros(size_t bytes) { return Grow(zeros_, bytes); }
+  // What an operation takes, from here to the end of the scope. Scopes may lie inside one another: a matrix product
+  // inside an operation has its own.
+  class Scope {
+   public:
+    explicit Scope(Workspace& workspace) : workspace_(workspace), begin_(workspace.in_use_) {}
+    ~Scope() { workspace_.Release(begin_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+    // Pieces begin at multiples of 64 bytes; their contents are undefined.
+    std::byte* Take(size_t bytes) { return workspace_.Take(bytes); }
+    float* TakeFloats(int64_t count) { return reinterpret_cast<float*>(Take(count * sizeof(float))); }
+    Mat TakeMat(DType type, int64_t rows, int64_t columns) {
+      return MakeMat(static_cast<void*>(Take(rows * columns * SizeOf(type))), type, rows, columns);
+    }
+    // `bytes` zeros, for reading.
+    const std::byte* TakeZeros(size_t bytes);
+    PerThread TakePerThread(size_t bytes);
+
+   private:
+    Workspace& workspace_;
+    const size_t begin_;
+  };
+
+  bool planning() const { return planning_; }
+  void SetPlanning(bool planning) { planning_ = planning; }
+  // ResourceExhausted: the planned bytes are not to be had.
+  absl::Status Reserve();
+
+  // Bytes: the most at a time that was planned, and that was in use. From any thread.
+  size_t planned() const { return planned_; }
+  size_t used() const { return used_; }
+
+  // The region, for tests that fill it.
+  std::span<std::byte> region() const { return {region_.data(), region_.size()}; }
 
  private:
-  static std::byte* Grow(Memory& memory, size_t bytes) {
-    if (memory.size() < bytes) memory = Memory(bytes);
-    return memory.data();
-  }
+  std::byte* Take(size_t bytes);
+  void Release(size_t to);
 
-  Memory shared_, zeros_;
-  std::vector<Memory> of_threads_;
+  const int threads_;
+  bool planning_ = false, reserved_ = false;
+  size_t in_use_ = 0;
+  std::atomic<size_t> planned_ = 0, used_ = 0;
+  Memory region_;
+  // Pieces for which the region was too small, while nothing is reserved. The next operation finds a larger region.
+  struct Overflow {
+    size_t offset;
+    Memory memory;
+  };
+  std::vector<Overflow> overflow_;
 };
 
 }  // namespace longtake::cpu

@@ -7,15 +7,10 @@
 #include <span>
 
 #include "engine/ops/family.h"
+#include "engine/ops/linear_state.h"
 #include "engine/ops/segment.h"
 
 namespace longtake {
-
-// S [h, d, d] (value x key) and z [h, d], f32.
-struct LinearAttentionState {
-  const float* S = nullptr;
-  const float* z = nullptr;
-};
 
 struct LinearAttentionSegment {
   Segment tokens;

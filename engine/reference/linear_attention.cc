@@ -37,7 +37,7 @@ void Project(const float* x, double inverse, const float* weight, int head, int 
   out->rotated.resize(d);
   for (int i = 0; i < d; ++i) {
     const int64_t at = int64_t{head} * d + i;
-    out->plain[i] = std::max(0.0, x[at] * inverse * (weight == nullptr ? 1.0 : weight[at]));
+    out->plain[i] = std::max(x[at] * inverse * (weight == nullptr ? 1.0 : weight[at]), 0.0);
   }
   Rotate(out->plain.data(), d, frame, row, column, out->rotated.data());
 }

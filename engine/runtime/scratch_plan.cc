@@ -30,21 +30,28 @@ BatchLimit LimitOf(const VideoModel& model, int64_t batch_tokens) {
 // Where views point while operations are only counted.
 std::byte* NoMemory() { return reinterpret_cast<std::byte*>(uintptr_t{1} << 20); }
 
-// A batch of at least so many tokens in as many passes, and the longest prompt.
-void CountTransformer(const VideoModel& model, const BatchLimit& most) {
-  const SizeShape& s = *most.smallest;
+// The last frame of the longest video, after patching: tables of rotary positions reach as far as the passes do.
+TransformerPass LastFrame(const VideoModel& model, const SizeShape& s) {
   const int patch = model.transformer().config().patch[0];
-  const TransformerPass pass{.latents = reinterpret_cast<const float*>(NoMemory()),
-                             .frames = patch,
-                             .height = s.height,
-                             .width = s.width,
-                             .timesteps = {0.f},
-                             .prompt = {NoMemory(), model.caption().caption_tokens()},
-                             .velocity = reinterpret_cast<float*>(NoMemory())};
-  std::vector<TransformerPass> passes(most.passes, pass);
-  const int64_t frame = FrameTokens(model, s), left = most.tokens - (most.passes - 1) * frame;
-  passes.back().frames = patch * static_cast<int>((left + frame - 1) / frame);
+  return {.latents = reinterpret_cast<const float*>(NoMemory()),
+          .frames = patch,
+          .height = s.height,
+          .width = s.width,
+          .first_frame = model.info().max_latent_frames / patch - 1,
+          .timesteps = {0.f},
+          .prompt = {NoMemory(), model.caption().caption_tokens()},
+          .velocity = reinterpret_cast<float*>(NoMemory())};
+}
+
+// A batch of at least so many tokens in as many passes, each size by itself, and the longest prompt.
+void CountTransformer(const VideoModel& model, const BatchLimit& most) {
+  const int64_t frame = std::max<int64_t>(FrameTokens(model, *most.smallest), 1);
+  const std::vector<TransformerPass> passes((most.tokens + frame - 1) / frame, LastFrame(model, *most.smallest));
   model.transformer().Forward(passes, NoMemory());
+  for (const SizeShape& s : model.sizes()) {
+    const TransformerPass pass = LastFrame(model, s);
+    model.transformer().Forward({&pass, 1}, NoMemory());
+  }
 
   const CaptionEncoder& caption = model.caption();
   const Mat out = MakeMat(NoMemory(), DType::kF32, caption.caption_tokens(), caption.width());

@@ -1,23 +1,38 @@
 #include "tests/engine/cpu_backends.h"
 
+#include <optional>
 #include <string_view>
+#include <utility>
 
-#include "engine/cpu/cpu_ops.h"
+#include "absl/strings/str_cat.h"
 #include "engine/cpu/families.h"
-#include "engine/cpu/isa.h"
+#include "engine/cpu/kernels_of.h"
 
 namespace longtake {
+namespace {
 
-std::unique_ptr<Ops> MakeOps(const CpuBackend& b, int threads) {
-  if (std::string_view(b.isa) == "amx_emulated") {
-    if (cpu::DetectIsa() < cpu::Isa::kAvx512Bf16) return nullptr;
-    cpu::KernelTable table = {};
-    cpu::amx_bf16::FillEmulatedTable(&table);
-    return cpu::MakeOps("cpu/amx_emulated", table, DType::kBF16, cpu::Quantization::kNone,
-                        *ThreadPool::Create(threads));
-  }
-  auto ops = MakeCpuOps({.threads = threads, .isa = b.isa, .dtype = b.dtype});
-  return ops.ok() ? *std::move(ops) : nullptr;
+std::optional<cpu::KernelTable> KernelsOf(const std::string& isa) {
+  if (isa == "amx_emulated") return cpu::EmulatedAmxKernels();
+  const auto chosen = cpu::ChooseIsa(isa, cpu::DetectIsa());
+  if (!chosen.ok()) return std::nullopt;
+  return cpu::KernelsOf(*chosen);
+}
+
+}  // namespace
+
+CpuStream MakeCpuStream(const CpuBackend& backend, int threads) {
+  const std::optional<cpu::KernelTable> kernels = KernelsOf(backend.isa);
+  if (!kernels.has_value()) return {};
+  const std::string_view dtype = backend.dtype;
+  const DType activation = dtype == "float32" ? DType::kF32 : DType::kBF16;
+  const auto quantization = dtype == "float8"  ? cpu::Quantization::kFloat8
+                            : dtype == "nvfp4" ? cpu::Quantization::kNvfp4
+                                               : cpu::Quantization::kNone;
+  auto context = std::make_unique<cpu::Context>(absl::StrCat("cpu/", backend.isa), *kernels, activation,
+                                                *ThreadPool::Create(threads));
+  CpuStream stream{.context = context.get()};
+  stream.ops = cpu::MakeOps(std::move(context), quantization);
+  return stream;
 }
 
 double ErrorBound(const CpuBackend& b) { return std::string_view(b.dtype) == "float32" ? 4e-6 : 0x1p-7; }

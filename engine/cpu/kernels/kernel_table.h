@@ -13,6 +13,7 @@
 
 #include "engine/core/matrix.h"
 #include "engine/ops/activation.h"
+#include "engine/ops/linear_state.h"
 
 namespace longtake::cpu {
 
@@ -76,19 +77,16 @@ constexpr int64_t AttentionScratchFloats(int64_t head_dim) {
 }
 
 // Linear attention of one head over one segment: ops/attention.h, LinearAttentionArgs.
-struct LinearHistory {
-  const float* S;
-  const float* z;
-};
 struct LinearAttentionTask {
   ConstMat q, k, v;                            // [rows, head_dim] of the head and the segment, of one type and stride
   const float *q_inverse_rms, *k_inverse_rms;  // of each row, over all heads
   const float *q_weight, *k_weight;            // at the head's first element, or null
   // Of every row: head_dim cosines, each of a pair's two the same, and sines with signs (-, +).
   const float *cosines, *sines;
-  const LinearHistory* history;
+  const LinearAttentionState* history;  // of all heads
   int history_count;
-  float *S_out, *z_out;  // or null
+  int64_t S_offset, z_offset;  // of the head in a state
+  float *S_out, *z_out;        // or null
   bool store_sum;
   Mat out;         // [rows, head_dim]; bf16 where q, k and v are
   float* scratch;  // LinearAttentionScratchFloats(head_dim)

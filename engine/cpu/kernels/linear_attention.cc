@@ -93,7 +93,7 @@ void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const 
   ForVectors(g.q.cols, [&](int64_t i, int n) {
     V v = LoadUpTo(x + i, n);
     if (weight != nullptr) v = v * inverse * LoadUpTo(weight + i, n);
-    v = Max(v, Zero());
+    v = Max(Zero(), v);  // ReLU; not a number stays so
     Store(plain + i, v);
     Store(rotated + i, Fma(v, LoadUpTo(cosines + i, n), SwapPairs(v) * LoadUpTo(sines + i, n)));
   });
@@ -157,17 +157,19 @@ void StoreState(const Scratch& s, const float* z, int64_t d, int64_t padded, flo
 void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   const int64_t d = g.q.cols;
   for (int64_t i = 0; i < d; ++i) {
+    const int64_t S_row = g.S_offset + i * d, z_at = g.z_offset + i;
+    const float* const oldest = g.history[0].S + S_row;
     if (g.history_count == 1) {
-      for (int64_t j = 0; j < d; ++j) s.ST[j * padded + i] += g.history[0].S[i * d + j];
+      for (int64_t j = 0; j < d; ++j) s.ST[j * padded + i] += oldest[j];
     } else {
       for (int64_t j = 0; j < d; ++j) {
-        float past = g.history[0].S[i * d + j];
-        for (int h = 1; h < g.history_count; ++h) past += g.history[h].S[i * d + j];
+        float past = oldest[j];
+        for (int h = 1; h < g.history_count; ++h) past += g.history[h].S[S_row + j];
         s.ST[j * padded + i] += past;
       }
     }
-    float past = g.history[0].z[i];
-    for (int h = 1; h < g.history_count; ++h) past += g.history[h].z[i];
+    float past = g.history[0].z[z_at];
+    for (int h = 1; h < g.history_count; ++h) past += g.history[h].z[z_at];
     s.z[i] += past;
   }
 }

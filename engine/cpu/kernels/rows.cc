@@ -87,7 +87,7 @@ void ChannelNormRows(const NormRows& a) {
     const X* x = At<const X>(a.x.data, r * a.x.stride);
     Y* y = At<Y>(a.y.data, r * a.y.stride);
     const float norm = __builtin_sqrtf(SumOfSquares(x, a.x.cols));
-    const V inverse = Set(root / (norm > 1e-12f ? norm : 1e-12f));
+    const V inverse = Set(root / (norm < 1e-12f ? 1e-12f : norm));
     ForVectors(a.x.cols, [&](int64_t i, int n) {
       const V v = LoadUpTo(x + i, n) * inverse * LoadUpTo(a.weight + i, n);
       StoreUpTo(y + i, a.silu ? Silu(v) : v, n);

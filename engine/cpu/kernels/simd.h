@@ -61,6 +61,7 @@ LT_INLINE void Store(bf16* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256
 LT_INLINE void StoreN(bf16* p, V x, int64_t n) { _mm256_mask_storeu_epi16(p, First(n), ToBF16(x)); }
 // a * b + c, rounded once.
 LT_INLINE V Fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+// Max and Min give b where either is not a number.
 LT_INLINE V Max(V a, V b) { return _mm512_max_ps(a, b); }
 LT_INLINE V Min(V a, V b) { return _mm512_min_ps(a, b); }
 LT_INLINE V Abs(V a) { return _mm512_abs_ps(a); }
@@ -123,6 +124,7 @@ LT_INLINE void StoreN(bf16* p, V x, int64_t n) {
 }
 // a * b + c, rounded once.
 LT_INLINE V Fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+// Max and Min give b where either is not a number.
 LT_INLINE V Max(V a, V b) { return _mm256_max_ps(a, b); }
 LT_INLINE V Min(V a, V b) { return _mm256_min_ps(a, b); }
 LT_INLINE V Abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.f), a); }

@@ -8,10 +8,10 @@ namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
 
 // e^x: x = n ln2 + r, |r| <= ln2/2, and Moshier's polynomial of degree 6 for e^r (Cephes, expf): relative error below
-// 1.2e-7 on [-87.3, 88.3]; 0 below, e^88.3 above.
+// 1.2e-7 on [-87.3, 88.3]; 0 below, e^88.3 above. Not a number where x is none.
 LT_INLINE V Exp(V x) {
   const V low = Set(-87.3f);
-  const V bounded = Min(Max(x, low), Set(88.3f));
+  const V bounded = Min(Set(88.3f), Max(low, x));
   const V n = Round(bounded * Set(1.44269504088896341f));
   V r = Fma(n, Set(-0.693359375f), bounded);
   r = Fma(n, Set(2.12194440e-4f), r);
