@@ -3,19 +3,18 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/core/input_file.h"
 #include "engine/core/json_text.h"
-#include "engine/core/mapped_file.h"
 
 namespace longtake {
 namespace {
 
 // Indices of shards reach some megabytes; what is far beyond is no config, and parsed it would take 16 times its size.
-constexpr size_t kMaxBytes = 32'000'000;
+constexpr uint64_t kMaxBytes = 32'000'000;
 
 std::string Range(int64_t min, int64_t max) {
   if (max == std::numeric_limits<int64_t>::max()) return absl::StrCat("an integer of at least ", min);
@@ -90,13 +89,10 @@ std::string QuoteNonFinite(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<JsonConfig> JsonConfig::Load(const std::string& path) {
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  if (file.bytes().size() > kMaxBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": has ", file.bytes().size(), " bytes, too many for a config"));
-  }
-  std::optional<nlohmann::json> object = ParseJson(QuoteNonFinite(file.bytes()));
-  if (!object) return absl::InvalidArgumentError(absl::StrCat(path, ": is not valid JSON, or nested too deeply"));
+  ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
+  ASSIGN_OR_RETURN(const std::string text, file.ReadAll(kMaxBytes));
+  absl::StatusOr<nlohmann::json> object = ParseJson(QuoteNonFinite(text));
+  if (!object.ok()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", object.status().message()));
   if (!object->is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
   return JsonConfig(path, *std::move(object));
 }

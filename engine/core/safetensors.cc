@@ -1,27 +1,29 @@
 #include "engine/core/safetensors.h"
 
-#include <cstring>
-#include <filesystem>
-#include <fstream>
+#include <new>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
-#include "engine/core/json_config.h"
-#include "engine/core/mapped_file.h"
+#include "engine/core/input_file.h"
 #include "engine/core/safetensors_header.h"
+#include "engine/core/weight_files.h"
 
 namespace longtake {
 namespace {
 
-// Whether a shard's name is a plain file name of the folder.
-bool IsPlainName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
-}
+// Larger blocks are given back rather than kept for the next tensors. Layers stay below it (60 MB for the largest of
+// the 2B model), the vocabulary's table does not (1.2 GB for Gemma-2-2B).
+constexpr uint64_t kMostKept = uint64_t{256} << 20;
 
 std::string ShapeText(const std::vector<int64_t>& shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
+
+struct Block {
+  std::unique_ptr<std::byte[]> data;
+  uint64_t bytes = 0;
+};
 
 }  // namespace
 
@@ -30,18 +32,19 @@ struct TensorStore::Impl {
     size_t file = 0;
     TensorEntry entry;
     bool used = false;
-    std::vector<uint64_t> aligned;  // a copy, where the file's bytes lie at no multiple of the element's size
   };
 
   std::string name;  // of the store, for errors
-  std::vector<MappedFile> files;
+  std::vector<InputFile> files;
   std::map<std::string, Tensor> tensors;
   uint64_t used_bytes = 0;
+  std::vector<Block> blocks;
+  size_t blocks_in_use = 0;  // the first ones
 
   // Adds a file; with `expected`, only its tensors may and all of them must be inside.
   absl::Status Add(const std::string& path, const std::set<std::string>* expected) {
-    ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-    ASSIGN_OR_RETURN(auto entries, ParseSafetensorsHeader(file.bytes(), path));
+    ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
+    ASSIGN_OR_RETURN(auto entries, ReadSafetensorsHeader(file));
     if (expected != nullptr) {
       for (const std::string& tensor : *expected) {
         if (!entries.contains(tensor)) {
@@ -53,43 +56,58 @@ struct TensorStore::Impl {
       if (expected != nullptr && !expected->contains(tensor)) {
         return absl::InvalidArgumentError(absl::StrCat(path, ": tensor '", tensor, "' is not in the index"));
       }
-      tensors[tensor] = {files.size(), std::move(entry), false, {}};
+      tensors[tensor] = {files.size(), std::move(entry), false};
     }
     files.push_back(std::move(file));
     return absl::OkStatus();
   }
 
-  absl::Status AddShards(const std::string& folder, const std::string& index) {
-    ASSIGN_OR_RETURN(JsonConfig config, JsonConfig::Load(index));
-    config.Ignore({"metadata"});
-    const nlohmann::json* map = config.Raw("weight_map");
-    if (map == nullptr || !map->is_object()) config.Fail("weight_map", "must be an object");
-    RETURN_IF_ERROR(config.Finish());
-    std::map<std::string, std::set<std::string>> shards;
-    for (const auto& [tensor, shard] : map->items()) {
-      if (!shard.is_string() || !IsPlainName(shard.get<std::string>())) {
-        return absl::InvalidArgumentError(absl::StrCat(index, ": tensor '", tensor, "' has no plain file name"));
-      }
-      shards[shard.get<std::string>()].insert(tensor);
-    }
-    for (const auto& [shard, expected] : shards) RETURN_IF_ERROR(Add(folder + "/" + shard, &expected));
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<HostTensor> View(const std::string& tensor) {
+  // The tensor, which counts as used from now on.
+  absl::StatusOr<const Tensor*> Use(const std::string& tensor) {
     const auto it = tensors.find(tensor);
     if (it == tensors.end()) return absl::NotFoundError(absl::StrCat(name, ": tensor '", tensor, "' is missing"));
-    Tensor& t = it->second;
-    if (!t.used) used_bytes += t.entry.bytes;
-    t.used = true;
-    const char* data = files[t.file].bytes().data() + t.entry.begin;
-    if (t.entry.bytes > 0 && reinterpret_cast<uintptr_t>(data) % SizeOf(t.entry.dtype) != 0) {
-      if (t.aligned.empty()) {
-        t.aligned.resize((t.entry.bytes + 7) / 8);
-        std::memcpy(t.aligned.data(), data, t.entry.bytes);
-      }
-      data = reinterpret_cast<const char*>(t.aligned.data());
+    if (!std::exchange(it->second.used, true)) used_bytes += it->second.entry.bytes;
+    return &it->second;
+  }
+
+  absl::StatusOr<const Tensor*> UseWeight(const std::string& tensor, const std::vector<int64_t>& shape) {
+    ASSIGN_OR_RETURN(const Tensor* t, Use(tensor));
+    const std::string& path = files[t->file].path();
+    if (t->entry.shape != shape) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": tensor '", tensor, "' has the shape ",
+                                                     ShapeText(t->entry.shape), ", but ", ShapeText(shape),
+                                                     " is needed"));
     }
+    const DType dtype = t->entry.dtype;
+    if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kF16) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": tensor '", tensor, "' has the type ",
+                                                     std::string(longtake::Name(dtype)), ", which is no weight's"));
+    }
+    return t;
+  }
+
+  // Memory of at least that size; null where there is none.
+  std::byte* NextBlock(uint64_t bytes) {
+    if (blocks_in_use == blocks.size()) blocks.emplace_back();
+    Block& block = blocks[blocks_in_use];
+    if (block.bytes < bytes || block.data == nullptr) {
+      block = {};  // before the larger one is taken
+      block.data.reset(new (std::nothrow) std::byte[bytes]);
+      if (block.data == nullptr) return nullptr;
+      block.bytes = bytes;
+    }
+    ++blocks_in_use;
+    return block.data.get();
+  }
+
+  absl::StatusOr<HostTensor> Read(const std::string& tensor, const Tensor& t) {
+    const InputFile& file = files[t.file];
+    std::byte* const data = NextBlock(t.entry.bytes);
+    if (data == nullptr) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat(file.path(), ": no memory for the ", t.entry.bytes, " bytes of tensor '", tensor, "'"));
+    }
+    RETURN_IF_ERROR(file.Read(t.entry.begin, t.entry.bytes, data));
     return HostTensor{data, t.entry.dtype, t.entry.shape};
   }
 };
@@ -101,12 +119,11 @@ TensorStore::~TensorStore() = default;
 
 absl::StatusOr<TensorStore> TensorStore::Open(const std::string& folder, const std::string& stem) {
   auto impl = std::make_unique<Impl>();
-  const std::string file = absl::StrCat(folder, "/", stem, ".safetensors");
-  const std::string index = file + ".index.json";
-  std::error_code ignored;
-  if (std::filesystem::exists(file, ignored) || !std::filesystem::exists(index, ignored)) return OpenFile(file);
-  impl->name = index;
-  RETURN_IF_ERROR(impl->AddShards(folder, index));
+  ASSIGN_OR_RETURN(const WeightFiles found, FindWeightFiles(folder, stem));
+  impl->name = found.path;
+  for (const auto& [file, tensors] : found.files) {
+    RETURN_IF_ERROR(impl->Add(absl::StrCat(folder, "/", file), found.indexed ? &tensors : nullptr));
+  }
   return TensorStore(std::move(impl));
 }
 
@@ -134,20 +151,25 @@ uint64_t TensorStore::total_bytes() const {
 uint64_t TensorStore::used_bytes() const { return impl_->used_bytes; }
 
 absl::StatusOr<HostTensor> TensorStore::Get(const std::string& name, const std::vector<int64_t>& shape) {
-  ASSIGN_OR_RETURN(HostTensor t, impl_->View(name));
-  const std::string& path = impl_->files[impl_->tensors[name].file].path();
-  if (t.shape != shape) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": tensor '", name, "' has the shape ", ShapeText(t.shape),
-                                                   ", but ", ShapeText(shape), " is needed"));
-  }
-  if (t.dtype != DType::kF32 && t.dtype != DType::kBF16 && t.dtype != DType::kF16) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": tensor '", name, "' has the type ",
-                                                   std::string(longtake::Name(t.dtype)), ", which is no weight's"));
-  }
-  return t;
+  ASSIGN_OR_RETURN(const Impl::Tensor* t, impl_->UseWeight(name, shape));
+  return impl_->Read(name, *t);
 }
 
-absl::StatusOr<HostTensor> TensorStore::GetAny(const std::string& name) { return impl_->View(name); }
+absl::StatusOr<HostTensor> TensorStore::GetAny(const std::string& name) {
+  ASSIGN_OR_RETURN(const Impl::Tensor* t, impl_->Use(name));
+  return impl_->Read(name, *t);
+}
+
+absl::Status TensorStore::Check(const std::string& name, const std::vector<int64_t>& shape) {
+  return impl_->UseWeight(name, shape).status();
+}
+
+void TensorStore::Recycle() {
+  for (Block& block : impl_->blocks) {
+    if (block.bytes > kMostKept) block = {};
+  }
+  impl_->blocks_in_use = 0;
+}
 
 absl::Status TensorStore::CheckAllUsed() const {
   for (const auto& [name, tensor] : impl_->tensors) {
@@ -155,29 +177,6 @@ absl::Status TensorStore::CheckAllUsed() const {
     return absl::InvalidArgumentError(
         absl::StrCat(impl_->files[tensor.file].path(), ": tensor '", name, "' is superfluous"));
   }
-  return absl::OkStatus();
-}
-
-absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors) {
-  nlohmann::json header = nlohmann::json::object();
-  uint64_t offset = 0;
-  for (const auto& [name, t] : tensors) {
-    const uint64_t bytes = static_cast<uint64_t>(t.elements()) * SizeOf(t.dtype);
-    header[name] = {
-        {"dtype", SafetensorsName(t.dtype)}, {"shape", t.shape}, {"data_offsets", {offset, offset + bytes}}};
-    offset += bytes;
-  }
-  std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  text.append((8 - text.size() % 8) % 8, ' ');  // data starts at a multiple of 8, as the format asks
-  const uint64_t length = text.size();
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char*>(&length), 8);
-  file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  for (const auto& [name, t] : tensors) {
-    file.write(static_cast<const char*>(t.data), t.elements() * static_cast<int64_t>(SizeOf(t.dtype)));
-  }
-  file.close();
-  if (!file) return absl::InternalError(absl::StrCat(path, ": cannot be written"));
   return absl::OkStatus();
 }
 

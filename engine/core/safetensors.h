@@ -3,10 +3,8 @@
 #define LONGTAKE_ENGINE_CORE_SAFETENSORS_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -16,11 +14,12 @@
 
 namespace longtake {
 
-// The tensors of one module's folder, memory-mapped. Views stay valid for the store's life.
+// The tensors of one module's folder. Data is read when it is asked for, into memory of the store, so that it is
+// aligned wherever it lies in the file.
 class TensorStore {
  public:
-  // `folder` holds `stem`.safetensors, or shards with `stem`.safetensors.index.json. Errors name the file, and the
-  // tensor where one is at fault (offsets out of the file, overlapping, shape and size that disagree, unknown type).
+  // `folder` holds the weights as weight_files.h says. Errors name the file, and the tensor where one is at fault
+  // (offsets out of the file, overlapping, shape and size that disagree, unknown type, in the header twice).
   static absl::StatusOr<TensorStore> Open(const std::string& folder, const std::string& stem);
   // A single file, for tensors that are no module.
   static absl::StatusOr<TensorStore> OpenFile(const std::string& path);
@@ -35,10 +34,17 @@ class TensorStore {
   // Of the tensors that count as used, each once.
   uint64_t used_bytes() const;
 
-  // The tensor, which must have that shape, and counts as used from then on. NotFound or InvalidArgument name the file.
+  // The tensor, which must have that shape, and counts as used from then on. The view is valid until Recycle() or the
+  // store's end. NotFound or InvalidArgument name the file, DataLoss means that it has become shorter.
   // Weights may be f32, bf16 or f16; GetAny takes any type and shape.
   absl::StatusOr<HostTensor> Get(const std::string& name, const std::vector<int64_t>& shape);
   absl::StatusOr<HostTensor> GetAny(const std::string& name);
+  // As Get, of a tensor whose data is not wanted.
+  absl::Status Check(const std::string& name, const std::vector<int64_t>& shape);
+
+  // Ends all views. Their memory is read into again, so that loading a model takes no more memory than the tensors that
+  // are in use together, and no new pages for each.
+  void Recycle();
 
   // InvalidArgument naming a tensor that nobody asked for, if there is one.
   absl::Status CheckAllUsed() const;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/core/input_file.h"
 #include "engine/core/tensor.h"
 
 namespace longtake {
@@ -20,10 +21,9 @@ struct TensorEntry {
   uint64_t bytes = 0;
 };
 
-// `file` is the file's bytes, `path` its name for errors. Every entry lies inside the file, has the size that its shape
-// says, and shares no byte with another; together they cover the data. InvalidArgument names file and tensor.
-absl::StatusOr<std::map<std::string, TensorEntry>> ParseSafetensorsHeader(std::string_view file,
-                                                                          const std::string& path);
+// Every entry lies inside the file, has the size that its shape says, and shares no byte with another; together they
+// cover the data. InvalidArgument names file and tensor.
+absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(const InputFile& file);
 
 // "F32", "BF16", ...: the spelling of the header.
 std::string_view SafetensorsName(DType t);

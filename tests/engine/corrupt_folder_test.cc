@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -205,6 +206,51 @@ TEST_F(CorruptFolder, WhatIsNoFileIsNamed) {
     fs::create_symlink(fs::absolute(fs::path(kBundled) / file), path);
   }
   EXPECT_TRUE(Load().ok());
+}
+
+constexpr char kWeights[][64] = {"text_encoder/model.safetensors", "transformer/diffusion_pytorch_model.safetensors",
+                                 "vae/diffusion_pytorch_model.safetensors"};
+
+// Files of old writers have headers of any length, so that no tensor is aligned in the file.
+TEST_F(CorruptFolder, WeightsBehindAHeaderOfOddLengthAreTheSame) {
+  const auto frames = [&] {
+    const auto engine = Engine::Load({.model_dir = folder_.path(), .threads = 1, .max_sessions = 1});
+    EXPECT_TRUE(engine.ok()) << engine.status();
+    if (!engine.ok()) return std::vector<uint8_t>();
+    const ModelInfo& model = (*engine)->model();
+    const SessionSpec spec = {.size = model.sizes[0], .latent_frames = 1, .seed = 3};
+    return RunJobs(**engine, {{.spec = spec, .prompt = "a red ball"}}, 1, 1)[0].bytes;
+  };
+  const std::vector<uint8_t> intact = frames();
+  ASSERT_FALSE(intact.empty());
+  for (const char* file : kWeights) {
+    std::string bytes = Read(fs::path(kBundled) / file);
+    uint64_t length;
+    std::memcpy(&length, bytes.data(), sizeof length);
+    bytes.insert(8 + length, 1 + length % 2, ' ');
+    length += 1 + length % 2;
+    bytes.replace(0, sizeof length, reinterpret_cast<const char*>(&length), sizeof length);
+    fs::remove(fs::path(folder_.path()) / file);
+    folder_.Write(file, bytes);
+  }
+  EXPECT_TRUE(frames() == intact);
+}
+
+TEST_F(CorruptFolder, TheOnlyVariantLoadsAndMixturesAreNamed) {
+  for (const char* file : kWeights) {
+    const fs::path plain = fs::path(folder_.path()) / file;
+    const fs::path half = fs::path(plain).replace_extension("fp16.safetensors");
+    const fs::path brain = fs::path(plain).replace_extension("bf16.safetensors");
+    fs::rename(plain, half);
+    EXPECT_TRUE(Load().ok()) << Load();
+    fs::copy(half, brain);
+    EXPECT_THAT(Load().message(), HasSubstr("the variants bf16, fp16")) << file;
+    fs::copy(half, plain);
+    EXPECT_TRUE(Load().ok()) << Load();
+    folder_.Write(absl::StrCat(file, ".index.json"), R"({"weight_map":{"a":"gone.safetensors"}})");
+    EXPECT_THAT(Load().message(), HasSubstr("are not of one save")) << file;
+    fs::remove(absl::StrCat(plain.string(), ".index.json"));
+  }
 }
 
 // One latent frame from prompt to pixels. Passes may be refused, and pixels may be anything.

@@ -126,8 +126,8 @@ void RefuseOtherSamplers(JsonConfig& json, SamplerKind sampler) {
 
 absl::StatusOr<std::optional<SamplerKind>> ApplyFamily(Family family, ModelSettings* settings) {
   const std::string name = absl::StrCat("family ", FamilyName(family));
-  std::optional<nlohmann::json> data = ParseJson(FamilyData(family));
-  if (!data || !data->is_object() || !data->contains("settings"))
+  absl::StatusOr<nlohmann::json> data = ParseJson(FamilyData(family));
+  if (!data.ok() || !data->is_object() || !data->contains("settings"))
     return absl::InternalError(name + ": has no settings");
   std::optional<SamplerKind> sampler;
   if (const auto like = data->find("like"); like != data->end()) {

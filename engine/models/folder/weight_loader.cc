@@ -20,6 +20,12 @@ HostTensor Rows(HostTensor t, int64_t first, int64_t count) {
 WeightLoader::WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress)
     : ops_(ops), store_(store), progress_(std::move(progress)) {}
 
+std::unique_ptr<PackedKernel> WeightLoader::Packed(std::unique_ptr<PackedKernel> kernel) {
+  packed_bytes_ += kernel->bytes();
+  store_.Recycle();
+  return kernel;
+}
+
 HostTensor WeightLoader::Get(const std::string& name, const std::vector<int64_t>& shape) {
   if (!status_.ok()) return {};
   absl::StatusOr<HostTensor> tensor = store_.Get(name, shape);
@@ -42,9 +48,7 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.weights().Pack(shape, weights, biases);
-  packed_bytes_ += kernel->bytes();
-  return kernel;
+  return Packed(ops_.weights().Pack(shape, weights, biases));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
@@ -57,18 +61,14 @@ std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.weights().Pack(shape, weights, biases);
-  packed_bytes_ += kernel->bytes();
-  return kernel;
+  return Packed(ops_.weights().Pack(shape, weights, biases));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up, int64_t outputs,
                                                   int64_t inputs) {
   const HostTensor first = Get(gate + ".weight", {outputs, inputs}), second = Get(up + ".weight", {outputs, inputs});
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.weights().PackGated({.outputs = outputs, .inputs = inputs}, first, second);
-  packed_bytes_ += kernel->bytes();
-  return kernel;
+  return Packed(ops_.weights().PackGated({.outputs = outputs, .inputs = inputs}, first, second));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
@@ -81,9 +81,7 @@ std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, 
   if (!status_.ok()) return nullptr;
   weight = Rows(weight, first, shape.outputs);
   bias = Rows(bias, first, shape.outputs);
-  auto kernel = ops_.weights().Pack(shape, {&weight, 1}, {&bias, 1});
-  packed_bytes_ += kernel->bytes();
-  return kernel;
+  return Packed(ops_.weights().Pack(shape, {&weight, 1}, {&bias, 1}));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
@@ -93,18 +91,14 @@ std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& na
   if (!status_.ok()) return nullptr;
   const int64_t inputs = channels * patch[0] * patch[1] * patch[2];
   weight.shape = {outputs, inputs};
-  auto kernel = ops_.weights().Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1});
-  packed_bytes_ += kernel->bytes();
-  return kernel;
+  return Packed(ops_.weights().Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1}));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Depthwise(const std::string& name, int64_t channels) {
   const HostTensor weight = Get(name + ".weight", {channels, 1, 3, 3});
   const HostTensor bias = Get(name + ".bias", {channels});
   if (!status_.ok()) return nullptr;
-  auto kernel = ops_.weights().PackDepthwise(weight, bias);
-  packed_bytes_ += kernel->bytes();
-  return kernel;
+  return Packed(ops_.weights().PackDepthwise(weight, bias));
 }
 
 std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std::vector<int64_t>& shape) {
@@ -114,6 +108,7 @@ std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std:
   auto buffer = ops_.device().Allocate(values.size() * sizeof(float));
   ops_.device().Upload(values.data(), buffer->data(), values.size() * sizeof(float));
   packed_bytes_ += buffer->size();
+  store_.Recycle();
   return buffer;
 }
 
@@ -122,7 +117,12 @@ EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, in
   if (!status_.ok()) return {};
   EmbeddingTable table = ops_.weights().PackEmbedding(tensor);
   packed_bytes_ += table.data->size();
+  store_.Recycle();
   return table;
+}
+
+void WeightLoader::Check(const std::string& name, const std::vector<int64_t>& shape) {
+  if (status_.ok()) status_ = store_.Check(name, shape);
 }
 
 absl::Status WeightLoader::Finish() const {

@@ -50,14 +50,18 @@ class WeightLoader {
   EmbeddingTable Embedding(const std::string& name, int64_t rows, int64_t width);
 
   // Only that the tensor is there in that shape: of a part that is not wanted.
-  void Check(const std::string& name, const std::vector<int64_t>& shape) { Get(name, shape); }
+  void Check(const std::string& name, const std::vector<int64_t>& shape);
 
   // The first error; else an error naming a tensor that nobody read.
   absl::Status Finish() const;
   size_t packed_bytes() const { return packed_bytes_; }
 
  private:
+  // Valid until the store is told to recycle.
   HostTensor Get(const std::string& name, const std::vector<int64_t>& shape);
+  // Counts what was packed, and lets the store read into the memory of the tensors that it was packed from. (Packing
+  // has copied them: asynchronous backends do so before they return, too.)
+  std::unique_ptr<PackedKernel> Packed(std::unique_ptr<PackedKernel> kernel);
 
   Ops& ops_;
   TensorStore& store_;

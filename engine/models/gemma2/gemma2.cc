@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<Gemma2>> Gemma2::Load(Ops& ops, const std::string
   // A Gemma2ForCausalLM holds the encoder under `model.`, and perhaps the projection to logits, which has no use here.
   const std::string prefix = store.Has("model.embed_tokens.weight") ? "model." : "";
   if (!prefix.empty() && store.Has("lm_head.weight")) {
-    RETURN_IF_ERROR(store.Get("lm_head.weight", {c.vocabulary, c.width}).status());
+    RETURN_IF_ERROR(store.Check("lm_head.weight", {c.vocabulary, c.width}));
   }
   WeightLoader load(ops, store, progress);
   Weights& w = *model->weights_;

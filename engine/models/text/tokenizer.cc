@@ -5,10 +5,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/core/input_file.h"
 #include "engine/core/json_config.h"
-#include "engine/core/mapped_file.h"
 
 namespace longtake {
+namespace {
+
+constexpr uint64_t kMaxBytes = 100'000'000;  // Gemma's models have 4 MB
+
+}  // namespace
 
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
   const std::string config = folder + "/tokenizer_config.json", path = folder + "/tokenizer.model";
@@ -20,8 +25,9 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
     if (json.Bool("add_eos_token", false)) json.Fail("add_eos_token", "must be false");
     RETURN_IF_ERROR(json.FirstError());
   }
-  ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  ASSIGN_OR_RETURN(std::unique_ptr<SentencePieceModel> model, ParseSentencePiece(file.bytes()));
+  ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
+  ASSIGN_OR_RETURN(const std::string bytes, file.ReadAll(kMaxBytes));
+  ASSIGN_OR_RETURN(std::unique_ptr<SentencePieceModel> model, ParseSentencePiece(bytes));
   if (model == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a SentencePiece model"));
   if (model->bos_id() < 0) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": has no piece for the beginning of a text"));

@@ -1,0 +1,41 @@
+// Files that are read, never mapped: while a mapped file is in use, making it shorter ends the process with SIGBUS.
+#ifndef LONGTAKE_ENGINE_CORE_INPUT_FILE_H_
+#define LONGTAKE_ENGINE_CORE_INPUT_FILE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace longtake {
+
+// A regular file, open for reading.
+class InputFile {
+ public:
+  // An error names the file. What is no regular file is refused; a pipe is not waited for.
+  static absl::StatusOr<InputFile> Open(const std::string& path);
+
+  InputFile(InputFile&& other) noexcept;
+  InputFile& operator=(InputFile&& other) noexcept;
+  ~InputFile();
+
+  const std::string& path() const { return path_; }
+  uint64_t size() const { return size_; }  // bytes when it was opened
+
+  // Copies bytes [offset, offset + bytes) to `to`. DataLoss where the file has become shorter since it was opened.
+  absl::Status Read(uint64_t offset, uint64_t bytes, void* to) const;
+  // The whole file. InvalidArgument where it has more than `max_bytes`.
+  absl::StatusOr<std::string> ReadAll(uint64_t max_bytes) const;
+
+ private:
+  InputFile(std::string path, int fd, uint64_t size);
+
+  std::string path_;
+  int fd_ = -1;
+  uint64_t size_ = 0;
+};
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_CORE_INPUT_FILE_H_
