@@ -25,7 +25,7 @@ while (($# > 0)); do
   esac
 done
 
-device_targets=(longtake_cuda_module longtake_sentencepiece_module longtake-module longtake-bench-cuda
+device_targets=(longtake_cuda_module longtake-module longtake-bench-cuda
   cuda_device_ops_test cuda_device_engine_test parity_test)
 
 build_for_device() {
@@ -40,7 +40,7 @@ make_bundle() {
   rm -rf "$bundle"
   mkdir -p "$bundle"
   local programs=(longtake-module longtake-bench-cuda cuda_device_ops_test cuda_device_engine_test parity_test
-    longtake-cuda.so longtake-sentencepiece.so)
+    longtake-cuda.so)
   for program in "${programs[@]}"; do
     strip --strip-unneeded -o "$bundle/$program" "$built/$program"
   done
@@ -94,7 +94,7 @@ bench() {
 rounds=(--rounds 3)
 if [[ $mode == rehearse ]]; then
   scripts/build.sh release longtake_emulation_bench longtake_emulation_runner longtake_cuda_emulation_module \
-    longtake_sentencepiece_module cuda_ops_test cuda_engine_test parity_test
+    cuda_ops_test cuda_engine_test parity_test
   bin=$PWD/$BUILD/emulation
   ops_test=$BUILD/cuda_ops_test engine_test=$bin/cuda_engine_test parity_test=$BUILD/parity_test
   models=$out/models

@@ -53,6 +53,8 @@ std::vector<int64_t> ModuleInputs::Ints(const std::string& name, size_t rank, st
       values[i] = static_cast<const int64_t*>(tensor->data)[i];
     } else if (tensor->dtype == DType::kI32) {
       values[i] = static_cast<const int32_t*>(tensor->data)[i];
+    } else if (tensor->dtype == DType::kU8) {
+      values[i] = static_cast<const uint8_t*>(tensor->data)[i];
     } else {
       Fail(name, "is not of an integer type");
       return {};

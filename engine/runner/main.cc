@@ -29,6 +29,7 @@ absl::Status Run(const Arguments& a) try {
       {"transformer", RunTransformer}, {"transformer_blocks", RunTransformerBlocks},
       {"few_step", RunFewStep},        {"bidirectional", RunBidirectional},
       {"vae_decoder", RunVaeDecoder},  {"vae_encoder", RunVaeEncoder},
+      {"tokenizer", RunTokenizer},
   };
   const auto module = modules.find(a.module);
   if (module == modules.end()) {

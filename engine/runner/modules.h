@@ -29,8 +29,8 @@ class ModuleInputs {
   explicit ModuleInputs(TensorStore* store) : store_(store) {}  // null: a module without input tensors
 
   bool Has(const std::string& name) const;
-  // The tensor as f32 or i64 with `rank` dimensions; `shape` gets them. Integers are also read from i32, floats from
-  // any.
+  // The tensor as f32 or i64 with `rank` dimensions; `shape` gets them. Integers are also read from i32 and u8, floats
+  // from any.
   std::vector<float> Floats(const std::string& name, size_t rank, std::vector<int64_t>* shape);
   std::vector<int64_t> Ints(const std::string& name, size_t rank, std::vector<int64_t>* shape);
   void Fail(const std::string& name, const std::string& why);
@@ -51,6 +51,7 @@ using ModuleFunction = absl::StatusOr<ModuleOutputs> (*)(Ops&, const ModuleReque
 
 absl::StatusOr<ModuleOutputs> RunCaption(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunTextEncoder(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
+absl::StatusOr<ModuleOutputs> RunTokenizer(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in);
 absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in);

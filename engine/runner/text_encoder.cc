@@ -1,5 +1,8 @@
-// The text's modules: the encoder on given tokens, and the whole way from a prompt to its caption embedding.
+// The text's modules: the tokenizer on given texts, the encoder on given tokens, and the whole way from a prompt to its
+// caption embedding.
 #include <algorithm>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -7,6 +10,7 @@
 #include "engine/models/folder/settings.h"
 #include "engine/models/gemma2/gemma2.h"
 #include "engine/models/text/caption.h"
+#include "engine/models/text/tokenizer.h"
 #include "engine/runner/modules.h"
 
 namespace longtake {
@@ -59,6 +63,29 @@ absl::StatusOr<ModuleOutputs> RunTextEncoder(Ops& ops, const ModuleRequest& requ
   ModuleOutputs outputs;
   outputs["last_hidden_state"] = {{shape[0], shape[1], model->config().width}, std::move(hidden)};
   return outputs;
+}
+
+// In: `bytes` of all texts, one after the other, and how many each has, `byte_counts`. Out: `input_ids`, likewise
+// joined; each text's begin with BOS.
+absl::StatusOr<ModuleOutputs> RunTokenizer(Ops&, const ModuleRequest& request, ModuleInputs& in) {
+  ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(request.model_dir + "/tokenizer"));
+  std::vector<int64_t> shape;
+  const std::vector<int64_t> wide = in.Ints("bytes", 1, &shape), counts = in.Ints("byte_counts", 1, &shape);
+  RETURN_IF_ERROR(in.status());
+  const std::string bytes(wide.begin(), wide.end());
+  size_t at = 0;
+  OutputTensor out;
+  for (const int64_t count : counts) {
+    if (count < 0 || static_cast<uint64_t>(count) > bytes.size() - at) {
+      in.Fail("byte_counts", "adds up to more than bytes has");
+      return in.status();
+    }
+    ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(std::string_view(bytes).substr(at, count)));
+    out.values.insert(out.values.end(), ids.begin(), ids.end());
+    at += count;
+  }
+  out.shape = {static_cast<int64_t>(out.values.size())};
+  return ModuleOutputs{{"input_ids", std::move(out)}};
 }
 
 absl::StatusOr<ModuleOutputs> RunCaption(Ops& ops, const ModuleRequest& request, ModuleInputs&) {

@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import text, transformer, vae
+from tools.export import text, tokens, transformer, vae
 
 
 def export_random(out: Path, seed: int) -> None:
@@ -39,6 +39,8 @@ def export_random(out: Path, seed: int) -> None:
     }
     text.caption_cases(out, f"{tag}_caption", rng, settings, dtype(0), text.PROMPTS)
     text.caption_cases(out, f"{tag}_caption_plain", rng, {"caption_tokens": 24}, dtype(1), text.PROMPTS)
+
+    tokens.cases(out, f"{tag}_tokenizer", rng)
 
     patches = [(1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 1, 1), (2, 2, 2)]
     for index, patch in enumerate(patches):
@@ -88,6 +90,7 @@ def export_committed(out: Path) -> None:
     tiny |= {"latents_std": [1.5, 0.6, 2.25, 1.0], "num_res_blocks": 1}
     vae.cases(out, "vae", rng, "bfloat16", None, {**tiny, "num_res_blocks": 2}, 3, (3, 5))
     vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, 2, (2, 3))
+    tokens.cases(out, "tokenizer", random.Random(7))
 
 
 def main() -> None:

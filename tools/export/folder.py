@@ -20,6 +20,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 FLOAT32_BOUNDS = {
     "caption": 2e-5,
     "text_encoder": 2e-5,
+    "tokenizer": 0.0,
     "transformer": 2e-5,
     "transformer_blocks": 1e-4,
     "few_step": 2e-4,

@@ -122,7 +122,9 @@ EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, in
 }
 
 void WeightLoader::Check(const std::string& name, const std::vector<int64_t>& shape) {
-  if (status_.ok()) status_ = store_.Check(name, shape);
+  if (!status_.ok()) return;
+  status_ = store_.Check(name, shape);
+  if (progress_) progress_(store_.used_bytes(), store_.total_bytes());
 }
 
 absl::Status WeightLoader::Finish() const {

@@ -6,38 +6,70 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/core/input_file.h"
-#include "engine/core/json_config.h"
+#include "engine/models/text/tokenizer_config.h"
+#include "engine/models/text/unicode.h"
 
 namespace longtake {
 namespace {
 
-constexpr uint64_t kMaxBytes = 100'000'000;  // Gemma's models have 4 MB
+constexpr uint64_t kMaxBytes = 64'000'000;  // Gemma's tokenizer.json has some 34 MB
+
+bool IsThere(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::symlink_status(path, ignored).type() != std::filesystem::file_type::not_found;
+}
+
+// The id of a token that the config names.
+absl::StatusOr<int32_t> FindToken(const TokenizerModel& model, const std::string& config, const char* field,
+                                  const std::string& token) {
+  const std::optional<int32_t> id = model.FindPiece(token);
+  if (id) return *id;
+  return absl::InvalidArgumentError(
+      absl::StrCat(config, ": field '", field, "' is '", token, "', which the tokenizer does not have"));
+}
 
 }  // namespace
 
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
-  const std::string config = folder + "/tokenizer_config.json", path = folder + "/tokenizer.model";
-  std::error_code ignored;
-  if (std::filesystem::exists(config, ignored)) {
-    ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(config));
-    // The rest names classes, special pieces (the model file has them) and the look of decoded text.
-    if (!json.Bool("add_bos_token", true)) json.Fail("add_bos_token", "must be true");
-    if (json.Bool("add_eos_token", false)) json.Fail("add_eos_token", "must be false");
-    RETURN_IF_ERROR(json.FirstError());
+  const std::string config_path = folder + "/tokenizer_config.json", pieces = folder + "/tokenizer.model";
+  const std::string json = folder + "/tokenizer.json", path = IsThere(pieces) ? pieces : json;
+  ASSIGN_OR_RETURN(const TokenizerConfig config, LoadTokenizerConfig(config_path));
+  if (!IsThere(path)) {
+    return absl::NotFoundError(absl::StrCat(folder, ": has neither tokenizer.model nor tokenizer.json"));
   }
   ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
   ASSIGN_OR_RETURN(const std::string bytes, file.ReadAll(kMaxBytes));
-  ASSIGN_OR_RETURN(std::unique_ptr<SentencePieceModel> model, ParseSentencePiece(bytes));
-  if (model == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a SentencePiece model"));
-  if (model->bos_id() < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": has no piece for the beginning of a text"));
+  absl::StatusOr<std::unique_ptr<TokenizerModel>> model =
+      path == pieces ? ParseSentencePiece(bytes) : ParseTokenizerJson(bytes);
+  if (!model.ok()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", model.status().message()));
+  const TokenizerModel& m = **model;
+
+  for (const auto& [token, id] : config.added_tokens) {
+    if (m.FindPiece(token) == id) continue;
+    return absl::InvalidArgumentError(absl::StrCat(config_path, ": field 'added_tokens_decoder' gives '", token,
+                                                   "' the id ", id, ", which it does not have in ", path));
   }
-  return Tokenizer(std::move(model));
+  std::optional<int32_t> bos = m.bos_id(), pad = m.pad_id();
+  if (config.bos_token) {
+    ASSIGN_OR_RETURN(const int32_t id, FindToken(m, config_path, "bos_token", *config.bos_token));
+    if (bos.value_or(id) != id) {
+      return absl::InvalidArgumentError(absl::StrCat(config_path, ": field 'bos_token' is '", *config.bos_token,
+                                                     "', but ", path, " puts another piece in front of a text"));
+    }
+    // A tokenizer.json without a post-processor puts nothing there, unless the config says so.
+    if (path == pieces || config.says_bos) bos = id;
+  }
+  if (!bos) return absl::InvalidArgumentError(absl::StrCat(path, ": has no piece for the beginning of a text"));
+  if (config.pad_token) {
+    ASSIGN_OR_RETURN(pad, FindToken(m, config_path, "pad_token", *config.pad_token));
+  }
+  return Tokenizer(*std::move(model), *bos, pad.value_or(-1));
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text) const {
-  std::vector<int32_t> ids = {model_->bos_id()};
-  if (!model_->Encode(text, &ids)) return absl::InternalError("the prompt cannot be tokenized");
+  if (!IsUtf8(text)) return absl::InvalidArgumentError("prompt is not valid UTF-8");
+  std::vector<int32_t> ids = {bos_id_};
+  model_->Encode(text, &ids);
   return ids;
 }
 

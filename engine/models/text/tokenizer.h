@@ -1,4 +1,4 @@
-// The SentencePiece tokenizer of a model folder.
+// The tokenizer of a model folder.
 #ifndef LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_H_
 #define LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_H_
 
@@ -9,27 +9,31 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/models/text/sentencepiece_model.h"
+#include "engine/models/text/tokenizer_model.h"
 
 namespace longtake {
 
 // Immutable; may be used from any thread.
 class Tokenizer {
  public:
-  // `folder` holds tokenizer.model, and perhaps tokenizer_config.json, whose settings that would change the tokens are
-  // checked. Errors name the file.
+  // `folder` holds tokenizer.model (SentencePiece), or else tokenizer.json (what transformers 5 saves); where both are
+  // there, tokenizer.model is taken. Settings of tokenizer_config.json that change tokens are honoured or refused.
+  // Errors name the file.
   static absl::StatusOr<Tokenizer> Load(const std::string& folder);
 
-  // BOS, then the pieces of `text`; no EOS. Pieces such as "<eos>" in the text are text: no prompt makes a control
-  // token.
+  // BOS, then the pieces of `text`; no EOS. The names of control pieces ("<bos>", "<end_of_turn>", "<unused7>") in the
+  // text are text: no prompt makes a control token. InvalidArgument where the text is not UTF-8.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const;
-  int64_t vocabulary() const { return model_->pieces(); }
-  int32_t pad_id() const { return model_->pad_id(); }  // -1 where the model has none
+  int64_t vocabulary() const { return model_->vocabulary(); }  // one more than the largest id
+  int32_t pad_id() const { return pad_id_; }                   // -1 where the files name none
 
  private:
-  explicit Tokenizer(std::unique_ptr<SentencePieceModel> model) : model_(std::move(model)) {}
+  Tokenizer(std::unique_ptr<TokenizerModel> model, int32_t bos_id, int32_t pad_id)
+      : model_(std::move(model)), bos_id_(bos_id), pad_id_(pad_id) {}
 
-  std::unique_ptr<SentencePieceModel> model_;
+  std::unique_ptr<TokenizerModel> model_;
+  int32_t bos_id_;
+  int32_t pad_id_;
 };
 
 }  // namespace longtake

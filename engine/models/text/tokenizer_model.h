@@ -1,0 +1,39 @@
+// What the two kinds of tokenizer files have in common.
+#ifndef LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_MODEL_H_
+#define LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace longtake {
+
+// Immutable; may be used from any thread.
+class TokenizerModel {
+ public:
+  virtual ~TokenizerModel() = default;
+
+  // Appends the pieces of `text`, which is UTF-8. Control pieces in it are text (IsControlPiece).
+  virtual void Encode(std::string_view text, std::vector<int32_t>* ids) const = 0;
+  // Any piece, control pieces included.
+  virtual std::optional<int32_t> FindPiece(std::string_view piece) const = 0;
+  // One more than the largest id.
+  virtual int64_t vocabulary() const = 0;
+  // The piece that the file itself puts in front of a text; none where it says nothing.
+  virtual std::optional<int32_t> bos_id() const = 0;
+  virtual std::optional<int32_t> pad_id() const = 0;
+};
+
+// Of the bytes of a tokenizer.model. Errors follow the file's name.
+absl::StatusOr<std::unique_ptr<TokenizerModel>> ParseSentencePiece(std::string_view bytes);
+// Of the text of a tokenizer.json. Errors follow the file's name.
+absl::StatusOr<std::unique_ptr<TokenizerModel>> ParseTokenizerJson(std::string_view text);
+
+}  // namespace longtake
+
+#endif  // LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_MODEL_H_
