@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/models/video/video_stream.h"
+#include "engine/ops/arena.h"
 
 namespace longtake {
 
@@ -40,9 +41,6 @@ struct WanPlan {
 };
 
 using WanStream = VideoStream;
-
-// Everything starts at a multiple of 64 bytes: a cache line, and a vector of AVX-512.
-inline size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Fills `rings` and `cache_bytes` from `stages`; an element has `element` bytes.
 void PlanRings(const std::vector<WanRing>& rings, size_t element, WanPlan* plan);
