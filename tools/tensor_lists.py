@@ -134,3 +134,46 @@ def vae(config: dict) -> Iterator[tuple[str, Shape]]:
             width //= 2
     yield "decoder.norm_out.gamma", (width, 1, 1, 1)
     yield from _affine("decoder.conv_out", config["out_channels"], width, 3, 3, 3)
+
+
+def _ltx2_conv(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, Shape]]:
+    yield from _affine(f"{name}.conv", outputs, inputs, 3, 3, 3)
+
+
+def _ltx2_blocks(name: str, width: int, count: int) -> Iterator[tuple[str, Shape]]:
+    for index in range(count):
+        yield from _ltx2_conv(f"{name}.resnets.{index}.conv1", width, width)
+        yield from _ltx2_conv(f"{name}.resnets.{index}.conv2", width, width)
+
+
+def ltx2_vae(config: dict) -> Iterator[tuple[str, Shape]]:
+    """AutoencoderKLLTX2Video, with every stage down- or upsampled and no conditioning on a timestep."""
+    positions = {"spatial": 4, "temporal": 2, "spatiotemporal": 8}
+    latent, pixels = config["latent_channels"], 3 * config["patch_size"] ** 2
+    yield "latents_mean", (latent,)
+    yield "latents_std", (latent,)
+
+    yield from _ltx2_conv("encoder.conv_in", pixels, latent)
+    width = latent
+    *stages, middle = config["layers_per_block"]
+    for index, (count, out) in enumerate(zip(stages, config["block_out_channels"], strict=True)):
+        block = f"encoder.down_blocks.{index}"
+        yield from _ltx2_blocks(block, width, count)
+        yield from _ltx2_conv(f"{block}.downsamplers.0.conv", width, out // positions[config["downsample_type"][index]])
+        width = out
+    yield from _ltx2_blocks("encoder.mid_block", width, middle)
+    yield from _ltx2_conv("encoder.conv_out", width, latent + 1)
+
+    # The decoder's lists but for the kinds of upsampling begin with its last stage.
+    widths, factors = config["decoder_block_out_channels"][::-1], config["upsample_factor"][::-1]
+    middle, *stages = config["decoder_layers_per_block"][::-1]
+    width = widths[0]
+    yield from _ltx2_conv("decoder.conv_in", latent, width)
+    yield from _ltx2_blocks("decoder.mid_block", width, middle)
+    for index, (count, out, factor) in enumerate(zip(stages, widths, factors, strict=True)):
+        block = f"decoder.up_blocks.{index}"
+        rows = width * positions[config["upsample_type"][index]] // factor
+        yield from _ltx2_conv(f"{block}.upsamplers.0.conv", width, rows)
+        width = out // factor
+        yield from _ltx2_blocks(block, width, count)
+    yield from _ltx2_conv("decoder.conv_out", width, pixels)

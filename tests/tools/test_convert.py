@@ -11,7 +11,7 @@ import pytest
 
 from tools import convert, safetensors_stream
 from tools.convert import __main__ as converter
-from tools.convert import keys, pth
+from tools.convert import files, keys, pth
 
 HEADS = {"head_dim": 28, "cross_head_dim": 20}
 
@@ -130,9 +130,11 @@ def test_nesting_and_prefix():
         {"model.a": tensor},
         {"state_dict": {"a": tensor}},
         {"generator": {"model.a": tensor}, "step": 3},
+        {"model.module.a": tensor},
+        {"module.a": tensor},
         {"model": {"generator_ema": {"a": tensor}, "generator": {"b": tensor}}},
     ):
-        assert converter.find_weights(saved) == {"a": tensor}
+        assert files.find_weights(saved) == {"a": tensor}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_nesting_and_prefix():
     ],
 )
 def test_faults_are_named(tmp_path, checkpoint, change, message):
-    tensors = converter.find_weights(pth.load(checkpoint))
+    tensors = files.find_weights(pth.load(checkpoint))
     change(tensors)
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         renamed = converter.rename(tensors)
@@ -223,7 +225,7 @@ def test_tensors_stay_within_their_storage():
 
 
 def test_a_hostile_layer_number_ends_in_an_error(checkpoint):
-    tensors = converter.find_weights(pth.load(checkpoint))
+    tensors = files.find_weights(pth.load(checkpoint))
     tensors["blocks.99999999999.mlp.t_conv.weight"] = tensors["blocks.0.mlp.t_conv.weight"]
     with pytest.raises(ValueError, match="layer 99999999999"):
         converter.infer_config(converter.rename(tensors), 28, 20)

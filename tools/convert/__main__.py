@@ -1,32 +1,36 @@
-"""Converts an original NVlabs SANA-Video or LongSANA checkpoint to a model folder.
+"""Converts original files, a NVlabs SANA-Video or LongSANA checkpoint and Wan's or LTX-2's VAE, to a model folder.
 
-    python -m tools.convert CHECKPOINT.pth --out DIR [--sampler few_step|bidirectional]
+    python -m tools.convert CHECKPOINT --out DIR [--sampler few_step|bidirectional]
         [--head-dim 112] [--cross-head-dim N] [--dtype keep|float32|float16|bfloat16]
-        [--prompt-prefix FILE] [--parts-from FOLDER]
+        [--prompt-prefix FILE] [--parts-from FOLDER] [--vae FILE]
+    python -m tools.convert --vae FILE --out DIR    # only vae/
 
-The transformer is read from the checkpoint, nested under `generator`, `generator_ema`, `state_dict`, `state_dict_ema`
-or `model` or not, with a prefix `model.` or not; its configuration follows from the tensors' shapes, but for the head
-widths. longtake.json says what the folder is: few_step makes a LongSANA folder, bidirectional a SANA-Video folder with
-the scheduler of the published ones. The instruction prefix is the family's own unless --prompt-prefix gives another.
-The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs numpy.
+The transformer is read from the checkpoint (.pth, .bin or .safetensors), nested under `generator`, `generator_ema`,
+`state_dict`, `state_dict_ema` or `model` or not, with prefixes `model.` and `module.` or not; its configuration follows
+from the tensors' shapes, but for the head widths. longtake.json says what the folder is: few_step makes a LongSANA
+folder, bidirectional a SANA-Video folder with the scheduler of the published ones. The instruction prefix is the
+family's own unless --prompt-prefix gives another. The VAE is read from Wan2.1_VAE.pth or from the `vae.` tensors of an
+LTX-2 .safetensors. The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs
+numpy.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from tools import tensor_lists
-from tools.convert import keys, pth
+from tools.convert import files, keys, pth
+from tools.convert.tensors import Renamed, shape_of, write_tensors
+from tools.convert.vae import convert_vae
 from tools.make_model import FEW_STEP, LIBRARIES, SCHEDULER, SHARD_BYTES, STORAGE, TRANSFORMER
-from tools.safetensors_stream import TensorSpec, encode, write_part
 
-_NESTS = ("generator_ema", "generator", "state_dict_ema", "state_dict", "model")
 _COPIED = ("vae", "text_encoder", "tokenizer")
 _MOST_LAYERS = 1024  # as the engine
 # Of LongSANA's settings those that a reader of the folder looks for; the family has the rest.
@@ -35,23 +39,8 @@ _LONGSANA = {"family": "longsana", "sampler": "few_step"} | {
 }
 
 
-def find_weights(saved: object) -> dict[str, pth.StoredTensor]:
-    """The transformer's tensors by their original names."""
-    while isinstance(saved, Mapping):
-        inner = [saved[key] for key in _NESTS if isinstance(saved.get(key), Mapping)]
-        if not inner:
-            break
-        saved = inner[0]
-    if not isinstance(saved, Mapping):
-        raise ValueError("the checkpoint holds no dictionary of tensors")
-    tensors = {k.removeprefix("model."): v for k, v in saved.items() if isinstance(v, pth.StoredTensor)}
-    if not tensors:
-        raise ValueError(f"the checkpoint holds no tensors; its keys begin with {sorted(map(str, saved))[:5]}")
-    return tensors
-
-
-def rename(tensors: dict[str, pth.StoredTensor]) -> dict[str, tuple[pth.StoredTensor, int, int]]:
-    """diffusers' name -> (original tensor, part, parts), where parts are equal pieces along the first axis."""
+def rename(tensors: dict[str, pth.StoredTensor]) -> Renamed:
+    """The tensors under diffusers' names."""
     renamed = {}
     for name, tensor in tensors.items():
         try:
@@ -63,11 +52,6 @@ def rename(tensors: dict[str, pth.StoredTensor]) -> dict[str, tuple[pth.StoredTe
                 raise ValueError(f"tensor {name} of shape {list(tensor.shape)} cannot be cut in {len(targets)}")
             renamed[target] = (tensor, part, len(targets))
     return renamed
-
-
-def shape_of(entry: tuple[pth.StoredTensor, int, int]) -> tuple[int, ...]:
-    tensor, _, parts = entry
-    return (tensor.shape[0] // parts, *tensor.shape[1:])
 
 
 def mlp_ratio(hidden: int, width: int) -> float:
@@ -118,44 +102,18 @@ def infer_config(renamed: dict, head_dim: int, cross_head_dim: int) -> dict:
     }
 
 
-def _stored(entry: tuple[pth.StoredTensor, int, int], dtype: str) -> np.ndarray:
-    """The bytes of one part of a tensor in the storage type asked for."""
-    tensor, part, parts = entry
-    rows = tensor.shape[0] // parts
-    bits = tensor.bits()[part * rows : (part + 1) * rows]
-    if tensor.dtype == dtype:
-        return bits
-    if tensor.dtype == "BF16":
-        return encode((bits.astype(np.uint32) << 16).view(np.float32), dtype)
-    return encode(bits.astype(np.float32), dtype)
-
-
-def write_transformer(folder: Path, renamed: dict, config: dict, dtype: str, shard_bytes: int = SHARD_BYTES) -> None:
+def write_transformer(folder: Path, renamed: Renamed, config: dict, dtype: str, shard_bytes: int = SHARD_BYTES) -> None:
     """Writes transformer/. ValueError names a tensor that is missing, superfluous or of a wrong shape."""
-    expected = dict(tensor_lists.transformer(config))
-    for name in renamed:
-        if name not in expected:
-            raise ValueError(f"tensor {name} is superfluous")
-    specs = []
-    for name, shape in expected.items():
-        if name not in renamed:
-            raise ValueError(f"tensor {name} is missing")
-        actual = shape_of(renamed[name])
-        # Linear layers are 1x1 convolutions in some versions and the reverse: the same numbers.
-        if [n for n in actual if n != 1] != [n for n in shape if n != 1]:
-            raise ValueError(f"tensor {name} has shape {list(actual)}, expected {list(shape)}")
-        stored = renamed[name][0].dtype if dtype == "keep" else STORAGE[dtype]
-        if stored not in STORAGE.values():
-            raise ValueError(f"tensor {name} is of type {stored}; ask for a --dtype")
-        specs.append(TensorSpec(name, shape, stored))
-    write_part(
-        folder / "transformer",
-        "diffusion_pytorch_model",
-        specs,
-        lambda spec: _stored(renamed[spec.name], spec.dtype),
-        shard_bytes,
-    )
-    (folder / "transformer" / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_tensors(folder / "transformer", renamed, tensor_lists.transformer(config), config, dtype, shard_bytes)
+
+
+@contextlib.contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Puts the file's name in front of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error) if str(file) in str(error) else f"{file}: {error}") from None
 
 
 def _library(folder: Path, part: str) -> list[str]:
@@ -167,7 +125,7 @@ def _library(folder: Path, part: str) -> list[str]:
 
 
 def convert(
-    checkpoint: Path,
+    checkpoint: Path | None,
     out: Path,
     sampler: str = "few_step",
     head_dim: int = 112,
@@ -175,18 +133,28 @@ def convert(
     dtype: str = "keep",
     prompt_prefix: str = "",
     parts_from: Path | None = None,
+    vae: Path | None = None,
 ) -> None:
-    renamed = rename(find_weights(pth.load(checkpoint)))
-    config = infer_config(renamed, head_dim, cross_head_dim or head_dim)
-    out.mkdir(parents=True, exist_ok=True)
-    write_transformer(out, renamed, config, dtype)
+    """Writes the folder; without a checkpoint only its part `vae`. ValueError names the file that is at fault."""
+    if vae is not None:
+        with _naming(vae):
+            convert_vae(vae, out, dtype)
+    if checkpoint is None:
+        return
+    with _naming(checkpoint):
+        renamed = rename(files.load(checkpoint).tensors)
+        config = infer_config(renamed, head_dim, cross_head_dim or head_dim)
+        out.mkdir(parents=True, exist_ok=True)
+        write_transformer(out, renamed, config, dtype)
     index = {
         "_class_name": "SanaVideoPipeline",
         "_diffusers_version": "0.36.0",
         "transformer": LIBRARIES["transformer"],
     }
     for part in _COPIED:
-        if parts_from and (parts_from / part).is_dir():
+        if part == "vae" and vae is not None:
+            index[part] = _library(out, part)
+        elif parts_from and (parts_from / part).is_dir():
             shutil.copytree(parts_from / part, out / part, dirs_exist_ok=True)
             index[part] = _library(out, part)
     if sampler == "few_step":
@@ -204,7 +172,7 @@ def convert(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, nargs="?", help="of the transformer: .pth, .bin or .safetensors")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sampler", choices=["few_step", "bidirectional"], default="few_step")
     parser.add_argument("--head-dim", type=int, default=112)
@@ -212,7 +180,10 @@ def main() -> int:
     parser.add_argument("--dtype", choices=["keep", *STORAGE], default="keep")
     parser.add_argument("--prompt-prefix", type=Path, help="text that goes in front of every prompt; default: the family's")
     parser.add_argument("--parts-from", type=Path, help="folder with vae, text_encoder, tokenizer")
+    parser.add_argument("--vae", type=Path, help="Wan2.1_VAE.pth, or a .safetensors of LTX-2; alone: only vae/ is written")
     arguments = parser.parse_args()
+    if arguments.checkpoint is None and arguments.vae is None:
+        parser.error("a CHECKPOINT or --vae is needed")
     try:
         prefix = arguments.prompt_prefix.read_text() if arguments.prompt_prefix else ""
         convert(
@@ -224,9 +195,10 @@ def main() -> int:
             arguments.dtype,
             prefix,
             arguments.parts_from,
+            arguments.vae,
         )
     except (ValueError, OSError, MemoryError) as error:
-        print(f"{arguments.checkpoint}: {error}", file=sys.stderr)
+        print(f"tools.convert: {error or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
 
