@@ -1,4 +1,4 @@
-// The processor's backend, for x86-64 with AVX2 or more.
+// The processor's backend. It has kernels for x86-64 with AVX2 or more.
 #ifndef LONGTAKE_ENGINE_CPU_CPU_OPS_H_
 #define LONGTAKE_ENGINE_CPU_CPU_OPS_H_
 
@@ -18,7 +18,8 @@ struct CpuOptions {
 };
 
 // One thread at a time may call the result. InvalidArgument names the option: a cap that this machine (or its operating
-// system, for AMX) lacks, any but float32 below avx512_bf16, a word that is none of the above.
+// system, for AMX) lacks, any but float32 below avx512_bf16, a word that is none of the above. FailedPrecondition says
+// what is missing where there are no kernels for this machine.
 //
 // Sums, norms, softmax and states are float32 in both types. name() is "cpu/<isa>": equal names and types give equal
 // bytes, at any thread count and in any batch.

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "engine/cpu/kernels_of.h"
+#include "engine/cpu/available_kernels.h"
 
 namespace longtake::cpu {
 namespace {

@@ -2,9 +2,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/cpu/available_kernels.h"
 #include "engine/cpu/cpu_ops.h"
 #include "engine/cpu/families.h"
-#include "engine/cpu/kernels_of.h"
 
 namespace longtake {
 namespace cpu {

@@ -19,6 +19,7 @@ RotaryTable::RotaryTable(Form form, int width, float theta) : form(form), width(
 }
 
 void RotaryTable::Grow(int64_t positions) {
+  if (positions <= positions_) return;
   cosines_.resize(positions * width);
   sines_.resize(positions * width);
   for (int64_t p = positions_; p < positions; ++p) {
@@ -37,9 +38,7 @@ void RotaryTable::Grow(int64_t positions) {
 
 absl::Status RotaryTables::Reserve() {
   try {
-    for (const auto& table : tables_) {
-      if (table->positions() < table->planned) table->Grow(table->planned);
-    }
+    for (const auto& entry : entries_) entry->table.Grow(entry->planned);
   } catch (const std::exception&) {  // bad_alloc, or length_error: more than a vector can ever hold
     return absl::ResourceExhaustedError(
         absl::StrCat("scratch: the ", planned_.load(), " bytes of rotary positions' tables"));
@@ -49,22 +48,24 @@ absl::Status RotaryTables::Reserve() {
 }
 
 const RotaryTable& RotaryTables::Find(RotaryTable::Form form, int width, float theta, int64_t positions) {
-  const auto found = std::find_if(tables_.begin(), tables_.end(), [&](const auto& t) {
-    return t->form == form && t->width == width && t->theta == theta;
+  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& e) {
+    return e->table.form == form && e->table.width == width && e->table.theta == theta;
   });
-  if (found == tables_.end()) Require(!reserved_, "Scratch", "rotary positions' tables are of planned widths");
-  RotaryTable& table =
-      found != tables_.end() ? **found : *tables_.emplace_back(std::make_unique<RotaryTable>(form, width, theta));
-  int64_t& counted = planning_ ? table.planned : table.used;
-  if (positions > counted) {
-    (planning_ ? planned_ : used_) += (positions - counted) * table.row_bytes();
-    counted = positions;
+  Require(found != entries_.end() || !reserved_, "Scratch", "rotary positions' tables are planned");
+  Entry& entry = found != entries_.end()
+                     ? **found
+                     : *entries_.emplace_back(std::make_unique<Entry>(Entry{.table = {form, width, theta}}));
+  int64_t& most = planning_ ? entry.planned : entry.used;
+  if (positions > most) {
+    (planning_ ? planned_ : used_) += (positions - most) * entry.table.row_bytes();
+    most = positions;
   }
-  if (!planning_ && positions > table.positions()) {
-    Require(!reserved_, "Scratch", "rotary positions lie within the planned ones");
-    table.Grow(positions);
+  if (!planning_) {
+    Require(positions <= entry.table.positions() || !reserved_, "Scratch",
+            "rotary positions lie within the planned ones");
+    entry.table.Grow(positions);
   }
-  return table;
+  return entry.table;
 }
 
 }  // namespace longtake::cpu

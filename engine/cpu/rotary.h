@@ -25,13 +25,12 @@ class RotaryTable {
   const float* sines(int64_t position) const { return sines_.data() + position * width; }
   int64_t positions() const { return positions_; }
   size_t row_bytes() const { return 2 * width * sizeof(float); }
-  // Computes the rows up to `positions`. Throws std::bad_alloc.
+  // Computes the rows up to `positions` that are missing. Throws std::bad_alloc.
   void Grow(int64_t positions);
 
   const Form form;
   const int width;
   const float theta;
-  int64_t planned = 0, used = 0;  // positions, kept by RotaryTables
 
  private:
   std::vector<double> factors_;  // of each element: an angle is position / factor of pairs, position * factor of halves
@@ -57,11 +56,15 @@ class RotaryTables {
   size_t used() const { return used_; }
 
  private:
+  struct Entry {
+    RotaryTable table;
+    int64_t planned = 0, used = 0;  // positions
+  };
   const RotaryTable& Find(RotaryTable::Form form, int width, float theta, int64_t positions);
 
   bool planning_ = false, reserved_ = false;
   std::atomic<size_t> planned_ = 0, used_ = 0;  // bytes of all tables
-  std::vector<std::unique_ptr<RotaryTable>> tables_;
+  std::vector<std::unique_ptr<Entry>> entries_;
 };
 
 }  // namespace longtake::cpu

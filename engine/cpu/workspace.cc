@@ -37,6 +37,8 @@ absl::Status Workspace::Reserve() {
   try {
     region_ = Memory();
     region_ = Memory(planned_);
+    // Linux gives a page when it is first written, and ends the process where there is none.
+    std::memset(region_.data(), 0, region_.size());
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
         absl::StrCat("scratch: the ", planned_.load(), " bytes that operations of the cpu backend work in"));

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/cpu/families.h"
-#include "engine/cpu/kernels_of.h"
+#include "engine/cpu/available_kernels.h"
 
 namespace longtake {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "engine/cpu/cpu_ops.h"
-#include "engine/cpu/kernels_of.h"
+#include "engine/cpu/available_kernels.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
 #include "tests/engine/cpu_backends.h"

@@ -1,8 +1,8 @@
-// In place of kernels, on architectures that have none.
+// Of an architecture that has no kernels.
 #include <sys/utsname.h>
 
 #include "absl/strings/str_cat.h"
-#include "engine/cpu/kernels_of.h"
+#include "engine/cpu/available_kernels.h"
 
 namespace longtake::cpu {
 

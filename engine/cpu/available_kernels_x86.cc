@@ -1,11 +1,11 @@
-// The kernels of x86-64. On another architecture the build takes no_kernels.cc in place of this and of kernels/.
+// Of x86-64.
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdint>
 
-#include "engine/cpu/kernels_of.h"
+#include "engine/cpu/available_kernels.h"
 
 namespace longtake::cpu {
 namespace {

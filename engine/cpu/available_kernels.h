@@ -1,6 +1,7 @@
-// Which kernels this program has and this machine can run: x86.cc, or no_kernels.cc on another architecture.
-#ifndef LONGTAKE_ENGINE_CPU_KERNELS_OF_H_
-#define LONGTAKE_ENGINE_CPU_KERNELS_OF_H_
+// Which kernels this program has and this machine can run. The build takes the file for its architecture:
+// available_kernels_x86.cc with kernels/, or available_kernels_none.cc.
+#ifndef LONGTAKE_ENGINE_CPU_AVAILABLE_KERNELS_H_
+#define LONGTAKE_ENGINE_CPU_AVAILABLE_KERNELS_H_
 
 #include <optional>
 #include <string>
@@ -23,4 +24,4 @@ std::optional<KernelTable> EmulatedAmxKernels();
 
 }  // namespace longtake::cpu
 
-#endif  // LONGTAKE_ENGINE_CPU_KERNELS_OF_H_
+#endif  // LONGTAKE_ENGINE_CPU_AVAILABLE_KERNELS_H_
