@@ -28,7 +28,7 @@ HOUSE: dict[str, list[str]] = {
     "engine/reference": BACKEND,
     "engine/cpu": [*BACKEND, "engine/quantization", "engine/cpu/kernels"],
     # Compiled for one instruction set each: kernels/kernel_table.h says why they may see so little.
-    "engine/cpu/kernels": ["engine/core/matrix.h", "engine/ops/activation.h"],
+    "engine/cpu/kernels": ["engine/core/matrix.h", "engine/ops/activation.h", "engine/ops/linear_state.h"],
     "engine/cuda": [*BACKEND, "engine/quantization", "engine/cuda/kernels"],
     "engine/cuda/kernels": [*BACKEND, "engine/quantization", "engine/cuda/launcher.h", "engine/cuda/warp.h"],
     "engine/backend": [
