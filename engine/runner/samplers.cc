@@ -1,4 +1,4 @@
-// The modules `few_step` and `bidirectional`: both samplers on given noise.
+// The modules `few_step` and `bidirectional`: the folder's sampler on given noise.
 #include "engine/models/sana/samplers.h"
 
 #include <utility>
@@ -22,18 +22,30 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadForSampling(Ops& ops, const
                    model->config().out_channels, ", samplers need in_channels, ", model->config().in_channels));
 }
 
+// The buffers that a sampler's steps work in.
+struct SamplerBuffers {
+  SamplerBuffers(Ops& ops, const Sampler& sampler, int64_t n) {
+    for (int i = 0; i < sampler.buffers(); ++i) {
+      owned.push_back(ops.device().Allocate(n * sizeof(float)));
+      pointers.push_back(owned.back()->f32());
+    }
+  }
+  std::vector<std::unique_ptr<Buffer>> owned;
+  std::vector<float*> pointers;
+};
+
 }  // namespace
 
 absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
   ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
   ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
   if (!settings.causal) return absl::FailedPreconditionError("longtake.json: the folder is not block-causal");
-  const FewStepSampler sampler(settings.timesteps, settings.shift);
+  const std::unique_ptr<Sampler> sampler = std::move(MakeSamplers(settings)[0]);
   Shape shape;
   const std::vector<float> noise = in.Floats("noise", 5, &shape);
   RETURN_IF_ERROR(in.status());
   CheckLatents(*model, "noise", shape, 1, in);
-  if (shape[0] != sampler.steps()) in.Fail("noise", absl::StrCat("must have one entry a step, ", sampler.steps()));
+  if (shape[0] != sampler->steps()) in.Fail("noise", absl::StrCat("must have one entry a step, ", sampler->steps()));
   RETURN_IF_ERROR(in.status());
   const SanaConfig& c = model->config();
   const std::vector<int64_t> lengths = Lengths(in, shape[2], c.patch[0], settings.block_latent_frames);
@@ -53,18 +65,17 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
   int64_t first = 0;
   for (const int64_t n : lengths) {
     const int64_t count = C * n * plane;
-    auto noise_of = [&](int step) {
-      return ToDevice(ops, SliceFrames(noise.data() + step * C * T * plane, C, T, plane, first, n).data(), count);
-    };
-    auto x = noise_of(0);
+    auto noise_of = [&](int step) { return SliceFrames(noise.data() + step * C * T * plane, C, T, plane, first, n); };
+    auto x = ToDevice(ops, noise_of(0).data(), count);
+    const SamplerBuffers buffers(ops, *sampler, count);
     auto v = ops.device().Allocate(count * sizeof(float)), v_negative = ops.device().Allocate(count * sizeof(float));
     TransformerPass pass{.latents = x->f32(),
                          .frames = static_cast<int>(n),
                          .height = height,
                          .width = width,
                          .first_frame = static_cast<int>(first / c.patch[0])};
-    for (int step = 0; step < sampler.steps(); ++step) {
-      pass.timesteps = {sampler.timestep(step)};
+    for (int step = 0; step < sampler->steps(); ++step) {
+      pass.timesteps = {sampler->timestep(step)};
       pass.prompt = prompts[0].kv();
       pass.velocity = v->f32();
       state.Read(&pass);
@@ -76,8 +87,10 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
       }
       ForwardOnce(ops, *model, passes);
       if (guided) Guide(ops, settings.guidance, v_negative->f32(), count, v->f32());
-      auto fresh = sampler.needs_noise(step) ? noise_of(step + 1) : nullptr;
-      sampler.Step(ops, step, v->f32(), fresh == nullptr ? nullptr : fresh->f32(), count, x->f32());
+      if (sampler->needs_noise(step)) {
+        ops.device().Upload(noise_of(step + 1).data(), buffers.pointers[0], count * sizeof(float));
+      }
+      sampler->Step(ops, {.step = step, .n = count, .velocity = v->f32(), .x = x->f32(), .buffers = buffers.pointers});
     }
     pass.timesteps = {0.f};
     pass.velocity = nullptr;
@@ -92,12 +105,10 @@ absl::StatusOr<ModuleOutputs> RunFewStep(Ops& ops, const ModuleRequest& request,
 
 absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
   ASSIGN_OR_RETURN(auto model, LoadForSampling(ops, request));
-  ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
-  if (settings.sampler != SamplerKind::kFlowDpmSolver) {
-    return absl::UnimplementedError(
-        absl::StrCat(request.model_dir, ": sampler ", SamplerName(settings.sampler), " is none that this module has"));
-  }
-  const FlowDpmSampler sampler(request.steps, settings.shift);
+  ASSIGN_OR_RETURN(ModelSettings settings, ModelSettings::Load(request.model_dir));
+  if (settings.causal) return absl::FailedPreconditionError("longtake.json: the folder is block-causal");
+  settings.steps = request.steps;
+  const std::unique_ptr<Sampler> sampler = std::move(MakeSamplers(settings)[0]);
   Shape shape;
   const std::vector<float> noise = in.Floats("latents", 5, &shape);
   RETURN_IF_ERROR(in.status());
@@ -113,13 +124,13 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
   const auto count = static_cast<int64_t>(noise.size());
   auto x = ToDevice(ops, noise.data(), count);
   auto v = ops.device().Allocate(count * sizeof(float)), v_negative = ops.device().Allocate(count * sizeof(float));
-  auto x0 = ops.device().Allocate(count * sizeof(float)), x0_before = ops.device().Allocate(count * sizeof(float));
-  for (int step = 0; step < sampler.steps(); ++step) {
+  const SamplerBuffers buffers(ops, *sampler, count);
+  for (int step = 0; step < sampler->steps(); ++step) {
     std::vector<TransformerPass> passes = {{.latents = x->f32(),
                                             .frames = static_cast<int>(shape[2]),
                                             .height = static_cast<int>(shape[3]),
                                             .width = static_cast<int>(shape[4]),
-                                            .timesteps = {sampler.timestep(step)},
+                                            .timesteps = {sampler->timestep(step)},
                                             .prompt = prompts[0].kv(),
                                             .velocity = v->f32()}};
     if (guided) {
@@ -129,8 +140,7 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
     }
     ForwardOnce(ops, *model, passes);
     if (guided) Guide(ops, request.guidance, v_negative->f32(), count, v->f32());
-    sampler.Step(ops, step, v->f32(), count, x->f32(), x0->f32(), x0_before->f32());
-    std::swap(x0, x0_before);
+    sampler->Step(ops, {.step = step, .n = count, .velocity = v->f32(), .x = x->f32(), .buffers = buffers.pointers});
   }
   return ModuleOutputs{{"latents", {shape, ToHost(ops, *x, count)}}};
 }

@@ -7,9 +7,9 @@
 namespace longtake {
 namespace {
 
-// Order of the latent buffers: working and finished, velocity, then noise (few steps) or two predictions (solver); the
-// negative prompt's velocity, where there is one, comes last.
-constexpr int kVelocity = 2, kNoise = 3;
+// Order of the latent buffers: working and finished, velocity, the negative prompt's velocity where there is guidance,
+// then the sampler's (VideoModel::latent_buffers).
+constexpr int kVelocity = 2, kNegativeVelocity = 3;
 
 }  // namespace
 
@@ -159,27 +159,27 @@ void Session::AddDenoisePasses(PassList& passes) const {
     pass.velocity = Latents(velocity);
   };
   add(false, kVelocity);
-  if (model_.guided()) add(true, NegativeVelocity());
+  if (model_.guided()) add(true, kNegativeVelocity);
 }
 
 void Session::Denoised(Ops& ops) {
   float* velocity = Latents(kVelocity);
   if (model_.guided()) {
-    Guide(ops, model_.settings().guidance, Latents(NegativeVelocity()), elements(), velocity);
+    Guide(ops, model_.settings().guidance, Latents(kNegativeVelocity), elements(), velocity);
   }
-  if (!model_.few_step().empty()) {
-    const FewStepSampler& few_step = model_.few_step()[at_.level];
-    if (few_step.needs_noise(at_.step)) {
-      ops.sampler().FillNormal(
-          {.seed = spec_.seed, .block = static_cast<uint32_t>(at_.block), .step = static_cast<uint32_t>(at_.step + 1)},
-          elements(), Latents(kNoise));
-    }
-    few_step.Step(ops, at_.step, velocity, Latents(kNoise), elements(), Latents(at_.working));
-  } else {
-    model_.flow_dpm()->Step(ops, at_.step, velocity, elements(), Latents(at_.working), Latents(at_.prediction),
-                            Latents(at_.prediction_before));
-    std::swap(at_.prediction, at_.prediction_before);
+  const Sampler& sampler = model_.sampler(at_.level);
+  std::array<float*, Sampler::kMaxBuffers> buffers;
+  for (int i = 0; i < sampler.buffers(); ++i) buffers[i] = Latents(model_.first_sampler_buffer() + i);
+  if (sampler.needs_noise(at_.step)) {
+    ops.sampler().FillNormal(
+        {.seed = spec_.seed, .block = static_cast<uint32_t>(at_.block), .step = static_cast<uint32_t>(at_.step + 1)},
+        elements(), buffers[0]);
   }
+  sampler.Step(ops, {.step = at_.step,
+                     .n = elements(),
+                     .velocity = velocity,
+                     .x = Latents(at_.working),
+                     .buffers = {buffers.data(), static_cast<size_t>(sampler.buffers())}});
   ++at_.step;
 }
 

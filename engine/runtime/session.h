@@ -90,7 +90,6 @@ class Session {
   int block_frames() const { return lengths_[at_.block]; }
   int64_t elements() const { return plane_elements_ * block_frames(); }
   float* Latents(int index) const;
-  int NegativeVelocity() const { return model_.settings().causal ? 4 : 5; }  // index of its latents
   // A pass without state and outputs.
   TransformerPass& AddPass(PassList& passes, const float* latents, int frames, int first_frame, float timestep) const;
   PromptKv Prompt(bool negative) const;

@@ -17,7 +17,7 @@ struct SessionPosition {
   int decoded = 0;      // latent frames, which have gone through the decoder's caches
 
   // Indices of latent buffers, swapped rather than copied.
-  int working = 0, finished = 1, prediction = 3, prediction_before = 4;
+  int working = 0, finished = 1;
 
   int prompt_slot = 1;  // in use; the other is for the next
   PromptTokens prompt, next_prompt;

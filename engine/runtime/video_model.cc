@@ -16,10 +16,6 @@ constexpr int64_t kMaxBlockPositions = int64_t{1} << 32;
 
 constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it when any backend's bytes change
 
-// Buffers of latents that a session keeps: the block being made, the finished one, one or two velocities, and noise or
-// the solver's two predictions.
-int LatentBuffers(const ModelSettings& s) { return 3 + (s.guided() ? 1 : 0) + (s.causal ? 1 : 2); }
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, Ops& decoder_ops, const std::string& folder,
@@ -33,10 +29,6 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, Ops& deco
   if (model->settings_.family == Family::kSanaVideo720p) {
     return absl::UnimplementedError(absl::StrCat(
         folder, "/vae/config.json: SANA-Video 720p has the LTX-2 VAE, AutoencoderKLLTX2Video, which is not supported"));
-  }
-  if (model->settings_.sampler == SamplerKind::kFlowEuler || model->settings_.sampler == SamplerKind::kFlowUniPc) {
-    return absl::UnimplementedError(
-        absl::StrCat(folder, ": sampler ", SamplerName(model->settings_.sampler), " is not supported"));
   }
   const auto part = [&](const std::string& what) -> LoadProgress {
     if (!progress) return nullptr;
@@ -92,11 +84,8 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
       return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "block_latent_frames"),
                                                      " is no multiple of the temporal patch ", c.patch[0]));
     }
-    few_step_.emplace_back(settings_.timesteps, settings_.shift);
-    for (const std::vector<double>& rung : settings_.step_ladder) few_step_.emplace_back(rung, settings_.shift);
-  } else {
-    flow_dpm_.emplace(settings_.steps, settings_.shift);
   }
+  samplers_ = MakeSamplers(settings_);
   for (const SizeShape& s : sizes_) {
     const int64_t block_positions = int64_t{s.height} * s.width * max_block_frames();
     if (block_positions <= kMaxBlockPositions) continue;
@@ -117,9 +106,9 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
     info_.frame_tokens.push_back(static_cast<int>(transformer_->Tokens(patch, s.height, s.width) / patch));
   }
   info_.block_latent_frames = settings_.causal ? settings_.block_latent_frames : 0;
-  info_.denoise_steps = settings_.causal ? few_step_[0].steps() : flow_dpm_->steps();
-  if (few_step_.size() > 1) {
-    for (const FewStepSampler& sampler : few_step_) info_.step_ladder.push_back(sampler.steps());
+  info_.denoise_steps = samplers_[0]->steps();
+  if (samplers_.size() > 1) {
+    for (const std::unique_ptr<Sampler>& sampler : samplers_) info_.step_ladder.push_back(sampler->steps());
   }
   info_.max_latent_frames = settings_.max_latent_frames;
   info_.frames_per_latent = vae.temporal_factor();
@@ -152,6 +141,12 @@ int VideoModel::max_block_frames() const {
                           : settings_.max_latent_frames;
 }
 
+int VideoModel::latent_buffers() const {
+  int most = 0;
+  for (const std::unique_ptr<Sampler>& sampler : samplers_) most = std::max(most, sampler->buffers());
+  return first_sampler_buffer() + most;
+}
+
 int64_t VideoModel::max_block_elements() const {
   int64_t most = 0;
   for (const SizeShape& s : sizes_) most = std::max(most, int64_t{s.height} * s.width);
@@ -177,7 +172,7 @@ SlotPlan VideoModel::slot() const {
     }
     plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder.cache_bytes);
   }
-  plan.latents = static_cast<size_t>(LatentBuffers(settings_)) * Aligned(max_block_elements() * sizeof(float));
+  plan.latents = static_cast<size_t>(latent_buffers()) * Aligned(max_block_elements() * sizeof(float));
   plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next
   return plan;
 }

@@ -3,7 +3,6 @@
 #define LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,14 +39,15 @@ class VideoModel {
   const SanaTransformer& transformer() const { return *transformer_; }
   const WanDecoder& decoder() const { return *vae_.decoder; }
   const WanConfig& vae_config() const { return vae_.config; }
-  // By level: the model's own first, then the ladder's. Empty for the solver.
-  const std::vector<FewStepSampler>& few_step() const { return few_step_; }
-  const std::optional<FlowDpmSampler>& flow_dpm() const { return flow_dpm_; }
-  int levels() const { return few_step_.empty() ? 1 : static_cast<int>(few_step_.size()); }
-  int steps(int level) const { return few_step_.empty() ? info_.denoise_steps : few_step_[level].steps(); }
-  float timestep(int level, int step) const {
-    return few_step_.empty() ? flow_dpm_->timestep(step) : few_step_[level].timestep(step);
-  }
+  // Level 0 is the model's own sampler, the others are those of its step ladder.
+  const Sampler& sampler(int level) const { return *samplers_[level]; }
+  int levels() const { return static_cast<int>(samplers_.size()); }
+  int steps(int level) const { return samplers_[level]->steps(); }
+  float timestep(int level, int step) const { return samplers_[level]->timestep(step); }
+  // Latent buffers of a session: working and finished, one velocity a prompt, then the samplers' from
+  // first_sampler_buffer() on.
+  int latent_buffers() const;
+  int first_sampler_buffer() const { return guided() ? 4 : 3; }
 
   bool guided() const { return settings_.guided(); }
   int max_block_frames() const;
@@ -74,8 +74,7 @@ class VideoModel {
   std::unique_ptr<CaptionEncoder> caption_;
   std::unique_ptr<SanaTransformer> transformer_;
   WanVae vae_;
-  std::vector<FewStepSampler> few_step_;
-  std::optional<FlowDpmSampler> flow_dpm_;
+  std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<SizeShape> sizes_;
 };
 

@@ -150,7 +150,7 @@ const std::vector<FamilyFolder>& FamilyFolders() {
 TEST(ModelSettings, EveryDefaultSurvivesAFileThatNamesOneOtherField) {
   const json values = json::parse(R"({
     "shift": 2.5, "timesteps": [900, 300], "step_ladder": [[700]], "block_latent_frames": 3, "state_window_blocks": 4,
-    "prompt_switch": "none", "steps": 7, "solver_order": 3, "solver_type": "bh1", "disable_corrector": [0],
+    "prompt_switch": "none", "steps": 7, "solver_order": 3, "disable_corrector": [0],
     "guidance": 3.5, "negative_prompt": "n", "prompt_prefix": ["p: "], "lower_case": "NOT", "motion_score": 55,
     "strip_before_motion_score": "NOT", "caption_tokens": 77, "fps": 30, "sizes": ["64x64"], "max_latent_frames": 9})");
   for (const FamilyFolder& family : FamilyFolders()) {
@@ -303,12 +303,9 @@ TEST(ModelSettings, ReadsSchedulers) {
   EXPECT_EQ(s->shift, 8.0);
   EXPECT_EQ(s->unipc, UniPcSettings{});
   s = LoadScheduler(
-      Scheduler(kUniPcScheduler, R"({"solver_order": 3, "solver_type": "bh1", "disable_corrector": [0, 1]})"));
+      Scheduler(kUniPcScheduler, R"({"solver_order": 3, "solver_type": "midpoint", "disable_corrector": [0, 1]})"));
   ASSERT_TRUE(s.ok()) << s.status();
-  EXPECT_EQ(s->unipc, (UniPcSettings{.order = 3, .bh1 = true, .no_corrector_at = {0, 1}}));
-  s = LoadScheduler(Scheduler(kUniPcScheduler, R"({"solver_type": "midpoint"})"));
-  ASSERT_TRUE(s.ok()) << s.status();
-  EXPECT_FALSE(s->unipc.bh1);
+  EXPECT_EQ(s->unipc, (UniPcSettings{.order = 3, .no_corrector_at = {0, 1}}));
 }
 
 TEST(ModelSettings, RefusesSchedulersByName) {
@@ -351,7 +348,7 @@ TEST(ModelSettings, RefusesSchedulersByName) {
       {kUniPcScheduler,
        {
            {R"({"solver_order": 4})", "'solver_order'"},
-           {R"({"solver_type": "bh3"})", "'solver_type'"},
+           {R"({"solver_type": "bh1"})", "'solver_type'"},
            {R"({"disable_corrector": [-1]})", "'disable_corrector'"},
            {R"({"predict_x0": false})", "'predict_x0'"},
            {R"({"solver_p": {}})", "'solver_p'"},

@@ -62,6 +62,12 @@ void ReadUniPc(JsonConfig& json, ModelSettings& s) {
   RefuseOtherMultisteps(json);
   json.MustBe("predict_x0", true);
   json.MustBe("solver_p", nullptr);
+  // With bh1 the class multiplies infinity by zero at the last step, where sigma is 0. It takes the names of
+  // DPM-Solver's types for bh2.
+  const std::string type = json.String("solver_type", "bh2");
+  if (type != "bh2" && type != "midpoint" && type != "heun" && type != "logrho") {
+    json.Fail("solver_type", "must be \"bh2\"");
+  }
   ReadUniPcOptions(json, s.unipc);
 }
 
@@ -76,12 +82,6 @@ std::optional<SamplerKind> SamplerOfScheduler(std::string_view class_name) {
 
 void ReadUniPcOptions(JsonConfig& json, UniPcSettings& unipc) {
   unipc.order = static_cast<int>(json.Int("solver_order", 1, 3, unipc.order));
-  const std::string type = json.String("solver_type", unipc.bh1 ? "bh1" : "bh2");
-  // The class takes the names of DPM-Solver's types for bh2.
-  if (type != "bh1" && type != "bh2" && type != "midpoint" && type != "heun" && type != "logrho") {
-    json.Fail("solver_type", "must be \"bh1\" or \"bh2\"");
-  }
-  unipc.bh1 = type == "bh1";
   if (!json.Has("disable_corrector")) return;
   unipc.no_corrector_at.clear();
   for (const int64_t step : json.Ints("disable_corrector", {})) {

@@ -30,7 +30,6 @@ std::optional<SamplerKind> SamplerNamed(std::string_view name);
 // Of kFlowUniPc. Defaults are the class's own.
 struct UniPcSettings {
   int order = 2;                     // 1 to 3
-  bool bh1 = false;                  // else bh2
   std::vector<int> no_corrector_at;  // steps after which the corrector does not run
 
   friend bool operator==(const UniPcSettings&, const UniPcSettings&) = default;

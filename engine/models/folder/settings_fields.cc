@@ -119,7 +119,7 @@ void RefuseOtherSamplers(JsonConfig& json, SamplerKind sampler) {
   } else {
     refuse({"timesteps", "step_ladder", "block_latent_frames", "state_window_blocks", "prompt_switch"});
   }
-  if (sampler != SamplerKind::kFlowUniPc) refuse({"solver_order", "solver_type", "disable_corrector"});
+  if (sampler != SamplerKind::kFlowUniPc) refuse({"solver_order", "disable_corrector"});
 }
 
 }  // namespace
@@ -175,7 +175,6 @@ nlohmann::ordered_json ToJson(const ModelSettings& s) {
   }
   if (s.sampler == SamplerKind::kFlowUniPc) {
     json["solver_order"] = s.unipc.order;
-    json["solver_type"] = s.unipc.bh1 ? "bh1" : "bh2";
     json["disable_corrector"] = s.unipc.no_corrector_at;
   }
   json["guidance"] = s.guidance;

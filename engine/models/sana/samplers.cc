@@ -3,7 +3,43 @@
 #include <array>
 #include <cmath>
 
+#include "engine/models/sana/flow_schedule.h"
+
 namespace longtake {
+namespace {
+
+class FewStepSampler : public Sampler {
+ public:
+  using Sampler::Sampler;
+
+  int buffers() const override { return 1; }
+  bool needs_noise(int step) const override { return step + 1 < steps(); }
+
+  void Step(Ops& ops, const SamplerStep& s) const override {
+    const double level = sigma(s.step), next = sigma(s.step + 1);
+    if (!needs_noise(s.step)) {
+      ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, s.x}, {static_cast<float>(-level), s.velocity}}}, s.n,
+                            s.x);
+      return;
+    }
+    ops.sampler().Combine(std::array<CombineTerm, 3>{{{static_cast<float>(1 - next), s.x},
+                                                      {static_cast<float>(-(1 - next) * level), s.velocity},
+                                                      {static_cast<float>(next), s.buffers[0]}}},
+                          s.n, s.x);
+  }
+};
+
+class FlowEulerSampler : public Sampler {
+ public:
+  using Sampler::Sampler;
+
+  void Step(Ops& ops, const SamplerStep& s) const override {
+    const double step = sigma(s.step + 1) - sigma(s.step);
+    ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, s.x}, {static_cast<float>(step), s.velocity}}}, s.n, s.x);
+  }
+};
+
+}  // namespace
 
 void Guide(Ops& ops, double weight, const float* v_negative, int64_t n, float* v) {
   ops.sampler().Combine(
@@ -11,65 +47,51 @@ void Guide(Ops& ops, double weight, const float* v_negative, int64_t n, float* v
       v);
 }
 
-FewStepSampler::FewStepSampler(const std::vector<double>& timesteps, double shift) {
+std::unique_ptr<Sampler> MakeFewStepSampler(const std::vector<double>& timesteps, double shift) {
+  std::vector<double> sigmas;
   for (const double t : timesteps) {
     double nearest = 1.0;
     for (int i = 0; i < 1000; ++i) {
-      const double u = 1.0 - i / 1000.0;
-      const double level = shift * u / (1.0 + (shift - 1.0) * u);
+      const double level = ShiftedLevel(1.0 - i / 1000.0, shift);
       if (std::abs(level - t / 1000.0) < std::abs(nearest - t / 1000.0)) nearest = level;
     }
-    timesteps_.push_back(static_cast<float>(t));
-    sigmas_.push_back(nearest);
+    sigmas.push_back(nearest);
   }
+  sigmas.push_back(0.0);
+  return std::make_unique<FewStepSampler>(std::vector<float>(timesteps.begin(), timesteps.end()), std::move(sigmas));
 }
 
-void FewStepSampler::Step(Ops& ops, int step, const float* velocity, const float* noise, int64_t n, float* x) const {
-  const double sigma = sigmas_[step];
-  if (!needs_noise(step)) {
-    ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, x}, {static_cast<float>(-sigma), velocity}}}, n, x);
-    return;
+std::unique_ptr<Sampler> MakeFlowEulerSampler(int steps, double shift) {
+  const double smallest = ShiftedLevel(0.001, shift);
+  std::vector<double> sigmas;
+  std::vector<float> timesteps;
+  for (int i = 0; i < steps; ++i) {
+    const double line = steps == 1 ? 1.0 : 1.0 + (smallest - 1.0) * i / (steps - 1);
+    sigmas.push_back(ShiftedLevel(line, shift));
+    timesteps.push_back(static_cast<float>(1000.0 * sigmas.back()));
   }
-  const double next = sigmas_[step + 1];
-  ops.sampler().Combine(std::array<CombineTerm, 3>{{{static_cast<float>(1 - next), x},
-                                                    {static_cast<float>(-(1 - next) * sigma), velocity},
-                                                    {static_cast<float>(next), noise}}},
-                        n, x);
+  sigmas.push_back(0.0);
+  return std::make_unique<FlowEulerSampler>(std::move(timesteps), std::move(sigmas));
 }
 
-FlowDpmSampler::FlowDpmSampler(int steps, double shift) {
-  // u = 1 - linspace(1, 0.001, steps + 1), flipped, the smallest dropped.
-  for (int i = steps; i >= 1; --i) {
-    const double u = 1.0 - (1.0 + (0.001 - 1.0) * i / steps);
-    sigmas_.push_back(shift * u / (1.0 + (shift - 1.0) * u));
+std::vector<std::unique_ptr<Sampler>> MakeSamplers(const ModelSettings& s) {
+  std::vector<std::unique_ptr<Sampler>> samplers;
+  switch (s.sampler) {
+    case SamplerKind::kFewStep:
+      samplers.push_back(MakeFewStepSampler(s.timesteps, s.shift));
+      for (const std::vector<double>& fewer : s.step_ladder) samplers.push_back(MakeFewStepSampler(fewer, s.shift));
+      break;
+    case SamplerKind::kFlowDpmSolver:
+      samplers.push_back(MakeFlowDpmSampler(s.steps, s.shift));
+      break;
+    case SamplerKind::kFlowEuler:
+      samplers.push_back(MakeFlowEulerSampler(s.steps, s.shift));
+      break;
+    case SamplerKind::kFlowUniPc:
+      samplers.push_back(MakeFlowUniPcSampler(s.steps, s.shift, s.unipc));
+      break;
   }
-  sigmas_.push_back(0.0);
-}
-
-float FlowDpmSampler::timestep(int step) const { return static_cast<float>(std::trunc(1000.0 * sigmas_[step])); }
-
-void FlowDpmSampler::Step(Ops& ops, int step, const float* velocity, int64_t n, float* x, float* x0,
-                          const float* x0_before) const {
-  const double sigma = sigmas_[step], next = sigmas_[step + 1];
-  ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, x}, {static_cast<float>(-sigma), velocity}}}, n, x0);
-  if (next == 0.0) {  // the limit of the first-order update: h is infinite
-    ops.sampler().Combine(std::array<CombineTerm, 1>{{{1.f, x0}}}, n, x);
-    return;
-  }
-  const auto lambda = [](double s) { return std::log(1.0 - s) - std::log(s); };
-  const double h = lambda(next) - lambda(sigma);
-  const double pull = -(1.0 - next) * std::expm1(-h);  // weight of the data prediction
-  if (step == 0) {
-    ops.sampler().Combine(
-        std::array<CombineTerm, 2>{{{static_cast<float>(next / sigma), x}, {static_cast<float>(pull), x0}}}, n, x);
-    return;
-  }
-  // Second order: D0 + D1/2 with D1 = (x0 - x0_before)/r, r = h_before/h.
-  const double r = (lambda(sigma) - lambda(sigmas_[step - 1])) / h;
-  ops.sampler().Combine(std::array<CombineTerm, 3>{{{static_cast<float>(next / sigma), x},
-                                                    {static_cast<float>(pull * (1.0 + 0.5 / r)), x0},
-                                                    {static_cast<float>(-pull * 0.5 / r), x0_before}}},
-                        n, x);
+  return samplers;
 }
 
 }  // namespace longtake
