@@ -57,7 +57,7 @@ struct Size {
 struct ModelInfo {
   std::string name;         // the folder's last path component
   std::string numerics_id;  // build, backend, type, instruction set: engines of one id give equal bytes
-  std::string sampler;      // "few_step" | "flow_dpm_solver"
+  std::string sampler;      // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc"
   double fps = 16;
   std::vector<Size> sizes;        // the first is the default
   std::vector<int> frame_tokens;  // of the transformer in one latent frame, by size
@@ -132,6 +132,9 @@ struct PassResult {
   absl::Status status;
   double device_seconds = 0;  // this pass's share of its batch; lanes that overlap count the same seconds each
   DecodedFrames frames;       // kDecode
+  // kEncodePrompt: tokens of the prompt, a motion score that the model appends included; how many of them fit into what
+  // the model reads. Where these are fewer, the prompt's end has no effect.
+  int64_t prompt_tokens = 0, prompt_tokens_used = 0;
 };
 
 // Where a session stands. Its passes come in this order: kEncodePrompt, then for each block `steps` times kDenoise and

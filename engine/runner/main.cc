@@ -95,6 +95,7 @@ int main(int argc, char** argv) {
   app.add_option("--input", a.input, "Input tensors, safetensors");
   app.add_option("--output", a.output, "Output tensors, safetensors")->required();
   app.add_option("--prompt", a.request.prompt, "Of the module caption");
+  app.add_flag("--negative", a.request.negative, "Of the module caption: the prompt is a negative one");
   app.add_option("--steps", a.request.steps, "Of the module bidirectional")->check(CLI::Range(1, 1000));
   app.add_option("--guidance", a.request.guidance, "Of the module bidirectional");
   CLI11_PARSE(app, argc, argv);

@@ -19,6 +19,7 @@ namespace longtake {
 struct ModuleRequest {
   std::string model_dir;
   std::string prompt;     // of `caption`
+  bool negative = false;  // of `caption`: the prompt is a negative one
   int steps = 50;         // of `bidirectional`
   double guidance = 1.0;  // of `bidirectional`
 };

@@ -91,7 +91,8 @@ absl::StatusOr<ModuleOutputs> RunTokenizer(Ops&, const ModuleRequest& request, M
 absl::StatusOr<ModuleOutputs> RunCaption(Ops& ops, const ModuleRequest& request, ModuleInputs&) {
   ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
   ASSIGN_OR_RETURN(const auto encoder, CaptionEncoder::Load(ops, request.model_dir, settings, nullptr));
-  ASSIGN_OR_RETURN(const CaptionTokens tokens, encoder->Tokenize(request.prompt));
+  ASSIGN_OR_RETURN(const CaptionTokens tokens,
+                   request.negative ? encoder->TokenizeNegative(request.prompt) : encoder->Tokenize(request.prompt));
   ASSIGN_OR_RETURN(const std::vector<float> hidden,
                    Encode(ops, encoder->text_encoder(), {{.ids = tokens.ids, .length = tokens.length}}));
   const int64_t width = encoder->width(), kept = tokens.kept();

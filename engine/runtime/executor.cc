@@ -124,7 +124,10 @@ void Executor::Await(IssuedPasses* passes, Done done) {
   const double seconds = std::chrono::duration<double>(now - std::max(before, passes->issued)).count();
   before = now;
   for (IssuedPasses::One& one : passes->passes) {
-    PassResult result{.status = status, .device_seconds = seconds * one.share};
+    PassResult result{.status = status,
+                      .device_seconds = seconds * one.share,
+                      .prompt_tokens = one.prompt_tokens,
+                      .prompt_tokens_used = one.prompt_tokens_used};
     if (one.staged != nullptr && status.ok()) {
       std::memcpy(one.frames.bytes.data(), one.staged, one.frames.bytes.size());
       result.frames = std::move(one.frames);
@@ -156,7 +159,10 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
   if (model_.guided()) RETURN_IF_ERROR(encode(negative, true));
   p.session->PromptEncoded(tokens.kept_valid(), model_.guided() ? negative.kept_valid() : 0);
   handle->event = ops_.device().Record();
-  handle->passes.push_back({.pass = p, .progress = p.session->progress()});
+  handle->passes.push_back({.pass = p,
+                            .progress = p.session->progress(),
+                            .prompt_tokens = tokens.prompt_tokens,
+                            .prompt_tokens_used = tokens.prompt_tokens_used});
   return handle;
 }
 

@@ -47,6 +47,7 @@ struct IssuedPasses {
     SessionProgress progress;  // as it is when the pass has ended
     DecodedFrames frames;      // of a decode; a device's bytes come through `staged`
     std::byte* staged = nullptr;
+    int64_t prompt_tokens = 0, prompt_tokens_used = 0;  // of kEncodePrompt
   };
   Lane lane = Lane::kTransformer;
   Event event = 0;  // after them

@@ -129,15 +129,68 @@ TEST_F(CaptionTest, PrefixScoreAndLowerCaseComeFromTheSettings) {
   ASSERT_TRUE(negative.ok()) << negative.status();
   EXPECT_EQ(negative->ids, Padded(Encode("blurry"), 40));
   EXPECT_EQ(negative->kept_valid(), static_cast<int64_t>(Encode("blurry").size()));
-  // Cut where they are too long, the prefix never.
+  EXPECT_FALSE(encoder->Tokenize("\xff").ok());
+}
+
+TEST_F(CaptionTest, TheMotionScoreIsAppendedToTheStrippedPromptWhereTheSettingsSaySo) {
+  settings_.motion_score = 10;
+  settings_.strip_before_motion_score = true;
+  const auto encoder = Load();
+  ASSERT_NE(encoder, nullptr);
+  EXPECT_EQ(encoder->Tokenize(" A red ball ")->ids, Padded(Encode("A red ball motion score: 10."), 40));
+  EXPECT_EQ(encoder->Tokenize("  ")->ids, Padded(Encode(" motion score: 10."), 40));
+}
+
+// A prompt that is too long loses its end, and neither the prefix nor the motion score.
+TEST_F(CaptionTest, LongPromptsAreCutInFrontOfTheMotionScore) {
   std::string much;
   for (int i = 0; i < 60; ++i) much += "ring star ";
-  const auto cut = encoder->Tokenize(much);
-  ASSERT_TRUE(cut.ok()) << cut.status();
-  EXPECT_EQ(cut->length, prefix + 40 - 2);
-  EXPECT_EQ(cut->ids, Padded(Encode(settings_.prompt_prefix + much), prefix + 40 - 2));
-  EXPECT_EQ(cut->kept_valid(), 40);
-  EXPECT_FALSE(encoder->Tokenize("\xff").ok());
+  for (const bool scored : {false, true}) {
+    settings_.prompt_prefix = "the boat moves over the meadow\nprompt: ";
+    if (scored) settings_.motion_score = 10;
+    const auto encoder = Load();
+    ASSERT_NE(encoder, nullptr);
+    const auto prefix = static_cast<int64_t>(Encode(settings_.prompt_prefix).size());
+    const auto cut = encoder->Tokenize(much);
+    ASSERT_TRUE(cut.ok()) << cut.status();
+    std::vector<int32_t> suffix = Encode(" motion score: 10.");
+    suffix.erase(suffix.begin());
+    std::vector<int32_t> ids = Encode(settings_.prompt_prefix + much);
+    ids.resize(prefix + 40 - 2 - (scored ? suffix.size() : 0));
+    if (scored) ids.insert(ids.end(), suffix.begin(), suffix.end());
+    EXPECT_EQ(cut->ids, ids);
+    EXPECT_EQ(cut->length, prefix + 40 - 2);
+    EXPECT_EQ(cut->kept_valid(), 40);
+  }
+  // A caption shorter than the score alone has a part of the score.
+  settings_.prompt_prefix.clear();
+  settings_.caption_tokens = 3;
+  const auto encoder = Load();
+  ASSERT_NE(encoder, nullptr);
+  EXPECT_EQ(encoder->Tokenize(much)->ids, Padded(Encode(" motion score: 10."), 3));
+}
+
+TEST_F(CaptionTest, SaysHowManyTokensAPromptHasAndUses) {
+  const auto counts = [&](const std::string& prompt) {
+    const auto encoder = Load();
+    const auto tokens = encoder->Tokenize(prompt);
+    EXPECT_TRUE(tokens.ok()) << tokens.status();
+    return std::pair(tokens->prompt_tokens, tokens->prompt_tokens_used);
+  };
+  const auto tokens_of = [&](const std::string& text) { return static_cast<int64_t>(Encode(text).size()) - 1; };
+  const int64_t words = tokens_of("a red ball");
+  EXPECT_EQ(counts("a red ball"), std::pair(words, words));
+  EXPECT_EQ(counts(""), (std::pair<int64_t, int64_t>(0, 0)));
+  // The same behind a prefix, whose last blank is a piece of its own or a part of the prompt's first one.
+  settings_.prompt_prefix = "the boat moves over the meadow\nprompt: ";
+  EXPECT_EQ(counts("ring star"), std::pair(tokens_of(" ring star"), tokens_of(" ring star")));
+  EXPECT_EQ(counts("\xf0\x9f\x8e\x88"), (std::pair<int64_t, int64_t>(4, 4)));
+  // Of a long one the caption holds all but the first token.
+  std::string much;
+  for (int i = 0; i < 60; ++i) much += " ring";
+  EXPECT_EQ(counts(much.substr(1)), (std::pair<int64_t, int64_t>(tokens_of(much), 39)));
+  settings_.motion_score = 10;
+  EXPECT_EQ(counts(much.substr(1)), (std::pair<int64_t, int64_t>(tokens_of(much + " motion score: 10."), 39)));
 }
 
 TEST_F(CaptionTest, EncodesTheKeptRowsOfTheTextEncoder) {

@@ -68,15 +68,18 @@ TEST(EngineBytes, AreEqualInAnyMixWithGuidanceAndARunningSum) {
 }
 
 TEST(EngineBytes, AreEqualInAnyMixOfABidirectionalModel) {
-  const TempFolder folder;
-  const auto engine = Load(Variant(folder, kBidirectional));
-  ASSERT_NE(engine, nullptr);
-  EXPECT_EQ(engine->model().block_latent_frames, 0);
-  EXPECT_FALSE(engine->model().switches_prompt);
-  ExpectEqualInAnyMix(*engine, *engine,
-                      {{.spec = {kSmall, 6, 1}, .prompt = "a red ball"},
-                       {.spec = {kSmall, 2, 2}, .prompt = "a blue box", .join_tick = 2}},
-                      2);
+  for (const auto& [settings, sampler] : {std::pair{kBidirectional, "flow_dpm_solver"}, {kUniPc, "flow_unipc"}}) {
+    const TempFolder folder;
+    const auto engine = Load(Variant(folder, settings));
+    ASSERT_NE(engine, nullptr);
+    EXPECT_EQ(engine->model().sampler, sampler);
+    EXPECT_EQ(engine->model().block_latent_frames, 0);
+    EXPECT_FALSE(engine->model().switches_prompt);
+    ExpectEqualInAnyMix(*engine, *engine,
+                        {{.spec = {kSmall, 6, 1}, .prompt = "a red ball"},
+                         {.spec = {kSmall, 2, 2}, .prompt = "a blue box", .join_tick = 2}},
+                        2);
+  }
 }
 
 // Fewer places for decoder caches than sessions: they come and go between latent frames, and no byte changes.
@@ -135,6 +138,43 @@ TEST(EnginePasses, OutOfOrderAreRefusedAndChangeNothing) {
   EXPECT_EQ(engine->progress(id)->block, 2);
   EXPECT_TRUE(refused(PassKind::kDenoise));  // all made
   EXPECT_TRUE(absl::IsNotFound(RunPass(*engine, {PassKind::kDenoise, id + 1, ""}).status));
+}
+
+TEST(EnginePasses, APromptSaysHowMuchOfItIsUsed) {
+  const auto engine = Load(kBundled, "auto", 1, 1);
+  ASSERT_NE(engine, nullptr);
+  const SessionId id = *engine->OpenSession({kLarge, 1, 5});
+  const PassResult fits = RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball"});
+  EXPECT_GT(fits.prompt_tokens, 2);
+  EXPECT_EQ(fits.prompt_tokens_used, fits.prompt_tokens);
+  std::string much;
+  for (int i = 0; i < 60; ++i) much += "a red ball ";
+  const PassResult cut = RunPass(*engine, {PassKind::kEncodePrompt, id, much});
+  EXPECT_EQ(cut.prompt_tokens_used, 39);  // caption_tokens is 40, and the first one is not the prompt's
+  EXPECT_GT(cut.prompt_tokens, 120);
+}
+
+// The prompt that waits is still the first one, although the second one's text was good.
+TEST(EnginePasses, ARefusedNegativePromptChangesNothing) {
+  const TempFolder folder;
+  const auto engine = Load(Variant(folder, kRunningSum), "auto", 1, 1);
+  ASSERT_NE(engine, nullptr);
+  const auto make = [&](bool refused_between) {
+    const SessionId id = *engine->OpenSession({kSmall, 1, 5});
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kEncodePrompt, id, "a red ball", "a box"}).status.ok());
+    if (refused_between) {
+      const Pass bad{PassKind::kEncodePrompt, id, "a green star above the sea", "\xff"};
+      EXPECT_TRUE(absl::IsInvalidArgument(RunPass(*engine, bad).status));
+    }
+    for (int i = 0; i < engine->model().denoise_steps; ++i) {
+      EXPECT_TRUE(RunPass(*engine, {PassKind::kDenoise, id}).status.ok());
+    }
+    EXPECT_TRUE(RunPass(*engine, {PassKind::kCommit, id}).status.ok());
+    std::vector<uint8_t> bytes = RunPass(*engine, {PassKind::kDecode, id}).frames.bytes;
+    engine->CloseSession(id);
+    return bytes;
+  };
+  EXPECT_EQ(make(true), make(false));
 }
 
 TEST(EnginePasses, ABlockMayHaveTheLaddersFewerSteps) {

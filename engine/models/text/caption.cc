@@ -23,35 +23,54 @@ absl::StatusOr<std::unique_ptr<CaptionEncoder>> CaptionEncoder::Load(Ops& ops, c
   }
   encoder->pad_id_ = encoder->tokenizer_->pad_id() >= 0 ? encoder->tokenizer_->pad_id() : std::max(config.pad_id, 0);
   encoder->prompt_rows_ = settings.caption_tokens;
+  ASSIGN_OR_RETURN(encoder->prefix_ids_, encoder->tokenizer_->Encode(settings.prompt_prefix));
   if (!settings.prompt_prefix.empty()) {
-    ASSIGN_OR_RETURN(const std::vector<int32_t> prefix, encoder->tokenizer_->Encode(settings.prompt_prefix));
     // BOS is counted twice, and upstream leaves one more token to the prefix: its last position is kept.
-    encoder->prompt_rows_ += static_cast<int64_t>(prefix.size()) - 2;
+    encoder->prompt_rows_ += static_cast<int64_t>(encoder->prefix_ids_.size()) - 2;
+  }
+  if (settings.motion_score) {
+    encoder->motion_score_ = absl::StrCat(" motion score: ", *settings.motion_score, ".");
+    ASSIGN_OR_RETURN(encoder->motion_score_ids_, encoder->tokenizer_->Encode(encoder->motion_score_));
+    encoder->motion_score_ids_.erase(encoder->motion_score_ids_.begin());  // BOS
   }
   return encoder;
 }
 
-absl::StatusOr<CaptionTokens> CaptionEncoder::Pad(std::vector<int32_t> ids, int64_t rows) const {
+CaptionTokens CaptionEncoder::Fit(std::vector<int32_t> ids, int64_t shared, std::span<const int32_t> suffix,
+                                  int64_t rows) const {
   CaptionTokens tokens;
-  tokens.length = std::min(static_cast<int64_t>(ids.size()), rows);
-  tokens.ids = std::move(ids);
-  tokens.ids.resize(rows, pad_id_);
+  const auto given = static_cast<int64_t>(ids.size());
+  tokens.length = std::min(given, rows);
   tokens.first_kept = rows - (settings_.caption_tokens - 1);
+  tokens.prompt_tokens = given - shared;
+  tokens.prompt_tokens_used = tokens.length - shared;
+  if (given > rows) {
+    ids.resize(std::max(shared, rows - static_cast<int64_t>(suffix.size())));
+    ids.insert(ids.end(), suffix.begin(), suffix.end());
+  }
+  ids.resize(rows, pad_id_);
+  tokens.ids = std::move(ids);
   return tokens;
 }
 
 absl::StatusOr<CaptionTokens> CaptionEncoder::Tokenize(std::string_view prompt) const {
   std::string text(prompt);
-  if (settings_.motion_score) absl::StrAppend(&text, " motion score: ", *settings_.motion_score, ".");
-  ASSIGN_OR_RETURN(text, StripText(text, settings_.lower_case));
+  if (settings_.strip_before_motion_score) {
+    ASSIGN_OR_RETURN(text, StripText(text, settings_.lower_case));
+    text += motion_score_;
+  } else {
+    ASSIGN_OR_RETURN(text, StripText(text + motion_score_, settings_.lower_case));
+  }
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(settings_.prompt_prefix + text));
-  return Pad(std::move(ids), prompt_rows_);
+  // A blank at the prefix's end may have become a part of the prompt's first token, which is the prompt's then.
+  const auto differs = std::mismatch(prefix_ids_.begin(), prefix_ids_.end(), ids.begin(), ids.end()).first;
+  return Fit(std::move(ids), differs - prefix_ids_.begin(), motion_score_ids_, prompt_rows_);
 }
 
 absl::StatusOr<CaptionTokens> CaptionEncoder::TokenizeNegative(std::string_view prompt) const {
   ASSIGN_OR_RETURN(const std::string text, StripText(prompt, settings_.lower_case));
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(text));
-  return Pad(std::move(ids), settings_.caption_tokens);
+  return Fit(std::move(ids), /*shared=*/1, {}, settings_.caption_tokens);
 }
 
 absl::Status CaptionEncoder::Encode(const CaptionTokens& tokens, void* scratch, Mat out) const {

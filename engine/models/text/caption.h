@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,10 @@ struct CaptionTokens {
   int64_t kept() const { return 1 + static_cast<int64_t>(ids.size()) - first_kept; }
   // Of the kept positions those that are no padding: they come first.
   int64_t kept_valid() const { return 1 + (length > first_kept ? length - first_kept : 0); }
+
+  // Tokens of the prompt itself, a motion score included, the instruction prefix and the first token not: as many as
+  // it has, and as many as the text encoder gets.
+  int64_t prompt_tokens = 0, prompt_tokens_used = 0;
 };
 
 class CaptionEncoder {
@@ -38,7 +43,8 @@ class CaptionEncoder {
   int64_t width() const { return text_encoder_->config().width; }
   int64_t caption_tokens() const { return settings_.caption_tokens; }
 
-  // InvalidArgument for a prompt that is no UTF-8. A prompt that is too long is cut.
+  // InvalidArgument for a prompt that is no UTF-8. A prompt that is too long loses its end, but keeps its motion score:
+  // the one token sequence that is not upstream's, which would lose both.
   absl::StatusOr<CaptionTokens> Tokenize(std::string_view prompt) const;
   absl::StatusOr<CaptionTokens> TokenizeNegative(std::string_view prompt) const;
 
@@ -51,14 +57,18 @@ class CaptionEncoder {
 
  private:
   CaptionEncoder(Ops& ops, const ModelSettings& settings) : ops_(ops), settings_(settings) {}
-  absl::StatusOr<CaptionTokens> Pad(std::vector<int32_t> ids, int64_t rows) const;
+  // `ids` with their first `shared` tokens not the prompt's; of too many the last ones are cut, but not `suffix`.
+  CaptionTokens Fit(std::vector<int32_t> ids, int64_t shared, std::span<const int32_t> suffix, int64_t rows) const;
 
   Ops& ops_;
   ModelSettings settings_;
   std::optional<Tokenizer> tokenizer_;
   std::unique_ptr<Gemma2> text_encoder_;
   int32_t pad_id_ = 0;
-  int64_t prompt_rows_ = 0;  // tokens of a padded prompt, prefix included
+  std::vector<int32_t> prefix_ids_;        // of the instruction prefix, the first token included
+  std::string motion_score_;               // appended to prompts
+  std::vector<int32_t> motion_score_ids_;  // of that
+  int64_t prompt_rows_ = 0;                // tokens of a padded prompt, prefix included
 };
 
 }  // namespace longtake
