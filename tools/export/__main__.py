@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import text, tokens, transformer, vae
+from tools.export import pipeline, text, tokens, transformer, vae
 
 
 def export_random(out: Path, seed: int) -> None:
@@ -51,12 +51,17 @@ def export_random(out: Path, seed: int) -> None:
     transformer.causal_cases(out, f"{tag}_causal_guided", rng, dtype(0), 2, guidance=3.0)
     for index, (steps, guidance) in enumerate([(1, 1.0), (2, 4.5), (7, 6.0), (20, 1.0)]):
         transformer.bidirectional_case(out, f"{tag}_bidirectional_{index}", rng, dtype(index), steps, guidance)
+    for index, (kind, steps) in enumerate([("euler", 2), ("euler", 20), ("unipc", 2), ("unipc", 7), ("unipc", 20)]):
+        scheduler = transformer.random_scheduler(rng, kind)
+        name = f"{tag}_{kind}_{index}"
+        transformer.bidirectional_case(out, name, rng, dtype(index), steps, rng.choice([1.0, 4.5]), scheduler=scheduler)
+    pipeline.cases(out, f"{tag}_pipeline", rng, dtype(2))
     for index, patch in enumerate([None, 2, None]):
         vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch)
 
 
 def export_committed(out: Path) -> None:
-    """Few and tiny: together under 2.5 MiB, each module at least once, each storage type at least once."""
+    """Few and tiny: together under 3.5 MiB, each module at least once, each storage type at least once."""
     rng = random.Random(7)
     small_text = {"hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 4, "num_key_value_heads": 2}
     small_text |= {"head_dim": 16, "num_hidden_layers": 2, "vocab_size": 97, "rms_norm_eps": 1e-6}
@@ -91,6 +96,12 @@ def export_committed(out: Path) -> None:
     vae.cases(out, "vae", rng, "bfloat16", None, {**tiny, "num_res_blocks": 2}, 3, (3, 5))
     vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, 2, (2, 3))
     tokens.cases(out, "tokenizer", random.Random(7))
+    for kind, steps, guidance in [("euler", 5, 1.0), ("unipc", 7, 4.5)]:
+        scheduler = transformer.random_scheduler(rng, kind)
+        config = {**small, **other, **patch2, "num_layers": 1}
+        transformer.bidirectional_case(out, kind, rng, "bfloat16", steps, guidance, config, scheduler)
+    small_text |= {"vocab_size": 420, "layer_types": None}
+    pipeline.cases(out, "pipeline", rng, "bfloat16", small_text, {**small, **other, **patch2, "num_layers": 1})
 
 
 def main() -> None:

@@ -77,9 +77,9 @@ class ModelFolder:
         self._index[part] = _COMPONENTS[part]
         return target
 
-    def add_component(self, part: str) -> Path:
-        """A part that the caller writes by itself (tokenizer, scheduler)."""
-        self._index[part] = _COMPONENTS[part]
+    def add_component(self, part: str, class_name: str | None = None) -> Path:
+        """A part that the caller writes by itself (tokenizer, scheduler); class_name where it is not the usual one."""
+        self._index[part] = [_COMPONENTS[part][0], class_name or _COMPONENTS[part][1]]
         target = self.path / part
         target.mkdir(exist_ok=True)
         return target

@@ -110,17 +110,23 @@ def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype:
 
 
 def caption_inputs(processor, prompt: str, settings: dict) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    """ids [1,n], mask [1,n] and the positions that are kept, from the folder's settings."""
+    """ids [1,n], mask [1,n] and the positions that are kept, from the folder's settings.
+
+    Of a prompt that is too long the motion score is kept: ours, upstream cuts it off.
+    """
     kept = settings["caption_tokens"]
     score = settings.get("motion_score")
-    if score is not None:
-        prompt = f"{prompt} motion score: {score}."
+    suffix = "" if score is None else f" motion score: {score}."
+    prompt += suffix
     if settings.get("lower_case", False):
         prompt = prompt.lower()
     prompt = prompt.strip()
     prefix = settings.get("prompt_prefix", "")
     length = len(processor.encode(prefix)) + 1 + kept - 2 if prefix else kept
-    ids = [BOS, *processor.encode(prefix + prompt)][:length]
+    ids = [BOS, *processor.encode(prefix + prompt)]
+    if len(ids) > length:
+        last = processor.encode(suffix)
+        ids = ids[: length - len(last)] + last
     mask = [1] * len(ids) + [0] * (length - len(ids))
     ids = ids + [PAD] * (length - len(ids))
     return torch.tensor([ids]), torch.tensor([mask]), [0, *range(length - kept + 1, length)]

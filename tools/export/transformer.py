@@ -4,7 +4,12 @@ import random
 from pathlib import Path
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, SanaVideoTransformer3DModel
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SanaVideoTransformer3DModel,
+    UniPCMultistepScheduler,
+)
 
 from tools.export import causal
 from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
@@ -209,23 +214,31 @@ def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> tor
     return latents
 
 
-def bidirectional_case(out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None) -> None:
+def random_scheduler(rng: random.Random, kind: str):
+    """A flow scheduler of the kinds `dpm`, `euler` and `unipc`; of the options that a folder may vary, any."""
+    shift = rng.choice([1.0, 3.0, 8.0])
+    if kind == "euler":
+        return FlowMatchEulerDiscreteScheduler(shift=shift)
+    flow = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": shift}
+    flow |= {"lower_order_final": True, "final_sigmas_type": "zero"}
+    if kind == "unipc":
+        # The class's other type, bh1, ends in NaN where the final sigma is 0.
+        options = {"solver_type": "bh2", "disable_corrector": rng.choice([[], [0], [0, 1]])}
+        return UniPCMultistepScheduler(**flow, solver_order=rng.choice([1, 2, 3]), **options)
+    return DPMSolverMultistepScheduler(**flow, solver_order=2, algorithm_type="dpmsolver++", solver_type="midpoint")
+
+
+def bidirectional_case(
+    out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None, scheduler=None
+) -> None:
+    """`scheduler`: a DPM-Solver++ where none is given."""
     config = {**random_config(rng), **(config or {})}
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)
-    scheduler = DPMSolverMultistepScheduler(
-        use_flow_sigmas=True,
-        prediction_type="flow_prediction",
-        flow_shift=rng.choice([1.0, 3.0, 8.0]),
-        solver_order=2,
-        algorithm_type="dpmsolver++",
-        solver_type="midpoint",
-        lower_order_final=True,
-        final_sigmas_type="zero",
-    )
+    scheduler = scheduler or random_scheduler(rng, "dpm")
     folder = ModelFolder(out, name)
     folder.add("transformer", model, dtype)
-    scheduler.save_pretrained(folder.add_component("scheduler"))
+    scheduler.save_pretrained(folder.add_component("scheduler", type(scheduler).__name__))
     folder.close()
 
     data = Inputs(config, rng, frames=3)
