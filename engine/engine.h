@@ -25,6 +25,9 @@ struct EngineOptions {
   // "float8" | "nvfp4". On the cpu backend the last two compute what a device would, to measure its quality; they are
   // slower than bfloat16.
   std::string dtype = "auto";
+  // Of the text encoder and of the VAE: "auto" | "float32" | "bfloat16"; auto is the type of `dtype`'s activations.
+  // CUDA computes both in bfloat16.
+  std::string text_dtype = "auto", vae_dtype = "auto";
   // The highest instruction set of the cpu backend: "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16". One that
   // the processor lacks is refused.
   std::string isa = "auto";

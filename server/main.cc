@@ -54,6 +54,10 @@ void AddFlags(CLI::App& app, Flags& flags) {
          "--dtype", flags.engine.dtype,
          "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4, which cpu computes too, for evaluations")
       ->capture_default_str();
+  app.add_option("--text-dtype", flags.engine.text_dtype, "Of the text encoder: auto (as --dtype), float32 or bfloat16")
+      ->capture_default_str();
+  app.add_option("--vae-dtype", flags.engine.vae_dtype, "Of the VAE: auto (as --dtype), float32 or bfloat16")
+      ->capture_default_str();
   app.add_option("--devices", flags.engine.devices, "Of cuda: which, as the driver counts; sessions share them")
       ->delimiter(',')
       ->capture_default_str();

@@ -19,7 +19,7 @@ namespace longtake::cpu {
 
 struct Context : FamilyContext {
   // `name` is the device's.
-  Context(std::string name, const KernelTable& kernels, DType activation, std::unique_ptr<ThreadPool> threads)
+  Context(std::string name, const KernelTable& kernels, DType activation, std::shared_ptr<ThreadPool> threads)
       : name(std::move(name)), kernels(kernels), pool(std::move(threads)), workspace(pool->threads()) {
     activation_type = activation;
   }
@@ -49,7 +49,7 @@ struct Context : FamilyContext {
 
   const std::string name;
   const KernelTable kernels;
-  const std::unique_ptr<ThreadPool> pool;
+  const std::shared_ptr<ThreadPool> pool;  // of all activation types
   Workspace workspace;
   RotaryTables rotary;
 };

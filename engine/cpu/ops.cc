@@ -13,7 +13,19 @@ namespace {
 class CpuOps final : public Ops {
  public:
   using Ops::Parts;
-  explicit CpuOps(Parts parts) : Ops(std::move(parts)) {}
+  // `context` is the one in `parts`.
+  CpuOps(const Context& context, Parts parts) : Ops(std::move(parts)), context_(context) {}
+
+  absl::StatusOr<std::unique_ptr<Ops>> WithActivations(DType type) override {
+    if (type == DType::kBF16 && context_.kernels.gemm_bf16 == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("bfloat16 needs isa avx512_bf16, and this is ", context_.name));
+    }
+    return MakeOps(std::make_unique<Context>(context_.name, context_.kernels, type, context_.pool),
+                   Quantization::kNone);
+  }
+
+ private:
+  const Context& context_;
 };
 
 struct Types {
@@ -45,17 +57,17 @@ absl::StatusOr<Types> ChooseTypes(std::string_view dtype, Isa isa) {
 
 std::unique_ptr<Ops> MakeOps(std::unique_ptr<Context> owner, Quantization quantization) {
   Context& context = *owner;
-  return std::make_unique<CpuOps>(CpuOps::Parts{.context = std::move(owner),
-                                                .device = MakeDevice(context),
-                                                .scratch = MakeScratch(context),
-                                                .weights = MakeWeightPacker(context, quantization),
-                                                .dense = MakeDenseOps(context, quantization),
-                                                .norm = MakeNormOps(context),
-                                                .elementwise = MakeElementwiseOps(context),
-                                                .attention = MakeAttentionOps(context),
-                                                .convolution = MakeConvolutionOps(context),
-                                                .latents = MakeLatentOps(context),
-                                                .sampler = MakeSamplerOps(context)});
+  return std::make_unique<CpuOps>(context, CpuOps::Parts{.context = std::move(owner),
+                                                         .device = MakeDevice(context),
+                                                         .scratch = MakeScratch(context),
+                                                         .weights = MakeWeightPacker(context, quantization),
+                                                         .dense = MakeDenseOps(context, quantization),
+                                                         .norm = MakeNormOps(context),
+                                                         .elementwise = MakeElementwiseOps(context),
+                                                         .attention = MakeAttentionOps(context),
+                                                         .convolution = MakeConvolutionOps(context),
+                                                         .latents = MakeLatentOps(context),
+                                                         .sampler = MakeSamplerOps(context)});
 }
 
 }  // namespace cpu

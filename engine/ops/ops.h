@@ -6,9 +6,11 @@
 #define LONGTAKE_ENGINE_OPS_OPS_H_
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "engine/ops/attention.h"
 #include "engine/ops/convolution.h"
 #include "engine/ops/dense.h"
@@ -45,6 +47,13 @@ class Ops {
   // Another stream of the same device, over the same memory; packed weights may be used on both. Null on backends whose
   // work is done when a call returns: there a second stream could only take turns.
   virtual absl::StatusOr<std::unique_ptr<Ops>> MakeStream() { return nullptr; }
+
+  // Operations of another activation type for another part of a model, without quantization. They are on the same
+  // stream and threads, so that calls of both take turns, and over the same memory; packed weights belong to one of
+  // them. InvalidArgument where the backend does not compute in that type.
+  virtual absl::StatusOr<std::unique_ptr<Ops>> WithActivations(DType type) {
+    return absl::InvalidArgumentError(absl::StrCat(device().name(), " does not compute in ", std::string(Name(type))));
+  }
 
  protected:
   struct Parts {

@@ -34,31 +34,32 @@ absl::Status Guarded(std::span<const BoundPass> passes, absl::FunctionRef<absl::
 
 }  // namespace
 
-Executor::Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderCaches& caches, const ScratchPlan& plan)
-    : ops_(ops),
-      decoder_ops_(decoder_ops),
+Executor::Executor(const PartOps& parts, const VideoModel& model, DecoderCaches& caches, const ScratchPlan& plan)
+    : parts_(parts),
+      ops_(parts.transformer()),
+      decoder_ops_(parts.decoder()),
       model_(model),
       caches_(caches),
       batch_tokens_(plan.batch_tokens),
-      scratch_(AllocateTouched(ops, plan.transformer)),
-      decoder_scratch_(&ops == &decoder_ops ? nullptr : AllocateTouched(decoder_ops, plan.decoder)),
-      staging_(decoder_ops, FrameBytes(model), kStagedDecodes) {
+      scratch_(AllocateTouched(ops_, plan.transformer)),
+      decoder_scratch_(parts.lanes_overlap() ? AllocateTouched(decoder_ops_, plan.decoder) : nullptr),
+      staging_(decoder_ops_, FrameBytes(model), kStagedDecodes) {
   batch_.reserve(caches.sessions());  // each has one pass in a batch
-  if (!ops.scratch().Reserve().ok()) throw std::bad_alloc();
-  if (&ops != &decoder_ops && !decoder_ops.scratch().Reserve().ok()) throw std::bad_alloc();
+  for (Ops* ops : parts.distinct()) {
+    if (!ops->scratch().Reserve().ok()) throw std::bad_alloc();
+  }
 }
 
 size_t Executor::StagingBytes(const VideoModel& model) { return FrameBytes(model) * kStagedDecodes; }
 
 Scratch::Use Executor::scratch_use() const {
-  Scratch::Use sum = ops_.scratch().use();
-  size_t own = scratch_->size();
-  if (decoder_scratch_ != nullptr) {
-    const Scratch::Use decoder = decoder_ops_.scratch().use();
-    sum = {.planned = sum.planned + decoder.planned, .used = sum.used + decoder.used};
-    own += decoder_scratch_->size();
+  const size_t own = scratch_->size() + (decoder_scratch_ == nullptr ? 0 : decoder_scratch_->size());
+  Scratch::Use sum{.planned = own, .used = own};
+  for (const Ops* ops : parts_.distinct()) {
+    const Scratch::Use use = ops->scratch().use();
+    sum = {.planned = sum.planned + use.planned, .used = sum.used + use.used};
   }
-  return {.planned = sum.planned + own, .used = sum.used + own};
+  return sum;
 }
 
 Executor::Handle Executor::NewIssued(Lane lane, size_t passes) {

@@ -30,7 +30,7 @@ namespace longtake {
 class Executor {
  public:
   // Allocates the scratch of `plan`. Throws bad_alloc.
-  Executor(Ops& ops, Ops& decoder_ops, const VideoModel& model, DecoderCaches& caches, const ScratchPlan& plan);
+  Executor(const PartOps& parts, const VideoModel& model, DecoderCaches& caches, const ScratchPlan& plan);
 
   // Device memory that passes work in; planned, and used so far.
   Scratch::Use scratch_use() const;
@@ -70,7 +70,8 @@ class Executor {
   void IssueBatch(Issued issued, Refused refused);
   Handle RunBatch();
 
-  Ops& ops_;
+  const PartOps& parts_;
+  Ops& ops_;  // the transformer's
   Ops& decoder_ops_;
   const VideoModel& model_;
   DecoderCaches& caches_;

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "common/status_macros.h"
-#include "engine/backend/backend.h"
 #include "engine/core/memory_budget.h"
+#include "engine/runtime/part_ops.h"
 #include "engine/runtime/slot_engine.h"
 
 namespace longtake {
@@ -18,25 +18,11 @@ constexpr int64_t kBatchTokens = 4096;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Ops> ops, MakeBackend({.backend = options.backend,
-                                                          .dtype = options.dtype,
-                                                          .isa = options.isa,
-                                                          .threads = options.threads,
-                                                          .device = device,
-                                                          .cuda_graphs = options.cuda_graphs,
-                                                          .log = options.log}));
-  std::unique_ptr<Ops> decoder_ops;
-  if (options.overlap_decoding) {
-    ASSIGN_OR_RETURN(decoder_ops, ops->MakeStream());
-  }
-  Ops& decoder_lane = decoder_ops == nullptr ? *ops : *decoder_ops;
-  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model,
-                   VideoModel::Load(*ops, decoder_lane, options.model_dir, options.progress));
-  RETURN_IF_ERROR(ops->device().Synchronize());  // uploads of weights
-  RETURN_IF_ERROR(decoder_lane.device().Synchronize());
+  ASSIGN_OR_RETURN(PartOps parts, PartOps::Make(options, device));
+  ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(parts, options.model_dir, options.progress));
+  for (Ops* ops : parts.distinct()) RETURN_IF_ERROR(ops->device().Synchronize());  // uploads of weights
 
-  const ScratchPlan scratch =
-      PlanScratch(*ops, decoder_lane, *model, std::min(kBatchTokens, slots * model->max_pass_tokens()));
+  const ScratchPlan scratch = PlanScratch(parts, *model, std::min(kBatchTokens, slots * model->max_pass_tokens()));
   const int cache_slots = options.decoder_cache_slots == 0 ? slots : std::min(options.decoder_cache_slots, slots);
   const MemoryPlan plan{.slot = model->slot(),
                         .slots = slots,
@@ -44,11 +30,11 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .weights = model->weight_bytes(),
                         .scratch = scratch.bytes(),
                         .frames = Executor::StagingBytes(*model),
-                        .device_memory = ops->device().memory_bytes()};
+                        .device_memory = parts.transformer().device().memory_bytes()};
   const MemoryBudget host = MemoryBudget::Detect();
   if (options.log) options.log(Describe(plan, host));
   RETURN_IF_ERROR(CheckMemory(plan, host));
-  auto engine = std::make_unique<SlotEngine>(std::move(ops), std::move(decoder_ops), std::move(model), plan, scratch);
+  auto engine = std::make_unique<SlotEngine>(std::move(parts), std::move(model), plan, scratch);
   RETURN_IF_ERROR(engine->Start());
   return engine;
 }

@@ -30,6 +30,10 @@ BatchLimit LimitOf(const VideoModel& model, int64_t batch_tokens) {
 // Where views point while operations are only counted.
 std::byte* NoMemory() { return reinterpret_cast<std::byte*>(uintptr_t{1} << 20); }
 
+Mat CaptionRows(const VideoModel& model) {
+  return MakeMat(NoMemory(), DType::kF32, model.caption().caption_tokens(), model.caption().width());
+}
+
 // The last frame of the longest video, after patching: tables of rotary positions reach as far as the passes do.
 TransformerPass LastFrame(const VideoModel& model, const SizeShape& s) {
   const int patch = model.transformer().config().patch[0];
@@ -43,7 +47,7 @@ TransformerPass LastFrame(const VideoModel& model, const SizeShape& s) {
           .velocity = reinterpret_cast<float*>(NoMemory())};
 }
 
-// A batch of at least so many tokens in as many passes, each size by itself, and the longest prompt.
+// A batch of at least so many tokens in as many passes, each size by itself, and the longest prompt's caption.
 void CountTransformer(const VideoModel& model, const BatchLimit& most) {
   const int64_t frame = std::max<int64_t>(FrameTokens(model, *most.smallest), 1);
   const std::vector<TransformerPass> passes((most.tokens + frame - 1) / frame, LastFrame(model, *most.smallest));
@@ -52,11 +56,11 @@ void CountTransformer(const VideoModel& model, const BatchLimit& most) {
     const TransformerPass pass = LastFrame(model, s);
     model.transformer().Forward({&pass, 1}, NoMemory());
   }
+  model.transformer().EncodePrompt(CaptionRows(model), NoMemory(), NoMemory());
+}
 
-  const CaptionEncoder& caption = model.caption();
-  const Mat out = MakeMat(NoMemory(), DType::kF32, caption.caption_tokens(), caption.width());
-  (void)caption.Encode(caption.Longest(), NoMemory(), out);
-  model.transformer().EncodePrompt(out, NoMemory(), NoMemory());
+void CountText(const VideoModel& model) {
+  (void)model.caption().Encode(model.caption().Longest(), NoMemory(), CaptionRows(model));
 }
 
 // A stream's first latent frame and a later one, of each size.
@@ -74,19 +78,16 @@ void CountDecoder(Ops& ops, const VideoModel& model) {
 
 }  // namespace
 
-ScratchPlan PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model, int64_t batch_tokens) {
+ScratchPlan PlanScratch(const PartOps& parts, const VideoModel& model, int64_t batch_tokens) {
   const BatchLimit most = LimitOf(model, batch_tokens);
-  ops.scratch().Plan([&] { CountTransformer(model, most); });
-  decoder_ops.scratch().Plan([&] { CountDecoder(decoder_ops, model); });
+  parts.transformer().scratch().Plan([&] { CountTransformer(model, most); });
+  parts.text().scratch().Plan([&] { CountText(model); });
+  parts.decoder().scratch().Plan([&] { CountDecoder(parts.decoder(), model); });
   ScratchPlan plan{.batch_tokens = most.tokens,
                    .transformer = model.ScratchBytes(most.tokens, most.passes),
-                   .decoder = model.DecoderScratchBytes(),
-                   .operations = ops.scratch().use().planned};
-  if (&ops != &decoder_ops) {
-    plan.operations += decoder_ops.scratch().use().planned;
-  } else {
-    plan.transformer = std::max(plan.transformer, std::exchange(plan.decoder, 0));
-  }
+                   .decoder = model.DecoderScratchBytes()};
+  for (Ops* ops : parts.distinct()) plan.operations += ops->scratch().use().planned;
+  if (!parts.lanes_overlap()) plan.transformer = std::max(plan.transformer, std::exchange(plan.decoder, 0));
   return plan;
 }
 

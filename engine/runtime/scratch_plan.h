@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/ops/ops.h"
+#include "engine/runtime/part_ops.h"
 #include "engine/runtime/video_model.h"
 
 namespace longtake {
@@ -15,13 +15,13 @@ struct ScratchPlan {
   int64_t batch_tokens = 0;
   // Passes' own. Where the lanes are one, `transformer` serves both.
   size_t transformer = 0, decoder = 0;
-  size_t operations = 0;  // of both lanes
+  size_t operations = 0;  // of all parts
   size_t bytes() const { return transformer + decoder + operations; }
 };
 
-// For transformer batches of up to `batch_tokens` tokens, or of one pass. Tells both lanes' operations what to reserve
+// For transformer batches of up to `batch_tokens` tokens, or of one pass. Tells all parts' operations what to reserve
 // (Scratch::Plan); nothing is allocated.
-ScratchPlan PlanScratch(Ops& ops, Ops& decoder_ops, const VideoModel& model, int64_t batch_tokens);
+ScratchPlan PlanScratch(const PartOps& parts, const VideoModel& model, int64_t batch_tokens);
 
 }  // namespace longtake
 

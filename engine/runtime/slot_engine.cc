@@ -12,27 +12,26 @@
 
 namespace longtake {
 
-SlotEngine::SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<Ops> decoder_ops, std::unique_ptr<VideoModel> model,
-                       const MemoryPlan& plan, const ScratchPlan& scratch)
-    : ops_(std::move(ops)),
-      decoder_ops_(std::move(decoder_ops)),
+SlotEngine::SlotEngine(PartOps parts, std::unique_ptr<VideoModel> model, const MemoryPlan& plan,
+                       const ScratchPlan& scratch)
+    : parts_(std::move(parts)),
       model_(std::move(model)),
       plan_(plan),
-      state_(*ops_, plan.slot.state + plan.slot.state_spare, plan.slots),
-      latents_(*ops_, plan.slot.latents, plan.slots),
-      decoder_caches_(DecoderLane(), plan.slot.decoder_cache, plan.slots, plan.decoder_cache_slots),
-      prompt_(*ops_, plan.slot.prompt, plan.slots),
-      executor_(*ops_, DecoderLane(), *model_, decoder_caches_, scratch),
+      state_(parts_.transformer(), plan.slot.state + plan.slot.state_spare, plan.slots),
+      latents_(parts_.transformer(), plan.slot.latents, plan.slots),
+      decoder_caches_(parts_.decoder(), plan.slot.decoder_cache, plan.slots, plan.decoder_cache_slots),
+      prompt_(parts_.transformer(), plan.slot.prompt, plan.slots),
+      executor_(parts_, *model_, decoder_caches_, scratch),
       table_(plan.slots),
       // In one lane decodes go first, since a viewer waits for them. Where they have their own, its launches (about
       // five hundred a latent frame) do not hold up the transformer's.
-      queue_(decoder_ops_ == nullptr ? Lane::kDecoder : Lane::kTransformer) {
+      queue_(parts_.lanes_overlap() ? Lane::kTransformer : Lane::kDecoder) {
   runnable_.reserve(plan.slots);
 }
 
 absl::Status SlotEngine::Start() {
   RETURN_IF_ERROR(WarmUp(*model_, executor_, MemoryOf(0)));
-  if (decoder_ops_ != nullptr) {
+  if (parts_.lanes_overlap()) {
     for (std::unique_ptr<CompletionThread>& waiter : waiters_) {
       ASSIGN_OR_RETURN(waiter, CompletionThread::Start([this](IssuedPasses* passes) { Await(passes); }));
     }
@@ -231,15 +230,15 @@ absl::Status SlotEngine::Guarded(absl::FunctionRef<void()> copy) {
   } catch (...) {
     status = StatusOfCurrentException();
   }
-  status.Update(ops_->device().Synchronize());
-  status.Update(DecoderLane().device().Synchronize());
+  status.Update(parts_.transformer().device().Synchronize());
+  status.Update(parts_.decoder().device().Synchronize());
   if (!status.ok()) NoteFailure();
   return status;
 }
 
 void SlotEngine::NoteFailure() {
-  absl::Status status = ops_->device().Synchronize(0);
-  status.Update(DecoderLane().device().Synchronize(0));
+  absl::Status status = parts_.transformer().device().Synchronize(0);
+  status.Update(parts_.decoder().device().Synchronize(0));
   if (status.ok()) return;
   const std::lock_guard lock(mutex_);
   failed_ = absl::UnavailableError(absl::StrCat("the device has failed: ", status.message()));

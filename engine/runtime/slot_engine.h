@@ -22,6 +22,7 @@
 #include "engine/runtime/executor.h"
 #include "engine/runtime/memory_plan.h"
 #include "engine/runtime/movable_engine.h"
+#include "engine/runtime/part_ops.h"
 #include "engine/runtime/scratch_plan.h"
 #include "engine/runtime/session_table.h"
 #include "engine/runtime/video_model.h"
@@ -32,10 +33,8 @@ namespace longtake {
 // the executor's Issue and the decoder caches; where lanes overlap, a thread for each lane waits for what was issued.
 class SlotEngine : public MovableEngine {
  public:
-  // `decoder_ops`: the decoder's lane; null: both lanes run in turn on `ops`. Allocates what the plans say; throws
-  // bad_alloc.
-  SlotEngine(std::unique_ptr<Ops> ops, std::unique_ptr<Ops> decoder_ops, std::unique_ptr<VideoModel> model,
-             const MemoryPlan& plan, const ScratchPlan& scratch);
+  // Allocates what the plans say; throws bad_alloc.
+  SlotEngine(PartOps parts, std::unique_ptr<VideoModel> model, const MemoryPlan& plan, const ScratchPlan& scratch);
   ~SlotEngine() override;
 
   // Runs the warm-up, then starts the threads. Once, before anything else.
@@ -43,7 +42,7 @@ class SlotEngine : public MovableEngine {
 
   const ModelInfo& model() const override { return model_->info(); }
   std::vector<MemoryRegion> memory() const override;
-  bool lanes_overlap() const override { return decoder_ops_ != nullptr; }
+  bool lanes_overlap() const override { return parts_.lanes_overlap(); }
   std::vector<int> BlockLengths(int latent_frames) const override;
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
@@ -78,9 +77,8 @@ class SlotEngine : public MovableEngine {
 
   SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
   std::byte* Caches(const Session& session, int slot, bool fresh);
-  Ops& DecoderLane() const { return decoder_ops_ == nullptr ? *ops_ : *decoder_ops_; }
 
-  const std::unique_ptr<Ops> ops_, decoder_ops_;
+  const PartOps parts_;
   const std::unique_ptr<VideoModel> model_;
   const MemoryPlan plan_;
   Slab state_, latents_;

@@ -8,8 +8,9 @@
 namespace longtake {
 
 std::unique_ptr<Buffer> SlotEngine::AllocateImage() {
-  return AllocateHostTouched(*ops_, Aligned(plan_.slot.state + plan_.slot.state_spare) + Aligned(plan_.slot.latents) +
-                                        Aligned(plan_.slot.prompt) + Aligned(plan_.slot.decoder_cache));
+  return AllocateHostTouched(parts_.transformer(), Aligned(plan_.slot.state + plan_.slot.state_spare) +
+                                                       Aligned(plan_.slot.latents) + Aligned(plan_.slot.prompt) +
+                                                       Aligned(plan_.slot.decoder_cache));
 }
 
 size_t SlotEngine::ImageBytes(SessionId id) const {
@@ -32,7 +33,7 @@ void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(abs
   const std::shared_ptr<Session> session = table_.Remove(*entry);
   PushTask([this, session, slot, &image, done = std::move(done)] {
     absl::Status status = Guarded([&] {
-      CopyToImage(*ops_, session->Memory(Caches(*session, slot, /*fresh=*/false)),
+      CopyToImage(parts_.transformer(), session->Memory(Caches(*session, slot, /*fresh=*/false)),
                   static_cast<std::byte*>(image.data()));
     });
     if (status.ok()) {
@@ -55,7 +56,7 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
     absl::Status status = Guarded([&] {
       session =
           std::make_unique<Session>(*model_, old.shape(), old.blocks(), old.spec(), MemoryOf(entry.slot), position);
-      CopyFromImage(*ops_, static_cast<const std::byte*>(image.data()),
+      CopyFromImage(parts_.transformer(), static_cast<const std::byte*>(image.data()),
                     session->Memory(Caches(*session, entry.slot, /*fresh=*/true)));
     });
     {
@@ -74,7 +75,7 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
 std::byte* SlotEngine::Caches(const Session& session, int slot, bool fresh) {
   if (session.begins_decoding()) return nullptr;
   std::byte* caches = decoder_caches_.Bring(slot, fresh);
-  (void)DecoderLane().device().Synchronize();  // Guarded finds a failure again
+  (void)parts_.decoder().device().Synchronize();  // Guarded finds a failure again
   return caches;
 }
 

@@ -16,9 +16,19 @@ constexpr int64_t kMaxBlockPositions = int64_t{1} << 32;
 
 constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it when any backend's bytes change
 
+// Device and number types; those of the other parts where they are not the transformer's.
+std::string NumericsOf(const PartOps& parts) {
+  const DType type = parts.transformer().activation_type();
+  std::string numerics = absl::StrCat(parts.transformer().device().name(), "/", std::string(Name(type)));
+  const DType text = parts.text().activation_type(), vae = parts.decoder().activation_type();
+  if (text != type) absl::StrAppend(&numerics, "/text-", std::string(Name(text)));
+  if (vae != type) absl::StrAppend(&numerics, "/vae-", std::string(Name(vae)));
+  return numerics;
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, Ops& decoder_ops, const std::string& folder,
+absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& parts, const std::string& folder,
                                                              const Progress& progress) {
   std::error_code error;
   if (!std::filesystem::is_directory(folder, error)) {
@@ -34,15 +44,16 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(Ops& ops, Ops& deco
     if (!progress) return nullptr;
     return [what, progress](uint64_t done, uint64_t total) { progress(what, done, total); };
   };
-  ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(ops, folder, model->settings_, part("text_encoder")));
-  ASSIGN_OR_RETURN(model->transformer_, SanaTransformer::Load(ops, folder + "/transformer", part("transformer")));
-  ASSIGN_OR_RETURN(model->vae_, LoadWanVae(folder + "/vae", {.decoder = true}, &decoder_ops, part("vae")));
-  RETURN_IF_ERROR(model->Describe(ops, folder));
+  ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(parts.text(), folder, model->settings_, part("text_encoder")));
+  ASSIGN_OR_RETURN(model->transformer_,
+                   SanaTransformer::Load(parts.transformer(), folder + "/transformer", part("transformer")));
+  ASSIGN_OR_RETURN(model->vae_, LoadWanVae(folder + "/vae", {.decoder = true}, &parts.decoder(), part("vae")));
+  RETURN_IF_ERROR(model->Describe(parts, folder));
   return model;
 }
 
 // Checks that the parts fit each other, and fills info_ and sizes_.
-absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
+absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folder) {
   const SanaConfig& c = transformer_->config();
   const WanConfig& vae = vae_.config;
   if (caption_->width() != c.caption_channels) {
@@ -96,8 +107,7 @@ absl::Status VideoModel::Describe(Ops& ops, const std::string& folder) {
 
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
   if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
-  info_.numerics_id =
-      absl::StrCat("longtake-", kVersion, "/", ops.device().name(), "/", std::string(Name(ops.activation_type())));
+  info_.numerics_id = absl::StrCat("longtake-", kVersion, "/", NumericsOf(parts));
   info_.sampler = SamplerName(settings_.sampler);
   info_.fps = settings_.fps;
   const int patch = transformer_->config().patch[0];

@@ -15,6 +15,7 @@
 #include "engine/models/wan/vae.h"
 #include "engine/ops/ops.h"
 #include "engine/runtime/memory_plan.h"
+#include "engine/runtime/part_ops.h"
 
 namespace longtake {
 
@@ -29,8 +30,8 @@ struct SizeShape {
 class VideoModel {
  public:
   using Progress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
-  // `decoder_ops`: the lane that the decoder runs in; it may be `ops`.
-  static absl::StatusOr<std::unique_ptr<VideoModel>> Load(Ops& ops, Ops& decoder_ops, const std::string& folder,
+  // The model refers to `parts`' operations, not to `parts`.
+  static absl::StatusOr<std::unique_ptr<VideoModel>> Load(const PartOps& parts, const std::string& folder,
                                                           const Progress& progress);
 
   const ModelInfo& info() const { return info_; }
@@ -67,7 +68,7 @@ class VideoModel {
 
  private:
   VideoModel() = default;
-  absl::Status Describe(Ops& ops, const std::string& folder);
+  absl::Status Describe(const PartOps& parts, const std::string& folder);
 
   ModelSettings settings_;
   ModelInfo info_;

@@ -40,18 +40,18 @@ class StreamsTest : public testing::Test {
   // Video of two sessions, one of three blocks and one of one, whose decoder caches share one place. The decode of a
   // block is issued before the passes that overwrite its latents, and behind those that made them.
   std::vector<std::vector<uint8_t>> Make(bool two_streams, Await await) {
-    auto ops = *MakeCudaOps({});
-    auto decoder_stream = two_streams ? *ops->MakeStream() : nullptr;
-    Ops& decoder_ops = two_streams ? *decoder_stream : *ops;
-    auto model = VideoModel::Load(*ops, decoder_ops, folder_.path(), nullptr);
+    auto transformer = *MakeCudaOps({});
+    auto decoder = two_streams ? *transformer->MakeStream() : nullptr;
+    const PartOps parts(std::move(transformer), std::move(decoder));
+    Device& device = parts.transformer().device();
+    auto model = VideoModel::Load(parts, folder_.path(), nullptr);
     EXPECT_TRUE(model.ok()) << model.status();
-    DecoderCaches caches(decoder_ops, (*model)->slot().decoder_cache, 2, 1);
-    Executor executor(*ops, decoder_ops, **model, caches,
-                      PlanScratch(*ops, decoder_ops, **model, 2 * (*model)->max_pass_tokens()));
+    DecoderCaches caches(parts.decoder(), (*model)->slot().decoder_cache, 2, 1);
+    Executor executor(parts, **model, caches, PlanScratch(parts, **model, 2 * (*model)->max_pass_tokens()));
 
     const SlotPlan plan = (*model)->slot();
-    const auto state = ops->device().Allocate(2 * (plan.state + plan.state_spare)),
-               latents = ops->device().Allocate(2 * plan.latents), prompt = ops->device().Allocate(2 * plan.prompt);
+    const auto state = device.Allocate(2 * (plan.state + plan.state_spare)),
+               latents = device.Allocate(2 * plan.latents), prompt = device.Allocate(2 * plan.prompt);
     const auto part = [](Buffer& buffer, int slot) {
       return static_cast<std::byte*>(buffer.data()) + slot * (buffer.size() / 2);
     };
@@ -104,7 +104,7 @@ class StreamsTest : public testing::Test {
     run({{0, kCommit}});
     run({{0, kDecode}});
     run({});
-    EXPECT_TRUE(ops->device().Synchronize().ok() && decoder_ops.device().Synchronize().ok());
+    EXPECT_TRUE(device.Synchronize().ok() && parts.decoder().device().Synchronize().ok());
     EXPECT_EQ(sessions[0]->progress().decoded_latents, 3);
     EXPECT_EQ(emulation::GetCounts().allocations, allocations) << "passes work in what was planned";
     scratch_ = executor.scratch_use();

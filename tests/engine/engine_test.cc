@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -18,6 +19,7 @@
 namespace longtake {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 std::unique_ptr<Engine> Load(const std::string& folder, const std::string& dtype = "auto", int threads = 2,
@@ -97,6 +99,44 @@ TEST(EngineBytes, AreEqualWithParkedDecoderCaches) {
   }
   EXPECT_EQ(on_device, all / 3);
   EXPECT_GE(parked, all);
+}
+
+// Each part's type acts, decodes still take turns with the other passes, and no operation exceeds its planned scratch.
+TEST(EngineBytes, AreEqualInAnyMixWithANumberTypeForEachPart) {
+  const TempFolder folder;
+  const auto plain = Load(Variant(folder, kTwoSizes));
+  ASSERT_NE(plain, nullptr);
+  if (!plain->model().numerics_id.ends_with("/bfloat16")) GTEST_SKIP() << "this machine has no bfloat16";
+  const Job job{.spec = {kSmall, 3, 12}, .prompt = "a small yellow star moves left"};
+  std::vector<std::vector<uint8_t>> made = {RunJobs(*plain, {job}, 1.0, 0)[0].bytes};
+  struct Types {
+    const char *dtype, *text, *vae, *id;
+  };
+  for (const Types& types : {Types{"bfloat16", "auto", "float32", "/bfloat16/vae-float32"},
+                             Types{"bfloat16", "float32", "auto", "/bfloat16/text-float32"},
+                             Types{"float32", "bfloat16", "bfloat16", "/float32/text-bfloat16/vae-bfloat16"}}) {
+    const auto engine = Engine::Load({.model_dir = folder.path(),
+                                      .dtype = types.dtype,
+                                      .text_dtype = types.text,
+                                      .vae_dtype = types.vae,
+                                      .threads = 2,
+                                      .max_sessions = 6});
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    EXPECT_THAT((*engine)->model().numerics_id, EndsWith(types.id));
+    EXPECT_FALSE((*engine)->lanes_overlap());
+    made.push_back(RunJobs(**engine, {job}, 1.0, 0)[0].bytes);
+    ExpectEqualInAnyMix(**engine, **engine, Mix(), 1);
+    for (const MemoryRegion& region : (*engine)->memory()) EXPECT_LE(region.used_bytes, region.planned_bytes);
+  }
+  for (size_t i = 0; i < made.size(); ++i) {
+    for (size_t k = 0; k < i; ++k) {
+      ASSERT_EQ(made[i].size(), made[k].size());
+      EXPECT_NE(made[i], made[k]) << i << " " << k;
+      double difference = 0;
+      for (size_t at = 0; at < made[i].size(); ++at) difference += std::abs(int{made[i][at]} - int{made[k][at]});
+      EXPECT_LT(difference / static_cast<double>(made[i].size()), 2.0) << i << " " << k;  // of 255
+    }
+  }
 }
 
 TEST(EngineBytes, FollowTheSeedAndThePrompt) {
@@ -348,16 +388,21 @@ TEST(EngineLoad, RefusalsNameOptionFileOrField) {
   Variant(long_block, R"({"sampler":"few_step","timesteps":[1000],"sizes":["256x160"],"max_latent_frames":1025})");
   Variant(bad_size, R"({"sampler":"few_step","timesteps":[1000],"shift":1,"caption_tokens":28,"sizes":["100x100"]})");
   Variant(bad_field, R"({"sampler":"few_step","timesteps":[1000],"blocks":4})");
-  for (const Case& c : std::vector<Case>{{{.model_dir = "/nonexistent"}, "/nonexistent"},
-                                         {{.model_dir = kBundled, .backend = "gpu"}, "backend"},
-                                         {{.model_dir = kBundled, .dtype = "int4"}, "dtype"},
-                                         {{.model_dir = kBundled, .isa = "neon"}, "isa"},
-                                         {{.model_dir = kBundled, .threads = 1 << 30}, "threads"},
-                                         {{.model_dir = kBundled, .max_sessions = 0}, "max_sessions"},
-                                         {{.model_dir = too_large.path(), .max_sessions = 4096}, "max_sessions"},
-                                         {{.model_dir = long_block.path()}, "max_latent_frames"},
-                                         {{.model_dir = bad_size.path()}, "sizes"},
-                                         {{.model_dir = bad_field.path()}, "blocks"}}) {
+  for (const Case& c : std::vector<Case>{
+           {{.model_dir = "/nonexistent"}, "/nonexistent"},
+           {{.model_dir = kBundled, .backend = "gpu"}, "backend"},
+           {{.model_dir = kBundled, .dtype = "int4"}, "dtype"},
+           {{.model_dir = kBundled, .text_dtype = "float8"}, "text_dtype"},
+           {{.model_dir = kBundled, .vae_dtype = "float16"}, "vae_dtype"},
+           {{.model_dir = kBundled, .backend = "reference", .vae_dtype = "bfloat16"}, "vae_dtype: reference"},
+           {{.model_dir = kBundled, .vae_dtype = "bfloat16", .isa = "avx2"}, "vae_dtype"},
+           {{.model_dir = kBundled, .isa = "neon"}, "isa"},
+           {{.model_dir = kBundled, .threads = 1 << 30}, "threads"},
+           {{.model_dir = kBundled, .max_sessions = 0}, "max_sessions"},
+           {{.model_dir = too_large.path(), .max_sessions = 4096}, "max_sessions"},
+           {{.model_dir = long_block.path()}, "max_latent_frames"},
+           {{.model_dir = bad_size.path()}, "sizes"},
+           {{.model_dir = bad_field.path()}, "blocks"}}) {
     const auto engine = Engine::Load(c.options);
     ASSERT_FALSE(engine.ok()) << c.names;
     EXPECT_THAT(engine.status().message(), HasSubstr(c.names));

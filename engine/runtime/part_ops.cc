@@ -1,0 +1,57 @@
+#include "engine/runtime/part_ops.h"
+
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/backend/backend.h"
+
+namespace longtake {
+namespace {
+
+// Operations of the type that `option` names; null where `ops` has it.
+absl::StatusOr<std::unique_ptr<Ops>> OfType(Ops& ops, const char* option, const std::string& dtype) {
+  if (dtype == "auto") return nullptr;
+  if (dtype != "float32" && dtype != "bfloat16") {
+    return absl::InvalidArgumentError(absl::StrCat(option, ": \"", dtype, "\" is none of auto, float32, bfloat16"));
+  }
+  const DType type = dtype == "float32" ? DType::kF32 : DType::kBF16;
+  if (type == ops.activation_type()) return nullptr;
+  absl::StatusOr<std::unique_ptr<Ops>> other = ops.WithActivations(type);
+  if (other.ok()) return other;
+  return absl::Status(other.status().code(), absl::StrCat(option, ": ", other.status().message()));
+}
+
+}  // namespace
+
+PartOps::PartOps(std::unique_ptr<Ops> transformer, std::unique_ptr<Ops> decoder)
+    : transformer_(std::move(transformer)), decoder_(std::move(decoder)), lanes_overlap_(decoder_ != nullptr) {}
+
+absl::StatusOr<PartOps> PartOps::Make(const EngineOptions& options, int device) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> transformer, MakeBackend({.backend = options.backend,
+                                                                  .dtype = options.dtype,
+                                                                  .isa = options.isa,
+                                                                  .threads = options.threads,
+                                                                  .device = device,
+                                                                  .cuda_graphs = options.cuda_graphs,
+                                                                  .log = options.log}));
+  std::unique_ptr<Ops> stream;
+  if (options.overlap_decoding) {
+    ASSIGN_OR_RETURN(stream, transformer->MakeStream());
+  }
+  PartOps parts(std::move(transformer), std::move(stream));
+  ASSIGN_OR_RETURN(parts.text_, OfType(parts.transformer(), "text_dtype", options.text_dtype));
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> decoder, OfType(parts.decoder(), "vae_dtype", options.vae_dtype));
+  if (decoder != nullptr) parts.decoder_ = std::move(decoder);
+  return parts;
+}
+
+std::vector<Ops*> PartOps::distinct() const {
+  std::vector<Ops*> all = {transformer_.get()};
+  if (text_ != nullptr) all.push_back(text_.get());
+  if (decoder_ != nullptr) all.push_back(decoder_.get());
+  return all;
+}
+
+}  // namespace longtake
