@@ -86,6 +86,11 @@ void AddFlags(CLI::App& app, Flags& flags) {
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option_function<int64_t>(
+         "--keep-mib", [&studio](int64_t mib) { studio.keep_bytes = mib << 20; },
+         "Memory for the chunks of videos, in MiB; above it the oldest ended videos lose theirs")
+      ->check(CLI::Range(1, 1 << 20))
+      ->default_str(absl::StrCat(studio.keep_bytes >> 20));
   AddSeconds(app, "--max-wait-seconds", studio.max_wait,
              "Requests with a longer predicted wait for a place are refused, and those that have waited so long end")
       ->check(CLI::PositiveNumber);

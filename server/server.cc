@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/error.h"
-#include "server/model_service.h"
-#include "server/video_service.h"
+#include "absl/time/clock.h"
+#include "server/grpc/model_service.h"
+#include "server/grpc/video_service.h"
+#include "server/grpc/wire.h"
+#include "server/video/error.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
@@ -81,8 +83,10 @@ void Server::Serve(std::unique_ptr<Engine> engine) {
   const ModelInfo& model = engine->model();
   impl_->logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler,
                       model.numerics_id, options.max_sessions);
-  impl_->studio.Set(
-      std::make_shared<Studio>(options, std::move(engine), &impl_->clock, &impl_->metrics, impl_->logger));
+  impl_->studio.Set(std::make_shared<Studio>(
+      options, std::move(engine),
+      [bytes = options.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); },
+      impl_->options.clock != nullptr ? impl_->options.clock : &impl_->clock, &impl_->metrics, impl_->logger));
   impl_->SetHealth(true);
 }
 
@@ -97,7 +101,8 @@ void Server::Impl::Drain(absl::Duration limit, absl::Duration flush) {
   logger->info("draining seconds={:.1f}", absl::ToDoubleSeconds(limit));
   if (made.ok()) {
     (*made)->StopAdmission(down);
-    if (!studio.AwaitNoCalls(limit)) {
+    const absl::Time until = absl::Now() + limit;
+    if (!(*made)->AwaitNoSessions(limit) || !studio.AwaitNoCalls(until - absl::Now())) {
       (*made)->EndAll(down);
       if (!studio.AwaitNoCalls(flush)) logger->warn("clients have not read everything in time");
     }

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
-#include "server/studio_options.h"
+#include "server/video/studio_options.h"
 
 namespace spdlog {
 class logger;
@@ -22,6 +22,7 @@ struct ServerOptions {
   StudioOptions studio = {};
   absl::Duration drain = absl::Seconds(30);  // for videos being made when Drain is called
   absl::Duration flush = absl::Seconds(5);   // for clients to read what was finished by then
+  const scheduler::Clock* clock = nullptr;   // outlives the server; null: the system's monotonic clock
 };
 
 class Server {

@@ -108,7 +108,7 @@ TEST_F(Direction, APromptCanBeChangedWhileTheVideoIsMade) {
   for (const v1::Chunk* chunk : video.chunks()) {
     EXPECT_EQ(chunk->prompt(), chunk->block() >= 6 ? 2 : chunk->block() >= now.block() ? 1 : 0);
   }
-  EXPECT_EQ(Change(name, 0, "too late", none).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ReasonOf(Change(name, 0, "too late", none)), "VIDEO_ENDED");
 }
 
 TEST_F(Direction, AVideoWithoutABlockLeftKeepsItsPrompt) {

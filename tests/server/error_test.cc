@@ -1,5 +1,5 @@
 // Errors keep their details, and the service's reasons are those of the API.
-#include "server/error.h"
+#include "server/video/error.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -5,12 +5,14 @@
 #include <random>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/studio.h"
+#include "server/video/studio.h"
 #include "spdlog/sinks/null_sink.h"
+#include "tests/server/checked_viewer.h"
 #include "tests/server/fake_engine.h"
 
 namespace longtake::server {
@@ -72,107 +74,6 @@ class WatchedEngine : public Engine {
   FakeEngine engine_;
 };
 
-// Checks one video's events as they come, and reads as slowly as it is told.
-class CheckedSink : public EventSink {
- public:
-  enum class Reads { kAtOnce, kLate, kNever };
-  explicit CheckedSink(Reads reads) : reads_(reads) {}
-  // After the video's end, while its studio lives: waits for the last chunk to be read.
-  void Join() {
-    if (reader_.joinable()) reader_.join();
-  }
-
-  void Send(v1::WatchVideoResponse event) override {
-    const std::lock_guard lock(mutex_);
-    if (ends_ > 0) Wrong("an event after the end");
-    if (event.has_accepted()) {
-      if (accepted_ || events_ > 0) Wrong("accepted is not the first event");
-      accepted_ = true;
-      const v1::VideoFormat& format = event.accepted().video().format();
-      for (int frames : format.block_frame_counts()) blocks_.push_back(frames);
-      frames_in_all_ = format.frame_count();
-    } else if (event.has_waiting()) {
-      if (chunks_ > 0 || progress_) Wrong("waiting after a place was given");
-    } else if (event.has_finished()) {
-      if (finished_) Wrong("finished twice");
-      finished_ = true;
-      if (event.finished().chunk_count() != chunks_ || event.finished().frame_count() != frames_)
-        Wrong("finished counts wrong");
-      if (frames_ != frames_in_all_) Wrong("finished before all frames");
-    }
-    ++events_;
-  }
-  void SendProgress(v1::WatchVideoResponse) override {
-    const std::lock_guard lock(mutex_);
-    if (ends_ > 0) Wrong("progress after the end");
-    progress_ = true;
-  }
-  void SendChunk(std::vector<v1::WatchVideoResponse> parts, std::function<void()> delivered) override {
-    {
-      const std::lock_guard lock(mutex_);
-      if (ends_ > 0 || finished_) Wrong("a chunk after the end");
-      if (!accepted_) Wrong("a chunk before accepted");
-      for (const v1::WatchVideoResponse& part : parts) {
-        if (part.chunk().block() != block_ || part.chunk().first_frame() != frames_) Wrong("a gap between chunks");
-      }
-      const v1::Chunk& last = parts.back().chunk();
-      frames_in_block_ += last.frame_count();
-      const bool whole =
-          block_ < static_cast<int>(blocks_.size()) && frames_in_block_ == blocks_[static_cast<size_t>(block_)];
-      if (last.last_in_block() != whole) Wrong("a block of other frames than it should have");
-      if (whole) {
-        ++block_;
-        frames_in_block_ = 0;
-      }
-      ++chunks_;
-      frames_ += last.frame_count();
-      if (reads_ == Reads::kNever) return;
-    }
-    if (reads_ == Reads::kAtOnce) return delivered();
-    Join();
-    reader_ = std::thread([delivered = std::move(delivered)] {
-      absl::SleepFor(absl::Milliseconds(3));
-      delivered();
-    });
-  }
-  void GiveUp() override {}
-  void End(const absl::Status& status) override {
-    const std::lock_guard lock(mutex_);
-    if (++ends_ > 1) Wrong("ended twice");
-    if (status.ok() != finished_) Wrong("OK without finished, or the reverse");
-    status_ = status;
-  }
-
-  int ends() const {
-    const std::lock_guard lock(mutex_);
-    return ends_;
-  }
-  absl::StatusCode code() const {
-    const std::lock_guard lock(mutex_);
-    return status_.code();
-  }
-  std::string wrong() const {
-    const std::lock_guard lock(mutex_);
-    return wrong_;
-  }
-
- private:
-  void Wrong(const char* what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { absl::StrAppend(&wrong_, what, "; "); }
-
-  const Reads reads_;
-  mutable std::mutex mutex_;
-  bool accepted_ ABSL_GUARDED_BY(mutex_) = false, progress_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  int events_ ABSL_GUARDED_BY(mutex_) = 0, ends_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t chunks_ ABSL_GUARDED_BY(mutex_) = 0, frames_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t frames_in_all_ ABSL_GUARDED_BY(mutex_) = 0;
-  int block_ ABSL_GUARDED_BY(mutex_) = 0, frames_in_block_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<int> blocks_ ABSL_GUARDED_BY(mutex_);
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  std::string wrong_ ABSL_GUARDED_BY(mutex_);
-  std::thread reader_;  // of the strand, which runs one task at a time
-};
-
 class Faults : public testing::Test {
  protected:
   void Start(FakeEngineOptions engine_options, StudioOptions options) {
@@ -181,15 +82,32 @@ class Faults : public testing::Test {
     options.max_wait = absl::InfiniteDuration();
     auto made = std::make_unique<WatchedEngine>(engine_options);
     engine = made.get();
-    studio = std::make_unique<Studio>(options, std::move(made), &clock, &metrics, &logger);
+    studio = std::make_unique<Studio>(options, std::move(made), PlainSerializer, &clock, &metrics, &logger);
   }
-  absl::StatusOr<std::string> Begin(int64_t seed, double seconds, std::shared_ptr<EventSink> sink,
-                                    bool offline = false) {
-    const VideoSpec spec{.prompt = "a red ball", .seed = seed, .duration = absl::Seconds(seconds)};
-    const DeliveryOptions options{.delivery = offline ? scheduler::Delivery::kOffline : scheduler::Delivery::kLive};
-    absl::StatusOr<VideoPlan> plan = studio->Check(spec, options, {}, Purpose::kMake);
-    EXPECT_TRUE(plan.ok()) << plan.status();
-    return studio->Begin(*std::move(plan), "", absl::InfiniteDuration(), std::move(sink));
+  // As GenerateVideo does it: the viewer is there before anything happens.
+  absl::StatusOr<std::shared_ptr<Video>> Generate(int64_t seed, double seconds,
+                                                  const std::shared_ptr<CheckedViewer>& viewer, bool offline = false,
+                                                  Disconnect disconnect = Disconnect::kCancel) {
+    absl::StatusOr<std::shared_ptr<Video>> answer = absl::InternalError("no answer");
+    studio->Create({.spec = {.prompt = "a red ball", .seed = seed, .duration = absl::Seconds(seconds)},
+                    .options = {.delivery = offline ? scheduler::Delivery::kOffline : scheduler::Delivery::kLive},
+                    .default_disconnect = disconnect},
+                   [&](absl::StatusOr<std::shared_ptr<Video>> video) {
+                     if (video.ok()) {
+                       EXPECT_TRUE(viewer->Open(*video).ok());
+                     }
+                     answer = std::move(video);
+                   });
+    return answer;
+  }
+  // Videos that have ended, by the metrics.
+  int Ended() const {
+    int ended = 0;
+    for (const absl::string_view line : absl::StrSplit(metrics.Text(), '\n')) {
+      const std::vector<std::string> words = absl::StrSplit(line, ' ');
+      if (absl::StartsWith(line, "longtake_videos_ended_total{")) ended += std::stoi(words.back());
+    }
+    return ended;
   }
   static void Await(const std::function<bool()>& condition, const char* what) {
     for (int i = 0; i < 20000; ++i) {
@@ -219,14 +137,14 @@ TEST_F(Faults, AThousandCancelsFreeTheirPlaceWithinOnePass) {
     std::mt19937 random(number);
     for (int n; (n = next++) < kTries;) {
       const uint64_t seed = 1000 + n;
-      auto sink = std::make_shared<CheckedSink>(CheckedSink::Reads::kAtOnce);
-      const absl::StatusOr<std::string> id = Begin(seed, 10, sink, n % 3 == 0);
-      ASSERT_TRUE(id.ok()) << id.status();
+      const auto viewer = std::make_shared<CheckedViewer>();
+      const absl::StatusOr<std::shared_ptr<Video>> video = Generate(seed, 10, viewer, n % 3 == 0);
+      ASSERT_TRUE(video.ok()) << video.status();
       absl::SleepFor(absl::Microseconds(random() % 30'000));
-      studio->Abandon(*id);
+      viewer->Leave();
       const size_t seen = engine->steps();
-      Await([&] { return sink->ends() == 1; }, "the end");
-      EXPECT_EQ(sink->wrong(), "");
+      Await([&] { return (*video)->log().closed(); }, "the end");
+      EXPECT_EQ(viewer->wrong(), "");
       const SessionId session = engine->SessionOfSeed(seed);
       if (session == 0) continue;  // had no place yet
       ++placed;
@@ -269,39 +187,53 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
              }},
         {.max_waiting = 4, .max_unread = absl::Milliseconds(300)});
   struct Case {
-    std::shared_ptr<CheckedSink> sink;
-    bool accepted = false;
+    std::shared_ptr<CheckedViewer> viewer;
+    std::shared_ptr<Video> video;  // null: refused for good
   };
   std::vector<Case> cases(kRequests);
   std::atomic<int> next = 0, refused = 0;
   const auto client = [&](int number) {
     std::mt19937 random(number);
     for (int n; (n = next++) < kRequests;) {
-      const auto reads = n % 40 == 0  ? CheckedSink::Reads::kNever
-                         : n % 5 == 0 ? CheckedSink::Reads::kLate
-                                      : CheckedSink::Reads::kAtOnce;
+      const auto reads = n % 40 == 0  ? CheckedViewer::Reads::kNever
+                         : n % 5 == 0 ? CheckedViewer::Reads::kLate
+                                      : CheckedViewer::Reads::kAtOnce;
       Case& c = cases[n];
-      absl::StatusOr<std::string> id = absl::ResourceExhaustedError("not asked yet");
-      while (absl::IsResourceExhausted(id.status())) {
-        if (c.sink != nullptr) {
-          EXPECT_EQ(c.sink->ends(), 0) << "a refused request was ended";
+      absl::StatusOr<std::shared_ptr<Video>> video = absl::ResourceExhaustedError("not asked yet");
+      while (absl::IsResourceExhausted(video.status())) {
+        if (c.viewer != nullptr) {
           absl::SleepFor(absl::Milliseconds(2));
           ++refused;
         }
-        c.sink = std::make_shared<CheckedSink>(reads);
-        id = Begin(n, 0.2 + static_cast<double>(random() % 40) / 10, c.sink, n % 3 == 0);
+        c.viewer = std::make_shared<CheckedViewer>(reads);
+        c.viewer->give_up_after = absl::Milliseconds(300);
+        video = Generate(n, 0.2 + static_cast<double>(random() % 40) / 10, c.viewer, n % 3 == 0,
+                         n % 7 == 0 ? Disconnect::kContinue : Disconnect::kCancel);
       }
-      c.accepted = id.ok();
-      if (!c.accepted) {
-        EXPECT_TRUE(absl::IsUnavailable(id.status())) << id.status();
+      if (!video.ok()) {
+        EXPECT_TRUE(absl::IsUnavailable(video.status())) << video.status();
         continue;
       }
-      if (random() % 3 == 0) {
-        absl::SleepFor(absl::Microseconds(random() % 20'000));
-        studio->Abandon(*id);
-      } else if (random() % 4 != 0) {  // some do not wait before the next comes
-        Await([&] { return c.sink->ends() > 0; }, "the end");
+      c.video = *video;
+      // Others look on, from any block, and go again.
+      const auto guest = std::make_shared<CheckedViewer>();
+      if (n % 4 == 1) {
+        EXPECT_TRUE(guest
+                        ->Open(c.video, {.from_block = static_cast<int>(random() % c.video->plan().blocks()),
+                                         .live_edge = n % 8 == 1})
+                        .ok());
       }
+      const uint32_t fate = random() % 8;
+      if (fate < 2) {
+        absl::SleepFor(absl::Microseconds(random() % 20'000));
+        c.viewer->Leave();
+      } else if (fate == 2) {
+        absl::SleepFor(absl::Microseconds(random() % 20'000));
+        EXPECT_TRUE(studio->Cancel(c.video->name()).ok());
+      } else if (fate != 3) {  // some do not wait before the next comes
+        Await([&] { return c.video->log().closed(); }, "the end");
+      }
+      EXPECT_EQ(guest->wrong(), "");
     }
   };
   std::vector<std::thread> clients;
@@ -311,20 +243,32 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
   studio->StopAdmission(down);
   studio->EndAll(down);
   for (std::thread& thread : clients) thread.join();
-  for (const Case& c : cases) {
-    if (c.accepted) Await([&] { return c.sink->ends() > 0; }, "the end");
-    c.sink->Join();
-  }
-  studio.reset();
 
   std::map<absl::StatusCode, int> codes;
   int accepted = 0;
   for (const Case& c : cases) {
-    EXPECT_EQ(c.sink->wrong(), "");
-    EXPECT_EQ(c.sink->ends(), c.accepted ? 1 : 0);
-    accepted += c.accepted;
-    if (c.accepted) ++codes[c.sink->code()];
+    EXPECT_EQ(c.viewer->wrong(), "");
+    if (c.video == nullptr) continue;
+    Await([&] { return c.video->log().closed(); }, "the end");
+    ++accepted;
+    const VideoInfo info = c.video->info();
+    EXPECT_TRUE(IsEnd(info.state));
+    ++codes[info.error.code()];
+    // What is left of it is whole, whoever reads it.
+    const auto late = std::make_shared<CheckedViewer>();
+    ASSERT_TRUE(late->Open(c.video, {.follow = false}).ok());
+    EXPECT_EQ(late->wrong(), "");
+    EXPECT_EQ(late->ends(), 1);
+    EXPECT_GE(late->blocks(), info.blocks - 1);
+    if (info.state == State::kMade) {
+      EXPECT_EQ(late->blocks(), c.video->plan().blocks());
+    }
   }
+  // Each one's end was counted once.
+  int ends = 0;
+  for (const auto& [code, count] : codes) ends += count;
+  EXPECT_EQ(ends, accepted);
+  EXPECT_EQ(Ended(), accepted);
   // Each way to end was taken.
   EXPECT_GT(accepted, kRequests * 3 / 4);
   EXPECT_GT(refused, 0);
@@ -332,6 +276,8 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
                                 absl::StatusCode::kInternal, absl::StatusCode::kAborted}) {
     EXPECT_GT(codes[code], 0) << absl::StatusCodeToString(code);
   }
+  for (Case& c : cases) c.viewer->Leave();
+  studio.reset();
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "server/quote_correction.h"
+#include "server/video/quote_correction.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,9 @@
 // Plans of videos: blocks and where prompts fall.
-#include "server/request.h"
+#include "server/video/request.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/video_name.h"
+#include "server/video/video_name.h"
 #include "tests/server/fake_engine.h"
 
 namespace longtake::server {

@@ -107,19 +107,23 @@ class ServerFixture : public testing::Test {
     Serve();
   }
 
-  Watched Generate(const v1::GenerateVideoRequest& request,
-                   const std::function<void(const v1::WatchVideoResponse&, grpc::ClientContext&)>& on_event = nullptr) {
+  using OnEvent = std::function<void(const v1::WatchVideoResponse&, grpc::ClientContext&)>;
+
+  Watched Generate(const v1::GenerateVideoRequest& request, const OnEvent& on_event = nullptr) {
     grpc::ClientContext context;
-    auto reader = stub->GenerateVideo(&context, request);
+    return ReadAll(context, *stub->GenerateVideo(&context, request), on_event);
+  }
+  static Watched ReadAll(grpc::ClientContext& context, grpc::ClientReader<v1::WatchVideoResponse>& reader,
+                         const OnEvent& on_event) {
     Watched video;
     v1::WatchVideoResponse event;
-    while (reader->Read(&event)) {
+    while (reader.Read(&event)) {
       if (event.has_init_segment()) video.bytes += event.init_segment().data();
       if (event.has_chunk()) video.bytes += event.chunk().data();
       video.events.push_back(event);
       if (on_event) on_event(event, context);
     }
-    video.status = reader->Finish();
+    video.status = reader.Finish();
     for (const auto& [key, value] : context.GetServerTrailingMetadata()) {
       video.trailers.emplace(std::string(key.data(), key.size()), std::string(value.data(), value.size()));
     }

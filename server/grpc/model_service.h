@@ -1,0 +1,28 @@
+// longtake.v1.ModelService.
+#ifndef LONGTAKE_SERVER_GRPC_MODEL_SERVICE_H_
+#define LONGTAKE_SERVER_GRPC_MODEL_SERVICE_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include "longtake/v1/model_service.grpc.pb.h"
+#include "server/grpc/studio_slot.h"
+
+namespace longtake::server {
+
+class ModelService : public v1::ModelService::CallbackService {
+ public:
+  // `studio` outlives it.
+  explicit ModelService(const StudioSlot* studio) : studio_(studio) {}
+
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
+                                     v1::Model* response) override;
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context, const v1::ListModelsRequest* request,
+                                       v1::ListModelsResponse* response) override;
+
+ private:
+  const StudioSlot* const studio_;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_GRPC_MODEL_SERVICE_H_

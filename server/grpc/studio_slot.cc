@@ -1,0 +1,47 @@
+#include "server/grpc/studio_slot.h"
+
+#include <utility>
+
+#include "server/video/error.h"
+
+namespace longtake::server {
+namespace {
+
+// Loading takes seconds to a minute; asking once a second costs nothing.
+constexpr absl::Duration kLoadingRetry = absl::Seconds(1);
+
+}  // namespace
+
+void StudioSlot::Set(std::shared_ptr<Studio> studio) {
+  const std::lock_guard lock(mutex_);
+  studio_ = std::move(studio);
+}
+
+absl::StatusOr<std::shared_ptr<Studio>> StudioSlot::Get() const {
+  const std::lock_guard lock(mutex_);
+  if (studio_ != nullptr) return studio_;
+  return MakeError(absl::StatusCode::kUnavailable, "the model is still loading",
+                   {.reason = Reason::kModelLoading, .retry_delay = kLoadingRetry});
+}
+
+void StudioSlot::AddCall() {
+  const std::lock_guard lock(mutex_);
+  ++calls_;
+}
+
+void StudioSlot::RemoveCall() {
+  const std::lock_guard lock(mutex_);
+  --calls_;
+  call_ended_.notify_all();  // under the lock: who waits may destroy it next
+}
+
+bool StudioSlot::AwaitNoCalls(absl::Duration limit) {
+  std::unique_lock lock(mutex_);
+  const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; };
+  constexpr absl::Duration kForever = absl::Hours(24 * 365);  // beyond it the sum with now may leave 64 bits
+  if (limit < kForever) return call_ended_.wait_for(lock, absl::ToChronoNanoseconds(limit), none);
+  call_ended_.wait(lock, none);
+  return true;
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,37 @@
+// The studio as the services see it: there once the model is loaded, gone when the server has ended.
+#ifndef LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
+#define LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/video/studio.h"
+
+namespace longtake::server {
+
+class StudioSlot {
+ public:
+  void Set(std::shared_ptr<Studio> studio);
+  // kModelLoading before there is one.
+  absl::StatusOr<std::shared_ptr<Studio>> Get() const;
+
+  // Streaming calls under way.
+  void AddCall();
+  void RemoveCall();
+  // Waits until there are none, at most `limit`. True if so.
+  bool AwaitNoCalls(absl::Duration limit);
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable call_ended_;
+  std::shared_ptr<Studio> studio_ ABSL_GUARDED_BY(mutex_);
+  int calls_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_

@@ -1,0 +1,239 @@
+#include "server/grpc/video_service.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/grpc/status.h"
+#include "server/grpc/translate.h"
+#include "server/grpc/wire.h"
+#include "server/video/error.h"
+
+namespace longtake::server {
+namespace {
+
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status, context));
+  return reactor;
+}
+
+absl::Status NotImplemented(const char* method) {
+  return MakeError(absl::StatusCode::kUnimplemented, absl::StrCat(method, " is not implemented yet"),
+                   {.reason = Reason::kNotImplemented});
+}
+
+// Until the call's deadline; infinite without one.
+absl::Duration DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteDuration();
+  return absl::FromChrono(deadline - std::chrono::system_clock::now());
+}
+
+// A raw method's request. InvalidRequest: the bytes are not one.
+template <typename Request>
+absl::Status Parse(const grpc::ByteBuffer& bytes, Request& request) {
+  grpc::ByteBuffer copy = bytes;  // parsing consumes it; its slices are shared
+  if (grpc::SerializationTraits<Request>::Deserialize(&copy, &request).ok()) return absl::OkStatus();
+  return InvalidRequest({{"request", "its bytes cannot be parsed"}});
+}
+
+constexpr size_t kMaxViewerId = 64;
+
+void CheckViewer(const std::string& viewer_id, std::vector<FieldError>& errors) {
+  if (!IsIdentifier(viewer_id, kMaxViewerId)) {
+    errors.push_back({"viewer_id", "is not of at most 64 letters, digits, '.', '_' and '-'"});
+  }
+}
+
+// Where a watch begins. `resume_token` is that of a video of this name, or the error names it.
+absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
+  std::vector<FieldError> errors;
+  CheckViewer(request.viewer_id(), errors);
+  WatchOptions options{.from_block = request.from_block(),
+                       .live_edge = request.has_live_edge(),
+                       .follow = !request.has_follow() || request.follow(),
+                       .with_progress = !request.without_progress()};
+  if (request.start_case() == v1::WatchVideoRequest::kResumeToken) {
+    options.resume = ParseResumeToken(request.name(), request.resume_token());
+    if (!options.resume.has_value()) errors.push_back({"resume_token", "is not one of this video"});
+  }
+  if (!errors.empty()) return InvalidRequest(std::move(errors));
+  return options;
+}
+
+}  // namespace
+
+std::shared_ptr<WatchCall> VideoService::NewCall(grpc::CallbackServerContext* context) {
+  studio_->AddCall();
+  return WatchCall::Create(context, [this] { studio_->RemoveCall(); });
+}
+
+void VideoService::Count(const absl::Status& refusal) {
+  metrics_->Refused(absl::AsciiStrToLower(NameOf(DetailsOf(refusal).reason)));
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::CallbackServerContext* context,
+                                                                        const grpc::ByteBuffer* bytes) {
+  const std::shared_ptr<WatchCall> call = NewCall(context);
+  const auto refuse = [this, call](const absl::Status& why) {
+    Count(why);
+    call->Refuse(why);
+  };
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  v1::GenerateVideoRequest request;
+  absl::Status status = studio.status();
+  if (status.ok()) status = Parse(*bytes, request);
+  if (!status.ok()) {
+    refuse(status);
+    return call.get();
+  }
+  CreateRequest create{
+      .request_id = request.request_id(), .default_disconnect = Disconnect::kCancel, .deadline = DeadlineOf(*context)};
+  create.spec = FromProto(request.spec(), "spec", create.errors);
+  create.options = FromProto(request.delivery_options(), "delivery_options", create.errors);
+  CheckViewer(request.viewer_id(), create.errors);
+  const WatchOptions options{.with_progress = !request.without_progress()};
+  (*studio)->Create(std::move(create),
+                    [studio = *studio, call, options, refuse](absl::StatusOr<std::shared_ptr<Video>> video) {
+                      if (!video.ok()) return refuse(video.status());
+                      call->Open(studio, *video, options);
+                    });
+  return call.get();
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::CallbackServerContext* context,
+                                                                     const grpc::ByteBuffer* bytes) {
+  const std::shared_ptr<WatchCall> call = NewCall(context);
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  v1::WatchVideoRequest request;
+  absl::Status status = studio.status();
+  if (status.ok()) status = Parse(*bytes, request);
+  if (status.ok()) {
+    // An unknown name before a token that cannot be of it.
+    const absl::StatusOr<std::shared_ptr<Video>> video = (*studio)->Find(request.name());
+    const absl::StatusOr<WatchOptions> options =
+        video.ok() ? FromProto(request) : absl::StatusOr<WatchOptions>(video.status());
+    if (options.ok()) call->Open(*studio, *video, *options);
+    status = options.status();
+  }
+  if (!status.ok()) call->Refuse(status);
+  return call.get();
+}
+
+grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext* context,
+                                                    const v1::CreateVideoRequest* request, v1::Video* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) {
+    Count(studio.status());
+    return Answer(context, studio.status());
+  }
+  CreateRequest create{.request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
+  create.spec = FromProto(request->spec(), "spec", create.errors);
+  create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (*studio)->Create(std::move(create),
+                    [this, context, response, reactor](const absl::StatusOr<std::shared_ptr<Video>>& video) {
+                      if (video.ok()) {
+                        *response = ToProto((*video)->info());
+                      } else {
+                        Count(video.status());
+                      }
+                      reactor->Finish(ToGrpc(video.status(), context));
+                    });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* context,
+                                                   const v1::QuoteVideoRequest* request,
+                                                   v1::QuoteVideoResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return Answer(context, studio.status());
+  std::vector<FieldError> errors;
+  const VideoSpec spec = FromProto(request->spec(), "spec", errors);
+  const DeliveryOptions options = FromProto(request->delivery_options(), "delivery_options", errors);
+  const absl::StatusOr<VideoPlan> plan = (*studio)->Check(spec, options, std::move(errors), Purpose::kQuote);
+  if (!plan.ok()) return Answer(context, plan.status());
+  const scheduler::Quote quote = (*studio)->GetQuote(*plan);
+  if (!quote.status.ok() && !absl::IsResourceExhausted(quote.status)) return Answer(context, quote.status);
+  *response->mutable_quote() = ToProto(quote, plan->options.delivery);
+  if (!quote.status.ok()) {
+    v1::Refusal& refusal = *response->mutable_refusal();
+    refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
+    *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
+  }
+  return Answer(context, absl::OkStatus());
+}
+
+grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext* context,
+                                                     const v1::ChangePromptRequest* request,
+                                                     v1::ChangePromptResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return Answer(context, studio.status());
+  std::vector<FieldError> errors;
+  const PromptChange change = FromProto(request->change(), "change", errors);
+  if (request->change().when_case() == v1::PromptChange::WHEN_NOT_SET) {
+    errors.push_back({"change.when", "says neither at_offset nor next_block"});
+  }
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (*studio)->ChangePrompt(request->name(), change, std::move(errors),
+                          [context, response, reactor](const absl::StatusOr<Studio::Receipt>& receipt) {
+                            if (receipt.ok()) {
+                              response->mutable_receipt()->set_prompt(receipt->prompt);
+                              response->mutable_receipt()->set_block(receipt->block);
+                              *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
+                            }
+                            reactor->Finish(ToGrpc(receipt.status(), context));
+                          });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* context,
+                                                 const v1::GetVideoRequest* request, v1::Video* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<std::shared_ptr<Video>> video = (*studio)->Find(request->name());
+  if (video.ok()) *response = ToProto((*video)->info());
+  return Answer(context, video.status());
+}
+
+grpc::ServerUnaryReactor* VideoService::ListVideos(grpc::CallbackServerContext* context,
+                                                   const v1::ListVideosRequest* request,
+                                                   v1::ListVideosResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<Library::Page> page = (*studio)->List(request->page_size(), request->page_token());
+  if (page.ok()) {
+    for (const std::shared_ptr<Video>& video : page->videos) *response->add_videos() = ToProto(video->info());
+    response->set_next_page_token(page->next_token);
+  }
+  return Answer(context, page.status());
+}
+
+grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext* context,
+                                                    const v1::CancelVideoRequest* request, v1::Video* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<std::shared_ptr<Video>> video = (*studio)->Cancel(request->name());
+  if (video.ok()) *response = ToProto((*video)->info());
+  return Answer(context, video.status());
+}
+
+grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext* context,
+                                                    const v1::DeleteVideoRequest* request, google::protobuf::Empty*) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  return Answer(context, studio.ok() ? (*studio)->Delete(request->name()) : studio.status());
+}
+
+grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* context, const v1::ForkVideoRequest*,
+                                                  v1::Video*) {
+  return Answer(context, NotImplemented("ForkVideo"));
+}
+
+grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerContext* context,
+                                                       const v1::ReportPlaybackRequest*, v1::ReportPlaybackResponse*) {
+  return Answer(context, NotImplemented("ReportPlayback"));
+}
+
+}  // namespace longtake::server

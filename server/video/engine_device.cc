@@ -1,0 +1,134 @@
+#include "server/video/engine_device.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace longtake::server {
+namespace {
+
+PassKind ToEngine(scheduler::PassKind kind) {
+  switch (kind) {
+    case scheduler::PassKind::kEncodePrompt:
+      return PassKind::kEncodePrompt;
+    case scheduler::PassKind::kDenoise:
+      return PassKind::kDenoise;
+    case scheduler::PassKind::kCommit:
+      return PassKind::kCommit;
+    case scheduler::PassKind::kDecode:
+      return PassKind::kDecode;
+  }
+  return PassKind::kDecode;
+}
+
+}  // namespace
+
+void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
+  const std::lock_guard lock(mutex_);
+  jobs_[session] = {std::move(job), 0};
+}
+
+void EngineDevice::RemoveJob(scheduler::SessionId session) {
+  const std::lock_guard lock(mutex_);
+  jobs_.erase(session);
+}
+
+absl::StatusOr<int> EngineDevice::AddPrompt(scheduler::SessionId session, const std::string& prompt) {
+  constexpr size_t kMostPrompts = 1000;  // of 4 KB each at the default limit
+  const std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(session);
+  if (found == jobs_.end()) return absl::NotFoundError("the video has ended");
+  std::vector<std::string>& prompts = found->second.job.prompts;
+  if (prompts.size() == kMostPrompts) {
+    return absl::ResourceExhaustedError(absl::StrCat("a video may have ", kMostPrompts, " prompts"));
+  }
+  prompts.push_back(prompt);
+  return static_cast<int>(prompts.size()) - 1;
+}
+
+void EngineDevice::RemoveLastPrompt(scheduler::SessionId session) {
+  const std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(session);
+  if (found != jobs_.end()) found->second.job.prompts.pop_back();
+}
+
+absl::Status EngineDevice::Open(scheduler::SessionId session) {
+  SessionSpec spec;
+  {
+    const std::lock_guard lock(mutex_);
+    spec = jobs_.at(session).job.spec;
+  }
+  absl::StatusOr<SessionId> opened = engine_->OpenSession(spec);
+  if (!opened.ok()) return opened.status();
+  const std::lock_guard lock(mutex_);
+  jobs_.at(session).engine_session = *opened;
+  return absl::OkStatus();
+}
+
+void EngineDevice::Close(scheduler::SessionId session) {
+  SessionId engine_session = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    engine_session = jobs_.at(session).engine_session;
+  }
+  engine_->CloseSession(engine_session);
+}
+
+int64_t EngineDevice::Tokens(const Pass& pass, const SessionSpec& spec) const {
+  if (pass.kind != PassKind::kDenoise && pass.kind != PassKind::kCommit) return 0;
+  const absl::StatusOr<SessionProgress> at = engine_->progress(pass.session);
+  const ModelInfo& model = engine_->model();
+  const auto size = std::find(model.sizes.begin(), model.sizes.end(), spec.size);
+  if (!at.ok() || size == model.sizes.end()) return 0;
+  return int64_t{at->block_frames} * model.frame_tokens[size - model.sizes.begin()];
+}
+
+void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
+                          std::function<void(size_t index, scheduler::PassOutcome outcome)> done) {
+  // What goes to one of the engine's lanes, with what its completions need.
+  struct Part {
+    std::vector<Pass> passes;
+    std::vector<size_t> index;  // in the scheduler's list
+    std::vector<std::function<void(DecodedFrames)>> on_frames;
+  };
+  std::array<Part, 2> parts;
+  size_t count = 0;
+  int64_t tokens = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const scheduler::Pass& pass : passes) {
+      const Entry& entry = jobs_.at(pass.session);
+      Pass out{.kind = ToEngine(pass.kind),
+               .session = entry.engine_session,
+               .prompt = {},
+               .negative_prompt = {},
+               .level = pass.level};
+      if (out.kind == PassKind::kEncodePrompt) {
+        out.prompt = entry.job.prompts[pass.prompt];
+        out.negative_prompt = entry.job.negative_prompt;
+      }
+      tokens += Tokens(out, entry.job.spec);
+      Part& part = parts[static_cast<size_t>(LaneOf(out.kind))];
+      part.index.push_back(count++);
+      part.on_frames.push_back(out.kind == PassKind::kDecode ? entry.job.on_frames : nullptr);
+      part.passes.push_back(std::move(out));
+    }
+  }
+  on_batch_(count, tokens);
+  // Decodes first: a commit of the same list needs its session's latents decoded.
+  for (const Lane lane : {Lane::kDecoder, Lane::kTransformer}) {
+    Part& part = parts[static_cast<size_t>(lane)];
+    if (part.passes.empty()) continue;
+    engine_->Submit(
+        lane, std::move(part.passes),
+        [index = std::move(part.index), on_frames = std::move(part.on_frames), done](size_t i, PassResult result) {
+          if (result.status.ok() && on_frames[i] != nullptr) on_frames[i](std::move(result.frames));
+          done(index[i], {std::move(result.status), result.device_seconds});
+        });
+  }
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,143 @@
+#include "server/video/library.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "server/video/error.h"
+
+namespace longtake::server {
+namespace {
+
+constexpr int kDefaultPage = 50, kMaxPage = 1000;
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video, const std::string& request_id,
+                                                    const VideoSpec& spec, const DeliveryOptions& options) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = request_ids_.find(request_id); !request_id.empty() && found != request_ids_.end()) {
+    const Entry& entry = entries_.at(found->second);
+    if (entry.spec == spec && entry.options == options) return entry.video;
+    return MakeError(absl::StatusCode::kAlreadyExists,
+                     absl::StrCat("request_id: \"", request_id, "\" has asked for another video"),
+                     {.reason = Reason::kRequestIdReused, .resource = entry.video->name()});
+  }
+  const uint64_t number = ++last_number_;
+  by_number_[number] = video;
+  if (!request_id.empty()) request_ids_[request_id] = video->name();
+  entries_[video->name()] = {video, number, request_id, spec, options};
+  return video;
+}
+
+absl::StatusOr<std::shared_ptr<Video>> Library::Find(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return NotFound(Reason::kVideoNotFound, name);
+  return found->second.video;
+}
+
+std::shared_ptr<Video> Library::RemoveLocked(const std::string& name) {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return nullptr;
+  std::shared_ptr<Video> video = std::move(found->second.video);
+  by_number_.erase(found->second.number);
+  request_ids_.erase(found->second.request_id);
+  entries_.erase(found);
+  return video;
+}
+
+std::shared_ptr<Video> Library::Remove(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  return RemoveLocked(name);
+}
+
+absl::StatusOr<Library::Page> Library::List(int page_size, const std::string& token) const {
+  if (page_size < 0) return InvalidRequest({{"page_size", absl::StrCat(page_size, " is below 0")}});
+  uint64_t before = 0;  // the number of the last video on the page before
+  if (!token.empty() && (!absl::SimpleAtoi(token, &before) || before == 0)) {
+    return InvalidRequest({{"page_token", "is not one that this server gave"}});
+  }
+  const size_t size = page_size == 0 ? kDefaultPage : std::min(page_size, kMaxPage);
+  Page page;
+  const std::lock_guard lock(mutex_);
+  auto at = token.empty() ? by_number_.end() : by_number_.lower_bound(before);
+  while (at != by_number_.begin() && page.videos.size() < size) page.videos.push_back((--at)->second);
+  if (at != by_number_.begin()) page.next_token = absl::StrCat(at->first);
+  return page;
+}
+
+std::vector<std::shared_ptr<Video>> Library::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Video>> videos;
+  videos.reserve(by_number_.size());
+  for (const auto& [number, video] : by_number_) videos.push_back(video);
+  return videos;
+}
+
+void Library::Grow(int64_t bytes) {
+  {
+    const std::lock_guard lock(mutex_);
+    bytes_ += bytes;
+    if (bytes_ <= keep_bytes_) return;
+  }
+  Trim();
+}
+
+void Library::Trim() {
+  std::vector<std::shared_ptr<Video>> discarded;
+  {
+    const std::lock_guard lock(mutex_);
+    int64_t excess = bytes_ - keep_bytes_;
+    while (excess > 0 && !with_log_.empty()) {
+      const auto found = entries_.find(with_log_.front());
+      with_log_.pop_front();
+      if (found == entries_.end()) continue;
+      excess -= found->second.video->log().bytes();
+      discarded.push_back(found->second.video);
+    }
+    while (excess > 0) {
+      // The longest log has the oldest chunks, or nearly so.
+      int64_t freed = 0, longest = 0;
+      Video* from = nullptr;
+      for (const auto& [number, video] : by_number_) {
+        const int64_t length = video->log().bytes();
+        if (length > longest && !video->log().closed()) {
+          longest = length;
+          from = video.get();
+        }
+      }
+      if (from != nullptr) freed = from->log().DropOldestBlock();
+      if (freed == 0) break;
+      excess -= freed;
+      bytes_ -= freed;
+    }
+  }
+  for (const std::shared_ptr<Video>& video : discarded) {
+    Grow(-video->log().Discard(MakeError(absl::StatusCode::kOutOfRange, "the video's chunks are no longer kept",
+                                         {.reason = Reason::kBlockNotKept, .resource = video->name()})));
+  }
+}
+
+void Library::OnEnded(const Video& video) {
+  std::vector<std::shared_ptr<Video>> forgotten;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!entries_.contains(video.name())) return;
+    ended_.push_back(video.name());
+    with_log_.push_back(video.name());
+    while (ended_.size() > keep_ended_) {
+      if (std::shared_ptr<Video> oldest = RemoveLocked(ended_.front()); oldest != nullptr) {
+        forgotten.push_back(std::move(oldest));
+      }
+      if (!with_log_.empty() && with_log_.front() == ended_.front()) with_log_.pop_front();
+      ended_.pop_front();
+    }
+  }
+  for (const std::shared_ptr<Video>& each : forgotten) {
+    Grow(-each->log().Discard(NotFound(Reason::kVideoNotFound, each->name())));
+  }
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,76 @@
+// The videos that a server knows: by name, by request id, and how much of them is kept.
+#ifndef LONGTAKE_SERVER_VIDEO_LIBRARY_H_
+#define LONGTAKE_SERVER_VIDEO_LIBRARY_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "server/video/request.h"
+#include "server/video/video.h"
+
+namespace longtake::server {
+
+// Thread-safe. No video is called under its lock but for its log's bytes.
+class Library {
+ public:
+  // `keep_bytes`: of all logs; above it the oldest ended videos lose theirs, then those being made their oldest blocks.
+  // `keep_ended`: above it the oldest ended videos are forgotten.
+  Library(int64_t keep_bytes, size_t keep_ended) : keep_bytes_(keep_bytes), keep_ended_(keep_ended) {}
+
+  // Adds the video, or returns the one that the same `request_id` asked for before. REQUEST_ID_REUSED: that was for
+  // another spec or other options. An empty id is nobody's.
+  absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video, const std::string& request_id,
+                                             const VideoSpec& spec, const DeliveryOptions& options);
+  // VIDEO_NOT_FOUND.
+  absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const;
+  // Forgets it. Returns it, or nothing if it is not there.
+  std::shared_ptr<Video> Remove(const std::string& name);
+
+  struct Page {
+    std::vector<std::shared_ptr<Video>> videos;  // the newest first
+    std::string next_token;                      // empty: there are no more
+  };
+  // `token`: of the page before, or empty. InvalidRequest: a token that is none, or a size below 0.
+  absl::StatusOr<Page> List(int page_size, const std::string& token) const;
+  std::vector<std::shared_ptr<Video>> all() const;
+
+  // A log has grown, or shrunk.
+  void Grow(int64_t bytes);
+  // The video's log is closed.
+  void OnEnded(const Video& video);
+
+ private:
+  struct Entry {
+    std::shared_ptr<Video> video;
+    uint64_t number = 0;  // in the order of creation
+    std::string request_id;
+    VideoSpec spec;  // as it was asked for
+    DeliveryOptions options;
+  };
+  void Trim();
+  std::shared_ptr<Video> RemoveLocked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const int64_t keep_bytes_;
+  const size_t keep_ended_;
+  mutable std::mutex mutex_;
+  uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);            // by name
+  std::map<std::string, std::string> request_ids_ ABSL_GUARDED_BY(mutex_);  // to names
+  std::map<uint64_t, std::shared_ptr<Video>> by_number_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::string> ended_
+      ABSL_GUARDED_BY(mutex_);  // the oldest first; names that are gone stay until their turn
+  std::deque<std::string> with_log_ ABSL_GUARDED_BY(mutex_);  // of them, those that still have theirs
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_VIDEO_LIBRARY_H_

@@ -1,0 +1,114 @@
+// The engine with its scheduler, and the videos that are being made on them. What is particular to the scheduler's
+// interface stays in this file.
+#ifndef LONGTAKE_SERVER_VIDEO_PRODUCTION_H_
+#define LONGTAKE_SERVER_VIDEO_PRODUCTION_H_
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/worker_pool.h"
+#include "engine/engine.h"
+#include "scheduler/scheduler.h"
+#include "server/telemetry/metrics.h"
+#include "server/video/engine_device.h"
+#include "server/video/library.h"
+#include "server/video/quote_correction.h"
+#include "server/video/request.h"
+#include "server/video/studio_options.h"
+#include "server/video/video.h"
+#include "server/video/video_host.h"
+#include "spdlog/logger.h"
+
+namespace longtake::server {
+
+class Production : public scheduler::Listener, public VideoHost {
+ public:
+  // All pointers outlive it.
+  Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
+             Metrics* metrics, spdlog::logger* logger, Library* library);
+  ~Production() override;  // ends what is still being made, and waits for the passes under way
+
+  const Engine& engine() const { return *engine_; }
+  WorkerPool* encoders() { return encoders_.get(); }
+  uint64_t NewId();
+
+  // What Enter would promise now; its status says why it would refuse. Keeps nothing.
+  scheduler::Quote GetQuote(const VideoPlan& plan) const;
+
+  // Accepts or refuses the video, which has been told so when this returns or later, before any event of it.
+  // `deadline`: all of it is wanted by then, from now on.
+  void Enter(const std::shared_ptr<Video>& video, absl::Duration deadline);
+
+  struct Place {
+    int prompt = 0, block = 0;
+  };
+  // From `block` on, or from the first later one of which nothing has begun, the video has another prompt; the answer
+  // says from where, and its number. VIDEO_ENDED, NO_BLOCK_LEFT or TOO_MANY_PROMPTS: nothing has changed.
+  void ChangePrompt(const Video& video, int block, const std::string& prompt,
+                    std::function<void(const absl::StatusOr<Place>&)> done);
+
+  void StopAdmission(const absl::Status& why) { scheduler_->StopAdmission(why); }
+  void EndAll(const absl::Status& why) { scheduler_->CancelAll(why); }
+  bool AwaitNoSessions(absl::Duration limit);
+  scheduler::Stats stats() const { return scheduler_->stats(); }
+  // Does what time alone has made due.
+  void Tick();
+
+  void OnWaiting(scheduler::SessionId id, int position) override;
+  void OnAdmitted(scheduler::SessionId id) override;
+  void OnPass(scheduler::SessionId id, const scheduler::PassReport& report) override;
+  void OnBlock(scheduler::SessionId id, int block) override;
+  void OnEnded(scheduler::SessionId id, const absl::Status& why) override;
+
+  void Cancel(uint64_t id, const absl::Status& why) override;
+  void Delivered(uint64_t id, int block) override;
+  void OnFirstBlock(const Video& video, absl::Duration decoded, absl::Duration delivered) override;
+  void OnBlockMade(const Video& video, const BlockReport& report) override;
+  void OnChunkSent(const SentChunk& chunk) override;
+  void OnViewerLeft(bool stalled) override;
+  void OnGrown(int64_t bytes) override { library_->Grow(bytes); }
+  void OnClosed(Video& video) override;
+
+ private:
+  std::shared_ptr<Video> Find(uint64_t id) const;
+  // `predicted`: the first chunk's seconds by pass times alone; infinite before they are known, and of offline
+  // requests.
+  scheduler::Quote MakeQuote(const VideoPlan& plan, double& predicted) const;
+  scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
+  void Remove(uint64_t id);
+
+  const StudioOptions options_;
+  const std::unique_ptr<Engine> engine_;
+  const scheduler::Clock* const clock_;
+  Metrics* const metrics_;
+  spdlog::logger* const logger_;
+  Library* const library_;
+  QuoteCorrection correction_;
+  EngineDevice device_;
+  std::unique_ptr<WorkerPool> encoders_;
+
+  // Makes quote and entry, and a prompt's text and its number, one step: nobody comes between them.
+  std::mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
+  std::mutex prompts_;
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  struct Session {
+    std::shared_ptr<Video> video;
+    absl::Duration since;  // waits for a place; infinite: has one
+  };
+  std::map<uint64_t, Session> sessions_ ABSL_GUARDED_BY(mutex_);
+
+  std::unique_ptr<scheduler::Scheduler> scheduler_;  // last, so destroyed first: its passes use all of the above
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_VIDEO_PRODUCTION_H_

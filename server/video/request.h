@@ -1,0 +1,105 @@
+// What clients ask for, and how it is checked: whole, before anything is queued.
+#ifndef LONGTAKE_SERVER_VIDEO_REQUEST_H_
+#define LONGTAKE_SERVER_VIDEO_REQUEST_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "scheduler/scheduler.h"
+#include "server/media/media.h"
+#include "server/video/error.h"
+
+namespace longtake::server {
+
+struct PromptChange {
+  std::string prompt;
+  std::optional<absl::Duration> at;  // nothing: the next block
+  friend bool operator==(const PromptChange&, const PromptChange&) = default;
+};
+
+struct Adapter {
+  std::string name;
+  double strength = 1;
+  friend bool operator==(const Adapter&, const Adapter&) = default;
+};
+
+// What a video shows; fields as in longtake.v1.VideoSpec.
+struct VideoSpec {
+  std::string prompt, negative_prompt;
+  std::optional<int64_t> seed;
+  std::optional<Size> size;
+  absl::Duration duration;
+  std::string first_image, model;
+  std::vector<PromptChange> prompt_changes;
+  std::vector<Adapter> adapters;
+  friend bool operator==(const VideoSpec&, const VideoSpec&) = default;
+};
+
+enum class Fidelity { kFull, kAdaptive };
+enum class Disconnect { kCancel, kContinue, kPause };
+
+// How it is wanted; fields as in longtake.v1.DeliveryOptions.
+struct DeliveryOptions {
+  scheduler::Delivery delivery = scheduler::Delivery::kLive;
+  std::optional<absl::Duration> max_wait, max_lead;
+  Fidelity fidelity = Fidelity::kFull;
+  int priority = 0;
+  std::optional<Disconnect> disconnect;
+  std::optional<absl::Duration> reconnect_timeout;
+  friend bool operator==(const DeliveryOptions&, const DeliveryOptions&) = default;
+};
+
+// Limits of requests that are the server's and not the model's.
+struct RequestLimits {
+  int max_prompt_bytes = 4096;
+  int max_prompt_changes = 64;
+  int64_t max_first_image_bytes = int64_t{10} << 20;
+};
+
+// What will be made.
+struct VideoPlan {
+  VideoSpec spec;  // seed, size and model are there
+  DeliveryOptions options;
+  SessionSpec session;
+  media::FrameRate rate;
+  std::vector<int> block_latents, block_frames;  // by block
+  std::vector<int64_t> block_starts;             // first frame of each block, then of what would come after the last
+  std::vector<std::string> prompts;              // by number
+  std::vector<int> prompt_blocks;                // from where on each but the first holds
+
+  int blocks() const { return static_cast<int>(block_frames.size()); }
+  int64_t frames() const { return block_starts.back(); }
+  absl::Duration BlockStart(int block) const { return rate.TimeOf(block_starts[block]); }
+  // The first block that begins at or after `at`, give or take a microsecond; blocks() where none does.
+  int BlockAt(absl::Duration at) const;
+};
+
+enum class Purpose { kMake, kQuote };  // a quote needs no prompt
+
+// The plan, or InvalidRequest with every field at fault. `fresh_seed` is taken where the spec has none. Fields are
+// named as in CreateVideoRequest, and `errors` are those that were found before.
+absl::StatusOr<VideoPlan> CheckRequest(const VideoSpec& spec, const DeliveryOptions& options,
+                                       std::vector<FieldError> errors, Purpose purpose, const Engine& engine,
+                                       const RequestLimits& limits, int64_t fresh_seed);
+
+// A prompt on its own; `field` is its path. Nothing: it is fit.
+std::optional<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes);
+
+// Whether `id` is at most `max_bytes` of a-z, A-Z, 0-9, '.', '_' and '-'.
+bool IsIdentifier(const std::string& id, size_t max_bytes);
+
+// "models/{model}" of a model folder's name.
+std::string ModelName(const ModelInfo& model);
+
+// Frames of a video of `latent_frames`.
+int64_t FramesOf(const ModelInfo& model, int latent_frames);
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_VIDEO_REQUEST_H_

@@ -1,0 +1,193 @@
+#include "server/video/studio.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/video/video_name.h"
+
+namespace longtake::server {
+namespace {
+
+constexpr size_t kMaxRequestId = 64;
+// Of a video that is paused and of which the request does not say how long.
+constexpr absl::Duration kPauseFor = absl::Minutes(5);
+// Tick comes so often. A stream wakes this much late at most, of a lead of seconds.
+constexpr std::chrono::milliseconds kTickEvery{50};
+// How late a silence or a lost viewer may be noticed.
+constexpr absl::Duration kTickVideosEvery = absl::Milliseconds(500);
+
+}  // namespace
+
+absl::Duration MonotonicClock::Now() const {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
+               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread)
+    : options_(options),
+      serializer_for_(std::move(serializer_for)),
+      clock_(clock),
+      metrics_(metrics),
+      library_(options.keep_bytes, options.keep_ended),
+      production_(options, std::move(engine), clock, metrics, logger, &library_),
+      ticked_(clock->Now()),
+      sampled_(clock->Now()) {
+  sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
+      .stats = [this] { return production_.stats(); },
+      .viewers = [this] { return viewers(); },
+      .memory = [this] { return production_.engine().memory(); },
+      .moves = [this] { return production_.engine().moves(); },
+  });
+  metrics_->Watch(sources_);
+  if (with_thread) thread_ = std::thread([this] { Loop(); });
+}
+
+Studio::~Studio() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  closed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  // A scrape under way holds the sources; it takes microseconds.
+  std::weak_ptr<const Metrics::Sources> sources = sources_;
+  sources_.reset();
+  while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
+}
+
+void Studio::Loop() {
+  std::unique_lock lock(mutex_);
+  while (!closing_) {
+    lock.unlock();
+    Tick();
+    lock.lock();
+    closed_.wait_for(lock, kTickEvery, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; });
+  }
+}
+
+void Studio::Tick() {
+  production_.Tick();
+  const absl::Duration now = clock_->Now();
+  if (now - ticked_ >= kTickVideosEvery) {
+    ticked_ = now;
+    for (const std::shared_ptr<Video>& video : library_.all()) video->Tick();
+  }
+  if (now - sampled_ >= absl::Seconds(1)) {
+    sampled_ = now;
+    for (double slack : production_.stats().slacks) metrics_->Slack(slack);
+  }
+}
+
+Metrics::Viewers Studio::viewers() const {
+  Metrics::Viewers viewers;
+  for (const std::shared_ptr<Video>& video : library_.all()) video->CountViewers(viewers.undisturbed, viewers.stalled);
+  return viewers;
+}
+
+absl::StatusOr<VideoPlan> Studio::Check(const VideoSpec& spec, const DeliveryOptions& options,
+                                        std::vector<FieldError> errors, Purpose purpose) const {
+  // 32 bits of a chosen seed are enough to differ and short enough to type again.
+  absl::StatusOr<VideoPlan> plan = CheckRequest(spec, options, std::move(errors), purpose, production_.engine(),
+                                                options_.limits, std::random_device()());
+  if (plan.ok() && options_.max_wait < absl::InfiniteDuration()) {
+    plan->options.max_wait = std::min(plan->options.max_wait.value_or(options_.max_wait), options_.max_wait);
+  }
+  return plan;
+}
+
+void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
+  if (!IsIdentifier(request.request_id, kMaxRequestId)) {
+    request.errors.push_back({"request_id", "is not of at most 64 letters, digits, '.', '_' and '-'"});
+  }
+  absl::StatusOr<VideoPlan> plan = Check(request.spec, request.options, std::move(request.errors), Purpose::kMake);
+  if (!plan.ok()) return done(plan.status());
+  DeliveryOptions& options = plan->options;
+  if (!options.disconnect.has_value()) options.disconnect = request.default_disconnect;
+  if (!options.reconnect_timeout.has_value()) {
+    options.reconnect_timeout = options.disconnect == Disconnect::kPause ? kPauseFor : absl::ZeroDuration();
+  }
+  absl::StatusOr<media::Stream> stream = media::DescribeStream({.width = plan->session.size.width,
+                                                                .height = plan->session.size.height,
+                                                                .rate = plan->rate,
+                                                                .frames = plan->frames()});
+  if (!stream.ok()) {
+    return done(
+        MakeError(stream.status().code(), std::string(stream.status().message()), {.reason = Reason::kEncoderFailed}));
+  }
+  std::string name = NewVideoName();
+  ChunkLog::Serializer serializer = serializer_for_(name);
+  const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
+                                                           .name = std::move(name),
+                                                           .plan = *std::move(plan),
+                                                           .request_id = request.request_id,
+                                                           .numerics_id = model().numerics_id,
+                                                           .denoise_steps = model().denoise_steps,
+                                                           .stream = *std::move(stream),
+                                                           .serializer = std::move(serializer),
+                                                           .max_unread = options_.max_unread},
+                                             clock_, production_.encoders(), &production_);
+  const absl::StatusOr<std::shared_ptr<Video>> known =
+      library_.Add(video, request.request_id, request.spec, request.options);
+  if (!known.ok()) return done(known.status());
+  (*known)->WhenDecided([known = *known, done = std::move(done)](const absl::Status& decision) {
+    if (!decision.ok()) return done(decision);
+    done(known);
+  });
+  if (*known != video) return;
+  video->WhenDecided([this, name = video->name()](const absl::Status& decision) {
+    if (!decision.ok()) library_.Remove(name);
+  });
+  production_.Enter(video, request.deadline);
+}
+
+absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {
+  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+  if (video.ok()) {
+    (*video)->Cancel(
+        MakeError(absl::StatusCode::kCancelled, "the video was cancelled", {.reason = Reason::kVideoCancelled}));
+  }
+  return video;
+}
+
+absl::Status Studio::Delete(const std::string& name) {
+  const std::shared_ptr<Video> video = library_.Remove(name);
+  if (video == nullptr) return NotFound(Reason::kVideoNotFound, name);
+  video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
+  library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, name)));
+  return absl::OkStatus();
+}
+
+void Studio::ChangePrompt(const std::string& name, const PromptChange& change, std::vector<FieldError> errors,
+                          std::function<void(const absl::StatusOr<Receipt>&)> done) {
+  if (auto error = CheckPrompt("change.prompt", change.prompt, options_.limits.max_prompt_bytes); error.has_value()) {
+    errors.push_back(*std::move(error));
+  }
+  const absl::Duration at = change.at.value_or(absl::ZeroDuration());
+  if (at < absl::ZeroDuration()) {
+    errors.push_back({"change.at_offset", absl::StrCat(absl::ToDoubleSeconds(at), " s is below 0")});
+  }
+  if (!model().switches_prompt) errors.push_back({"change", "this model keeps its prompt"});
+  if (!errors.empty()) return done(InvalidRequest(std::move(errors)));
+  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+  if (!video.ok()) return done(video.status());
+  const VideoPlan& plan = (*video)->plan();
+  const int block = plan.BlockAt(at);
+  if (block == plan.blocks()) {
+    return done(
+        InvalidRequest({{"change.at_offset", absl::StrCat("no block begins at or after ", absl::ToDoubleSeconds(at),
+                                                          " s; the last begins at ",
+                                                          absl::ToDoubleSeconds(plan.BlockStart(block - 1)), " s")}}));
+  }
+  production_.ChangePrompt(**video, block, change.prompt,
+                           [video = *video, done = std::move(done)](const absl::StatusOr<Production::Place>& place) {
+                             if (!place.ok()) return done(place.status());
+                             done(Receipt{place->prompt, place->block, video->plan().BlockStart(place->block)});
+                           });
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,116 @@
+// Everything behind the front: videos are created, found, watched, directed and ended here. The only header of this
+// room that others include, with those that it names. Knows no protobuf and no gRPC.
+#ifndef LONGTAKE_SERVER_VIDEO_STUDIO_H_
+#define LONGTAKE_SERVER_VIDEO_STUDIO_H_
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "engine/engine.h"
+#include "scheduler/scheduler.h"
+#include "server/telemetry/metrics.h"
+#include "server/video/error.h"
+#include "server/video/library.h"
+#include "server/video/production.h"
+#include "server/video/request.h"
+#include "server/video/studio_options.h"
+#include "server/video/video.h"
+#include "server/video/watch.h"
+#include "spdlog/logger.h"
+
+namespace longtake::server {
+
+class MonotonicClock : public scheduler::Clock {
+ public:
+  absl::Duration Now() const override;
+};
+
+// What CreateVideo and GenerateVideo ask for.
+struct CreateRequest {
+  VideoSpec spec;
+  DeliveryOptions options;
+  std::string request_id;
+  Disconnect default_disconnect = Disconnect::kContinue;  // where `options` have none
+  absl::Duration deadline = absl::InfiniteDuration();     // for the whole video, from now on
+  std::vector<FieldError> errors;                         // found before
+};
+
+class Studio {
+ public:
+  // The serializer of the log of the video of this name.
+  using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
+
+  // `clock`, `metrics` and `logger` outlive it. Without `with_thread`, Tick is the caller's to call.
+  Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
+         const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true);
+  ~Studio();  // ends what is still being made, and waits for the passes under way
+
+  const StudioOptions& options() const { return options_; }
+  const ModelInfo& model() const { return production_.engine().model(); }
+
+  // As CheckRequest.
+  absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
+                                  Purpose purpose) const;
+
+  // What Create would promise now; its status says why it would refuse. Keeps nothing.
+  scheduler::Quote GetQuote(const VideoPlan& plan) const { return production_.GetQuote(plan); }
+
+  // Calls `done` once, in this call or later, with the video: a new one, or that of an earlier request of the same
+  // request_id. An error: refused, and nothing is kept of it.
+  void Create(CreateRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
+
+  // VIDEO_NOT_FOUND from each of them.
+  absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const { return library_.Find(name); }
+  absl::StatusOr<std::shared_ptr<Video>> Cancel(const std::string& name);
+  absl::Status Delete(const std::string& name);
+
+  absl::StatusOr<Library::Page> List(int page_size, const std::string& token) const {
+    return library_.List(page_size, token);
+  }
+
+  // From a block on, a video shows another prompt. `errors`: what was found before.
+  struct Receipt {
+    int prompt = 0, block = 0;
+    absl::Duration pts;
+  };
+  void ChangePrompt(const std::string& name, const PromptChange& change, std::vector<FieldError> errors,
+                    std::function<void(const absl::StatusOr<Receipt>&)> done);
+
+  void StopAdmission(const absl::Status& why) { production_.StopAdmission(why); }
+  void EndAll(const absl::Status& why) { production_.EndAll(why); }
+  // Waits until nothing is being made or waits for its place, at most `limit`. True if so.
+  bool AwaitNoSessions(absl::Duration limit) { return production_.AwaitNoSessions(limit); }
+  scheduler::Stats stats() const { return production_.stats(); }
+  // Does what time alone has made due.
+  void Tick();
+
+ private:
+  Metrics::Viewers viewers() const;
+  void Loop();  // thread_'s
+
+  const StudioOptions options_;
+  const SerializerFor serializer_for_;
+  const scheduler::Clock* const clock_;
+  Metrics* const metrics_;
+  Library library_;
+  Production production_;
+  std::shared_ptr<const Metrics::Sources> sources_;
+  absl::Duration ticked_, sampled_;  // the last time that Tick called the videos' and looked at the slacks
+
+  std::mutex mutex_;
+  std::condition_variable closed_;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_VIDEO_STUDIO_H_

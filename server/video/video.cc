@@ -1,0 +1,363 @@
+#include "server/video/video.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/video/error.h"
+
+namespace longtake::server {
+namespace {
+
+absl::Status Gone() {
+  return MakeError(absl::StatusCode::kCancelled, "the video's viewers have gone", {.reason = Reason::kVideoCancelled});
+}
+
+absl::Status NotRead() {
+  return MakeError(absl::StatusCode::kAborted, "nobody has read the video for too long", {.reason = Reason::kNotRead});
+}
+
+}  // namespace
+
+Video::Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* encoders, VideoHost* host)
+    : id_(creation.id),
+      name_(std::move(creation.name)),
+      plan_(std::make_shared<const VideoPlan>(std::move(creation.plan))),
+      request_id_(std::move(creation.request_id)),
+      numerics_id_(std::move(creation.numerics_id)),
+      denoise_steps_(creation.denoise_steps),
+      max_unread_(creation.max_unread),
+      clock_(clock),
+      host_(host),
+      accepted_(clock->Now()),
+      records_(accepted_),
+      log_(std::move(creation.serializer)),
+      strand_(encoders),
+      maker_(plan_.get(), std::move(creation.stream), clock) {}
+
+VideoInfo Video::info() const {
+  const std::lock_guard lock(mutex_);
+  return {.name = name_,
+          .state = state_,
+          .plan = plan_,
+          .request_id = request_id_,
+          .numerics_id = numerics_id_,
+          .denoise_steps = denoise_steps_,
+          .create_time = create_time_,
+          .start_time = start_time_,
+          .end_time = end_time_,
+          .blocks = made_blocks_,
+          .size_bytes = size_bytes_,
+          .viewers = static_cast<int>(watches_.size()),
+          .error = error_};
+}
+
+State Video::state() const {
+  const std::lock_guard lock(mutex_);
+  return state_;
+}
+
+bool Video::ended() const { return IsEnd(state()); }
+
+bool Video::Move(State to) {
+  if (!MayMove(state_, to)) return false;
+  state_ = to;
+  if (to == State::kPlaced) start_time_ = absl::Now();
+  if (IsEnd(to)) end_time_ = absl::Now();
+  return true;
+}
+
+void Video::End(const absl::Status& why) {
+  const bool cancelled = DetailsOf(why).reason == Reason::kVideoCancelled;
+  if (Move(cancelled ? State::kCancelled : State::kFailed)) error_ = why;
+}
+
+void Video::Append(std::variant<Accepted, InitSegment, Waiting, Progress, PromptChanged, Chunk, Finished> body,
+                   std::string media) {
+  const int64_t grown = log_.Append({elapsed(), std::move(body)}, std::move(media));
+  host_->OnGrown(grown);
+}
+
+void Video::WhenDecided(std::function<void(const absl::Status&)> decided) {
+  absl::Status decision;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!decision_.has_value()) {
+      undecided_.push_back(std::move(decided));
+      return;
+    }
+    decision = *decision_;
+  }
+  decided(decision);
+}
+
+absl::Duration Video::promised() const {
+  const std::lock_guard lock(mutex_);
+  return promised_;
+}
+
+double Video::predicted() const {
+  const std::lock_guard lock(mutex_);
+  return predicted_;
+}
+
+void Video::Accept(const scheduler::Quote& quote, double predicted) {
+  {
+    const std::lock_guard lock(mutex_);
+    promised_ = quote.first_chunk;
+    predicted_ = predicted;
+    create_time_ = absl::Now();
+    alone_since_ = clock_->Now();
+  }
+  Append(Accepted{.video = info(), .quote = quote, .media_type = maker_.stream().media_type});
+  Append(InitSegment{}, maker_.stream().init_segment);
+  std::vector<std::function<void(const absl::Status&)>> undecided;
+  {
+    const std::lock_guard lock(mutex_);
+    decision_ = absl::OkStatus();
+    undecided.swap(undecided_);
+  }
+  for (const auto& decided : undecided) decided(absl::OkStatus());
+}
+
+void Video::Refuse(const absl::Status& why) {
+  log_.Discard(why);
+  std::vector<std::function<void(const absl::Status&)>> undecided;
+  {
+    const std::lock_guard lock(mutex_);
+    End(why);
+    decision_ = why;
+    undecided.swap(undecided_);
+  }
+  for (const auto& decided : undecided) decided(why);
+}
+
+void Video::OnWaiting(int position) { log_.SetLatest({elapsed(), Waiting{position}}); }
+
+void Video::OnAdmitted() {
+  {
+    const std::lock_guard lock(mutex_);
+    Move(State::kPlaced);
+    waited_ = elapsed();
+  }
+  // Until the first pass is done.
+  log_.SetRepeat({elapsed(), Progress{.steps = 1}});
+}
+
+void Video::OnPass(const scheduler::PassReport& report) {
+  records_.Add(report);
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kPlaced) {
+      Move(State::kMaking);
+      if (plan_->options.disconnect == Disconnect::kPause && watched_ && followers() == 0) Move(State::kPaused);
+    }
+  }
+  if (report.kind == scheduler::PassKind::kEncodePrompt) {
+    // Behind the frames of the blocks before it.
+    strand_.Post([self = shared_from_this(), prompt = report.prompt, block = report.block] {
+      if (self->ended()) return;
+      self->Append(PromptChanged{.prompt = prompt, .block = block, .pts = self->plan_->BlockStart(block)});
+    });
+  }
+  log_.SetLatest({elapsed(), Progress{.kind = report.kind,
+                                      .block = report.block,
+                                      .step = report.step,
+                                      .steps = report.steps,
+                                      .done = static_cast<double>(report.passes_done) / report.passes}});
+}
+
+void Video::OnFrames(DecodedFrames frames) {
+  const auto& starts = plan_->block_starts;
+  const int block =
+      static_cast<int>(std::upper_bound(starts.begin(), starts.end(), frames.first_frame) - starts.begin()) - 1;
+  // shared_ptr: std::function copies what it holds.
+  auto shared = std::make_shared<DecodedFrames>(std::move(frames));
+  strand_.Post([self = shared_from_this(), shared, making = records_.Get(block)] { self->Encode(*shared, making); });
+}
+
+void Video::OnBlock(int block) {
+  strand_.Post([self = shared_from_this(), block, report = records_.Take(block)] { self->FinishBlock(block, report); });
+}
+
+void Video::OnEnded(const absl::Status& status) {
+  // Behind the frames on the strand: no finished chunk is lost.
+  strand_.Post([self = shared_from_this(), status] { self->Close(status); });
+}
+
+void Video::Encode(const DecodedFrames& frames, const BlockReport& making) {
+  if (ended()) return;
+  absl::StatusOr<std::optional<Maker::Made>> made = maker_.Add(frames, making);
+  if (!made.ok()) return Cancel(made.status());
+  if (made->has_value()) AppendMade(**std::move(made));
+}
+
+void Video::FinishBlock(int block, const BlockReport& report) {
+  if (ended()) return;
+  absl::StatusOr<Maker::Made> made = maker_.FinishBlock(report, accepted_);
+  if (!made.ok()) return Cancel(made.status());
+  const BlockReport finished = *made->chunk.report;
+  {
+    // Before its last chunk is in the log, for a viewer may take that at once.
+    const std::lock_guard lock(mutex_);
+    made_blocks_ = block + 1;
+    if (block == 0) first_decoded_ = finished.decode;
+  }
+  AppendMade(*std::move(made));
+  host_->OnBlockMade(*this, finished);
+  Pace();
+}
+
+void Video::AppendMade(Maker::Made made) {
+  {
+    const std::lock_guard lock(mutex_);
+    size_bytes_ += static_cast<int64_t>(made.bytes.size());
+  }
+  Append(std::move(made.chunk), std::move(made.bytes));
+}
+
+void Video::Close(const absl::Status& status) {
+  absl::Status end;
+  absl::Duration waited;
+  {
+    const std::lock_guard lock(mutex_);
+    if (status.ok()) {
+      if (state_ == State::kPaused) Move(State::kMaking);
+      Move(State::kMade);
+    } else {
+      End(status);
+    }
+    end = error_;
+    waited = waited_;
+  }
+  if (end.ok()) {
+    Append(Finished{.frames = plan_->frames(),
+                    .chunks = maker_.chunks(),
+                    .size_bytes = maker_.bytes() + static_cast<int64_t>(maker_.stream().init_segment.size()),
+                    .duration = plan_->rate.TimeOf(plan_->frames()),
+                    .waited = waited,
+                    .stages = maker_.stages()});
+  }
+  log_.Close(end);
+  host_->OnClosed(*this);
+}
+
+void Video::Cancel(const absl::Status& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (IsEnd(state_)) return;
+    End(why);
+  }
+  host_->Cancel(id_, why);
+}
+
+int Video::followers() const {
+  return static_cast<int>(
+      std::count_if(watches_.begin(), watches_.end(), [](const Watch* watch) { return watch->follows(); }));
+}
+
+void Video::Tick() {
+  const DeliveryOptions& options = plan_->options;
+  bool never = false;
+  log_.Tell();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!alone_since_.has_value() || IsEnd(state_) || options.disconnect == Disconnect::kContinue) return;
+    never = !watched_;
+    const absl::Duration reconnect = options.reconnect_timeout.value_or(absl::ZeroDuration());
+    if (clock_->Now() - *alone_since_ < (never ? std::max(reconnect, max_unread_) : reconnect)) return;
+  }
+  Cancel(never ? NotRead() : Gone());
+}
+
+absl::StatusOr<std::unique_ptr<Watch>> Video::OpenWatch(const WatchOptions& options,
+                                                        const std::weak_ptr<ChunkLog::Listener>& more) {
+  if (options.from_block < 0 || options.from_block >= plan_->blocks()) {
+    return InvalidRequest(
+        {{"from_block", absl::StrCat(options.from_block, " is not within 0 ... ", plan_->blocks() - 1)}});
+  }
+  ChunkLog::Cursor cursor{.from_block = options.live_edge ? log_.newest_block() : options.from_block,
+                          .follow = options.follow,
+                          .with_progress = options.with_progress};
+  int first_block = cursor.from_block;
+  if (options.resume.has_value()) {
+    const std::optional<int> block = log_.BlockAt(*options.resume);
+    if (!block.has_value()) return InvalidRequest({{"resume_token", "is beyond what the video has sent"}});
+    cursor.from_block = 0;
+    cursor.at = *options.resume;
+    first_block = *block;
+  }
+  auto watch = std::make_unique<Watch>(shared_from_this(), options, cursor, first_block);
+  {
+    const std::lock_guard lock(mutex_);
+    watches_.insert(watch.get());
+    watch->from_start_ = size_bytes_ == 0;
+    if (watch->follows()) {
+      watched_ = true;
+      alone_since_.reset();
+      if (state_ == State::kPaused) Move(State::kMaking);
+    }
+  }
+  log_.Attach(more);
+  Pace();
+  return watch;
+}
+
+void Video::Detach(Watch& watch, bool unread) {
+  absl::Status why = unread ? NotRead() : Gone();
+  {
+    const std::lock_guard lock(mutex_);
+    watches_.erase(&watch);
+    if (!watch.follows() || followers() > 0 || IsEnd(state_)) return;
+    alone_since_ = clock_->Now();
+    const DeliveryOptions& options = plan_->options;
+    if (options.disconnect == Disconnect::kPause && state_ == State::kMaking) Move(State::kPaused);
+    if (options.disconnect != Disconnect::kCancel ||
+        options.reconnect_timeout.value_or(absl::ZeroDuration()) > absl::ZeroDuration()) {
+      return;
+    }
+  }
+  Cancel(why);
+}
+
+void Video::OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, bool stalled) {
+  SentChunk sent{.bytes = bytes, .duration = chunk.duration, .stalled = stalled, .first = {}};
+  {
+    const std::lock_guard lock(mutex_);
+    if (!std::exchange(first_sent_, true) && watch.judged_ && watch.from_start_) sent.first = elapsed();
+    if (watch.follows() && chunk.last_in_block()) taken_blocks_ = std::max(taken_blocks_, chunk.block + 1);
+  }
+  host_->OnChunkSent(sent);
+  if (chunk.last_in_block()) Pace();
+}
+
+void Video::Pace() {
+  const bool stored_is_enough = !live() || plan_->options.disconnect == Disconnect::kContinue;
+  int from = 0, until = 0;
+  absl::Duration decoded;
+  {
+    const std::lock_guard lock(mutex_);
+    // One that is made may still have to go out: its first block's promise is kept or broken then.
+    if (IsEnd(state_) && state_ != State::kMade) return;
+    // Whoever watches from some block on has no use for those before it.
+    int taken = taken_blocks_;
+    for (const Watch* watch : watches_) {
+      if (watch->follows()) taken = std::max(taken, watch->first_block());
+    }
+    until = std::min(made_blocks_, stored_is_enough ? made_blocks_ : taken);
+    from = std::exchange(delivered_blocks_, std::max(delivered_blocks_, until));
+    decoded = first_decoded_;
+  }
+  if (from == 0 && until > 0) host_->OnFirstBlock(*this, decoded, elapsed());
+  for (int block = from; block < until; ++block) host_->Delivered(id_, block);
+}
+
+void Video::CountViewers(int& undisturbed, int& stalled) const {
+  const std::lock_guard lock(mutex_);
+  for (const Watch* watch : watches_) {
+    if (watch->playing()) ++(watch->has_stalled() ? stalled : undisturbed);
+  }
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,46 @@
+// What a video asks of its surroundings, and what it tells them.
+#ifndef LONGTAKE_SERVER_VIDEO_VIDEO_HOST_H_
+#define LONGTAKE_SERVER_VIDEO_VIDEO_HOST_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "server/video/event.h"
+
+namespace longtake::server {
+
+class Video;
+
+// A chunk has gone out to a viewer.
+struct SentChunk {
+  int64_t bytes = 0;
+  absl::Duration duration;  // of video
+  bool stalled = false;     // its viewer had to wait for it
+  // Of the first chunk that the first viewer got, since the video's acceptance.
+  std::optional<absl::Duration> first;
+};
+
+// Any thread, without a lock of the video's.
+class VideoHost {
+ public:
+  virtual ~VideoHost() = default;
+  // End the session. Unknown and ended ones are ignored.
+  virtual void Cancel(uint64_t id, const absl::Status& why) = 0;
+  // The block has gone out to a viewer, or need not wait for one. Once for each block.
+  virtual void Delivered(uint64_t id, int block) = 0;
+  // The same of block 0: when it was decoded and when it is delivered, since the video's acceptance.
+  virtual void OnFirstBlock(const Video& video, absl::Duration decoded, absl::Duration delivered) = 0;
+  virtual void OnBlockMade(const Video& video, const BlockReport& report) = 0;
+  virtual void OnChunkSent(const SentChunk& chunk) = 0;
+  virtual void OnViewerLeft(bool stalled) = 0;  // one whose picture had started
+  // Its log has grown by this, or shrunk.
+  virtual void OnGrown(int64_t bytes) = 0;
+  // Its log is closed.
+  virtual void OnClosed(Video& video) = 0;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_VIDEO_VIDEO_HOST_H_

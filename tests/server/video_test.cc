@@ -1,0 +1,180 @@
+// Videos behind the front, with a clock that the test moves.
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+#include "server/video/block_records.h"
+#include "server/video/studio.h"
+#include "spdlog/sinks/null_sink.h"
+#include "tests/server/checked_viewer.h"
+#include "tests/server/fake_engine.h"
+
+namespace longtake::server {
+namespace {
+
+class FakeClock : public scheduler::Clock {
+ public:
+  absl::Duration Now() const override { return absl::Nanoseconds(now_.load()); }
+  void Advance(absl::Duration by) { now_ += absl::ToInt64Nanoseconds(by); }
+
+ private:
+  std::atomic<int64_t> now_ = 1'000'000'000;
+};
+
+class VideoTest : public testing::Test {
+ protected:
+  void Start(FakeEngineOptions engine_options = {}, StudioOptions options = {}) {
+    engine_options.model = FakeModel();
+    options.max_sessions = engine_options.max_sessions;
+    options.max_wait = absl::InfiniteDuration();
+    auto made = std::make_unique<FakeEngine>(engine_options);
+    engine = made.get();
+    studio = std::make_unique<Studio>(options, std::move(made), PlainSerializer, &clock, &metrics, &logger,
+                                      /*with_thread=*/false);
+  }
+  std::shared_ptr<Video> Create(double seconds, Disconnect disconnect,
+                                const std::shared_ptr<CheckedViewer>& viewer = nullptr) {
+    std::shared_ptr<Video> created;
+    studio->Create({.spec = {.prompt = "a red ball", .seed = 1, .duration = absl::Seconds(seconds)},
+                    .default_disconnect = disconnect},
+                   [&](absl::StatusOr<std::shared_ptr<Video>> video) {
+                     ASSERT_TRUE(video.ok()) << video.status();
+                     created = *video;
+                     if (viewer != nullptr) {
+                       ASSERT_TRUE(viewer->Open(created).ok());
+                     }
+                   });
+    return created;
+  }
+  // Moves the clock.
+  void Pass(absl::Duration time) {
+    clock.Advance(time);
+    studio->Tick();
+  }
+  void Await(const std::function<bool()>& condition, const char* what) {
+    for (int i = 0; i < 20000; ++i) {
+      if (condition()) return;
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    FAIL() << "waited in vain for " << what;
+  }
+
+  FakeClock clock;
+  Metrics metrics;
+  spdlog::logger logger{"test", std::make_shared<spdlog::sinks::null_sink_mt>()};
+  FakeEngine* engine = nullptr;
+  std::unique_ptr<Studio> studio;
+};
+
+TEST_F(VideoTest, ASlowViewerHoldsBackNobody) {
+  Start();
+  const auto slow = std::make_shared<CheckedViewer>(CheckedViewer::Reads::kNever);
+  const std::shared_ptr<Video> video = Create(5, Disconnect::kCancel, slow);
+  const auto fast = std::make_shared<CheckedViewer>();
+  ASSERT_TRUE(fast->Open(video).ok());
+  Await([&] { return fast->ends() == 1; }, "the end");
+  EXPECT_TRUE(fast->status().ok()) << fast->status();
+  EXPECT_EQ(fast->blocks(), 10);
+  EXPECT_EQ(slow->ends(), 0);
+  EXPECT_EQ(fast->wrong() + slow->wrong(), "");
+  slow->Leave();
+}
+
+TEST_F(VideoTest, AVideoThatNobodyReadsIsGivenUp) {
+  Start({}, {.max_unread = absl::Minutes(2)});
+  const auto viewer = std::make_shared<CheckedViewer>(CheckedViewer::Reads::kNever);
+  viewer->give_up_after = absl::Minutes(2);
+  const std::shared_ptr<Video> video = Create(10, Disconnect::kCancel, viewer);
+  Await([&] { return video->info().blocks == 2; }, "what may be undelivered");
+  Pass(absl::Seconds(119));
+  EXPECT_EQ(video->state(), State::kMaking);
+  Pass(absl::Seconds(2));
+  EXPECT_EQ(video->state(), State::kFailed);
+  EXPECT_EQ(DetailsOf(video->info().error).reason, Reason::kNotRead);
+  EXPECT_EQ(video->info().blocks, 2) << "was made for nobody";
+}
+
+TEST_F(VideoTest, AVideoThatNobodyHasEverWatchedIsGivenUpUnlessItIsToContinue) {
+  Start({}, {.max_unread = absl::Minutes(2)});
+  const std::shared_ptr<Video> waits = Create(10, Disconnect::kCancel), continues = Create(10, Disconnect::kContinue);
+  Await([&] { return continues->state() == State::kMade; }, "the end");
+  Pass(absl::Seconds(119));
+  EXPECT_FALSE(IsEnd(waits->state()));
+  Pass(absl::Seconds(2));
+  EXPECT_EQ(waits->state(), State::kFailed);
+  EXPECT_EQ(DetailsOf(waits->info().error).reason, Reason::kNotRead);
+}
+
+TEST_F(VideoTest, AViewerOfALaterBlockDoesNotHoldBackTheBlocksBeforeIt) {
+  Start();
+  const auto viewer = std::make_shared<CheckedViewer>();
+  const std::shared_ptr<Video> video = Create(10, Disconnect::kCancel);
+  ASSERT_TRUE(viewer->Open(video, {.from_block = 15}).ok());
+  Await([&] { return viewer->ends() == 1; }, "the end");
+  EXPECT_TRUE(viewer->status().ok()) << viewer->status();
+  EXPECT_EQ(viewer->blocks(), 5);
+  EXPECT_EQ(viewer->wrong(), "");
+}
+
+TEST_F(VideoTest, ARefusedPromptTakesNoNumber) {
+  std::atomic<bool> hold = true;
+  Start({.max_sessions = 2, .delay = [&](const Pass&) {
+           while (hold) absl::SleepFor(absl::Milliseconds(1));
+           return absl::ZeroDuration();
+         }});
+  const std::shared_ptr<Video> video = Create(1, Disconnect::kContinue);  // two blocks
+  const auto change = [&](absl::Duration at) {
+    absl::StatusOr<Studio::Receipt> answer;
+    studio->ChangePrompt(video->name(), {.prompt = "a blue ball", .at = at}, {},
+                         [&](const absl::StatusOr<Studio::Receipt>& receipt) { answer = receipt; });
+    return answer;
+  };
+  const absl::StatusOr<Studio::Receipt> first = change(absl::Seconds(0.1));
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(first->prompt, 1);
+  hold = false;
+  Await([&] { return video->state() == State::kMade; }, "the end");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(DetailsOf(change(absl::Seconds(0.1)).status()).reason, Reason::kVideoEnded);
+}
+
+// Two lanes that overlap: the next block is denoised while this one is decoded.
+TEST(BlockRecords, AreKeptApartWhereLanesOverlap) {
+  using scheduler::PassKind;
+  BlockRecords records(absl::Seconds(100));
+  int now = 100;
+  const auto pass = [&](PassKind kind, int block, int step) {
+    now += 1;
+    records.Add({.kind = kind,
+                 .block = block,
+                 .step = step,
+                 .steps = kind == PassKind::kDenoise ? 2 + block : 1,
+                 .started = absl::Seconds(now - 1),
+                 .ended = absl::Seconds(now),
+                 .device_seconds = 1});
+  };
+  pass(PassKind::kDenoise, 0, 1);  // until 1
+  pass(PassKind::kDenoise, 0, 2);  // 2
+  pass(PassKind::kCommit, 0, 1);   // 3
+  pass(PassKind::kDenoise, 1, 1);  // 4
+  pass(PassKind::kDecode, 0, 1);   // 5
+  pass(PassKind::kDenoise, 1, 2);  // 6
+  pass(PassKind::kDecode, 0, 2);   // 7
+  const BlockReport first = records.Take(0);
+  EXPECT_EQ(first.steps, 2);
+  EXPECT_EQ(first.start, absl::Seconds(0));
+  EXPECT_EQ(first.denoise, absl::Seconds(2));
+  EXPECT_EQ(first.commit, absl::Seconds(3));
+  EXPECT_EQ(first.decode, absl::Seconds(7));
+  EXPECT_EQ(first.stages.denoise, absl::Seconds(2));
+  EXPECT_EQ(first.stages.decode, absl::Seconds(2));
+  const BlockReport second = records.Get(1);
+  EXPECT_EQ(second.steps, 3);
+  EXPECT_EQ(second.start, absl::Seconds(3));
+  EXPECT_EQ(second.stages.denoise, absl::Seconds(2));
+  EXPECT_EQ(second.stages.decode, absl::ZeroDuration());
+}
+
+}  // namespace
+}  // namespace longtake::server
