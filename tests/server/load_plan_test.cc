@@ -1,11 +1,11 @@
 // What the load generator sends, and how it judges what comes back.
 #include <cmath>
 
+#include "clients/cli/load/playback.h"
+#include "clients/cli/load/report.h"
+#include "clients/cli/load/visits.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/client/load/playback.h"
-#include "server/client/load/report.h"
-#include "server/client/load/visits.h"
 
 namespace longtake::client {
 namespace {

@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "clients/cli/load/load_test.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/client/load/load_test.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/null_sink.h"

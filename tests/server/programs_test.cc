@@ -264,6 +264,36 @@ TEST_F(Programs, AnInterruptedClientCancelsAndKeepsWhatArrived) {
   EXPECT_THAT(last.err(), HasSubstr("UNAVAILABLE: the server is shutting down"));
 }
 
+TEST_F(Programs, AVideoThatIsKeptIsWatchedAgain) {
+  // A proxy that nobody is: loopback addresses go without one.
+  setenv("http_proxy", "http://127.0.0.1:9", 1);
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path file = folder / "kept.mp4", rest = folder / "rest.mp4";
+  ASSERT_EQ(Client({"generate", "a red ball bounces", "--seconds", "4", "--keep", "-o", file}), 0) << client->err();
+  ASSERT_EQ(Client({"list", "--json"}), 0) << client->err();
+  const nlohmann::json listed = nlohmann::json::parse(client->out());
+  const std::string name = listed["name"];
+  EXPECT_EQ(listed["state"], "STATE_MADE");
+  ASSERT_EQ(Client({"get", name}), 0);
+  EXPECT_THAT(client->out(), HasSubstr("made"));
+  ASSERT_EQ(Client({"watch", name, "-o", "-", "--quiet"}), 0);
+  EXPECT_TRUE(client->out() == Read(file)) << "another viewer got other bytes";
+  ASSERT_EQ(Client({"watch", name, "--from-block", "1", "--no-follow", "-o", rest}), 0);
+  EXPECT_LT(fs::file_size(rest), fs::file_size(file));
+  Shell(absl::StrCat("ffmpeg -v error -xerror -i ", rest.string(), " -f null - 2>&1"));
+  EXPECT_EQ(Client({"watch", name, "-o", "/dev/full"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("cannot write /dev/full: No space left"));
+  EXPECT_EQ(Client({"generate", "x", "--json", "-o", "-"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--json"));
+  ASSERT_EQ(Client({"cancel", name}), 0) << "one that has ended stays as it is";
+  EXPECT_THAT(client->out(), HasSubstr("made"));
+  ASSERT_EQ(Client({"delete", name}), 0);
+  EXPECT_EQ(Client({"get", name}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("NOT_FOUND"));
+  unsetenv("http_proxy");
+}
+
 TEST_F(Programs, ALoadTestSaysWhatItsViewersSaw) {
   StartServer();
   ASSERT_EQ(Client({"models", "--wait", "60"}), 0);

@@ -1,10 +1,10 @@
 // What the client says about a call whose events and arrivals are known.
-#include "server/client/story.h"
+#include "clients/cli/story.h"
 
+#include "clients/cli/progress_bar.h"
+#include "clients/cli/proto_time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/client/progress_bar.h"
-#include "server/client/proto_time.h"
 
 namespace longtake::client {
 namespace {

@@ -1,0 +1,138 @@
+// The commands that ask one thing.
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "clients/cli/commands.h"
+#include "clients/cli/connect.h"
+#include "clients/cli/error_text.h"
+#include "clients/cli/proto_time.h"
+#include "clients/cli/request.h"
+#include "longtake/v1/model_service.grpc.pb.h"
+#include "longtake/v1/video_service.grpc.pb.h"
+
+namespace longtake::client {
+namespace {
+
+constexpr std::chrono::seconds kAnswerWithin{10};
+
+}  // namespace
+
+int Models(const ModelsFlags& flags) {
+  const auto stub = v1::ModelService::NewStub(Connect(flags.server));
+  const auto began = std::chrono::steady_clock::now();
+  v1::ListModelsResponse response;
+  grpc::Status status;
+  while (true) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
+    status = stub->ListModels(&context, {}, &response);
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE ||
+        std::chrono::steady_clock::now() - began >= std::chrono::duration<double>(flags.wait_seconds))
+      break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  if (!status.ok()) return Complain(ErrorText(status));
+  nlohmann::json all = nlohmann::json::array();
+  for (const v1::Model& model : response.models()) {
+    const double fps = FramesPerSecond(model.frame_rate()), longest = Seconds(model.max_duration());
+    const double block = Seconds(model.block_duration());
+    std::string sizes;
+    nlohmann::json size_list = nlohmann::json::array();
+    for (const v1::Size& size : model.sizes()) {
+      absl::StrAppendFormat(&sizes, "%s%dx%d", sizes.empty() ? "" : ", ", size.width(), size.height());
+      size_list.push_back({size.width(), size.height()});
+    }
+    if (flags.json) {
+      all.push_back({{"name", model.name()},
+                     {"sizes", size_list},
+                     {"fps", fps},
+                     {"max_seconds", longest},
+                     {"block_seconds", block},
+                     {"denoise_steps", model.denoise_steps()},
+                     {"sampler", model.sampler()},
+                     {"numerics_id", model.numerics_id()},
+                     {"max_prompt_bytes", model.max_prompt_bytes()},
+                     {"accepts_first_image", model.accepts_first_image()},
+                     {"accepts_negative_prompt", model.accepts_negative_prompt()},
+                     {"switches_prompt", model.switches_prompt()},
+                     {"step_ladder", std::vector<int>(model.step_ladder().begin(), model.step_ladder().end())}});
+      continue;
+    }
+    std::printf("%s\n  sizes            %s\n  frames a second  %g\n  longest          %.2f s\n", model.name().c_str(),
+                sizes.c_str(), fps, longest);
+    if (block > 0) std::printf("  block            %.2f s\n", block);
+    std::printf("  sampler          %s, %d steps a block\n  numerics         %s\n", model.sampler().c_str(),
+                model.denoise_steps(), model.numerics_id().c_str());
+    std::printf("  first image %s, negative prompt %s, prompt switch %s\n", model.accepts_first_image() ? "yes" : "no",
+                model.accepts_negative_prompt() ? "yes" : "no", model.switches_prompt() ? "yes" : "no");
+  }
+  if (flags.json) std::printf("%s\n", all.dump().c_str());
+  return 0;
+}
+
+int Quote(const GenerateFlags& flags) {
+  v1::QuoteVideoRequest request;
+  if (const auto error = MakeRequest(flags, *request.mutable_spec(), *request.mutable_delivery_options());
+      error.has_value()) {
+    return Complain(*error);
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
+  v1::QuoteVideoResponse response;
+  const grpc::Status status =
+      v1::VideoService::NewStub(Connect(flags.server))->QuoteVideo(&context, request, &response);
+  if (!status.ok()) return Complain(ErrorText(status));
+  const v1::Quote& quote = response.quote();
+  const bool admitted = !response.has_refusal();
+  if (flags.output.json) {
+    nlohmann::json out = {
+        {"admitted", admitted}, {"confidence", quote.kept_ratio()}, {"queue_length", quote.queue_length()}};
+    if (quote.has_first_chunk_delay()) {
+      out["start_seconds"] = Seconds(quote.start_delay());
+      out["first_chunk_seconds"] = Seconds(quote.first_chunk_delay());
+      out["last_chunk_seconds"] = Seconds(quote.last_chunk_delay());
+    }
+    if (!admitted) out["retry_after_seconds"] = Seconds(response.refusal().retry_delay());
+    std::printf("%s\n", out.dump().c_str());
+    return 0;
+  }
+  if (!admitted) {
+    std::printf("would be refused; try again in %.1f s\n", Seconds(response.refusal().retry_delay()));
+  } else if (!quote.has_first_chunk_delay()) {
+    std::printf("would be accepted; the server has not yet measured its passes\n");
+  } else {
+    std::printf("first chunk within %.2f s, the last within %.2f s (confidence %.2f)\n",
+                Seconds(quote.first_chunk_delay()), Seconds(quote.last_chunk_delay()), quote.kept_ratio());
+  }
+  std::printf("such requests waiting: %d\n", quote.queue_length());
+  return 0;
+}
+
+int ChangePrompt(const PromptFlags& flags) {
+  v1::ChangePromptRequest request;
+  request.set_name(VideoName(flags.video));
+  request.mutable_change()->set_prompt(flags.prompt);
+  if (flags.at == 0) {
+    request.mutable_change()->mutable_next_block();
+  } else {
+    *request.mutable_change()->mutable_at_offset() = ToProto(flags.at);
+  }
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
+  v1::ChangePromptResponse response;
+  const grpc::Status status =
+      v1::VideoService::NewStub(Connect(flags.server))->ChangePrompt(&context, request, &response);
+  if (!status.ok()) return Complain(ErrorText(status));
+  std::printf("prompt %d holds from %.2f s on (block %d)\n", response.receipt().prompt(),
+              Seconds(response.receipt().pts_offset()), response.receipt().block());
+  return 0;
+}
+
+}  // namespace longtake::client

@@ -1,0 +1,108 @@
+// The client's commands. Each returns the process's exit status: 0, 1 for an error that was told on stderr, 130
+// interrupted.
+#ifndef LONGTAKE_CLIENTS_CLI_COMMANDS_H_
+#define LONGTAKE_CLIENTS_CLI_COMMANDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clients/cli/load/visits.h"
+
+namespace longtake::client {
+
+// Of a video that is received.
+struct OutputFlags {
+  std::string output;  // file; "-": standard output
+  bool json = false, quiet = false;
+};
+
+struct GenerateFlags {
+  std::string server = "127.0.0.1:50051";
+  std::string prompt, negative_prompt;
+  double seconds = 5;
+  OutputFlags output;
+  std::optional<int64_t> seed;    // below 0: the server chooses
+  std::string size;               // "WxH"; empty: the model's default
+  std::string first_image;        // file
+  std::vector<std::string> then;  // "SECONDS:PROMPT"
+  int priority = 0;
+  std::optional<double> max_wait, max_lead;  // seconds
+  bool adaptive = false;                     // fewer steps rather than late chunks
+  bool offline = false;
+  bool keep = false;  // the video is made to its end whether or not this call lives
+};
+
+// Makes a video and writes each chunk to the file when it arrives: the file can be played while it grows. What arrived
+// stays there when the call fails.
+int Generate(const GenerateFlags& flags);
+
+// What Generate would be promised now. Of `output` only `json` matters.
+int Quote(const GenerateFlags& flags);
+
+struct WatchFlags {
+  std::string server = "127.0.0.1:50051";
+  std::string video;  // "videos/...", or without its first part
+  OutputFlags output;
+  int from_block = 0;
+  bool live = false;       // from the newest block on
+  bool no_follow = false;  // end with what is there now
+};
+
+// Writes a video, or the rest of one, to the file while it arrives.
+int Watch(const WatchFlags& flags);
+
+struct VideosFlags {
+  std::string server = "127.0.0.1:50051";
+  bool json = false;
+};
+
+// One line for each video, the newest first.
+int List(const VideosFlags& flags);
+
+struct VideoFlags {
+  std::string server = "127.0.0.1:50051";
+  std::string video;  // as WatchFlags::video
+  bool json = false;
+};
+
+// Each prints the video as it stands, but Delete, which prints nothing.
+int Get(const VideoFlags& flags);
+int Cancel(const VideoFlags& flags);
+int Delete(const VideoFlags& flags);
+
+struct PromptFlags {
+  std::string server = "127.0.0.1:50051";
+  std::string video, prompt;  // "videos/...", or without its first part
+  double at = 0;              // seconds of the video; 0: the next block
+};
+
+// Changes the prompt of a video that is being made.
+int ChangePrompt(const PromptFlags& flags);
+
+struct ModelsFlags {
+  std::string server = "127.0.0.1:50051";
+  double wait_seconds = 0;  // for a server that is starting or loading
+  bool json = false;
+};
+
+int Models(const ModelsFlags& flags);
+
+struct LoadtestFlags {
+  std::string server = "127.0.0.1:50051";
+  Mix mix;
+  int viewers = 0;  // at the same time; or
+  double rate = 0;  // arrivals a second
+  double duration = 60, warm = 0;
+  uint64_t seed = 1;
+  std::string json;  // file for everything measured
+  bool quiet = false;
+};
+
+// Simulated viewers; prints what they saw as a table.
+int Loadtest(const LoadtestFlags& flags);
+
+}  // namespace longtake::client
+
+#endif  // LONGTAKE_CLIENTS_CLI_COMMANDS_H_

@@ -1,0 +1,55 @@
+// What a load test measured, from the records of its viewers.
+#ifndef LONGTAKE_CLIENTS_CLI_LOAD_REPORT_H_
+#define LONGTAKE_CLIENTS_CLI_LOAD_REPORT_H_
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "clients/cli/load/viewer.h"
+
+namespace longtake::client {
+
+// Of a number list: the smallest of them that at least this share is not above; 0 of none.
+double Percentile(std::vector<double> values, double share);
+
+// Events a second of the test.
+class Timeline {
+ public:
+  void AddVideo(double at, double seconds) { Bin(at).video += seconds; }
+  void AddStall(double at) { ++Bin(at).stalls; }
+  void AddRefusal(double at) { ++Bin(at).refused; }
+  void SetWatching(double at, int viewers) { Bin(at).watching = viewers; }
+  // Seconds of video that arrived from `begin` to `end`, whole seconds.
+  double Video(int begin, int end) const;
+  nlohmann::json Json() const;  // arrays, one number a second
+
+ private:
+  struct Second {
+    double video = 0;
+    int stalls = 0, refused = 0, watching = 0;
+  };
+  Second& Bin(double at);
+  std::vector<Second> seconds_;
+};
+
+struct LoadTotals {
+  double warm = 0, ended = 0;  // the rate is that of the seconds between
+  double cpu_seconds = 0;      // of this program
+};
+
+// "first_chunk_s": {"p50", "p95", "p99"} from the request to the first chunk, of live viewers that got one.
+// "continuity": of live viewers that were accepted and did not leave by themselves, the share without any stall.
+// "watching_mean": live viewers whose picture had started and not ended, mean over the seconds after `warm`.
+// "quotes": accepted live viewers that were promised a first chunk, and got it or waited until the promised moment.
+// "quote_kept": the share that had it by then, by the viewer's clock. "quote_over_actual_p50": of those that got it.
+// "refuse_ms": from the request to the refusal. "each": the viewers one by one.
+nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeline, const LoadTotals& totals);
+
+// The same as a table.
+std::string Table(const nlohmann::json& report);
+
+}  // namespace longtake::client
+
+#endif  // LONGTAKE_CLIENTS_CLI_LOAD_REPORT_H_

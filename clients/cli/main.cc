@@ -1,0 +1,152 @@
+// longtake: the command line client.
+#include <CLI/CLI.hpp>
+
+#include "clients/cli/commands.h"
+
+namespace {
+
+void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
+  command.add_option("--seconds", flags.seconds, "Length of the video")->capture_default_str();
+  command.add_option("--seed", flags.seed, "Same seed, same video; without it, or with -1, the server chooses");
+  command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
+  command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
+  command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
+  command
+      .add_option("--then", flags.then, "SECONDS:PROMPT: what it shows from the first block at or after that; repeat")
+      ->allow_extra_args(false);
+  command.add_flag("--offline", flags.offline, "Need not be made in real time");
+  command.add_flag("--adaptive", flags.adaptive, "Fewer steps a block rather than late chunks");
+  command.add_option("--priority", flags.priority, "Among offline videos; higher goes first");
+  command.add_option("--max-lead", flags.max_lead, "Seconds that the video may be made ahead of its viewer at most");
+  command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");
+  command.add_option("--server", flags.server, "Address of the server")->capture_default_str();
+}
+
+void AddOutput(CLI::App& command, longtake::client::OutputFlags& flags) {
+  command.add_option("--output,-o", flags.output, "MP4 file to write; -: standard output")->required();
+  command.add_flag("--json", flags.json, "Print a summary of all measured times as one line of JSON");
+  command.add_flag("--quiet,-q", flags.quiet, "No progress");
+}
+
+void AddServer(CLI::App& command, std::string& server) {
+  command.add_option("--server", server, "Address of the server")->capture_default_str();
+}
+
+// A command about one video.
+CLI::App* AddVideo(CLI::App& app, const char* name, const char* help, longtake::client::VideoFlags& flags) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command->add_option("video", flags.video, "The video's name, as generate and list say")->required();
+  command->add_flag("--json", flags.json, "Print JSON");
+  AddServer(*command, flags.server);
+  return command;
+}
+
+CLI::App* AddWatch(CLI::App& app, longtake::client::WatchFlags& flags) {
+  CLI::App* watch =
+      app.add_subcommand("watch", "Write a video that there is to a file, while it is made or afterwards");
+  watch->add_option("video", flags.video, "The video's name, as generate and list say")->required();
+  CLI::Option* from = watch->add_option("--from-block", flags.from_block, "From this block on")->capture_default_str();
+  watch->add_flag("--live", flags.live, "From the newest block on")->excludes(from);
+  watch->add_flag("--no-follow", flags.no_follow, "End with what is there now");
+  AddOutput(*watch, flags.output);
+  AddServer(*watch, flags.server);
+  return watch;
+}
+
+CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
+  CLI::App* load = app.add_subcommand("loadtest", "Let simulated viewers come, and say what they see");
+  CLI::Option* viewers = load->add_option("--viewers", flags.viewers, "So many at the same time, all the time");
+  CLI::Option* rate = load->add_option("--rate", flags.rate, "Or so many arrivals a second, whatever the server does");
+  viewers->check(CLI::Range(1, 10'000))->excludes(rate);
+  rate->check(CLI::PositiveNumber);
+  load->add_option("--duration", flags.duration, "Seconds in which viewers come")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--warm", flags.warm, "Seconds at the beginning that rates do not count")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  load->add_option("--shortest", flags.mix.shortest, "Shortest video, in seconds")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--longest", flags.mix.longest, "Longest video; lengths are log-uniform")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--sizes", flags.mix.sizes, "WIDTHxHEIGHT,... drawn evenly; none: the model's default")
+      ->delimiter(',');
+  load->add_option("--offline", flags.mix.offline, "Share of requests that nobody watches")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--impatient", flags.mix.impatient, "Share of viewers that leave without a first chunk")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--patience", flags.mix.patience, "After so many seconds; the others after 60")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  load->add_option("--slow", flags.mix.slow, "Share of viewers that take half a chunk's duration to read it")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  load->add_option("--seed", flags.seed, "Same seed, same viewers")->capture_default_str();
+  load->add_option("--json", flags.json, "File for all that was measured; python -m bench.plot_loadtest draws it");
+  load->add_option("--server", flags.server, "Address of the server")->capture_default_str();
+  load->add_flag("--quiet,-q", flags.quiet, "No progress");
+  return load;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Makes videos from prompts on a longtake-server.", "longtake");
+  app.require_subcommand(1);
+
+  longtake::client::GenerateFlags generate;
+  CLI::App* make = app.add_subcommand("generate", "Make a video and write it to a file while it arrives");
+  make->add_option("prompt", generate.prompt, "What the video shows")->required();
+  AddOutput(*make, generate.output);
+  AddRequest(*make, generate);
+  make->add_flag("--keep", generate.keep, "Make it to its end even when this client goes: it can be watched again");
+
+  longtake::client::GenerateFlags quoted;
+  CLI::App* quote = app.add_subcommand("quote", "Ask when a video's first and last chunk would come");
+  AddRequest(*quote, quoted);
+  quote->add_flag("--json", quoted.output.json, "Print JSON");
+
+  longtake::client::PromptFlags change;
+  CLI::App* prompt = app.add_subcommand("prompt", "Change what a video shows while it is made");
+  prompt->add_option("video", change.video, "The video's name, as generate says")->required();
+  prompt->add_option("prompt", change.prompt, "What it shows from there on")->required();
+  prompt->add_option("--at", change.at, "From the first block at or after so many seconds; 0: the next block")
+      ->capture_default_str();
+  prompt->add_option("--server", change.server, "Address of the server")->capture_default_str();
+
+  longtake::client::ModelsFlags models;
+  CLI::App* list = app.add_subcommand("models", "List what the server can make");
+  list->add_option("--server", models.server, "Address of the server")->capture_default_str();
+  list->add_option("--wait", models.wait_seconds, "Seconds to wait for a server that is not ready yet")
+      ->capture_default_str();
+  list->add_flag("--json", models.json, "Print JSON");
+
+  longtake::client::WatchFlags watched;
+  const CLI::App* watch = AddWatch(app, watched);
+  longtake::client::VideosFlags listed;
+  CLI::App* videos = app.add_subcommand("list", "List the server's videos, the newest first");
+  videos->add_flag("--json", listed.json, "Print JSON, a line for each");
+  AddServer(*videos, listed.server);
+  longtake::client::VideoFlags got, cancelled, deleted;
+  const CLI::App* get = AddVideo(app, "get", "Show where a video stands", got);
+  const CLI::App* cancel = AddVideo(app, "cancel", "End a video; what was made can still be watched", cancelled);
+  const CLI::App* remove = AddVideo(app, "delete", "End a video and forget it", deleted);
+
+  longtake::client::LoadtestFlags loadtest;
+  const CLI::App* load = AddLoadtest(app, loadtest);
+
+  CLI11_PARSE(app, argc, argv);
+  if (*make) return longtake::client::Generate(generate);
+  if (*quote) return longtake::client::Quote(quoted);
+  if (*prompt) return longtake::client::ChangePrompt(change);
+  if (*watch) return longtake::client::Watch(watched);
+  if (*videos) return longtake::client::List(listed);
+  if (*get) return longtake::client::Get(got);
+  if (*cancel) return longtake::client::Cancel(cancelled);
+  if (*remove) return longtake::client::Delete(deleted);
+  return *load ? longtake::client::Loadtest(loadtest) : longtake::client::Models(models);
+}
