@@ -120,7 +120,7 @@ TEST_F(VideoTest, AViewerOfALaterBlockDoesNotHoldBackTheBlocksBeforeIt) {
 
 TEST_F(VideoTest, ARefusedPromptTakesNoNumber) {
   std::atomic<bool> hold = true;
-  Start({.max_sessions = 2, .delay = [&](const Pass&) {
+  Start({.max_sessions = 2, .delay = [&](const longtake::Pass&) {
            while (hold) absl::SleepFor(absl::Milliseconds(1));
            return absl::ZeroDuration();
          }});
