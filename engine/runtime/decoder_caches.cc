@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/models/wan/plan.h"
+#include "engine/ops/arena.h"
 #include "engine/runtime/device_memory.h"
 
 namespace longtake {

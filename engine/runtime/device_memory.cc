@@ -1,6 +1,6 @@
 #include "engine/runtime/device_memory.h"
 
-#include "engine/models/wan/plan.h"
+#include "engine/ops/arena.h"
 
 namespace longtake {
 namespace {

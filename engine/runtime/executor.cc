@@ -7,7 +7,8 @@
 
 #include "common/exception_status.h"
 #include "common/status_macros.h"
-#include "engine/runtime/frame_output.h"
+#include "engine/models/video/video_frame.h"
+#include "engine/ops/arena.h"
 
 namespace longtake {
 namespace {
@@ -17,8 +18,8 @@ using Clock = std::chrono::steady_clock;
 // Of the frames of one latent frame, at the largest size.
 size_t FrameBytes(const VideoModel& model) {
   size_t most = 0;
-  for (const SizeShape& s : model.sizes()) most = std::max(most, I420Bytes(s.size));
-  return most * model.vae_config().temporal_factor();
+  for (const SizeShape& s : model.sizes()) most = std::max(most, I420Bytes(s.size.height, s.size.width));
+  return most * std::max(model.geometry().first_frames, model.geometry().frames);
 }
 
 // What `run` returns. If it throws, the passes' sessions have failed.
@@ -169,7 +170,7 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
 
 Executor::Handle Executor::IssueDecode(const BoundPass& p) {
   const SizeShape& shape = p.session->shape();
-  const size_t frame_bytes = I420Bytes(shape.size);
+  const size_t frame_bytes = I420Bytes(shape.size.height, shape.size.width);
   Handle handle = NewIssued(Lane::kDecoder, 1);
   const Session::DecodeInput in = p.session->NextDecode();
   IssuedPasses::One& one = handle->passes.emplace_back();
@@ -184,9 +185,9 @@ Executor::Handle Executor::IssueDecode(const BoundPass& p) {
   auto* i420 = reinterpret_cast<uint8_t*>(memory);
   decoder_ops_.device().WaitFor(ops_.device(), in.written);
   in.stream->caches = caches_.Bring(p.slot, in.begins);
-  model_.decoder().Decode(
-      shape.decoder, in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes), [&](ConstMat frame) {
-        ToI420(decoder_ops_, model_.vae_config(), shape.size, frame, i420);
+  shape.decoder->Decode(
+      in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes), [&](const VideoFrame& frame) {
+        ToI420(decoder_ops_, frame, i420);
         decoder_ops_.device().DownloadAsync(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
         ++one.frames.count;
       });

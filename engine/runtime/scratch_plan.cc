@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/runtime/frame_output.h"
+#include "engine/models/video/video_frame.h"
 
 namespace longtake {
 namespace {
@@ -67,11 +67,9 @@ void CountText(const VideoModel& model) {
 void CountDecoder(Ops& ops, const VideoModel& model) {
   for (const SizeShape& s : model.sizes()) {
     for (const int64_t before : {0, 2}) {
-      WanStream stream{.caches = NoMemory(), .frames = before};
-      const auto emit = [&](ConstMat frame) {
-        ToI420(ops, model.vae_config(), s.size, frame, reinterpret_cast<uint8_t*>(NoMemory()));
-      };
-      model.decoder().Decode(s.decoder, reinterpret_cast<const float*>(NoMemory()), 1, 0, &stream, NoMemory(), emit);
+      VideoStream stream{.caches = NoMemory(), .frames = before};
+      const auto emit = [&](const VideoFrame& frame) { ToI420(ops, frame, reinterpret_cast<uint8_t*>(NoMemory())); };
+      s.decoder->Decode(reinterpret_cast<const float*>(NoMemory()), 1, 0, &stream, NoMemory(), emit);
     }
   }
 }

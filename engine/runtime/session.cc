@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/ops/arena.h"
 
 namespace longtake {
 namespace {
@@ -20,7 +21,7 @@ Session::Session(const VideoModel& model, const SizeShape& shape, std::vector<in
       spec_(spec),
       memory_(memory),
       lengths_(std::move(blocks)),
-      plane_elements_(model.vae_config().z_dim * shape.height * shape.width),
+      plane_elements_(model.geometry().channels * shape.height * shape.width),
       at_(at) {
   stream_.frames = at.decoded;
   if (model.settings().causal) {
@@ -45,7 +46,7 @@ std::vector<std::span<std::byte>> Session::Memory(std::byte* caches) const {
     pieces.emplace_back(reinterpret_cast<std::byte*>(Latents(at_.finished)),
                         plane_elements_ * lengths_[at_.block - 1] * sizeof(float));
   }
-  if (!begins_decoding()) pieces.emplace_back(caches, shape_.decoder.cache_bytes);
+  if (!begins_decoding()) pieces.emplace_back(caches, shape_.decoder->cache_bytes());
   return pieces;
 }
 
@@ -198,7 +199,7 @@ void Session::Committed() {
 
 Session::DecodeInput Session::NextDecode() {
   const int frames = lengths_[at_.block - 1], frame = at_.decoded++;
-  const WanConfig& vae = model_.vae_config();
+  const LatentGeometry& latents = model_.geometry();
   return {.latents = Latents(at_.finished),
           .written = written_[at_.finished],
           .buffer = at_.finished,
@@ -206,8 +207,8 @@ Session::DecodeInput Session::NextDecode() {
           .t = frame - (at_.first_frame - frames),
           .stream = &stream_,
           .begins = frame == 0,
-          .first_video_frame = vae.Frames(frame),
-          .video_frames = static_cast<int>(vae.Frames(frame + 1) - vae.Frames(frame))};
+          .first_video_frame = latents.Emitted(frame),
+          .video_frames = static_cast<int>(latents.Emitted(frame + 1) - latents.Emitted(frame))};
 }
 
 }  // namespace longtake

@@ -75,7 +75,7 @@ class Session {
     Event written;  // of the transformer's lane: before it they may not be read
     int buffer;
     int64_t frames, t;
-    WanStream* stream;
+    VideoStream* stream;
     bool begins;  // the session's first frame: there are no caches yet
     int64_t first_video_frame;
     int video_frames;
@@ -102,7 +102,7 @@ class Session {
   int64_t plane_elements_;  // of one latent frame, all channels
 
   std::optional<CausalState> state_;
-  WanStream stream_;
+  VideoStream stream_;
   SessionPosition at_;
   absl::Status failed_;
   // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the

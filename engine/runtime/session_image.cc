@@ -1,6 +1,6 @@
 #include "engine/runtime/session_image.h"
 
-#include "engine/models/wan/plan.h"
+#include "engine/ops/arena.h"
 
 namespace longtake {
 

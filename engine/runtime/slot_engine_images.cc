@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/ops/arena.h"
 #include "engine/runtime/session_image.h"
 #include "engine/runtime/slot_engine.h"
 

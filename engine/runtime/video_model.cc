@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/models/sana/causal_state.h"
+#include "engine/models/video/video_frame.h"
+#include "engine/ops/arena.h"
 
 namespace longtake {
 namespace {
@@ -47,7 +49,7 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(parts.text(), folder, model->settings_, part("text_encoder")));
   ASSIGN_OR_RETURN(model->transformer_,
                    SanaTransformer::Load(parts.transformer(), folder + "/transformer", part("transformer")));
-  ASSIGN_OR_RETURN(model->vae_, LoadWanVae(folder + "/vae", {.decoder = true}, &parts.decoder(), part("vae")));
+  ASSIGN_OR_RETURN(model->vae_, LoadVideoVae(folder + "/vae", {.decoder = true}, &parts.decoder(), part("vae")));
   RETURN_IF_ERROR(model->Describe(parts, folder));
   return model;
 }
@@ -55,19 +57,23 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
 // Checks that the parts fit each other, and fills info_ and sizes_.
 absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folder) {
   const SanaConfig& c = transformer_->config();
-  const WanConfig& vae = vae_.config;
+  const LatentGeometry& latents = geometry();
   if (caption_->width() != c.caption_channels) {
     return absl::InvalidArgumentError(absl::StrCat(folder, "/transformer/config.json: caption_channels ",
                                                    c.caption_channels, " is not the text encoder's width ",
                                                    caption_->width()));
   }
-  if (vae.z_dim != c.in_channels || vae.z_dim != c.out_channels) {
+  if (latents.channels != c.in_channels || latents.channels != c.out_channels) {
     return absl::InvalidArgumentError(absl::StrCat(folder, "/transformer/config.json: in_channels ", c.in_channels,
-                                                   " and out_channels ", c.out_channels, " are not the VAE's z_dim ",
-                                                   vae.z_dim));
+                                                   " and out_channels ", c.out_channels, " are not the VAE's ",
+                                                   latents.channels));
+  }
+  if (latents.delay_frames != 0) {
+    return absl::UnimplementedError(absl::StrCat(folder, "/vae/config.json: a decoder that holds ",
+                                                 latents.delay_frames, " video frames back is not supported"));
   }
   for (const auto& [width, height] : settings_.sizes) {
-    const int unit_x = vae.spatial_factor() * c.patch[2], unit_y = vae.spatial_factor() * c.patch[1];
+    const int unit_x = latents.stride_w * c.patch[2], unit_y = latents.stride_h * c.patch[1];
     if (width % unit_x != 0 || height % unit_y != 0 || width / unit_x > c.rope_max_positions ||
         height / unit_y > c.rope_max_positions) {
       return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
@@ -78,10 +84,11 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
       return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
                                                      " is odd; 4:2:0 frames are even"));
     }
-    SizeShape shape{
-        .size = {width, height}, .height = height / vae.spatial_factor(), .width = width / vae.spatial_factor()};
-    shape.decoder = vae_.decoder->Plan(shape.height, shape.width);
-    sizes_.push_back(std::move(shape));
+    const int rows = height / latents.stride_h, columns = width / latents.stride_w;
+    sizes_.push_back({.size = {width, height},
+                      .height = rows,
+                      .width = columns,
+                      .decoder = vae_.decoder->ForLatents(rows, columns)});
   }
   const int positions = c.rope_max_positions * c.patch[0];
   if (settings_.max_latent_frames == 0) settings_.max_latent_frames = positions;
@@ -121,7 +128,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
     for (const std::unique_ptr<Sampler>& sampler : samplers_) info_.step_ladder.push_back(sampler->steps());
   }
   info_.max_latent_frames = settings_.max_latent_frames;
-  info_.frames_per_latent = vae.temporal_factor();
+  info_.frames_per_latent = latents.frames;
   info_.accepts_negative_prompt = guided();
   info_.switches_prompt = settings_.causal;
   return absl::OkStatus();
@@ -160,7 +167,7 @@ int VideoModel::latent_buffers() const {
 int64_t VideoModel::max_block_elements() const {
   int64_t most = 0;
   for (const SizeShape& s : sizes_) most = std::max(most, int64_t{s.height} * s.width);
-  return most * max_block_frames() * vae_.config.z_dim;
+  return most * max_block_frames() * geometry().channels;
 }
 
 int64_t VideoModel::max_pass_tokens() const {
@@ -180,7 +187,7 @@ SlotPlan VideoModel::slot() const {
       plan.state_spare =
           std::max<uint64_t>(plan.state_spare, CausalState::SpareBytes(*transformer_, s.height, s.width));
     }
-    plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder.cache_bytes);
+    plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder->cache_bytes());
   }
   plan.latents = static_cast<size_t>(latent_buffers()) * Aligned(max_block_elements() * sizeof(float));
   plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next
@@ -201,8 +208,7 @@ size_t VideoModel::ScratchBytes(int64_t tokens, int64_t passes) const {
 size_t VideoModel::DecoderScratchBytes() const {
   size_t most = 0;
   for (const SizeShape& s : sizes_) {
-    const size_t i420 = Aligned(int64_t{s.size.width} * s.size.height * 3 / 2);
-    most = std::max(most, s.decoder.scratch_bytes + i420);
+    most = std::max(most, s.decoder->scratch_bytes() + Aligned(I420Bytes(s.size.height, s.size.width)));
   }
   return most;
 }

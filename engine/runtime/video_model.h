@@ -12,7 +12,7 @@
 #include "engine/models/sana/samplers.h"
 #include "engine/models/sana/transformer.h"
 #include "engine/models/text/caption.h"
-#include "engine/models/wan/vae.h"
+#include "engine/models/video/load.h"
 #include "engine/ops/ops.h"
 #include "engine/runtime/memory_plan.h"
 #include "engine/runtime/part_ops.h"
@@ -23,7 +23,7 @@ namespace longtake {
 struct SizeShape {
   Size size;
   int height = 0, width = 0;  // of the latents
-  WanPlan decoder;
+  std::unique_ptr<SizedVideoDecoder> decoder;
 };
 
 // Immutable after loading.
@@ -38,8 +38,7 @@ class VideoModel {
   const ModelSettings& settings() const { return settings_; }
   const CaptionEncoder& caption() const { return *caption_; }
   const SanaTransformer& transformer() const { return *transformer_; }
-  const WanDecoder& decoder() const { return *vae_.decoder; }
-  const WanConfig& vae_config() const { return vae_.config; }
+  const LatentGeometry& geometry() const { return vae_.decoder->geometry(); }
   // Level 0 is the model's own sampler, the others are those of its step ladder.
   const Sampler& sampler(int level) const { return *samplers_[level]; }
   int levels() const { return static_cast<int>(samplers_.size()); }
@@ -74,7 +73,7 @@ class VideoModel {
   ModelInfo info_;
   std::unique_ptr<CaptionEncoder> caption_;
   std::unique_ptr<SanaTransformer> transformer_;
-  WanVae vae_;
+  VideoVae vae_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<SizeShape> sizes_;
 };

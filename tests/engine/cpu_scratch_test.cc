@@ -7,7 +7,7 @@
 
 #include "engine/models/gemma2/gemma2.h"
 #include "engine/models/sana/transformer.h"
-#include "engine/models/wan/vae.h"
+#include "engine/models/video/load.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/cpu_backends.h"
@@ -145,19 +145,19 @@ TEST_P(CpuScratchTest, ADecoderPassUsesWhatIsPlanned) {
   const WanFolder folder(2);
   folder.Write();
   const auto run = [&](const CpuStream& stream, bool planned) {
-    const auto vae = LoadWanVae(folder.Write(), {.decoder = true}, stream.ops.get());
+    const auto vae = LoadVideoVae(folder.Write(), {.decoder = true}, stream.ops.get());
     EXPECT_TRUE(vae.ok()) << vae.status();
     const auto pass = [&](Ops& ops) {
-      const WanPlan plan = vae->decoder->Plan(4, 6);
+      const std::unique_ptr<SizedVideoDecoder> decoder = vae->decoder->ForLatents(4, 6);
       Bench bench(ops);
-      const float* const latents = bench.Floats(Random(vae->config.z_dim * 2 * 4 * 6, 1));
-      std::byte* const scratch = bench.Bytes(plan.scratch_bytes);
-      WanStream decoded{.caches = bench.Bytes(plan.cache_bytes)};
+      const float* const latents = bench.Floats(Random(vae->decoder->geometry().channels * 2 * 4 * 6, 1));
+      std::byte* const scratch = bench.Bytes(decoder->scratch_bytes());
+      VideoStream decoded{.caches = bench.Bytes(decoder->cache_bytes())};
       std::vector<float> pixels;
       for (int64_t t = 0; t < 2; ++t) {
-        vae->decoder->Decode(plan, latents, 2, t, &decoded, scratch, [&](ConstMat frame) {
-          const auto* values = static_cast<const float*>(frame.data);
-          pixels.insert(pixels.end(), values, values + frame.rows * frame.cols);
+        decoder->Decode(latents, 2, t, &decoded, scratch, [&](const VideoFrame& frame) {
+          const auto* values = static_cast<const float*>(frame.pixels.data);
+          pixels.insert(pixels.end(), values, values + frame.pixels.rows * frame.pixels.cols);
         });
       }
       return pixels;

@@ -12,10 +12,7 @@ namespace longtake {
 absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress) {
   ASSIGN_OR_RETURN(JsonConfig config, JsonConfig::Load(folder + "/config.json"));
   const std::string name = config.String("_class_name", "");
-  if (name == "AutoencoderKLWan") {
-    ASSIGN_OR_RETURN(WanVae wan, LoadWanVae(folder, parts, ops, std::move(progress)));
-    return VideoVae{.decoder = std::move(wan.decoder), .encoder = std::move(wan.encoder)};
-  }
+  if (name == "AutoencoderKLWan") return LoadWanVae(folder, parts, ops, std::move(progress));
   config.Fail("_class_name",
               name.empty() ? "is missing" : absl::StrCat("is ", name.substr(0, 80), "; AutoencoderKLWan is supported"));
   return config.FirstError();

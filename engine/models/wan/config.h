@@ -30,8 +30,6 @@ struct WanConfig {
   int spatial_factor() const { return patch << (stages() - 1); }  // pixels of a latent, each way
   int temporal_factor() const;                                    // frames of a latent frame after the first
 
-  // Video frames of `latent_frames`: the first gives one.
-  int64_t Frames(int64_t latent_frames) const { return geometry().Frames(latent_frames); }
   LatentGeometry geometry() const;
 };
 

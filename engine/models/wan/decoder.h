@@ -27,14 +27,6 @@ class WanDecoder final : public VideoDecoder {
   size_t weight_bytes() const override { return weight_bytes_; }
   std::unique_ptr<SizedVideoDecoder> ForLatents(int height, int width) const override;
 
-  // For latents of that size.
-  WanPlan Plan(int latent_height, int latent_width) const;
-
-  // Decodes frame `t` of `latents` (f32 [z_dim, frames, h, w], normalised). `emit` gets each video frame in turn, f32
-  // [stage.h * stage.w, 3*patch^2] of the last stage, with values beyond [-1, 1] still in it, valid during the call.
-  void Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
-              absl::FunctionRef<void(ConstMat frame)> emit) const;
-
  private:
   class Sized;
   struct Stage {
@@ -48,6 +40,10 @@ class WanDecoder final : public VideoDecoder {
   };
   struct Call;
 
+  WanPlan Plan(int latent_height, int latent_width) const;
+  // `emit` gets frames of the last stage's size, f32.
+  void Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
+              absl::FunctionRef<void(ConstMat frame)> emit) const;
   // Takes the frame in stage `i`'s x through it and all later ones.
   void RunStage(Call& call, size_t i) const;
   // From `in` (act), of stage `i`, to the next stage's x.

@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/models/video/video_stream.h"
 #include "engine/ops/arena.h"
 
 namespace longtake {
@@ -39,8 +38,6 @@ struct WanPlan {
   std::vector<size_t> x, n, y;
   size_t scratch_bytes = 0;  // shared by all sessions of this size or a smaller one
 };
-
-using WanStream = VideoStream;
 
 // Fills `rings` and `cache_bytes` from `stages`; an element has `element` bytes.
 void PlanRings(const std::vector<WanRing>& rings, size_t element, WanPlan* plan);

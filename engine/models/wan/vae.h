@@ -2,27 +2,18 @@
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_VAE_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_VAE_H_
 
-#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/models/folder/weight_loader.h"
 #include "engine/models/video/vae.h"
-#include "engine/models/wan/config.h"
-#include "engine/models/wan/decoder.h"
-#include "engine/models/wan/encoder.h"
+#include "engine/ops/ops.h"
 
 namespace longtake {
 
-struct WanVae {
-  WanConfig config;
-  std::unique_ptr<WanDecoder> decoder;  // null where not wanted
-  std::unique_ptr<WanEncoder> encoder;
-};
-
 // From `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the wanted
 // parts packed. Errors name the file and the field or tensor; a superfluous tensor is one.
-absl::StatusOr<WanVae> LoadWanVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
+absl::StatusOr<VideoVae> LoadWanVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
 
 }  // namespace longtake
 
