@@ -7,6 +7,7 @@
 #ifndef LONGTAKE_ENGINE_ENGINE_H_
 #define LONGTAKE_ENGINE_ENGINE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -58,9 +59,10 @@ struct Size {
 
 // What the folder's model is and can do. It does not change after loading.
 struct ModelInfo {
-  std::string name;         // the folder's last path component
-  std::string numerics_id;  // build, backend, type, instruction set: engines of one id give equal bytes
-  std::string sampler;      // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc"
+  std::string name;          // the folder's last path component
+  std::string numerics_id;   // build, backend, type, instruction set: engines of one id give equal bytes
+  std::string model_digest;  // of the folder's files; the folder's place and name do not count
+  std::string sampler;       // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc"
   double fps = 16;
   std::vector<Size> sizes;        // the first is the default
   std::vector<int> frame_tokens;  // of the transformer in one latent frame, by size
@@ -73,11 +75,13 @@ struct ModelInfo {
   bool accepts_first_image = false;
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
+  uint64_t max_checkpoint_bytes = 0;  // of a saved session (PassKind::kSave)
 };
 
 // A region of memory, planned before the first session is opened. Of a device: "weights", "scratch" (passes and
 // operations), "state", "state_spare", "latents", "decoder_cache", "prompt". Of the host that drives it: "frames"
-// (decoded, not yet handed out) and, where they are used, "decoder_cache_host" and "moving_session".
+// (decoded, not yet handed out) and, where they are used, "checkpoint" (of a session that is being saved),
+// "decoder_cache_host" and "moving_session".
 struct MemoryRegion {
   std::string name;
   uint64_t planned_bytes = 0;  // fixed after loading, never exceeded
@@ -111,16 +115,26 @@ enum class PassKind {
   kDenoise,       // the current block, one step
   kCommit,        // writes the denoised block into the state; its latents can be decoded then
   kDecode,        // the next latent frame to video frames
+  // Copies out what the session was when its last block was committed, with what has been decoded since and the prompts
+  // encoded since. It goes on meanwhile: steps of the next block are not part of it and do not disturb it.
+  kSave,
+  // Makes the session what the checkpoint says, whatever it was: one just opened, or its own later self. The decoder's
+  // caches are built again by decoding the last latent frames once more (Wan 2.1: up to 38).
+  kRestore,
 };
 
-constexpr Lane LaneOf(PassKind kind) { return kind == PassKind::kDecode ? Lane::kDecoder : Lane::kTransformer; }
+constexpr Lane LaneOf(PassKind kind) {
+  return kind == PassKind::kDecode || kind == PassKind::kSave || kind == PassKind::kRestore ? Lane::kDecoder
+                                                                                            : Lane::kTransformer;
+}
 
 struct Pass {
   PassKind kind = PassKind::kDenoise;
   SessionId session = 0;
   // kEncodePrompt. The negative one counts where ModelInfo::accepts_negative_prompt; empty: the model's own.
   std::string prompt, negative_prompt;
-  int level = 0;  // a block's first kDenoise: index into step_ladder
+  int level = 0;                      // a block's first kDenoise: index into step_ladder
+  std::vector<std::byte> checkpoint;  // kRestore: what a kSave gave
 };
 
 // 8-bit 4:2:0, BT.709 limited range: planes one after the other (y, u, v), frames one after the other.
@@ -138,11 +152,13 @@ struct PassResult {
   // kEncodePrompt: tokens of the prompt, a motion score that the model appends included; how many of them fit into what
   // the model reads. Where these are fewer, the prompt's end has no effect.
   int64_t prompt_tokens = 0, prompt_tokens_used = 0;
+  // kSave. Versioned and with a checksum; for engines of the same numerics_id and model_digest, on any machine.
+  std::vector<std::byte> checkpoint;
 };
 
 // Where a session stands. Its passes come in this order: kEncodePrompt, then for each block `steps` times kDenoise and
 // one kCommit. kDecode may run for each latent frame of committed blocks, and all of a block's must have run before the
-// next block's kCommit.
+// next block's kCommit. kSave may run at any time once a block is committed, kRestore at any time.
 struct SessionProgress {
   SessionSpec spec;
   int blocks = 0;            // in all
@@ -181,12 +197,13 @@ class Engine {
   // and so do the passes of one session in both lanes. Where lanes do not overlap, a decoder batch goes before
   // transformer batches that have not begun.
   //
-  // A session may have one kEncodePrompt, one kDenoise or kCommit, and one kDecode under way at a time; in one batch
-  // its prompt goes first.
+  // A session may have one kEncodePrompt, one kDenoise or kCommit, and one kDecode or kSave under way at a time, and
+  // beside a kRestore none; in one batch its prompt goes first.
   //
   // `done(i, result)` is called once for each pass. A pass is refused, and changes nothing, with InvalidArgument where
   // it belongs to the other lane or its prompt is no text; NotFound: the session is unknown; FailedPrecondition: it is
-  // out of order, or another one is under way in its place. With ResourceExhausted or Internal the session has ended:
+  // out of order, another one is under way in its place, or the checkpoint is of another numerics id, model or spec;
+  // DataLoss: the checkpoint is torn or has changed. With ResourceExhausted or Internal the session has ended:
   // its later passes complete with the same status. The other sessions go on unless the device has failed, which
   // OpenSession says.
   virtual void Submit(Lane lane, std::vector<Pass> passes,

@@ -46,6 +46,10 @@ Executor::Executor(const PartOps& parts, const VideoModel& model, DecoderCaches&
       decoder_scratch_(parts.lanes_overlap() ? AllocateTouched(decoder_ops_, plan.decoder) : nullptr),
       staging_(decoder_ops_, FrameBytes(model), kStagedDecodes) {
   batch_.reserve(caches.sessions());  // each has one pass in a batch
+  copies_.reserve(model.geometry().channels);
+  if (const size_t bytes = CheckpointStagingBytes(decoder_ops_, model); bytes > 0) {
+    checkpoint_staging_.emplace(decoder_ops_, bytes, /*count=*/1);
+  }
   for (Ops* ops : parts.distinct()) {
     if (!ops->scratch().Reserve().ok()) throw std::bad_alloc();
   }
@@ -85,6 +89,7 @@ Executor::Handle Executor::NewIssued(Lane lane, size_t passes) {
 void Executor::Recycle(IssuedPasses* passes) {
   for (const IssuedPasses::One& one : passes->passes) {
     if (one.staged != nullptr) staging_.Return(one.staged);
+    if (one.saved != nullptr && one.saved->staged != nullptr) checkpoint_staging_->Return(one.saved->staged);
   }
   passes->passes.clear();
   const std::lock_guard lock(mutex_);
@@ -94,13 +99,17 @@ void Executor::Recycle(IssuedPasses* passes) {
 void Executor::Issue(std::span<const BoundPass> passes, Issued issued, Refused refused) {
   for (const BoundPass& p : passes) {
     const PassKind kind = p.pass->kind;
-    if (kind != PassKind::kDecode && kind != PassKind::kEncodePrompt) continue;
+    if (kind == PassKind::kDenoise || kind == PassKind::kCommit) continue;
     Handle handle;
     absl::Status status = p.session->Check(*p.pass);
     if (status.ok()) {
       status = Guarded({&p, 1}, [&]() -> absl::Status {
         if (kind == PassKind::kDecode) {
           handle = IssueDecode(p);
+        } else if (kind == PassKind::kSave) {
+          handle = IssueSave(p);
+        } else if (kind == PassKind::kRestore) {
+          ASSIGN_OR_RETURN(handle, IssueRestore(p));
         } else {
           ASSIGN_OR_RETURN(handle, IssueEncode(p));
         }
@@ -134,6 +143,7 @@ void Executor::Await(IssuedPasses* passes, Done done) {
       std::memcpy(one.frames.bytes.data(), one.staged, one.frames.bytes.size());
       result.frames = std::move(one.frames);
     }
+    if (one.saved != nullptr && status.ok()) result.checkpoint = Sealed(*one.saved);
     done(one, std::move(result));
   }
 }
@@ -157,10 +167,12 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
     const std::string& text = p.pass->negative_prompt;
     ASSIGN_OR_RETURN(negative, caption.TokenizeNegative(text.empty() ? model_.settings().negative_prompt : text));
   }
+  ops_.device().WaitFor(decoder_ops_.device(), p.session->saved());
   RETURN_IF_ERROR(encode(tokens, false));
   if (model_.guided()) RETURN_IF_ERROR(encode(negative, true));
   p.session->PromptEncoded(tokens.kept_valid(), model_.guided() ? negative.kept_valid() : 0);
   handle->event = ops_.device().Record();
+  p.session->StateWritten(handle->event);
   handle->passes.push_back({.pass = p,
                             .progress = p.session->progress(),
                             .prompt_tokens = tokens.prompt_tokens,
@@ -172,6 +184,7 @@ Executor::Handle Executor::IssueDecode(const BoundPass& p) {
   const SizeShape& shape = p.session->shape();
   const size_t frame_bytes = I420Bytes(shape.size.height, shape.size.width);
   Handle handle = NewIssued(Lane::kDecoder, 1);
+  const bool begins = p.session->begins_decoding();
   const Session::DecodeInput in = p.session->NextDecode();
   IssuedPasses::One& one = handle->passes.emplace_back();
   one.pass = p;
@@ -181,19 +194,25 @@ Executor::Handle Executor::IssueDecode(const BoundPass& p) {
   one.frames.bytes.resize(frame_bytes * in.video_frames);
   one.staged = staging_.Take();
 
-  auto* memory = static_cast<std::byte*>((decoder_scratch_ == nullptr ? scratch_ : decoder_scratch_)->data());
-  auto* i420 = reinterpret_cast<uint8_t*>(memory);
-  decoder_ops_.device().WaitFor(ops_.device(), in.written);
-  in.stream->caches = caches_.Bring(p.slot, in.begins);
-  shape.decoder->Decode(
-      in.latents, in.frames, in.t, in.stream, memory + Aligned(frame_bytes), [&](const VideoFrame& frame) {
-        ToI420(decoder_ops_, frame, i420);
-        decoder_ops_.device().DownloadAsync(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
-        ++one.frames.count;
-      });
+  uint8_t* const i420 = DecoderScratch();
+  decoder_ops_.device().WaitFor(ops_.device(), p.session->latents_written());
+  in.stream->caches = caches_.Bring(p.slot, begins);
+  Decode(*p.session, in, [&](const VideoFrame& frame) {
+    ToI420(decoder_ops_, frame, i420);
+    decoder_ops_.device().DownloadAsync(i420, one.staged + one.frames.count * frame_bytes, frame_bytes);
+    ++one.frames.count;
+  });
   handle->event = decoder_ops_.device().Record();
-  p.session->LatentsRead(in, handle->event);
+  p.session->LatentsRead(handle->event);
   return handle;
+}
+
+void Executor::Decode(Session& session, const Session::DecodeInput& in, SizedVideoDecoder::Emit emit) {
+  const SizeShape& shape = session.shape();
+  uint8_t* const scratch = DecoderScratch() + Aligned(I420Bytes(shape.size.height, shape.size.width));
+  shape.decoder->Decode(in.latents, in.frames, in.t, in.stream, scratch, emit);
+  session.KeepLatents(in.frame, &copies_);
+  if (!copies_.empty()) decoder_ops_.device().CopyEach(copies_);
 }
 
 void Executor::IssueTransformer(std::span<const BoundPass> passes, Issued issued, Refused refused) {
@@ -247,13 +266,16 @@ Executor::Handle Executor::RunBatch() {
   };
   for (size_t i = 0; i < batch_.size(); ++i) {
     Session& session = *batch_[i].session;
+    if (batch_[i].pass->kind == PassKind::kCommit) ops_.device().WaitFor(decoder_ops_.device(), session.saved());
     if (batch_[i].pass->kind != PassKind::kDenoise || session.progress().step > 0) continue;
     if (session.TakeUpPrompt()) {
+      ops_.device().WaitFor(decoder_ops_.device(), session.saved());
       recommit_.Clear();
       session.AddRecommitPass(recommit_);
       count(i, recommit_, 0);
       model_.transformer().Forward(recommit_.passes(), scratch_->data());
       session.Recommitted();
+      session.StateWritten(ops_.device().Record());
     }
     session.StartBlock(ops_, decoder_ops_, batch_[i].pass->level);
   }
@@ -279,6 +301,7 @@ Executor::Handle Executor::RunBatch() {
       session.LatentsWritten(handle->event);
     } else {
       session.Committed();
+      session.StateWritten(handle->event);
     }
     const double share = all_tokens == 0 ? 0.0 : static_cast<double>(tokens_[i]) / static_cast<double>(all_tokens);
     handle->passes.push_back({.pass = batch_[i], .share = share, .progress = session.progress()});

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,7 +17,7 @@
 #include "engine/engine.h"
 #include "engine/ops/ops.h"
 #include "engine/runtime/decoder_caches.h"
-#include "engine/runtime/frame_staging.h"
+#include "engine/runtime/host_staging.h"
 #include "engine/runtime/pass_batch.h"
 #include "engine/runtime/scratch_plan.h"
 #include "engine/runtime/session.h"
@@ -36,6 +37,8 @@ class Executor {
   Scratch::Use scratch_use() const;
   size_t staging_bytes() const { return staging_.bytes(); }
   static size_t StagingBytes(const VideoModel& model);  // the same, before there is one
+  // Host memory for one checkpoint on its way from a device; 0 where the lane works in the host's memory.
+  static size_t CheckpointStagingBytes(Ops& decoder_ops, const VideoModel& model);
 
   using Issued = absl::FunctionRef<void(IssuedPasses* passes)>;
   using Refused = absl::FunctionRef<void(const BoundPass& pass, absl::Status status)>;
@@ -45,7 +48,8 @@ class Executor {
   // A pass during which something throws is refused with a status of it, its session has failed, and so have those that
   // share its transformer batch.
   //
-  // No more than kStagedDecodes decodes may be issued and not yet awaited: the next one blocks until one is.
+  // No more than kStagedDecodes decodes may be issued and not yet awaited, and of a device one save: the next one
+  // blocks until one is.
   static constexpr int kStagedDecodes = 4;
   void Issue(std::span<const BoundPass> passes, Issued issued, Refused refused);
 
@@ -65,6 +69,16 @@ class Executor {
 
   absl::StatusOr<Handle> IssueEncode(const BoundPass& p);
   Handle IssueDecode(const BoundPass& p);
+  Handle IssueSave(const BoundPass& p);
+  absl::StatusOr<Handle> IssueRestore(const BoundPass& p);
+  // A latent frame, which is then kept for rebuilding caches. In front of what it works in, scratch has room for a
+  // 4:2:0 frame.
+  void Decode(Session& session, const Session::DecodeInput& in, SizedVideoDecoder::Emit emit);
+  uint8_t* DecoderScratch() const {
+    return static_cast<uint8_t*>((decoder_scratch_ == nullptr ? scratch_ : decoder_scratch_)->data());
+  }
+  // The bytes of a save that has ended.
+  std::vector<std::byte> Sealed(SavedSession& saved);
   void IssueTransformer(std::span<const BoundPass> passes, Issued issued, Refused refused);
   // batch_, which is empty afterwards.
   void IssueBatch(Issued issued, Refused refused);
@@ -77,7 +91,9 @@ class Executor {
   DecoderCaches& caches_;
   const int64_t batch_tokens_;
   std::unique_ptr<Buffer> scratch_, decoder_scratch_;  // the second one null where the lanes are one
-  FrameStaging staging_;
+  HostStaging staging_;
+  std::optional<HostStaging> checkpoint_staging_;
+  std::vector<CopyPart> copies_;                                // of the decode at hand
   std::array<std::chrono::steady_clock::time_point, 2> ended_;  // by lane: when what was last awaited had ended
 
   // The transformer batch at hand. These lists keep their memory for the next one.

@@ -30,6 +30,7 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .weights = model->weight_bytes(),
                         .scratch = scratch.bytes(),
                         .frames = Executor::StagingBytes(*model),
+                        .checkpoint = Executor::CheckpointStagingBytes(parts.decoder(), *model),
                         .device_memory = parts.transformer().device().memory_bytes()};
   const MemoryBudget host = MemoryBudget::Detect();
   if (options.log) options.log(Describe(plan, host));

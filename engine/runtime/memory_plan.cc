@@ -33,7 +33,9 @@ Need DeviceNeed(const MemoryPlan& plan) {
 
 // What is still to be allocated on the host.
 Need HostNeed(const MemoryPlan& plan) {
-  Need need{.of_slots = 0, .of_decoding = OffloadedBytes(plan), .once = static_cast<double>(plan.frames)};
+  Need need{.of_slots = 0,
+            .of_decoding = OffloadedBytes(plan),
+            .once = static_cast<double>(plan.frames) + static_cast<double>(plan.checkpoint)};
   if (plan.device_memory > 0) return need;
   const Need device = DeviceNeed(plan);
   need.of_slots += device.of_slots;

@@ -25,6 +25,7 @@ struct MemoryPlan {
   uint64_t weights = 0;         // they are in memory when the plan is checked
   uint64_t scratch = 0;
   uint64_t frames = 0;         // on the host
+  uint64_t checkpoint = 0;     // on the host, where the device has memory of its own
   uint64_t device_memory = 0;  // of the device in all; 0: it works in the host's memory
 };
 

@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/engine.h"
 #include "engine/ops/ops.h"
+#include "engine/runtime/checkpoint.h"
 #include "engine/runtime/session_table.h"
 
 namespace longtake {
@@ -39,6 +41,14 @@ struct BoundPass {
   size_t index = 0;            // in the batch
 };
 
+// What a save gives, on its way.
+struct SavedSession {
+  Checkpoint header;
+  size_t size = 0;               // of the checkpoint
+  std::vector<std::byte> bytes;  // empty, of that capacity, where a device's bytes come through `staged`
+  std::byte* staged = nullptr;
+};
+
 // Passes of one lane that were asked of the device together and end together.
 struct IssuedPasses {
   struct One {
@@ -47,6 +57,7 @@ struct IssuedPasses {
     SessionProgress progress;  // as it is when the pass has ended
     DecodedFrames frames;      // of a decode; a device's bytes come through `staged`
     std::byte* staged = nullptr;
+    std::unique_ptr<SavedSession> saved;                // of a save
     int64_t prompt_tokens = 0, prompt_tokens_used = 0;  // of kEncodePrompt
   };
   Lane lane = Lane::kTransformer;

@@ -1,5 +1,7 @@
 #include "engine/runtime/session.h"
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,11 @@ namespace {
 // then the sampler's (VideoModel::latent_buffers).
 constexpr int kVelocity = 2, kNegativeVelocity = 3;
 
+// Whether the block at hand, begun anew, reads the prompt in use. Where it takes up one that waits, nothing does.
+bool ReadsPrompt(const SessionPosition& at) {
+  return at.has_prompt && !(at.prompt_waits && at.prompt_from <= at.block);
+}
+
 }  // namespace
 
 Session::Session(const VideoModel& model, const SizeShape& shape, std::vector<int> blocks, const SessionSpec& spec,
@@ -21,22 +28,49 @@ Session::Session(const VideoModel& model, const SizeShape& shape, std::vector<in
       spec_(spec),
       memory_(memory),
       lengths_(std::move(blocks)),
-      plane_elements_(model.geometry().channels * shape.height * shape.width),
-      at_(at) {
-  stream_.frames = at.decoded;
-  if (model.settings().causal) {
-    state_.emplace(model.transformer(), model.settings().state_window_blocks, shape.height, shape.width, memory.state,
-                   /*committed=*/at.block);
+      plane_elements_(model.geometry().channels * shape.height * shape.width) {
+  StandAt(at);
+}
+
+void Session::StandAt(const SessionPosition& at) {
+  at_ = at;
+  stream_ = {.frames = at.decoded, .first = at.caches_from};
+  if (model_.settings().causal) {
+    state_.emplace(model_.transformer(), model_.settings().state_window_blocks, shape_.height, shape_.width,
+                   memory_.state, /*committed=*/at.block);
   }
 }
 
-std::vector<std::span<std::byte>> Session::Memory(std::byte* caches) const {
+SessionPosition Session::BlockStart() const {
+  SessionPosition at = at_;
+  at.step = at.level = 0;
+  return at;
+}
+
+absl::Status Session::CompletePosition(SessionPosition* at) const {
+  const absl::Status refusal = absl::DataLossError("checkpoint: no session stands where it says");
+  const auto within = [](int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; };
+  const int blocks = static_cast<int>(lengths_.size());
+  if (!within(at->block, 1, blocks) || !within(at->prompt_from, 0, blocks)) return refusal;
+  const auto end = lengths_.begin() + at->block;
+  at->first_frame = std::accumulate(lengths_.begin(), end, 0);
+  if (!within(at->decoded, at->first_frame - *(end - 1), at->first_frame)) return refusal;
+  const auto prompt = [&](const PromptTokens& tokens, bool is_read) {
+    const int64_t least = is_read ? 1 : 0, most = model_.caption().caption_tokens();
+    return within(tokens.positive, least, most) && within(tokens.negative, model_.guided() ? least : 0, most);
+  };
+  if (!prompt(at->prompt, ReadsPrompt(*at)) || !prompt(at->next_prompt, at->prompt_waits)) return refusal;
+  return absl::OkStatus();
+}
+
+std::vector<std::span<std::byte>> Session::Memory() const {
   std::vector<std::span<std::byte>> pieces;
-  if (at_.has_prompt) {
-    // One that waits is taken up by the next block, and nothing reads the other any more.
+  const auto prompt = [&](int slot) {
     const size_t bytes = (model_.guided() ? 2 : 1) * model_.prompt_kv_bytes();
-    pieces.emplace_back(memory_.prompt + (at_.prompt_waits ? 1 - at_.prompt_slot : at_.prompt_slot) * bytes, bytes);
-  }
+    pieces.emplace_back(memory_.prompt + slot * bytes, bytes);
+  };
+  if (ReadsPrompt(at_)) prompt(at_.prompt_slot);
+  if (at_.prompt_waits) prompt(1 - at_.prompt_slot);
   if (at_.block > 0) {
     if (state_.has_value()) {
       pieces.emplace_back(memory_.state, CausalState::Bytes(model_.transformer(), model_.settings().state_window_blocks,
@@ -45,13 +79,22 @@ std::vector<std::span<std::byte>> Session::Memory(std::byte* caches) const {
     // To be decoded, or committed again under another prompt.
     pieces.emplace_back(reinterpret_cast<std::byte*>(Latents(at_.finished)),
                         plane_elements_ * lengths_[at_.block - 1] * sizeof(float));
+    // Before them, to rebuild the decoder's caches.
+    for (int64_t frame = std::max<int64_t>(0, at_.decoded - model_.kept_latents()); frame < finished_begin(); ++frame) {
+      pieces.emplace_back(reinterpret_cast<std::byte*>(KeptLatents(frame)), plane_elements_ * sizeof(float));
+    }
   }
-  if (!begins_decoding()) pieces.emplace_back(caches, shape_.decoder->cache_bytes());
   return pieces;
 }
 
 float* Session::Latents(int index) const {
   return reinterpret_cast<float*>(memory_.latents + index * Aligned(model_.max_block_elements() * sizeof(float)));
+}
+
+// The ring stands behind the buffers.
+float* Session::KeptLatents(int64_t frame) const {
+  return reinterpret_cast<float*>(memory_.latents + model_.latent_buffer_bytes() +
+                                  frame % model_.kept_latents() * Aligned(plane_elements_ * sizeof(float)));
 }
 
 SessionProgress Session::progress() const {
@@ -97,6 +140,11 @@ absl::Status Session::Check(const Pass& pass) const {
     case PassKind::kDecode:
       if (at_.decoded == at_.first_frame) why = "no committed latent frame is left";
       break;
+    case PassKind::kSave:
+      if (at_.block == 0) why = "no block is committed";
+      break;
+    case PassKind::kRestore:
+      break;
   }
   return why == nullptr ? absl::OkStatus() : absl::FailedPreconditionError(absl::StrCat("pass: ", why));
 }
@@ -109,6 +157,7 @@ void* Session::NextPrompt(bool negative) {
 void Session::PromptEncoded(int64_t tokens, int64_t negative_tokens) {
   at_.next_prompt = {tokens, negative_tokens};
   at_.prompt_waits = at_.has_prompt = true;
+  at_.prompt_from = at_.step > 0 ? at_.block + 1 : at_.block;
 }
 
 PromptKv Session::Prompt(bool negative) const {
@@ -118,7 +167,7 @@ PromptKv Session::Prompt(bool negative) const {
 }
 
 bool Session::TakeUpPrompt() {
-  if (!at_.prompt_waits || at_.step > 0) return false;
+  if (!at_.prompt_waits || at_.step > 0 || at_.block < at_.prompt_from) return false;
   at_.prompt_slot = 1 - at_.prompt_slot;
   at_.prompt = at_.next_prompt;
   at_.prompt_waits = false;
@@ -197,18 +246,45 @@ void Session::Committed() {
   at_.step = at_.level = 0;
 }
 
-Session::DecodeInput Session::NextDecode() {
-  const int frames = lengths_[at_.block - 1], frame = at_.decoded++;
-  const LatentGeometry& latents = model_.geometry();
-  return {.latents = Latents(at_.finished),
-          .written = written_[at_.finished],
-          .buffer = at_.finished,
-          .frames = frames,
-          .t = frame - (at_.first_frame - frames),
-          .stream = &stream_,
-          .begins = frame == 0,
-          .first_video_frame = latents.Emitted(frame),
-          .video_frames = static_cast<int>(latents.Emitted(frame + 1) - latents.Emitted(frame))};
+Session::DecodeInput Session::Input(int64_t frame) {
+  const LatentGeometry& geometry = model_.geometry();
+  DecodeInput in{.latents = Latents(at_.finished),
+                 .frames = lengths_[at_.block - 1],
+                 .t = frame - finished_begin(),
+                 .frame = frame,
+                 .stream = &stream_,
+                 .first_video_frame = geometry.Emitted(frame),
+                 .video_frames = static_cast<int>(geometry.Emitted(frame + 1) - geometry.Emitted(frame))};
+  if (in.t < 0) {
+    in.latents = KeptLatents(frame);
+    in.frames = 1;
+    in.t = 0;
+  }
+  return in;
+}
+
+Session::DecodeInput Session::NextDecode() { return Input(at_.decoded++); }
+
+void Session::KeepLatents(int64_t frame, std::vector<CopyPart>* copies) const {
+  copies->clear();
+  const int64_t t = frame - finished_begin(), frames = lengths_[at_.block - 1];
+  if (model_.kept_latents() == 0 || t < 0) return;
+  const int64_t channels = model_.geometry().channels, positions = plane_elements_ / channels;
+  for (int64_t c = 0; c < channels; ++c) {
+    copies->push_back({.from = Latents(at_.finished) + (c * frames + t) * positions,
+                       .to = KeptLatents(frame) + c * positions,
+                       .bytes = positions * sizeof(float)});
+  }
+}
+
+void Session::BeginRebuild(std::byte* caches) {
+  stream_ = VideoStream::Rebuild(model_.geometry(), at_.decoded, caches);
+  at_.caches_from = static_cast<int>(stream_.first);
+}
+
+std::optional<Session::DecodeInput> Session::NextRebuild() {
+  if (stream_.frames == at_.decoded) return std::nullopt;
+  return Input(stream_.frames);
 }
 
 }  // namespace longtake

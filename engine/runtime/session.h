@@ -34,11 +34,19 @@ class Session {
   const SessionSpec& spec() const { return spec_; }
   SessionProgress progress() const;
 
-  // What moves with a session that stands between two blocks: its position, and the pieces of device memory that the
-  // next block reads. How many and how long they are follows from the position. `caches` as of NextDecode, null where
-  // the session has not begun to decode.
-  const SessionPosition& position() const { return at_; }
-  std::vector<std::span<std::byte>> Memory(std::byte* caches) const;
+  // What a session is at the beginning of the block being made: its position, and the pieces of device memory that are
+  // read from then on. How many and how long they are follows from the position. The decoder's caches are not among
+  // them: they either go along (a move) or are rebuilt (a restore).
+  SessionPosition BlockStart() const;
+  std::vector<std::span<std::byte>> Memory() const;
+  // The session goes on from there; the caller fills what Memory() names then.
+  void StandAt(const SessionPosition& at);
+  // What Memory() would be there.
+  std::vector<std::span<std::byte>> MemoryAt(const SessionPosition& at) const {
+    return Session(model_, shape_, lengths_, spec_, memory_, at).Memory();
+  }
+  // Fills in what a checkpoint leaves to its block. DataLoss: no session of these blocks can stand there.
+  absl::Status CompletePosition(SessionPosition* at) const;
 
   // FailedPrecondition says why the pass cannot run now. Where the session has ended, the status it ended with.
   absl::Status Check(const Pass& pass) const;
@@ -54,6 +62,10 @@ class Session {
   bool TakeUpPrompt();
   void AddRecommitPass(PassList& passes);
   void Recommitted() { state_->Committed(); }
+  // Of the decoder's lane: behind it the transformer may write what a save reads (states, prompts).
+  Event saved() const { return saved_; }
+  // Of the transformer's lane, after one of those was written.
+  void StateWritten(Event event) { state_written_ = event; }
   // Before step 0: settles the block's steps and fills its first noise, once the decoder's lane has read the block
   // before last from there.
   void StartBlock(Ops& ops, Ops& decoder_ops, int level);
@@ -72,24 +84,46 @@ class Session {
   // ---- The decoder. Decodes `latents`, frame `t` of `frames`.
   struct DecodeInput {
     const float* latents;
-    Event written;  // of the transformer's lane: before it they may not be read
-    int buffer;
     int64_t frames, t;
+    int64_t frame;  // of the video
     VideoStream* stream;
-    bool begins;  // the session's first frame: there are no caches yet
     int64_t first_video_frame;
     int video_frames;
   };
   // The next latent frame, which counts as decoded from then on. Its caches are still to be put into the stream.
   DecodeInput NextDecode();
-  // `event`: of the decoder's stream, after the decoding.
-  void LatentsRead(const DecodeInput& in, Event event) { read_[in.buffer] = event; }
+  // Of the transformer's lane: before it the finished block's latents may not be read.
+  Event latents_written() const { return written_[at_.finished]; }
+  // `event`: of the decoder's lane, after the finished block's latents were read.
+  void LatentsRead(Event event) { read_[at_.finished] = event; }
+  // No latent frame has been decoded: there are no caches yet.
   bool begins_decoding() const { return at_.decoded == 0; }
+  // Copies that keep latent frame `frame` of the finished block for rebuilding caches: the last
+  // VideoModel::kept_latents() frames that were decoded are kept, in memory of the decoder's lane. Replaces `copies`.
+  void KeepLatents(int64_t frame, std::vector<CopyPart>* copies) const;
+
+  // Rebuilds the caches: decode what this gives, in turn, until there is no more, and drop the video frames. `caches`
+  // of the session in their slot. No frame where the session has not begun to decode.
+  void BeginRebuild(std::byte* caches);
+  std::optional<DecodeInput> NextRebuild();
+
+  // ---- Saving, in the decoder's lane.
+  // Of the transformer's lane: before it Memory() may not be read.
+  Event state_written() const { return state_written_; }
+  // `event`: after Memory() was read.
+  void Saved(Event event) {
+    saved_ = event;
+    LatentsRead(event);
+  }
 
  private:
   int block_frames() const { return lengths_[at_.block]; }
   int64_t elements() const { return plane_elements_ * block_frames(); }
   float* Latents(int index) const;
+  float* KeptLatents(int64_t frame) const;
+  int64_t finished_begin() const { return at_.first_frame - lengths_[at_.block - 1]; }  // of the finished block
+  // Of a latent frame that is kept or in the finished block.
+  DecodeInput Input(int64_t frame);
   // A pass without state and outputs.
   TransformerPass& AddPass(PassList& passes, const float* latents, int frames, int first_frame, float timestep) const;
   PromptKv Prompt(bool negative) const;
@@ -108,6 +142,7 @@ class Session {
   // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the
   // decoder's last read them.
   std::array<Event, 2> written_ = {}, read_ = {};
+  Event state_written_ = 0, saved_ = 0;
 };
 
 }  // namespace longtake

@@ -10,11 +10,11 @@
 
 namespace longtake {
 
-// The pieces of a session's device memory, one behind the other in the image, each at a multiple of 64 bytes.
+// The pieces of a session's device memory, one behind the other in the image.
 using MemoryPieces = std::vector<std::span<std::byte>>;
 
 size_t ImageBytes(const MemoryPieces& pieces);
-// Both return when the copy is done, or `ops` has failed.
+// In the order of `ops`: done when an event recorded later has been reached. Fastest with memory of AllocateHost.
 void CopyToImage(Ops& ops, const MemoryPieces& pieces, std::byte* image);
 void CopyFromImage(Ops& ops, const std::byte* image, const MemoryPieces& pieces);
 

@@ -38,6 +38,10 @@ const SessionTable::Entry* SessionTable::Find(SessionId id) const { return const
 absl::Status SessionTable::Begin(Entry& entry, PassKind kind, uint64_t sequence) {
   const Role role = RoleOf(kind);
   if (entry.busy[role]) return absl::FailedPreconditionError("pass: the session has one under way in its role");
+  if (entry.restoring || (kind == PassKind::kRestore && entry.users > 0)) {
+    return absl::FailedPreconditionError("pass: beside a restore the session has no other under way");
+  }
+  entry.restoring = kind == PassKind::kRestore;
   entry.busy[role] = true;
   entry.waiting[role] = sequence;
   ++entry.users;
@@ -46,8 +50,13 @@ absl::Status SessionTable::Begin(Entry& entry, PassKind kind, uint64_t sequence)
 
 void SessionTable::End(Entry& entry, PassKind kind, const SessionProgress& now) {
   SessionProgress& known = entry.progress;
-  if (kind == PassKind::kDecode) {
+  if (kind == PassKind::kRestore) {
+    known = now;
+    entry.restoring = false;
+  } else if (kind == PassKind::kDecode) {
     known.decoded_latents = now.decoded_latents;
+  } else if (kind == PassKind::kSave) {
+    // It changes nothing.
   } else if (kind == PassKind::kEncodePrompt) {
     known.has_prompt = now.has_prompt;
   } else {

@@ -24,7 +24,7 @@ class SessionTable {
   enum Role : size_t { kPrompt, kBlock, kFrame, kRoles };
   static Role RoleOf(PassKind kind) {
     if (kind == PassKind::kEncodePrompt) return kPrompt;
-    return kind == PassKind::kDecode ? kFrame : kBlock;
+    return LaneOf(kind) == Lane::kDecoder ? kFrame : kBlock;
   }
 
   struct Entry {
@@ -37,6 +37,7 @@ class SessionTable {
     std::array<bool, kRoles> busy = {};
     std::array<uint64_t, kRoles> waiting = {};
     int users = 0;  // passes and tasks that still need the entry
+    bool restoring = false;
     bool closed = false;
   };
 
@@ -54,7 +55,7 @@ class SessionTable {
   const Entry* Find(SessionId id) const;
 
   // A pass of a batch that was just submitted: it uses the entry until End. FailedPrecondition where another one is
-  // under way in its role.
+  // under way in its role, or any beside a restore.
   absl::Status Begin(Entry& entry, PassKind kind, uint64_t sequence);
   // The pass has completed. `now`: the session's progress behind it, of which what the pass's kind changes is taken
   // over: a pass in the other lane may have been issued before it and complete after it.

@@ -7,7 +7,6 @@
 #include "common/exception_status.h"
 #include "common/status_macros.h"
 #include "common/thread.h"
-#include "engine/runtime/session_image.h"
 #include "engine/runtime/warm_up.h"
 
 namespace longtake {
@@ -61,6 +60,7 @@ std::vector<MemoryRegion> SlotEngine::memory() const {
       {.name = "weights", .planned_bytes = plan_.weights, .used_bytes = plan_.weights},
       {.name = "scratch", .planned_bytes = scratch.planned, .used_bytes = scratch.used},
       {.name = "frames", .planned_bytes = executor_.staging_bytes(), .used_bytes = executor_.staging_bytes()}};
+  if (plan_.checkpoint > 0) regions.push_back({"checkpoint", plan_.checkpoint, plan_.checkpoint});
   const auto add = [&](const char* name, uint64_t bytes, int of, int used_of) {
     regions.push_back({name, bytes * of, bytes * used_of, of, used_of});
   };

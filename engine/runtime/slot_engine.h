@@ -24,6 +24,7 @@
 #include "engine/runtime/movable_engine.h"
 #include "engine/runtime/part_ops.h"
 #include "engine/runtime/scratch_plan.h"
+#include "engine/runtime/session_image.h"
 #include "engine/runtime/session_table.h"
 #include "engine/runtime/video_model.h"
 
@@ -76,7 +77,7 @@ class SlotEngine : public MovableEngine {
   void NoteFailure();
 
   SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
-  std::byte* Caches(const Session& session, int slot, bool fresh);
+  MemoryPieces MovingMemory(const Session& session, int slot, bool fresh);
 
   const PartOps parts_;
   const std::unique_ptr<VideoModel> model_;

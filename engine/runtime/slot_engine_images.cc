@@ -17,7 +17,10 @@ std::unique_ptr<Buffer> SlotEngine::AllocateImage() {
 size_t SlotEngine::ImageBytes(SessionId id) const {
   const std::lock_guard lock(mutex_);
   const SessionTable::Entry* entry = table_.Find(id);
-  return entry == nullptr || entry->users > 0 ? 0 : longtake::ImageBytes(entry->session->Memory(nullptr));
+  if (entry == nullptr || entry->users > 0) return 0;
+  const Session& session = *entry->session;
+  return longtake::ImageBytes(session.Memory()) +
+         (session.begins_decoding() ? 0 : session.shape().decoder->cache_bytes());
 }
 
 void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) {
@@ -34,11 +37,11 @@ void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(abs
   const std::shared_ptr<Session> session = table_.Remove(*entry);
   PushTask([this, session, slot, &image, done = std::move(done)] {
     absl::Status status = Guarded([&] {
-      CopyToImage(parts_.transformer(), session->Memory(Caches(*session, slot, /*fresh=*/false)),
+      CopyToImage(parts_.transformer(), MovingMemory(*session, slot, /*fresh=*/false),
                   static_cast<std::byte*>(image.data()));
     });
     if (status.ok()) {
-      done(session->position());
+      done(session->BlockStart());
     } else {
       done(std::move(status));
     }
@@ -58,7 +61,7 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
       session =
           std::make_unique<Session>(*model_, old.shape(), old.blocks(), old.spec(), MemoryOf(entry.slot), position);
       CopyFromImage(parts_.transformer(), static_cast<const std::byte*>(image.data()),
-                    session->Memory(Caches(*session, entry.slot, /*fresh=*/true)));
+                    MovingMemory(*session, entry.slot, /*fresh=*/true));
     });
     {
       const std::lock_guard lock(mutex_);
@@ -71,13 +74,14 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
   });
 }
 
-// Null for a session that has no caches yet. They are in place when this returns, since their memory is copied in the
-// other lane.
-std::byte* SlotEngine::Caches(const Session& session, int slot, bool fresh) {
-  if (session.begins_decoding()) return nullptr;
-  std::byte* caches = decoder_caches_.Bring(slot, fresh);
+// What a checkpoint has, and the decoder's caches: copying them takes less time than rebuilding them. They are in place
+// when this returns, since their memory is copied in the other lane.
+MemoryPieces SlotEngine::MovingMemory(const Session& session, int slot, bool fresh) {
+  MemoryPieces pieces = session.Memory();
+  if (session.begins_decoding()) return pieces;
+  pieces.emplace_back(decoder_caches_.Bring(slot, fresh), session.shape().decoder->cache_bytes());
   (void)parts_.decoder().device().Synchronize();  // Guarded finds a failure again
-  return caches;
+  return pieces;
 }
 
 }  // namespace longtake

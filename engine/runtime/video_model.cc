@@ -5,9 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/models/folder/model_digest.h"
 #include "engine/models/sana/causal_state.h"
 #include "engine/models/video/video_frame.h"
 #include "engine/ops/arena.h"
+#include "engine/runtime/checkpoint.h"
 
 namespace longtake {
 namespace {
@@ -115,6 +117,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
   if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
   info_.numerics_id = absl::StrCat("longtake-", kVersion, "/", NumericsOf(parts));
+  ASSIGN_OR_RETURN(info_.model_digest, ModelDigest(folder));
   info_.sampler = SamplerName(settings_.sampler);
   info_.fps = settings_.fps;
   const int patch = transformer_->config().patch[0];
@@ -131,6 +134,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   info_.frames_per_latent = latents.frames;
   info_.accepts_negative_prompt = guided();
   info_.switches_prompt = settings_.causal;
+  info_.max_checkpoint_bytes = MaxCheckpointBytes();
   return absl::OkStatus();
 }
 
@@ -164,10 +168,19 @@ int VideoModel::latent_buffers() const {
   return first_sampler_buffer() + most;
 }
 
-int64_t VideoModel::max_block_elements() const {
+int64_t VideoModel::max_frame_elements() const {
   int64_t most = 0;
   for (const SizeShape& s : sizes_) most = std::max(most, int64_t{s.height} * s.width);
-  return most * max_block_frames() * geometry().channels;
+  return most * geometry().channels;
+}
+
+int VideoModel::kept_latents() const {
+  if (!settings_.causal) return 0;
+  return static_cast<int>(std::min<int64_t>(geometry().rebuild_latents, info_.max_latent_frames));
+}
+
+size_t VideoModel::latent_buffer_bytes() const {
+  return static_cast<size_t>(latent_buffers()) * Aligned(max_block_elements() * sizeof(float));
 }
 
 int64_t VideoModel::max_pass_tokens() const {
@@ -189,9 +202,17 @@ SlotPlan VideoModel::slot() const {
     }
     plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder->cache_bytes());
   }
-  plan.latents = static_cast<size_t>(latent_buffers()) * Aligned(max_block_elements() * sizeof(float));
+  plan.latents = latent_buffer_bytes() + kept_latents() * Aligned(max_frame_elements() * sizeof(float));
   plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next
   return plan;
+}
+
+// State and spare, both prompts, a finished block of the most frames, and the kept latents.
+size_t VideoModel::MaxCheckpointBytes() const {
+  const SlotPlan plan = slot();
+  const Checkpoint header{.numerics_id = info_.numerics_id, .model_digest = info_.model_digest};
+  return CheckpointHeaderBytes(header) + plan.state + plan.state_spare + plan.prompt +
+         (max_block_elements() + kept_latents() * max_frame_elements()) * sizeof(float);
 }
 
 size_t VideoModel::weight_bytes() const {

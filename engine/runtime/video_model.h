@@ -55,9 +55,13 @@ class VideoModel {
   // The size of a session that the model can make. InvalidArgument names the field at fault.
   absl::StatusOr<const SizeShape*> CheckSpec(const SessionSpec& spec) const;
   // Latent elements of a block of the most frames at the largest size.
-  int64_t max_block_elements() const;
+  int64_t max_block_elements() const { return max_frame_elements() * max_block_frames(); }
   int64_t max_pass_tokens() const;  // of one session's denoising, guidance included
   size_t prompt_kv_bytes() const;   // of one prompt at its longest
+  // Latent frames that a session keeps behind its buffers of latents, for rebuilding a decoder's caches. A
+  // bidirectional session has all of its latents anyhow.
+  int kept_latents() const;
+  size_t latent_buffer_bytes() const;  // of one session's buffers
   SlotPlan slot() const;
   size_t weight_bytes() const;
   // Scratch for transformer batches of up to `tokens`, `passes` rows of timesteps; text fits too.
@@ -68,6 +72,8 @@ class VideoModel {
  private:
   VideoModel() = default;
   absl::Status Describe(const PartOps& parts, const std::string& folder);
+  int64_t max_frame_elements() const;  // of one latent frame
+  size_t MaxCheckpointBytes() const;
 
   ModelSettings settings_;
   ModelInfo info_;

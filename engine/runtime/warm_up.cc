@@ -1,6 +1,7 @@
 #include "engine/runtime/warm_up.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,17 +16,17 @@ const SizeShape& Smallest(const VideoModel& model) {
   });
 }
 
-absl::Status RunPass(Executor& executor, Session& session, const Pass& pass) {
-  absl::Status status;
+absl::StatusOr<PassResult> RunPass(Executor& executor, Session& session, const Pass& pass) {
+  PassResult out;
   const BoundPass bound{.pass = &pass, .session = &session};
   executor.Issue(
       {&bound, 1},
       [&](IssuedPasses* passes) {
-        executor.Await(passes, [&](const IssuedPasses::One&, PassResult result) { status = result.status; });
+        executor.Await(passes, [&](const IssuedPasses::One&, PassResult result) { out = std::move(result); });
       },
-      [&](const BoundPass&, absl::Status refused) { status = std::move(refused); });
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat("the first pass of its kind: ", status.message()));
+      [&](const BoundPass&, absl::Status refused) { out.status = std::move(refused); });
+  if (out.status.ok()) return out;
+  return absl::Status(out.status.code(), absl::StrCat("the first pass of its kind: ", out.status.message()));
 }
 
 }  // namespace
@@ -37,7 +38,10 @@ absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemor
   const std::vector<int> blocks(two_blocks ? 2 : 1, patch);
   const SessionSpec spec{.size = shape.size, .latent_frames = patch * static_cast<int>(blocks.size()), .seed = 1};
   Session session(model, shape, blocks, spec, memory);
-  const auto run = [&](PassKind kind) { return RunPass(executor, session, {.kind = kind, .prompt = "a red ball"}); };
+  const auto run = [&](PassKind kind) {
+    return RunPass(executor, session, {.kind = kind, .prompt = "a red ball"}).status();
+  };
+  std::vector<std::byte> checkpoint;
   for (size_t block = 0; block < blocks.size(); ++block) {
     RETURN_IF_ERROR(run(PassKind::kEncodePrompt));
     const int steps = model.steps(/*level=*/0);
@@ -50,8 +54,10 @@ absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemor
     }
     RETURN_IF_ERROR(run(PassKind::kCommit));
     for (int frame = 0; frame < blocks[block]; ++frame) RETURN_IF_ERROR(run(PassKind::kDecode));
+    ASSIGN_OR_RETURN(PassResult saved, RunPass(executor, session, {.kind = PassKind::kSave}));
+    checkpoint = std::move(saved.checkpoint);
   }
-  return absl::OkStatus();
+  return RunPass(executor, session, {.kind = PassKind::kRestore, .checkpoint = std::move(checkpoint)}).status();
 }
 
 }  // namespace longtake

@@ -12,7 +12,8 @@ namespace longtake {
 // What passes make on their first run (kernels, tables, scratch) is made now, and what the machine cannot do shows now.
 // `memory`: of slot 0, which nobody uses. The video has the smallest size and, where the model is causal, two blocks of
 // one latent frame with a change of prompt between them, so that the second one reads a state, commits the first one
-// again, and decodes a frame of the kind that follows the first. Steps between a block's second and last are left out.
+// again, and decodes a frame of the kind that follows the first. It is saved after each block and restored at the end.
+// Steps between a block's second and last are left out.
 absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemory& memory);
 
 }  // namespace longtake

@@ -2,9 +2,12 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "engine/core/crc32c.h"
 #include "engine/core/float16.h"
 #include "engine/core/json_config.h"
 #include "engine/core/philox.h"
@@ -17,6 +20,21 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+// Sums that RFC 3720 (appendix B.4) gives, and any cut of the bytes.
+TEST(Crc32c, GivesKnownSums) {
+  const auto sum = [](const std::vector<uint8_t>& bytes) { return Crc32c(std::as_bytes(std::span(bytes))); };
+  std::vector<uint8_t> rising(32);
+  std::iota(rising.begin(), rising.end(), 0);
+  EXPECT_EQ(sum({}), 0u);
+  EXPECT_EQ(sum(std::vector<uint8_t>(32, 0)), 0x8a9136aau);
+  EXPECT_EQ(sum(std::vector<uint8_t>(32, 0xff)), 0x62a8ab43u);
+  EXPECT_EQ(sum(rising), 0x46dd794eu);
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(rising));
+  for (size_t cut = 0; cut <= bytes.size(); ++cut) {
+    EXPECT_EQ(Crc32c(bytes.subspan(cut), Crc32c(bytes.first(cut))), 0x46dd794eu);
+  }
+}
 
 TEST(JsonConfig, ReadsFields) {
   JsonConfig c("f.json", nlohmann::json::parse(R"({"i":3,"n":1.5,"b":true,"s":"x","l":[1,2],"t":["a"],"o":[true,false],

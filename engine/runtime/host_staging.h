@@ -1,6 +1,6 @@
-// Host memory that a device writes decoded frames to. The device goes on while they are copied and handed out.
-#ifndef LONGTAKE_ENGINE_RUNTIME_FRAME_STAGING_H_
-#define LONGTAKE_ENGINE_RUNTIME_FRAME_STAGING_H_
+// Host memory that a device writes results to. The device goes on while they are copied and handed out.
+#ifndef LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_
+#define LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_
 
 #include <condition_variable>
 #include <cstddef>
@@ -13,10 +13,10 @@
 
 namespace longtake {
 
-class FrameStaging {
+class HostStaging {
  public:
   // `count` buffers of `bytes`.
-  FrameStaging(Ops& ops, size_t bytes, int count) : memory_(AllocateHostTouched(ops, bytes * count)) {
+  HostStaging(Ops& ops, size_t bytes, int count) : memory_(AllocateHostTouched(ops, bytes * count)) {
     for (int i = 0; i < count; ++i) free_.push_back(static_cast<std::byte*>(memory_->data()) + i * bytes);
   }
 
@@ -45,4 +45,4 @@ class FrameStaging {
 
 }  // namespace longtake
 
-#endif  // LONGTAKE_ENGINE_RUNTIME_FRAME_STAGING_H_
+#endif  // LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_

@@ -1,0 +1,173 @@
+#include "engine/runtime/checkpoint.h"
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "absl/strings/str_cat.h"
+#include "engine/core/crc32c.h"
+#include "engine/ops/arena.h"
+
+namespace longtake {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "checkpoints are little-endian");
+
+constexpr char kMagic[8] = {'L', 'O', 'N', 'G', 'T', 'A', 'K', 'E'};
+constexpr uint32_t kVersion = 1;
+constexpr size_t kSummed = 16;  // where the bytes begin of which the sum is taken
+constexpr size_t kPrefix = 28;  // magic, version, sum, sizes
+
+// Either way through the fields behind the prefix, so that one list serves writing, counting and reading.
+class FieldWriter {
+ public:
+  explicit FieldWriter(std::byte* to) : to_(to) {}
+  template <typename T>
+  void Number(const T& value) {
+    static_assert(std::is_arithmetic_v<T>);
+    Put(&value, sizeof value);
+  }
+  void Text(const std::string& text) {
+    Number(static_cast<uint32_t>(text.size()));
+    Put(text.data(), text.size());
+  }
+  size_t at() const { return at_; }
+
+ private:
+  void Put(const void* from, size_t bytes) {
+    if (to_ != nullptr) std::memcpy(to_ + at_, from, bytes);
+    at_ += bytes;
+  }
+  std::byte* to_;  // null: only counts
+  size_t at_ = kPrefix;
+};
+
+class FieldReader {
+ public:
+  explicit FieldReader(std::span<const std::byte> header) : header_(header) {}
+  template <typename T>
+  void Number(T& value) {
+    static_assert(std::is_arithmetic_v<T>);
+    Take(&value, sizeof value);
+  }
+  void Text(std::string& text) {
+    uint32_t bytes = 0;
+    Number(bytes);
+    if (bytes > header_.size() - at_) {
+      ok_ = false;
+      return;
+    }
+    text.resize(bytes);
+    Take(text.data(), bytes);
+  }
+  bool ok() const { return ok_; }
+
+ private:
+  void Take(void* to, size_t bytes) {
+    ok_ = ok_ && bytes <= header_.size() - at_;
+    if (!ok_) return;
+    std::memcpy(to, header_.data() + at_, bytes);
+    at_ += bytes;
+  }
+  std::span<const std::byte> header_;
+  size_t at_ = kPrefix;
+  bool ok_ = true;
+};
+
+template <typename Fields, typename Saved>
+void VisitFields(Fields& fields, Saved& c) {
+  fields.Text(c.numerics_id);
+  fields.Text(c.model_digest);
+  fields.Number(c.spec.size.width);
+  fields.Number(c.spec.size.height);
+  fields.Number(c.spec.latent_frames);
+  fields.Number(c.spec.seed);
+  fields.Number(c.position.block);
+  fields.Number(c.position.decoded);
+  fields.Number(c.position.prompt_from);
+  fields.Number(c.position.prompt.positive);
+  fields.Number(c.position.prompt.negative);
+  fields.Number(c.position.next_prompt.positive);
+  fields.Number(c.position.next_prompt.negative);
+  // A bool that is read from bytes may be neither true nor false.
+  auto has_prompt = static_cast<uint8_t>(c.position.has_prompt), waits = static_cast<uint8_t>(c.position.prompt_waits);
+  fields.Number(has_prompt);
+  fields.Number(waits);
+  if constexpr (!std::is_const_v<Saved>) {
+    c.position.has_prompt = has_prompt != 0;
+    c.position.prompt_waits = waits != 0;
+  }
+}
+
+template <typename T>
+T At(std::span<const std::byte> bytes, size_t offset) {
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof value);
+  return value;
+}
+
+std::string Text(const SessionSpec& s) {
+  return absl::StrCat(s.size.width, "x", s.size.height, ", ", s.latent_frames, " latent frames, seed ", s.seed);
+}
+
+}  // namespace
+
+size_t CheckpointHeaderBytes(const Checkpoint& checkpoint) {
+  FieldWriter count(nullptr);
+  VisitFields(count, checkpoint);
+  return Aligned(count.at());
+}
+
+void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes) {
+  const auto header = static_cast<uint32_t>(CheckpointHeaderBytes(checkpoint));
+  const uint64_t size = bytes.size();
+  std::memset(bytes.data(), 0, header);
+  std::memcpy(bytes.data(), kMagic, sizeof kMagic);
+  std::memcpy(bytes.data() + 8, &kVersion, sizeof kVersion);
+  std::memcpy(bytes.data() + 16, &size, sizeof size);
+  std::memcpy(bytes.data() + 24, &header, sizeof header);
+  FieldWriter fields(bytes.data());
+  VisitFields(fields, checkpoint);
+  const uint32_t sum = Crc32c(bytes.subspan(kSummed));
+  std::memcpy(bytes.data() + 12, &sum, sizeof sum);
+}
+
+absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std::span<const std::byte>* memory) {
+  if (bytes.size() < sizeof kMagic || std::memcmp(bytes.data(), kMagic, sizeof kMagic) != 0) {
+    return absl::DataLossError("checkpoint: the bytes are none");
+  }
+  if (bytes.size() < kPrefix) return absl::DataLossError("checkpoint: it is cut off in its header");
+  if (const auto version = At<uint32_t>(bytes, 8); version != kVersion) {
+    return absl::DataLossError(absl::StrCat("checkpoint: it has version ", version, "; ", kVersion, " is read"));
+  }
+  if (const auto size = At<uint64_t>(bytes, 16); size != bytes.size()) {
+    return absl::DataLossError(absl::StrCat("checkpoint: it has ", bytes.size(), " bytes of ", size));
+  }
+  if (At<uint32_t>(bytes, 12) != Crc32c(bytes.subspan(kSummed))) {
+    return absl::DataLossError("checkpoint: its bytes have changed, the checksum differs");
+  }
+  // A sum keeps no one from writing another header, so nothing in it is taken on trust.
+  const auto header = At<uint32_t>(bytes, 24);
+  Checkpoint checkpoint;
+  if (header < kPrefix || header > bytes.size()) return absl::DataLossError("checkpoint: its header is no such");
+  FieldReader fields(bytes.first(header));
+  VisitFields(fields, checkpoint);
+  if (!fields.ok()) return absl::DataLossError("checkpoint: its header is no such");
+  if (memory != nullptr) *memory = bytes.subspan(header);
+  return checkpoint;
+}
+
+absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& model, const SessionSpec& spec) {
+  const auto check = [](const char* what, const std::string& saved, const std::string& here) {
+    return saved == here ? absl::OkStatus()
+                         : absl::FailedPreconditionError(
+                               absl::StrCat("checkpoint: its ", what, " is ", saved, ", that here is ", here));
+  };
+  absl::Status status = check("numerics id", checkpoint.numerics_id, model.numerics_id);
+  status.Update(check("model", checkpoint.model_digest, model.model_digest));
+  status.Update(check("spec", Text(checkpoint.spec), Text(spec)));
+  return status;
+}
+
+}  // namespace longtake

@@ -1,0 +1,79 @@
+// Saving and restoring, in the decoder's lane.
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "engine/runtime/checkpoint.h"
+#include "engine/runtime/executor.h"
+#include "engine/runtime/session_image.h"
+
+namespace longtake {
+
+size_t Executor::CheckpointStagingBytes(Ops& decoder_ops, const VideoModel& model) {
+  return decoder_ops.device().memory_bytes() == 0 ? 0 : model.info().max_checkpoint_bytes;
+}
+
+Executor::Handle Executor::IssueSave(const BoundPass& p) {
+  Session& session = *p.session;
+  const MemoryPieces pieces = session.Memory();
+  Handle handle = NewIssued(Lane::kDecoder, 1);
+  IssuedPasses::One& one = handle->passes.emplace_back();
+  one.pass = p;
+  one.progress = session.progress();
+  one.saved = std::make_unique<SavedSession>();
+  SavedSession& saved = *one.saved;
+  saved.header = {.numerics_id = model_.info().numerics_id,
+                  .model_digest = model_.info().model_digest,
+                  .spec = session.spec(),
+                  .position = session.BlockStart()};
+  const size_t header = CheckpointHeaderBytes(saved.header);
+  saved.size = header + ImageBytes(pieces);
+  std::byte* to = nullptr;
+  if (checkpoint_staging_.has_value()) {
+    saved.bytes.reserve(saved.size);  // so that Sealed, on another thread, allocates nothing
+    to = saved.staged = checkpoint_staging_->Take();
+  } else {
+    saved.bytes.resize(saved.size);
+    to = saved.bytes.data();
+  }
+  decoder_ops_.device().WaitFor(ops_.device(), session.state_written());
+  CopyToImage(decoder_ops_, pieces, to + header);
+  handle->event = decoder_ops_.device().Record();
+  session.Saved(handle->event);
+  return handle;
+}
+
+std::vector<std::byte> Executor::Sealed(SavedSession& saved) {
+  if (saved.staged != nullptr) saved.bytes.assign(saved.staged, saved.staged + saved.size);
+  SealCheckpoint(saved.header, saved.bytes);
+  return std::move(saved.bytes);
+}
+
+// None of the session's passes is under way: neither lane reads or writes its memory.
+absl::StatusOr<Executor::Handle> Executor::IssueRestore(const BoundPass& p) {
+  Session& session = *p.session;
+  // All that can be wrong with the bytes is found before the session changes.
+  std::span<const std::byte> memory;
+  ASSIGN_OR_RETURN(Checkpoint checkpoint, ReadCheckpoint(p.pass->checkpoint, &memory));
+  RETURN_IF_ERROR(CheckSameSession(checkpoint, model_.info(), session.spec()));
+  RETURN_IF_ERROR(session.CompletePosition(&checkpoint.position));
+  if (const size_t bytes = ImageBytes(session.MemoryAt(checkpoint.position)); bytes != memory.size()) {
+    return absl::DataLossError(
+        absl::StrCat("checkpoint: it has ", memory.size(), " bytes of the session's memory, not ", bytes));
+  }
+  Handle handle = NewIssued(Lane::kDecoder, 1);
+  session.StandAt(checkpoint.position);
+  CopyFromImage(decoder_ops_, memory.data(), session.Memory());
+  if (!session.begins_decoding()) {
+    session.BeginRebuild(caches_.Bring(p.slot, /*fresh=*/true));
+    while (const std::optional<Session::DecodeInput> in = session.NextRebuild()) {
+      Decode(session, *in, [](const VideoFrame&) {});
+    }
+  }
+  handle->event = decoder_ops_.device().Record();
+  handle->passes.push_back({.pass = p, .progress = session.progress()});
+  return handle;
+}
+
+}  // namespace longtake
