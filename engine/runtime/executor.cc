@@ -103,7 +103,9 @@ void Executor::Issue(std::span<const BoundPass> passes, Issued issued, Refused r
     Handle handle;
     absl::Status status = p.session->Check(*p.pass);
     if (status.ok()) {
-      status = Guarded({&p, 1}, [&]() -> absl::Status {
+      // A save that fails has changed nothing.
+      const std::span<const BoundPass> at_stake = {&p, size_t{kind == PassKind::kSave ? 0u : 1u}};
+      status = Guarded(at_stake, [&]() -> absl::Status {
         if (kind == PassKind::kDecode) {
           handle = IssueDecode(p);
         } else if (kind == PassKind::kSave) {

@@ -45,8 +45,8 @@ class Executor {
   // Asks for passes of one lane and counts them as run; one call at a time. Each pass is either refused, or one of what
   // `issued` is given, in the order in which the lane runs them. Whoever is given them calls Await.
   //
-  // A pass during which something throws is refused with a status of it, its session has failed, and so have those that
-  // share its transformer batch.
+  // A pass during which something throws is refused with a status of it, its session has failed (but not by a save),
+  // and so have those that share its transformer batch.
   //
   // No more than kStagedDecodes decodes may be issued and not yet awaited, and of a device one save: the next one
   // blocks until one is.
@@ -93,8 +93,10 @@ class Executor {
   std::unique_ptr<Buffer> scratch_, decoder_scratch_;  // the second one null where the lanes are one
   HostStaging staging_;
   std::optional<HostStaging> checkpoint_staging_;
-  std::vector<CopyPart> copies_;                                // of the decode at hand
-  std::array<std::chrono::steady_clock::time_point, 2> ended_;  // by lane: when what was last awaited had ended
+  // Of the decode at hand.
+  std::vector<CopyPart> copies_;
+  // By lane: when what was last awaited had ended.
+  std::array<std::chrono::steady_clock::time_point, 2> ended_;
 
   // The transformer batch at hand. These lists keep their memory for the next one.
   std::vector<BoundPass> batch_;

@@ -14,10 +14,9 @@
 namespace longtake {
 
 // A session moves between two blocks: its last block is committed, the next one not begun, none of its passes under way
-// or submitted. What it is then is its position and the bytes of its memory: what a checkpoint
-// has, the state, the latents that are still needed and the prompts; and, once it has begun to decode, the decoder's
-// caches. Together they make its image, equal on every engine
-// of one numerics id.
+// or submitted. What it is then is its position and the bytes of its memory: what a checkpoint has (the state, the
+// prompts, the latents that are still needed) and, once it has begun to decode, the decoder's caches. Together they
+// make its image, equal on every engine of one numerics id.
 class MovableEngine : public Engine {
  public:
   // Sessions that could be opened now; 0 once the device has failed.

@@ -156,6 +156,57 @@ TEST(CudaEngine, MovesChangeNoByte) {
   EXPECT_GT((*group)->moves().count, 2u);
 }
 
+// A session saved in one lane while the other makes its next block, and restored in the other slot, on whose caches'
+// slot it then takes turns.
+TEST(CudaEngine, ARestoredSessionGoesOnAsTheSavedOne) {
+  const TempFolder folder;
+  const auto engine = Engine::Load(
+      {.model_dir = Variant(folder, kFewStep), .backend = "cuda", .max_sessions = 2, .decoder_cache_slots = 1});
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  const auto run = [&](SessionId id, PassKind kind) {
+    PassResult result = RunPass(**engine, {.kind = kind, .session = id, .prompt = "a pink star"});
+    EXPECT_TRUE(result.status.ok()) << result.status;
+    return result;
+  };
+  const auto finish = [&](SessionId id) {
+    std::vector<uint8_t> bytes;
+    for (SessionProgress at = *(*engine)->progress(id);; at = *(*engine)->progress(id)) {
+      if (at.decoded_latents < at.committed_frames) {
+        const DecodedFrames frames = run(id, PassKind::kDecode).frames;
+        bytes.insert(bytes.end(), frames.bytes.begin(), frames.bytes.end());
+      } else if (at.block == at.blocks) {
+        return bytes;
+      } else {
+        run(id, at.step < at.steps ? PassKind::kDenoise : PassKind::kCommit);
+      }
+    }
+  };
+  const SessionSpec spec{kSmall, 3, 5};
+  const SessionId saved = *(*engine)->OpenSession(spec);
+  for (const PassKind kind : {PassKind::kEncodePrompt, PassKind::kDenoise, PassKind::kDenoise, PassKind::kCommit,
+                              PassKind::kDecode, PassKind::kDenoise, PassKind::kDenoise, PassKind::kCommit}) {
+    run(saved, kind);
+  }
+  std::vector<std::byte> checkpoint;
+  Countdown left(2);
+  const auto done = [&](size_t, PassResult result) {
+    EXPECT_TRUE(result.status.ok()) << result.status;
+    if (!result.checkpoint.empty()) checkpoint = std::move(result.checkpoint);
+    left.Done();
+  };
+  (*engine)->Submit(Lane::kDecoder, {{.kind = PassKind::kSave, .session = saved}}, done);
+  (*engine)->Submit(Lane::kTransformer, {{.kind = PassKind::kDenoise, .session = saved}}, done);
+  left.Wait();
+  EXPECT_LE(checkpoint.size(), (*engine)->model().max_checkpoint_bytes);
+  const SessionId restored = *(*engine)->OpenSession(spec);
+  const PassResult result =
+      RunPass(**engine, {.kind = PassKind::kRestore, .session = restored, .checkpoint = std::move(checkpoint)});
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  const std::vector<uint8_t> expected = finish(saved);
+  EXPECT_EQ(expected.size(), size_t{8} * 32 * 32 * 3 / 2);
+  EXPECT_EQ(finish(restored), expected);
+}
+
 // Of two devices one fails: its session ends, the other's goes on, and new ones find the device that is left.
 TEST(CudaEngine, AFailedDeviceTakesItsSessionsOnly) {
   const TempFolder folder;

@@ -128,5 +128,30 @@ TEST_F(EngineMemoryTest, AFailedAllocationEndsItsSessionOnly) {
   EXPECT_GT(failures, 10);
 }
 
+// A checkpoint is a large allocation, and the session needs none of it.
+TEST_F(EngineMemoryTest, AFailedSaveLeavesItsSession) {
+  const TempFolder folder;
+  Variant(folder, kRunningSum);
+  Load(folder);
+  const SessionId id = Open(1);
+  ASSERT_TRUE(Run(PassKind::kEncodePrompt, id).ok());
+  MakeBlock(id);
+  int failures = 0;
+  for (int64_t nth = 1;; ++nth) {
+    FailAllocation(nth);
+    const absl::Status status = Run(PassKind::kSave, id);
+    const bool failed = AllocationFailed();
+    FailAllocation(0);
+    if (!failed) {
+      EXPECT_TRUE(status.ok()) << status;
+      break;
+    }
+    ++failures;
+    EXPECT_TRUE(absl::IsResourceExhausted(status)) << status << " of allocation " << nth;
+  }
+  EXPECT_GT(failures, 2);
+  MakeBlock(id);
+}
+
 }  // namespace
 }  // namespace longtake
