@@ -59,8 +59,10 @@ struct Size {
 
 // What the folder's model is and can do. It does not change after loading.
 struct ModelInfo {
-  std::string name;          // the folder's last path component
-  std::string numerics_id;   // build, backend, type, instruction set: engines of one id give equal bytes
+  std::string name;  // the folder's last path component
+  // Backend, instruction set, type, and a digest of the bytes that the warm-up's passes gave: engines of one id and one
+  // model_digest give equal bytes.
+  std::string numerics_id;
   std::string model_digest;  // of the folder's files; the folder's place and name do not count
   std::string sampler;       // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc"
   double fps = 16;
@@ -203,9 +205,9 @@ class Engine {
   // `done(i, result)` is called once for each pass. A pass is refused, and changes nothing, with InvalidArgument where
   // it belongs to the other lane or its prompt is no text; NotFound: the session is unknown; FailedPrecondition: it is
   // out of order, another one is under way in its place, or the checkpoint is of another numerics id, model or spec;
-  // DataLoss: the checkpoint is torn or has changed. With ResourceExhausted or Internal the session has ended:
-  // its later passes complete with the same status. The other sessions go on unless the device has failed, which
-  // OpenSession says.
+  // DataLoss: the checkpoint is torn or has changed. With ResourceExhausted or Internal the session has ended, unless
+  // the pass was a kSave: its later passes complete with the same status. The other sessions go on unless the device
+  // has failed, which OpenSession says.
   virtual void Submit(Lane lane, std::vector<Pass> passes,
                       std::function<void(size_t index, PassResult result)> done) = 0;
 };

@@ -161,11 +161,11 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std:
 absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& model, const SessionSpec& spec) {
   const auto check = [](const char* what, const std::string& saved, const std::string& here) {
     return saved == here ? absl::OkStatus()
-                         : absl::FailedPreconditionError(
-                               absl::StrCat("checkpoint: its ", what, " is ", saved, ", that here is ", here));
+                         : absl::FailedPreconditionError(absl::StrCat("checkpoint: its ", what, " is ",
+                                                                      saved.substr(0, 120), ", that here is ", here));
   };
-  absl::Status status = check("numerics id", checkpoint.numerics_id, model.numerics_id);
-  status.Update(check("model", checkpoint.model_digest, model.model_digest));
+  absl::Status status = check("model", checkpoint.model_digest, model.model_digest);
+  status.Update(check("numerics id", checkpoint.numerics_id, model.numerics_id));
   status.Update(check("spec", Text(checkpoint.spec), Text(spec)));
   return status;
 }

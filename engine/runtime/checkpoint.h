@@ -43,7 +43,7 @@ void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes);
 // written, changed. `memory`, where it is not null, gets the part behind the header.
 absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std::span<const std::byte>* memory);
 
-// FailedPrecondition names what differs: numerics id, model, or a field of the spec.
+// FailedPrecondition names the first of these that differs: model, numerics id, spec.
 absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& model, const SessionSpec& spec);
 
 }  // namespace longtake

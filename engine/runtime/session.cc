@@ -77,8 +77,7 @@ std::vector<std::span<std::byte>> Session::Memory() const {
                                                             shape_.height, shape_.width));
     }
     // To be decoded, or committed again under another prompt.
-    pieces.emplace_back(reinterpret_cast<std::byte*>(Latents(at_.finished)),
-                        plane_elements_ * lengths_[at_.block - 1] * sizeof(float));
+    pieces.push_back(FinishedLatents());
     // Before them, to rebuild the decoder's caches.
     for (int64_t frame = std::max<int64_t>(0, at_.decoded - model_.kept_latents()); frame < finished_begin(); ++frame) {
       pieces.emplace_back(reinterpret_cast<std::byte*>(KeptLatents(frame)), plane_elements_ * sizeof(float));
@@ -89,6 +88,11 @@ std::vector<std::span<std::byte>> Session::Memory() const {
 
 float* Session::Latents(int index) const {
   return reinterpret_cast<float*>(memory_.latents + index * Aligned(model_.max_block_elements() * sizeof(float)));
+}
+
+std::span<std::byte> Session::FinishedLatents() const {
+  return {reinterpret_cast<std::byte*>(Latents(at_.finished)),
+          static_cast<size_t>(plane_elements_ * lengths_[at_.block - 1]) * sizeof(float)};
 }
 
 // The ring stands behind the buffers.

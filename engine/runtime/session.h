@@ -39,6 +39,8 @@ class Session {
   // them: they either go along (a move) or are rebuilt (a restore).
   SessionPosition BlockStart() const;
   std::vector<std::span<std::byte>> Memory() const;
+  // The last block's, f32.
+  std::span<std::byte> FinishedLatents() const;
   // The session goes on from there; the caller fills what Memory() names then.
   void StandAt(const SessionPosition& at);
   // What Memory() would be there.

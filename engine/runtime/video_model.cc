@@ -18,8 +18,6 @@ namespace {
 // bits.
 constexpr int64_t kMaxBlockPositions = int64_t{1} << 32;
 
-constexpr char kVersion[] = "0.1.0";  // a part of the numerics id: raise it when any backend's bytes change
-
 // Device and number types; those of the other parts where they are not the transformer's.
 std::string NumericsOf(const PartOps& parts) {
   const DType type = parts.transformer().activation_type();
@@ -116,7 +114,8 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
 
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
   if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
-  info_.numerics_id = absl::StrCat("longtake-", kVersion, "/", NumericsOf(parts));
+  info_.numerics_id = absl::StrCat(NumericsOf(parts), "/");
+  SetGoldenSum(0);
   ASSIGN_OR_RETURN(info_.model_digest, ModelDigest(folder));
   info_.sampler = SamplerName(settings_.sampler);
   info_.fps = settings_.fps;
@@ -136,6 +135,11 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   info_.switches_prompt = settings_.causal;
   info_.max_checkpoint_bytes = MaxCheckpointBytes();
   return absl::OkStatus();
+}
+
+void VideoModel::SetGoldenSum(uint32_t sum) {
+  std::string& id = info_.numerics_id;
+  id.replace(id.rfind('/') + 1, std::string::npos, absl::StrCat(absl::Hex(sum, absl::kZeroPad8)));
 }
 
 absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) const {

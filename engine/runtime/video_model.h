@@ -26,7 +26,7 @@ struct SizeShape {
   std::unique_ptr<SizedVideoDecoder> decoder;
 };
 
-// Immutable after loading.
+// Immutable after loading and the warm-up.
 class VideoModel {
  public:
   using Progress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
@@ -35,6 +35,8 @@ class VideoModel {
                                                           const Progress& progress);
 
   const ModelInfo& info() const { return info_; }
+  // The sum of the warm-up's bytes becomes a part of the numerics id.
+  void SetGoldenSum(uint32_t sum);
   const ModelSettings& settings() const { return settings_; }
   const CaptionEncoder& caption() const { return *caption_; }
   const SanaTransformer& transformer() const { return *transformer_; }

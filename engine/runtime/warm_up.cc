@@ -1,11 +1,13 @@
 #include "engine/runtime/warm_up.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/core/crc32c.h"
 
 namespace longtake {
 namespace {
@@ -31,7 +33,7 @@ absl::StatusOr<PassResult> RunPass(Executor& executor, Session& session, const P
 
 }  // namespace
 
-absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemory& memory) {
+absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory) {
   const SizeShape& shape = Smallest(model);
   const int patch = model.transformer().config().patch[0];
   const bool two_blocks = model.settings().causal && model.info().max_latent_frames >= 2 * patch;
@@ -42,6 +44,8 @@ absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemor
     return RunPass(executor, session, {.kind = kind, .prompt = "a red ball"}).status();
   };
   std::vector<std::byte> checkpoint;
+  uint32_t sum = 0;
+  std::vector<std::byte> latents;
   for (size_t block = 0; block < blocks.size(); ++block) {
     RETURN_IF_ERROR(run(PassKind::kEncodePrompt));
     const int steps = model.steps(/*level=*/0);
@@ -53,11 +57,19 @@ absl::Status WarmUp(const VideoModel& model, Executor& executor, const SlotMemor
       RETURN_IF_ERROR(run(PassKind::kDenoise));
     }
     RETURN_IF_ERROR(run(PassKind::kCommit));
-    for (int frame = 0; frame < blocks[block]; ++frame) RETURN_IF_ERROR(run(PassKind::kDecode));
+    latents.resize(session.FinishedLatents().size());
+    ops.device().Download(session.FinishedLatents().data(), latents.data(), latents.size());
+    sum = Crc32c(latents, sum);
+    for (int frame = 0; frame < blocks[block]; ++frame) {
+      ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
+      sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), sum);
+    }
     ASSIGN_OR_RETURN(PassResult saved, RunPass(executor, session, {.kind = PassKind::kSave}));
     checkpoint = std::move(saved.checkpoint);
   }
-  return RunPass(executor, session, {.kind = PassKind::kRestore, .checkpoint = std::move(checkpoint)}).status();
+  const Pass restore{.kind = PassKind::kRestore, .checkpoint = std::move(checkpoint)};
+  RETURN_IF_ERROR(RunPass(executor, session, restore).status());
+  return sum;
 }
 
 }  // namespace longtake
