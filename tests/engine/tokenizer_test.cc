@@ -319,9 +319,15 @@ TEST(TokenizerJson, RefusesWhatItDoesNotKnowByName) {
            {"/model/vocab/ab", "2", "'vocab' has the id 2 twice"},
            {"/model/vocab/<0x41>", R"("x")", "gives the piece '<0x41>' no id"},
            {"/model/merges", "{}", "model: field 'merges' must be a list"},
-           {"/model/merges/0", R"("abc")", "'merges' has \"abc\", which is no pair"},
-           {"/model/merges/0", R"("a b c")", "which is no pair"},
-           {"/model/merges/0", R"(["a","b","c"])", "which is no pair"},
+           {"/model/merges/0", R"("abc")", "'merges' has an entry 0 that is no pair"},
+           {"/model/merges/0", R"("a b c")", "'merges' has an entry 0 that is no pair"},
+           {"/model/merges/0", R"(["a"])", "'merges' has an entry 0 that is no pair"},
+           {"/model/merges/1", R"(["a",["b"]])", "'merges' has an entry 1 that is no pair"},
+           {"/model/merges/1", R"({"a":"b"})", "'merges' has an entry 1 that is no pair"},
+           {"/model/merges/1", "7", "'merges' has an entry 1 that is no pair"},
+           {"/model/vocab/ab", "[3]", "gives the piece 'ab' no id"},
+           {"/model/vocab/ab", "null", "gives the piece 'ab' no id"},
+           {"/model/merges/0", R"(["a","b","c"])", "'merges' has an entry 0 that is no pair"},
            {"/model/merges/0", R"(["c","a"])", "'merges' joins 'c' and 'a'"},
        }) {
     Json file = SmallTokenizerJson();
@@ -332,7 +338,14 @@ TEST(TokenizerJson, RefusesWhatItDoesNotKnowByName) {
   Json file = SmallTokenizerJson();
   file["model"]["vocab"].erase("<0xFF>");
   EXPECT_THAT(LoadError("tokenizer.json", file.dump()), HasSubstr("256 pieces of byte_fallback"));
-  for (const char* text : {"", "{", "[]", "{}", "{\"model\":{},\"model\":{}}"}) {
+  std::string twice = SmallTokenizerJson().dump();
+  twice.insert(twice.find("\"vocab\":{") + 9, "\"ab\":7,");
+  EXPECT_THAT(LoadError("tokenizer.json", twice), HasSubstr("'vocab' has the piece 'ab' twice"));
+  std::string much = "{\"version\":[0";
+  for (int i = 0; i < 100'000; ++i) much += ",0";
+  EXPECT_THAT(LoadError("tokenizer.json", much + "]}"), HasSubstr("has too many values"));
+  for (const char* text :
+       {"", "{", "[]", "{}", "[[{}]]", "[[[]]]", "[{\"model\":[[]]}]", "{\"model\":{},\"model\":{}}"}) {
     EXPECT_THAT(LoadError("tokenizer.json", text), HasSubstr("tokenizer.json: ")) << text;
   }
 }

@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/core/json_config.h"
-#include "engine/core/json_text.h"
+#include "engine/core/json_tree.h"
 
 namespace longtake {
 namespace {
@@ -11,9 +11,11 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMaxId = (1 << 24) - 1;
+constexpr size_t kMaxPieces = 1 << 20, kMaxMerges = 1 << 22;  // Gemma: 256,000 and 580,000
+constexpr size_t kMaxOtherValues = 100'000;  // beside vocabulary and merges; Gemma's 216 added tokens make 1,700
+constexpr size_t kShownBytes = 100;          // of a piece, in errors
 
-// Errors of sections are put together as "tokenizer.json: model: field 'x' ...", so that a section is a file of its own
-// for JsonConfig. An absent section is an empty one.
+// A section as a config, whose errors read "tokenizer.json: model: field 'x' ...".
 JsonConfig Section(const char* name, const json& value) { return {name, value}; }
 
 // `value` as text, for errors.
@@ -21,7 +23,97 @@ std::string Shown(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 100);
 }
 
-absl::Status ReadModel(const json& value, TokenizerJson* out) {
+// Takes the vocabulary and the merges, which are nearly all of a file (Gemma's: 256,000 pieces and 580,000 merges in
+// 34 MB), as the parser comes to them; as a tree they would take ten times that. In the tree they are empty.
+class Reader final : public JsonTreeBuilder {
+ public:
+  explicit Reader(TokenizerJson* out) : JsonTreeBuilder(kMaxOtherValues), out_(*out) {}
+
+  bool start_object(std::size_t size) override {
+    if (part_ != Part::kOther) return WrongType();
+    if (IsAt("vocab")) part_ = Part::kVocabulary;
+    return JsonTreeBuilder::start_object(size);
+  }
+  bool end_object() override {
+    part_ = Part::kOther;
+    return JsonTreeBuilder::end_object();
+  }
+  bool key(string_t& key) override {
+    if (part_ == Part::kOther) return JsonTreeBuilder::key(key);
+    piece_ = std::move(key);
+    return true;
+  }
+  bool start_array(std::size_t size) override {
+    if (part_ == Part::kMerges) {
+      part_ = Part::kPair;
+      pair_.clear();
+      return true;
+    }
+    if (part_ != Part::kOther) return WrongType();
+    if (IsAt("merges")) part_ = Part::kMerges;
+    return JsonTreeBuilder::start_array(size);
+  }
+  bool end_array() override {
+    if (part_ == Part::kPair) {
+      part_ = Part::kMerges;
+      if (pair_.size() != 2) return WrongType();
+      return AddMerge(std::move(pair_[0]), std::move(pair_[1]));
+    }
+    part_ = Part::kOther;
+    return JsonTreeBuilder::end_array();
+  }
+  bool string(string_t& value) override {
+    if (part_ == Part::kOther) return JsonTreeBuilder::string(value);
+    if (part_ == Part::kPair && pair_.size() < 2) {
+      pair_.push_back(std::move(value));
+      return true;
+    }
+    // The older spelling: both pieces with a space between them.
+    const size_t space = value.find(' ');
+    if (part_ != Part::kMerges || space == std::string::npos || value.find(' ', space + 1) != std::string::npos) {
+      return WrongType();
+    }
+    return AddMerge(value.substr(0, space), value.substr(space + 1));
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (part_ == Part::kOther) return JsonTreeBuilder::number_unsigned(value);
+    if (part_ != Part::kVocabulary || value > kMaxId) return WrongType();
+    out_.vocabulary.emplace_back(std::move(piece_), static_cast<int32_t>(value));
+    return out_.vocabulary.size() <= kMaxPieces || Fail("model: field 'vocab' is too long");
+  }
+  bool null() override { return part_ == Part::kOther ? JsonTreeBuilder::null() : WrongType(); }
+  bool boolean(bool v) override { return part_ == Part::kOther ? JsonTreeBuilder::boolean(v) : WrongType(); }
+  bool number_integer(number_integer_t v) override {
+    return part_ == Part::kOther ? JsonTreeBuilder::number_integer(v) : WrongType();
+  }
+  bool number_float(number_float_t v, const string_t& text) override {
+    return part_ == Part::kOther ? JsonTreeBuilder::number_float(v, text) : WrongType();
+  }
+
+ private:
+  enum class Part { kOther, kVocabulary, kMerges, kPair };
+
+  bool IsAt(const char* field) const {
+    return depth() == 2 && path().size() == 2 && path()[0] == "model" && path()[1] == field;
+  }
+  bool AddMerge(std::string left, std::string right) {
+    out_.merges.emplace_back(std::move(left), std::move(right));
+    return out_.merges.size() <= kMaxMerges || Fail("model: field 'merges' is too long");
+  }
+  bool WrongType() {
+    if (part_ != Part::kVocabulary) {
+      return Fail(absl::StrCat("model: field 'merges' has an entry ", out_.merges.size(), " that is no pair"));
+    }
+    return Fail(absl::StrCat("model: field 'vocab' gives the piece '", piece_.substr(0, kShownBytes), "' no id"));
+  }
+
+  TokenizerJson& out_;
+  Part part_ = Part::kOther;
+  std::string piece_;
+  std::vector<std::string> pair_;
+};
+
+absl::Status CheckModel(const json& value) {
   if (!value.is_object()) return absl::InvalidArgumentError("field 'model' must be an object");
   JsonConfig model = Section("model", value);
   if (!model.Has("type")) model.Fail("type", "is missing");
@@ -33,31 +125,10 @@ absl::Status ReadModel(const json& value, TokenizerJson* out) {
   model.MustBe("continuing_subword_prefix", "");
   model.MustBe("end_of_word_suffix", "");
   model.Ignore({"unk_token", "fuse_unk"});  // with byte fallback nothing is unknown
-  const json* vocabulary = model.Raw("vocab");
-  const json* merges = model.Raw("merges");
+  const json *vocabulary = model.Raw("vocab"), *merges = model.Raw("merges");
   if (vocabulary == nullptr || !vocabulary->is_object()) model.Fail("vocab", "must be an object");
   if (merges == nullptr || !merges->is_array()) model.Fail("merges", "must be a list");
-  RETURN_IF_ERROR(model.Finish());
-  for (const auto& [piece, id] : vocabulary->items()) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > kMaxId) {
-      return absl::InvalidArgumentError(absl::StrCat("model: field 'vocab' gives the piece '", piece, "' no id"));
-    }
-    out->vocabulary.emplace_back(piece, id.get<int32_t>());
-  }
-  for (const json& merge : *merges) {
-    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-      out->merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
-      continue;
-    }
-    // The older spelling: both pieces with a space between them.
-    const std::string text = merge.is_string() ? merge.get<std::string>() : "";
-    const size_t space = text.find(' ');
-    if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-      return absl::InvalidArgumentError(absl::StrCat("model: field 'merges' has ", Shown(merge), ", which is no pair"));
-    }
-    out->merges.emplace_back(text.substr(0, space), text.substr(space + 1));
-  }
-  return absl::OkStatus();
+  return model.Finish();
 }
 
 absl::Status ReadAddedTokens(const json& value, TokenizerJson* out) {
@@ -137,11 +208,13 @@ absl::Status ReadPostProcessor(const json& value, TokenizerJson* out) {
 }  // namespace
 
 absl::StatusOr<TokenizerJson> ParseTokenizerJsonFile(std::string_view text) {
-  absl::StatusOr<json> parsed = ParseJson(text);
-  RETURN_IF_ERROR(parsed.status());
-  if (!parsed->is_object()) return absl::InvalidArgumentError("is not a JSON object");
-  const auto section = [&](const char* name) { return parsed->value(name, json()); };
-  for (const auto& [name, value] : parsed->items()) {
+  TokenizerJson out;
+  Reader reader(&out);
+  if (!json::sax_parse(text, &reader)) return absl::InvalidArgumentError(reader.error());
+  const json& tree = reader.tree();
+  if (!tree.is_object()) return absl::InvalidArgumentError("is not a JSON object");
+  const auto section = [&](const char* name) { return tree.value(name, json()); };
+  for (const auto& [name, value] : tree.items()) {
     // Truncation and padding are the caller's, decoding is not done.
     bool known = false;
     for (const char* field : {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
@@ -150,12 +223,11 @@ absl::StatusOr<TokenizerJson> ParseTokenizerJsonFile(std::string_view text) {
     }
     if (!known) return absl::InvalidArgumentError(absl::StrCat("field '", name, "' is not known"));
   }
-  TokenizerJson out;
   RETURN_IF_ERROR(CheckNormalizer(section("normalizer")));
   RETURN_IF_ERROR(CheckPreTokenizer(section("pre_tokenizer")));
   RETURN_IF_ERROR(ReadPostProcessor(section("post_processor"), &out));
   RETURN_IF_ERROR(ReadAddedTokens(section("added_tokens"), &out));
-  RETURN_IF_ERROR(ReadModel(section("model"), &out));
+  RETURN_IF_ERROR(CheckModel(section("model")));
   return out;
 }
 

@@ -52,7 +52,9 @@ class TokenizerJsonModel final : public TokenizerModel, private BpeMerges {
   absl::Status AddPieces(const TokenizerJson& file) {
     std::vector<int32_t> ids;
     for (const auto& [text, id] : file.vocabulary) {
-      text_.Add(text, id);
+      if (!text_.Add(text, id)) {
+        return absl::InvalidArgumentError(absl::StrCat("model: field 'vocab' has the piece '", text, "' twice"));
+      }
       ids.push_back(id);
     }
     std::sort(ids.begin(), ids.end());
