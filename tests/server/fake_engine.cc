@@ -157,6 +157,9 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
       result.frames = Frames(session);
       ++at.decoded_latents;
       return absl::OkStatus();
+    case PassKind::kSave:
+    case PassKind::kRestore:
+      return absl::UnimplementedError("the fake engine has no state to save");
   }
   return absl::InternalError("kind");
 }

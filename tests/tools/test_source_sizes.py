@@ -50,7 +50,7 @@ def test_no_class_has_too_many_virtual_functions() -> None:
     assert not {name: n for name, n in counts.items() if n > MOST_VIRTUAL}
     # The control: the count sees what there is.
     assert counts["engine/ops/device.h: Device"] > 10
-    assert counts["engine/ops/ops.h: Ops"] == 1
+    assert counts["engine/ops/ops.h: Ops"] == 2
 
 
 def test_virtual_functions_are_counted() -> None:
