@@ -65,7 +65,7 @@ class Watch {
   friend class Video;
   const std::shared_ptr<Video> video_;
   const int first_block_;
-  const bool judged_;  // whether its picture counts: the video was live and not at its end
+  const bool judged_;        // whether its picture counts: the video was live and not at its end
   bool from_start_ = false;  // was there before the first chunk; set before it is used
   mutable std::mutex mutex_;
   ChunkLog::Cursor cursor_;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/cpu/families.h"
 #include "engine/cpu/available_kernels.h"
+#include "engine/cpu/families.h"
 
 namespace longtake {
 namespace {

@@ -5,8 +5,8 @@
 #include <map>
 #include <string>
 
-#include "engine/cpu/cpu_ops.h"
 #include "engine/cpu/available_kernels.h"
+#include "engine/cpu/cpu_ops.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
 #include "tests/engine/cpu_backends.h"

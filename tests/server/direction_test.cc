@@ -197,9 +197,8 @@ TEST_F(Direction, AClientThatNeverReadsIsGivenUp) {
   const absl::Time began = absl::Now();
   Await([&] { return engine->open_sessions() == 0; }, "the end");
   EXPECT_GT(absl::Now() - began, absl::Milliseconds(1900));
-  Await(
-      [&] { return absl::StrContains(server->MetricsText(), "longtake_videos_ended_total{outcome=\"aborted\"} 1"); },
-      "the video's end in the metrics");
+  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_videos_ended_total{outcome=\"aborted\"} 1"); },
+        "the video's end in the metrics");
   EXPECT_TRUE(Generate(Request(1, 2)).status.ok());
   // Its call ends too, so nothing of it is kept: the server, which waits for all calls, is drained at once.
   absl::SleepFor(absl::Seconds(3));
