@@ -1,23 +1,28 @@
 // longtake-bench: times one kind of pass through the engine, alternating with oneDNN's matrix product on the same
 // shapes.
 //
-//   longtake-bench --case transformer|vae|text --model DIR [--dtype auto] [--rounds 5] [--no-gemm]
+//   longtake-bench --case transformer|vae|text --model DIR [--dtype auto] [--rounds 5] [--no-gemm] [--profile]
 //
 // transformer: one denoising pass of the folder's first block; vae: a block's latent frames to video frames; text: a
-// prompt that fills the caption. Prints one line of JSON; times are the best of all rounds, in seconds.
+// prompt that fills the caption. Prints one line of JSON; times are the best of all rounds, in seconds. With --profile
+// a table of operations, the mean of all rounds, goes to the standard error stream.
 #include <cstdio>
 #include <fstream>
 #include <limits>
+#include <memory>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "bench/dense_shapes.h"
 #include "bench/onednn_gemm.h"
+#include "bench/operation_profile.h"
 #include "bench/peak_memory.h"
 #include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/engine.h"
+#include "engine/runtime/load.h"
 #include "nlohmann/json.hpp"
 
 namespace longtake {
@@ -27,7 +32,7 @@ struct Arguments {
   std::string measured, model;
   std::string dtype = "auto", isa = "auto";
   int rounds = 5, latent_frames = 1, threads = 0;
-  bool no_gemm = false;
+  bool no_gemm = false, profile = false;
 };
 
 // Seconds of one pass.
@@ -39,13 +44,16 @@ absl::StatusOr<double> RunPass(Engine& engine, const Pass& pass) {
 // One case: what to do before the measured passes of a round, and what is measured.
 class Case {
  public:
-  Case(Engine& engine, const Arguments& a) : engine_(engine), a_(a) {}
+  // `profile` sees what is measured only.
+  Case(Engine& engine, const Arguments& a, const OperationProfile& profile)
+      : engine_(engine), a_(a), profile_(profile) {}
 
   // Seconds of one measurement. A session lives for one measurement only, so that all begin alike.
   absl::StatusOr<double> Measure() {
     const ModelInfo& info = engine_.model();
     ASSIGN_OR_RETURN(const SessionId id, engine_.OpenSession({info.sizes.front(), a_.latent_frames, /*seed=*/1}));
     absl::StatusOr<double> seconds = MeasureIn(id);
+    profile_.Enable(false);
     engine_.CloseSession(id);
     return seconds;
   }
@@ -55,14 +63,17 @@ class Case {
     // More words than any caption holds: it is cut to the folder's length.
     std::string prompt;
     for (int i = 0; i < 700; ++i) absl::StrAppend(&prompt, i % 7 == 0 ? "boat " : "a red ");
+    profile_.Enable(a_.measured == "text");
     ASSIGN_OR_RETURN(const double text, RunPass(engine_, {PassKind::kEncodePrompt, id, prompt, ""}));
     if (a_.measured == "text") return text;
+    profile_.Enable(a_.measured == "transformer");
     ASSIGN_OR_RETURN(const double step, RunPass(engine_, {.kind = PassKind::kDenoise, .session = id}));
     if (a_.measured == "transformer") return step;
     for (int i = 1; i < engine_.model().denoise_steps; ++i) {
       RETURN_IF_ERROR(RunPass(engine_, {.kind = PassKind::kDenoise, .session = id}).status());
     }
     RETURN_IF_ERROR(RunPass(engine_, {.kind = PassKind::kCommit, .session = id}).status());
+    profile_.Enable(true);
     double decoding = 0;
     for (int i = 0; i < a_.latent_frames; ++i) {
       ASSIGN_OR_RETURN(const double seconds, RunPass(engine_, {.kind = PassKind::kDecode, .session = id}));
@@ -73,6 +84,7 @@ class Case {
 
   Engine& engine_;
   const Arguments& a_;
+  const OperationProfile& profile_;
 };
 
 absl::StatusOr<std::vector<DenseShape>> Shapes(const Arguments& a, Size size, int caption_tokens, int spatial_stride) {
@@ -99,10 +111,19 @@ absl::Status Run(const Arguments& a) {
   options.isa = a.isa;
   options.threads = a.threads;
   options.max_sessions = 1;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Load(options));
-  Case measured(*engine, a);
+  std::unique_ptr<Engine> engine;
+  OperationProfile profile;
+  if (a.profile) {  // an engine does not show its operations, so they are made here
+    ASSIGN_OR_RETURN(PartOps parts, PartOps::Make(options, /*device=*/0));
+    profile = OperationProfile(parts.distinct());
+    ASSIGN_OR_RETURN(engine, LoadSlotEngine(options, std::move(parts), options.max_sessions));
+  } else {
+    ASSIGN_OR_RETURN(engine, Engine::Load(options));
+  }
+  Case measured(*engine, a, profile);
   RETURN_IF_ERROR(measured.Measure().status());  // warms caches and page tables
-  const uint64_t peak = memory.peak();           // before the peer takes memory of its own
+  profile.Reset();
+  const uint64_t peak = memory.peak();  // before the peer takes memory of its own
 
   uint64_t plan = 0, weights = 0;
   nlohmann::json regions;
@@ -129,11 +150,12 @@ absl::Status Run(const Arguments& a) {
     ASSIGN_OR_RETURN(gemm, OnednnGemm::Make(shapes, dtype));
     RETURN_IF_ERROR(gemm->Round().status());
   }
-  double best = std::numeric_limits<double>::infinity(), gemm_best = 0;
+  double best = std::numeric_limits<double>::infinity(), sum = 0, gemm_best = 0;
   nlohmann::json all = nlohmann::json::array();
   for (int round = 0; round < a.rounds; ++round) {
     ASSIGN_OR_RETURN(const double seconds, measured.Measure());
     best = std::min(best, seconds);
+    sum += seconds;
     all.push_back(seconds);
     if (gemm != nullptr) {
       ASSIGN_OR_RETURN(gemm_best, gemm->Round());
@@ -155,6 +177,7 @@ absl::Status Run(const Arguments& a) {
     line["dense_flops"] = flops;
   }
   std::printf("%s\n", line.dump().c_str());
+  std::fputs(profile.Table(sum, a.rounds).c_str(), stderr);
   return absl::OkStatus();
 }
 
@@ -172,6 +195,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", a.rounds)->capture_default_str()->check(CLI::Range(1, 1000));
   app.add_option("--latent-frames", a.latent_frames, "In the session")->capture_default_str();
   app.add_flag("--no-gemm", a.no_gemm, "Leave oneDNN out");
+  app.add_flag("--profile", a.profile, "A table of the time by operation, on the standard error stream");
   CLI11_PARSE(app, argc, argv);
   if (const absl::Status status = longtake::Run(a); !status.ok()) {
     std::fprintf(stderr, "longtake-bench: %s\n", std::string(status.message()).c_str());

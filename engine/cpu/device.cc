@@ -34,6 +34,7 @@ class CpuDevice final : public Device {
 
 // One loop over all parts' chunks: a loop for each part would make the threads meet once for each session of a batch.
 void CpuDevice::CopyEach(std::span<const CopyPart> parts) {
+  const ProfilerScope scope(context_.profiler, "Copy");
   int64_t chunks = 0;
   size_t bytes = 0;
   for (const CopyPart& part : parts) {

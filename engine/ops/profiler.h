@@ -19,6 +19,7 @@ class Profiler {
     double seconds = 0;
   };
 
+  // While no operation runs.
   void Enable(bool enabled) { enabled_ = enabled; }
   bool enabled() const { return enabled_; }
 
@@ -28,7 +29,7 @@ class Profiler {
   void Reset();
 
  private:
-  bool enabled_ = false;  // set before the first pass
+  bool enabled_ = false;
   mutable std::mutex mutex_;
   std::map<std::string_view, Zone> zones_;
 };

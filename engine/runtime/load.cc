@@ -5,7 +5,6 @@
 
 #include "common/status_macros.h"
 #include "engine/core/memory_budget.h"
-#include "engine/runtime/part_ops.h"
 #include "engine/runtime/slot_engine.h"
 
 namespace longtake {
@@ -19,6 +18,10 @@ constexpr int64_t kBatchTokens = 4096;
 
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots) {
   ASSIGN_OR_RETURN(PartOps parts, PartOps::Make(options, device));
+  return LoadSlotEngine(options, std::move(parts), slots);
+}
+
+absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, PartOps parts, int slots) {
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(parts, options.model_dir, options.progress));
   for (Ops* ops : parts.distinct()) RETURN_IF_ERROR(ops->device().Synchronize());  // uploads of weights
 

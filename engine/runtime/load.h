@@ -7,11 +7,14 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/runtime/movable_engine.h"
+#include "engine/runtime/part_ops.h"
 
 namespace longtake {
 
 // As Engine::Load, for one of the options' devices and `slots` sessions. Throws bad_alloc and length_error.
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots);
+// The same on operations that the caller has made: the options that say which are not looked at.
+absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, PartOps parts, int slots);
 
 }  // namespace longtake
 
