@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/pass_kind.h"
 
 namespace longtake {
 
@@ -110,19 +111,6 @@ using SessionId = uint64_t;  // never reused
 enum class Lane {
   kTransformer,  // with the text encoder
   kDecoder,
-};
-
-enum class PassKind {
-  kEncodePrompt,  // sets the prompt, from the next block's first step on
-  kDenoise,       // the current block, one step
-  kCommit,        // writes the denoised block into the state; its latents can be decoded then
-  kDecode,        // the next latent frame to video frames
-  // Copies out what the session was when its last block was committed, with what has been decoded since and the prompts
-  // encoded since. It goes on meanwhile: steps of the next block are not part of it and do not disturb it.
-  kSave,
-  // Makes the session what the checkpoint says, whatever it was: one just opened, or its own later self. The decoder's
-  // caches are built again by decoding the last latent frames once more (Wan 2.1: up to 38).
-  kRestore,
 };
 
 constexpr Lane LaneOf(PassKind kind) {

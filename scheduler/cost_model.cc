@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "scheduler/tuning.h"
+
 namespace longtake::scheduler {
 namespace {
 
 // An observation's weight halves in 139 batches: a few seconds on the bundled model, half a minute on a large one.
 constexpr double kForget = 0.995;
 constexpr double kErrorStep = 0.02;
-// Weights stay where they were unless batches say otherwise: that counts as this part of one batch. So a kind that is
-// not seen for hours keeps its weight.
+// Weights stay where they were unless batches say otherwise: the old weight counts as this part of one batch. So a kind
+// that is not seen for hours keeps its weight.
 constexpr double kStay = 0.001;
 // Before batches of several passes tell them apart, time counts as the passes' own: admission then errs on the safe
 // side.
@@ -20,7 +22,9 @@ constexpr double kFarOff = 4;
 // Rounds of the search a batch. It begins where the last one ended, so that a few are enough.
 constexpr int kRounds = 20;
 
-void Mean(double& mean, int count, double value) { mean += (value - mean) * std::max(kErrorStep, 1.0 / count); }
+void Mean(double& mean, uint64_t count, double value) {
+  mean += (value - mean) * std::max(kErrorStep, 1.0 / static_cast<double>(count));
+}
 
 }  // namespace
 
@@ -48,17 +52,18 @@ double CostModel::Marginal(PassKind kind, double tokens) const {
 
 double CostModel::InCompany(PassKind kind, double tokens, int company) const {
   const double marginal = Marginal(kind, tokens);
-  const double most = std::floor((kLongestInFixed - 1) * fixed() / std::max(marginal, 1e-12));
+  const double most = std::floor((tuning::kLongestInFixed - 1) * fixed() / std::max(marginal, 1e-12));
   return marginal + fixed() / std::max(1.0, std::min<double>(company, most));
 }
 
-bool CostModel::learned() const {
-  return seen_[Work::Index(PassKind::kDenoise)] > 0 && seen_[Work::Index(PassKind::kCommit)] > 0 &&
-         seen_[Work::Index(PassKind::kDecode)] > 0;
+bool CostModel::learned(LaneRole role) const {
+  return std::all_of(kPassKinds.begin(), kPassKinds.end(), [&](PassKind kind) {
+    return kind == PassKind::kEncodePrompt || !Runs(role, kind) || seen_[Work::Index(kind)] > 0;
+  });
 }
 
 void CostModel::Observe(const Work& work, double seconds) {
-  if (!(seconds > 0) || !std::isfinite(seconds)) return;  // a clock that stood still teaches nothing
+  if (!(seconds > 0) || !std::isfinite(seconds)) return;  // the clock stood still: there is nothing to learn
   const double predicted = Predict(work);
   bool news = observations_ == 0;
   if (news) stay_[kFixed] = kStayFixed / (seconds * seconds);

@@ -1,15 +1,38 @@
 #include "scheduler/forecast.h"
 
 #include <algorithm>
-#include <array>
 
 namespace longtake::scheduler {
 
+namespace {
+
+// Rounding, over a sum of thousands.
+constexpr double kRounding = 1e-9;
+
+}  // namespace
+
+double Demand::length() const {
+  double sum = 0;
+  for (const Slope& slope : slopes) sum += slope.length;
+  return sum;
+}
+
+double Demand::total() const {
+  double sum = work;
+  for (const Slope& slope : slopes) sum += slope.rate * slope.length;
+  return sum;
+}
+
 void Forecast::Add(const Demand& demand) {
-  const double at = std::max(0.0, demand.at);
-  turns_.push_back({at, demand.work, demand.rate});
-  // What is late already does not play meanwhile: its viewer waits.
-  turns_.push_back({at + demand.length, 0, -demand.rate});
+  // A stream that is late does not play meanwhile: what follows is due from now on.
+  double at = std::max(0.0, demand.at);
+  turns_.push_back({at, demand.work, 0});
+  for (const Demand::Slope& slope : demand.slopes) {
+    if (slope.length <= 0) continue;
+    turns_.push_back({at, 0, slope.rate});
+    at += slope.length;
+    turns_.push_back({at, 0, -slope.rate});
+  }
   total_ += demand.total();
 }
 
@@ -47,23 +70,25 @@ double Forecast::FirstChunk(double work) const {
 }
 
 bool Forecast::Fits(const Demand& next, double start) const {
-  const double from = start + next.at, until = from + next.length;
-  if (next.work > capacity_ * next.at + 1e-9 || (next.length > 0 && next.rate > capacity_)) return false;
-  const std::array<Turn, 2> own = {Turn{from, next.work, next.rate}, Turn{until, 0, -next.rate}};
-  // The sum is linear between turns, so it is above the device's line somewhere only if it is there at a turn.
+  if (next.work > capacity_ * next.at + kRounding) return false;
+  const double from = start + next.at;
+  Forecast own(capacity_, company_);
+  Demand moved = next;
+  moved.at = from;
+  own.Add(moved);
+  // The sum is linear between turns, so it is above the lane's line somewhere only if it is there at a turn.
   double due = 0, slope = 0, last = 0;
-  auto mine = own.begin();
+  auto mine = own.turns_.begin();
   auto theirs = turns_.begin();
-  while (mine != own.end() || theirs != turns_.end()) {
-    const bool is_mine = theirs == turns_.end() || (mine != own.end() && mine->at < theirs->at);
+  while (mine != own.turns_.end() || theirs != turns_.end()) {
+    const bool is_mine = theirs == turns_.end() || (mine != own.turns_.end() && mine->at < theirs->at);
     const Turn& turn = is_mine ? *mine++ : *theirs++;
     due += slope * (turn.at - last);
-    // Rounding, over a sum of thousands.
-    if (turn.at >= from && due > capacity_ * turn.at + 1e-9) return false;
+    if (turn.at >= from && due > capacity_ * turn.at + kRounding) return false;
     due += turn.step;
     slope += turn.slope;
     last = turn.at;
-    if (turn.at >= from && due > capacity_ * turn.at + 1e-9) return false;
+    if (turn.at >= from && due > capacity_ * turn.at + kRounding) return false;
   }
   return true;
 }

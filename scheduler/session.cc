@@ -6,25 +6,42 @@
 namespace longtake::scheduler {
 namespace {
 
-// Of what a block is predicted to take: how much less time than that a level may have.
-constexpr double kLevelMargin = 1.25;
+// Positions of one frame, counted in frames by one side and in latent frames by the other, differ by rounding.
+constexpr absl::Duration kSamePosition = absl::Milliseconds(1);
 
 }  // namespace
 
 Session::Session(Request request) : request_(std::move(request)) {
   steps_ = request_.denoise_steps;
   prompt_at_[0] = 0;
-  for (size_t i = 0; i < request_.prompt_blocks.size(); ++i) {
-    prompt_at_[request_.prompt_blocks[i]] = static_cast<int>(i) + 1;
-  }
-  passes_ = static_cast<int>(prompt_at_.size());
-  video_seconds_.push_back(0);
+  for (int block : request_.prompt_blocks) prompt_at_[block] = prompts_++;
+  passes_ = prompts_;
+  first_latent_.push_back(0);
   for (int block = 0; block < blocks(); ++block) {
-    passes_ += BlockPasses(block);
-    most_latents_ = std::max(most_latents_, request_.block_latents[block]);
-    video_seconds_.push_back(video_seconds_.back() +
-                             (request_.block_seconds.empty() ? 0 : request_.block_seconds[block]));
+    passes_ += request_.denoise_steps + 1 + latents(block);
+    first_latent_.push_back(first_latent_.back() + latents(block));
   }
+}
+
+absl::Duration Session::StartOf(int block, int latent) const {
+  const int before = first_latent_[block] + latent;
+  if (before == 0) return absl::ZeroDuration();
+  return absl::Seconds(request_.first_latent_seconds + (before - 1) * request_.latent_seconds);
+}
+
+int Session::ChunkLatents(int block) const {
+  return request_.chunk_latents == 0 ? latents(block) : std::min(latents(block), request_.chunk_latents);
+}
+
+int Session::ChunkEnd() const {
+  const int chunk = ChunkLatents(decoded_blocks_);
+  return std::min(latents(decoded_blocks_), (decoded_latents_ / chunk + 1) * chunk);
+}
+
+absl::Duration Session::ChunkStart() const {
+  if (done()) return Length();
+  const int chunk = ChunkLatents(decoded_blocks_);
+  return StartOf(decoded_blocks_, decoded_latents_ / chunk * chunk);
 }
 
 double Session::Tokens(PassKind kind) const {
@@ -33,178 +50,71 @@ double Session::Tokens(PassKind kind) const {
       return 0;
     case PassKind::kDenoise:
     case PassKind::kCommit:
-      return request_.block_latents[committed_blocks_] * request_.latent_tokens;
+      return block_tokens(committed_blocks_);
     case PassKind::kDecode:
       return decoded_blocks_ == 0 && decoded_latents_ == 0 ? request_.first_decode * request_.latent_tokens
                                                            : request_.latent_tokens;
+    case PassKind::kSave:
+    case PassKind::kRestore:
+      break;  // are not planned
   }
   return 0;
 }
 
-double Session::LongestPass(const CostModel& cost) const {
-  const double decode = cost.Alone(PassKind::kDecode, request_.latent_tokens);
-  if (committed_blocks_ == blocks()) return decode;
-  return std::max(decode, cost.Alone(PassKind::kDenoise, most_latents_ * request_.latent_tokens));
-}
-
-double Session::BlockSeconds(const CostModel& cost, int block, int steps) const {
-  const int latents = request_.block_latents[block];
-  const double tokens = latents * request_.latent_tokens;
-  const double first_decode = (block == 0 ? request_.first_decode : 1) * request_.latent_tokens;
-  return steps * cost.Alone(PassKind::kDenoise, tokens) + cost.Alone(PassKind::kCommit, tokens) +
-         cost.Alone(PassKind::kDecode, first_decode) +
-         (latents - 1) * cost.Alone(PassKind::kDecode, request_.latent_tokens);
-}
-
-double Session::NextBlockSeconds(const CostModel& cost, int steps) const {
-  return BlockSeconds(cost, committed_blocks_, steps) + cost.Marginal(PassKind::kCommit, RecommitTokens());
-}
-
-Session::Remaining Session::ToNextChunk(const CostModel& cost, int company) const {
-  Remaining left;
-  if (done()) return left;
-  const auto add = [&](int passes, PassKind kind, double tokens) {
-    left.passes += passes;
-    left.seconds += passes * cost.InCompany(kind, tokens, company);
-  };
-  const int block = decoded_blocks_;
-  add(1, PassKind::kDecode, Tokens(PassKind::kDecode));
-  add(request_.block_latents[block] - decoded_latents_ - 1, PassKind::kDecode, request_.latent_tokens);
-  if (committed_blocks_ > block) return left;
-  const double tokens = request_.block_latents[block] * request_.latent_tokens;
-  add(steps_ - step_, PassKind::kDenoise, tokens);
-  add(1, PassKind::kCommit, tokens);
-  if (PromptDue()) add(1, PassKind::kEncodePrompt, 0);
-  if (const double again = RecommitTokens(); again > 0) left.seconds += cost.Marginal(PassKind::kCommit, again);
-  return left;
-}
-
 double Session::RecommitTokens() const {
   if (committed_blocks_ == 0 || committed_blocks_ == blocks() || !(recommits_ || PromptDue())) return 0;
-  return request_.block_latents[committed_blocks_ - 1] * request_.latent_tokens;
+  return block_tokens(committed_blocks_ - 1);
 }
 
-absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
-  block = std::max(block, committed_blocks_ + (step_ > 0 || transformer_busy_ ? 1 : 0));
-  if (block >= blocks()) return absl::FailedPreconditionError("the video has no block left to begin");
-  if (!prompt_at_.contains(block)) ++passes_;
-  prompt_at_[block] = prompt;
-  return block;
-}
-
-// The most steps with which the block's chunk is predicted to be in time, if the device is shared as it was for the
-// last blocks.
-int Session::ChooseLevel(absl::Duration now, const CostModel& cost) const {
-  const int levels = static_cast<int>(request_.step_ladder.size());
-  if (levels == 0 || !live() || !cost.learned()) return 0;
-  const int block = committed_blocks_;
-  // A first chunk is in time while its quote is kept, which has a margin of its own: another one on top, and any delay
-  // would cost it steps on an idle device.
-  const double margin = block == 0 ? 1 : kLevelMargin;
-  double time = VideoSeconds(block);  // where the first chunk is still being decoded: it plays from then on
-  if (started()) time += absl::ToDoubleSeconds(*play_start_ - delivery_ - now);
-  if (block == 0) time = absl::ToDoubleSeconds(first_quoted - now);
-  // The block that is still being decoded has taken so much longer at least.
-  double stretch = stretch_;
-  if (!making_.empty()) stretch = std::max(stretch, making_.front().Stretch(now));
-  for (int level = 0; level < levels; ++level) {
-    if (NextBlockSeconds(cost, StepsAt(level)) * stretch * margin <= time) return level;
-  }
-  return levels - 1;
-}
-
-double Session::SecondsLeft(const CostModel& cost) const {
-  double seconds = ToNextChunk(cost).seconds;
-  const int blocks_left = blocks() - decoded_blocks_ - 1;
-  if (blocks_left > 0) seconds += blocks_left * BlockSeconds(cost, blocks() - 1, request_.denoise_steps);
-  return seconds;
-}
-
-double Session::NeededLoad(const CostModel& cost, int company) const {
-  if (!live() || video_seconds() <= 0 || committed_blocks_ == blocks()) return 0;
-  // Over the whole video, so that a last short block does not count for the others.
-  const double tokens = most_latents_ * request_.latent_tokens;
-  // Where the steps may be fewer, that is what the load can be brought down to.
-  const double block = LowestSteps() * cost.InCompany(PassKind::kDenoise, tokens, company) +
-                       cost.InCompany(PassKind::kCommit, tokens, company) +
-                       most_latents_ * cost.InCompany(PassKind::kDecode, request_.latent_tokens, company);
-  return block * blocks() / video_seconds();
-}
-
-Demand Session::NeededBy(absl::Duration now, const CostModel& cost, int company) const {
-  if (done()) return {};
-  return {.at = absl::ToDoubleSeconds(Due() - now),
-          .work = ToNextChunk(cost, company).seconds,
-          .rate = NeededLoad(cost, company),
-          .length = video_seconds() - VideoSeconds(decoded_blocks_ + 1)};
-}
-
-void Session::ChunkDelivered(absl::Duration now) {
-  if (decoded_at_.empty()) return;
-  const absl::Duration took = now - std::max(decoded_at_.front(), last_delivery_);
-  decoded_at_.pop_front();
-  last_delivery_ = now;
-  const int chunk = delivered_++;
-  delivery_ = std::max(delivery_, std::min(took, absl::Seconds(VideoSeconds(chunk + 1) - VideoSeconds(chunk))));
-  if (!play_start_.has_value()) play_start_ = now;
-  // The picture stood still until now, and what follows is needed so much later.
-  play_start_ = std::max(*play_start_, now - absl::Seconds(VideoSeconds(chunk)));
-}
-
-double Session::LeadSeconds(absl::Duration now) const {
-  const double played = started() ? absl::ToDoubleSeconds(now - *play_start_) : 0;
-  return VideoSeconds(committed_blocks_) - played;
-}
-
-void Session::UpdateLead(absl::Duration now, const Options& options) {
-  if (!live() || committed_blocks_ == blocks()) {
-    ahead_ = held_ = false;
-    return;
-  }
-  const absl::Duration lead = absl::Seconds(LeadSeconds(now));
-  // A block is never left half denoised: the lead only grows by commits.
-  if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
-  if (ahead_ && lead <= options.lead_low) ahead_ = false;
-  held_ = step_ == 0 && committed_blocks_ > 0 && lead >= std::min(request_.max_lead, options.max_lead);
-}
-
-std::optional<PassKind> Session::Next(Lane lane, const Options& options) const {
+std::optional<PassKind> Session::Next(LaneRole role, const Options& options) const {
   if (state != State::kRunning || end_why.has_value()) return std::nullopt;
   const bool undecoded = decoded_blocks_ < committed_blocks_;
-  if (lane == Lane::kDecoder) {
-    if (decoder_busy_ || !undecoded) return std::nullopt;
-    return PassKind::kDecode;
-  }
-  if (transformer_busy_) return std::nullopt;
-  if (committed_blocks_ == blocks() || Parked(options) || held_) return std::nullopt;
+  if (role != LaneRole::kTransformer && undecoded && !decoder_busy_) return PassKind::kDecode;
+  if (role == LaneRole::kDecoder || transformer_busy_) return std::nullopt;
+  if (committed_blocks_ == blocks() || Parked(options) || held_ || (yields && step_ == 0)) return std::nullopt;
   // A chunk's decoding goes before the next block's denoising, so that the chunk leaves before that denoising ends.
-  // Where the lanes overlap it need not wait, except that a commit needs the latents before it decoded.
-  if (undecoded && (!options.lanes_overlap || step_ == steps_)) return std::nullopt;
+  // Where lanes overlap it need not wait, except that a commit needs the latents before it decoded.
+  if (undecoded && (role == LaneRole::kAll || step_ == steps_)) return std::nullopt;
   if (step_ == 0 && PromptDue()) return PassKind::kEncodePrompt;
   return step_ < steps_ ? PassKind::kDenoise : PassKind::kCommit;
 }
 
-Pass Session::Start(PassKind kind, absl::Duration now, const CostModel& cost) {
+std::optional<PassKind> Session::After(LaneRole role) const {
+  if (end_why.has_value()) return std::nullopt;
+  if (role != LaneRole::kTransformer && decoder_busy_) {
+    if (decoded_latents_ + 1 < latents(decoded_blocks_)) return PassKind::kDecode;
+    return role == LaneRole::kAll && committed_blocks_ < blocks() ? std::optional(PassKind::kDenoise) : std::nullopt;
+  }
+  if (role == LaneRole::kDecoder || !transformer_busy_) return std::nullopt;
+  if (step_ == 0 && PromptDue()) return PassKind::kDenoise;
+  if (step_ < steps_) return step_ + 1 < steps_ ? PassKind::kDenoise : PassKind::kCommit;
+  if (role == LaneRole::kAll) return PassKind::kDecode;
+  return committed_blocks_ + 1 < blocks() ? std::optional(PassKind::kDenoise) : std::nullopt;
+}
+
+Pass Session::Start(PassKind kind, absl::Duration now, const Costs& costs, double margin, Pressure pressure) {
   busy(kind) = true;
+  passed_over_since(kind).reset();
   Pass pass{.kind = kind, .session = request_.id};
   if (kind == PassKind::kEncodePrompt) pass.prompt = prompt_at_.begin()->second;
   if (kind == PassKind::kDenoise) {
     if (step_ == 0) {
-      level_ = ChooseLevel(now, cost);
+      level_ = ChooseLevel(now, costs, margin, pressure);
       steps_ = StepsAt(level_);
       passes_ -= StepsAt(0) - steps_;
-      // Before the costs are known a block would seem to have been held up many times over.
-      making_.push_back({now, cost.learned() ? NextBlockSeconds(cost, steps_) : 0});
+      // Before the costs are known a block would seem to have taken many times longer than expected.
+      making_.push_back({now, costs.learned() ? NextBlock(costs, steps_) : 0, Stretch(now)});
     }
     pass.level = level_;
   }
   return pass;
 }
 
-PassReport Session::Finish(PassKind kind, absl::Duration now) {
+Session::Finished Session::Finish(PassKind kind, absl::Duration now) {
   busy(kind) = false;
   ++passes_done_;
-  PassReport report;
+  Finished out;
+  PassReport& report = out.report;
   report.kind = kind;
   report.passes_done = passes_done_;
   report.passes = passes_;
@@ -215,31 +125,131 @@ PassReport Session::Finish(PassKind kind, absl::Duration now) {
       report.prompt = prompt_at_.begin()->second;
       prompt_at_.erase(prompt_at_.begin());
       recommits_ = committed_blocks_ > 0;
+      prompt_fresh_ = true;
       break;
     case PassKind::kDenoise:
       report.step = ++step_;
       report.steps = steps_;
-      recommits_ = false;
+      recommits_ = prompt_fresh_ = false;
       break;
     case PassKind::kCommit:
       ++committed_blocks_;
       step_ = level_ = 0;
       steps_ = request_.denoise_steps;
       break;
-    case PassKind::kDecode:
+    case PassKind::kDecode: {
+      const int chunk_end = ChunkEnd();
       report.block = decoded_blocks_;
       report.step = ++decoded_latents_;
-      report.steps = request_.block_latents[decoded_blocks_];
+      report.steps = latents(decoded_blocks_);
+      if (decoded_latents_ == chunk_end) {
+        undelivered_.push_back({StartOf(decoded_blocks_, decoded_latents_), now});
+        out.first_chunk_done = !first_chunk_at_.has_value();
+        if (out.first_chunk_done) first_chunk_at_ = now;
+      }
       if (decoded_latents_ == report.steps) {
         ++decoded_blocks_;
-        decoded_at_.push_back(now);
         decoded_latents_ = 0;
-        stretch_ += 0.5 * (std::max(1.0, making_.front().Stretch(now)) - stretch_);
+        const Making& made = making_.front();
+        out.block_done = true;
+        out.block_error = made.Stretch(now) / made.stretch;
+        stretch_ += 0.5 * (std::max(1.0, made.Stretch(now)) - stretch_);
         making_.pop_front();
       }
       break;
+    }
+    case PassKind::kSave:
+    case PassKind::kRestore:
+      break;  // are not planned
   }
-  return report;
+  return out;
+}
+
+absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
+  const bool begun = step_ > 0 || transformer_busy_ || prompt_fresh_;
+  block = std::max(block, committed_blocks_ + (begun ? 1 : 0));
+  if (block >= blocks()) return absl::FailedPreconditionError("the video has no block left to begin");
+  if (!prompt_at_.contains(block)) ++passes_;
+  prompt_at_[block] = prompt;
+  prompts_ = std::max(prompts_, prompt + 1);
+  return block;
+}
+
+void Session::Delivered(absl::Duration now, absl::Duration until) {
+  std::optional<absl::Duration> decoded;
+  while (!undelivered_.empty() && undelivered_.front().until <= until + kSamePosition) {
+    decoded = undelivered_.front().decoded;
+    undelivered_.pop_front();
+  }
+  if (!decoded.has_value()) return;
+  const int block = std::min(delivered_blocks_, blocks() - 1);
+  const absl::Duration took = now - std::max(*decoded, last_delivery_);
+  deliveries_.Add(absl::ToDoubleSeconds(std::min(took, StartOf(block + 1) - StartOf(block))));
+  last_delivery_ = now;
+  while (delivered_blocks_ < decoded_blocks_ && StartOf(delivered_blocks_ + 1) <= until + kSamePosition) {
+    ++delivered_blocks_;
+  }
+  playout_.Arrive(now, until);
+}
+
+absl::Duration Session::Delivery() const {
+  return deliveries_.size() == 0 ? absl::ZeroDuration() : absl::Seconds(deliveries_.At(tuning::kSafeQuantile));
+}
+
+absl::Duration Session::DueAt(absl::Duration position) const {
+  if (playout_.started()) return playout_.ReachedAt(position) - Delivery();
+  // The first chunk is on its way: playback will begin a delivery from now, and the rest is needed a delivery earlier.
+  if (first_chunk_at_.has_value()) return *first_chunk_at_ + position;
+  return first_due + position;
+}
+
+absl::Duration Session::HoldsFrom(const Options& options, const Costs& costs) const {
+  const absl::Duration block = StartOf(committed_blocks_ + 1) - StartOf(committed_blocks_);
+  const absl::Duration least = block + absl::Seconds(NextBlock(costs, LowestSteps()) * stretch_);
+  return std::max(least, std::min(request_.max_lead, options.max_lead));
+}
+
+absl::Duration Session::AsleepAfter() const {
+  const absl::Duration block = StartOf(committed_blocks_) - StartOf(committed_blocks_ - 1);
+  return std::max(absl::Seconds(1), tuning::kAsleepBlocks * block);
+}
+
+void Session::Update(absl::Duration now, const Options& options, const Costs& costs) {
+  if (!Parked(options)) {
+    parked_since_.reset();
+  } else if (!parked_since_.has_value()) {
+    parked_since_ = now;
+  }
+  if (!live() || committed_blocks_ == blocks()) {
+    ahead_ = held_ = false;
+    attention = Attention::kAwake;
+    return;
+  }
+  const absl::Duration lead = Lead(now);
+  // A block is never left half denoised: the lead only grows by commits.
+  if (!ahead_ && step_ == 0 && lead >= options.lead_high) ahead_ = true;
+  if (ahead_ && lead <= options.lead_low) ahead_ = false;
+  held_ = step_ == 0 && committed_blocks_ > 0 && lead > HoldsFrom(options, costs);
+  const bool away = playout_.paused() || (unread_since().has_value() && now - *unread_since() >= AsleepAfter());
+  if (away) {
+    attention = Attention::kAsleep;
+  } else if (attention == Attention::kAsleep && !Parked(options)) {
+    attention = Attention::kWaking;
+  }
+}
+
+absl::Duration Session::NextUpdate(absl::Duration now, const Options& options, const Costs& costs) const {
+  absl::Duration next = absl::InfiniteDuration();
+  // Where the picture stands still, for whatever reason, the lead does not shrink by time.
+  if (!playout_.paused() && playout_.Position(now) < playout_.arrived()) {
+    if (held_) next = now + (Lead(now) - HoldsFrom(options, costs));
+    if (ahead_) next = std::min(next, now + (Lead(now) - options.lead_low));
+  }
+  if (unread_since().has_value()) {
+    next = std::min(next, *unread_since() + options.max_unread);
+    if (live() && attention == Attention::kAwake) next = std::min(next, *unread_since() + AsleepAfter());
+  }
+  return next;
 }
 
 }  // namespace longtake::scheduler

@@ -1,142 +1,234 @@
-// Private to scheduler/: one request from its arrival to its end, and which pass it could run next.
+// Private to scheduler/: one request from its arrival to its end, which pass it could run next, and what it needs.
 #ifndef LONGTAKE_SCHEDULER_SESSION_H_
 #define LONGTAKE_SCHEDULER_SESSION_H_
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/playout.h"
 #include "scheduler/cost_model.h"
 #include "scheduler/forecast.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/listener.h"
+#include "scheduler/options.h"
+#include "scheduler/quantiles.h"
+#include "scheduler/request.h"
 
 namespace longtake::scheduler {
 
-enum class Lane { kTransformer, kDecoder };
-
-inline Lane LaneOf(PassKind kind) { return kind == PassKind::kDecode ? Lane::kDecoder : Lane::kTransformer; }
-
-// Not thread-safe: the scheduler's lock guards it.
 class Session {
  public:
   enum class State {
-    kWaiting,  // in the queue
-    kOpening,  // Device::Open is being called
-    kRunning,  // has a place
-    kClosing,  // Device::Close is being called
+    kWaiting,     // in the queue
+    kRunning,     // has a place
+    kSuspending,  // Device::Suspend is under way
+    kSuspended,   // has given its place back
+    kResuming,    // Device::Resume is under way; has a place
+  };
+
+  // Whether a live session counts in admission.
+  enum class Attention {
+    kAwake,   // its viewer plays, or waits for the next chunk
+    kAsleep,  // its viewer pauses, or has read nothing for a while though chunks lie ready: it needs nothing
+    kWaking,  // its viewer is back; it counts again as soon as admission finds room
   };
 
   explicit Session(Request request);
 
   const Request& request() const { return request_; }
+  SessionId id() const { return request_.id; }
+  bool live() const { return request_.delivery == Delivery::kLive; }
 
-  // The pass that the lane could run now, if any.
-  std::optional<PassKind> Next(Lane lane, const Options& options) const;
+  // --- Passes --------------------------------------------------------------------------------------------------------
 
+  // The pass that a lane of this role could run now, if any.
+  std::optional<PassKind> Next(LaneRole role, const Options& options) const;
+  // The pass that it could probably run in the lane when its pass under way there is done, if one is.
+  std::optional<PassKind> After(LaneRole role) const;
   // Cost unit of the next pass of this kind: tokens, 0 for text.
   double Tokens(PassKind kind) const;
-  // The longest pass that is still to come, alone on the device; seconds.
-  double LongestPass(const CostModel& cost) const;
+  // Tokens of the block before, which the first denoising pass under a new prompt commits again; 0: none.
+  double RecommitTokens() const;
 
-  // What is left to run: until the next chunk is decoded, alone on the device or sharing batches with `company`
-  // sessions in all, and until the end, alone.
+  // How much the load has to fall, by whatever an adaptive stream can do about it.
+  enum class Pressure {
+    kNone,
+    kCrowded,    // streams would come late: one rung of the ladder below what time permits
+    kSomeWaits,  // a live request waits for room: the lowest rung
+  };
+  // The pass as the device is told it. A block's steps are settled with its first: `margin` is what a block's time is
+  // multiplied by to be safe.
+  Pass Start(PassKind kind, absl::Duration now, const Costs& costs, double margin, Pressure pressure);
+  struct Finished {
+    PassReport report;        // without the batch's times and device seconds
+    bool block_done = false;  // the pass was the block's last
+    // Then: the block's time over what was expected when its steps were settled; 0: nothing was.
+    double block_error = 0;
+    bool first_chunk_done = false;  // the pass was the last of the video's first chunk
+  };
+  // The pass ended well; moves the session on.
+  Finished Finish(PassKind kind, absl::Duration now);
+  // The pass ended with an error; the session stands where it stood.
+  void Abandon(PassKind kind) { busy(kind) = false; }
+
+  // As Scheduler::ChangePrompt, of a session that is not ending. Returns the block; `prompt` is its prompt from then
+  // on.
+  absl::StatusOr<int> ChangePrompt(int block, int prompt);
+  int prompts() const { return prompts_; }  // so far, and the next one's number
+
+  bool in_flight() const { return transformer_busy_ || decoder_busy_; }
+  bool done() const { return decoded_blocks_ == blocks(); }
+  // Between two blocks, nothing under way, nothing undecoded: it could give its place back.
+  bool at_rest() const { return !in_flight() && step_ == 0 && decoded_blocks_ == committed_blocks_; }
+  bool decoding_block() const { return decoded_latents_ > 0; }
+  bool decoder_busy() const { return decoder_busy_; }
+  bool first_chunk_done() const { return first_chunk_at_.has_value(); }
+
+  // --- The viewer ----------------------------------------------------------------------------------------------------
+
+  void Delivered(absl::Duration now, absl::Duration until);
+  void Consumed(absl::Duration now, absl::Duration position, bool paused) { playout_.Report(now, position, paused); }
+
+  bool has_stalled() const { return playout_.stalls() > 0; }
+  // As many blocks are finished, or certain to be, as may lie undelivered.
+  bool Parked(const Options& options) const {
+    return committed_blocks_ < blocks() && committed_blocks_ - delivered_blocks_ >= options.max_undelivered_blocks;
+  }
+  // When the chunk being made has to be decoded: its delivery's time before the ones before it have been played.
+  // Infinite while the viewer pauses.
+  absl::Duration Due() const { return DueAt(ChunkStart()); }
+
+  // What time alone changes: rests or wakes by the lead, sleeps and wakes by what its viewer does.
+  void Update(absl::Duration now, const Options& options, const Costs& costs);
+  // When time alone changes something next; infinite: never.
+  absl::Duration NextUpdate(absl::Duration now, const Options& options, const Costs& costs) const;
+  bool ahead() const { return ahead_; }  // its lead is long enough to rest
+  bool held() const { return held_; }    // its lead is as long as it may be
+  // Since when its client has taken nothing though as much lies ready as may; none where it is not parked.
+  std::optional<absl::Duration> unread_since() const {
+    if (!parked_since_.has_value() || undelivered_.empty()) return std::nullopt;
+    return std::max({*parked_since_, last_delivery_, undelivered_.front().decoded});
+  }
+
+  // --- What it needs -------------------------------------------------------------------------------------------------
+
+  // What a lane has to do next for the session, and by when. The transformer works on the block after the committed
+  // ones, towards its commit; the decoder on the next chunk; one lane for all on the next chunk, denoising included.
   struct Remaining {
     int passes = 0;
     double seconds = 0;
   };
-  Remaining ToNextChunk(const CostModel& cost, int company = 1) const;
-  double SecondsLeft(const CostModel& cost) const;
-  // What a live stream needs to keep up with its viewer, one of `company` that share batches: device seconds a second.
-  // A lead does not lessen it: it will be used up. 0 without a pace, and once all is committed.
-  double NeededLoad(const CostModel& cost, int company) const;
-  // The same with the lead, for a live session with a pace.
-  Demand NeededBy(absl::Duration now, const CostModel& cost, int company) const;
-  bool has_pace() const { return live() && video_seconds() > 0; }
+  // A block that has not begun counts with all of its steps, or with the fewest that its ladder permits.
+  enum class Steps { kAll, kFewest };
+  // Alone on the device, or in batches of `company` sessions.
+  Remaining ToNextChunk(const Costs& costs, int company = 1, LaneRole role = LaneRole::kAll,
+                        Steps steps = Steps::kAll) const;
+  // When that has to be done: of the transformer early enough that the block's first chunk can still be decoded in
+  // time.
+  absl::Duration LaneDue(const Costs& costs, LaneRole role) const;
+  double SecondsLeft(const Costs& costs) const;  // until the end, alone
+  // The longest pass that is still to come in the lane, alone; seconds.
+  double LongestPass(const Costs& costs, LaneRole role) const;
+  // Seconds of a lane per second that a live session needs to keep up with its viewer. A lead does not lessen it: it
+  // will be used up. Steps count at the ladder's lowest rung, for that is what the load can be brought down to.
+  double NeededLoad(const Costs& costs, int company, LaneRole role) const;
+  // The same with its moments, for a live session.
+  Demand NeededBy(absl::Duration now, const Costs& costs, int company, LaneRole role) const;
 
-  // The pass as the device is told it. A block's steps are settled with its first.
-  Pass Start(PassKind kind, absl::Duration now, const CostModel& cost);
-  // The pass ended well; moves the session on. The report lacks times and device seconds.
-  PassReport Finish(PassKind kind, absl::Duration now);
-  // The pass ended with an error; the session stands where it stood.
-  void Abandon(PassKind kind) { busy(kind) = false; }
+  // --- Owned by the scheduler ----------------------------------------------------------------------------------------
 
-  // As Scheduler::ChangePrompt, of a session that is not ending.
-  absl::StatusOr<int> ChangePrompt(int block, int prompt);
-  // Of the block before, which the first denoising pass under a new prompt commits again; 0: none.
-  double RecommitTokens() const;
-
-  bool in_flight() const { return transformer_busy_ || decoder_busy_; }
-  bool done() const { return decoded_blocks_ == blocks(); }
-  int decoded_blocks() const { return decoded_blocks_; }
-  int passes_left() const { return passes_ - passes_done_; }
-  // As many chunks are finished, or certain to be, as may lie undelivered.
-  bool Parked(const Options& options) const {
-    return committed_blocks_ < blocks() && committed_blocks_ - delivered_ >= options.max_undelivered_chunks;
-  }
-  void ChunkDelivered(absl::Duration now);
-
-  bool live() const { return request_.delivery == Delivery::kLive; }
-  bool started() const { return play_start_.has_value(); }
-  // Of the video before this block.
-  double VideoSeconds(int blocks) const { return video_seconds_[blocks]; }
-  double video_seconds() const { return video_seconds_.back(); }
-  // When the chunk being made has to be decoded: its delivery's time before the ones before it have been played.
-  absl::Duration Due() const {
-    return started() ? *play_start_ + absl::Seconds(VideoSeconds(decoded_blocks_)) - delivery_ : first_due;
-  }
-  // Rests or wakes by the lead, counted up to the last committed block.
-  void UpdateLead(absl::Duration now, const Options& options);
-  bool ahead() const { return ahead_; }
-
-  // Owned by the scheduler.
   State state = State::kWaiting;
-  int told_position = 0;     // the last one that the listener heard
-  uint64_t last_turn = 0;    // turns are counted over all sessions; 0: had none
-  uint64_t waits_since = 0;  // batch in which it last had a pass, or could not have had one
-  uint64_t order = 0;        // of admission
+  Attention attention = Attention::kAwake;
+  size_t device = 0;       // where it has its place; while it waits, where its quote expects it
+  int told_position = 0;   // the last one that the listener was told
+  uint64_t last_turn = 0;  // turns are counted over all sessions; 0: had none
+  uint64_t order = 0;      // of admission
   int tenant = 0;
-  absl::Duration first_due;       // of the first chunk
+  absl::Duration arrived;
+  absl::Duration first_due;       // of the first chunk: as predicted, without the quote's margin
   absl::Duration first_quoted;    // by when it was promised; infinite: was not
   absl::Duration start_expected;  // when it should have a place, as seen when it came
-  std::optional<absl::Duration> unread_since;
-  std::optional<absl::Status> end_why;  // set: no more passes, ends when none is under way
+  // Since when the lane of its next pass has passed it over; none while it could not run.
+  std::optional<absl::Duration>& passed_over_since(PassKind kind) {
+    return kind == PassKind::kDecode ? decoder_waits_ : transformer_waits_;
+  }
+  void NotPassedOver(LaneRole role) {
+    if (role != LaneRole::kTransformer) decoder_waits_.reset();
+    if (role != LaneRole::kDecoder) transformer_waits_.reset();
+  }
+  absl::Duration timer = absl::InfiniteDuration();  // when it has to be looked at though nothing happens
+  bool yields = false;                              // begins no other block: its place is wanted
+  std::optional<absl::Status> end_why;              // set: no more passes, ends when none is under way
 
  private:
-  // Alone on the device: of any block, and of the one whose denoising comes next.
-  double BlockSeconds(const CostModel& cost, int block, int steps) const;
-  double NextBlockSeconds(const CostModel& cost, int steps) const;
-  int BlockPasses(int block) const { return request_.denoise_steps + 1 + request_.block_latents[block]; }
+  int blocks() const { return static_cast<int>(request_.block_latents.size()); }
+  int latents(int block) const { return request_.block_latents[block]; }
+  double block_tokens(int block) const { return latents(block) * request_.latent_tokens; }
+  bool& busy(PassKind kind) { return kind == PassKind::kDecode ? decoder_busy_ : transformer_busy_; }
   bool PromptDue() const { return !prompt_at_.empty() && prompt_at_.begin()->first <= committed_blocks_; }
+
+  // Positions in the video.
+  absl::Duration StartOf(int block, int latent = 0) const;
+  absl::Duration Length() const { return StartOf(blocks()); }
+  int ChunkLatents(int block) const;  // of the block's first chunk
+  int ChunkEnd() const;               // latents of the block being decoded, when its next chunk is whole
+  absl::Duration ChunkStart() const;  // of the chunk being made
+  absl::Duration DueAt(absl::Duration position) const;
+  absl::Duration Delivery() const;  // the longest of the last ones
+  absl::Duration Lead(absl::Duration now) const { return StartOf(committed_blocks_) - playout_.Position(now); }
+  absl::Duration HoldsFrom(const Options& options, const Costs& costs) const;
+  absl::Duration AsleepAfter() const;
+
   int StepsAt(int level) const {
     return request_.step_ladder.empty() ? request_.denoise_steps : request_.step_ladder[level];
   }
   int LowestSteps() const { return StepsAt(static_cast<int>(request_.step_ladder.size()) - 1); }
-  int ChooseLevel(absl::Duration now, const CostModel& cost) const;
-  double LeadSeconds(absl::Duration now) const;
-  int blocks() const { return static_cast<int>(request_.block_latents.size()); }
-  bool& busy(PassKind kind) { return LaneOf(kind) == Lane::kDecoder ? decoder_busy_ : transformer_busy_; }
+  int ChooseLevel(absl::Duration now, const Costs& costs, double margin, Pressure pressure) const;
+  double Stretch(absl::Duration now) const;
 
-  Request request_;
-  std::vector<double> video_seconds_;  // before each block, and of all
-  int most_latents_ = 0;               // of a block
-  // The first chunk's delivery, later by all the time for which the viewer has waited since.
-  std::optional<absl::Duration> play_start_;
-  std::deque<absl::Duration> decoded_at_;  // of undelivered chunks
+  // Seconds in a lane: denoising and commit of a block; decodes of its latents [from, to).
+  double Transform(const Costs& costs, int block, int steps, int company, LaneRole role) const;
+  double Decode(const Costs& costs, int block, int from, int to, int company, LaneRole role) const;
+  Remaining TransformLeft(const Costs& costs, int company, Steps steps) const;
+  Demand TransformerNeeds(absl::Duration now, const Costs& costs, int company) const;
+  // Of the block that is denoised next, alone on the device: until its first chunk, and whole.
+  double NextFront(const Costs& costs, int steps) const;
+  double NextBlock(const Costs& costs, int steps) const;
+
+  const Request request_;
+  std::vector<int> first_latent_;  // latent frames before each block, and of all
+
+  // The viewer.
+  Playout playout_;
+  struct Chunk {
+    absl::Duration until;  // the video's
+    absl::Duration decoded;
+  };
+  std::deque<Chunk> undelivered_;
   absl::Duration last_delivery_ = -absl::InfiniteDuration();
-  absl::Duration delivery_;  // the longest that a chunk took to its client, up to the chunk's own length
-  bool ahead_ = false;
-  bool held_ = false;  // its lead is as long as the request permits
+  Quantiles deliveries_{tuning::kDeliveries};  // seconds from decoded to delivered, up to the chunk's block's length
+  int delivered_blocks_ = 0;
+  std::optional<absl::Duration> first_chunk_at_;  // decoded
+  std::optional<absl::Duration> parked_since_;
+  bool ahead_ = false, held_ = false;
+
+  // Passes.
   int passes_ = 0, passes_done_ = 0;
   std::map<int, int> prompt_at_;  // block to prompt, of those still to be encoded
-  bool recommits_ = false;        // the next denoising pass is the first under a new prompt
-  int level_ = 0, steps_ = 1;     // of block committed_blocks_
-  int step_ = 0;                  // denoising passes done in it
-  // A block being made: when it began, and the seconds predicted for it alone on the device; 0: they were not known.
+  int prompts_ = 1;
+  bool prompt_fresh_ = false;  // encoded, and the block whose prompt it is has not begun
+  bool recommits_ = false;     // the next denoising pass is the first under a new prompt
+  int level_ = 0, steps_ = 1;  // of block committed_blocks_
+  int step_ = 0;               // denoising passes done in it
+  // A block being made: when it began, the seconds predicted for it alone on the device (0: they were not known), and
+  // how many times longer than that it was expected to take.
   struct Making {
     absl::Duration began;
-    double alone = 0;
+    double alone = 0, stretch = 1;
     double Stretch(absl::Duration now) const { return alone > 0 ? absl::ToDoubleSeconds(now - began) / alone : 0; }
   };
   std::deque<Making> making_;  // two where one is decoded beside the next one's denoising
@@ -144,8 +236,8 @@ class Session {
   int committed_blocks_ = 0;
   int decoded_blocks_ = 0;   // committed_blocks_ or one less
   int decoded_latents_ = 0;  // in block decoded_blocks_
-  int delivered_ = 0;        // chunks
   bool transformer_busy_ = false, decoder_busy_ = false;
+  std::optional<absl::Duration> transformer_waits_, decoder_waits_;
 };
 
 }  // namespace longtake::scheduler

@@ -7,20 +7,15 @@
 #include <tuple>
 #include <utility>
 
+#include "scheduler/tuning.h"
+
 namespace longtake::scheduler {
 namespace {
-
-// A newcomer would wait for a longer batch. Where newcomers wait for the device anyway, the last 5 % are what they wait
-// for.
-constexpr double kLongestInFixed = CostModel::kLongestInFixed, kLongestWhileOneWaits = 60;
-// Where the model takes the fixed time for nothing, every batch would be of one pass, and it would never learn better.
-// So each 16th batch may hold two passes, whatever the slack.
-constexpr uint64_t kExploreEvery = 16;
 
 class Batch {
  public:
   Batch(const Situation& situation, const std::vector<Candidate>& candidates)
-      : situation_(situation), candidates_(candidates), free_(situation.cost->learned() ? 1 : candidates.size()) {
+      : situation_(situation), candidates_(candidates), free_(situation.learned ? 1 : candidates.size()) {
     for (const Candidate& candidate : candidates) hurried_ += IsHurried(candidate) ? 1 : 0;
   }
 
@@ -28,7 +23,7 @@ class Batch {
   bool full() const { return static_cast<int>(picks_.size()) >= situation_.max_passes; }
   std::vector<size_t> picks() && { return std::move(picks_); }
 
-  // Takes the pass where nobody in the batch would come late by it; the first always.
+  // Takes the pass if nobody in the batch would come late by it; the first one always.
   bool Offer(size_t i) {
     const Candidate& candidate = candidates_[i];
     const double fixed = situation_.cost->fixed();
@@ -36,10 +31,12 @@ class Batch {
     const double seconds = (picks_.empty() ? fixed : seconds_) + marginal;
     if (picks_.empty()) {
       // Not at the cost of a first chunk, which somebody waits for.
-      if (situation_.batch % kExploreEvery == kExploreEvery / 2 && (!candidate.live || candidate.started)) {
+      if (situation_.batch % tuning::kExploreEvery == tuning::kExploreEvery / 2 &&
+          (!candidate.live || candidate.started)) {
         free_ = std::max<size_t>(free_, 2);
       }
-      longest_ = std::max(seconds, (situation_.live_waiting > 0 ? kLongestWhileOneWaits : kLongestInFixed) * fixed);
+      const double fixed_times = situation_.live_waiting > 0 ? tuning::kLongestWhileOneWaits : tuning::kLongestInFixed;
+      longest_ = std::max(seconds, fixed_times * fixed);
     }
     const double bound = IsHurried(candidate) && Gains(marginal) ? longest_
                          : candidate.live                        ? std::min(longest_, bound_)
@@ -49,7 +46,7 @@ class Batch {
     seconds_ = seconds;
     const bool first = candidate.live && !candidate.started;
     if (first) ++firsts_;
-    // For a first chunk somebody waits: what it could bear is not spent, unless on those who wait for the device.
+    // Somebody waits for a first chunk: what slack it has is not spent, unless on those who wait for the device.
     const double spare = first && situation_.live_waiting == 0 ? 0 : std::max(Share(candidate), Room());
     bound_ = std::min(bound_, fixed + marginal + spare);
     offline_bound_ = std::min(offline_bound_, fixed + marginal + std::max(0.0, Share(candidate)));
@@ -57,8 +54,8 @@ class Batch {
   }
 
  private:
-  double Room() const { return SlackPolicy::kRoomInFixed * situation_.cost->fixed(); }
-  // Of the slack, a pass may spend its part: there are passes_to_chunk of them before the chunk is needed.
+  double Room() const { return tuning::kRoomInFixed * situation_.cost->fixed(); }
+  // The part of its slack that a pass may spend: there are passes_to_chunk of them before the chunk is needed.
   static double Share(const Candidate& candidate) {
     return candidate.live ? candidate.slack / candidate.passes_to_chunk : std::numeric_limits<double>::infinity();
   }
@@ -66,8 +63,9 @@ class Batch {
   bool IsHurried(const Candidate& candidate) const {
     return Share(candidate) < Room() && situation_.cost->Marginal(candidate.kind, candidate.tokens) < Room();
   }
-  // Among those who hurry: one more pass holds up each first chunk that is in the batch already, and spares all behind
-  // them the fixed part of a batch of its own. Who plays already has lost nothing until its chunk is due.
+  // Whether a hurried pass gains more than it costs: it holds up each first chunk that is in the batch already by its
+  // own time, and spares everybody who hurries behind it the fixed part of a batch of its own. A stream that plays
+  // loses nothing until its chunk is due.
   bool Gains(double marginal) const {
     const auto behind = static_cast<double>(hurried_ + situation_.live_waiting) - static_cast<double>(picks_.size());
     return firsts_ == 0 || marginal * firsts_ < situation_.cost->fixed() * behind;
@@ -84,23 +82,6 @@ class Batch {
   double bound_ = std::numeric_limits<double>::infinity();  // what the tightest stream can bear
   double offline_bound_ = std::numeric_limits<double>::infinity();
 };
-
-// The live passes that can go into a batch: the earliest due first, of equals the one whose turn is longest ago.
-std::vector<size_t> LiveOrder(const Situation& situation, const std::vector<Candidate>& candidates) {
-  std::vector<size_t> live;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (candidates[i].live) live.push_back(i);
-  }
-  // No more than max_passes of them can go, and a turn may be among those.
-  const size_t needed = std::min(live.size(), static_cast<size_t>(situation.max_passes) + 1);
-  std::partial_sort(live.begin(), live.begin() + static_cast<std::ptrdiff_t>(needed), live.end(),
-                    [&](size_t a, size_t b) {
-                      const Candidate &x = candidates[a], &y = candidates[b];
-                      return std::tie(x.due, x.last_turn, a) < std::tie(y.due, y.last_turn, b);
-                    });
-  live.resize(needed);
-  return live;
-}
 
 // Weighted fair share between tenants; within one by priority, then by admission.
 void OfferOffline(const Situation& situation, const std::vector<Candidate>& candidates, size_t taken, Batch& batch) {
@@ -132,24 +113,56 @@ void OfferOffline(const Situation& situation, const std::vector<Candidate>& cand
 
 }  // namespace
 
-std::vector<size_t> SlackPolicy::Compose(const Situation& situation, const std::vector<Candidate>& candidates) {
-  Batch batch(situation, candidates);
-  size_t taken = candidates.size();  // none
-  if (situation.batch % kTurnEvery == 0) {
-    const auto longest = std::max_element(candidates.begin(), candidates.end(),
-                                          [](const auto& a, const auto& b) { return a.waited < b.waited; });
-    if (longest->waited >= kTurnEvery) {
-      taken = static_cast<size_t>(longest - candidates.begin());
-      batch.Offer(taken);
+std::vector<size_t> LiveOrder(const Situation& situation, const std::vector<Candidate>& candidates) {
+  if (!situation.crowded) return situation.by_due;
+  // A viewer is lost by the first stall and not lost again, so streams that can be in time come first, and of them
+  // those that never stalled. Who waits for a first chunk looks at an empty picture, and counts with them. So does who
+  // would stall for the first time in a burst: if the load is not too much, all that are late by a little catch up.
+  std::vector<size_t> unstalled, stalled, late;
+  double spare = std::numeric_limits<double>::infinity(), done = situation.now, longest = 0;
+  for (size_t i : situation.by_due) {
+    const Candidate& candidate = candidates[i];
+    longest = std::max(longest, situation.cost->Alone(candidate.kind, candidate.tokens));
+    if (candidate.started && candidate.slack < 0 && (candidate.stalled || situation.overloaded)) {
+      late.push_back(i);
+      continue;
+    }
+    (candidate.stalled ? stalled : unstalled).push_back(i);
+    done += candidate.lane_seconds;
+    if (candidate.started) spare = std::min(spare, candidate.due - done);
+  }
+  // Late ones still go first as far as nobody else becomes late by it, a pass that cannot be interrupted included.
+  spare -= longest;
+  std::vector<size_t> order;
+  for (size_t i : late) {
+    if (candidates[i].lane_seconds > spare) continue;
+    spare -= candidates[i].lane_seconds;
+    order.push_back(i);
+  }
+  const size_t first = order.size();
+  order.insert(order.end(), unstalled.begin(), unstalled.end());
+  order.insert(order.end(), stalled.begin(), stalled.end());
+  for (size_t i : late) {
+    if (std::find(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(first), i) ==
+        order.begin() + static_cast<std::ptrdiff_t>(first)) {
+      order.push_back(i);
     }
   }
+  return order;
+}
+
+std::vector<size_t> SlackPolicy::Compose(const Situation& situation, const std::vector<Candidate>& candidates) {
+  Batch batch(situation, candidates);
+  const size_t taken = situation.turn.value_or(candidates.size());
+  if (situation.turn.has_value()) batch.Offer(taken);
   for (size_t i : LiveOrder(situation, candidates)) {
     if (batch.full()) break;
     if (i != taken) batch.Offer(i);
   }
-  // Where a live request waits for the device, nothing is left of it.
-  if (!batch.full() && (situation.live_waiting == 0 || batch.empty()))
+  // Where a live request waits for the device, offline passes get none of it.
+  if (!batch.full() && (situation.live_waiting == 0 || batch.empty())) {
     OfferOffline(situation, candidates, taken, batch);
+  }
   return std::move(batch).picks();
 }
 

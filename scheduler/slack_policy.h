@@ -10,15 +10,12 @@ namespace longtake::scheduler {
 
 class SlackPolicy : public Policy {
  public:
-  // Each batch whose number is a multiple of it begins with the pass whose session has waited longest, if that is for
-  // so many batches at least.
-  static constexpr uint64_t kTurnEvery = 256;
-  // A pass that has no slack still shares its batch with relaxed ones, until it takes so many fixed times more than
-  // alone: then the device loses a quarter of itself at most. Not if it is for a first chunk.
-  static constexpr double kRoomInFixed = 3;
-
   std::vector<size_t> Compose(const Situation& situation, const std::vector<Candidate>& candidates) override;
 };
+
+// The order in which live candidates are offered a place in the batch: the earliest due first; in overload by value
+// (README.md, "Batches", rule 1).
+std::vector<size_t> LiveOrder(const Situation& situation, const std::vector<Candidate>& candidates);
 
 }  // namespace longtake::scheduler
 

@@ -5,8 +5,6 @@
 namespace longtake::bench {
 namespace {
 
-using scheduler::PassKind;
-
 // A GPU with the 2B model at 832x480 and bfloat16, 1560 tokens a latent frame: 3.69 GFLOP a token and pass,
 // decoding 3.4 TFLOP a frame of which a latent frame has 4; at 40 % of 989 TFLOP/s. Fixed: 4.1 GB of weights once. Four
 // steps, blocks of ten latent frames.
@@ -52,11 +50,11 @@ const CostTable* FindTable(const std::string& name) {
   return nullptr;
 }
 
-void FakeDevice::Submit(std::vector<scheduler::Pass> passes, std::function<void(size_t, scheduler::PassOutcome)> done) {
+void FakeDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pass> passes, PassDone done) {
   double seconds = table_.fixed;
-  shares_.clear();
+  std::vector<double> shares;
   for (const scheduler::Pass& pass : passes) {
-    const Job& job = jobs_[pass.session];
+    const Job& job = jobs_[Number(pass.session)];
     double share = 0;
     switch (pass.kind) {
       case PassKind::kEncodePrompt:
@@ -71,18 +69,18 @@ void FakeDevice::Submit(std::vector<scheduler::Pass> passes, std::function<void(
       case PassKind::kDecode:
         share = job.scale * table_.decode;
         break;
+      case PassKind::kSave:
+      case PassKind::kRestore:
+        break;  // are not planned
     }
-    shares_.push_back(share + table_.fixed / static_cast<double>(passes.size()));
+    shares.push_back(share + table_.fixed / static_cast<double>(passes.size()));
     seconds += share;
   }
   busy_ += seconds;
   ++batches_;
   passes_ += passes.size();
-  done_ = std::move(done);
-  loop_->At(loop_->now() + seconds, [this] {
-    // The last completion submits the next batch.
-    const std::vector<double> shares = std::move(shares_);
-    const auto done = std::move(done_);
+  free_at_ = std::max(free_at_, loop_->now()) + seconds;
+  loop_->At(free_at_, [shares = std::move(shares), done = std::move(done)] {
     for (size_t i = 0; i < shares.size(); ++i) done(i, {absl::OkStatus(), shares[i]});
   });
 }

@@ -35,7 +35,7 @@ struct CostTable {
 const CostTable* FindTable(const std::string& name);
 
 // Time that jumps from event to event; of equal times the one that was asked for first comes first.
-class EventLoop : public scheduler::Clock {
+class EventLoop : public Clock {
  public:
   absl::Duration Now() const override { return absl::Seconds(now_); }
   double now() const { return now_; }
@@ -43,6 +43,12 @@ class EventLoop : public scheduler::Clock {
     events_.push_back({std::max(when, now_), ++asked_, std::move(what)});
     std::push_heap(events_.begin(), events_.end());
   }
+  // The moment of the next event; infinite: there is none.
+  absl::Duration next() const {
+    return events_.empty() ? absl::InfiniteDuration() : absl::Seconds(events_.front().when);
+  }
+  // To a moment before the next event.
+  void AdvanceTo(absl::Duration now) { now_ = absl::ToDoubleSeconds(now); }
   // False when there is nothing to come.
   bool Step() {
     if (events_.empty()) return false;
@@ -71,11 +77,11 @@ class FakeDevice : public scheduler::Device {
  public:
   FakeDevice(const CostTable& table, EventLoop* loop, size_t sessions) : table_(table), loop_(loop), jobs_(sessions) {}
 
-  void SetJob(scheduler::SessionId id, double scale, int block_latents) { jobs_[id] = {scale, block_latents}; }
+  void SetJob(size_t session, double scale, int block_latents) { jobs_[session] = {scale, block_latents}; }
 
-  absl::Status Open(scheduler::SessionId) override { return absl::OkStatus(); }
+  absl::Status Open(scheduler::SessionId, scheduler::DeviceId) override { return absl::OkStatus(); }
   void Close(scheduler::SessionId) override {}
-  void Submit(std::vector<scheduler::Pass> passes, std::function<void(size_t, scheduler::PassOutcome)> done) override;
+  void Submit(scheduler::LaneId lane, std::vector<scheduler::Pass> passes, PassDone done) override;
 
   double busy_seconds() const { return busy_; }
   uint64_t batches() const { return batches_; }
@@ -89,8 +95,7 @@ class FakeDevice : public scheduler::Device {
   const CostTable& table_;
   EventLoop* const loop_;
   std::vector<Job> jobs_;
-  std::vector<double> shares_;  // of the batch under way
-  std::function<void(size_t, scheduler::PassOutcome)> done_;
+  double free_at_ = 0;  // when all that was submitted is done
   double busy_ = 0;
   uint64_t batches_ = 0, passes_ = 0;
 };

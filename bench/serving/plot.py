@@ -13,7 +13,7 @@ from pathlib import Path
 COLOURS = {
     "ours": "#0b6e4f",
     "edf": "#3a7ca5",
-    "slackserve": "#8e5ea2",
+    "slackserve_queues": "#8e5ea2",
     "round_robin": "#c98a1b",
     "equal_shape": "#b5423c",
     "fcfs": "#555555",

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "scheduler/slack_policy.h"
+#include "scheduler/tuning.h"
 
 namespace longtake::bench {
 namespace {
@@ -30,10 +31,14 @@ class KeyPolicy : public scheduler::Policy {
       if (x.live != y.live) return x.live;
       return x.live ? key_(x) < key_(y) : x.tenant_time < y.tenant_time;
     });
+    if (situation.turn.has_value()) {
+      const auto turn = std::find(order.begin(), order.end(), *situation.turn);
+      std::rotate(order.begin(), turn, turn + 1);
+    }
     const Candidate& first = candidates[order[0]];
     const double fixed = situation.cost->fixed();
     const double longest =
-        std::max(situation.cost->Alone(first.kind, first.tokens), scheduler::CostModel::kLongestInFixed * fixed);
+        std::max(situation.cost->Alone(first.kind, first.tokens), scheduler::tuning::kLongestInFixed * fixed);
     double seconds = fixed;
     std::vector<size_t> picks;
     for (size_t i : order) {
@@ -42,8 +47,8 @@ class KeyPolicy : public scheduler::Policy {
       if (equal_shape_ && (next.kind != first.kind || next.tokens != first.tokens)) continue;
       seconds += situation.cost->Marginal(next.kind, next.tokens);
       // Each sixteenth batch may hold two, as ours, so that the cost model learns what sharing a batch gains.
-      const size_t free = situation.batch % 16 == 8 ? 2 : 1;
-      if (picks.size() >= free && situation.cost->learned() && seconds > longest) break;
+      const size_t free = situation.batch % scheduler::tuning::kExploreEvery == 8 ? 2 : 1;
+      if (picks.size() >= free && situation.learned && seconds > longest) break;
       picks.push_back(i);
     }
     return picks;
@@ -69,7 +74,7 @@ Key ThreeQueues(const Candidate& c) {
 
 const std::vector<std::string>& PolicyNames() {
   static const auto& names =
-      *new std::vector<std::string>{"ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve"};
+      *new std::vector<std::string>{"ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve_queues"};
   return names;
 }
 
@@ -79,7 +84,7 @@ std::shared_ptr<scheduler::Policy> MakePolicy(const std::string& name) {
   if (name == "round_robin") return std::make_shared<KeyPolicy>(LastTurn, false);
   if (name == "edf") return std::make_shared<KeyPolicy>(Deadline, false);
   if (name == "equal_shape") return std::make_shared<KeyPolicy>(Arrival, true);
-  if (name == "slackserve") return std::make_shared<KeyPolicy>(ThreeQueues, false);
+  if (name == "slackserve_queues") return std::make_shared<KeyPolicy>(ThreeQueues, false);
   return nullptr;
 }
 

@@ -11,7 +11,7 @@
 
 namespace longtake::bench {
 
-// "ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve".
+// "ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve_queues".
 const std::vector<std::string>& PolicyNames();
 
 // Null: there is none of this name.

@@ -26,27 +26,28 @@ class Simulation : public scheduler::Listener {
         table_(table),
         device_(table, &loop_, trace.size()),
         viewers_(trace.size()),
+        scheduler_loop_(&loop_),
         scheduler_({.places = table.places,
                     .live_places = table.places * 3 / 4,
                     .max_waiting = options.max_waiting,
-                    .max_undelivered_chunks = 4,
+                    .max_undelivered_blocks = 4,
                     .lead_high = absl::Seconds(options.lead_high),
                     .lead_low = absl::Seconds(options.lead_low),
                     .max_lead = absl::Seconds(options.lead_high),
                     .max_live_load = options.max_live_load,
                     .max_wait = absl::Seconds(options.max_wait),
                     .policy = std::move(policy)},
-                   &loop_, &device_, this) {
+                   &scheduler_loop_, &device_, this) {
     for (const Visitor& visitor : trace_) ++(visitor.live ? outcome_.live : outcome_.offline);
     failures_allowed_ = std::floor((1 - options.needed_continuity) * outcome_.live + 1e-9);
   }
 
   Outcome Run() {
     loop_.At(trace_.front().arrives, [this] { Arrive(0); });
-    loop_.At(trace_.front().arrives, [this] { Poll(); });
-    while (outcome_.whole && loop_.Step()) outcome_.whole = failures_ <= failures_allowed_;
+    while (outcome_.whole && Step()) outcome_.whole = failures_ <= failures_allowed_;
     scheduler_.CancelAll(absl::CancelledError("it is decided"));
-    while (loop_.Step()) {
+    scheduler_loop_.RunReady();
+    while (Step()) {
     }
     Sum();
     return outcome_;
@@ -54,7 +55,8 @@ class Simulation : public scheduler::Listener {
 
   void OnWaiting(SessionId, int) override {}
   void OnAdmitted(SessionId) override {}
-  void OnPass(SessionId id, const scheduler::PassReport& report) override {
+  void OnPass(SessionId session, const scheduler::PassReport& report) override {
+    const size_t id = Number(session);
     // Between two completions nothing is added or taken away, so the leftover is counted batch by batch.
     const double ended = absl::ToDoubleSeconds(report.ended);
     if (offline_ > 0) {
@@ -63,15 +65,16 @@ class Simulation : public scheduler::Listener {
     }
     last_pass_ = ended;
   }
-  void OnBlock(SessionId id, int block) override {
+  void OnBlock(SessionId session, int block) override {
+    const size_t id = Number(session);
     Viewer& viewer = viewers_[id];
     if (block == 0 && trace_[id].live) Compare(viewer, loop_.now());
     // Chunks of one viewer go out one after the other.
     viewer.written = std::max(viewer.written, loop_.now()) + trace_[id].write_seconds;
     loop_.At(viewer.written, [this, id, block] { Written(id, block); });
   }
-  void OnEnded(SessionId id, const absl::Status& status) override {
-    --accepted_;
+  void OnEnded(SessionId session, const absl::Status& status) override {
+    const size_t id = Number(session);
     viewers_[id].done = status.ok();
     if (!trace_[id].live) --offline_;
   }
@@ -88,45 +91,45 @@ class Simulation : public scheduler::Listener {
   scheduler::Request RequestOf(size_t i) const {
     const Visitor& visitor = trace_[i];
     scheduler::Request request;
-    request.id = i;
+    request.id = SessionId{i};
     request.delivery = visitor.live ? scheduler::Delivery::kLive : scheduler::Delivery::kOffline;
     const int blocks = std::max(1, static_cast<int>(std::lround(visitor.seconds / table_.block_video_seconds)));
     request.block_latents.assign(blocks, table_.block_latents);
-    request.block_seconds.assign(blocks, table_.block_video_seconds);
+    request.first_latent_seconds = request.latent_seconds = table_.block_video_seconds / table_.block_latents;
+    request.chunk_latents = 0;
     request.denoise_steps = table_.steps;
     request.latent_tokens = 1000 * visitor.scale;
     request.tenant = std::to_string(visitor.tenant);
     return request;
   }
 
-  // As the server does; streams with all the lead that they may have wake by it.
-  void Poll() {
-    scheduler_.Poll();
-    if (!all_came_ || accepted_ > 0) loop_.At(loop_.now() + 0.1, [this] { Poll(); });
+  // The next event of the world or the scheduler's own timer, whichever is first.
+  bool Step() {
+    if (scheduler_loop_.wake() < loop_.next()) {
+      loop_.AdvanceTo(std::max(loop_.Now(), scheduler_loop_.wake()));
+    } else if (!loop_.Step()) {
+      return false;
+    }
+    scheduler_loop_.RunReady();
+    return true;
   }
 
   void Arrive(size_t i) {
-    if (i + 1 == trace_.size() || !outcome_.whole) all_came_ = true;
     if (!outcome_.whole) return;
     if (i + 1 < trace_.size()) loop_.At(trace_[i + 1].arrives, [this, i] { Arrive(i + 1); });
     scheduler::Request request = RequestOf(i);
     device_.SetJob(i, trace_[i].scale, table_.block_latents);
     Viewer& viewer = viewers_[i];
-    if (trace_[i].live) {
-      const scheduler::Quote quote = scheduler_.GetQuote(request);
-      if (quote.first_chunk < absl::InfiniteDuration()) {
-        viewer.quoted = loop_.now() + absl::ToDoubleSeconds(quote.first_chunk);
-      }
-    } else if (offline_++ == 0) {
-      offline_since_ = loop_.now();
-    }
-    ++accepted_;
-    if (!scheduler_.Add(std::move(request)).ok()) {
-      --accepted_;
+    const scheduler::Quote quote = scheduler_.Enter(std::move(request));
+    if (!quote.ok()) {
       viewer.refused = true;
       failures_ += trace_[i].live;
-      offline_ -= !trace_[i].live;
       return;
+    }
+    if (!trace_[i].live) {
+      if (offline_++ == 0) offline_since_ = loop_.now();
+    } else if (quote.first_chunk < absl::InfiniteDuration()) {
+      viewer.quoted = loop_.now() + absl::ToDoubleSeconds(quote.first_chunk);
     }
     if (trace_[i].live) {
       loop_.At(trace_[i].arrives + trace_[i].patience, [this, i] {
@@ -135,7 +138,7 @@ class Simulation : public scheduler::Listener {
         impatient.left = true;
         ++failures_;
         if (impatient.quoted < loop_.now()) Compare(impatient, loop_.now());
-        scheduler_.Cancel(i, absl::CancelledError("impatient"));
+        scheduler_.Cancel(SessionId{i}, absl::CancelledError("impatient"));
       });
     }
     if (i + 1 == trace_.size()) {
@@ -163,7 +166,7 @@ class Simulation : public scheduler::Listener {
       failures_ += trace_[i].live && viewer.late == 0;
       viewer.late += now - due;
     }
-    scheduler_.ChunkDelivered(i);
+    scheduler_.Delivered(SessionId{i}, absl::Seconds((block + 1) * table_.block_video_seconds));
   }
 
   void Sum() {
@@ -198,12 +201,12 @@ class Simulation : public scheduler::Listener {
   std::vector<double> quote_over_actual_;
   double failures_allowed_ = 0;  // of live viewers
   double failures_ = 0;
-  int accepted_ = 0, offline_ = 0;  // requests accepted and not ended, and of them the offline ones
-  bool all_came_ = false;
+  int offline_ = 0;  // offline requests accepted and not ended
   double last_pass_ = 0, offline_since_ = 0;
   double offline_present_ = 0;                     // seconds with an offline request
   double live_seconds_ = 0, offline_seconds_ = 0;  // of the device, within them
   Outcome outcome_;
+  scheduler::Loop scheduler_loop_;
   scheduler::Scheduler scheduler_;
 };
 

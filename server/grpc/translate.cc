@@ -54,6 +54,9 @@ v1::Progress::Stage StageOf(scheduler::PassKind kind) {
       return v1::Progress::STAGE_COMMIT;
     case scheduler::PassKind::kDecode:
       return v1::Progress::STAGE_DECODE;
+    case scheduler::PassKind::kSave:
+    case scheduler::PassKind::kRestore:
+      break;  // no progress of the video
   }
   return v1::Progress::STAGE_UNSPECIFIED;
 }

@@ -155,15 +155,21 @@ grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* 
   const DeliveryOptions options = FromProto(request->delivery_options(), "delivery_options", errors);
   const absl::StatusOr<VideoPlan> plan = (*studio)->Check(spec, options, std::move(errors), Purpose::kQuote);
   if (!plan.ok()) return Answer(context, plan.status());
-  const scheduler::Quote quote = (*studio)->GetQuote(*plan);
-  if (!quote.status.ok() && !absl::IsResourceExhausted(quote.status)) return Answer(context, quote.status);
-  *response->mutable_quote() = ToProto(quote, plan->options.delivery);
-  if (!quote.status.ok()) {
-    v1::Refusal& refusal = *response->mutable_refusal();
-    refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
-    *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
-  }
-  return Answer(context, absl::OkStatus());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (*studio)->GetQuote(*plan,
+                      [context, response, reactor, delivery = plan->options.delivery](const scheduler::Quote& quote) {
+                        if (!quote.status.ok() && !absl::IsResourceExhausted(quote.status)) {
+                          return reactor->Finish(ToGrpc(quote.status, context));
+                        }
+                        *response->mutable_quote() = ToProto(quote, delivery);
+                        if (!quote.status.ok()) {
+                          v1::Refusal& refusal = *response->mutable_refusal();
+                          refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
+                          *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
+                        }
+                        reactor->Finish(grpc::Status::OK);
+                      });
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext* context,

@@ -25,20 +25,6 @@ prometheus::Histogram::BucketBoundaries Doubling(double from, int count) {
   return bounds;
 }
 
-const char* NameOf(scheduler::PassKind kind) {
-  switch (kind) {
-    case scheduler::PassKind::kEncodePrompt:
-      return "encode_prompt";
-    case scheduler::PassKind::kDenoise:
-      return "denoise";
-    case scheduler::PassKind::kCommit:
-      return "commit";
-    case scheduler::PassKind::kDecode:
-      return "decode";
-  }
-  return "unknown";
-}
-
 // Gauges that are read, not kept.
 class Gauges : public prometheus::Collectable {
  public:
@@ -69,9 +55,8 @@ class Gauges : public prometheus::Collectable {
     Add(backlog, {}, stats.backlog_seconds);
     auto error = Family("longtake_pass_prediction_error_ratio",
                         "Moving mean of |predicted - actual| / actual of batches that hold the kind of pass.");
-    for (scheduler::PassKind kind : {scheduler::PassKind::kEncodePrompt, scheduler::PassKind::kDenoise,
-                                     scheduler::PassKind::kCommit, scheduler::PassKind::kDecode}) {
-      Add(error, {{"kind", NameOf(kind)}}, stats.kind_error[scheduler::Work::Index(kind)]);
+    for (PassKind kind : kPassKinds) {
+      Add(error, {{"kind", Name(kind)}}, stats.kind_error[scheduler::Work::Index(kind)]);
     }
     auto used = Family("longtake_memory_used_bytes", "Memory in use, by region.");
     auto planned = Family("longtake_memory_planned_bytes", "Memory planned at load, by region.");
@@ -188,8 +173,8 @@ absl::StatusOr<int> Metrics::Listen(const std::string& listen) {
 
 void Metrics::Watch(std::shared_ptr<const Sources> sources) { impl_->gauges->Watch(std::move(sources)); }
 
-void Metrics::Passed(scheduler::PassKind kind, double device_seconds) {
-  impl_->pass_seconds.Add({{"kind", NameOf(kind)}}, Doubling(0.0005, 18)).Observe(device_seconds);
+void Metrics::Passed(PassKind kind, double device_seconds) {
+  impl_->pass_seconds.Add({{"kind", Name(kind)}}, Doubling(0.0005, 18)).Observe(device_seconds);
 }
 
 void Metrics::Batch(size_t passes, int64_t tokens) {

@@ -35,7 +35,7 @@ class Metrics {
   };
   void Watch(std::shared_ptr<const Sources> sources);
 
-  void Passed(scheduler::PassKind kind, double device_seconds);
+  void Passed(PassKind kind, double device_seconds);
   void Batch(size_t passes, int64_t tokens);
   void ChunkDelivered(int64_t bytes, double seconds_of_video, bool stalled);
   // A block was made. `device_seconds` of its passes; `reduced`: with fewer steps than the model's.

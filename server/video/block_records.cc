@@ -30,6 +30,9 @@ void BlockRecords::Add(const scheduler::PassReport& pass) {
       report.decode = ended;
       report.stages.decode += took;
       break;
+    case scheduler::PassKind::kSave:
+    case scheduler::PassKind::kRestore:
+      break;  // of no block
   }
 }
 

@@ -5,26 +5,7 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
 namespace longtake::server {
-namespace {
-
-PassKind ToEngine(scheduler::PassKind kind) {
-  switch (kind) {
-    case scheduler::PassKind::kEncodePrompt:
-      return PassKind::kEncodePrompt;
-    case scheduler::PassKind::kDenoise:
-      return PassKind::kDenoise;
-    case scheduler::PassKind::kCommit:
-      return PassKind::kCommit;
-    case scheduler::PassKind::kDecode:
-      return PassKind::kDecode;
-  }
-  return PassKind::kDecode;
-}
-
-}  // namespace
 
 void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
   const std::lock_guard lock(mutex_);
@@ -36,26 +17,17 @@ void EngineDevice::RemoveJob(scheduler::SessionId session) {
   jobs_.erase(session);
 }
 
-absl::StatusOr<int> EngineDevice::AddPrompt(scheduler::SessionId session, const std::string& prompt) {
-  constexpr size_t kMostPrompts = 1000;  // of 4 KB each at the default limit
+void EngineDevice::SetPrompt(scheduler::SessionId session, int number, const std::string& prompt) {
   const std::lock_guard lock(mutex_);
-  const auto found = jobs_.find(session);
-  if (found == jobs_.end()) return absl::NotFoundError("the video has ended");
-  std::vector<std::string>& prompts = found->second.job.prompts;
-  if (prompts.size() == kMostPrompts) {
-    return absl::ResourceExhaustedError(absl::StrCat("a video may have ", kMostPrompts, " prompts"));
-  }
-  prompts.push_back(prompt);
-  return static_cast<int>(prompts.size()) - 1;
+  if (const auto found = jobs_.find(session); found != jobs_.end()) found->second.job.prompts[number] = prompt;
 }
 
-void EngineDevice::RemoveLastPrompt(scheduler::SessionId session) {
-  const std::lock_guard lock(mutex_);
-  const auto found = jobs_.find(session);
-  if (found != jobs_.end()) found->second.job.prompts.pop_back();
+std::vector<scheduler::LaneInfo> EngineDevice::lanes() const {
+  if (!engine_->lanes_overlap()) return {{.role = scheduler::LaneRole::kAll}};
+  return {{.role = scheduler::LaneRole::kTransformer}, {.role = scheduler::LaneRole::kDecoder}};
 }
 
-absl::Status EngineDevice::Open(scheduler::SessionId session) {
+absl::Status EngineDevice::Open(scheduler::SessionId session, scheduler::DeviceId /*device*/) {
   SessionSpec spec;
   {
     const std::lock_guard lock(mutex_);
@@ -86,8 +58,7 @@ int64_t EngineDevice::Tokens(const Pass& pass, const SessionSpec& spec) const {
   return int64_t{at->block_frames} * model.frame_tokens[size - model.sizes.begin()];
 }
 
-void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
-                          std::function<void(size_t index, scheduler::PassOutcome outcome)> done) {
+void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pass> passes, PassDone done) {
   // What goes to one of the engine's lanes, with what its completions need.
   struct Part {
     std::vector<Pass> passes;
@@ -101,13 +72,10 @@ void EngineDevice::Submit(std::vector<scheduler::Pass> passes,
     const std::lock_guard lock(mutex_);
     for (const scheduler::Pass& pass : passes) {
       const Entry& entry = jobs_.at(pass.session);
-      Pass out{.kind = ToEngine(pass.kind),
-               .session = entry.engine_session,
-               .prompt = {},
-               .negative_prompt = {},
-               .level = pass.level};
+      Pass out{
+          .kind = pass.kind, .session = entry.engine_session, .prompt = {}, .negative_prompt = {}, .level = pass.level};
       if (out.kind == PassKind::kEncodePrompt) {
-        out.prompt = entry.job.prompts[pass.prompt];
+        out.prompt = entry.job.prompts.at(pass.prompt);
         out.negative_prompt = entry.job.negative_prompt;
       }
       tokens += Tokens(out, entry.job.spec);

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "scheduler/device.h"
 
@@ -21,7 +20,7 @@ class EngineDevice : public scheduler::Device {
   // What the scheduler's session means to the engine.
   struct Job {
     SessionSpec spec;
-    std::vector<std::string> prompts;  // by number
+    std::map<int, std::string> prompts;  // by number
     std::string negative_prompt;
     // Called on the engine's thread, before the scheduler hears of the pass.
     std::function<void(DecodedFrames)> on_frames;
@@ -35,15 +34,14 @@ class EngineDevice : public scheduler::Device {
   void AddJob(scheduler::SessionId session, Job job);
   void RemoveJob(scheduler::SessionId session);
 
-  // One more prompt of the session's; its number. NotFound: it has ended. ResourceExhausted: it has had too many.
-  absl::StatusOr<int> AddPrompt(scheduler::SessionId session, const std::string& prompt);
-  // Takes back the session's last one, which no pass may have named.
-  void RemoveLastPrompt(scheduler::SessionId session);
+  // The session's prompt of this number. Ignored after the session's end.
+  void SetPrompt(scheduler::SessionId session, int number, const std::string& prompt);
 
-  absl::Status Open(scheduler::SessionId session) override;
+  // One device, whatever the engine has: it places its sessions itself.
+  std::vector<scheduler::LaneInfo> lanes() const override;
+  absl::Status Open(scheduler::SessionId session, scheduler::DeviceId device) override;
   void Close(scheduler::SessionId session) override;
-  void Submit(std::vector<scheduler::Pass> passes,
-              std::function<void(size_t index, scheduler::PassOutcome outcome)> done) override;
+  void Submit(scheduler::LaneId lane, std::vector<scheduler::Pass> passes, PassDone done) override;
 
  private:
   struct Entry {

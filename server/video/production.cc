@@ -1,7 +1,7 @@
 #include "server/video/production.h"
 
 #include <algorithm>
-#include <limits>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -12,15 +12,37 @@
 namespace longtake::server {
 namespace {
 
-// Where a refusal's time to try again is unknown or next to nothing.
-constexpr absl::Duration kLeastRetry = absl::Seconds(1);
-
-absl::Status DeadlineTooShort(absl::Duration last_chunk, absl::Duration deadline) {
-  return MakeError(absl::StatusCode::kDeadlineExceeded,
-                   absl::StrCat("the last chunk would come after ", absl::FormatDuration(last_chunk),
-                                ", the call's deadline is in ", absl::FormatDuration(deadline)),
-                   {.reason = Reason::kDeadlineTooShort,
-                    .metadata = {{"last_chunk_delay_seconds", absl::StrCat(absl::ToDoubleSeconds(last_chunk))}}});
+absl::Status ToError(const scheduler::Quote& quote) {
+  using scheduler::Refusal;
+  const std::string seconds = absl::StrCat(absl::ToDoubleSeconds(quote.last_chunk));
+  ErrorDetails details = {.retry_delay = quote.retry_after,
+                          .metadata = {{"queue_length", absl::StrCat(quote.waiting)},
+                                       {"start_delay_seconds", absl::StrCat(absl::ToDoubleSeconds(quote.start))}}};
+  std::string message(quote.status.message());
+  switch (quote.refusal) {
+    case Refusal::kNone:
+      return absl::OkStatus();
+    case Refusal::kStopped:
+      return quote.status;
+    case Refusal::kInvalid:  // a request that was found right contradicts itself for the scheduler
+      return MakeError(absl::StatusCode::kInternal, message, {});
+    case Refusal::kNoOffline:
+      return InvalidRequest({{"delivery_options.delivery", message}});
+    case Refusal::kDeadline:
+      return MakeError(absl::StatusCode::kDeadlineExceeded, message,
+                       {.reason = Reason::kDeadlineTooShort, .metadata = {{"last_chunk_delay_seconds", seconds}}});
+    case Refusal::kQueueFull:
+    case Refusal::kTenantLimit:
+      details.reason = Reason::kQueueFull;
+      break;
+    case Refusal::kOwnMaxWait:
+      message = absl::StrCat("delivery_options.max_wait_duration: ", message);
+      [[fallthrough]];
+    case Refusal::kLongWait:
+      details.reason = Reason::kWaitTooLong;
+      break;
+  }
+  return MakeError(quote.status.code(), message, details);
 }
 
 }  // namespace
@@ -35,13 +57,13 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
       library_(library),
       device_(engine_.get(), [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
       encoders_(std::make_unique<WorkerPool>(options.encoder_threads)),
+      loop_(clock),
       scheduler_(std::make_unique<scheduler::Scheduler>(
           scheduler::Options{.places = options.max_sessions,
                              .live_places = options.live_places < 0 ? options.max_sessions / 2 : options.live_places,
                              .max_waiting = options.max_waiting,
                              .max_batch_passes = options.max_batch_passes,
-                             .max_undelivered_chunks = options.max_undelivered_chunks,
-                             .lanes_overlap = engine_->lanes_overlap(),
+                             .max_undelivered_blocks = options.max_undelivered_chunks,
                              .lead_high = options.lead,
                              .lead_low = options.lead * 0.75,
                              .max_lead = options.max_lead,
@@ -49,7 +71,9 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
                              .max_wait = options.max_wait,
                              // Viewers are given up one by one, by their calls.
                              .max_unread = absl::InfiniteDuration()},
-          clock, &device_, this)) {}
+          &loop_, &device_, this)) {
+  loop_.Start();
+}
 
 Production::~Production() {
   scheduler_->CancelAll(
@@ -74,12 +98,10 @@ uint64_t Production::NewId() {
 }
 
 scheduler::Request Production::MakeRequest(uint64_t id, const VideoPlan& plan) const {
-  std::vector<double> block_seconds;
-  for (int frames : plan.block_frames) block_seconds.push_back(frames / engine_->model().fps);
   // Tokens are in proportion to pixels, by one factor for all sizes of a model.
   const double pixels = static_cast<double>(plan.session.size.width) * plan.session.size.height;
   return {
-      .id = id,
+      .id = scheduler::SessionId{id},
       .delivery = plan.options.delivery,
       .block_latents = plan.block_latents,
       .denoise_steps = engine_->model().denoise_steps,
@@ -87,161 +109,113 @@ scheduler::Request Production::MakeRequest(uint64_t id, const VideoPlan& plan) c
       .prompt_blocks = plan.prompt_blocks,
       .latent_tokens = pixels,
       .first_decode = 1.0 / engine_->model().frames_per_latent,
-      .block_seconds = std::move(block_seconds),
+      .first_latent_seconds = 1 / engine_->model().fps,
+      .latent_seconds = engine_->model().frames_per_latent / engine_->model().fps,
       .max_lead = plan.options.max_lead.value_or(absl::InfiniteDuration()),
+      .max_wait = plan.options.max_wait.value_or(absl::InfiniteDuration()),
       .priority = plan.options.priority};
 }
 
-scheduler::Quote Production::GetQuote(const VideoPlan& plan) const {
-  double predicted = 0;
-  return MakeQuote(plan, predicted);
-}
-
-scheduler::Quote Production::MakeQuote(const VideoPlan& plan, double& predicted) const {
-  scheduler::Quote quote = scheduler_->GetQuote(MakeRequest(0, plan));
-  predicted = std::numeric_limits<double>::infinity();
-  if (plan.options.delivery == scheduler::Delivery::kLive && quote.first_chunk < absl::InfiniteDuration()) {
-    predicted = absl::ToDoubleSeconds(quote.first_chunk);
-    const absl::Duration promised = absl::Seconds(correction_.Promise(predicted));
-    quote.last_chunk = std::max(promised, quote.last_chunk + promised - quote.first_chunk);
-    quote.first_chunk = promised;
-    quote.confidence = correction_.Confidence();
-  }
-  const std::map<std::string, std::string> metadata = {
-      {"queue_length", absl::StrCat(quote.waiting)},
-      {"start_delay_seconds", absl::StrCat(absl::ToDoubleSeconds(quote.start))}};
-  if (quote.status.ok() && plan.options.max_wait.has_value() && quote.start > *plan.options.max_wait) {
-    quote.retry_after = std::max(kLeastRetry, quote.start - *plan.options.max_wait);
-    quote.status = MakeError(absl::StatusCode::kResourceExhausted,
-                             absl::StrCat("max_wait_duration: the wait would be ", absl::FormatDuration(quote.start),
-                                          ", longer than ", absl::FormatDuration(*plan.options.max_wait)),
-                             {.reason = Reason::kWaitTooLong, .retry_delay = quote.retry_after, .metadata = metadata});
-  } else if (absl::IsResourceExhausted(quote.status)) {
-    // The scheduler looks at the queue first, and refuses nobody who could begin at once for a long wait.
-    const bool full = quote.start <= absl::ZeroDuration() || quote.waiting >= options_.max_waiting;
-    quote.retry_after = std::max(kLeastRetry, quote.retry_after);
-    quote.status = MakeError(quote.status.code(), std::string(quote.status.message()),
-                             {.reason = full ? Reason::kQueueFull : Reason::kWaitTooLong,
-                              .retry_delay = quote.retry_after,
-                              .metadata = metadata});
-  } else if (!quote.status.ok() && !absl::IsUnavailable(quote.status)) {
-    // A request that was found right contradicts itself for the scheduler.
-    quote.status = MakeError(absl::StatusCode::kInternal, std::string(quote.status.message()), {});
-  }
-  return quote;
+void Production::GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const {
+  scheduler_->GetQuote(MakeRequest(0, plan), [done = std::move(done)](scheduler::Quote quote) {
+    quote.status = ToError(quote);
+    done(quote);
+  });
 }
 
 void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadline) {
   const VideoPlan& plan = video->plan();
-  const std::lock_guard admission_lock(admission_);
-  double predicted = 0;
-  const scheduler::Quote quote = MakeQuote(plan, predicted);
-  if (!quote.status.ok()) return video->Refuse(quote.status);
-  if (quote.last_chunk < absl::InfiniteDuration() && quote.last_chunk > deadline) {
-    return video->Refuse(DeadlineTooShort(quote.last_chunk, deadline));
-  }
   const uint64_t id = video->id();
   {
     const std::lock_guard lock(mutex_);
-    sessions_[id] = {video, clock_->Now()};
+    sessions_[id] = video;
   }
-  device_.AddJob(id, {.spec = plan.session,
-                      .prompts = plan.prompts,
-                      .negative_prompt = plan.spec.negative_prompt,
-                      .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
-  logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", video->name(),
-                plan.session.size.width, plan.session.size.height,
-                absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
-                video->live() ? "live" : "offline");
-  video->Accept(quote, predicted);
-  if (const absl::Status added = scheduler_->Add(MakeRequest(id, plan)); !added.ok()) {
-    // The server began to shut down since the quote, or a place was lost.
-    OnEnded(id, absl::IsUnavailable(added)
-                    ? added
-                    : MakeError(added.code(), std::string(added.message()),
-                                {.reason = Reason::kQueueFull, .retry_delay = std::max(kLeastRetry, quote.start)}));
-  }
+  std::map<int, std::string> prompts;
+  for (const std::string& prompt : plan.prompts) prompts.emplace(prompts.size(), prompt);
+  device_.AddJob(scheduler::SessionId{id},
+                 {.spec = plan.session,
+                  .prompts = std::move(prompts),
+                  .negative_prompt = plan.spec.negative_prompt,
+                  .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
+  scheduler::Request request = MakeRequest(id, plan);
+  request.deadline = deadline;
+  scheduler_->Enter(std::move(request), [this, video](const scheduler::Quote& quote) {
+    if (!quote.ok()) {
+      device_.RemoveJob(scheduler::SessionId{video->id()});
+      video->Refuse(ToError(quote));
+      Remove(video->id());
+      return;
+    }
+    const VideoPlan& plan = video->plan();
+    logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", video->name(),
+                  plan.session.size.width, plan.session.size.height,
+                  absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
+                  video->live() ? "live" : "offline");
+    video->Accept(quote);
+  });
 }
 
 void Production::ChangePrompt(const Video& video, int block, const std::string& prompt,
                               std::function<void(const absl::StatusOr<Place>&)> done) {
-  absl::StatusOr<int> number, from;
-  {
-    const std::lock_guard lock(prompts_);
-    number = device_.AddPrompt(video.id(), prompt);
-    from = number.ok() ? scheduler_->ChangePrompt(video.id(), block, *number) : number.status();
-    if (number.ok() && !from.ok()) device_.RemoveLastPrompt(video.id());
-  }
-  if (from.ok()) {
-    logger_->info("prompt changed name={} prompt={} block={}", video.name(), *number, *from);
-    return done(Place{*number, *from});
-  }
-  const Reason reason = absl::IsNotFound(from.status())            ? Reason::kVideoEnded
-                        : absl::IsResourceExhausted(from.status()) ? Reason::kTooManyPrompts
-                                                                   : Reason::kNoBlockLeft;
-  const absl::StatusCode code =
-      absl::IsNotFound(from.status()) ? absl::StatusCode::kFailedPrecondition : from.status().code();
-  done(MakeError(code, std::string(from.status().message()), {.reason = reason, .resource = video.name()}));
-}
-
-void Production::Tick() {
-  scheduler_->Poll();
-  std::vector<std::shared_ptr<Video>> late;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [id, session] : sessions_) {
-      const std::optional<absl::Duration> limit = session.video->plan().options.max_wait;
-      if (limit.has_value() && clock_->Now() - session.since >= *limit) late.push_back(session.video);
-    }
-  }
-  for (const std::shared_ptr<Video>& video : late) {
-    scheduler_->Cancel(video->id(), MakeError(absl::StatusCode::kDeadlineExceeded,
-                                              absl::StrCat("no place was free within ",
-                                                           absl::FormatDuration(*video->plan().options.max_wait)),
-                                              {.reason = Reason::kWaitedTooLong}));
-  }
+  const scheduler::SessionId session{video.id()};
+  scheduler_->ChangePrompt(
+      session, block,
+      [this, session, name = video.name(), prompt,
+       done = std::move(done)](const absl::StatusOr<scheduler::Scheduler::PromptPlace>& place) {
+        if (place.ok()) {
+          device_.SetPrompt(session, place->prompt, prompt);
+          logger_->info("prompt changed name={} prompt={} block={}", name, place->prompt, place->block);
+          return done(Place{place->prompt, place->block});
+        }
+        const absl::Status& why = place.status();
+        const Reason reason = absl::IsNotFound(why)            ? Reason::kVideoEnded
+                              : absl::IsResourceExhausted(why) ? Reason::kTooManyPrompts
+                                                               : Reason::kNoBlockLeft;
+        const absl::StatusCode code = absl::IsNotFound(why) ? absl::StatusCode::kFailedPrecondition : why.code();
+        done(MakeError(code, std::string(why.message()), {.reason = reason, .resource = name}));
+      });
 }
 
 std::shared_ptr<Video> Production::Find(uint64_t id) const {
   const std::lock_guard lock(mutex_);
-  return sessions_.at(id).video;
+  return sessions_.at(id);
 }
 
-void Production::OnWaiting(scheduler::SessionId id, int position) { Find(id)->OnWaiting(position); }
-
-void Production::OnAdmitted(scheduler::SessionId id) {
-  {
-    const std::lock_guard lock(mutex_);
-    sessions_.at(id).since = absl::InfiniteDuration();
-  }
-  Find(id)->OnAdmitted();
+void Production::Remove(uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  sessions_.erase(id);
+  ended_.notify_all();  // under the lock: the destructor may be waiting for it
 }
+
+void Production::OnWaiting(scheduler::SessionId id, int position) { Find(Number(id))->OnWaiting(position); }
+void Production::OnAdmitted(scheduler::SessionId id) { Find(Number(id))->OnAdmitted(); }
 
 void Production::OnPass(scheduler::SessionId id, const scheduler::PassReport& report) {
   metrics_->Passed(report.kind, report.device_seconds);
-  Find(id)->OnPass(report);
+  Find(Number(id))->OnPass(report);
 }
 
-void Production::OnBlock(scheduler::SessionId id, int block) { Find(id)->OnBlock(block); }
+void Production::OnBlock(scheduler::SessionId id, int block) { Find(Number(id))->OnBlock(block); }
 
 void Production::OnEnded(scheduler::SessionId id, const absl::Status& why) {
-  const std::shared_ptr<Video> video = Find(id);
+  const std::shared_ptr<Video> video = Find(Number(id));
   device_.RemoveJob(id);
-  video->OnEnded(why);
-  const std::lock_guard lock(mutex_);
-  sessions_.erase(id);  // last, under the lock: the destructor waits for it
-  ended_.notify_all();
+  // The scheduler's own word for a wait that was too long. All others are ours or the device's.
+  const bool waited = absl::IsDeadlineExceeded(why) && DetailsOf(why).reason == Reason::kDeviceFailed &&
+                      video->state() == State::kQueued;
+  video->OnEnded(waited ? MakeError(why.code(), std::string(why.message()), {.reason = Reason::kWaitedTooLong}) : why);
+  Remove(Number(id));
 }
 
-void Production::Cancel(uint64_t id, const absl::Status& why) { scheduler_->Cancel(id, why); }
+void Production::Cancel(uint64_t id, const absl::Status& why) { scheduler_->Cancel(scheduler::SessionId{id}, why); }
 
-void Production::Delivered(uint64_t id, int) { scheduler_->ChunkDelivered(id); }
+void Production::Delivered(uint64_t id, absl::Duration until) {
+  scheduler_->Delivered(scheduler::SessionId{id}, until);
+}
 
-void Production::OnFirstBlock(const Video& video, absl::Duration decoded, absl::Duration delivered) {
-  const double predicted = video.predicted(), promised = absl::ToDoubleSeconds(video.promised());
-  if (predicted == std::numeric_limits<double>::infinity()) return;
-  correction_.Observe(predicted, promised, absl::ToDoubleSeconds(decoded), absl::ToDoubleSeconds(delivered));
-  metrics_->FirstChunkQuoted(promised, absl::ToDoubleSeconds(delivered));
+void Production::OnFirstChunk(const Video& video, absl::Duration elapsed) {
+  if (!video.live() || video.promised() == absl::InfiniteDuration()) return;
+  metrics_->FirstChunkQuoted(absl::ToDoubleSeconds(video.promised()), absl::ToDoubleSeconds(elapsed));
 }
 
 void Production::OnBlockMade(const Video& video, const BlockReport& report) {

@@ -19,7 +19,6 @@
 #include "server/telemetry/metrics.h"
 #include "server/video/engine_device.h"
 #include "server/video/library.h"
-#include "server/video/quote_correction.h"
 #include "server/video/request.h"
 #include "server/video/studio_options.h"
 #include "server/video/video.h"
@@ -39,10 +38,11 @@ class Production : public scheduler::Listener, public VideoHost {
   WorkerPool* encoders() { return encoders_.get(); }
   uint64_t NewId();
 
-  // What Enter would promise now; its status says why it would refuse. Keeps nothing.
-  scheduler::Quote GetQuote(const VideoPlan& plan) const;
+  // What Enter would promise now; its status says why it would refuse. Keeps nothing. `done` comes on the scheduler's
+  // loop.
+  void GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const;
 
-  // Accepts or refuses the video, which has been told so when this returns or later, before any event of it.
+  // Accepts or refuses the video, which is told so on the scheduler's loop, before any event of it.
   // `deadline`: all of it is wanted by then, from now on.
   void Enter(const std::shared_ptr<Video>& video, absl::Duration deadline);
 
@@ -58,8 +58,6 @@ class Production : public scheduler::Listener, public VideoHost {
   void EndAll(const absl::Status& why) { scheduler_->CancelAll(why); }
   bool AwaitNoSessions(absl::Duration limit);
   scheduler::Stats stats() const { return scheduler_->stats(); }
-  // Does what time alone has made due.
-  void Tick();
 
   void OnWaiting(scheduler::SessionId id, int position) override;
   void OnAdmitted(scheduler::SessionId id) override;
@@ -68,8 +66,8 @@ class Production : public scheduler::Listener, public VideoHost {
   void OnEnded(scheduler::SessionId id, const absl::Status& why) override;
 
   void Cancel(uint64_t id, const absl::Status& why) override;
-  void Delivered(uint64_t id, int block) override;
-  void OnFirstBlock(const Video& video, absl::Duration decoded, absl::Duration delivered) override;
+  void Delivered(uint64_t id, absl::Duration until) override;
+  void OnFirstChunk(const Video& video, absl::Duration elapsed) override;
   void OnBlockMade(const Video& video, const BlockReport& report) override;
   void OnChunkSent(const SentChunk& chunk) override;
   void OnViewerLeft(bool stalled) override;
@@ -78,9 +76,6 @@ class Production : public scheduler::Listener, public VideoHost {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
-  // `predicted`: the first chunk's seconds by pass times alone; infinite before they are known, and of offline
-  // requests.
-  scheduler::Quote MakeQuote(const VideoPlan& plan, double& predicted) const;
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
   void Remove(uint64_t id);
 
@@ -90,22 +85,15 @@ class Production : public scheduler::Listener, public VideoHost {
   Metrics* const metrics_;
   spdlog::logger* const logger_;
   Library* const library_;
-  QuoteCorrection correction_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;
 
-  // Makes quote and entry, and a prompt's text and its number, one step: nobody comes between them.
-  std::mutex admission_ ABSL_ACQUIRED_BEFORE(mutex_);
-  std::mutex prompts_;
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  struct Session {
-    std::shared_ptr<Video> video;
-    absl::Duration since;  // waits for a place; infinite: has one
-  };
-  std::map<uint64_t, Session> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, std::shared_ptr<Video>> sessions_ ABSL_GUARDED_BY(mutex_);
 
+  scheduler::Loop loop_;
   std::unique_ptr<scheduler::Scheduler> scheduler_;  // last, so destroyed first: its passes use all of the above
 };
 

@@ -16,16 +16,12 @@ namespace {
 constexpr size_t kMaxRequestId = 64;
 // Of a video that is paused and of which the request does not say how long.
 constexpr absl::Duration kPauseFor = absl::Minutes(5);
-// Tick comes so often. A stream wakes this much late at most, of a lead of seconds.
+// Tick comes so often.
 constexpr std::chrono::milliseconds kTickEvery{50};
 // How late a silence or a lost viewer may be noticed.
 constexpr absl::Duration kTickVideosEvery = absl::Milliseconds(500);
 
 }  // namespace
-
-absl::Duration MonotonicClock::Now() const {
-  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
                const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread)
@@ -71,7 +67,6 @@ void Studio::Loop() {
 }
 
 void Studio::Tick() {
-  production_.Tick();
   const absl::Duration now = clock_->Now();
   if (now - ticked_ >= kTickVideosEvery) {
     ticked_ = now;

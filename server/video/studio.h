@@ -28,11 +28,6 @@
 
 namespace longtake::server {
 
-class MonotonicClock : public scheduler::Clock {
- public:
-  absl::Duration Now() const override;
-};
-
 // What CreateVideo and GenerateVideo ask for.
 struct CreateRequest {
   VideoSpec spec;
@@ -60,8 +55,11 @@ class Studio {
   absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
                                   Purpose purpose) const;
 
-  // What Create would promise now; its status says why it would refuse. Keeps nothing.
-  scheduler::Quote GetQuote(const VideoPlan& plan) const { return production_.GetQuote(plan); }
+  // What Create would promise now; its status says why it would refuse. Keeps nothing. `done` comes in this call or
+  // later.
+  void GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const {
+    production_.GetQuote(plan, std::move(done));
+  }
 
   // Calls `done` once, in this call or later, with the video: a new one, or that of an earlier request of the same
   // request_id. An error: refused, and nothing is kept of it.

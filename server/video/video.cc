@@ -97,16 +97,10 @@ absl::Duration Video::promised() const {
   return promised_;
 }
 
-double Video::predicted() const {
-  const std::lock_guard lock(mutex_);
-  return predicted_;
-}
-
-void Video::Accept(const scheduler::Quote& quote, double predicted) {
+void Video::Accept(const scheduler::Quote& quote) {
   {
     const std::lock_guard lock(mutex_);
     promised_ = quote.first_chunk;
-    predicted_ = predicted;
     create_time_ = absl::Now();
     alone_since_ = clock_->Now();
   }
@@ -199,22 +193,22 @@ void Video::FinishBlock(int block, const BlockReport& report) {
   if (!made.ok()) return Cancel(made.status());
   const BlockReport finished = *made->chunk.report;
   {
-    // Before its last chunk is in the log, for a viewer may take that at once.
     const std::lock_guard lock(mutex_);
     made_blocks_ = block + 1;
-    if (block == 0) first_decoded_ = finished.decode;
   }
   AppendMade(*std::move(made));
   host_->OnBlockMade(*this, finished);
-  Pace();
 }
 
 void Video::AppendMade(Maker::Made made) {
   {
+    // Before the chunk is in the log, for a viewer may take it at once.
     const std::lock_guard lock(mutex_);
     size_bytes_ += static_cast<int64_t>(made.bytes.size());
+    made_ = made.chunk.first_frame + made.chunk.frames;
   }
   Append(std::move(made.chunk), std::move(made.bytes));
+  Pace();
 }
 
 void Video::Close(const absl::Status& status) {
@@ -326,31 +320,30 @@ void Video::OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, b
   {
     const std::lock_guard lock(mutex_);
     if (!std::exchange(first_sent_, true) && watch.judged_ && watch.from_start_) sent.first = elapsed();
-    if (watch.follows() && chunk.last_in_block()) taken_blocks_ = std::max(taken_blocks_, chunk.block + 1);
+    if (watch.follows()) taken_ = std::max(taken_, chunk.first_frame + chunk.frames);
   }
   host_->OnChunkSent(sent);
-  if (chunk.last_in_block()) Pace();
+  Pace();
 }
 
 void Video::Pace() {
   const bool stored_is_enough = !live() || plan_->options.disconnect == Disconnect::kContinue;
-  int from = 0, until = 0;
-  absl::Duration decoded;
+  int64_t from = 0, until = 0;
   {
     const std::lock_guard lock(mutex_);
-    // One that is made may still have to go out: its first block's promise is kept or broken then.
+    // One that is made may still have to go out: its promise is kept or broken then.
     if (IsEnd(state_) && state_ != State::kMade) return;
     // Whoever watches from some block on has no use for those before it.
-    int taken = taken_blocks_;
+    int64_t taken = taken_;
     for (const Watch* watch : watches_) {
-      if (watch->follows()) taken = std::max(taken, watch->first_block());
+      if (watch->follows()) taken = std::max(taken, plan_->block_starts[watch->first_block()]);
     }
-    until = std::min(made_blocks_, stored_is_enough ? made_blocks_ : taken);
-    from = std::exchange(delivered_blocks_, std::max(delivered_blocks_, until));
-    decoded = first_decoded_;
+    until = stored_is_enough ? made_ : std::min(made_, taken);
+    from = std::exchange(delivered_, std::max(delivered_, until));
   }
-  if (from == 0 && until > 0) host_->OnFirstBlock(*this, decoded, elapsed());
-  for (int block = from; block < until; ++block) host_->Delivered(id_, block);
+  if (until <= from) return;
+  if (from == 0) host_->OnFirstChunk(*this, elapsed());
+  host_->Delivered(id_, plan_->rate.TimeOf(until));
 }
 
 void Video::CountViewers(int& undisturbed, int& stalled) const {

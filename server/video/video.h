@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -59,15 +58,13 @@ class Video : public std::enable_shared_from_this<Video> {
   State state() const;
   ChunkLog& log() { return log_; }
   absl::Duration elapsed() const { return clock_->Now() - accepted_; }
-  // Of its acceptance.
+  // The first chunk's time of its quote, from its acceptance on.
   absl::Duration promised() const;
-  double predicted() const;
 
   // Of one who waits for admission: called at once if it is decided, else by Accept (OK) or Refuse.
   void WhenDecided(std::function<void(const absl::Status&)> decided);
   // One of the two, once, before anything of the scheduler's.
-  // `predicted`: the first chunk's seconds by pass times alone; infinite where they are not known.
-  void Accept(const scheduler::Quote& quote, double predicted);
+  void Accept(const scheduler::Quote& quote);
   void Refuse(const absl::Status& why);
 
   // From the scheduler, one at a time and in its order.
@@ -108,7 +105,7 @@ class Video : public std::enable_shared_from_this<Video> {
   // Of watches.
   void Detach(Watch& watch, bool unread);
   void OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, bool stalled);
-  // Tells the scheduler which blocks have been taken, or stored where that is enough.
+  // Tells the scheduler how much has been taken, or stored where that is enough.
   void Pace();
   int followers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -134,17 +131,16 @@ class Video : public std::enable_shared_from_this<Video> {
   std::optional<absl::Status> decision_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::function<void(const absl::Status&)>> undecided_ ABSL_GUARDED_BY(mutex_);
   absl::Duration promised_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
-  double predicted_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<double>::infinity();
   absl::Duration waited_ ABSL_GUARDED_BY(mutex_);
   std::set<Watch*> watches_ ABSL_GUARDED_BY(mutex_);
   bool watched_ ABSL_GUARDED_BY(mutex_) = false;  // ever
   std::optional<absl::Duration> alone_since_ ABSL_GUARDED_BY(mutex_);
-  int made_blocks_ ABSL_GUARDED_BY(mutex_) = 0;       // in the log
-  int taken_blocks_ ABSL_GUARDED_BY(mutex_) = 0;      // by the foremost viewer
-  int delivered_blocks_ ABSL_GUARDED_BY(mutex_) = 0;  // that the scheduler knows of
+  int made_blocks_ ABSL_GUARDED_BY(mutex_) = 0;  // in the log
+  // Frames: in the log, taken by the foremost viewer, and those that the scheduler knows of.
+  int64_t made_ ABSL_GUARDED_BY(mutex_) = 0, taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t delivered_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t size_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool first_sent_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Duration first_decoded_ ABSL_GUARDED_BY(mutex_);  // when block 0 was
 };
 
 }  // namespace longtake::server

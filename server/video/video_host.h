@@ -28,10 +28,10 @@ class VideoHost {
   virtual ~VideoHost() = default;
   // End the session. Unknown and ended ones are ignored.
   virtual void Cancel(uint64_t id, const absl::Status& why) = 0;
-  // The block has gone out to a viewer, or need not wait for one. Once for each block.
-  virtual void Delivered(uint64_t id, int block) = 0;
-  // The same of block 0: when it was decoded and when it is delivered, since the video's acceptance.
-  virtual void OnFirstBlock(const Video& video, absl::Duration decoded, absl::Duration delivered) = 0;
+  // The video up to this time of it has gone out to a viewer, or need not wait for one.
+  virtual void Delivered(uint64_t id, absl::Duration until) = 0;
+  // The first chunk has, so long after the video's acceptance.
+  virtual void OnFirstChunk(const Video& video, absl::Duration elapsed) = 0;
   virtual void OnBlockMade(const Video& video, const BlockReport& report) = 0;
   virtual void OnChunkSent(const SentChunk& chunk) = 0;
   virtual void OnViewerLeft(bool stalled) = 0;  // one whose picture had started

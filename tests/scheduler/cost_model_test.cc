@@ -56,7 +56,22 @@ TEST(CostModel, KnowsNothingBeforeTheFirstBatch) {
   work.Add(PassKind::kDenoise, 1000);
   EXPECT_EQ(model.Predict(work), 0);
   EXPECT_EQ(model.error(), 0);
-  EXPECT_FALSE(model.learned());
+  EXPECT_FALSE(model.learned(LaneRole::kAll));
+}
+
+TEST(CostModel, ALaneIsLearnedWhenItsKindsWereSeen) {
+  CostModel model;
+  const auto see = [&](PassKind kind) {
+    Work work;
+    work.Add(kind, 1);
+    model.Observe(work, 1);
+  };
+  see(PassKind::kDecode);
+  EXPECT_TRUE(model.learned(LaneRole::kDecoder));
+  EXPECT_FALSE(model.learned(LaneRole::kTransformer));
+  see(PassKind::kDenoise);
+  see(PassKind::kCommit);
+  EXPECT_TRUE(model.learned(LaneRole::kAll)) << "text may come later";
 }
 
 TEST(CostModel, FindsFixedAndPerTokenParts) {
@@ -67,7 +82,7 @@ TEST(CostModel, FindsFixedAndPerTokenParts) {
     const Work work = RandomBatch(random);
     model.Observe(work, Truth(work) * noise(random));
   }
-  EXPECT_TRUE(model.learned());
+  EXPECT_TRUE(model.learned(LaneRole::kAll));
   EXPECT_NEAR(model.fixed(), 0.004, 0.001);
   EXPECT_NEAR(model.Marginal(PassKind::kEncodePrompt, 0), 0.03, 0.003);
   EXPECT_NEAR(model.Marginal(PassKind::kDenoise, 960), 960 * 10e-6, 0.0005);
@@ -127,7 +142,7 @@ TEST(CostModel, IgnoresTimesThatAreNone) {
   model.Observe(work, 0);
   model.Observe(work, -1);
   model.Observe(work, std::numeric_limits<double>::quiet_NaN());
-  EXPECT_EQ(model.observations(), 0);
+  EXPECT_EQ(model.observations(), 0U);
   model.Observe(work, 0.5);
   EXPECT_NEAR(model.Predict(work), 0.5, 0.01);
 }

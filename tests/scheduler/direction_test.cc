@@ -1,39 +1,31 @@
 // Prompts that change and steps that become fewer while a session runs.
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "scheduler/scheduler.h"
-#include "tests/scheduler/fake_device.h"
+#include "scheduler/tuning.h"
+#include "tests/scheduler/fixture.h"
 
 namespace longtake::scheduler {
 namespace {
 
 using testing::ElementsAre;
 
-class DirectionTest : public testing::Test {
+class DirectionTest : public SchedulerFixture {
  protected:
   void SetUp() override { Make({.places = 4}); }
-  void Make(const Options& options) {
-    scheduler = nullptr;  // before the device that it drives
-    device = std::make_unique<FakeDevice>(&clock, options.places);
-    scheduler = std::make_unique<Scheduler>(options, &clock, device.get(), &listener);
-    listener.on_block = [this](SessionId id, int) { scheduler->ChunkDelivered(id); };
-  }
-  void TearDown() override {
-    scheduler->CancelAll(absl::CancelledError("end"));
-    RunAll();
-  }
-  static Request Video(SessionId id, int blocks, int steps = 2) {
-    return {.id = id, .block_latents = std::vector<int>(blocks, 1), .denoise_steps = steps};
-  }
-  void RunAll() {
-    while (device->FinishBatch()) {
-    }
+  using SchedulerFixture::Video;
+  static Request Video(uint64_t id, int blocks, int steps = 2) { return Live(id, blocks, steps); }
+  // The number of the block from which the change holds.
+  absl::StatusOr<int> Change(uint64_t id, int block) {
+    const absl::StatusOr<Scheduler::PromptPlace> place = scheduler->ChangePrompt(SessionId{id}, block);
+    if (!place.ok()) return place.status();
+    return place->block;
   }
   // Prompt and block of each encoding.
-  std::vector<std::pair<int, int>> Encodings(SessionId id) {
+  std::vector<std::pair<int, int>> Encodings(uint64_t id) {
     std::vector<std::pair<int, int>> out;
     for (const PassReport& pass : listener.story[id].passes) {
       if (pass.kind == PassKind::kEncodePrompt) out.emplace_back(pass.prompt, pass.block);
@@ -41,24 +33,19 @@ class DirectionTest : public testing::Test {
     return out;
   }
   // Steps of each block.
-  std::vector<int> Steps(SessionId id) {
+  std::vector<int> Steps(uint64_t id) {
     std::vector<int> out;
     for (const PassReport& pass : listener.story[id].passes) {
       if (pass.kind == PassKind::kDenoise && pass.step == pass.steps) out.push_back(pass.steps);
     }
     return out;
   }
-
-  FakeClock clock;
-  FakeListener listener{&clock};
-  std::unique_ptr<FakeDevice> device;
-  std::unique_ptr<Scheduler> scheduler;
 };
 
 TEST_F(DirectionTest, AStorysPromptsAreEncodedBeforeTheirBlocks) {
   Request request = Video(7, 3);
   request.prompt_blocks = {2};
-  ASSERT_TRUE(scheduler->Add(request).ok());
+  ASSERT_TRUE(Enter(request).ok());
   RunAll();
   EXPECT_THAT(device->log, ElementsAre("open 7", "text 7", "denoise 7", "denoise 7", "commit 7", "decode 7",
                                        "denoise 7", "denoise 7", "commit 7", "decode 7", "text 7", "denoise 7",
@@ -73,10 +60,10 @@ TEST_F(DirectionTest, AChangeHoldsFromTheNextBlock) {
   constexpr int kPasses = 1 + 3 * 4;  // text; denoise, denoise, commit, decode
   for (int done = 0; done < kPasses; ++done) {
     SCOPED_TRACE(done);
-    const SessionId id = 100 + done;
-    ASSERT_TRUE(scheduler->Add(Video(id, 3)).ok());
+    const uint64_t id = 100 + done;
+    ASSERT_TRUE(Enter(Video(id, 3)).ok());
     for (int i = 0; i < done; ++i) device->FinishBatch();  // the next pass is under way
-    const absl::StatusOr<int> from = scheduler->ChangePrompt(id, 0, 5);
+    const absl::StatusOr<int> from = Change(id, 0);
     // Text under way, or anything of block 0 up to its commit: 1. Its decode: block 1 has not begun.
     const int expected = done <= 4 ? 1 : done <= 8 ? 2 : done == 9 ? 3 : 3;
     if (expected == 3) {
@@ -88,7 +75,7 @@ TEST_F(DirectionTest, AChangeHoldsFromTheNextBlock) {
     ASSERT_TRUE(from.ok()) << from.status();
     EXPECT_EQ(*from, expected);
     RunAll();
-    EXPECT_THAT(Encodings(id), ElementsAre(std::pair(0, 0), std::pair(5, expected)));
+    EXPECT_THAT(Encodings(id), ElementsAre(std::pair(0, 0), std::pair(1, expected)));
     EXPECT_TRUE(listener.story[id].status.ok());
     EXPECT_EQ(listener.story[id].passes.back().passes_done, listener.story[id].passes.back().passes);
   }
@@ -97,20 +84,51 @@ TEST_F(DirectionTest, AChangeHoldsFromTheNextBlock) {
 TEST_F(DirectionTest, ALaterChangeForABlockTakesTheFirstOnesPlace) {
   Request request = Video(7, 3);
   request.prompt_blocks = {2};
-  ASSERT_TRUE(scheduler->Add(request).ok());
-  EXPECT_EQ(*scheduler->ChangePrompt(7, 1, 2), 1);
-  EXPECT_EQ(*scheduler->ChangePrompt(7, 2, 3), 2);
-  EXPECT_EQ(*scheduler->ChangePrompt(7, 1, 4), 1);
-  EXPECT_EQ(scheduler->ChangePrompt(7, 3, 5).status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(scheduler->ChangePrompt(8, 0, 5).status().code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(Enter(request).ok());
+  EXPECT_EQ(*Change(7, 1), 1);  // prompt 2: the story has two
+  EXPECT_EQ(*Change(7, 2), 2);
+  EXPECT_EQ(*Change(7, 1), 1);
+  EXPECT_EQ(Change(7, 3).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Change(8, 0).status().code(), absl::StatusCode::kNotFound);
   RunAll();
   EXPECT_THAT(Encodings(7), ElementsAre(std::pair(0, 0), std::pair(4, 1), std::pair(3, 2)));
-  EXPECT_EQ(scheduler->ChangePrompt(7, 0, 5).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Change(7, 0).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(DirectionTest, ARefusedChangeTakesNoNumber) {
+  ASSERT_TRUE(Enter(Video(7, 2)).ok());
+  EXPECT_FALSE(Change(7, 2).ok());
+  EXPECT_EQ(scheduler->ChangePrompt(SessionId{7}, 1)->prompt, 1);
+  EXPECT_EQ(scheduler->ChangePrompt(SessionId{7}, 1)->prompt, 2);
+}
+
+// A session has encoded the prompt of its next block, and another one goes before it: the block has begun with its
+// prompt, so a change holds from the block after it.
+TEST_F(DirectionTest, ABlockWhosePromptIsEncodedHasBegun) {
+  Make({.places = 2, .max_batch_passes = 1});
+  Request request = Video(7, 3);
+  request.delivery = Delivery::kOffline;
+  request.prompt_blocks = {1};
+  ASSERT_TRUE(Enter(request).ok());
+  for (int i = 0; i < 5; ++i) device->FinishBatch();
+  ASSERT_TRUE(Enter(Video(8, 3)).ok());
+  device->FinishBatch();  // the second prompt of 7
+  ASSERT_THAT(Encodings(7), ElementsAre(std::pair(0, 0), std::pair(1, 1)));
+  ASSERT_THAT(device->running(), ElementsAre(Pass{PassKind::kEncodePrompt, SessionId{8}}));
+  EXPECT_EQ(*Change(7, 0), 2);
+  RunAll();
+  EXPECT_THAT(Encodings(7), ElementsAre(std::pair(0, 0), std::pair(1, 1), std::pair(2, 2)));
+}
+
+TEST_F(DirectionTest, AVideoHasOnlySoManyPrompts) {
+  ASSERT_TRUE(Enter(Video(7, 3)).ok());
+  for (int prompt = 1; prompt < tuning::kMostPrompts; ++prompt) ASSERT_TRUE(Change(7, 2).ok());
+  EXPECT_EQ(Change(7, 2).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 TEST_F(DirectionTest, AChangeWhileItWaitsReplacesTheFirstPrompt) {
-  for (SessionId id : {1, 2, 3, 4, 5}) ASSERT_TRUE(scheduler->Add(Video(id, 1)).ok());
-  EXPECT_EQ(*scheduler->ChangePrompt(5, 0, 1), 0);
+  for (uint64_t id : {1, 2, 3, 4, 5}) ASSERT_TRUE(Enter(Video(id, 1)).ok());
+  EXPECT_EQ(*Change(5, 0), 0);
   RunAll();
   EXPECT_THAT(Encodings(5), ElementsAre(std::pair(1, 0)));
 }
@@ -118,17 +136,13 @@ TEST_F(DirectionTest, AChangeWhileItWaitsReplacesTheFirstPrompt) {
 // Blocks of a second take 0.32 s.
 TEST_F(DirectionTest, ALeadIsNoLongerThanTheRequestPermits) {
   Request request = Video(1, 6);
-  request.block_seconds.assign(6, 1.0);
   request.max_lead = absl::Seconds(2);
-  ASSERT_TRUE(scheduler->Add(request).ok());
+  ASSERT_TRUE(Enter(request).ok());
   RunAll();
   // After two blocks the viewer has seen 0.32 s of them, so that a third could begin.
   EXPECT_EQ(listener.story[1].block_at.size(), 3u) << "the device is idle, and it waits all the same";
-  while (!listener.story[1].ended) {
-    clock.Advance(absl::Milliseconds(50));
-    scheduler->Poll();
-    RunAll();
-  }
+  RunFor(absl::Seconds(10));
+  ASSERT_TRUE(EndedWell(1));
   const std::vector<absl::Duration>& at = listener.story[1].block_at;
   for (size_t block = 2; block < at.size(); ++block) {
     // It begins when the lead has fallen below 2 s, and is there before the viewer needs it.
@@ -141,26 +155,25 @@ TEST_F(DirectionTest, ALeadIsNoLongerThanTheRequestPermits) {
 TEST_F(DirectionTest, ALeadIsNoLongerThanTheSchedulerPermits) {
   Make({.places = 4, .max_lead = absl::Seconds(2)});
   Request request = Video(1, 6);
-  request.block_seconds.assign(6, 1.0);
-  ASSERT_TRUE(scheduler->Add(request).ok());
+  ASSERT_TRUE(Enter(request).ok());
   RunAll();
   EXPECT_EQ(listener.story[1].block_at.size(), 3u);
-  request.id = 2;
+  request.id = SessionId{2};
   request.max_lead = absl::Seconds(1);
-  ASSERT_TRUE(scheduler->Add(request).ok());
+  ASSERT_TRUE(Enter(request).ok());
   RunAll();
   EXPECT_EQ(listener.story[2].block_at.size(), 2u);
 }
 
 // A block of 4 steps takes 0.4 + 0.09 + 0.03 s, one of 2 steps 0.2 s less.
 TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
-  ASSERT_TRUE(scheduler->Add(Video(1, 2, 4)).ok());  // teaches what passes take
+  ASSERT_TRUE(Enter(Video(1, 2, 4)).ok());  // teaches what passes take
   RunAll();
-  const auto watched = [&](SessionId id, double block_seconds, std::vector<int> ladder) {
+  const auto watched = [&](uint64_t id, double block_seconds, std::vector<int> ladder) {
     Request request = Video(id, 12, 4);
-    request.block_seconds.assign(12, block_seconds);
+    request.first_latent_seconds = request.latent_seconds = block_seconds;
     request.step_ladder = std::move(ladder);
-    EXPECT_TRUE(scheduler->Add(request).ok());
+    EXPECT_TRUE(Enter(request).ok());
     RunAll();
     return Steps(id);
   };
@@ -176,7 +189,7 @@ TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
   Request offline = Video(5, 4, 4);
   offline.delivery = Delivery::kOffline;
   offline.step_ladder = {4, 2};
-  ASSERT_TRUE(scheduler->Add(offline).ok());
+  ASSERT_TRUE(Enter(offline).ok());
   RunAll();
   EXPECT_THAT(Steps(5), testing::Each(4)) << "nobody waits for it";
 }
@@ -186,7 +199,7 @@ TEST_F(DirectionTest, ContradictionsAreRefused) {
     Request request = Video(9, 3, 4);
     request.step_ladder = std::move(ladder);
     request.prompt_blocks = std::move(prompt_blocks);
-    return scheduler->Add(request).code() == absl::StatusCode::kInvalidArgument;
+    return Enter(request).refusal == Refusal::kInvalid;
   };
   EXPECT_TRUE(refused({3, 2}, {}));
   EXPECT_TRUE(refused({4, 4}, {}));

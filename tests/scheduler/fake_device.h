@@ -1,7 +1,9 @@
-// A device under a clock that only the test moves. Passes complete when the test says so.
+// Devices under a clock that only the test moves. Passes take what their kind costs, one after the other in each lane;
+// lanes run at the same time.
 #ifndef LONGTAKE_TESTS_SCHEDULER_FAKE_DEVICE_H_
 #define LONGTAKE_TESTS_SCHEDULER_FAKE_DEVICE_H_
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <set>
@@ -13,146 +15,208 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "scheduler/device.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/loop.h"
 
 namespace longtake::scheduler {
 
 class FakeClock : public Clock {
  public:
   absl::Duration Now() const override { return now_; }
+  void AdvanceTo(absl::Duration now) {
+    EXPECT_GE(now, now_);
+    now_ = now;
+  }
   void Advance(absl::Duration by) { now_ += by; }
 
  private:
   absl::Duration now_;
 };
 
-// Fails the test when it is driven against the interface: a pass of a closed session, two passes in one lane, more
-// sessions than places, a second batch before the first is done.
+inline std::vector<LaneInfo> OneLane() { return {LaneInfo()}; }
+// `devices` devices, each with a lane for decodes beside the one for the other passes.
+inline std::vector<LaneInfo> OverlappingLanes(int devices = 1) {
+  std::vector<LaneInfo> lanes;
+  for (int device = 0; device < devices; ++device) {
+    lanes.push_back({DeviceId{device}, LaneRole::kTransformer});
+    lanes.push_back({DeviceId{device}, LaneRole::kDecoder});
+  }
+  return lanes;
+}
+
+// Fails the test when it is driven against the interface: a pass of a closed session or on another device than the
+// session's, two passes of a session in one lane, more sessions than places, a third batch in a lane.
 class FakeDevice : public Device {
  public:
-  FakeDevice(FakeClock* clock, int places) : clock_(clock), places_(places) {}
+  // `places`: of each device.
+  FakeDevice(FakeClock* clock, Loop* loop, int places, std::vector<LaneInfo> lanes = OneLane())
+      : clock_(clock), loop_(loop), places_(places), infos_(std::move(lanes)), lanes_(infos_.size()) {}
 
-  absl::Status Open(SessionId session) override {
-    log.push_back(absl::StrCat("open ", session));
-    if (open_error.contains(session)) return open_error[session];
-    EXPECT_TRUE(open.insert(session).second);
-    EXPECT_LE(static_cast<int>(open.size()), places_);
+  std::vector<LaneInfo> lanes() const override { return infos_; }
+
+  absl::Status Open(SessionId session, DeviceId device) override {
+    const uint64_t id = Number(session);
+    log.push_back(absl::StrCat("open ", id));
+    if (open_error.contains(id)) return open_error[id];
+    TakePlace(id, device);
     return absl::OkStatus();
   }
 
   void Close(SessionId session) override {
-    log.push_back(absl::StrCat("close ", session));
-    for (const Pass& pass : batch) EXPECT_NE(pass.session, session) << "closed with a pass under way";
-    EXPECT_EQ(open.erase(session), 1u);
+    const uint64_t id = Number(session);
+    log.push_back(absl::StrCat("close ", id));
+    EXPECT_FALSE(UnderWay(session)) << "closed with a pass under way";
+    EXPECT_EQ(open.erase(id) + suspended.erase(id), 1u);
   }
 
-  void Submit(std::vector<Pass> passes, std::function<void(size_t, PassOutcome)> done) override {
-    EXPECT_TRUE(batch.empty());
+  void Submit(LaneId lane, std::vector<Pass> passes, PassDone done) override {
     EXPECT_FALSE(passes.empty());
-    std::set<std::pair<SessionId, bool>> lanes;
+    Queue& queue = lanes_[Index(lane)];
+    EXPECT_LE(queue.batches.size(), 1u) << "a third batch";
     for (const Pass& pass : passes) {
-      EXPECT_TRUE(open.contains(pass.session));
-      EXPECT_TRUE(lanes.emplace(pass.session, pass.kind == PassKind::kDecode).second);
+      EXPECT_TRUE(Runs(infos_[Index(lane)].role, pass.kind)) << Name(pass.kind);
+      const auto found = open.find(Number(pass.session));
+      ASSERT_TRUE(found != open.end()) << "a pass of session " << Number(pass.session) << ", which has no place";
+      EXPECT_EQ(found->second, infos_[Index(lane)].device);
+      EXPECT_TRUE(queue.sessions.insert(pass.session).second) << "two passes in one lane";
     }
-    batch = passes;
-    done_ = std::move(done);
     ++batches;
-    if (complete_inside_submit) FinishBatch();
-  }
-
-  static absl::Duration Cost(PassKind kind) {
-    switch (kind) {
-      case PassKind::kEncodePrompt:
-        return absl::Milliseconds(200);
-      case PassKind::kDenoise:
-        return absl::Milliseconds(100);
-      case PassKind::kCommit:
-        return absl::Milliseconds(90);
-      case PassKind::kDecode:
-        return absl::Milliseconds(30);
+    if (queue.batches.empty()) queue.free_at = clock_->Now() + fixed;
+    queue.batches.push_back({std::move(passes), 0, std::move(done)});
+    if (complete_inside_submit) {
+      while (!queue.batches.empty()) FinishPass(queue);
     }
-    return absl::ZeroDuration();
   }
 
-  // Completes the batch pass by pass, one after the other in time. False when there is none.
+  bool can_suspend() const override { return suspends; }
+  void Suspend(SessionId session, Done done) override {
+    log.push_back(absl::StrCat("suspend ", Number(session)));
+    EXPECT_FALSE(UnderWay(session));
+    EXPECT_EQ(open.erase(Number(session)), 1u);
+    suspended.insert(Number(session));
+    done(absl::OkStatus());
+  }
+  void Resume(SessionId session, DeviceId device, Done done) override {
+    log.push_back(absl::StrCat("resume ", Number(session)));
+    EXPECT_EQ(suspended.erase(Number(session)), 1u);
+    TakePlace(Number(session), device);
+    done(absl::OkStatus());
+  }
+
+  absl::Duration Cost(PassKind kind) const { return cost.at(kind); }
+
+  // The passes of the lane's batch that runs, of those not done; empty: it is idle.
+  std::vector<Pass> running(int lane = 0) const {
+    const Queue& queue = lanes_[lane];
+    if (queue.batches.empty()) return {};
+    const Batch& batch = queue.batches.front();
+    return {batch.passes.begin() + static_cast<std::ptrdiff_t>(batch.done), batch.passes.end()};
+  }
+  size_t depth(int lane) const { return lanes_[lane].batches.size(); }
+
+  // Advances to the end of the next pass, of all lanes, and completes it; on the way the loop's timer fires when it is
+  // due. False when nothing is under way. `whole`: it was the last pass of its batch.
+  bool FinishPass(bool* whole = nullptr) {
+    while (true) {
+      Queue* next = nullptr;
+      for (Queue& queue : lanes_) {
+        if (!queue.batches.empty() && (next == nullptr || EndOfPass(queue) < EndOfPass(*next))) next = &queue;
+      }
+      if (next == nullptr) return false;
+      if (loop_->wake() < EndOfPass(*next)) {
+        clock_->AdvanceTo(std::max(clock_->Now(), loop_->wake()));
+        loop_->RunReady();
+        continue;  // the timer may have submitted a batch to an idle lane
+      }
+      // The clock may have been moved past it.
+      clock_->AdvanceTo(std::max(clock_->Now(), EndOfPass(*next)));
+      const size_t before = next->batches.size();
+      FinishPass(*next);
+      if (whole != nullptr) *whole = next->batches.size() < before;
+      loop_->RunReady();
+      return true;
+    }
+  }
+  // Finishes passes until a batch is done. False when nothing is under way.
   bool FinishBatch() {
-    if (batch.empty()) return false;
-    const std::vector<Pass> passes = std::exchange(batch, {});
-    const auto done = std::exchange(done_, nullptr);
-    for (size_t i = 0; i < passes.size(); ++i) {
-      clock_->Advance(Cost(passes[i].kind));
-      log.push_back(absl::StrCat(Name(passes[i].kind), " ", passes[i].session));
-      absl::Status status;
-      if (const auto found = pass_error.find(passes[i].session); found != pass_error.end()) status = found->second;
-      done(i, {status, absl::ToDoubleSeconds(Cost(passes[i].kind))});
+    for (bool whole = false; !whole;) {
+      if (!FinishPass(&whole)) return false;
     }
     return true;
   }
-
-  static std::string Name(PassKind kind) {
-    return kind == PassKind::kEncodePrompt ? "text"
-           : kind == PassKind::kDenoise    ? "denoise"
-           : kind == PassKind::kCommit     ? "commit"
-                                           : "decode";
+  // The moment at which the next pass ends; infinite: nothing is under way.
+  absl::Duration NextEnd() const {
+    absl::Duration next = absl::InfiniteDuration();
+    for (const Queue& queue : lanes_) {
+      if (!queue.batches.empty()) next = std::min(next, EndOfPass(queue));
+    }
+    return next;
   }
 
   std::vector<std::string> log;  // "open 1", "denoise 1" (when done), "close 1"
-  std::vector<Pass> batch;       // under way
-  std::set<SessionId> open;
-  std::map<SessionId, absl::Status> open_error, pass_error;
+  std::map<uint64_t, DeviceId> open;
+  std::set<uint64_t> suspended;
+  std::map<uint64_t, absl::Status> open_error, pass_error;
+  std::map<PassKind, absl::Duration> cost = {{PassKind::kEncodePrompt, absl::Milliseconds(200)},
+                                             {PassKind::kDenoise, absl::Milliseconds(100)},
+                                             {PassKind::kCommit, absl::Milliseconds(90)},
+                                             {PassKind::kDecode, absl::Milliseconds(30)}};
+  absl::Duration fixed;  // of each batch
   int batches = 0;
   bool complete_inside_submit = false;
+  bool suspends = false;
 
  private:
-  FakeClock* clock_;
-  int places_;
-  std::function<void(size_t, PassOutcome)> done_;
-};
-
-// Keeps what it hears, and checks that each story is told in order.
-class FakeListener : public Listener {
- public:
-  struct Story {
-    std::vector<int> positions;
-    bool admitted = false;
-    std::vector<PassReport> passes;
-    std::vector<absl::Duration> block_at;  // by block
-    bool ended = false;
-    absl::Status status;
+  struct Batch {
+    std::vector<Pass> passes;
+    size_t done = 0;
+    PassDone on_done;
+  };
+  struct Queue {
+    std::deque<Batch> batches;
+    std::set<SessionId> sessions;  // with a pass in one of them
+    absl::Duration free_at;        // when what came before the next pass is done
   };
 
-  explicit FakeListener(FakeClock* clock) : clock_(clock) {}
+  void TakePlace(uint64_t id, DeviceId device) {
+    EXPECT_TRUE(open.emplace(id, device).second);
+    int taken = 0;
+    for (const auto& [other, on] : open) taken += on == device;
+    EXPECT_LE(taken, places_);
+  }
+  bool UnderWay(SessionId session) const {
+    for (const Queue& queue : lanes_) {
+      if (queue.sessions.contains(session)) return true;
+    }
+    return false;
+  }
+  absl::Duration EndOfPass(const Queue& queue) const {
+    const Batch& batch = queue.batches.front();
+    return queue.free_at + Cost(batch.passes[batch.done].kind);
+  }
+  void FinishPass(Queue& queue) {
+    queue.free_at = std::max(EndOfPass(queue), clock_->Now());
+    clock_->AdvanceTo(queue.free_at);
+    Batch& batch = queue.batches.front();
+    const size_t index = batch.done++;
+    const Pass pass = batch.passes[index];
+    const PassDone on_done = batch.on_done;
+    queue.sessions.erase(pass.session);
+    if (batch.done == batch.passes.size()) {
+      queue.batches.pop_front();
+      queue.free_at += fixed;
+    }
+    log.push_back(
+        absl::StrCat(pass.kind == PassKind::kEncodePrompt ? "text" : Name(pass.kind), " ", Number(pass.session)));
+    const auto error = pass_error.find(Number(pass.session));
+    on_done(index,
+            {error == pass_error.end() ? absl::OkStatus() : error->second, absl::ToDoubleSeconds(Cost(pass.kind))});
+  }
 
-  void OnWaiting(SessionId id, int position) override { Living(id).positions.push_back(position); }
-  void OnAdmitted(SessionId id) override { Living(id).admitted = true; }
-  void OnPass(SessionId id, const PassReport& report) override {
-    EXPECT_TRUE(Living(id).admitted);
-    EXPECT_LE(report.step, report.steps);
-    EXPECT_LE(report.started, report.ended);
-    Living(id).passes.push_back(report);
-    EXPECT_EQ(report.passes_done, static_cast<int>(Living(id).passes.size()));
-    if (on_pass) on_pass(id, report);
-  }
-  void OnBlock(SessionId id, int block) override {
-    EXPECT_EQ(block, static_cast<int>(Living(id).block_at.size()));
-    Living(id).block_at.push_back(clock_->Now());
-    if (on_block) on_block(id, block);
-  }
-  void OnEnded(SessionId id, const absl::Status& status) override {
-    Living(id).status = status;
-    story[id].ended = true;
-  }
-
-  std::map<SessionId, Story> story;
-  std::function<void(SessionId, const PassReport&)> on_pass;
-  std::function<void(SessionId, int)> on_block;
-
- private:
-  Story& Living(SessionId id) {
-    EXPECT_FALSE(story[id].ended) << "something happened to session " << id << " after its end";
-    return story[id];
-  }
   FakeClock* clock_;
+  Loop* loop_;
+  int places_;
+  std::vector<LaneInfo> infos_;
+  std::vector<Queue> lanes_;
 };
 
 }  // namespace longtake::scheduler

@@ -3,6 +3,7 @@
 #ifndef LONGTAKE_TESTS_SERVER_CHECKED_VIEWER_H_
 #define LONGTAKE_TESTS_SERVER_CHECKED_VIEWER_H_
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,7 +35,10 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
     if (!watch.ok()) return watch.status();
     {
       const std::lock_guard lock(mutex_);
-      watch_ = *std::move(watch);
+      watch_ = std::shared_ptr<Watch>(watch->release(), [closed = closed_](Watch* gone) {
+        delete gone;
+        *closed = true;
+      });
       from_block_ = watch_->first_block();
       block_ = from_block_;
       accepted_ = options.resume.has_value();
@@ -43,7 +47,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
     return absl::OkStatus();
   }
 
-  // The call's end, whoever ends it.
+  // The call's end, whoever ends it. A read that is under way on another thread goes to its end first.
   void Leave() {
     std::shared_ptr<Watch> watch;
     {
@@ -51,6 +55,9 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
       watch = std::move(watch_);
     }
   }
+
+  // The video knows that the viewer has gone.
+  bool closed() const { return *closed_; }
 
   // As a call does: one message at a time, each reported when it has gone out.
   void OnMore() override {
@@ -159,6 +166,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
 
   const Reads reads_;
   mutable std::mutex mutex_;
+  const std::shared_ptr<std::atomic<bool>> closed_ = std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<Watch> watch_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const VideoPlan> plan_ ABSL_GUARDED_BY(mutex_);
   bool busy_ ABSL_GUARDED_BY(mutex_) = false, accepted_ ABSL_GUARDED_BY(mutex_) = false;

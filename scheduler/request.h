@@ -1,0 +1,82 @@
+// What is asked of the scheduler, and its answer.
+#ifndef LONGTAKE_SCHEDULER_REQUEST_H_
+#define LONGTAKE_SCHEDULER_REQUEST_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "scheduler/device.h"
+
+namespace longtake::scheduler {
+
+enum class Delivery { kLive, kOffline };
+
+struct Request {
+  SessionId id{};
+  Delivery delivery = Delivery::kLive;
+  std::vector<int> block_latents;  // latent frames of each block, each above 0
+  int denoise_steps = 1;           // of a block
+  // Where not empty, a live session's block may have fewer steps when it would be late otherwise: one of these,
+  // descending from denoise_steps.
+  std::vector<int> step_ladder;
+  // Blocks, ascending from 1, before which another prompt is encoded: prompts 1, 2, ... Prompt 0 is the first block's.
+  std::vector<int> prompt_blocks;
+  // What a pass over one latent frame costs, in a unit that is the same for all sessions of the device: transformer
+  // tokens, or anything in proportion to them. Above 0.
+  double latent_tokens = 1;
+  // What decoding the video's first latent frame costs, as a share of any other's: a causal VAE makes one frame of it,
+  // and of the others as many as its temporal stride. Above 0.
+  double first_decode = 1;
+  // Seconds of video in the video's first latent frame and in any other one; above 0.
+  double first_latent_seconds = 1, latent_seconds = 1;
+  // Latent frames of a block that leave together, as one chunk; the last chunk of a block may have fewer. 0: a block is
+  // one chunk.
+  int chunk_latents = 1;
+  // The session's own limits, where they are less than those of Options. A lead below one block and the time that it
+  // takes is not kept: the stream would stall by its own request.
+  absl::Duration max_lead = absl::InfiniteDuration();
+  absl::Duration max_wait = absl::InfiniteDuration();
+  // From now until the last chunk, at the latest; a request that is quoted a later one is refused.
+  absl::Duration deadline = absl::InfiniteDuration();
+  std::string tenant;
+  int priority = 0;  // among the tenant's offline requests; higher goes first
+};
+
+// InvalidArgument names the field that contradicts itself or another.
+absl::Status Check(const Request& request);
+
+// Why a request was refused.
+enum class Refusal {
+  kNone,
+  kInvalid,      // the request contradicts itself, or its id is in use: trying again changes nothing
+  kStopped,      // StopAdmission
+  kNoOffline,    // Options leave no place to offline requests: trying again changes nothing
+  kTenantLimit,  // the tenant has as many live requests as it may
+  kQueueFull,    // as many requests wait as may
+  kLongWait,     // longer than Options::max_wait
+  kOwnMaxWait,   // longer than Request::max_wait
+  kDeadline,     // the last chunk would come after Request::deadline
+};
+
+const char* Name(Refusal refusal);
+
+// What a request may expect, from measured costs and from what was admitted before it. The same computation prices and
+// admits: an accepted request is kept to the quote that it was given.
+struct Quote {
+  absl::Status status;               // why not, if refused
+  Refusal refusal = Refusal::kNone;  // the same, to tell cases apart
+  absl::Duration retry_after;        // of a refused request; infinite where trying again changes nothing
+  absl::Duration first_chunk;        // from now, at the latest: live: delivered. Infinite before costs are known
+  absl::Duration last_chunk;         // the same
+  absl::Duration start;              // from now until it gets a place, as predicted
+  double confidence = 0;             // share of the live quotes so far that were kept, (kept + 1) / (given + 2)
+  int waiting = 0;                   // requests of its delivery that wait before it
+
+  bool ok() const { return refusal == Refusal::kNone; }
+};
+
+}  // namespace longtake::scheduler
+
+#endif  // LONGTAKE_SCHEDULER_REQUEST_H_
