@@ -41,6 +41,7 @@ void Core::Collect(Session& session, const Lane& lane, absl::Duration now) {
     const Tenants::Tenant& tenant = tenants_.at(session.tenant);
     candidate.tenant = session.tenant;
     candidate.tenant_time = tenant.time;
+    candidate.yields = session.yields;
     candidate.tenant_weight = tenant.weight;
     candidate.priority = session.request().priority;
   }

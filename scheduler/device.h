@@ -78,8 +78,9 @@ class Device {
 
   // Whether a session can give its place back and get one again later. If not, the two below are not called.
   virtual bool can_suspend() const { return false; }
-  // Copies what the session needs to go on into host memory and frees its place. Called between two blocks, with all of
-  // the session decoded and no pass under way. `done` as in Submit; after an error the session still has its place.
+  // Copies what the session needs to go on into host memory and frees its place. Called between two blocks or before
+  // the first one, with all of the session decoded and no pass under way. `done` as in Submit; after an error the
+  // session still has its place.
   virtual void Suspend(SessionId session, Done done);
   // The reverse, on any device. After an error the session ends with it.
   virtual void Resume(SessionId session, DeviceId device, Done done);

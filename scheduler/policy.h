@@ -29,6 +29,7 @@ struct Candidate {
   bool started = false;     // its first chunk is decoded
   bool stalled = false;     // its picture has stood still before
   // Of offline sessions.
+  bool yields = false;     // a live request waits for its place, which it leaves after its block
   int tenant = 0;          // small numbers from 0
   double tenant_time = 0;  // device seconds that the tenant had, over its weight
   double tenant_weight = 1;

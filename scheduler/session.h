@@ -82,7 +82,7 @@ class Session {
 
   bool in_flight() const { return transformer_busy_ || decoder_busy_; }
   bool done() const { return decoded_blocks_ == blocks(); }
-  // Between two blocks, nothing under way, nothing undecoded: it could give its place back.
+  // Before, between or behind blocks, with nothing under way: what a device can suspend.
   bool at_rest() const { return !in_flight() && step_ == 0 && decoded_blocks_ == committed_blocks_; }
   bool decoding_block() const { return decoded_latents_ > 0; }
   bool decoder_busy() const { return decoder_busy_; }
@@ -161,7 +161,8 @@ class Session {
     if (role != LaneRole::kDecoder) transformer_waits_.reset();
   }
   absl::Duration timer = absl::InfiniteDuration();  // when it has to be looked at though nothing happens
-  bool yields = false;                              // begins no other block: its place is wanted
+  bool yields = false;                              // stops after its block: its place is wanted
+  bool keeps_place = false;                         // the device could not suspend it
   std::optional<absl::Status> end_why;              // set: no more passes, ends when none is under way
 
  private:

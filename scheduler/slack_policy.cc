@@ -83,11 +83,16 @@ class Batch {
   double offline_bound_ = std::numeric_limits<double>::infinity();
 };
 
-// Weighted fair share between tenants; within one by priority, then by admission.
+// Those whose place is wanted; then weighted fair share between tenants, within one by priority, then by admission.
 void OfferOffline(const Situation& situation, const std::vector<Candidate>& candidates, size_t taken, Batch& batch) {
   std::vector<size_t> offline;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    if (!candidates[i].live) offline.push_back(i);
+    if (candidates[i].live) continue;
+    if (!candidates[i].yields) {
+      offline.push_back(i);
+    } else if (i != taken && !batch.full()) {
+      batch.Offer(i);
+    }
   }
   std::sort(offline.begin(), offline.end(), [&](size_t a, size_t b) {
     const Candidate &x = candidates[a], &y = candidates[b];

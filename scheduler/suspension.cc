@@ -7,7 +7,7 @@
 namespace longtake::scheduler {
 
 // The offline session that began last loses least. It stops at the end of its block; until then it counts as one that
-// is about to give its place.
+// is about to give its place, and its passes go before other offline ones.
 void Core::SuspendForLive(absl::Duration now) {
   if (!device_->can_suspend()) return;
   int wanted = admission_.PlaceHolds(now) ? 1 : 0;
@@ -17,7 +17,8 @@ void Core::SuspendForLive(absl::Duration now) {
       if (session->live() || session->end_why.has_value()) continue;
       if (session->state == Session::State::kSuspending) --wanted;
       session->yields = false;
-      if (session->state == Session::State::kRunning && (last == nullptr || session->order > last->order)) {
+      if (session->state != Session::State::kRunning || session->keeps_place) continue;
+      if (last == nullptr || session->order > last->order) {
         last = session;
       }
     }
@@ -42,7 +43,8 @@ void Core::OnSuspended(SessionId id, const absl::Status& status) {
     roster_.suspended.push_back(&session);
     admission_.Changed();
   } else {
-    session.state = Session::State::kRunning;  // it still has its place
+    session.state = Session::State::kRunning;
+    session.keeps_place = true;  // asking again would most likely fail again, and it makes nothing meanwhile
   }
   if (session.end_why.has_value()) ending_.push_back(id);
   if (--in_flight_ == 0 && stopping_) stopped_();

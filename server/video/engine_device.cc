@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace longtake::server {
 
 void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
   const std::lock_guard lock(mutex_);
-  jobs_[session] = {std::move(job), 0};
+  jobs_[session] = {.job = std::move(job)};
 }
 
 void EngineDevice::RemoveJob(scheduler::SessionId session) {
@@ -49,6 +50,55 @@ void EngineDevice::Close(scheduler::SessionId session) {
   engine_->CloseSession(engine_session);
 }
 
+void EngineDevice::Suspend(scheduler::SessionId session, Done done) {
+  SessionId engine_session = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    engine_session = jobs_.at(session).engine_session;
+  }
+  const absl::StatusOr<SessionProgress> at = engine_->progress(engine_session);
+  if (!at.ok()) return done(at.status());
+  if (at->block == 0) {
+    engine_->CloseSession(engine_session);
+    return done(absl::OkStatus());
+  }
+  engine_->Submit(Lane::kDecoder, {{.kind = PassKind::kSave, .session = engine_session}},
+                  [this, session, engine_session, done = std::move(done)](size_t /*index*/, PassResult result) {
+                    if (!result.status.ok()) return done(std::move(result.status));
+                    engine_->CloseSession(engine_session);
+                    {
+                      const std::lock_guard lock(mutex_);
+                      jobs_.at(session).checkpoint = std::move(result.checkpoint);
+                    }
+                    done(absl::OkStatus());
+                  });
+}
+
+void EngineDevice::Resume(scheduler::SessionId session, scheduler::DeviceId device, Done done) {
+  if (absl::Status opened = Open(session, device); !opened.ok()) return done(std::move(opened));
+  std::optional<Pass> pass;
+  {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = jobs_.at(session);
+    if (!entry.checkpoint.empty()) {
+      pass = Pass{.kind = PassKind::kRestore, .checkpoint = std::exchange(entry.checkpoint, {})};
+    } else if (entry.encoded_prompt >= 0) {
+      pass = EncodePrompt(entry, entry.encoded_prompt);
+    }
+    if (pass.has_value()) pass->session = entry.engine_session;
+  }
+  if (!pass.has_value()) return done(absl::OkStatus());  // none of its passes had begun
+  const Lane lane = LaneOf(pass->kind);
+  engine_->Submit(lane, {*std::move(pass)},
+                  [done = std::move(done)](size_t /*index*/, PassResult result) { done(std::move(result.status)); });
+}
+
+Pass EngineDevice::EncodePrompt(const Entry& entry, int prompt) {
+  return {.kind = PassKind::kEncodePrompt,
+          .prompt = entry.job.prompts.at(prompt),
+          .negative_prompt = entry.job.negative_prompt};
+}
+
 int64_t EngineDevice::Tokens(const Pass& pass, const SessionSpec& spec) const {
   if (pass.kind != PassKind::kDenoise && pass.kind != PassKind::kCommit) return 0;
   const absl::StatusOr<SessionProgress> at = engine_->progress(pass.session);
@@ -71,13 +121,13 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
   {
     const std::lock_guard lock(mutex_);
     for (const scheduler::Pass& pass : passes) {
-      const Entry& entry = jobs_.at(pass.session);
-      Pass out{
-          .kind = pass.kind, .session = entry.engine_session, .prompt = {}, .negative_prompt = {}, .level = pass.level};
+      Entry& entry = jobs_.at(pass.session);
+      Pass out{.kind = pass.kind, .level = pass.level};
       if (out.kind == PassKind::kEncodePrompt) {
-        out.prompt = entry.job.prompts.at(pass.prompt);
-        out.negative_prompt = entry.job.negative_prompt;
+        entry.encoded_prompt = pass.prompt;
+        out = EncodePrompt(entry, pass.prompt);
       }
+      out.session = entry.engine_session;
       tokens += Tokens(out, entry.job.spec);
       Part& part = parts[static_cast<size_t>(LaneOf(out.kind))];
       part.index.push_back(count++);

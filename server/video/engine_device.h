@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_SERVER_VIDEO_ENGINE_DEVICE_H_
 #define LONGTAKE_SERVER_VIDEO_ENGINE_DEVICE_H_
 
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -42,12 +43,21 @@ class EngineDevice : public scheduler::Device {
   absl::Status Open(scheduler::SessionId session, scheduler::DeviceId device) override;
   void Close(scheduler::SessionId session) override;
   void Submit(scheduler::LaneId lane, std::vector<scheduler::Pass> passes, PassDone done) override;
+  // A suspended session is a checkpoint in host memory; one without a block has only its prompt, which is encoded
+  // again.
+  bool can_suspend() const override { return true; }
+  void Suspend(scheduler::SessionId session, Done done) override;
+  void Resume(scheduler::SessionId session, scheduler::DeviceId device, Done done) override;
 
  private:
   struct Entry {
     Job job;
     SessionId engine_session = 0;
+    int encoded_prompt = -1;            // the last one submitted; -1: none
+    std::vector<std::byte> checkpoint;  // of a suspended session that has a block
   };
+  // For the engine.
+  static Pass EncodePrompt(const Entry& entry, int prompt);
   int64_t Tokens(const Pass& pass, const SessionSpec& spec) const;
 
   Engine* const engine_;

@@ -306,6 +306,41 @@ TEST_F(AdmissionTest, OfflineSessionsGiveTheirPlaceToLiveOnesAndGetItBack) {
   EXPECT_EQ(story(2).block_at.size(), 20u);
 }
 
+TEST_F(AdmissionTest, ASessionWhosePlaceIsWantedFinishesItsBlockFirst) {
+  Make({.places = 2, .max_live_load = 0.9});
+  device->suspends = true;
+  Learn();
+  ASSERT_TRUE(Enter(Offline(1, 20)).ok());
+  ASSERT_TRUE(Enter(Offline(2, 20)).ok());
+  // Until the second one is in the middle of a block.
+  const auto is_of_2 = [&] { return device->log.back() == "denoise 2"; };
+  for (int i = 0; i < 1000 && !is_of_2(); ++i) RunFor(absl::Milliseconds(10));
+  ASSERT_TRUE(is_of_2());
+  const size_t before = device->log.size();
+  ASSERT_TRUE(Enter(Live(3, 3)).ok());
+  RunFor(absl::Seconds(3));
+  const auto suspended = std::find(device->log.begin(), device->log.end(), "suspend 2");
+  ASSERT_TRUE(suspended != device->log.end());
+  // One pass of the other session may have been under way or submitted.
+  const auto of_1 = [](const std::string& line) { return line.back() == '1'; };
+  EXPECT_LE(std::count_if(device->log.begin() + static_cast<std::ptrdiff_t>(before), suspended, of_1), 1);
+}
+
+TEST_F(AdmissionTest, ASessionThatCannotBeSuspendedIsAskedOnceAndGoesOn) {
+  Make({.places = 1, .max_live_load = 0.9});
+  device->suspends = true;
+  device->suspend_error = absl::ResourceExhaustedError("no host memory");
+  Learn();
+  device->log.clear();
+  ASSERT_TRUE(Enter(Offline(1, 20)).ok());
+  RunFor(absl::Seconds(1));
+  ASSERT_TRUE(Enter(Live(2, 3)).ok());
+  RunFor(absl::Seconds(60));
+  EXPECT_EQ(std::count(device->log.begin(), device->log.end(), "suspend 1"), 1);
+  EXPECT_TRUE(EndedWell(1));
+  EXPECT_TRUE(EndedWell(2));
+}
+
 TEST_F(AdmissionTest, ASuspendedSessionCanBeCancelled) {
   Make({.places = 1, .max_live_load = 0.9});
   device->suspends = true;

@@ -91,6 +91,7 @@ class FakeDevice : public Device {
   void Suspend(SessionId session, Done done) override {
     log.push_back(absl::StrCat("suspend ", Number(session)));
     EXPECT_FALSE(UnderWay(session));
+    if (!suspend_error.ok()) return done(suspend_error);
     EXPECT_EQ(open.erase(Number(session)), 1u);
     suspended.insert(Number(session));
     done(absl::OkStatus());
@@ -164,6 +165,7 @@ class FakeDevice : public Device {
   int batches = 0;
   bool complete_inside_submit = false;
   bool suspends = false;
+  absl::Status suspend_error;
 
  private:
   struct Batch {

@@ -1,6 +1,7 @@
 #include "tests/server/fake_engine.h"
 
 #include <algorithm>
+#include <cstring>
 #include <random>
 #include <utility>
 
@@ -128,6 +129,7 @@ PassResult FakeEngine::Run(const Pass& pass) {
 absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& result) {
   SessionProgress& at = session.progress;
   const int steps = session.steps;
+  Saved saved;
   switch (pass.kind) {
     case PassKind::kEncodePrompt:
       session.look = std::hash<std::string>()(pass.prompt);
@@ -158,8 +160,17 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
       ++at.decoded_latents;
       return absl::OkStatus();
     case PassKind::kSave:
+      if (at.block == 0 || at.step != 0) return absl::FailedPreconditionError("save");
+      saved = {at, session.look};
+      result.checkpoint.resize(sizeof(saved));
+      std::memcpy(result.checkpoint.data(), &saved, sizeof(saved));
+      return absl::OkStatus();
     case PassKind::kRestore:
-      return absl::UnimplementedError("the fake engine has no state to save");
+      if (pass.checkpoint.size() != sizeof(saved)) return absl::FailedPreconditionError("restore");
+      std::memcpy(&saved, pass.checkpoint.data(), sizeof(saved));
+      at = saved.progress;
+      session.look = saved.look;
+      return absl::OkStatus();
   }
   return absl::InternalError("kind");
 }

@@ -66,6 +66,10 @@ class FakeEngine : public Engine {
     uint64_t look = 0;  // of the prompt
     int steps = 0;      // of the block being made
   };
+  struct Saved {
+    SessionProgress progress;
+    uint64_t look = 0;
+  };
   struct Batch {
     std::vector<Pass> passes;
     std::function<void(size_t, PassResult)> done;

@@ -1,6 +1,8 @@
 // Videos behind the front, with a clock that the test moves.
+#include <algorithm>
 #include <atomic>
 #include <future>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -36,9 +38,11 @@ class VideoTest : public testing::Test {
                                       /*with_thread=*/false);
   }
   std::shared_ptr<Video> Create(double seconds, Disconnect disconnect,
-                                const std::shared_ptr<CheckedViewer>& viewer = nullptr) {
+                                const std::shared_ptr<CheckedViewer>& viewer = nullptr,
+                                scheduler::Delivery delivery = scheduler::Delivery::kLive) {
     std::promise<absl::StatusOr<std::shared_ptr<Video>>> answer;
     studio->Create({.spec = {.prompt = "a red ball", .seed = 1, .duration = absl::Seconds(seconds)},
+                    .options = {.delivery = delivery},
                     .default_disconnect = disconnect},
                    [&](const absl::StatusOr<std::shared_ptr<Video>>& video) {
                      if (video.ok() && viewer != nullptr) {
@@ -118,6 +122,48 @@ TEST_F(VideoTest, AViewerOfALaterBlockDoesNotHoldBackTheBlocksBeforeIt) {
   EXPECT_TRUE(viewer->status().ok()) << viewer->status();
   EXPECT_EQ(viewer->blocks(), 5);
   EXPECT_EQ(viewer->wrong(), "");
+}
+
+TEST_F(VideoTest, AnOfflineVideoGivesItsPlaceToALiveOneAndGoesOnWhereItWas) {
+  std::atomic<int> commits = 0;
+  std::atomic<bool> live_is_there = true;
+  Start({.max_sessions = 1, .delay = [&](const longtake::Pass& pass) {
+           commits += pass.kind == PassKind::kCommit;
+           while (commits > 1 && !live_is_there) absl::SleepFor(absl::Milliseconds(1));
+           return absl::ZeroDuration();
+         }});
+  const auto make = [&] {
+    const auto viewer = std::make_shared<CheckedViewer>();
+    Create(5, Disconnect::kCancel, viewer, scheduler::Delivery::kOffline);
+    return viewer;
+  };
+  const auto undisturbed = make();
+  Await([&] { return undisturbed->ends() == 1; }, "the undisturbed video");
+  live_is_there = false;
+  commits = 0;
+  const size_t before = engine->ran().size();
+  const auto offline = make(), live = std::make_shared<CheckedViewer>();
+  Await([&] { return commits > 1; }, "its second block");
+  Create(1, Disconnect::kCancel, live);
+  live_is_there = true;
+  Await([&] { return offline->ends() == 1 && live->ends() == 1; }, "both videos");
+  EXPECT_TRUE(offline->status().ok()) << offline->status();
+  EXPECT_TRUE(live->status().ok()) << live->status();
+  EXPECT_EQ(offline->wrong() + live->wrong(), "");
+  EXPECT_EQ(offline->bytes(), undisturbed->bytes());
+  std::map<PassKind, int> ran;
+  for (const FakeEngine::Ran& pass : engine->ran()) ++ran[pass.kind];
+  EXPECT_EQ(ran[PassKind::kSave], 1);
+  EXPECT_EQ(ran[PassKind::kRestore], 1);
+  // Between the two is the whole live video: a prompt, two blocks of three steps and a commit, and five decodes.
+  const std::vector<FakeEngine::Ran> passes = engine->ran();
+  const auto of = [&](PassKind kind) {
+    return std::find_if(passes.begin() + static_cast<std::ptrdiff_t>(before), passes.end(),
+                        [&](const FakeEngine::Ran& pass) { return pass.kind == kind; });
+  };
+  EXPECT_EQ(of(PassKind::kRestore) - of(PassKind::kSave), 1 + 1 + 2 * (3 + 1) + 5);
+  EXPECT_EQ(engine->open_sessions(), 0);
+  EXPECT_EQ(engine->passes_out_of_order(), 0);
 }
 
 TEST_F(VideoTest, ARefusedPromptTakesNoNumber) {
