@@ -16,6 +16,7 @@ import torch
 import transformers
 
 from tools.export import pipeline, text, tokens, transformer, vae
+from tools.export.folder import VARIANTS
 
 
 def export_random(out: Path, seed: int) -> None:
@@ -28,8 +29,11 @@ def export_random(out: Path, seed: int) -> None:
         return dtypes[index % len(dtypes)]
 
     tag = f"s{seed}"
+    def variant(index: int) -> str | None:
+        return VARIANTS[dtype(index)] if index % 2 else None
+
     for index, spelling in enumerate(["5", "4", "4.42"]):
-        text.encoder_case(out, f"{tag}_text_{index}", rng, spelling, dtype(index))
+        text.encoder_case(out, f"{tag}_text_{index}", rng, spelling, dtype(index), variant=variant(index))
     text.encoder_case(out, f"{tag}_text_window", rng, "5", dtype(1), {"sliding_window": 4, "attn_logit_softcapping": 1.0})
     settings = {
         "caption_tokens": rng.choice([12, 20, 33]),
@@ -45,7 +49,8 @@ def export_random(out: Path, seed: int) -> None:
     patches = [(1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 1, 1), (2, 2, 2)]
     for index, patch in enumerate(patches):
         shard = 60_000 if index % 2 else None
-        transformer.pass_case(out, f"{tag}_pass_{index}", rng, dtype(index), index % 2 == 1, patch, shard)
+        name = f"{tag}_pass_{index}"
+        transformer.pass_case(out, name, rng, dtype(index), index % 2 == 1, patch, shard, variant=variant(index))
     for index, window in enumerate([0, 1, 2]):
         transformer.causal_cases(out, f"{tag}_causal_{index}", rng, dtype(index), window)
     transformer.causal_cases(out, f"{tag}_causal_guided", rng, dtype(0), 2, guidance=3.0)
@@ -57,11 +62,11 @@ def export_random(out: Path, seed: int) -> None:
         transformer.bidirectional_case(out, name, rng, dtype(index), steps, rng.choice([1.0, 4.5]), scheduler=scheduler)
     pipeline.cases(out, f"{tag}_pipeline", rng, dtype(2))
     for index, patch in enumerate([None, 2, None]):
-        vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch)
+        vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch, variant=variant(index))
 
 
 def export_committed(out: Path) -> None:
-    """Few and tiny: together under 3.5 MiB, each module at least once, each storage type at least once."""
+    """Few and tiny: together under 4 MiB, each module at least once, each storage type at least once."""
     rng = random.Random(7)
     small_text = {"hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 4, "num_key_value_heads": 2}
     small_text |= {"head_dim": 16, "num_hidden_layers": 2, "vocab_size": 97, "rms_norm_eps": 1e-6}
@@ -82,10 +87,10 @@ def export_committed(out: Path) -> None:
     other = {"num_attention_heads": 1, "attention_head_dim": 28, "cross_attention_dim": 28, "in_channels": 6}
     other |= {"out_channels": 6, "num_cross_attention_heads": 1, "cross_attention_head_dim": 20}
     pass_case = transformer.pass_case
-    pass_case(out, "pass_patch2", rng, "bfloat16", False, (1, 2, 2), config={**small, **shape}, shard_bytes=40_000)
+    pass_case(out, "pass_patch2", rng, "bfloat16", False, (1, 2, 2), 40_000, {**small, **shape}, "bf16")
     pass_case(out, "pass_patch1_frames", rng, "float32", True, (1, 1, 1), config={**small, **other})
     bias = {"num_layers": 1, "attention_bias": True, "qk_norm": None}
-    pass_case(out, "pass_bias", rng, "float16", False, (1, 2, 2), config={**small, **other, **bias})
+    pass_case(out, "pass_bias", rng, "float16", False, (1, 2, 2), config={**small, **other, **bias}, variant="fp16")
     patch2 = {"patch_size": (1, 2, 2)}
     transformer.causal_cases(out, "causal_sum", rng, "bfloat16", 0, config={**small, **shape, **patch2})
     transformer.causal_cases(out, "causal_window", rng, "bfloat16", 2, config={**small, **other, "patch_size": (1, 1, 1)})
@@ -94,7 +99,7 @@ def export_committed(out: Path) -> None:
     tiny = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 1, 2, 2], "latents_mean": [0.3, -0.5, 0.9, 0.0]}
     tiny |= {"latents_std": [1.5, 0.6, 2.25, 1.0], "num_res_blocks": 1}
     vae.cases(out, "vae", rng, "bfloat16", None, {**tiny, "num_res_blocks": 2}, 3, (3, 5))
-    vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, 2, (2, 3))
+    vae.cases(out, "vae_patch2", rng, "bfloat16", 2, tiny, 2, (2, 3), variant="bf16")
     tokens.cases(out, "tokenizer", random.Random(7))
     for kind, steps, guidance in [("euler", 5, 1.0), ("unipc", 7, 4.5)]:
         scheduler = transformer.random_scheduler(rng, kind)
@@ -114,6 +119,7 @@ def main() -> None:
     for part in ("models", "cases"):
         shutil.rmtree(arguments.out / part, ignore_errors=True)
     torch.set_grad_enabled(False)
+    torch.set_num_threads(1)  # the order of sums, and so the bytes, would follow the number
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity_error()
         library.utils.logging.disable_progress_bar()

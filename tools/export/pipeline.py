@@ -1,9 +1,10 @@
-"""Cases of a prompt as `SanaVideoPipeline` itself hands it on when it is called with its defaults.
+"""Cases of `SanaVideoPipeline` itself, called with its defaults: the prompts that it hands on, and its latents.
 
-The instruction prefix, lower case and the window of 300 tokens stand in the pipeline's signature and code, not in the
-folder. The folder of these cases has no longtake.json: its family has to know them.
+The instruction prefix, lower case, the window of 300 tokens, the steps and the guidance stand in the pipeline's
+signature and code, not in the folder. The folder of these cases has no longtake.json: its family has to know them.
 """
 
+import inspect
 import random
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, SanaVideoPipeline
 
 from tools.export import text, tokenizer, transformer
-from tools.export.folder import ModelFolder, in_bfloat16, write_case
+from tools.export.folder import ModelFolder, bfloat16_draws, write_case
 
 PROMPTS = ["  A red Boat drifts slowly left over a Meadow", "the yellow balloon rises over the sea " * 50]
 NEGATIVE_PROMPTS = ["", "A BLURRY boat"]
@@ -70,6 +71,30 @@ def _encoded(pipeline: SanaVideoPipeline, prompt: str, **given) -> list[dict[str
     ]
 
 
+def _call_case(out: Path, name: str, encoder, processor, video, dtype: str, scheduler) -> None:
+    """The latents of the pipeline's own loop, with its default steps and guidance, from given noise."""
+    defaults = inspect.signature(SanaVideoPipeline.__call__).parameters
+    captions = _encoded(SanaVideoPipeline(_Tokenizer(processor), encoder, None, video, scheduler), PROMPTS[0])
+    inputs = {"latents": torch.randn(1, video.config.in_channels, 2, 4, 8, generator=torch.Generator().manual_seed(1))}
+    for prefix, caption in zip(["", "negative_"], captions, strict=True):
+        inputs[prefix + "encoder_hidden_states"] = caption["encoder_hidden_states"]
+        inputs[prefix + "encoder_attention_mask"] = caption["encoder_attention_mask"].long()
+
+    def run(model):
+        pipeline = SanaVideoPipeline(_Tokenizer(processor), encoder, None, model, scheduler)
+        pipeline.set_progress_bar_config(disable=True)
+        call = {"height": 32, "width": 64, "frames": 5, "use_resolution_binning": False, "output_type": "latent"}
+        call |= {"prompt_embeds": inputs["encoder_hidden_states"].to(model.dtype)}
+        call |= {"prompt_attention_mask": inputs["encoder_attention_mask"]}
+        call |= {"negative_prompt_embeds": inputs["negative_encoder_hidden_states"].to(model.dtype)}
+        call |= {"negative_prompt_attention_mask": inputs["negative_encoder_attention_mask"]}
+        return {"latents": pipeline(negative_prompt=None, latents=inputs["latents"], **call).frames}
+
+    arguments = ["--steps", str(defaults["num_inference_steps"].default)]
+    arguments += ["--guidance", str(defaults["guidance_scale"].default)]
+    write_case(out, f"{name}_call", "bidirectional", name, inputs, bfloat16_draws(video, dtype, run), arguments)
+
+
 def cases(out: Path, name: str, rng: random.Random, dtype: str, text_config=None, video_config=None) -> None:
     """One folder as diffusers saves it; a case for each prompt, and for each negative one."""
     folder = ModelFolder(out, name)
@@ -85,22 +110,23 @@ def cases(out: Path, name: str, rng: random.Random, dtype: str, text_config=None
     scheduler.save_pretrained(folder.add_component("scheduler"))
     folder.close()
 
-    def pipeline(model):
-        return SanaVideoPipeline(_Tokenizer(processor), model, None, video, scheduler)
-
-    exact, low = pipeline(encoder), pipeline(in_bfloat16(text.build(config, seed, dtype)))
     calls = [(prompt, {}) for prompt in PROMPTS] + [("", {"negative_prompt": prompt}) for prompt in NEGATIVE_PROMPTS]
+    _call_case(out, name, encoder, processor, video, dtype, scheduler)
     for index, (prompt, given) in enumerate(calls):
         at = 1 if given else 0
         arguments = ["--prompt", given["negative_prompt"], "--negative"] if given else ["--prompt", prompt]
+
+        def run(model, prompt=prompt, given=given, at=at):
+            pipeline = SanaVideoPipeline(_Tokenizer(processor), model, None, video, scheduler)
+            return _encoded(pipeline, prompt, **given)[at]
+
         write_case(
             out,
             f"{name}_{index}",
             "caption",
             name,
             {},
-            _encoded(exact, prompt, **given)[at],
-            {"encoder_hidden_states": _encoded(low, prompt, **given)[at]["encoder_hidden_states"]},
+            bfloat16_draws(encoder, dtype, run),
             arguments=arguments,
             valid_rows={"encoder_hidden_states": "encoder_attention_mask"},
         )

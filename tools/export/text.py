@@ -8,7 +8,7 @@ import torch
 from transformers import Gemma2Config, Gemma2Model
 
 from tools.export import tokenizer
-from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
+from tools.export.folder import ModelFolder, bfloat16_draws, stored_as, write_case
 from tools.export.weights import randomize
 
 BOS, PAD = 2, 0
@@ -73,7 +73,9 @@ def encode(model: Gemma2Model, ids: torch.Tensor, mask: torch.Tensor) -> torch.T
     return model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
 
 
-def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype: str, config: dict | None = None) -> None:
+def encoder_case(
+    out: Path, name: str, rng: random.Random, spelling: str, dtype: str, config: dict | None = None, variant: str | None = None
+) -> None:
     """B sequences of different lengths, padded on the right."""
     vocabulary = rng.choice([64, 97, 300])
     config = {**random_config(rng, vocabulary), **(config or {})}
@@ -82,7 +84,7 @@ def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype:
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)
     folder = ModelFolder(out, name)
-    path = folder.add("text_encoder", model, dtype, shard_bytes=rng.choice([None, 40_000]))
+    path = folder.add("text_encoder", model, dtype, shard_bytes=rng.choice([None, 40_000]), variant=variant)
     respell(path / "config.json", spelling)
     folder.close()
 
@@ -95,16 +97,13 @@ def encoder_case(out: Path, name: str, rng: random.Random, spelling: str, dtype:
         used = length if row == 0 and batch > 1 else rng.randrange(2, length)
         ids[row, used:] = PAD
         mask[row, used:] = 0
-    expected = encode(model, ids, mask)
-    low = encode(in_bfloat16(model), ids, mask)
     write_case(
         out,
         name,
         "text_encoder",
         name,
         {"input_ids": ids, "attention_mask": mask},
-        {"last_hidden_state": expected},
-        {"last_hidden_state": low},
+        bfloat16_draws(model, dtype, lambda m: {"last_hidden_state": encode(m, ids, mask)}),
         valid_rows={"last_hidden_state": "attention_mask"},
     )
 
@@ -154,21 +153,23 @@ def caption_cases(out: Path, name: str, rng: random.Random, settings: dict, dtyp
     folder.add("text_encoder", model, dtype)
     folder.settings({"sampler": "few_step", "timesteps": [1000, 889], "shift": 7.0, "block_latent_frames": 4, **settings})
     folder.close()
-    low_model = in_bfloat16(build(config, seed, dtype))
     for index, prompt in enumerate(prompts):
         ids, mask, kept = caption_inputs(processor, prompt, settings)
+
+        def run(m, ids=ids, mask=mask, kept=kept):
+            return {
+                "input_ids": ids.float(),
+                "encoder_hidden_states": encode(m, ids, mask)[:, kept],
+                "encoder_attention_mask": mask[:, kept].float(),
+            }
+
         write_case(
             out,
             f"{name}_{index}",
             "caption",
             name,
             {},
-            {
-                "input_ids": ids.float(),
-                "encoder_hidden_states": encode(model, ids, mask)[:, kept],
-                "encoder_attention_mask": mask[:, kept].float(),
-            },
-            {"encoder_hidden_states": encode(low_model, ids, mask)[:, kept]},
+            bfloat16_draws(model, dtype, run),
             arguments=["--prompt", prompt],
             valid_rows={"encoder_hidden_states": "encoder_attention_mask"},
         )

@@ -120,7 +120,7 @@ def cases(out: Path, name: str, rng: random.Random) -> None:
 
     def write(kind: str, ids: list[list[int]]) -> None:
         joined = torch.tensor([i for text in ids for i in text], dtype=torch.float32)
-        write_case(out, f"{name}_{kind}", "tokenizer", f"{name}_{kind}", inputs, {"input_ids": joined}, {})
+        write_case(out, f"{name}_{kind}", "tokenizer", f"{name}_{kind}", inputs, [({"input_ids": joined}, {})])
 
     model_folder = ModelFolder(out, f"{name}_model")
     processor = _add_model(model_folder.add_component("tokenizer"), rng.randrange(1000))

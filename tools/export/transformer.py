@@ -12,7 +12,7 @@ from diffusers import (
 )
 
 from tools.export import causal
-from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
+from tools.export.folder import ModelFolder, bfloat16_draws, stored_as, write_case
 from tools.export.weights import randomize
 
 
@@ -84,13 +84,21 @@ def velocity(model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def pass_case(
-    out: Path, name: str, rng: random.Random, dtype: str, per_frame: bool, patch=None, shard_bytes=None, config=None
+    out: Path,
+    name: str,
+    rng: random.Random,
+    dtype: str,
+    per_frame: bool,
+    patch=None,
+    shard_bytes=None,
+    config=None,
+    variant=None,
 ) -> None:
     config = {**random_config(rng, patch), **(config or {})}
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)
     folder = ModelFolder(out, name)
-    folder.add("transformer", model, dtype, shard_bytes)
+    folder.add("transformer", model, dtype, shard_bytes, variant)
     folder.close()
 
     data = Inputs(config, rng, frames=rng.choice([2, 3, 5]) if per_frame else None)
@@ -103,9 +111,8 @@ def pass_case(
         "encoder_hidden_states": caption,
         "encoder_attention_mask": mask,
     }
-    expected = velocity(model, inputs)
-    low = velocity(in_bfloat16(model), inputs)
-    write_case(out, name, "transformer", name, inputs, {"sample": expected}, {"sample": low})
+    draws = bfloat16_draws(model, dtype, lambda m: {"sample": velocity(m, inputs)})
+    write_case(out, name, "transformer", name, inputs, draws)
 
 
 def causal_settings(rng: random.Random, window: int, guidance: float = 1.0) -> dict:
@@ -180,13 +187,13 @@ def causal_cases(out: Path, name: str, rng: random.Random, dtype: str, window: i
         sampler["negative_encoder_attention_mask"] = negative_mask
         captions.append((negative, negative_mask))
 
-    def both(current):
-        return _blocks(current, blocks, window), causal.few_step(current, sampler["noise"], lengths, captions, settings)
+    draws = bfloat16_draws(model, dtype, lambda m: _blocks(m, blocks, window))
+    write_case(out, f"{name}_blocks", "transformer_blocks", name, blocks, draws)
 
-    expected_blocks, expected_latents = both(model)
-    low_blocks, low_latents = both(in_bfloat16(model))
-    write_case(out, f"{name}_blocks", "transformer_blocks", name, blocks, expected_blocks, low_blocks)
-    write_case(out, f"{name}_few_step", "few_step", name, sampler, {"latents": expected_latents}, {"latents": low_latents})
+    def few_step(m):
+        return {"latents": causal.few_step(m, sampler["noise"], lengths, captions, settings)}
+
+    write_case(out, f"{name}_few_step", "few_step", name, sampler, bfloat16_draws(model, dtype, few_step))
 
 
 def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> torch.Tensor:
@@ -251,7 +258,6 @@ def bidirectional_case(
         "negative_encoder_hidden_states": negative,
         "negative_encoder_attention_mask": negative_mask,
     }
-    expected = _bidirectional(model, scheduler, inputs, steps, guidance)
-    low = _bidirectional(in_bfloat16(model), scheduler, inputs, steps, guidance)
+    draws = bfloat16_draws(model, dtype, lambda m: {"latents": _bidirectional(m, scheduler, inputs, steps, guidance)})
     flags = ["--steps", str(steps), "--guidance", str(guidance)]
-    write_case(out, name, "bidirectional", name, inputs, {"latents": expected}, {"latents": low}, arguments=flags)
+    write_case(out, name, "bidirectional", name, inputs, draws, arguments=flags)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKLWan
 
-from tools.export.folder import ModelFolder, in_bfloat16, stored_as, write_case
+from tools.export.folder import ModelFolder, bfloat16_draws, stored_as, write_case
 from tools.export.weights import randomize
 
 
@@ -54,14 +54,14 @@ def encode(model, frames: torch.Tensor) -> torch.Tensor:
 
 
 def cases(
-    out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None, size=None
+    out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None, size=None, variant=None
 ) -> None:
     """One folder with a decoder and an encoder case."""
     config = {**random_config(rng, patch), **(config or {})}
     seed = rng.randrange(2**31)
     model = build(config, seed, dtype)
     folder = ModelFolder(out, name)
-    folder.add("vae", model, dtype)
+    folder.add("vae", model, dtype, variant=variant)
     folder.close()
 
     generator = torch.Generator().manual_seed(seed)
@@ -70,7 +70,6 @@ def cases(
     stride = 8 * (patch or 1)
     latents = torch.randn(1, config["z_dim"], count, height, width, generator=generator)
     frames = torch.rand(1, 3, 4 * count - 3, height * stride, width * stride, generator=generator) * 2 - 1
-    low_model = in_bfloat16(build(config, seed, dtype))
     inputs = {"latents": latents}
     if count > 1:
         cut = rng.randrange(1, count)
@@ -81,8 +80,7 @@ def cases(
         "vae_decoder",
         name,
         inputs,
-        {"frames": decode(model, latents)},
-        {"frames": decode(low_model, latents)},
+        bfloat16_draws(model, dtype, lambda m: {"frames": decode(m, latents)}),
     )
     write_case(
         out,
@@ -90,6 +88,5 @@ def cases(
         "vae_encoder",
         name,
         {"frames": frames},
-        {"latents": encode(model, frames)},
-        {"latents": encode(low_model, frames)},
+        bfloat16_draws(model, dtype, lambda m: {"latents": encode(m, frames)}),
     )
