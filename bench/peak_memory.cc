@@ -31,6 +31,11 @@ PeakMemory::~PeakMemory() {
   thread_.join();
 }
 
-uint64_t PeakMemory::peak() { return std::max(peak_.load(), AnonymousBytes()); }
+uint64_t PeakMemory::peak() {
+  const uint64_t peak = std::max(peak_.load(), AnonymousBytes());
+  return peak > baseline_ ? peak - baseline_ : 0;
+}
+
+void PeakMemory::Restart() { peak_.store(0); }
 
 }  // namespace longtake

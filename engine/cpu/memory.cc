@@ -12,7 +12,7 @@
 namespace longtake::cpu {
 namespace {
 
-constexpr size_t kHuge = size_t{2} << 20;
+constexpr size_t kPage = size_t{4} << 10, kHuge = size_t{2} << 20;
 constexpr size_t kFromHere = 2 * kHuge;
 
 size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
@@ -27,7 +27,8 @@ bool IsThere(size_t bytes) {
 std::byte* MapHuge(size_t bytes) {
   if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();  // rounding up would wrap
   if (!IsThere(bytes)) throw std::bad_alloc();
-  const size_t size = RoundUp(bytes, kHuge);
+  // What is left behind the last whole huge page gets small ones: up to 2 MiB would be no one's, in each buffer.
+  const size_t size = RoundUp(bytes, kPage);
   void* mapped = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
   auto* const begin = static_cast<std::byte*>(mapped);
@@ -53,7 +54,7 @@ Memory::Memory(size_t bytes) : size_(bytes) {
 Memory::~Memory() {
   if (data_ == nullptr) return;
   if (size_ >= kFromHere) {
-    munmap(data_, RoundUp(size_, kHuge));
+    munmap(data_, RoundUp(size_, kPage));
   } else {
     operator delete (data_, std::align_val_t{64});
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/status_macros.h"
+#include "engine/core/freed_heap.h"
 #include "engine/core/memory_budget.h"
 #include "engine/runtime/slot_engine.h"
 
@@ -35,11 +36,13 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .frames = Executor::StagingBytes(*model),
                         .checkpoint = Executor::CheckpointStagingBytes(parts.decoder(), *model),
                         .device_memory = parts.transformer().device().memory_bytes()};
+  ReleaseFreedHeap();  // so that the budget has what loading has taken for a while
   const MemoryBudget host = MemoryBudget::Detect();
   if (options.log) options.log(Describe(plan, host));
   RETURN_IF_ERROR(CheckMemory(plan, host));
   auto engine = std::make_unique<SlotEngine>(std::move(parts), std::move(model), plan, scratch);
   RETURN_IF_ERROR(engine->Start());
+  ReleaseFreedHeap();
   return engine;
 }
 

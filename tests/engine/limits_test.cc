@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "engine/core/system_files.h"
@@ -74,6 +75,41 @@ TEST(Limits, OfTheAddressSpaceAreErrors) {
     }
   }
   EXPECT_GT(named, 10);
+}
+
+uint64_t AnonymousBytes() { return NumberBehind(*ReadSystemFile("/proc/self/status"), "RssAnon:").value_or(0) * 1024; }
+
+// What the process has taken after a video, against the plan: loading leaves nothing behind. Beside the plan there are
+// the vocabulary, and what the C library keeps of freed memory.
+bool TakesThePlannedMemory() {
+  const uint64_t before = AnonymousBytes();
+  const auto engine = Engine::Load({.model_dir = kBundled, .threads = 2, .max_sessions = 2});
+  if (!engine.ok()) return false;
+  for (const uint64_t seed : {1, 2}) {  // their frames are dropped at once
+    const SessionId id = *(*engine)->OpenSession({kLarge, 5, seed});
+    std::vector<PassKind> kinds = {PassKind::kEncodePrompt};
+    kinds.insert(kinds.end(), (*engine)->model().denoise_steps, PassKind::kDenoise);
+    kinds.push_back(PassKind::kCommit);
+    kinds.insert(kinds.end(), (*engine)->progress(id)->block_frames, PassKind::kDecode);
+    for (const PassKind kind : kinds) {
+      if (!RunPass(**engine, {.kind = kind, .session = id, .prompt = "a red ball"}).status.ok()) return false;
+    }
+  }
+  uint64_t plan = 0;
+  for (const MemoryRegion& region : (*engine)->memory()) plan += region.planned_bytes;
+  const uint64_t taken = AnonymousBytes() - before;
+  std::fprintf(stderr, "planned %.1f MB, taken %.1f MB\n", 1e-6 * static_cast<double>(plan),
+               1e-6 * static_cast<double>(taken));
+  return static_cast<double>(taken) <= 1.05 * static_cast<double>(plan) && taken > plan / 2;
+}
+
+TEST(Limits, MemoryIsAsPlanned) {
+  if (kSanitized) GTEST_SKIP() << "a sanitizer takes memory for itself";
+  const pid_t child = fork();  // for a heap that no other test has grown
+  if (child == 0) _exit(TakesThePlannedMemory() ? 0 : 1);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 }  // namespace
