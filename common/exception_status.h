@@ -6,8 +6,8 @@
 
 namespace longtake {
 
-// Of the exception being handled; call it inside a catch block. ResourceExhausted for bad_alloc and for length_error (a
-// container longer than any memory), Internal with its text for any other.
+// Of the exception being handled; call it inside a catch block. ResourceExhausted for bad_alloc, for length_error (a
+// container longer than any memory) and where the system starts no thread; Internal with its text for any other.
 absl::Status StatusOfCurrentException();
 
 }  // namespace longtake

@@ -13,6 +13,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/exception_status.h"
+#include "common/thread.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/stdout_sinks.h"
@@ -123,7 +125,7 @@ auto LogProgress(spdlog::logger& logger) {
 // Loads on a thread of lower priority, which all of the engine's threads inherit: where they compete with those that
 // encode frames and answer clients, these come first, so that a full engine does not delay what is finished. By 5
 // steps: the others then get three quarters of a core that both want.
-absl::StatusOr<std::unique_ptr<longtake::Engine>> LoadBehindOthers(const longtake::EngineOptions& options) {
+absl::StatusOr<std::unique_ptr<longtake::Engine>> LoadBehindOthers(const longtake::EngineOptions& options) try {
   constexpr int kSteps = 5;
   return std::async(std::launch::async,
                     [&options] {
@@ -131,6 +133,17 @@ absl::StatusOr<std::unique_ptr<longtake::Engine>> LoadBehindOthers(const longtak
                       return longtake::Engine::Load(options);
                     })
       .get();
+} catch (...) {
+  return longtake::StatusOfCurrentException();
+}
+
+absl::Status LoadAndServe(const longtake::EngineOptions& options, longtake::server::Server& server) try {
+  absl::StatusOr<std::unique_ptr<longtake::Engine>> engine = LoadBehindOthers(options);
+  if (!engine.ok()) return engine.status();
+  server.Serve(*std::move(engine));
+  return absl::OkStatus();
+} catch (...) {
+  return longtake::StatusOfCurrentException();
 }
 
 }  // namespace
@@ -165,19 +178,21 @@ int main(int argc, char** argv) {
   // order.
   flags.engine.progress = LogProgress(logger);
   flags.engine.log = [&logger](const std::string& line) { logger.info("engine {}", line); };
-  std::future<bool> loaded = std::async(std::launch::async, [&] {
-    auto engine = LoadBehindOthers(flags.engine);
-    if (engine.ok()) {
-      (*server)->Serve(*std::move(engine));
-      return true;
-    }
-    logger.error("cannot load: {}", engine.status().ToString());
+  bool ok = false;
+  absl::StatusOr<std::thread> loading = longtake::StartThread("the thread that loads", [&] {
+    const absl::Status status = LoadAndServe(flags.engine, **server);
+    ok = status.ok();
+    if (ok) return;
+    logger.error("cannot load: {}", status.ToString());
     kill(getpid(), SIGTERM);
-    return false;
   });
+  if (!loading.ok()) {
+    logger.error("cannot load: {}", loading.status().ToString());
+    return 1;
+  }
   int signal = 0;
   sigwait(&end_signals, &signal);
-  const bool ok = loaded.get();
+  loading->join();
   (*server)->Drain();
   return ok ? 0 : 1;
 }

@@ -27,7 +27,7 @@ constexpr bool kSanitized = true;  // sanitizers map terabytes
 constexpr bool kSanitized = false;
 #endif
 
-enum Outcome : int { kMadeAVideo, kNamedTheLimit, kOther };
+enum Outcome : int { kMadeAVideo, kNamedTheLimit, kOther, kNotPossible };
 
 Outcome LoadAndRun(const std::string& model, int threads) {
   const auto engine = Engine::Load({.model_dir = model, .threads = threads, .max_sessions = 2});
@@ -75,6 +75,34 @@ TEST(Limits, OfTheAddressSpaceAreErrors) {
     }
   }
   EXPECT_GT(named, 10);
+}
+
+// In a process of its own that may have so many processes and threads of its user. The limit does not bind the
+// superuser, so that one becomes nobody first. -2: it could not.
+int OutcomeWithThreads(rlim_t processes) {
+  const pid_t child = fork();
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    if (geteuid() == 0 && setresuid(kNobody, kNobody, kNobody) != 0) _exit(kNotPossible);
+    if (access(kBundled, R_OK | X_OK) != 0) _exit(kNotPossible);
+    const rlimit limit{processes, processes};
+    setrlimit(RLIMIT_NPROC, &limit);
+    _exit(LoadAndRun(kBundled, 4));
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(Limits, OfThreadsAreErrors) {
+  if (OutcomeWithThreads(RLIM_INFINITY) == kNotPossible) GTEST_SKIP() << "nobody cannot read the model";
+  int named = 0;
+  for (const rlim_t processes : {0, 1, 2, 3, 4, 5, 6, 8}) {
+    const int outcome = OutcomeWithThreads(processes);
+    EXPECT_TRUE(outcome == kMadeAVideo || outcome == kNamedTheLimit) << outcome << " with " << processes;
+    named += outcome == kNamedTheLimit ? 1 : 0;
+  }
+  EXPECT_GE(named, 2);
 }
 
 uint64_t AnonymousBytes() { return NumberBehind(*ReadSystemFile("/proc/self/status"), "RssAnon:").value_or(0) * 1024; }

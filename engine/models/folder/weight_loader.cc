@@ -2,7 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/core/float16.h"
+#include "engine/core/memory_budget.h"
 
 namespace longtake {
 namespace {
@@ -26,6 +29,28 @@ std::unique_ptr<PackedKernel> WeightLoader::Packed(std::unique_ptr<PackedKernel>
   return kernel;
 }
 
+absl::Status WeightLoader::CheckRoom(const std::string& name, const HostTensor& tensor) {
+  const uint64_t bytes = tensor.elements() * SizeOf(tensor.dtype);
+  if (bytes <= room_) {
+    room_ -= bytes;
+    return absl::OkStatus();
+  }
+  const MemoryBudget host = MemoryBudget::Detect();
+  const MemoryLimit* limit = host.tightest();
+  if (limit == nullptr) return absl::OkStatus();
+  // At least: float32 is packed in half of its bytes where the activations are bfloat16, and reading takes a MiB.
+  const uint64_t need = bytes / 2 + (uint64_t{1} << 20);
+  if (need > limit->available()) {
+    constexpr double kMiB = 1 << 20;
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("tensor \"%s\": it needs %.1f MiB, and %.1f MiB are left of %s, %.1f MiB", name,
+                        static_cast<double>(need) / kMiB, static_cast<double>(limit->available()) / kMiB, limit->name,
+                        static_cast<double>(limit->bytes) / kMiB));
+  }
+  room_ = (limit->available() - need) / 4;  // packing may take twice the bytes, and others take memory too
+  return absl::OkStatus();
+}
+
 HostTensor WeightLoader::Get(const std::string& name, const std::vector<int64_t>& shape) {
   if (!status_.ok()) return {};
   absl::StatusOr<HostTensor> tensor = store_.Get(name, shape);
@@ -33,6 +58,7 @@ HostTensor WeightLoader::Get(const std::string& name, const std::vector<int64_t>
     status_ = tensor.status();
     return {};
   }
+  if (status_ = CheckRoom(name, *tensor); !status_.ok()) return {};
   if (progress_) progress_(store_.used_bytes(), store_.total_bytes());
   return *tensor;
 }

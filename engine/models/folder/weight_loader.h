@@ -57,17 +57,21 @@ class WeightLoader {
   size_t packed_bytes() const { return packed_bytes_; }
 
  private:
-  // Valid until the store is told to recycle.
+  // Valid until the store is told to recycle. ResourceExhausted where the host has no room for it: Linux would grant
+  // the memory and end the process when it is touched.
   HostTensor Get(const std::string& name, const std::vector<int64_t>& shape);
   // Counts what was packed, and lets the store read into the memory of the tensors that it was packed from. (Packing
   // has copied them: asynchronous backends do so before they return, too.)
   std::unique_ptr<PackedKernel> Packed(std::unique_ptr<PackedKernel> kernel);
+
+  absl::Status CheckRoom(const std::string& name, const HostTensor& tensor);
 
   Ops& ops_;
   TensorStore& store_;
   LoadProgress progress_;
   absl::Status status_;
   size_t packed_bytes_ = 0;
+  uint64_t room_ = 0;  // so much may be read before the host's memory is looked at again
 };
 
 }  // namespace longtake
