@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <future>
+#include <latch>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -137,6 +140,23 @@ absl::StatusOr<std::unique_ptr<longtake::Engine>> LoadBehindOthers(const longtak
   return longtake::StatusOfCurrentException();
 }
 
+// gRPC ends the process where it can start no thread; it starts 11 to 14 of them on two cores. So as many are started
+// here first, all at once, and joined.
+absl::Status CheckThreads() {
+  constexpr int kThreads = 14;
+  std::latch done(1);
+  std::vector<std::thread> threads;
+  absl::Status status;
+  for (int i = 0; i < kThreads && status.ok(); ++i) {
+    absl::StatusOr<std::thread> thread = longtake::StartThread("the server's threads", [&done] { done.wait(); });
+    status = thread.status();
+    if (thread.ok()) threads.push_back(*std::move(thread));
+  }
+  done.count_down();
+  for (std::thread& thread : threads) thread.join();
+  return status;
+}
+
 absl::Status LoadAndServe(const longtake::EngineOptions& options, longtake::server::Server& server) try {
   absl::StatusOr<std::unique_ptr<longtake::Engine>> engine = LoadBehindOthers(options);
   if (!engine.ok()) return engine.status();
@@ -165,6 +185,10 @@ int main(int argc, char** argv) {
   logger.set_level(spdlog::level::from_str(flags.log_level));
   logger.flush_on(spdlog::level::info);
 
+  if (const absl::Status threads = CheckThreads(); !threads.ok()) {
+    logger.error("cannot start: {} (ulimit -u, ulimit -v, a pids cgroup)", std::string(threads.message()));
+    return 1;
+  }
   auto server = longtake::server::Server::Start(flags.server, &logger);
   if (!server.ok()) {
     logger.error("cannot start: {}", std::string(server.status().message()));
