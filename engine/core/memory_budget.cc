@@ -4,10 +4,17 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/core/cgroup.h"
 #include "engine/core/system_files.h"
 
 namespace longtake {
+
+std::string MemoryLimit::Left() const {
+  constexpr double kMiB = 1 << 20;
+  return absl::StrFormat("%.1f MiB are left of %s, %.1f MiB", static_cast<double>(available()) / kMiB, name,
+                         static_cast<double>(bytes) / kMiB);
+}
 
 const MemoryLimit* MemoryBudget::tightest() const {
   const auto least = std::min_element(limits.begin(), limits.end(), [](const MemoryLimit& a, const MemoryLimit& b) {

@@ -13,6 +13,8 @@ struct MemoryLimit {
   uint64_t bytes = 0;   // in all
   uint64_t in_use = 0;  // by this process or others
   uint64_t available() const { return bytes > in_use ? bytes - in_use : 0; }
+  // For messages: "12.5 MiB are left of the address space (ulimit -v), 31.0 MiB".
+  std::string Left() const;
 };
 
 // Swap does not count: a pass that waits for a disk is no pass.

@@ -38,8 +38,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   std::string message = absl::StrCat(options.model_dir, ": ", status.message());
   const MemoryBudget memory = MemoryBudget::Detect();
   if (const MemoryLimit* limit = memory.tightest(); absl::IsResourceExhausted(status) && limit != nullptr) {
-    absl::StrAppend(&message, "; ", limit->available() >> 20, " MiB are left of ", limit->name, ", ",
-                    limit->bytes >> 20, " MiB");
+    absl::StrAppend(&message, "; ", limit->Left());
   }
   return absl::Status(status.code(), message);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/core/freed_heap.h"
 #include "engine/core/memory_budget.h"
@@ -41,7 +42,13 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
   if (options.log) options.log(Describe(plan, host));
   RETURN_IF_ERROR(CheckMemory(plan, host));
   auto engine = std::make_unique<SlotEngine>(std::move(parts), std::move(model), plan, scratch);
-  RETURN_IF_ERROR(engine->Start());
+  if (const absl::Status started = engine->Start(); !started.ok()) {
+    // What the plan does not have is not much: the vocabulary, threads, the heap. A limit just above the plan has no
+    // room for it.
+    const MemoryBudget now = MemoryBudget::Detect();
+    if (now.tightest() == nullptr || !absl::IsResourceExhausted(started)) return started;
+    return absl::ResourceExhaustedError(absl::StrCat(started.message(), "; ", now.tightest()->Left()));
+  }
   ReleaseFreedHeap();
   return engine;
 }

@@ -42,10 +42,8 @@ absl::Status WeightLoader::CheckRoom(const std::string& name, const HostTensor& 
   const uint64_t need = bytes / 2 + (uint64_t{1} << 20);
   if (need > limit->available()) {
     constexpr double kMiB = 1 << 20;
-    return absl::ResourceExhaustedError(
-        absl::StrFormat("tensor \"%s\": it needs %.1f MiB, and %.1f MiB are left of %s, %.1f MiB", name,
-                        static_cast<double>(need) / kMiB, static_cast<double>(limit->available()) / kMiB, limit->name,
-                        static_cast<double>(limit->bytes) / kMiB));
+    return absl::ResourceExhaustedError(absl::StrFormat("tensor \"%s\": it needs %.1f MiB, and %s", name,
+                                                        static_cast<double>(need) / kMiB, limit->Left()));
   }
   room_ = (limit->available() - need) / 4;  // packing may take twice the bytes, and others take memory too
   return absl::OkStatus();
