@@ -1,9 +1,11 @@
-// The engine: a model on one device or several, sessions (the memory of videos being made), and passes over them.
+// The engine holds a model on one device or several, keeps the sessions (the memory of videos in the making), and runs
+// passes over them.
 //
-// This is the only header of engine/ that other folders include. It names no tensor type: frames leave as 8-bit 4:2:0.
+// This is the only header of engine/ that other folders include. It names no tensor type: decoded frames are returned
+// as 8-bit 4:2:0.
 //
-// Threads: every method may be called from any thread. Completions run on the engine's own threads, one at a time, and
-// must return quickly; they may call any method.
+// Threads: every method may be called from any thread. Completions run on the engine's own threads, one at a time. They
+// must return quickly, and may call any method.
 #ifndef LONGTAKE_ENGINE_ENGINE_H_
 #define LONGTAKE_ENGINE_ENGINE_H_
 
@@ -23,33 +25,37 @@ namespace longtake {
 struct EngineOptions {
   std::string model_dir;
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
-  // "auto" | "float32" | "bfloat16": auto is bfloat16 where the processor multiplies it. CUDA has "auto" | "bfloat16" |
-  // "float8" | "nvfp4". On the cpu backend the last two compute what a device would, to measure its quality; they are
-  // slower than bfloat16.
+  // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4". "auto" selects bfloat16 where the processor has instructions
+  // for it, else float32. CUDA has no "float32", and its "auto" is "bfloat16"; the reference backend always computes in
+  // float32. The cpu backend emulates what a device computes in "float8" and "nvfp4", so that their quality can be
+  // measured; both are slower than bfloat16.
   std::string dtype = "auto";
-  // Of the text encoder and of the VAE: "auto" | "float32" | "bfloat16"; auto is the type of `dtype`'s activations.
-  // CUDA computes both in bfloat16.
+  // Types of the text encoder and of the VAE: "auto" | "float32" | "bfloat16". "auto" selects the activation type of
+  // `dtype`. CUDA computes both in bfloat16.
   std::string text_dtype = "auto", vae_dtype = "auto";
-  // The highest instruction set of the cpu backend: "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16". One that
-  // the processor lacks is refused.
+  // Highest instruction set that the cpu backend uses: "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16". Load
+  // refuses one that the processor lacks.
   std::string isa = "auto";
-  // Of the cpu backend. 0: one for each physical core that the process may use, within the cgroup's quota.
+  // Worker threads of the cpu backend. 0: one for each physical core that the process may use, within the cgroup's
+  // quota.
   int threads = 0;
-  // CUDA devices, as the driver counts them. Each holds the model, and equally many sessions.
+  // CUDA device ordinals. Every device holds a copy of the model and the same number of sessions.
   std::vector<int> devices = {0};
-  // Slots: each holds a session of the largest size. On several devices rounded up to equally many on each.
+  // Session slots in total; each slot fits a session of the largest size. With several devices the number is rounded up
+  // to a multiple of the number of devices.
   int max_sessions = 4;
-  // Sessions of one device whose decoder caches are in device memory at once; 0: all. The others' caches wait in host
-  // memory, so that a device can hold more sessions than caches.
+  // How many sessions of one device keep their decoder caches in device memory at once; 0: all. The caches of the
+  // others are kept in host memory, so that a device can hold more sessions than caches.
   int decoder_cache_slots = 0;
-  // Decodes run beside the transformer's passes where the device can do both. Bytes are the same.
+  // Decodes run concurrently with the transformer's passes where the backend supports it. The output bytes are the
+  // same.
   bool overlap_decoding = true;
-  // CUDA only: repeated transformer passes are captured and launched as one CUDA graph. Bytes are the same.
+  // CUDA only: repeated transformer passes are captured and launched as one CUDA graph. The output bytes are the same.
   // scripts/gpu.sh measures on each device whether this is faster.
   bool cuda_graphs = false;
-  // Called while loading, on the loading thread: the part of the model, bytes done, bytes in all.
+  // Called on the loading thread with the name of the part being loaded, the bytes loaded so far and its total bytes.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
-  // Called while loading, on the loading thread: one line about a choice that was made and the reason, for a log.
+  // Called on the loading thread with one line for the log about each automatic choice and its reason.
   std::function<void(const std::string& line)> log;
 };
 
@@ -58,41 +64,43 @@ struct Size {
   friend bool operator==(const Size&, const Size&) = default;
 };
 
-// What the folder's model is and can do. It does not change after loading.
+// Properties of the loaded model. They do not change after loading.
 struct ModelInfo {
   std::string name;  // the folder's last path component
-  // Backend, instruction set, type, and a digest of the bytes that the warm-up's passes gave: engines of one id and one
-  // model_digest give equal bytes.
+  // Backend, instruction set, type, and a checksum of the bytes that the warm-up's passes produced. Engines with equal
+  // numerics_id and equal model_digest produce equal bytes.
   std::string numerics_id;
-  std::string model_digest;  // of the folder's files; the folder's place and name do not count
+  std::string model_digest;  // of the files' contents; the folder's path does not count
   std::string sampler;       // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc"
   double fps = 16;
   std::vector<Size> sizes;        // the first is the default
-  std::vector<int> frame_tokens;  // of the transformer in one latent frame, by size
+  std::vector<int> frame_tokens;  // transformer tokens of one latent frame, for each of `sizes`
   int block_latent_frames = 0;    // 0: bidirectional, the whole clip is one block
   int denoise_steps = 0;          // of a block, before its commit
-  // Numbers of steps that a block may have, descending from denoise_steps; empty: denoise_steps only.
+  // The step counts that a block may use, descending from denoise_steps. Empty: only denoise_steps.
   std::vector<int> step_ladder;
   int max_latent_frames = 0;
-  int frames_per_latent = 4;  // video frames that a latent frame decodes to; the first one of a video decodes to 1
+  int frames_per_latent = 4;  // video frames of a latent frame; the video's first latent frame decodes to 1
   bool accepts_first_image = false;
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
-  uint64_t max_checkpoint_bytes = 0;  // of a saved session (PassKind::kSave)
+  uint64_t max_checkpoint_bytes = 0;  // largest possible result of a PassKind::kSave
 };
 
-// A region of memory, planned before the first session is opened. Of a device: "weights", "scratch" (passes and
-// operations), "state", "state_spare", "latents", "decoder_cache", "prompt". Of the host that drives it: "frames"
-// (decoded, not yet handed out) and, where they are used, "checkpoint" (of a session that is being saved),
+// One region of memory. All regions are planned before the first session is opened.
+// Device memory: "weights", "scratch" (workspace of passes and operations), "state", "state_spare", "latents",
+// "decoder_cache", "prompt".
+// Host memory: "frames" (decoded, not yet handed out) and, where they are used, "checkpoint" (a session being saved),
 // "decoder_cache_host" and "moving_session".
 struct MemoryRegion {
   std::string name;
   uint64_t planned_bytes = 0;  // fixed after loading, never exceeded
   uint64_t used_bytes = 0;
-  int slots = 0, slots_used = 0;  // of regions that are divided among sessions
+  int slots = 0, slots_used = 0;  // of regions that are divided into one slot a session
 };
 
-// Sessions that went from one device to another so far. Seconds count from the decision until the next pass could run.
+// How many sessions have moved between devices so far, and what it took. `seconds` runs from the decision to move until
+// the session's next pass could run.
 struct SessionMoves {
   uint64_t count = 0, bytes = 0;
   double seconds = 0;
@@ -107,7 +115,7 @@ struct SessionSpec {
 
 using SessionId = uint64_t;  // never reused
 
-// An ordered queue of passes on a device. Every device has these two.
+// An ordered queue of passes on a device. Every device has both.
 enum class Lane {
   kTransformer,  // with the text encoder
   kDecoder,
@@ -121,13 +129,14 @@ constexpr Lane LaneOf(PassKind kind) {
 struct Pass {
   PassKind kind = PassKind::kDenoise;
   SessionId session = 0;
-  // kEncodePrompt. The negative one counts where ModelInfo::accepts_negative_prompt; empty: the model's own.
+  // kEncodePrompt. `negative_prompt` is used only where ModelInfo::accepts_negative_prompt; empty selects the model's
+  // own.
   std::string prompt, negative_prompt;
-  int level = 0;                      // a block's first kDenoise: index into step_ladder
-  std::vector<std::byte> checkpoint;  // kRestore: what a kSave gave
+  int level = 0;                      // kDenoise at step 0: index into step_ladder
+  std::vector<std::byte> checkpoint;  // kRestore: the bytes that a kSave returned
 };
 
-// 8-bit 4:2:0, BT.709 limited range: planes one after the other (y, u, v), frames one after the other.
+// 8-bit 4:2:0, BT.709 limited range. The planes y, u and v of a frame follow each other, and so do the frames.
 struct DecodedFrames {
   Size size;
   int count = 0;
@@ -137,25 +146,26 @@ struct DecodedFrames {
 
 struct PassResult {
   absl::Status status;
-  double device_seconds = 0;  // this pass's share of its batch; lanes that overlap count the same seconds each
+  double device_seconds = 0;  // this pass's share of its batch; lanes that overlap each count the shared seconds
   DecodedFrames frames;       // kDecode
-  // kEncodePrompt: tokens of the prompt, a motion score that the model appends included; how many of them fit into what
-  // the model reads. Where these are fewer, the prompt's end has no effect.
+  // kEncodePrompt: the prompt's tokens, including a motion score that the model appends, and how many of them the text
+  // encoder reads. Where it reads fewer, the prompt's end has been cut off.
   int64_t prompt_tokens = 0, prompt_tokens_used = 0;
-  // kSave. Versioned and with a checksum; for engines of the same numerics_id and model_digest, on any machine.
+  // kSave. The checkpoint has a version and a checksum. Any engine with the same numerics_id and model_digest restores
+  // it, on any machine.
   std::vector<std::byte> checkpoint;
 };
 
-// Where a session stands. Its passes come in this order: kEncodePrompt, then for each block `steps` times kDenoise and
-// one kCommit. kDecode may run for each latent frame of committed blocks, and all of a block's must have run before the
-// next block's kCommit. kSave may run at any time once a block is committed, kRestore at any time.
+// Progress of a session. Its passes come in this order: kEncodePrompt first, then for each block `steps` times kDenoise
+// and one kCommit. kDecode runs once for each latent frame of the committed blocks; all of a block's frames must be
+// decoded before the next block's kCommit. kSave is valid once a block is committed, kRestore at any time.
 struct SessionProgress {
   SessionSpec spec;
   int blocks = 0;            // in all
-  int block = 0;             // being made; == blocks when all are committed
+  int block = 0;             // being made; equals `blocks` when all are committed
   int block_frames = 0;      // latent frames of that block
   int step = 0;              // denoising steps done in it
-  int steps = 0;             // denoising steps of it in all, settled by its first
+  int steps = 0;             // denoising steps of it in all, fixed by its first kDenoise
   int committed_frames = 0;  // latent frames
   int decoded_latents = 0;   // latent frames decoded
   bool has_prompt = false;
@@ -163,18 +173,19 @@ struct SessionProgress {
 
 class Engine {
  public:
-  // Loads the model, allocates all memory of sessions, and runs every kind of pass once, so that a shortage shows here.
-  // Errors name the option, or the file and field at fault.
+  // Loads the model, allocates the memory of all sessions, and runs every kind of pass once, so that a shortage shows
+  // now rather than in the middle of a video. Errors name the option, or the file and field at fault.
   static absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options);
   virtual ~Engine() = default;
 
   virtual const ModelInfo& model() const = 0;
   virtual std::vector<MemoryRegion> memory() const = 0;
-  // Whether the two lanes of a device run at the same time, rather than in turn.
+  // True if the two lanes of a device run concurrently, false if they take turns.
   virtual bool lanes_overlap() const { return false; }
-  virtual SessionMoves moves() const { return {}; }  // of several devices
+  virtual SessionMoves moves() const { return {}; }  // always 0 with one device
 
-  // Latent frames of each block of a video (specification section 4: the first block takes the remainder).
+  // Splits a video into blocks and returns their lengths in latent frames. The first block takes the remainder
+  // (specification section 4).
   virtual std::vector<int> BlockLengths(int latent_frames) const = 0;
 
   // InvalidArgument names the field. ResourceExhausted: no slot is free. Unavailable: the device has failed.
@@ -183,19 +194,24 @@ class Engine {
   virtual void CloseSession(SessionId id) = 0;
   virtual absl::StatusOr<SessionProgress> progress(SessionId id) const = 0;
 
-  // Appends the passes to the lane as one batch and returns. Batches of one lane run in the order of their submission,
-  // and so do the passes of one session in both lanes. Where lanes do not overlap, a decoder batch goes before
-  // transformer batches that have not begun.
+  // Appends the passes to the lane as one batch and returns at once. Batches of one lane run in the order of
+  // submission, and so do the passes of one session across both lanes. Where lanes take turns, a decoder batch runs
+  // before transformer batches that have not begun.
   //
-  // A session may have one kEncodePrompt, one kDenoise or kCommit, and one kDecode or kSave under way at a time, and
-  // beside a kRestore none; in one batch its prompt goes first.
+  // A session may have one kEncodePrompt, one kDenoise or kCommit, and one kDecode or kSave in flight at a time. While
+  // a kRestore is in flight it may have no other pass. Within one batch a session's kEncodePrompt runs before its other
+  // passes.
   //
-  // `done(i, result)` is called once for each pass. A pass is refused, and changes nothing, with InvalidArgument where
-  // it belongs to the other lane or its prompt is no text; NotFound: the session is unknown; FailedPrecondition: it is
-  // out of order, another one is under way in its place, or the checkpoint is of another numerics id, model or spec;
-  // DataLoss: the checkpoint is torn or has changed. With ResourceExhausted or Internal the session has ended, unless
-  // the pass was a kSave: its later passes complete with the same status. The other sessions go on unless the device
-  // has failed, which OpenSession says.
+  // `done(i, result)` is called exactly once for each pass. A pass that is refused changes nothing; its status says
+  // why:
+  // - InvalidArgument: it belongs to the other lane, or its prompt is not valid text.
+  // - NotFound: the session is unknown.
+  // - FailedPrecondition: it is out of order, a pass of the same role is in flight, or the checkpoint is of another
+  //   numerics_id, model_digest or spec.
+  // - DataLoss: the checkpoint is truncated or corrupted.
+  //
+  // ResourceExhausted and Internal end the session, except after a kSave: its later passes complete with the same
+  // status. Other sessions continue unless the device itself has failed, which OpenSession then reports.
   virtual void Submit(Lane lane, std::vector<Pass> passes,
                       std::function<void(size_t index, PassResult result)> done) = 0;
 };

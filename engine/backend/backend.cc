@@ -11,7 +11,7 @@
 
 namespace longtake {
 
-// Beyond the processors of any machine that this runs on; a typing error is refused before threads are asked for.
+// More than any machine has, so that a mistyped number is refused before threads are created.
 constexpr int kMaxThreads = 1024;
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) {

@@ -1,4 +1,4 @@
-// Choosing a backend by name: the one place that knows them all.
+// Makes a backend by name. No other code names all backends.
 #ifndef LONGTAKE_ENGINE_BACKEND_BACKEND_H_
 #define LONGTAKE_ENGINE_BACKEND_BACKEND_H_
 
@@ -13,12 +13,12 @@ namespace longtake {
 
 struct BackendOptions {
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
-  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4"; of cuda not "float32"
-  std::string isa = "auto";     // cpu: a cap on the instruction set
-  int threads = 0;              // cpu: 0: as ChooseThreads says (core/machine.h)
-  int device = 0;               // cuda: as the driver counts
+  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4"; cuda has no "float32"
+  std::string isa = "auto";     // cpu: highest instruction set to use
+  int threads = 0;              // cpu; 0: ChooseThreads (core/machine.h)
+  int device = 0;               // cuda: device ordinal
   bool cuda_graphs = false;     // cuda: repeated passes are launched as graphs
-  // Called with one line about each choice that was made, and why; may be empty.
+  // Called with one line about each automatic choice and its reason. May be empty.
   std::function<void(const std::string& line)> log;
 };
 

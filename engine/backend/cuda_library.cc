@@ -8,7 +8,7 @@
 namespace longtake {
 
 absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& dtype, bool graphs) {
-  // Never closed: what it made may live as long as the process, and loading it again only counts up.
+  // Never closed: objects made by it may live as long as the process, and loading it again only increments its count.
   void* library = dlopen("longtake-cuda.so", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return absl::UnavailableError(absl::StrCat("backend: cuda: ", dlerror()));
   const auto make = reinterpret_cast<MakeCudaOpsFunction>(dlsym(library, kMakeCudaOps));

@@ -1,4 +1,4 @@
-// The cuda backend, from a library that is loaded only when somebody asks for it.
+// Loads the cuda backend from a shared library on request.
 #ifndef LONGTAKE_ENGINE_BACKEND_CUDA_LIBRARY_H_
 #define LONGTAKE_ENGINE_BACKEND_CUDA_LIBRARY_H_
 
@@ -10,8 +10,8 @@
 
 namespace longtake {
 
-// Unavailable where longtake-cuda.so is not beside the program, or there is no device; InvalidArgument names the option
-// that the device cannot do. Options as in engine/cuda/cuda_ops.h.
+// Unavailable: longtake-cuda.so is not found, or there is no device. InvalidArgument names the option that the device
+// does not support. Options as in engine/cuda/cuda_ops.h.
 absl::StatusOr<std::unique_ptr<Ops>> LoadCudaOps(int device, const std::string& dtype, bool graphs);
 
 }  // namespace longtake

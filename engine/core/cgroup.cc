@@ -14,16 +14,16 @@
 namespace longtake {
 namespace {
 
-// cgroup v1 writes "no limit" as the largest multiple of a page; no machine has 2^60 bytes.
+// cgroup v1 writes "no limit" as the largest multiple of the page size; no machine has 2^60 bytes.
 constexpr uint64_t kNoLimit = uint64_t{1} << 60;
 
-// Folders of a controller's files, from the process's own group up to where the hierarchy is mounted.
+// Folders with the files of one controller, from the process's own group up to the mount point of the hierarchy.
 struct Hierarchy {
   bool v2 = false;
   std::vector<std::string> folders;
 };
 
-// Which group the process is in: lines "5:cpu,cpuacct:/path" (v1), "0::/path" (v2).
+// Returns the path of the process's group, from a line "5:cpu,cpuacct:/path" (v1) or "0::/path" (v2).
 std::optional<std::string> GroupOf(const std::string& root, absl::string_view controller, bool v2) {
   const std::optional<std::string> text = ReadSystemFile(root + "/proc/self/cgroup");
   if (!text.has_value()) return std::nullopt;
@@ -38,11 +38,11 @@ std::optional<std::string> GroupOf(const std::string& root, absl::string_view co
 }
 
 struct Mount {
-  std::string root, point;  // the group that is mounted, and where
+  std::string root, point;  // the group that is mounted, and the mount point
 };
 
-// Lines "36 25 0:32 /group /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory": behind " - " stand the type of the file
-// system, its source and its options.
+// Parses lines "36 25 0:32 /group /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory": the fields after " - " are the
+// type of the file system, its source and its options.
 std::optional<Mount> MountOf(const std::string& root, absl::string_view controller, bool v2) {
   const std::optional<std::string> text = ReadSystemFile(root + "/proc/self/mountinfo");
   if (!text.has_value()) return std::nullopt;
@@ -63,7 +63,7 @@ std::optional<Hierarchy> HierarchyOf(const std::string& root, absl::string_view 
   const std::optional<std::string> group = GroupOf(root, controller, v2);
   const std::optional<Mount> mount = MountOf(root, controller, v2);
   if (!group.has_value() || !mount.has_value()) return std::nullopt;
-  // A container without a cgroup namespace names its group from the host's top, and mounts that group.
+  // A container without a cgroup namespace sees its group's path from the host's root, but that group is its mount.
   std::string below = *group;
   if (mount->root != "/" && absl::StartsWith(below, mount->root)) below.erase(0, mount->root.size());
   Hierarchy hierarchy{.v2 = v2};
@@ -77,7 +77,7 @@ std::optional<Hierarchy> HierarchyOf(const std::string& root, absl::string_view 
   }
 }
 
-// A controller is in v1 or in v2, never in both.
+// A controller is managed by v1 or by v2, never by both.
 Hierarchy Find(const std::string& root, absl::string_view controller) {
   for (const bool v2 : {false, true}) {
     if (std::optional<Hierarchy> found = HierarchyOf(root, controller, v2); found.has_value()) return *found;
@@ -122,12 +122,12 @@ std::vector<CgroupMemory> CgroupMemoryLimits(const std::string& root) {
   std::vector<CgroupMemory> limits;
   for (const std::string& folder : hierarchy.folders) {
     const std::optional<uint64_t> limit =
-        ReadSystemNumber(folder + (hierarchy.v2 ? "/memory.max" : "/memory.limit_in_bytes"));  // "max" is no number
+        ReadSystemNumber(folder + (hierarchy.v2 ? "/memory.max" : "/memory.limit_in_bytes"));  // "max": no limit
     if (!limit.has_value() || *limit >= kNoLimit) continue;
     const uint64_t charged =
         ReadSystemNumber(folder + (hierarchy.v2 ? "/memory.current" : "/memory.usage_in_bytes")).value_or(0);
     const std::string stat = ReadSystemFile(folder + "/memory.stat").value_or("");
-    const std::string prefix = hierarchy.v2 ? "" : "total_";  // v1's plain counters leave out the groups below
+    const std::string prefix = hierarchy.v2 ? "" : "total_";  // v1's plain counters exclude child groups
     const uint64_t files = NumberBehind(stat, prefix + "inactive_file").value_or(0) +
                            NumberBehind(stat, prefix + "active_file").value_or(0);
     limits.push_back({.folder = folder, .limit = *limit, .in_use = charged - std::min(charged, files)});

@@ -5,12 +5,12 @@
 namespace longtake {
 namespace {
 
-constexpr uint32_t kPolynomial = 0x82f63b78;  // bits reversed
+constexpr uint32_t kPolynomial = 0x82f63b78;  // bit-reversed
 constexpr int kBytesAtOnce = 8;
 
 using Tables = std::array<std::array<uint32_t, 256>, kBytesAtOnce>;
 
-// Entry [k][b]: what the byte b does to the sum when k bytes follow it.
+// Entry [k][b] is the contribution of byte b to the checksum when k bytes follow it.
 constexpr Tables MakeTables() {
   Tables tables{};
   for (uint32_t b = 0; b < 256; ++b) {

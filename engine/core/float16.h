@@ -1,4 +1,4 @@
-// Conversions of 16-bit floats, exact and rounding to nearest even.
+// Conversions between float and 16-bit floats. Widening is exact; narrowing rounds to nearest even.
 #ifndef LONGTAKE_ENGINE_CORE_FLOAT16_H_
 #define LONGTAKE_ENGINE_CORE_FLOAT16_H_
 
@@ -28,7 +28,7 @@ inline float F16ToFloat(uint16_t x) {
   return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
 }
 
-// A float tensor of any width as float32 (weights at load).
+// Converts a tensor of any type to float32. Used for weights while loading.
 std::vector<float> ToFloats(const HostTensor& t);
 
 }  // namespace longtake

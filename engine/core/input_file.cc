@@ -14,7 +14,7 @@
 namespace longtake {
 
 absl::StatusOr<InputFile> InputFile::Open(const std::string& path) {
-  // Without O_NONBLOCK, opening a pipe waits until somebody writes to it.
+  // Without O_NONBLOCK, opening a pipe blocks until another process opens it for writing.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be opened"));
   struct stat info;

@@ -1,4 +1,4 @@
-// Files that are read, never mapped: while a mapped file is in use, making it shorter ends the process with SIGBUS.
+// Files that are read, not memory-mapped: if another process truncates a mapped file, accessing it raises SIGBUS.
 #ifndef LONGTAKE_ENGINE_CORE_INPUT_FILE_H_
 #define LONGTAKE_ENGINE_CORE_INPUT_FILE_H_
 
@@ -13,7 +13,7 @@ namespace longtake {
 // A regular file, open for reading.
 class InputFile {
  public:
-  // An error names the file. What is no regular file is refused; a pipe is not waited for.
+  // An error names the file. Anything but a regular file is refused; opening a pipe does not block.
   static absl::StatusOr<InputFile> Open(const std::string& path);
 
   InputFile(InputFile&& other) noexcept;
@@ -21,11 +21,11 @@ class InputFile {
   ~InputFile();
 
   const std::string& path() const { return path_; }
-  uint64_t size() const { return size_; }  // bytes when it was opened
+  uint64_t size() const { return size_; }  // in bytes, when it was opened
 
-  // Copies bytes [offset, offset + bytes) to `to`. DataLoss where the file has become shorter since it was opened.
+  // Copies bytes [offset, offset + bytes) to `to`. DataLoss: the file has been truncated since it was opened.
   absl::Status Read(uint64_t offset, uint64_t bytes, void* to) const;
-  // The whole file. InvalidArgument where it has more than `max_bytes`.
+  // Reads the whole file. InvalidArgument: it has more than `max_bytes`.
   absl::StatusOr<std::string> ReadAll(uint64_t max_bytes) const;
 
  private:

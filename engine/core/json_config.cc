@@ -13,7 +13,8 @@
 namespace longtake {
 namespace {
 
-// Indices of shards reach some megabytes; what is far beyond is no config, and parsed it would take 16 times its size.
+// Shard indices have up to some megabytes. A larger file is not a config, and its parsed tree would take 16 times its
+// size.
 constexpr uint64_t kMaxBytes = 32'000'000;
 
 std::string Range(int64_t min, int64_t max) {
@@ -31,7 +32,7 @@ bool ToInt(const nlohmann::json& v, int64_t* out) {
 bool ToNumber(const nlohmann::json& v, double* out) {
   if (!v.is_number()) return false;
   *out = v.get<double>();
-  return std::abs(*out) <= std::numeric_limits<float>::max();  // false for what is no number, too
+  return std::abs(*out) <= std::numeric_limits<float>::max();  // also false for NaN
 }
 
 bool ToBool(const nlohmann::json& v, bool* out) {
@@ -46,7 +47,7 @@ bool ToString(const nlohmann::json& v, std::string* out) {
   return true;
 }
 
-// All of an array's elements by `convert`, or false.
+// Converts all elements of an array; returns false if one does not convert.
 template <typename T, typename Convert>
 bool ToVector(const nlohmann::json& v, Convert convert, std::vector<T>* out) {
   if (!v.is_array()) return false;
@@ -59,8 +60,8 @@ bool ToVector(const nlohmann::json& v, Convert convert, std::vector<T>* out) {
   return true;
 }
 
-// Python's json writes Infinity, -Infinity and NaN, which are no JSON (a DPM-Solver's lambda_min_clipped is one).
-// Outside of strings they become strings, so that such a field can be named and compared.
+// Python's json module writes Infinity, -Infinity and NaN, which are not valid JSON (DPM-Solver's lambda_min_clipped is
+// -Infinity). Outside strings they are replaced by strings, so that such a field can be named and compared.
 std::string QuoteNonFinite(std::string_view text) {
   std::string out;
   bool in_string = false;
@@ -235,7 +236,7 @@ absl::Status JsonConfig::FirstError() const {
 absl::Status JsonConfig::Finish() const {
   if (!error_.empty()) return FirstError();
   for (const auto& [field, value] : object_.items()) {
-    // Null says "not set" in diffusers' and transformers' files, whose newer versions write many such fields.
+    // Null means "not set" in the files of diffusers and transformers, whose newer versions write many such fields.
     if (value.is_null() || read_.contains(field)) continue;
     return absl::InvalidArgumentError(absl::StrCat(path_, ": field '", field, "' is not known"));
   }

@@ -1,4 +1,4 @@
-// JSON from files that may hold anything.
+// Parses JSON from untrusted files.
 #ifndef LONGTAKE_ENGINE_CORE_JSON_TEXT_H_
 #define LONGTAKE_ENGINE_CORE_JSON_TEXT_H_
 
@@ -9,11 +9,11 @@
 
 namespace longtake {
 
-// The value. InvalidArgument, in words that follow a file's name, where the text is not JSON, is nested deeper than 64
-// levels, or has an object with two equal keys, of which nlohmann would keep the last.
+// InvalidArgument if the text is not JSON, is nested deeper than 64 levels, or has an object with two equal keys
+// (nlohmann would keep the last one). The message is worded to follow a file's name.
 //
-// nlohmann parses any depth, but copies and prints by recursion: some 50,000 brackets, which a file of 50 KB holds,
-// would end the process. The deepest file of a model folder has 7 levels.
+// nlohmann parses any depth, but copies and prints recursively: 50,000 nested brackets, which fit into 50 KB, would
+// overflow the stack. The deepest file of a model folder has 7 levels.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text);
 
 }  // namespace longtake

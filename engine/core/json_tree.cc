@@ -10,7 +10,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxDepth = 64;
-constexpr size_t kShownBytes = 100;  // of a key, in errors
+constexpr size_t kShownBytes = 100;  // of a key, in error messages
 
 }  // namespace
 
@@ -41,7 +41,8 @@ bool JsonTreeBuilder::Open(json container) {
   const bool object = container.is_object();
   json* const at = Put(std::move(container));
   if (at == nullptr) return false;
-  // Nothing is added to a container while one inside of it is open, so that its elements stay where they are.
+  // Values are added only to the innermost open container, so the elements of outer ones do not move while pointers to
+  // them are kept.
   open_.push_back(at);
   if (object) {
     keys_.emplace_back();

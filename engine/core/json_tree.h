@@ -1,4 +1,4 @@
-// Builds a JSON value from a parser's events, within bounds.
+// Builds a JSON value from a parser's events, with limits.
 #ifndef LONGTAKE_ENGINE_CORE_JSON_TREE_H_
 #define LONGTAKE_ENGINE_CORE_JSON_TREE_H_
 
@@ -12,15 +12,15 @@
 
 namespace longtake {
 
-// Refuses two equal keys in an object, nesting deeper than 64 levels, and more than `max_values` values. Classes that
-// take some of the events for themselves derive from it.
+// Refuses two equal keys in an object, nesting deeper than 64 levels, and more than `max_values` values. Derived
+// classes intercept some of the events.
 class JsonTreeBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit JsonTreeBuilder(size_t max_values = std::numeric_limits<size_t>::max()) : values_left_(max_values) {}
 
-  // After a parse that ended well.
+  // Valid after a parse that succeeded.
   nlohmann::json& tree() { return root_; }
-  // After another: why, in words that follow the file's name.
+  // After a parse that failed: the reason, worded to follow the file's name.
   const std::string& error() const { return error_; }
 
   bool null() override { return Put(nullptr) != nullptr; }
@@ -38,19 +38,19 @@ class JsonTreeBuilder : public nlohmann::json_sax<nlohmann::json> {
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception&) override;
 
  protected:
-  // Ends the parse; of several reasons the first counts.
+  // Ends the parse with an error. The first of several errors is kept.
   bool Fail(std::string why);
-  // The keys that lead to the value that comes: one for each open object. An array's elements have none.
+  // The keys that lead to the next value, one for each open object. Elements of arrays have no key.
   const std::vector<std::string>& path() const { return path_; }
-  size_t depth() const { return open_.size(); }  // containers around it
+  size_t depth() const { return open_.size(); }  // number of containers around the next value
 
  private:
   nlohmann::json* Put(nlohmann::json value);
   bool Open(nlohmann::json container);
 
   nlohmann::json root_;
-  std::vector<nlohmann::json*> open_;        // the containers that the next value lies in
-  std::vector<std::set<std::string>> keys_;  // of the open objects
+  std::vector<nlohmann::json*> open_;        // the containers that enclose the next value, outermost first
+  std::vector<std::set<std::string>> keys_;  // keys so far of each open object
   std::vector<std::string> path_;
   size_t values_left_;
   std::string error_;

@@ -22,7 +22,7 @@ std::string CpuFolder(const std::string& root, int cpu) {
   return absl::StrCat(root, "/sys/devices/system/cpu/cpu", cpu);
 }
 
-// cpusets and taskset both show here.
+// The kernel reports limits of both cpusets and taskset here.
 std::vector<int> AllowedCpus(const std::string& root) {
   constexpr absl::string_view kKey = "Cpus_allowed_list:";
   const std::string status = ReadSystemFile(root + "/proc/self/status").value_or("");
@@ -36,7 +36,7 @@ std::vector<int> AllowedCpus(const std::string& root) {
 
 std::vector<Machine::Core> CoresOf(const std::string& root, const std::vector<int>& cpus) {
   std::vector<Machine::Core> cores;
-  std::map<int, size_t> core_of;  // by the first of all its logical processors, ours or not
+  std::map<int, size_t> core_of;  // by the lowest of all the core's logical processors, allowed or not
   for (const int cpu : cpus) {
     const std::vector<int> siblings =
         ParseCpuList(ReadSystemFile(CpuFolder(root, cpu) + "/topology/thread_siblings_list").value_or(""));
@@ -48,7 +48,7 @@ std::vector<Machine::Core> CoresOf(const std::string& root, const std::vector<in
   return cores;
 }
 
-// "48K", "32M".
+// Parses "48K", "32M".
 size_t ParseSize(absl::string_view text) {
   size_t unit = 1;
   if (absl::EndsWith(text, "K")) unit = size_t{1} << 10;

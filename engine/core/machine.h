@@ -1,4 +1,4 @@
-// What this process may use of the machine it runs on. The files of /proc and /sys are read anew by each call.
+// The part of the machine that this process may use. Every call reads the files of /proc and /sys again.
 #ifndef LONGTAKE_ENGINE_CORE_MACHINE_H_
 #define LONGTAKE_ENGINE_CORE_MACHINE_H_
 
@@ -10,7 +10,7 @@
 
 namespace longtake {
 
-// Bytes; 0 where the machine does not say.
+// In bytes; 0 if the machine does not report it.
 struct CacheSizes {
   size_t l1d = 0, l2 = 0;  // of one core
   size_t l3 = 0;           // shared by `l3_cores` physical cores
@@ -23,28 +23,28 @@ struct NumaNode {
 };
 
 struct Machine {
-  // A physical core: the logical processors of it that the process may run on, ascending. Two are hyper-threads, which
-  // share the core's vector units: matrix products gain nothing from the second.
+  // A physical core, as those of its logical processors that the process may run on, ascending. Hyper-threads share
+  // their core's vector units, so a second one does not speed up matrix products.
   struct Core {
     std::vector<int> cpus;
   };
   std::vector<Core> cores;          // at least one
-  int cpus = 1;                     // logical processors in them
-  std::optional<double> cpu_quota;  // of the tightest control group, in processors' worth of time
+  int cpus = 1;                     // logical processors in `cores`
+  std::optional<double> cpu_quota;  // smallest quota of the control groups, in processors
   CacheSizes caches;                // of the first core
-  std::vector<NumaNode> nodes;      // those with cores of ours; one of all cores where the machine does not say
+  std::vector<NumaNode> nodes;      // those with cores of ours; one node of all cores if the machine reports none
 
-  // `root` stands before the paths of all files: empty, or in tests a folder that imitates a machine.
+  // `root` is prepended to all paths: empty, or a folder of test data.
   static Machine Detect(const std::string& root = "");
 };
 
-// How many threads a compute-bound program should have, and the reason in words for a log.
+// The number of threads for a compute-bound program, and the reason in words for a log.
 struct ThreadChoice {
   int threads = 1;
   std::string reason;
 };
-// One for each physical core, and no more than the quota keeps busy: threads beyond it are stopped for the rest of each
-// period, and all others then wait for them.
+// One thread for each physical core, but no more than the quota keeps busy. With more threads the kernel would stop the
+// process for the rest of each period once the quota is used up.
 ThreadChoice ChooseThreads(const Machine& machine);
 
 }  // namespace longtake

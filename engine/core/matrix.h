@@ -1,7 +1,7 @@
 // Views of matrices. A view never owns memory; `Buffer` (ops/device.h) does.
 //
-// Kernels that are compiled for one instruction set include this header. It needs no code of the standard library, and
-// those kernels use its types but not its functions (cpu/kernels/kernel_table.h says why).
+// Kernels compiled for one instruction set include this header. It therefore uses no code of the standard library, and
+// those kernels use its types but not its functions (cpu/kernels/kernel_table.h explains why).
 #ifndef LONGTAKE_ENGINE_CORE_MATRIX_H_
 #define LONGTAKE_ENGINE_CORE_MATRIX_H_
 
@@ -29,8 +29,8 @@ constexpr size_t SizeOf(DType t) {
   return 0;
 }
 
-// A row-major matrix of activations or weights, f32 or bf16, in memory that the backend can address. Rows are `stride`
-// elements apart, so that a view can be some of another's columns.
+// A row-major matrix, f32 or bf16, in memory that the backend can address. Rows are `stride` elements apart, so that a
+// view can cover some columns of another view.
 struct ConstMat {
   const void* data = nullptr;
   DType dtype = DType::kF32;
@@ -59,7 +59,7 @@ struct Mat {
 
   operator ConstMat() const { return {data, dtype, rows, cols, stride}; }  // NOLINT: a view narrows to a const view
 
-  // As of ConstMat.
+  // Like those of ConstMat.
   Mat Cols(int64_t first, int64_t count) const {
     return {static_cast<std::byte*>(data) + first * static_cast<int64_t>(SizeOf(dtype)), dtype, rows, count, stride};
   }

@@ -37,7 +37,7 @@ MemoryBudget MemoryBudget::Detect(const std::string& root) {
     budget.limits.push_back(
         {.name = absl::StrCat("cgroup ", group.folder), .bytes = group.limit, .in_use = group.in_use});
   }
-  // "unlimited" is no number. The soft limit stands first.
+  // The soft limit is the first number of the line; "unlimited" does not parse, so it is no limit.
   const std::string rlimits = ReadSystemFile(root + "/proc/self/limits").value_or("");
   if (const std::optional<uint64_t> space = NumberBehind(rlimits, "Max address space"); space.has_value()) {
     const std::string status = ReadSystemFile(root + "/proc/self/status").value_or("");

@@ -1,4 +1,4 @@
-// How much memory this process may still take, and what limits it.
+// The memory that this process may still allocate, and the limits on it.
 #ifndef LONGTAKE_ENGINE_CORE_MEMORY_BUDGET_H_
 #define LONGTAKE_ENGINE_CORE_MEMORY_BUDGET_H_
 
@@ -10,21 +10,21 @@ namespace longtake {
 
 struct MemoryLimit {
   std::string name;     // "the machine's memory", "cgroup /sys/fs/cgroup/pod", "the address space (ulimit -v)"
-  uint64_t bytes = 0;   // in all
-  uint64_t in_use = 0;  // by this process or others
+  uint64_t bytes = 0;   // in total
+  uint64_t in_use = 0;  // by this process and others
   uint64_t available() const { return bytes > in_use ? bytes - in_use : 0; }
-  // For messages: "12.5 MiB are left of the address space (ulimit -v), 31.0 MiB".
+  // A text for error messages: "12.5 MiB are left of the address space (ulimit -v), 31.0 MiB".
   std::string Left() const;
 };
 
-// Swap does not count: a pass that waits for a disk is no pass.
+// Swap is not counted, because passes must not wait for a disk.
 struct MemoryBudget {
-  std::vector<MemoryLimit> limits;  // empty where the system says nothing
+  std::vector<MemoryLimit> limits;  // empty if the system reports none
 
-  // The one that leaves the least, null where there is none.
+  // The limit with the least available memory, or null if there is none.
   const MemoryLimit* tightest() const;
 
-  // `root` stands before the paths of all files: empty, or in tests a folder that imitates a machine.
+  // `root` is prepended to all paths: empty, or a folder of test data.
   static MemoryBudget Detect(const std::string& root = "");
 };
 

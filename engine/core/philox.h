@@ -1,5 +1,5 @@
 // Counter-based normal noise: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) and
-// the Box-Muller transform. A number depends on (seed, block, step, element) alone.
+// the Box-Muller transform. A number depends only on (seed, block, step, element).
 #ifndef LONGTAKE_ENGINE_CORE_PHILOX_H_
 #define LONGTAKE_ENGINE_CORE_PHILOX_H_
 
@@ -13,7 +13,7 @@ namespace longtake {
 using PhiloxCounter = std::array<uint32_t, 4>;
 using PhiloxKey = std::array<uint32_t, 2>;
 
-// Ten rounds. Constants: the paper's multipliers and Weyl increments (golden ratio, sqrt(3) - 1).
+// Ten rounds. The constants are the paper's multipliers and Weyl increments (golden ratio, sqrt(3) - 1).
 inline PhiloxCounter Philox4x32(PhiloxCounter c, PhiloxKey k) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{0xD2511F53u} * c[0];
@@ -26,14 +26,15 @@ inline PhiloxCounter Philox4x32(PhiloxCounter c, PhiloxKey k) {
   return c;
 }
 
-// Four normal numbers: elements 4*quad ... 4*quad + 3 of the noise of (seed, block, step).
+// Returns four normal numbers: elements 4*quad ... 4*quad + 3 of the noise of (seed, block, step).
 inline std::array<float, 4> NormalQuad(uint64_t seed, uint32_t block, uint32_t step, uint64_t quad) {
-  // Counter: element in the low 64 bits (a block's noise has less than 2^34 elements), then block and step.
+  // Counter: the quad's index in the low 64 bits, then block and step.
   const PhiloxCounter r = Philox4x32({static_cast<uint32_t>(quad), static_cast<uint32_t>(quad >> 32), block, step},
                                      {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
   std::array<float, 4> out;
   for (int i = 0; i < 2; ++i) {
-    // (r + 0.5) * 2^-32 lies inside (0, 1): the logarithm is finite, and the largest number is 6.66 in magnitude.
+    // (r + 0.5) * 2^-32 lies strictly between 0 and 1, so the logarithm is finite and no number exceeds 6.66 in
+    // magnitude.
     const double u = (r[2 * i] + 0.5) * 0x1p-32;
     const double angle = 2.0 * std::numbers::pi * ((r[2 * i + 1] + 0.5) * 0x1p-32);
     const double radius = std::sqrt(-2.0 * std::log(u));

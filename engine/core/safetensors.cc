@@ -14,8 +14,8 @@
 namespace longtake {
 namespace {
 
-// Larger blocks are given back rather than kept for the next tensors. Layers stay below it (60 MB for the largest of
-// the 2B model), the vocabulary's table does not (1.2 GB for Gemma-2-2B).
+// Recycle frees blocks larger than this. Layers stay below it (at most 60 MB in the 2B model); the vocabulary's table
+// does not (1.2 GB for Gemma-2-2B).
 constexpr uint64_t kMostKept = uint64_t{256} << 20;
 
 std::string ShapeText(const std::vector<int64_t>& shape) { return absl::StrCat("[", absl::StrJoin(shape, ","), "]"); }
@@ -39,9 +39,9 @@ struct TensorStore::Impl {
   std::map<std::string, Tensor> tensors;
   uint64_t used_bytes = 0;
   std::vector<Block> blocks;
-  size_t blocks_in_use = 0;  // the first ones
+  size_t blocks_in_use = 0;  // the first ones of `blocks`
 
-  // Adds a file; with `expected`, only its tensors may and all of them must be inside.
+  // Adds a file. With `expected`, the file must hold exactly those tensors.
   absl::Status Add(const std::string& path, const std::set<std::string>* expected) {
     ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
     ASSIGN_OR_RETURN(auto entries, ReadSafetensorsHeader(file));
@@ -62,7 +62,7 @@ struct TensorStore::Impl {
     return absl::OkStatus();
   }
 
-  // The tensor, which counts as used from now on.
+  // Finds the tensor and counts it as used.
   absl::StatusOr<const Tensor*> Use(const std::string& tensor) {
     const auto it = tensors.find(tensor);
     if (it == tensors.end()) return absl::NotFoundError(absl::StrCat(name, ": tensor '", tensor, "' is missing"));
@@ -86,12 +86,12 @@ struct TensorStore::Impl {
     return t;
   }
 
-  // Memory of at least that size; null where there is none.
+  // Returns memory of at least `bytes` bytes, or null if the allocation fails.
   std::byte* NextBlock(uint64_t bytes) {
     if (blocks_in_use == blocks.size()) blocks.emplace_back();
     Block& block = blocks[blocks_in_use];
     if (block.bytes < bytes || block.data == nullptr) {
-      block = {};  // before the larger one is taken
+      block = {};  // frees the old block before allocating the larger one
       block.data.reset(new (std::nothrow) std::byte[bytes]);
       if (block.data == nullptr) return nullptr;
       block.bytes = bytes;

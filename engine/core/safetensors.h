@@ -1,4 +1,4 @@
-// Reading and writing of safetensors files: an 8-byte little-endian header length, a JSON header, then the data.
+// Reads and writes safetensors files: an 8-byte little-endian header length, a JSON header, then the data.
 #ifndef LONGTAKE_ENGINE_CORE_SAFETENSORS_H_
 #define LONGTAKE_ENGINE_CORE_SAFETENSORS_H_
 
@@ -14,14 +14,14 @@
 
 namespace longtake {
 
-// The tensors of one module's folder. Data is read when it is asked for, into memory of the store, so that it is
-// aligned wherever it lies in the file.
+// The tensors of one module's folder. Data is read on request, into aligned memory of the store, because it may be
+// unaligned in the file.
 class TensorStore {
  public:
-  // `folder` holds the weights as weight_files.h says. Errors name the file, and the tensor where one is at fault
-  // (offsets out of the file, overlapping, shape and size that disagree, unknown type, in the header twice).
+  // Opens the weights of `folder` (weight_files.h). Errors name the file, and the tensor if one is at fault (offsets
+  // outside the file, overlap, size that contradicts the shape, unknown type, two entries).
   static absl::StatusOr<TensorStore> Open(const std::string& folder, const std::string& stem);
-  // A single file, for tensors that are no module.
+  // Opens a single file, for tensors that do not belong to a module.
   static absl::StatusOr<TensorStore> OpenFile(const std::string& path);
 
   TensorStore(TensorStore&&) noexcept;
@@ -31,22 +31,22 @@ class TensorStore {
   bool Has(const std::string& name) const;
   std::vector<std::string> names() const;
   uint64_t total_bytes() const;
-  // Of the tensors that count as used, each once.
+  // Bytes of the tensors that count as used, each counted once.
   uint64_t used_bytes() const;
 
-  // The tensor, which must have that shape, and counts as used from then on. The view is valid until Recycle() or the
-  // store's end. NotFound or InvalidArgument name the file, DataLoss means that it has become shorter.
-  // Weights may be f32, bf16 or f16; GetAny takes any type and shape.
+  // Reads the tensor, which must have that shape, and counts it as used. The view is valid until Recycle() or the end
+  // of the store. NotFound and InvalidArgument name the file; DataLoss: the file has been truncated. Get accepts f32,
+  // bf16 and f16; GetAny accepts any type and shape.
   absl::StatusOr<HostTensor> Get(const std::string& name, const std::vector<int64_t>& shape);
   absl::StatusOr<HostTensor> GetAny(const std::string& name);
-  // As Get, of a tensor whose data is not wanted.
+  // Like Get, but without reading the data.
   absl::Status Check(const std::string& name, const std::vector<int64_t>& shape);
 
-  // Ends all views. Their memory is read into again, so that loading a model takes no more memory than the tensors that
-  // are in use together, and no new pages for each.
+  // Invalidates all views and reuses their memory. Loading a model then needs only the memory of the tensors that are
+  // in use at the same time, and no new pages for each.
   void Recycle();
 
-  // InvalidArgument naming a tensor that nobody asked for, if there is one.
+  // InvalidArgument names a tensor that was not used, if there is one.
   absl::Status CheckAllUsed() const;
 
  private:
@@ -55,7 +55,7 @@ class TensorStore {
   std::unique_ptr<Impl> impl_;
 };
 
-// Writes contiguous tensors, in the map's order.
+// Writes contiguous tensors in the order of the map.
 absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors);
 
 }  // namespace longtake

@@ -13,8 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-// Bounds that keep the entries of a hostile header small. Published models have some 1,000 tensors a file, with names
-// of 100 bytes and at most 5 dimensions; torch itself has a limit of 64.
+// Limits that keep the entries of a hostile header small. Published models have some 1,000 tensors a file, names of up
+// to 100 bytes and at most 5 dimensions; torch itself allows 64.
 constexpr size_t kMaxTensors = 200'000;
 constexpr size_t kMaxNameBytes = 1'000;
 constexpr size_t kMaxDimensions = 64;
@@ -27,7 +27,7 @@ std::optional<DType> ParseType(const std::string& name) {
   return std::nullopt;
 }
 
-// Called by the parser for each event; returning false ends the parse, with the reason in error().
+// The parser calls one method for each event. Returning false ends the parse; error() has the reason.
 class EntryReader final : public nlohmann::json_sax<json> {
  public:
   EntryReader(uint64_t data, std::map<std::string, TensorEntry>* entries) : data_(data), entries_(*entries) {}
@@ -89,7 +89,7 @@ class EntryReader final : public nlohmann::json_sax<json> {
 
   bool null() override { return WrongType(); }
   bool boolean(bool) override { return WrongType(); }
-  bool number_integer(number_integer_t) override { return WrongType(); }  // negative
+  bool number_integer(number_integer_t) override { return WrongType(); }  // called for negative numbers only
   bool number_float(number_float_t, const string_t&) override { return WrongType(); }
   bool binary(binary_t&) override { return WrongType(); }
 
@@ -108,7 +108,7 @@ class EntryReader final : public nlohmann::json_sax<json> {
   }
   bool FailTensor(const std::string& why) { return Fail(absl::StrCat("tensor '", name_, "' ", why)); }
 
-  // The value that comes is of a type that cannot stand at this place.
+  // Fails because the next value has a type that is not allowed here.
   bool WrongType() {
     if (level_ == Level::kFile) return Fail("header is not a JSON object");
     if (in_metadata_) return Fail("'__metadata__' does not map strings to strings");
@@ -118,7 +118,7 @@ class EntryReader final : public nlohmann::json_sax<json> {
                                               : "has data_offsets that are not two sizes");
   }
 
-  // A member of the header: a tensor, or the metadata.
+  // Begins a member of the header: a tensor or the metadata.
   bool BeginMember(const std::string& name) {
     in_metadata_ = name == "__metadata__";
     name_ = name.substr(0, kMaxNameBytes);
@@ -170,7 +170,7 @@ class EntryReader final : public nlohmann::json_sax<json> {
   std::string error_;
   Level level_ = Level::kFile;
   bool has_metadata_ = false;
-  // Of the member that is being read:
+  // State of the member being read:
   bool in_metadata_ = false;
   std::string name_;
   TensorEntry entry_;
@@ -182,7 +182,7 @@ class EntryReader final : public nlohmann::json_sax<json> {
 }  // namespace
 
 std::string ParseSafetensorsEntries(std::string_view text, uint64_t data, std::map<std::string, TensorEntry>* entries) {
-  // The format has no blanks in front of the header, so that a reader may look at one byte to know the file.
+  // The format requires '{' as the first byte of the header, so that a reader can detect the file type from it.
   if (!text.starts_with('{')) return "header is not a JSON object that begins with '{'";
   EntryReader reader(data, entries);
   if (json::sax_parse(text, &reader)) return "";

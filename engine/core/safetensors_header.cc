@@ -14,10 +14,11 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors data is little-endian and used as it is");
 
-// The bound of the format's own library: no real header comes near, and a corrupt length does not eat memory.
+// The format's reference library has the same limit. Real headers are far smaller, and a corrupt length cannot exhaust
+// memory.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
-// Checks that the entries cover `data` bytes, each byte once. Returns what is wrong, or nothing.
+// Checks that the entries cover `data` bytes, each byte once. Returns an error message, or an empty string.
 std::string CheckCover(const std::map<std::string, TensorEntry>& entries, uint64_t data) {
   std::vector<std::pair<uint64_t, const std::string*>> starts;
   for (const auto& [name, entry] : entries) {

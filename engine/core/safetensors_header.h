@@ -1,4 +1,4 @@
-// The header of one safetensors file, checked whole.
+// Reads and validates the header of one safetensors file.
 #ifndef LONGTAKE_ENGINE_CORE_SAFETENSORS_HEADER_H_
 #define LONGTAKE_ENGINE_CORE_SAFETENSORS_HEADER_H_
 
@@ -21,11 +21,11 @@ struct TensorEntry {
   uint64_t bytes = 0;
 };
 
-// Every entry lies inside the file, has the size that its shape says, and shares no byte with another; together they
-// cover the data. InvalidArgument names file and tensor.
+// Checks that every entry lies inside the file and has the size of its shape, and that the entries do not overlap and
+// together cover the data. InvalidArgument names file and tensor.
 absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(const InputFile& file);
 
-// "F32", "BF16", ...: the spelling of the header.
+// "F32", "BF16", ...: the name in the header.
 std::string_view SafetensorsName(DType t);
 
 }  // namespace longtake

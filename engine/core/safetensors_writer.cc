@@ -17,7 +17,7 @@ absl::Status WriteSafetensors(const std::string& path, const std::map<std::strin
     offset += bytes;
   }
   std::string text = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  text.append((8 - text.size() % 8) % 8, ' ');  // data starts at a multiple of 8, as the format asks
+  text.append((8 - text.size() % 8) % 8, ' ');  // the format aligns the data to 8 bytes
   const uint64_t length = text.size();
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(reinterpret_cast<const char*>(&length), 8);

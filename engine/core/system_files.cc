@@ -11,7 +11,7 @@
 namespace longtake {
 namespace {
 
-constexpr int kMaxCpu = 1 << 16;  // beyond any machine's; a list that names more is garbage
+constexpr int kMaxCpu = 1 << 16;  // more than any machine has; a list that names more is malformed
 
 absl::string_view FirstWord(absl::string_view text) {
   text = absl::StripLeadingAsciiWhitespace(text);

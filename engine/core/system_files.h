@@ -1,5 +1,5 @@
-// Reading the small text files of /proc and /sys. A file that is missing or odd gives nothing: the kernel, a sandbox or
-// a container may leave any of them out.
+// Reads small text files of /proc and /sys. A missing or malformed file gives no value, because a kernel, a sandbox or
+// a container may omit any of them.
 #ifndef LONGTAKE_ENGINE_CORE_SYSTEM_FILES_H_
 #define LONGTAKE_ENGINE_CORE_SYSTEM_FILES_H_
 
@@ -12,16 +12,17 @@
 
 namespace longtake {
 
-// Without the last newline.
+// Returns the text without a final newline.
 std::optional<std::string> ReadSystemFile(const std::string& path);
 
-// The first word of the file, as a number.
+// Returns the first word of the file as a number.
 std::optional<uint64_t> ReadSystemNumber(const std::string& path);
 
-// The number behind `key` and blanks at the beginning of a line, as in /proc/meminfo, memory.stat, /proc/self/limits.
+// Returns the number that follows `key` and whitespace at the beginning of a line, as in /proc/meminfo, memory.stat and
+// /proc/self/limits.
 std::optional<uint64_t> NumberBehind(absl::string_view text, absl::string_view key);
 
-// "0-3,8" as {0, 1, 2, 3, 8}.
+// Parses "0-3,8" to {0, 1, 2, 3, 8}.
 std::vector<int> ParseCpuList(absl::string_view text);
 
 }  // namespace longtake

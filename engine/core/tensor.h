@@ -1,4 +1,4 @@
-// Tensors of files, beside the views of matrix.h.
+// Tensors read from files. Views of matrices are in matrix.h.
 #ifndef LONGTAKE_ENGINE_CORE_TENSOR_H_
 #define LONGTAKE_ENGINE_CORE_TENSOR_H_
 
@@ -10,10 +10,10 @@
 
 namespace longtake {
 
-// "float32", "bfloat16", ...: the spelling of command lines and config files.
+// "float32", "bfloat16", ...: the name in command lines and config files.
 std::string_view Name(DType t);
 
-// A tensor as a file holds it: contiguous, row-major, in host memory.
+// A tensor in host memory, contiguous and row-major, as a file stores it.
 struct HostTensor {
   const void* data = nullptr;
   DType dtype = DType::kF32;

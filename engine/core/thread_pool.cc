@@ -8,10 +8,10 @@
 namespace longtake {
 namespace {
 
-// Between two operations of one pass lie about 1 us of the caller's own work. Looking that long before sleeping saves
-// the wake-up (5 to 50 us on a virtual machine) inside a pass; between passes the pool sleeps, so that network and
-// encoder threads get the processor.
-constexpr int kLooks = 200;  // 2 to 8 us, by processor
+// The caller works alone for about 1 us between two operations of a pass. Spinning for that time before sleeping saves
+// waking the thread (5 to 50 us on a virtual machine). Between passes the workers sleep, so that network and encoder
+// threads get the processor.
+constexpr int kLooks = 200;  // iterations of SpinPause: 2 to 8 us, depending on the processor
 
 }  // namespace
 
@@ -70,7 +70,7 @@ void ThreadPool::ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)
     std::unique_lock lock(mutex_);
     done_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
   }
-  // All workers have left the loop, so nobody else touches the exception.
+  // All workers have left the loop, so no other thread accesses the exception.
   if (exception_ != nullptr) std::rethrow_exception(std::exchange(exception_, nullptr));
 }
 
@@ -86,7 +86,7 @@ void ThreadPool::Work(int thread) {
     ++seen;
     RunTasks(thread);
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      // The lock orders this with the caller's check: without it the caller could sleep after the last worker left.
+      // Without the lock, the caller could miss this notification between its check of `busy_` and its wait.
       const std::lock_guard lock(mutex_);
       done_.notify_one();
     }

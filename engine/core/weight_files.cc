@@ -25,7 +25,7 @@ struct WeightName {
   std::string variant;  // empty: none
 };
 
-// What follows the stem of a weight file; `*` is a variant. A shard's number may stand at the end of any field.
+// What follows the stem in the name of a weight file; `*` is a variant. Any field may end with a shard's number.
 constexpr std::pair<const char*, Kind> kSpellings[] = {
     {".safetensors", Kind::kSingle},
     {".*.safetensors", Kind::kSingle},
@@ -44,7 +44,7 @@ bool IsNumber(const std::string& text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), absl::ascii_isdigit);
 }
 
-// Takes the first "-N-of-M" out of `text`; false where there is none.
+// Removes the first "-N-of-M" from `text`; returns false if there is none.
 bool TakeShardNumber(std::string* text) {
   const size_t begin = text->find('-');
   if (begin == std::string::npos) return false;
@@ -55,7 +55,7 @@ bool TakeShardNumber(std::string* text) {
   return true;
 }
 
-// The variant in `fields`, where they are as `spelling` says.
+// Returns the variant if `fields` match `spelling`.
 std::optional<std::string> Match(const std::vector<std::string>& fields, const char* spelling) {
   const std::vector<std::string> wanted = absl::StrSplit(spelling, '.');
   if (fields.size() != wanted.size()) return std::nullopt;
@@ -70,7 +70,7 @@ std::optional<std::string> Match(const std::vector<std::string>& fields, const c
   return variant;
 }
 
-// What `file` is among the weights of `stem`; none where it is another file.
+// Classifies `file` as one of the weight files of `stem`; nullopt if it is none.
 std::optional<WeightName> ParseName(const std::string& file, const std::string& stem) {
   if (!file.starts_with(stem)) return std::nullopt;
   std::string rest = file.substr(stem.size());
@@ -133,7 +133,7 @@ absl::Status NoWeights(const std::string& folder, const std::string& stem, const
   return absl::NotFoundError(absl::StrCat(wanted, "; the folder holds ", Listed(found)));
 }
 
-// The files of `save`, which must all be of one.
+// Returns the files of `save`, which must all be of the same save.
 absl::StatusOr<WeightFiles> Resolve(const std::string& folder, const Save& save) {
   const auto stale = [&](std::vector<std::string> one, const std::vector<std::string>& other) {
     one.insert(one.end(), other.begin(), other.end());
@@ -178,7 +178,7 @@ absl::StatusOr<WeightFiles> FindWeightFiles(const std::string& folder, const std
   }
   if (error) return absl::NotFoundError(absl::StrCat(folder, ": cannot be read: ", error.message()));
   if (saves.empty()) return NoWeights(folder, stem, found);
-  // As in diffusers, a variant beside the plain files is for those who ask for it.
+  // As in diffusers, the plain files are preferred, and variants beside them are ignored.
   if (const auto plain = saves.find(""); plain != saves.end()) return Resolve(folder, plain->second);
   if (saves.size() == 1) return Resolve(folder, saves.begin()->second);
   std::vector<std::string> variants;

@@ -1,4 +1,4 @@
-// Internal to cpu/: the operations of the attention family that have a source file of their own.
+// Internal to cpu/: the attention operations that have their own source file.
 #ifndef LONGTAKE_ENGINE_CPU_ATTENTION_H_
 #define LONGTAKE_ENGINE_CPU_ATTENTION_H_
 
@@ -10,13 +10,13 @@ namespace longtake::cpu {
 void AttendLinear(Context& context, const LinearAttentionArgs& args);
 void AttendSoftmax(Context& context, const SoftmaxAttentionArgs& args);
 
-// Blocks of kAttentionRows queries. A segment's last block may be shorter.
+// The number of blocks of kAttentionRows queries. A segment's last block may be shorter.
 inline int64_t QueryBlocks(int64_t rows) { return (rows + kAttentionRows - 1) / kAttentionRows; }
 
-// Which block of queries a task works on: the segment, and the block within it.
+// The block of queries that a task computes.
 struct QueryBlock {
   size_t segment = 0;
-  int64_t first = 0;  // row of the segment
+  int64_t first = 0;  // first row, counted from the segment's first
   int64_t rows = 0;
 };
 template <typename Segments>

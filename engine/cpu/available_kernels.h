@@ -1,4 +1,4 @@
-// Which kernels this program has and this machine can run. The build takes the file for its architecture:
+// Finds the kernels that this program contains and this machine can run. The build selects one source by architecture:
 // available_kernels_x86.cc with kernels/, or available_kernels_none.cc.
 #ifndef LONGTAKE_ENGINE_CPU_AVAILABLE_KERNELS_H_
 #define LONGTAKE_ENGINE_CPU_AVAILABLE_KERNELS_H_
@@ -11,15 +11,16 @@
 
 namespace longtake::cpu {
 
-// The best that program, processor and operating system allow; kNone: nothing at all. Asks Linux for the AMX tile
-// registers (arch_prctl) where the processor has them, since their 8 KiB of state are off until a process asks.
+// Returns the highest instruction set that program, processor and operating system support; kNone if there is none. If
+// the processor has AMX, requests the tile registers from Linux (arch_prctl), because their 8 KiB of state are disabled
+// until a process requests them.
 Isa DetectIsa();
-// Where DetectIsa gives kNone: an error that says why.
+// An error message for when DetectIsa returns kNone.
 std::string WhatIsMissing();
 
-// Of one that DetectIsa allows.
+// Requires an instruction set that DetectIsa allows.
 KernelTable KernelsOf(Isa isa);
-// AMX's kernels on tiles in plain memory, for tests; none where the processor lacks avx512_bf16.
+// AMX kernels with tiles emulated in plain memory, for tests; nullopt if the processor lacks avx512_bf16.
 std::optional<KernelTable> EmulatedAmxKernels();
 
 }  // namespace longtake::cpu

@@ -1,4 +1,4 @@
-// Of an architecture that has no kernels.
+// For architectures without kernels.
 #include <sys/utsname.h>
 
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,4 @@
-// Of x86-64.
+// For x86-64.
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,7 +20,7 @@ Registers Leaf(unsigned leaf, unsigned sub) {
   return r;
 }
 
-// XCR0: which registers the operating system saves. Only called where CPUID says OSXSAVE.
+// XCR0: the register states that the operating system saves. Requires that CPUID reports OSXSAVE.
 uint64_t EnabledState() {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -29,7 +29,7 @@ uint64_t EnabledState() {
 
 bool Bit(unsigned r, int bit) { return (r >> bit & 1) != 0; }
 
-// Linux' ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: permission for this process, inherited by its threads.
+// Linux' ARCH_REQ_XCOMP_PERM for XFEATURE_XTILEDATA: requests permission for this process and its future threads.
 bool RequestAmxTiles() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // NOLINT: the system call's own type
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
@@ -43,12 +43,12 @@ Isa DetectIsa() {
     return Isa::kNone;  // OSXSAVE AVX FMA F16C
   const uint64_t state = EnabledState();
   if ((state & 0x6) != 0x6 || !Bit(seven.b, 5)) return Isa::kNone;  // xmm, ymm; AVX2
-  // Opmask and zmm state; F, DQ, BW, VL.
+  // Required for AVX-512: opmask and zmm state; F, DQ, BW, VL.
   if ((state & 0xe6) != 0xe6 || !Bit(seven.b, 16) || !Bit(seven.b, 17) || !Bit(seven.b, 30) || !Bit(seven.b, 31)) {
     return Isa::kAvx2;
   }
   if (!Bit(seven_one.a, 5)) return Isa::kAvx512;
-  // AMX-TILE, AMX-BF16, and both tile states.
+  // Required for AMX: AMX-TILE, AMX-BF16, and both tile states.
   if ((state & 0x60000) != 0x60000 || !Bit(seven.d, 24) || !Bit(seven.d, 22) || !RequestAmxTiles()) {
     return Isa::kAvx512Bf16;
   }

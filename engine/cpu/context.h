@@ -1,4 +1,4 @@
-// What the families of one stream share: threads, kernels and scratch.
+// The threads, kernels and workspace that the families of one stream share.
 #ifndef LONGTAKE_ENGINE_CPU_CONTEXT_H_
 #define LONGTAKE_ENGINE_CPU_CONTEXT_H_
 
@@ -18,26 +18,26 @@
 namespace longtake::cpu {
 
 struct Context : FamilyContext {
-  // `name` is the device's.
+  // `name` is the name of the device.
   Context(std::string name, const KernelTable& kernels, DType activation, std::shared_ptr<ThreadPool> threads)
       : name(std::move(name)), kernels(kernels), pool(std::move(threads)), workspace(pool->threads()) {
     activation_type = activation;
   }
 
   bool planning() const { return workspace.planning(); }
-  // While it is true, parallel loops are left out. An operation touches memory inside of them only, and takes its
-  // scratch outside, so that a planned call counts and does nothing else.
+  // While planning, parallel loops are skipped. An operation accesses memory only inside parallel loops and takes its
+  // workspace outside of them, so a planned call only counts workspace.
   void SetPlanning(bool planning) {
     workspace.SetPlanning(planning);
     rotary.SetPlanning(planning);
   }
 
-  // Calls f(task, thread) for each task, as ThreadPool does.
+  // Calls f(task, thread) for each task, as ThreadPool::ParallelFor does.
   void ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)> f) {
     if (!planning()) pool->ParallelFor(tasks, f);
   }
 
-  // Calls f(first, n, thread) over chunks of [0, rows) of about 16 Ki elements each.
+  // Calls f(first, n, thread) for chunks of [0, rows) of about 16 Ki elements each.
   template <typename F>
   void ForRows(int64_t rows, int64_t columns, F&& f) {
     const int64_t chunk = std::clamp<int64_t>(16384 / std::max<int64_t>(columns, 1), 1, 256);
@@ -49,7 +49,7 @@ struct Context : FamilyContext {
 
   const std::string name;
   const KernelTable kernels;
-  const std::shared_ptr<ThreadPool> pool;  // of all activation types
+  const std::shared_ptr<ThreadPool> pool;  // shared by the contexts of all activation types
   Workspace workspace;
   RotaryTables rotary;
 };

@@ -20,7 +20,7 @@ class CpuConvolutionOps final : public ConvolutionOps {
   Context& context_;
 };
 
-// A row of zeros as long as a row of inputs, for taps outside of the input.
+// Takes a row of zeros, as long as a row of inputs, for taps outside the input.
 const std::byte* TakeZeros(Workspace::Scope& scope, const KernelShape& shape) {
   return scope.TakeZeros(RoundUp(shape.inputs, 64) * sizeof(float));
 }
@@ -34,7 +34,7 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
   Workspace::Scope scope(context_.workspace);
   const std::byte* const zeros = TakeZeros(scope, shape);
 
-  // Row pointers of `n` neighbouring pixels of one output row, from column x0 on, at [r0, r0 + n).
+  // Sets the row pointers [r0, r0 + n) to `n` consecutive pixels of one output row, from column x0 on.
   auto fill_run = [&](int64_t f, int y, int x0, int r0, int n, const RowPointers& p) {
     int tap = 0;
     for (int dt = 0; dt < shape.kt; ++dt) {
@@ -46,7 +46,7 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
         const std::byte* line = outside ? nullptr : RowAt(frame, int64_t{sy / up} * args.in_width);
         for (int dx = 0; dx < shape.kw; ++dx, ++tap) {
           const void** to = p.a + tap * kMaxBlockRows + r0;
-          if (args.stride == 1 && up == 1 && !outside) {  // zeros, a ramp of neighbours, zeros
+          if (args.stride == 1 && up == 1 && !outside) {  // zeros, consecutive pixels, zeros
             const int first = x0 + dx - args.pad_left;
             const int begin = std::clamp(-first, 0, n), end = std::clamp(args.in_width - first, begin, n);
             std::fill(to, to + begin, zeros);
@@ -85,8 +85,8 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
 
 void CpuConvolutionOps::DoDepthwiseGlu(const DepthwiseGluArgs& args) {
   const auto& kernel = static_cast<const DepthwiseKernel&>(args.kernel);
-  // A task is one row of a frame and 256 channels of each half: three rows of 52 pixels and 2 x 512 bytes are 160 KiB,
-  // so the next row finds two of its three in the second-level cache.
+  // A task is one row of a frame and 256 channels of each half. Its three rows of 52 pixels and 2 x 512 bytes take 160
+  // KiB, so the task of the next row finds two of its three rows in the L2 cache.
   constexpr int64_t kChannels = 256;
   const int64_t half = args.y.cols, chunks = (half + kChannels - 1) / kChannels;
   int64_t lines = 0;

@@ -1,4 +1,4 @@
-// The processor's backend. It has kernels for x86-64 with AVX2 or more.
+// The CPU backend. It has kernels for x86-64 with AVX2 or later instruction sets.
 #ifndef LONGTAKE_ENGINE_CPU_CPU_OPS_H_
 #define LONGTAKE_ENGINE_CPU_CPU_OPS_H_
 
@@ -11,18 +11,19 @@
 namespace longtake {
 
 struct CpuOptions {
-  int threads = 1;             // >= 1, the calling thread included
-  std::string isa = "auto";    // "auto", or a cap: "avx2", "avx512", "avx512_bf16", "amx_bf16"
-  std::string dtype = "auto";  // activations and weights: "float32", "bfloat16"; auto: bfloat16 where there are
-                               // instructions for it. "float8", "nvfp4": what a device would compute (quantized.h)
+  int threads = 1;           // >= 1, including the calling thread
+  std::string isa = "auto";  // "auto", or the highest to use: "avx2", "avx512", "avx512_bf16", "amx_bf16"
+  // Type of activations and weights: "float32" | "bfloat16" | "float8" | "nvfp4". "auto" selects bfloat16 if the
+  // instruction set has instructions for it, else float32. The last two emulate a device (quantized.h).
+  std::string dtype = "auto";
 };
 
-// One thread at a time may call the result. InvalidArgument names the option: a cap that this machine (or its operating
-// system, for AMX) lacks, any but float32 below avx512_bf16, a word that is none of the above. FailedPrecondition says
-// what is missing where there are no kernels for this machine.
+// Only one thread at a time may call the result. InvalidArgument names the option: an instruction set that the
+// processor (or, for AMX, the operating system) lacks, a type other than float32 below avx512_bf16, or an unknown word.
+// FailedPrecondition: there are no kernels for this machine; the message says what is missing.
 //
-// Sums, norms, softmax and states are float32 in both types. name() is "cpu/<isa>": equal names and types give equal
-// bytes, at any thread count and in any batch.
+// Sums, norms, softmax and states are float32 for every type. name() is "cpu/<isa>", with "/float8" or "/nvfp4"
+// appended for those types. Equal names and types give equal bytes, with any thread count and any batch.
 absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options);
 
 }  // namespace longtake

@@ -1,4 +1,4 @@
-// Internal to cpu/: the dense family, which the quantized one refines.
+// Internal to cpu/: the dense family. The quantized family derives from it.
 #ifndef LONGTAKE_ENGINE_CPU_DENSE_H_
 #define LONGTAKE_ENGINE_CPU_DENSE_H_
 

@@ -1,5 +1,5 @@
-// Memory of the host. Copies are spread over the threads: one thread copies some 10 GB/s, and a latent frame of the
-// VAE at 480p copies 3.4 GB.
+// Host memory. Copies are distributed over the threads, because one thread copies about 10 GB/s and a latent frame of
+// the VAE copies 3.4 GB at 480p.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -25,14 +25,15 @@ class CpuDevice final : public Device {
   void CopyEach(std::span<const CopyPart> parts) override;
 
  private:
-  // Of a task: some 50 us, ten times what it takes to wake a thread.
+  // Bytes that one task copies: about 50 us, ten times what waking a thread takes.
   static constexpr size_t kChunk = 512 << 10;
   static int64_t Chunks(const CopyPart& part) { return static_cast<int64_t>((part.bytes + kChunk - 1) / kChunk); }
 
   Context& context_;
 };
 
-// One loop over all parts' chunks: a loop for each part would make the threads meet once for each session of a batch.
+// All parts' chunks are copied in one loop. One loop for each part would synchronize the threads once for each session
+// of a batch.
 void CpuDevice::CopyEach(std::span<const CopyPart> parts) {
   const ProfilerScope scope(context_.profiler, "Copy");
   int64_t chunks = 0;
@@ -41,7 +42,7 @@ void CpuDevice::CopyEach(std::span<const CopyPart> parts) {
     chunks += Chunks(part);
     bytes += part.bytes;
   }
-  if (bytes <= kChunk) {  // too little to wake threads for
+  if (bytes <= kChunk) {  // too little to be worth waking threads
     return context_.ParallelFor(1, [&](int64_t, int) {
       for (const CopyPart& part : parts) std::memcpy(part.to, part.from, part.bytes);
     });

@@ -1,5 +1,5 @@
-// Internal to cpu/: what a stream is made of, one source file each. All share the stream's context, which outlives
-// them.
+// Internal to cpu/: makes the components of a stream; each has one source file. All refer to the stream's context,
+// which must outlive them.
 #ifndef LONGTAKE_ENGINE_CPU_FAMILIES_H_
 #define LONGTAKE_ENGINE_CPU_FAMILIES_H_
 
@@ -23,7 +23,8 @@ std::unique_ptr<ConvolutionOps> MakeConvolutionOps(Context& context);
 std::unique_ptr<LatentOps> MakeLatentOps(Context& context);
 std::unique_ptr<SamplerOps> MakeSamplerOps(Context& context);
 
-// A stream with a context of any kernels; MakeCpuOps chooses them by the processor. Quantization goes with bf16.
+// Makes a stream from a context with any kernels; MakeCpuOps chooses the kernels by the processor. Quantization
+// requires bf16.
 std::unique_ptr<Ops> MakeOps(std::unique_ptr<Context> context, Quantization quantization);
 
 }  // namespace longtake::cpu

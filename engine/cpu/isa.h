@@ -1,4 +1,4 @@
-// Instruction sets by name, and which of them a caller lets us use.
+// Names of instruction sets, and the choice of one.
 #ifndef LONGTAKE_ENGINE_CPU_ISA_H_
 #define LONGTAKE_ENGINE_CPU_ISA_H_
 
@@ -8,13 +8,13 @@
 
 namespace longtake::cpu {
 
-// In rising order: each has all that the ones before have.
+// Ascending: each includes all instructions of those before it.
 enum class Isa { kNone, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
 
 std::string_view Name(Isa isa);
 
-// `cap` as in CpuOptions::isa, "auto" for `best`. InvalidArgument for an unknown word or more than `best`;
-// FailedPrecondition where `best` is kNone.
+// Returns the instruction set that `cap` names (CpuOptions::isa), or `best` for "auto". InvalidArgument: an unknown
+// word, or a set above `best`. FailedPrecondition: `best` is kNone.
 absl::StatusOr<Isa> ChooseIsa(std::string_view cap, Isa best);
 
 }  // namespace longtake::cpu

@@ -7,7 +7,7 @@
 namespace longtake::cpu {
 namespace {
 
-// One token and its patch of the latents.
+// A token and its patch of the latents.
 class Token {
  public:
   Token(std::span<const Segment> segments, const SegmentRow& at, std::array<int, 3> patch)
@@ -20,30 +20,31 @@ class Token {
     y_ = at.row / s.width % s.height * patch[1];
     x_ = at.row % s.width * patch[2];
   }
-  // Where row `dy` of frame `dt` of the patch begins in the segment's latents, in channel `c`.
+  // Returns the offset, in the segment's latents, of row `dy` of frame `dt` of the patch in channel `c`.
   int64_t Latent(int c, int dt, int dy) const { return ((c * frames_ + t_ + dt) * height_ + y_ + dy) * width_ + x_; }
   const size_t segment;
   const int64_t row;  // of the packed tokens
 
  private:
   int64_t frames_, height_, width_;  // of the latents
-  int64_t t_, y_, x_;                // of the patch's beginning
+  int64_t t_, y_, x_;                // first position of the patch
 };
 
 float Clamped(float x) { return std::clamp(x, -1.f, 1.f); }
 
-// Channel `c` of pixel (y, x) of a frame [h, w, 3*p*p] whose channel order is (channel, column in patch, row in patch).
+// Returns channel `c` of pixel (y, x) of a frame [h, w, 3*p*p] with columns in the order (channel, column in patch, row
+// in patch).
 float Pixel(const ConstMat& frame, int width, int p, int c, int y, int x) {
   if (p == 1) return ReadElement(frame, int64_t{y} * width + x, c);
   return ReadElement(frame, int64_t{y / p} * width + x / p, c * p * p + x % p * p + y % p);
 }
 
-// To the nearest, halves up; 0 where x is not a number. Within the range cutting off is rounding down; std::floor would
-// be a call for each pixel.
+// Rounds to nearest, halves up; 0 for NaN. Truncation equals rounding down, because values are not negative; std::floor
+// would be a function call for each pixel.
 uint8_t Round8(float x) { return static_cast<uint8_t>(std::min(255.f, std::max(0.f, x + 0.5f))); }
 
-// Row `y` of a frame as three planes of `width * p` numbers behind one another, -1 ... 1 as 0 ... 1. Channels lie as in
-// Pixel.
+// Writes row `y` of a frame as three consecutive planes of `width * p` values, mapped from [-1, 1] to [0, 1]. Columns
+// are ordered as in Pixel.
 template <typename Read>
 void RgbRow(const ConstMat& frame, int width, int p, int64_t y, Read read, float* rgb) {
   const int64_t columns = int64_t{width} * p, row = y % p;
@@ -70,7 +71,7 @@ class CpuLatentOps final : public LatentOps {
   void DoPlanarToFrame(const PlanarToFrameArgs& args) override;
   void DoFrameToI420(const FrameToI420Args& args) override;
 
-  // Calls f(token) for every token of the segments, in chunks as ForRows.
+  // Calls f(token) for every token of the segments, in chunks like ForRows.
   template <typename F>
   void ForTokens(std::span<const Segment> segments, const std::array<int, 3>& patch, int64_t columns, F&& f) {
     context_.ForRows(AllRows(segments), columns, [&](int64_t first, int64_t n, int) {

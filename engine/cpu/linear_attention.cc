@@ -1,4 +1,4 @@
-// Linear attention: norms and angles of each row first, then one task for each head of each segment.
+// Linear attention. First computes each row's norms and angles, then runs one task for each head of each segment.
 #include <algorithm>
 
 #include "engine/cpu/attention.h"
@@ -7,12 +7,12 @@
 namespace longtake::cpu {
 namespace {
 
-// The angles of every row, for all heads, [rows, head_dim]: axes t, h, w of widths dt, dh, dh one after the other.
+// The angles of every row, the same for all heads, [rows, head_dim]: axes t, h, w, of widths dt, dh, dh.
 struct Angles {
   float *cosines, *sines;
 };
 
-// Goes over the lines of all segments in one loop: a loop for each segment would make the threads meet once for each
+// One loop runs over the lines of all segments. One loop for each segment would synchronize the threads once for each
 // session of a batch, in each layer.
 void FillAngles(Context& context, const LinearAttentionArgs& args, const Angles& angles) {
   const int d = args.head_dim, dh = 2 * (d / 6), dt = d - 2 * dh;
@@ -26,7 +26,7 @@ void FillAngles(Context& context, const LinearAttentionArgs& args, const Angles&
   const auto lines_of = [](const Segment& s) { return int64_t{s.frames} * s.height; };
   int64_t lines = 0;
   for (const LinearAttentionSegment& s : args.segments) lines += lines_of(s.tokens);
-  constexpr int64_t kLines = 8;  // of a task: some microseconds
+  constexpr int64_t kLines = 8;  // lines of one task, which takes some microseconds
   context.ParallelFor((lines + kLines - 1) / kLines, [&](int64_t task, int) {
     size_t at_segment = 0;
     int64_t line = task * kLines;
@@ -62,7 +62,7 @@ void AttendLinear(Context& context, const LinearAttentionArgs& args) {
   const Workspace::PerThread scratches = scope.TakePerThread(LinearAttentionScratchFloats(d) * sizeof(float));
 
   FillAngles(context, args, angles);
-  if (norm) {  // they run over all heads: once a row, before the heads
+  if (norm) {  // the norms cover all heads, so they are computed once a row
     context.ForRows(rows, 2 * D, [&](int64_t first, int64_t n, int) {
       context.kernels.inverse_rms(q.Rows(first, n), args.norm_eps, q_inverse + first);
       context.kernels.inverse_rms(k.Rows(first, n), args.norm_eps, k_inverse + first);

@@ -7,8 +7,8 @@
 namespace longtake::cpu {
 namespace {
 
-// Rows of a block: the most that leaves every thread four blocks, so that the last ones end together. 24 is a multiple
-// of the register tiles' 6, 8 and 12 rows.
+// Returns the rows of a block: as many as leave at least four blocks for each thread, so that all threads finish at
+// about the same time. 24 is a multiple of the register tiles' 6, 8 and 12 rows.
 int BlockRows(int64_t rows, int64_t panels, int threads) {
   int block = kMaxBlockRows;
   while (block > 24 && panels * ((rows + block - 1) / block) < 4 * threads) block /= 2;
@@ -24,8 +24,8 @@ bool AllEqual(const void* const* pointers, int n, const void* value) {
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,
             absl::FunctionRef<void(int64_t, int, const RowPointers&)> fill, const MatmulStore& store) {
   if (rows == 0) return;
-  // What is bigger, weights or rows, is walked once; the other again and again out of the cache. A task is one panel
-  // and one block of rows, or all panels in turn, which then share the row pointers.
+  // The larger operand, weights or rows, is read once; the smaller is read repeatedly from the cache. A task is one
+  // panel and one block of rows, or one block of rows and all panels in turn, which then share the row pointers.
   const bool by_panel = static_cast<int64_t>(w.bytes()) > rows * w.shape().inputs * BytesOf(w.type());
   const int64_t panels = static_cast<int64_t>(w.panels().size()), panel_tasks = by_panel ? panels : 1;
   const int block_rows = BlockRows(rows, panel_tasks, context.pool->threads());
@@ -53,12 +53,13 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     const int64_t first = block * block_rows;
     const int n = static_cast<int>(std::min<int64_t>(block_rows, rows - first));
     fill(first, n, p);
-    // Taps outside the video for every row here (the frames before the first and after the last) are left out: their
-    // products would add +0 to a sum that began with +0 and is not -0 once the bias is added, so no byte changes.
+    // Leaves out taps that are outside the video for every row here (frames before the first and after the last). They
+    // would add +0 to a sum that began with +0, and the sum is not -0 once the bias is added, so no byte changes.
     int first_tap = 0, end_tap = taps;
     while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{first_tap} * kMaxBlockRows, n, store.zeros)) ++first_tap;
     while (end_tap - first_tap > 1 && AllEqual(p.a + int64_t{end_tap - 1} * kMaxBlockRows, n, store.zeros)) --end_tap;
-    // A tap's parts are taps of their own. From the last on, so that no pointer is overwritten before it is read.
+    // Each part of a tap becomes a tap of its own. The loop runs backwards, so that no pointer is overwritten before it
+    // is read.
     if (parts > 1) {
       for (int t = taps - 1; t >= 0; --t) {
         for (int r = 0; r < n; ++r) {

@@ -1,4 +1,5 @@
-// The one way to a matrix product: cuts it into blocks for the threads and hands the kernel its row pointers.
+// The only entry to matrix products: divides a product into blocks for the threads and passes row pointers to the
+// kernel.
 #ifndef LONGTAKE_ENGINE_CPU_MATMUL_H_
 #define LONGTAKE_ENGINE_CPU_MATMUL_H_
 
@@ -8,7 +9,7 @@
 
 namespace longtake::cpu {
 
-// Pointers of one block of rows. a[tap * kMaxBlockRows + r]; the others by r.
+// Row pointers of one block: a[tap * kMaxBlockRows + r], the others [r].
 struct RowPointers {
   const void** a;
   void** out;
@@ -21,12 +22,12 @@ struct MatmulStore {
   Activation activation = Activation::kNone;
   bool accumulate = false;
   bool gate = false, add = false;    // whether `fill` sets these pointers
-  DType add_type = DType::kF32;      // of what `add` points to
-  const std::byte* zeros = nullptr;  // what `fill` lets `a` point to outside of the input; null: never outside
+  DType add_type = DType::kF32;      // element type of `add`
+  const std::byte* zeros = nullptr;  // the row that `fill` uses for taps outside the input; null: there are none
 };
 
-// fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order and on
-// any thread, more than once for a row.
+// fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order, on any
+// thread, and possibly several times for a row.
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,
             absl::FunctionRef<void(int64_t first, int n, const RowPointers& p)> fill, const MatmulStore& store);
 

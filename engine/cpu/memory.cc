@@ -17,7 +17,8 @@ constexpr size_t kFromHere = 2 * kHuge;
 
 size_t RoundUp(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// Linux grants more than a container or the machine has, and ends the process when it is touched.
+// Checked before mapping: Linux grants more memory than container or machine have, and kills the process when it is
+// written.
 bool IsThere(size_t bytes) {
   const MemoryBudget budget = MemoryBudget::Detect();
   const MemoryLimit* limit = budget.tightest();
@@ -25,9 +26,9 @@ bool IsThere(size_t bytes) {
 }
 
 std::byte* MapHuge(size_t bytes) {
-  if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();  // rounding up would wrap
+  if (bytes > SIZE_MAX - 2 * kHuge) throw std::bad_alloc();  // rounding up would overflow
   if (!IsThere(bytes)) throw std::bad_alloc();
-  // What is left behind the last whole huge page gets small ones: up to 2 MiB would be no one's, in each buffer.
+  // The end after the last whole huge page uses small pages; rounding up would waste up to 2 MiB in each buffer.
   const size_t size = RoundUp(bytes, kPage);
   void* mapped = mmap(nullptr, size + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
@@ -35,7 +36,7 @@ std::byte* MapHuge(size_t bytes) {
   std::byte* const data = begin + (kHuge - reinterpret_cast<uintptr_t>(begin) % kHuge) % kHuge;
   if (data > begin) munmap(begin, data - begin);
   munmap(data + size, begin + kHuge - data);
-  madvise(data, size, MADV_HUGEPAGE);  // a wish: without huge pages everything works, slower
+  madvise(data, size, MADV_HUGEPAGE);  // advisory: without huge pages everything works, but slower
   return data;
 }
 
@@ -43,7 +44,7 @@ std::byte* MapHuge(size_t bytes) {
 
 Memory::Memory(size_t bytes) : size_(bytes) {
   if (bytes >= kFromHere) {
-    data_ = MapHuge(bytes);  // the system's pages are zero
+    data_ = MapHuge(bytes);  // mapped pages are zero
   } else {
     const size_t size = RoundUp(bytes + 1, 64);
     data_ = static_cast<std::byte*>(operator new (size, std::align_val_t{64}));

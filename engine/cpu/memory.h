@@ -1,4 +1,4 @@
-// Memory of the cpu backend: aligned, zeroed, on huge pages where it is big.
+// Memory of the cpu backend: aligned, zeroed, and on huge pages if it is large.
 #ifndef LONGTAKE_ENGINE_CPU_MEMORY_H_
 #define LONGTAKE_ENGINE_CPU_MEMORY_H_
 
@@ -8,9 +8,9 @@
 
 namespace longtake::cpu {
 
-// Owner. Aligned to 64 bytes; from 4 MiB on to 2 MiB, with huge pages asked for: packed weights are read in strides of
-// whole panels, and 4 KiB pages would cost a table walk each. Throws bad_alloc, from 4 MiB on also where the machine or
-// the container has less memory left.
+// Owns memory. It is aligned to 64 bytes; from 4 MiB on to 2 MiB, with huge pages requested. Packed weights are read in
+// strides of whole panels, where each 4 KiB page would cost a page-table walk. Throws bad_alloc; from 4 MiB on also if
+// the machine or the container has less memory left.
 class Memory {
  public:
   Memory() = default;

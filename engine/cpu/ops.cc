@@ -13,7 +13,7 @@ namespace {
 class CpuOps final : public Ops {
  public:
   using Ops::Parts;
-  // `context` is the one in `parts`.
+  // `context` is that of `parts`.
   CpuOps(const Context& context, Parts parts) : Ops(std::move(parts)), context_(context) {}
 
   absl::StatusOr<std::unique_ptr<Ops>> WithActivations(DType type) override {
@@ -29,7 +29,7 @@ class CpuOps final : public Ops {
 };
 
 struct Types {
-  std::string_view name;  // of the command line
+  std::string_view name;  // as on the command line
   DType activation;
   Quantization quantization;
 };

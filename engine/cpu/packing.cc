@@ -9,10 +9,11 @@
 namespace longtake::cpu {
 namespace {
 
-// What one panel's part may take: a third of 1 MiB of second-level cache, since rows and results stream through it too.
+// Limit for one part of a panel: a third of a 1 MiB L2 cache, because rows and results pass through the cache too.
 constexpr int64_t kPartBytes = 336 << 10;
 
-// Widest panel that wastes least: 64 columns, or 48 where that divides and 64 does not (96 outputs of the VAE).
+// Chooses the widest panel that wastes no vectors: 64 columns, or 48 if the outputs are a multiple of 48 and not of 64
+// (96 outputs in the VAE).
 int PanelVectors(int64_t outputs, const KernelTable& table) {
   const int64_t vectors = RoundUp(outputs, table.lanes) / table.lanes;
   if (table.tile_rows[4] == 0) return 2;
@@ -30,8 +31,8 @@ float ReadFloat(const HostTensor& t, int64_t at) {
   }
 }
 
-// One output's inputs [first, first + n) of a tap into its column: element k goes to out[(k / step * columns) * step +
-// k % step].
+// Packs inputs [first, first + n) of one tap of one output into its column: element k goes to out[(k / step * columns)
+// * step + k % step].
 void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n, int64_t columns, DType type,
                 std::byte* out) {
   if (type == DType::kF32) {
@@ -40,7 +41,7 @@ void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n,
     return;
   }
   uint16_t* to = reinterpret_cast<uint16_t*>(out);
-  if (t.dtype == DType::kBF16) {  // the common case of big models: no conversion
+  if (t.dtype == DType::kBF16) {  // the usual case for large models: no conversion
     const uint16_t* from = static_cast<const uint16_t*>(t.data) + at;
     for (int64_t k = 0; k < n; ++k) to[(k >> 1) * columns * 2 + (k & 1)] = from[k * source_step];
     return;
@@ -58,9 +59,9 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
   const KernelTable& table = context.kernels;
   const DType type = type_;
   const int vectors = gated ? PanelVectors(0, table) : PanelVectors(shape.outputs, table);
-  const int64_t step = type == DType::kBF16 ? 2 : 1;  // inputs of one multiply-add: bf16 comes in pairs
+  const int64_t step = type == DType::kBF16 ? 2 : 1;  // inputs of one multiply-add: bf16 is processed in pairs
   const int64_t column_bytes = int64_t{vectors} * lanes_ * BytesOf(type);
-  // The fewest equal parts that fit, if the inputs divide by a number near it; else whole.
+  // The smallest number of equal parts that fit, if one near it divides the inputs; else one part.
   const int64_t wanted = (shape.inputs * column_bytes + kPartBytes - 1) / kPartBytes;
   for (int64_t parts = wanted; parts < 2 * wanted + 2; ++parts) {
     if (shape.inputs % (parts * step) == 0) {
@@ -71,7 +72,7 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
   part_k_ = RoundUp(shape.inputs / parts_, type == DType::kBF16 ? table.bf16_k_multiple : 1);
 
   const int64_t taps = shape.taps();
-  const int64_t width = int64_t{vectors} * lanes_ / (gated ? 2 : 1);  // outputs of a whole panel
+  const int64_t width = int64_t{vectors} * lanes_ / (gated ? 2 : 1);  // outputs of a full panel
   const int64_t padded = RoundUp(shape.outputs, gated ? width : lanes_);
   weights_ = Memory((gated ? 2 : 1) * padded * taps * parts_ * part_k_ * BytesOf(type));
   for (int64_t column = 0; column < shape.outputs; column += width) {
@@ -87,7 +88,7 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
     const Panel& p = panels_[index];
     std::byte* const to = weights_.data() + (p.data - weights_.data());
     for (int i = 0; i < p.columns * (gated ? 2 : 1); ++i) {
-      // Column c holds `row` of `tensor`.
+      // Column c holds row `row` of weight `tensor`.
       const bool up = i >= p.columns;
       const int64_t c = up ? width + i - p.columns : i;
       int64_t row = p.first_column + i - (up ? p.columns : 0);

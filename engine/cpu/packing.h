@@ -1,4 +1,4 @@
-// Weights as the matrix kernels read them: panels of columns.
+// Weights in the layout that the matrix kernels read: panels of columns.
 #ifndef LONGTAKE_ENGINE_CPU_PACKING_H_
 #define LONGTAKE_ENGINE_CPU_PACKING_H_
 
@@ -13,21 +13,22 @@
 
 namespace longtake::cpu {
 
-// A kernel's weights: panels of up to 64 outputs; in a panel [tap][part][k][output], bf16 as [k/2][output][2].
+// A kernel's weights: panels of up to 64 outputs. The layout of a panel is [tap][part][k][output]; bf16 has pairs of k:
+// [k / 2][output][2].
 //
-// A tap's inputs are cut into equal parts where a panel of them would not stay in the second-level cache; to the matrix
-// kernel a part is one more tap, with row pointers that much further on.
+// If a panel of one tap exceeds the L2 cache, the tap's inputs are divided into equal parts. For the matrix kernel a
+// part is one more tap, with row pointers advanced to its inputs.
 class CpuKernel : public PackedKernel {
  public:
   struct Panel {
     int64_t first_column = 0;  // of the outputs
-    int columns = 0;           // outputs of this panel; its weights have twice as many columns where gated
+    int columns = 0;           // outputs of this panel; a gated panel has twice as many columns of weights
     int vectors = 0;
     const std::byte* data = nullptr;
   };
 
-  // gated: `weights` are G and U of LinearGated. The left half of a panel's columns is G's, the right half U's, of the
-  // same outputs, so that the two numbers of a result meet in one register tile.
+  // gated: `weights` are G and U of LinearGated. The left half of a panel's columns comes from G and the right half
+  // from U, for the same outputs, so that both factors of a result are computed in the same register tile.
   CpuKernel(const KernelShape& shape, std::span<const HostTensor> weights, std::span<const HostTensor> biases,
             bool gated, Context& context);
 
@@ -38,16 +39,16 @@ class CpuKernel : public PackedKernel {
   int parts() const { return parts_; }
   int64_t part_inputs() const { return shape().inputs / parts_; }
   int64_t part_bytes(const Panel& p) const { return part_k_ * p.vectors * lanes_ * BytesOf(type_); }
-  // Parts of a panel that stay in the second-level cache together.
+  // The number of a panel's parts that fit into the L2 cache together.
   int chunk() const;
-  const float* bias() const { return bias_.f32(); }  // padded with zeros to whole vectors
+  const float* bias() const { return bias_.f32(); }  // padded with zeros to full vectors
 
  private:
   DType type_;
   bool gated_;
   int lanes_;
   int parts_;
-  int64_t part_k_;  // part_inputs() rounded up as the kernel reads them
+  int64_t part_k_;  // part_inputs(), rounded up as the kernels require
   std::vector<Panel> panels_;
   Memory weights_, bias_;
 };

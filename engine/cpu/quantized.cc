@@ -19,7 +19,7 @@ namespace {
 
 class QuantizedKernel final : public PackedKernel {
  public:
-  // `rounded` are the weights as bf16 numbers, without a bias; `factors` scale each output's sums.
+  // `rounded` are the weights as bf16 numbers, without bias; `factors` scale the sums of each output.
   QuantizedKernel(const KernelShape& shape, std::unique_ptr<PackedKernel> rounded, std::vector<float> factors,
                   std::vector<float> bias)
       : PackedKernel(shape), rounded_(std::move(rounded)), factors_(std::move(factors)), bias_(std::move(bias)) {}
@@ -43,7 +43,7 @@ std::vector<float> Joined(std::span<const HostTensor> tensors) {
   return all;
 }
 
-// Rounded weights as bf16 numbers, and what each output's sums are to be multiplied by.
+// Rounded weights as bf16 numbers, and the factor of each output's sums.
 struct Rounded {
   std::vector<uint16_t> values;
   std::vector<float> factors;
@@ -72,7 +72,7 @@ Rounded RoundNvfp4(std::span<const float> weights, int64_t rows, int64_t columns
   return out;
 }
 
-// As engine/cuda/kernels/dense.cu rounds a row of activations, to bf16 numbers again.
+// Rounds a row of activations as engine/cuda/kernels/dense.cu does, and converts the result to bf16.
 float RoundRowE4m3(const uint16_t* x, int64_t columns, uint16_t* y) {
   float largest = 0.f;
   for (int64_t c = 0; c < columns; ++c) largest = std::max(largest, std::abs(BF16ToFloat(x[c])));
@@ -120,10 +120,10 @@ class QuantizedDenseOps final : public CpuDenseOps {
 
  private:
   void DoLinear(const LinearArgs& args) override;
-  // Rounds rows; each has a factor that belongs to its products.
+  // Rounds rows, and computes the factor of each row's products.
   void Round(const ConstMat& x, const Mat& rounded, float* factors);
 
-  // Their sums are 55 MB at the widest layer of 13 440 outputs; those of a whole clip would be 1.6 GB.
+  // For 1024 rows the sums take 55 MB at the widest layer (13 440 outputs). For a whole clip they would take 1.6 GB.
   static constexpr int64_t kRowsAtATime = 1024;
 
   const Quantization quantization_;

@@ -11,7 +11,7 @@ namespace longtake::cpu {
 
 RotaryTable::RotaryTable(Form form, int width, float theta) : form(form), width(width), theta(theta), factors_(width) {
   for (int i = 0; i < width; ++i) {
-    // Of kHalves the frequency is rounded to float32, as the definition does.
+    // For kHalves the frequency is rounded to float32, as the reference does.
     factors_[i] = form == Form::kPairs
                       ? std::pow(double{theta}, static_cast<double>(i / 2 * 2) / width)
                       : static_cast<float>(1.0 / std::pow(double{theta}, static_cast<double>(i) / width));
@@ -25,7 +25,7 @@ void RotaryTable::Grow(int64_t positions) {
   for (int64_t p = positions_; p < positions; ++p) {
     for (int i = 0; i < width; ++i) {
       const int64_t at = p * width + i;
-      // Of kHalves the angle is rounded to float32, too.
+      // For kHalves the angle is rounded to float32, too.
       const double angle = form == Form::kPairs ? static_cast<double>(p) / factors_[i]
                                                 : static_cast<float>(p) * static_cast<float>(factors_[i]);
       const bool negated = form == Form::kPairs && i % 2 == 0;
@@ -39,7 +39,7 @@ void RotaryTable::Grow(int64_t positions) {
 absl::Status RotaryTables::Reserve() {
   try {
     for (const auto& entry : entries_) entry->table.Grow(entry->planned);
-  } catch (const std::exception&) {  // bad_alloc, or length_error: more than a vector can ever hold
+  } catch (const std::exception&) {  // bad_alloc, or length_error if a vector cannot be that large
     return absl::ResourceExhaustedError(
         absl::StrCat("scratch: the ", planned_.load(), " bytes of rotary positions' tables"));
   }

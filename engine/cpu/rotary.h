@@ -1,4 +1,4 @@
-// Tables of the angles of rotary positions, as long as the positions that are asked for.
+// Tables of the angles of rotary positions. Their length is the highest position requested.
 #ifndef LONGTAKE_ENGINE_CPU_ROTARY_H_
 #define LONGTAKE_ENGINE_CPU_ROTARY_H_
 
@@ -12,12 +12,12 @@
 
 namespace longtake::cpu {
 
-// Cosines and sines of positions from 0 on, rows of `width` floats.
+// Cosines and sines of positions from 0 on, in rows of `width` floats.
 class RotaryTable {
  public:
   enum class Form {
-    kPairs,   // neighbours are a pair: both have the same cosine; sines have signs (-, +)
-    kHalves,  // element i is paired with i + width of a row twice as wide
+    kPairs,   // neighbours form a pair: both have the same cosine, and sines with signs (-, +)
+    kHalves,  // element i forms a pair with element i + width of a row of 2 * width elements
   };
   RotaryTable(Form form, int width, float theta);
 
@@ -25,7 +25,7 @@ class RotaryTable {
   const float* sines(int64_t position) const { return sines_.data() + position * width; }
   int64_t positions() const { return positions_; }
   size_t row_bytes() const { return 2 * width * sizeof(float); }
-  // Computes the rows up to `positions` that are missing. Throws std::bad_alloc.
+  // Computes the missing rows below `positions`. Throws std::bad_alloc.
   void Grow(int64_t positions);
 
   const Form form;
@@ -33,19 +33,19 @@ class RotaryTable {
   const float theta;
 
  private:
-  std::vector<double> factors_;  // of each element: an angle is position / factor of pairs, position * factor of halves
+  std::vector<double> factors_;  // by element: the angle is position / factor for kPairs, position * factor for kHalves
   int64_t positions_ = 0;
   std::vector<float> cosines_, sines_;
 };
 
-// Planned and reserved as Workspace is; without a reservation a table grows to the last position that is asked for.
+// Planned and reserved like Workspace. Without a reservation a table grows to the highest position requested.
 class RotaryTables {
  public:
-  // Rows for positions [0, positions). Of one axis of the 3-D rotation of linear attention.
+  // Rows for positions [0, positions), for one axis of the 3-D rotation of linear attention.
   const RotaryTable& Pairs(int width, int64_t positions) {
     return Find(RotaryTable::Form::kPairs, width, 1e4f, positions);
   }
-  // Of the text encoder's rotation; rows are half as wide as a head.
+  // The same for the text encoder's rotation; a row is half as wide as a head.
   const RotaryTable& Halves(int head_dim, float theta, int64_t positions) {
     return Find(RotaryTable::Form::kHalves, head_dim / 2, theta, positions);
   }

@@ -15,7 +15,8 @@ class CpuSamplerOps final : public SamplerOps {
 
  private:
   void DoTimestepSinusoids(std::span<const float> t, Mat y) override {
-    // A few hundred numbers a pass. Frequency and angle are rounded to float32 as the definition does.
+    // Not parallel: there are only a few hundred values in a pass. Frequency and angle are rounded to float32, as the
+    // reference does.
     const int64_t half = y.cols / 2;
     context_.ParallelFor(1, [&](int64_t, int) {
       for (int64_t i = 0; i < half; ++i) {

@@ -5,7 +5,7 @@
 namespace longtake::cpu {
 namespace {
 
-// The workspace, and the tables of rotary positions.
+// Scratch consists of the workspace and the tables of rotary positions.
 class CpuScratch final : public Scratch {
  public:
   explicit CpuScratch(Context& context) : context_(context) {}

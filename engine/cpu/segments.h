@@ -1,4 +1,4 @@
-// Walking over the rows of packed segments.
+// Iterates over the rows of packed segments.
 #ifndef LONGTAKE_ENGINE_CPU_SEGMENTS_H_
 #define LONGTAKE_ENGINE_CPU_SEGMENTS_H_
 
@@ -10,7 +10,7 @@
 
 namespace longtake::cpu {
 
-// A row of all segments' rows in order: the segment that holds it, and the row within it.
+// A position in the concatenated rows of all segments: the segment, and the row within it.
 struct SegmentRow {
   size_t segment = 0;
   int64_t row = 0;

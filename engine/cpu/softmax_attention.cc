@@ -1,4 +1,5 @@
-// Softmax attention: packs keys and values of each head, then one task for each block of queries and head.
+// Softmax attention. First packs the keys and values of each head, then runs one task for each block of queries and
+// head.
 #include <algorithm>
 
 #include "engine/cpu/attention.h"
@@ -14,7 +15,7 @@ class Attention {
   void Run();
 
  private:
-  // Where the panels of a segment's head of keys are.
+  // The panels of one head of a segment's keys and values.
   struct Panels {
     std::byte *keys, *values;
   };
@@ -22,8 +23,8 @@ class Attention {
   int64_t KeyBytes(int64_t key_rows) const { return KeyElements(key_rows, d_, type_, kernels_) * BytesOf(type_); }
   int64_t ValueBytes(int64_t key_rows) const { return ValueElements(key_rows, d_, type_, kernels_) * BytesOf(type_); }
 
-  // Rows of one head, positions from `position` on, rotated and in the activation type at `to`; `x` itself where it is
-  // so already.
+  // Returns rows of one head, rotated for positions from `position` on and converted to the activation type, in `to`;
+  // returns `x` itself if nothing changes.
   ConstMat Rotated(const ConstMat& x, int64_t position, void* to) const;
   ConstMat Converted(const ConstMat& x, void* to) const;
 
@@ -33,14 +34,14 @@ class Attention {
   Context& context_;
   const SoftmaxAttentionArgs& args_;
   const KernelTable& kernels_;
-  const DType type_;  // of the products: float32 inputs are rounded to it once, after the rotation
+  const DType type_;  // type of the products: float32 inputs are rounded to it once, after the rotation
   const int d_;
   const RotaryTable* angles_ = nullptr;
-  const bool copies_;  // rows are rotated or converted before they are used
+  const bool copies_;  // rows are rotated or converted into a copy
   Workspace::Scope scope_;
   std::byte* const panels_;
-  const Workspace::PerThread scratches_;  // of a block of queries
-  const Workspace::PerThread rows_;       // of keys, values or queries, where they are copied
+  const Workspace::PerThread scratches_;  // for a block of queries
+  const Workspace::PerThread rows_;       // copies of keys, values or queries, if `copies_`
 };
 
 int64_t PackedBlocks(const SoftmaxAttentionSegment& s) { return (s.key_rows + kPackedRows - 1) / kPackedRows; }
@@ -71,7 +72,7 @@ Attention::Attention(Context& context, const SoftmaxAttentionArgs& args)
   angles_ = &context.rotary.Halves(d_, args.rope_theta, longest);
 }
 
-// A segment's heads lie one after the other.
+// The panels of a segment's heads follow each other.
 Attention::Panels Attention::PanelsOf(size_t segment, int64_t kv_head) const {
   std::byte* at = panels_;
   for (size_t i = 0; i < segment; ++i) {
@@ -97,7 +98,7 @@ ConstMat Attention::Converted(const ConstMat& x, void* to) const {
   return converted;
 }
 
-// A task is kPackedRows keys of one head of keys.
+// A task packs kPackedRows keys and values of one head.
 void Attention::Pack(int64_t task, int thread) {
   size_t segment = 0;
   for (int64_t own; task >= (own = PackedBlocks(args_.segments[segment]) * args_.kv_heads); ++segment) task -= own;

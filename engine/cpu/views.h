@@ -1,4 +1,4 @@
-// Rows and single elements of views, for loops that are not worth a kernel.
+// Access to rows and single elements of views, for loops that do not need a kernel.
 #ifndef LONGTAKE_ENGINE_CPU_VIEWS_H_
 #define LONGTAKE_ENGINE_CPU_VIEWS_H_
 

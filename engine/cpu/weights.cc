@@ -34,7 +34,7 @@ EmbeddingTable CpuWeightPacker::PackEmbedding(const HostTensor& table) {
   constexpr int64_t kChunk = 1 << 16;
   context_.ParallelFor((n + kChunk - 1) / kChunk, [&](int64_t task, int) {
     const int64_t first = task * kChunk, count = std::min(kChunk, n - first);
-    // The chunk as one long row.
+    // Treats the chunk as one long row.
     const ConstMat from = MakeMat(all.Rows(first, count).data, table.dtype, 1, count);
     const Mat to = MakeMat(to_all.Rows(first, count).data, type, 1, count);
     if (from.dtype == DType::kF16) {

@@ -1,4 +1,4 @@
-// Internal to cpu/: the weight packer, which the quantized one refines.
+// Internal to cpu/: the weight packer. The quantized packer derives from it.
 #ifndef LONGTAKE_ENGINE_CPU_WEIGHTS_H_
 #define LONGTAKE_ENGINE_CPU_WEIGHTS_H_
 

@@ -10,11 +10,11 @@
 namespace longtake::cpu {
 namespace {
 
-constexpr size_t kAlignment = 64;  // a cache line: threads' pieces never share one
+constexpr size_t kAlignment = 64;  // a cache line, so that pieces of two threads never share one
 
 size_t Aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// Where planned pieces lie. Nothing is read or written there; it is no null pointer, so that offsets may be added.
+// The address of planned pieces. It is never accessed. It is not null, so that offsets may be added.
 std::byte* PlannedAddress() { return reinterpret_cast<std::byte*>(uintptr_t{1} << 20); }
 
 void Raise(std::atomic<size_t>& most, size_t value) { most = std::max<size_t>(most, value); }
@@ -37,7 +37,7 @@ absl::Status Workspace::Reserve() {
   try {
     region_ = Memory();
     region_ = Memory(planned_);
-    // Linux gives a page when it is first written, and ends the process where there is none.
+    // Linux commits a page when it is first written, and kills the process if it has none left.
     std::memset(region_.data(), 0, region_.size());
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError(
@@ -57,7 +57,7 @@ std::byte* Workspace::Take(size_t bytes) {
   }
   if (offset == 0 && !reserved_) {
     if (const size_t most = std::max<size_t>(used_, end); region_.size() < most) {
-      region_ = Memory();  // frees the smaller one first
+      region_ = Memory();  // frees the smaller region before allocating the larger one
       region_ = Memory(most);
     }
   }

@@ -1,4 +1,4 @@
-// Memory that operations of one stream work in: one region, of which an operation takes pieces while it runs.
+// The workspace of one stream's operations: one region, from which an operation takes pieces while it runs.
 #ifndef LONGTAKE_ENGINE_CPU_WORKSPACE_H_
 #define LONGTAKE_ENGINE_CPU_WORKSPACE_H_
 
@@ -14,11 +14,11 @@
 
 namespace longtake::cpu {
 
-// A stack of pieces. While it plans, a request is only counted. Reserve() takes the largest sum that was counted, and
-// from then on a request beyond it is a bug that ends the process. Without a reservation (the module runner, tests) the
-// region grows to the largest sum that was in use.
+// A stack of pieces. While planning, requests are only counted. Reserve() allocates the largest sum that was counted; a
+// later request beyond it is a bug and aborts. Without a reservation (module runner, tests) the region grows to the
+// largest sum in use.
 //
-// The thread that calls operations takes pieces; threads inside a parallel loop only use them.
+// Only the thread that calls operations takes pieces; the threads of a parallel loop only use them.
 class Workspace {
  public:
   explicit Workspace(int threads) : threads_(threads) {}
@@ -35,8 +35,7 @@ class Workspace {
     size_t stride_;
   };
 
-  // What an operation takes, from here to the end of the scope. Scopes may lie inside one another: a matrix product
-  // inside an operation has its own.
+  // Releases at its end what an operation took. Scopes nest: a matrix product inside an operation has its own.
   class Scope {
    public:
     explicit Scope(Workspace& workspace) : workspace_(workspace), begin_(workspace.in_use_) {}
@@ -44,13 +43,13 @@ class Workspace {
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
-    // Pieces begin at multiples of 64 bytes; their contents are undefined.
+    // Pieces start at multiples of 64 bytes. Their content is undefined.
     std::byte* Take(size_t bytes) { return workspace_.Take(bytes); }
     float* TakeFloats(int64_t count) { return reinterpret_cast<float*>(Take(count * sizeof(float))); }
     Mat TakeMat(DType type, int64_t rows, int64_t columns) {
       return MakeMat(static_cast<void*>(Take(rows * columns * SizeOf(type))), type, rows, columns);
     }
-    // `bytes` zeros, for reading.
+    // `bytes` zeros, read-only.
     const std::byte* TakeZeros(size_t bytes);
     PerThread TakePerThread(size_t bytes);
 
@@ -61,14 +60,14 @@ class Workspace {
 
   bool planning() const { return planning_; }
   void SetPlanning(bool planning) { planning_ = planning; }
-  // ResourceExhausted: the planned bytes are not to be had.
+  // ResourceExhausted: the planned bytes cannot be allocated.
   absl::Status Reserve();
 
-  // Bytes: the most at a time that was planned, and that was in use. From any thread.
+  // The largest number of bytes planned, and in use, at a time. May be called on any thread.
   size_t planned() const { return planned_; }
   size_t used() const { return used_; }
 
-  // The region, for tests that fill it.
+  // For tests that fill the region.
   std::span<std::byte> region() const { return {region_.data(), region_.size()}; }
 
  private:
@@ -80,7 +79,7 @@ class Workspace {
   size_t in_use_ = 0;
   std::atomic<size_t> planned_ = 0, used_ = 0;
   Memory region_;
-  // Pieces for which the region was too small, while nothing is reserved. The next operation finds a larger region.
+  // Pieces that did not fit into the region while nothing is reserved. The next operation allocates a larger region.
   struct Overflow {
     size_t offset;
     Memory memory;

@@ -1,4 +1,4 @@
-// Activation functions of scalars, by their formulas.
+// Scalar activation functions, computed by their formulas.
 #ifndef LONGTAKE_ENGINE_OPS_ACTIVATED_H_
 #define LONGTAKE_ENGINE_OPS_ACTIVATED_H_
 
@@ -8,10 +8,10 @@
 
 namespace longtake {
 
-// In T's own precision: double in the reference.
+// Computed in T; the reference uses double.
 template <typename T>
 T Activated(Activation a, T x) {
-  constexpr T kRoot = static_cast<T>(0.7978845608028653558798921198687637);  // of 2 / pi
+  constexpr T kRoot = static_cast<T>(0.7978845608028653558798921198687637);  // sqrt(2 / pi)
   switch (a) {
     case Activation::kNone:
       return x;

@@ -1,4 +1,4 @@
-// Activation functions by name. Plain data: kernels that are compiled for one instruction set include this.
+// Names of the activation functions. Plain data, because kernels compiled for one instruction set include this.
 #ifndef LONGTAKE_ENGINE_OPS_ACTIVATION_H_
 #define LONGTAKE_ENGINE_OPS_ACTIVATION_H_
 

@@ -1,5 +1,5 @@
-// Plan, then run: scratch is laid out once by the same code that later hands out its pieces. With a null base an arena
-// only counts, so that the bytes are known before anything is allocated.
+// Workspace by plan, then run: the same code that lays out a workspace later hands out its pieces. An arena without a
+// base address only counts, which gives the size before anything is allocated.
 #ifndef LONGTAKE_ENGINE_OPS_ARENA_H_
 #define LONGTAKE_ENGINE_OPS_ARENA_H_
 
@@ -11,7 +11,7 @@
 
 namespace longtake {
 
-// Pieces start at multiples of 64 bytes: a cache line, so that threads never share one between pieces, and a vector of
+// Pieces start at multiples of 64 bytes: a cache line, so that no two pieces share one between threads, and a vector of
 // AVX-512.
 inline size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -29,7 +29,7 @@ class Arena {
     return at;
   }
 
-  // Pieces taken after Mark are given up by Release: what follows may lie where they lay.
+  // Release frees the pieces taken after Mark; later pieces may reuse their addresses.
   size_t Mark() const { return used_; }
   void Release(size_t mark) { used_ = mark; }
   size_t peak() const { return peak_; }

@@ -1,4 +1,4 @@
-// Attention: linear with a state, cross to the caption, softmax within a sequence.
+// Attention: linear attention with a state, cross-attention to the caption, and softmax attention within a sequence.
 #ifndef LONGTAKE_ENGINE_OPS_ATTENTION_H_
 #define LONGTAKE_ENGINE_OPS_ATTENTION_H_
 
@@ -14,39 +14,39 @@ namespace longtake {
 
 struct LinearAttentionSegment {
   Segment tokens;
-  // Contributions of earlier blocks, or a running sum of them, added to the segment's own, oldest first.
+  // Contributions of earlier blocks, oldest first, or one running sum of them. They are added to the segment's own.
   std::span<const LinearAttentionState> history;
-  // Where a commit pass stores; null in denoising passes.
+  // Outputs of a commit pass; null in denoising passes.
   float* S_out = nullptr;
   float* z_out = nullptr;
-  bool store_sum = false;  // history + own contribution; else the own contribution only
+  bool store_sum = false;  // store history + own contribution instead of the own contribution
 };
 
-// Specification section 3, "Linear self-attention": RMSNorm over D on q and k, ReLU, 3-D rotary positions on copies,
-// sums in f32.
+// Specification section 3, "Linear self-attention". q and k are RMS-normalized over D and passed through ReLU; copies
+// of them are rotated by 3-D rotary positions. Sums are f32.
 struct LinearAttentionArgs {
   ConstMat qkv;                     // act or f32 [N, 3D]: q | k | v as projected
   const float* q_weight = nullptr;  // [D] RMSNorm weights; both null: no norm
   const float* k_weight = nullptr;
   float norm_eps = 1e-5f;
   int heads = 0, head_dim = 0;
-  int64_t rope_max_positions = 1024;  // positions of every axis are below it
+  int64_t rope_max_positions = 1024;  // exclusive upper limit of the position on each axis
   std::span<const LinearAttentionSegment> segments;
   Mat out;  // act [N, D]
 };
 
-// Keys and values of one prompt in one layer, in the backend's layout, written by PrepareCrossKv.
+// Keys and values of one prompt in one layer, in the backend's layout. PrepareCrossKv writes them.
 struct CrossKv {
   const std::byte* data = nullptr;
   int64_t tokens = 0;
 };
 
 struct PrepareCrossKvArgs {
-  ConstMat k, v;                    // act [tokens, h*d] as projected; tokens whose mask is set only
+  ConstMat k, v;                    // act [tokens, h*d] as projected; only tokens whose mask is set
   const float* k_weight = nullptr;  // [h*d] RMSNorm weight; null: no norm
   float norm_eps = 1e-5f;
   int heads = 0, head_dim = 0;
-  std::byte* out = nullptr;  // CrossKvBytes(tokens, heads, head_dim)
+  std::byte* out = nullptr;  // CrossKvBytes(tokens, heads, head_dim) bytes
 };
 
 struct CrossAttentionSegment {
@@ -65,14 +65,14 @@ struct CrossAttentionArgs {
 
 struct SoftmaxAttentionSegment {
   int64_t first_row = 0, rows = 0;
-  int64_t key_rows = 0;  // keys beyond are padding; at most `rows`
+  int64_t key_rows = 0;  // keys from here on are padding; at most `rows`
 };
 
-// Softmax attention with grouped heads. The text encoder uses it causal, with half-split rotary positions, a soft cap
-// and a window; the VAE's middle with none of these. Scores are cap * tanh(scale * q.k / cap). Key j is masked for
-// query i where j > i (causal), i - j >= window (window > 0) or j >= key_rows.
+// Softmax attention with grouped heads. The text encoder uses it with a causal mask, half-split rotary positions, a
+// soft cap and a window; the middle block of the VAE uses none of these. A score is cap * tanh(scale * q.k / cap). Key
+// j is masked for query i if j > i (causal), i - j >= window (window > 0) or j >= key_rows.
 struct SoftmaxAttentionArgs {
-  ConstMat qkv;  // act or f32 [N, (heads + 2 * kv_heads) * head_dim]: q | k | v; products are in its type
+  ConstMat qkv;  // act or f32 [N, (heads + 2 * kv_heads) * head_dim]: q | k | v; products use its type
   int heads = 1, kv_heads = 1, head_dim = 0;
   float scale = 1.f;
   float soft_cap = 0.f;  // 0: none

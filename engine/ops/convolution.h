@@ -1,4 +1,4 @@
-// Convolutions: over channels-last frames, depthwise over a block's tokens, and along its time.
+// Convolutions: over channels-last frames, depthwise within frames of tokens, and along time.
 #ifndef LONGTAKE_ENGINE_OPS_CONVOLUTION_H_
 #define LONGTAKE_ENGINE_OPS_CONVOLUTION_H_
 
@@ -14,7 +14,7 @@ namespace longtake {
 
 // out[f](y, x) = sum over taps of W[tap] . in[f * kt + dt](sy, sx) + bias + residual[f](y, x), with
 //   sy = floor((y * stride + dy - pad_top) / upsample), and zero outside the upsampled input; likewise sx.
-// `upsample` 2 is nearest-neighbour doubling before the convolution; the doubled input is never stored.
+// `upsample` 2 doubles the input by nearest neighbour before the convolution; the doubled input is never stored.
 struct ConvArgs {
   const PackedKernel& kernel;
   std::span<const ConstMat> in;  // kt frames for each of `out`, act [in_height * in_width, inputs]; null data: zeros
@@ -23,10 +23,11 @@ struct ConvArgs {
   int out_height = 0, out_width = 0;
   int stride = 1, upsample = 1;
   int pad_top = 0, pad_left = 0;
-  std::span<const ConstMat> residual;  // empty, or as many frames as `out`, of its type; may be `out` itself
+  std::span<const ConstMat> residual;  // empty, or one frame for each of `out`, of its type; may be `out` itself
 };
 
-// Depthwise 3x3 with bias and zero padding over each frame of x, then y = a * SiLU(g) of the two halves.
+// Depthwise 3x3 convolution with bias over each frame of x, with zero padding. Then y = a * SiLU(g), where a and g are
+// the first and the second half of the channels.
 struct DepthwiseGluArgs {
   const PackedKernel& kernel;  // of PackDepthwise, over 2C channels
   ConstMat x;                  // act [N, 2C]: a | g
@@ -34,14 +35,14 @@ struct DepthwiseGluArgs {
   Mat y;  // act [N, C]
 };
 
-// out[n] += gate[mod_row[n]] * (x[n] + bias + sum over three taps of W[tap] . x at frames t-1, t, t+1 of the same
-// place).
+// out[n] += gate[mod_row[n]] * (x[n] + bias + sum over three taps of W[tap] . x), where the taps are the frames t-1, t,
+// t+1 at the same position.
 struct TemporalConvArgs {
   const PackedKernel& kernel;  // kt = 3
   ConstMat x;                  // act [N, D]
   std::span<const Segment> segments;
-  // For each segment the frame before its first one, act [height * width, D]; null data: zeros. Behind the last frame
-  // there are zeros.
+  // For each segment, the frame before its first one, act [height * width, D]; null data: zeros. The frame after the
+  // last one is zeros.
   std::span<const ConstMat> tails;
   Epilogue epilogue;  // residual
   Mat out;            // f32 [N, D]

@@ -19,7 +19,7 @@ struct LinearArgs {
   Mat y;  // act or f32 [N, outputs]
 };
 
-// y = activation(x G^T) * (x U^T), in f32 until it is stored. The two products, twice as wide as y, are never written.
+// y = activation(x G^T) * (x U^T), in f32 until y is stored. The two products are never written to memory.
 struct LinearGatedArgs {
   const PackedKernel& kernel;  // of PackGated
   ConstMat x;                  // act [N, inputs]
@@ -30,7 +30,7 @@ struct LinearGatedArgs {
 // y[n] = table[ids[n]] * scale.
 struct EmbedArgs {
   const EmbeddingTable& table;
-  std::span<const int32_t> ids;  // each within the table's rows
+  std::span<const int32_t> ids;  // each in [0, rows of the table)
   float scale = 1.f;
   Mat y;  // f32 [ids, width]
 };

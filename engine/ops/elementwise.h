@@ -12,9 +12,9 @@ class ElementwiseOps : public OperationFamily {
   using OperationFamily::OperationFamily;
   virtual ~ElementwiseOps() = default;
 
-  // y = x, between f32 and act; x and y have one shape.
+  // y = x, converted between f32 and act; x and y have the same shape.
   void Convert(ConstMat x, Mat y);
-  // y = activation(x); f32 or act on both sides, one shape.
+  // y = activation(x); x and y are f32 or act and have the same shape.
   void Activate(ConstMat x, Activation activation, Mat y);
   // y[r] = x[r] + row; x and y f32 [R, C], row f32 [C].
   void AddRow(ConstMat x, const float* row, Mat y);

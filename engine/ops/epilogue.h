@@ -1,4 +1,4 @@
-// What happens to a product before it is stored.
+// What is applied to a product before it is stored.
 #ifndef LONGTAKE_ENGINE_OPS_EPILOGUE_H_
 #define LONGTAKE_ENGINE_OPS_EPILOGUE_H_
 
@@ -15,9 +15,9 @@ namespace longtake {
 struct Epilogue {
   Activation activation = Activation::kNone;
   bool residual = false;
-  const float* gate = nullptr;  // f32 rows, `gate_stride` floats apart, as wide as y
+  const float* gate = nullptr;  // f32 rows, `gate_stride` floats apart, each as wide as y
   int64_t gate_stride = 0;
-  std::span<const int32_t> mod_row;  // for each row of y its row of `gate`; empty without `gate`
+  std::span<const int32_t> mod_row;  // for each row of y, its row of `gate`; empty without `gate`
 };
 
 }  // namespace longtake

@@ -1,17 +1,17 @@
-// What all operation families share.
+// The base of all operation families.
 //
-// A family is a class with one public function for each operation, which checks the arguments against the contract,
-// opens a profiler zone, and calls the backend's private virtual function of the same name with `Do` before it. So
-// every backend makes the same checks. A family of a backend is one file: engine/reference/dense.cc,
-// engine/cpu/dense.cc, engine/cuda/dense.cc.
+// A family is a class with one public function for each operation. The function checks the arguments against the
+// operation's contract, opens a profiler zone, and calls the backend's private virtual function of the same name with
+// the prefix `Do`. All backends therefore make the same checks. Each backend implements a family in one file:
+// engine/reference/dense.cc, engine/cpu/dense.cc, engine/cuda/dense.cc.
 //
-// Results of a row (a token, a pixel) never depend on which other rows stand beside it, on how many there are, or on
-// the thread count: no operation splits a sum by any of these. That makes a session's bytes independent of its batch.
+// The result of a row (a token, a pixel) does not depend on the other rows of a call, on their number, or on the number
+// of threads: no operation splits a sum by any of these. A session's bytes are therefore independent of its batch.
 //
 // Conventions: `N` tokens are packed along rows; `D` is the model's width; there are `h` heads of width `d`; "act" is
-// the backend's activation type. Views and pointers to float are in backend memory, spans in host memory. Unless said,
-// an operation may not write where it reads. While scratch is planned (scratch.h) operations are called with addresses
-// that mean nothing: a check looks at types and shapes, never at what an address holds.
+// the backend's activation type. Views and pointers to float are in backend memory, spans in host memory. Outputs must
+// not overlap inputs unless an operation allows it. While scratch is planned (scratch.h), operations are called with
+// meaningless addresses, so a check reads types and shapes, never memory.
 #ifndef LONGTAKE_ENGINE_OPS_FAMILY_H_
 #define LONGTAKE_ENGINE_OPS_FAMILY_H_
 
@@ -20,7 +20,7 @@
 
 namespace longtake {
 
-// Of one backend stream; outlives its families. Backends derive from it what their families share.
+// Shared by the families of one backend stream, and outlives them. Backends derive from it.
 struct FamilyContext {
   virtual ~FamilyContext() = default;
 

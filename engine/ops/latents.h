@@ -1,4 +1,4 @@
-// Between latents, tokens, channels-last frames and pixels.
+// Conversions between latents, tokens, channels-last frames and pixels.
 #ifndef LONGTAKE_ENGINE_OPS_LATENTS_H_
 #define LONGTAKE_ENGINE_OPS_LATENTS_H_
 
@@ -11,8 +11,8 @@
 
 namespace longtake {
 
-// Latents f32 [C, frames * pt, height * ph, width * pw] of each segment to tokens act [N, C * pt * ph * pw], the
-// channel slowest.
+// Converts each segment's latents, f32 [C, frames * pt, height * ph, width * pw], to tokens, act [N, C * pt * ph * pw].
+// The channel is the slowest index of a token's columns.
 struct PatchifyArgs {
   std::span<const float* const> latents;  // one for each segment
   std::span<const Segment> segments;
@@ -21,7 +21,8 @@ struct PatchifyArgs {
   Mat tokens;
 };
 
-// Tokens f32 [N, pt * ph * pw * C], the channel fastest, to latents as above.
+// Converts tokens, f32 [N, pt * ph * pw * C], to latents as above. The channel is the fastest index of a token's
+// columns.
 struct UnpatchifyArgs {
   ConstMat tokens;
   std::span<const Segment> segments;
@@ -30,7 +31,7 @@ struct UnpatchifyArgs {
   std::span<float* const> latents;  // one for each segment
 };
 
-// frame = latents * std + mean of latent frame `t`: f32 [C, frames, h, w] to act [h * w, C].
+// frame = latents * std + mean, for latent frame `t`: f32 [C, frames, h, w] to act [h * w, C].
 struct LatentsToFrameArgs {
   const float* latents = nullptr;
   int64_t frames = 0, t = 0;
@@ -38,7 +39,7 @@ struct LatentsToFrameArgs {
   Mat frame;
 };
 
-// The reverse, latents = (frame - mean) / std, of the frame's first C columns.
+// The inverse: latents = (frame - mean) / std, of the first C columns of `frame`.
 struct FrameToLatentsArgs {
   ConstMat frame;                    // act or f32 [h * w, at least C]
   std::span<const float> mean, std;  // [C]
@@ -46,8 +47,8 @@ struct FrameToLatentsArgs {
   float* latents = nullptr;
 };
 
-// Channels-last frame [h * w, 3 * p * p], columns in the order channel, column in patch, row in patch (diffusers'
-// unpatchify), and planar f32 [3, h * p, w * p].
+// Conversions between a channels-last frame [h * w, 3 * p * p], with columns in the order channel, column in patch, row
+// in patch (as in diffusers' unpatchify), and planar f32 [3, h * p, w * p].
 struct FrameToPlanarArgs {
   ConstMat frame;  // act or f32
   int height = 0, width = 0, patch = 1;
@@ -59,12 +60,13 @@ struct PlanarToFrameArgs {
   Mat frame;  // act
 };
 
-// FrameToPlanar's picture in 8-bit 4:2:0, BT.709 limited range; a chroma sample is the mean of its four pixels.
+// Converts as FrameToPlanar does, but to 8-bit 4:2:0, BT.709 limited range. A chroma sample is the mean of its four
+// pixels.
 struct FrameToI420Args {
   ConstMat frame;  // act or f32 [h * w, 3 * p * p]
   int height = 0, width = 0, patch = 1;
   uint8_t* y = nullptr;  // [h * p, w * p]
-  uint8_t* u = nullptr;  // half as high and as wide
+  uint8_t* u = nullptr;  // [h * p / 2, w * p / 2], as v
   uint8_t* v = nullptr;
 };
 

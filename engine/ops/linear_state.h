@@ -1,4 +1,4 @@
-// The state of linear attention. Plain data: kernels that are compiled for one instruction set include this.
+// The state of linear attention. Plain data, because kernels compiled for one instruction set include this.
 #ifndef LONGTAKE_ENGINE_OPS_LINEAR_STATE_H_
 #define LONGTAKE_ENGINE_OPS_LINEAR_STATE_H_
 

@@ -1,4 +1,4 @@
-// Normalisation of rows. Sums are in f32 or finer.
+// Normalization of rows. Sums are f32 or more precise.
 #ifndef LONGTAKE_ENGINE_OPS_NORM_H_
 #define LONGTAKE_ENGINE_OPS_NORM_H_
 
@@ -9,19 +9,19 @@
 
 namespace longtake {
 
-// y = LayerNorm(x) * (1 + scale[mod_row]) + shift[mod_row], without an affine part; without scale and shift the plain
-// norm.
+// y = LayerNorm(x) * (1 + scale[mod_row]) + shift[mod_row], without learned weights. Without scale and shift:
+// LayerNorm(x).
 struct LayerNormArgs {
   ConstMat x;  // f32 [N, D]
   float eps = 0;
-  const float* shift = nullptr;  // f32 rows of D, `mod_stride` floats apart; both null or neither
+  const float* shift = nullptr;  // f32 rows of D, `mod_stride` floats apart; shift and scale are both set or both null
   const float* scale = nullptr;
   int64_t mod_stride = 0;
-  std::span<const int32_t> mod_row;  // for each row of y its row of shift and scale
+  std::span<const int32_t> mod_row;  // for each row of y, its row of shift and scale
   Mat y;                             // act [N, D]
 };
 
-// y = x / rms(x) * (weight + weight_offset), or y += the same.
+// y = x / rms(x) * (weight + weight_offset), or y += the same with `residual`.
 struct RmsNormArgs {
   ConstMat x;                     // f32 or act [N, D]
   const float* weight = nullptr;  // [D]
@@ -31,8 +31,8 @@ struct RmsNormArgs {
   Mat y;                  // act or f32 [N, D]
 };
 
-// y = x / |x|_2 * sqrt(C) * gamma over the channels of each row, then SiLU if asked. May be in place where the types
-// are the same.
+// y = x / |x|_2 * sqrt(C) * gamma over the C channels of each row, then SiLU if `silu` is set. y may be x if their
+// types are the same.
 struct ChannelNormArgs {
   ConstMat x;                    // f32 or act [pixels, C]
   const float* gamma = nullptr;  // [C]

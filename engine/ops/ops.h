@@ -1,7 +1,7 @@
-// A stream of a backend: its device, its weight packer and its operations. Models are written on this alone and never
-// touch memory that views point to, so that the memory may be a device's.
+// One stream of a backend: its device, weight packer and operations. Models use nothing else. They never access the
+// memory behind views, because it may be device memory.
 //
-// `reference/` is the definition: plain scalar loops. `cpu/` and `cuda/` are compared with it.
+// `reference/` defines the results with plain scalar loops; `cpu/` and `cuda/` are tested against it.
 #ifndef LONGTAKE_ENGINE_OPS_OPS_H_
 #define LONGTAKE_ENGINE_OPS_OPS_H_
 
@@ -24,7 +24,7 @@
 
 namespace longtake {
 
-// One thread at a time may call a stream, unless a function says otherwise.
+// Only one thread at a time may call a stream, unless a function states otherwise.
 class Ops {
  public:
   virtual ~Ops() = default;
@@ -44,20 +44,20 @@ class Ops {
   LatentOps& latents() const { return *parts_.latents; }
   SamplerOps& sampler() const { return *parts_.sampler; }
 
-  // Another stream of the same device, over the same memory; packed weights may be used on both. Null on backends whose
-  // work is done when a call returns: there a second stream could only take turns.
+  // Returns another stream of the same device and memory; packed weights may be used on both. Null on synchronous
+  // backends, where a second stream could not run concurrently.
   virtual absl::StatusOr<std::unique_ptr<Ops>> MakeStream() { return nullptr; }
 
-  // Operations of another activation type for another part of a model, without quantization. They are on the same
-  // stream and threads, so that calls of both take turns, and over the same memory; packed weights belong to one of
-  // them. InvalidArgument where the backend does not compute in that type.
+  // Returns operations with another activation type, for another part of a model, without quantization. They share
+  // stream, threads and memory with these, so calls of both must take turns. Weights packed by one cannot be used by
+  // the other. InvalidArgument: the backend does not compute in that type.
   virtual absl::StatusOr<std::unique_ptr<Ops>> WithActivations(DType type) {
     return absl::InvalidArgumentError(absl::StrCat(device().name(), " does not compute in ", std::string(Name(type))));
   }
 
  protected:
   struct Parts {
-    std::shared_ptr<void> state;  // the backend's own, which the others refer to: destroyed last
+    std::shared_ptr<void> state;  // the backend's own; the other members refer to it, so it is destroyed last
     std::unique_ptr<FamilyContext> context;
     std::unique_ptr<Device> device;
     std::unique_ptr<Scratch> scratch;

@@ -1,4 +1,4 @@
-// Seconds by operation. Off by default: an operation then costs one branch more.
+// Time by operation. Off by default; an operation then costs one additional branch.
 #ifndef LONGTAKE_ENGINE_OPS_PROFILER_H_
 #define LONGTAKE_ENGINE_OPS_PROFILER_H_
 
@@ -19,12 +19,12 @@ class Profiler {
     double seconds = 0;
   };
 
-  // While no operation runs.
+  // Must not be called while an operation runs.
   void Enable(bool enabled) { enabled_ = enabled; }
   bool enabled() const { return enabled_; }
 
   void Add(std::string_view operation, double seconds);
-  // The zones so far, the longest first. Thread-safe, as Add is.
+  // The zones so far, longest first. Zones and Add are thread-safe.
   std::vector<Zone> zones() const;
   void Reset();
 
@@ -34,11 +34,10 @@ class Profiler {
   std::map<std::string_view, Zone> zones_;
 };
 
-// Adds the time from its construction to its destruction. On a backend whose work runs after the call returns, that is
-// the time of launching.
+// Measures from construction to destruction. On an asynchronous backend that is the time of launching the operation.
 class ProfilerScope {
  public:
-  // `operation` is a literal.
+  // `operation` must be a string literal: the profiler keeps the view.
   ProfilerScope(Profiler& profiler, std::string_view operation)
       : profiler_(profiler.enabled() ? &profiler : nullptr), operation_(operation) {
     if (profiler_ != nullptr) started_ = std::chrono::steady_clock::now();

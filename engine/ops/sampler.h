@@ -1,4 +1,4 @@
-// What samplers compute: noise, weighted sums, and the network's view of time.
+// Operations of samplers: noise, weighted sums, and the sinusoidal embedding of timesteps.
 #ifndef LONGTAKE_ENGINE_OPS_SAMPLER_H_
 #define LONGTAKE_ENGINE_OPS_SAMPLER_H_
 
@@ -14,7 +14,8 @@ struct CombineTerm {
   const float* x;
 };
 
-// Which normal numbers: a pure function of these and of an element's index (core/philox.h).
+// Selects a sequence of normal numbers. Each number is a pure function of this key and the element's index
+// (core/philox.h).
 struct NoiseKey {
   uint64_t seed = 0;
   uint32_t block = 0;
@@ -23,16 +24,16 @@ struct NoiseKey {
 
 class SamplerOps : public OperationFamily {
  public:
-  // A step of a sampler has three terms, UniPC's corrector five.
+  // A sampler's step has three terms; UniPC's corrector has five.
   static constexpr int kMaxTerms = 8;
 
   using OperationFamily::OperationFamily;
   virtual ~SamplerOps() = default;
 
-  // y[r] = sinusoids of t[r]: cosines first, then sines, of frequencies exp(-ln(10000) i / (width / 2)); y act
-  // [t, width].
+  // y[r] = sinusoids of t[r]: first the cosines, then the sines, with frequencies exp(-ln(10000) i / (width / 2)). y is
+  // act or f32 [t, width].
   void TimestepSinusoids(std::span<const float> t, Mat y);
-  // out = sum of weight * x over the terms in their order, f32, n elements; `out` may be one of the x.
+  // out = sum of weight * x, with terms added in order; f32, n elements. `out` may be one of the x.
   void Combine(std::span<const CombineTerm> terms, int64_t n, float* out);
   // out = n standard normal numbers.
   void FillNormal(const NoiseKey& key, int64_t n, float* out);

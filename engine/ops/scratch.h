@@ -1,4 +1,4 @@
-// Memory that operations need beside their arguments: planned, reserved once, then never grown.
+// Workspace of operations: planned, reserved once, then never grown.
 #ifndef LONGTAKE_ENGINE_OPS_SCRATCH_H_
 #define LONGTAKE_ENGINE_OPS_SCRATCH_H_
 
@@ -13,17 +13,18 @@ class Scratch {
  public:
   virtual ~Scratch() = default;
 
-  // Adds to the plan what the operations that `calls` asks for need. Nothing runs, so addresses may be anything.
+  // Adds to the plan what the operations called by `calls` need. Nothing is executed, so their addresses may be
+  // arbitrary.
   virtual void Plan(const std::function<void()>& calls) = 0;
-  // Allocates what is planned, once. An operation that needs more afterwards is a bug. Without a reservation scratch
-  // grows with the operations that are called. ResourceExhausted: the memory is not to be had.
+  // Allocates the planned bytes; call once. An operation that needs more afterwards is a bug. Without a reservation,
+  // scratch grows on demand. ResourceExhausted: the allocation failed.
   virtual absl::Status Reserve() = 0;
 
   struct Use {
     size_t planned = 0;  // bytes
-    size_t used = 0;     // the most bytes at a time so far
+    size_t used = 0;     // the most bytes in use at one time so far
   };
-  // Of this stream. From any thread.
+  // For this stream. May be called on any thread.
   virtual Use use() const = 0;
 };
 

@@ -1,4 +1,4 @@
-// Where one pass's tokens stand in a packed batch.
+// The position of one pass's tokens in a packed batch.
 #ifndef LONGTAKE_ENGINE_OPS_SEGMENT_H_
 #define LONGTAKE_ENGINE_OPS_SEGMENT_H_
 
@@ -6,7 +6,7 @@
 
 namespace longtake {
 
-// Rows [first_row, first_row + rows()), in order frame, row, column.
+// The tokens are rows [first_row, first_row + rows()), ordered by frame, row, column.
 struct Segment {
   int64_t first_row = 0;
   int frames = 0, height = 0, width = 0;  // in patches

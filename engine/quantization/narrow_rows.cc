@@ -16,7 +16,7 @@ float Largest(std::span<const float> values) {
 
 }  // namespace
 
-// A scale for each output channel.
+// Each row, which is an output channel, has its own scale.
 NarrowRows ToE4m3Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride) {
   NarrowRows out;
   out.data.resize(rows * stride);

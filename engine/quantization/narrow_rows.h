@@ -1,5 +1,5 @@
-// Weights in the types that devices multiply, made on the host: for the cuda backend, and for the cpu backend, which
-// computes the same formats for evaluations.
+// Quantizes weights on the host: for the cuda backend, and for the cpu backend, which emulates the same formats to
+// measure their quality.
 #ifndef LONGTAKE_ENGINE_QUANTIZATION_NARROW_ROWS_H_
 #define LONGTAKE_ENGINE_QUANTIZATION_NARROW_ROWS_H_
 
@@ -9,16 +9,16 @@
 
 namespace longtake {
 
-// As a device reads them: rows of `stride` elements, zeros behind the columns.
+// Quantized rows in the layout that devices read: `stride` elements a row, with zeros after the columns.
 struct NarrowRows {
-  std::vector<uint8_t> data;    // e4m3 a byte each; e2m1 two in a byte, the first in the low half
-  std::vector<uint8_t> scales;  // e4m3: float32 for each row. NVFP4: formats.h's tiles
-  float tensor_scale = 1.f;     // NVFP4
+  std::vector<uint8_t> data;    // e4m3: one byte each; e2m1: two in a byte, the first in the low half
+  std::vector<uint8_t> scales;  // e4m3: one float32 a row; NVFP4: e4m3 bytes in the tiles of formats.h
+  float tensor_scale = 1.f;     // NVFP4 only
 };
 
-// `weights` [rows, columns] f32.
+// `weights` is f32 [rows, columns].
 NarrowRows ToE4m3Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride);
-// `stride` is a multiple of 16.
+// `stride` must be a multiple of 16.
 NarrowRows ToNvfp4Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride);
 
 }  // namespace longtake

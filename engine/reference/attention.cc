@@ -12,7 +12,7 @@
 namespace longtake::reference {
 namespace {
 
-// out = softmax(scores) V over `keys` rows; the scores are overwritten.
+// out = softmax(scores) V over scores.size() rows of V. Overwrites the scores.
 template <typename ValueRow>
 void SoftmaxSum(std::vector<double>& scores, ValueRow&& value, int d, float* out) {
   const double top = *std::max_element(scores.begin(), scores.end());
@@ -47,7 +47,6 @@ void CrossAttend(const CrossAttentionArgs& a) {
         }
         SoftmaxSum(
             scores, [&](size_t j) { return values + j * width + at; }, d, Row(a.out, n) + at);
-        // SoftmaxSum overwrote the scores; the next head computes its own.
       }
     }
   }
@@ -56,7 +55,7 @@ void CrossAttend(const CrossAttentionArgs& a) {
 void SoftmaxAttend(const SoftmaxAttentionArgs& a) {
   const int d = a.head_dim;
   const int64_t k_at = int64_t{a.heads} * d, v_at = k_at + int64_t{a.kv_heads} * d;
-  // Half-split rotation: element i pairs with i + d/2.
+  // Half-split rotation: element i and element i + d/2 form a pair.
   auto rotated = [&](const float* x, int64_t position) {
     std::vector<double> out(x, x + d);
     if (a.rope_theta == 0.f) return out;
@@ -80,7 +79,7 @@ void SoftmaxAttend(const SoftmaxAttentionArgs& a) {
         const int64_t last = a.causal ? std::min(n + 1, s.key_rows) : s.key_rows;
         const int64_t first = a.window > 0 ? std::max<int64_t>(0, n - a.window + 1) : 0;
         float* out = Row(a.out, s.first_row + n) + int64_t{head} * d;
-        if (first >= last) {  // a padded row whose window holds padding only
+        if (first >= last) {  // a padding row whose window contains only padding
           std::fill(out, out + d, 0.f);
           continue;
         }

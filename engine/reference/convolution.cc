@@ -8,7 +8,7 @@
 namespace longtake::reference {
 namespace {
 
-// The accumulator of output `o` at pixel (y, x) of frame `f`, without the residual.
+// Computes output `o` at pixel (y, x) of frame `f`, without the residual.
 double ConvAt(const ConvArgs& a, size_t f, int y, int x, int64_t o) {
   const Kernel& kernel = AsKernel(a.kernel);
   const KernelShape& shape = kernel.shape();
@@ -26,7 +26,7 @@ double ConvAt(const ConvArgs& a, size_t f, int y, int x, int64_t o) {
   return acc;
 }
 
-// Channel `channel` of the depthwise convolution at token `n` of segment `s`.
+// Computes channel `channel` of the depthwise convolution at token `n` of segment `s`.
 double DepthwiseAt(const DepthwiseGluArgs& a, const Segment& s, int64_t n, int64_t channel) {
   const Kernel& kernel = AsKernel(a.kernel);
   const int row = static_cast<int>(n / s.width % s.height), column = static_cast<int>(n % s.width);

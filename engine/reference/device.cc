@@ -1,4 +1,4 @@
-// Memory of the host. Operations run when they are called and take what scratch they need from the heap.
+// Host memory. Operations run synchronously and allocate their scratch on the heap.
 #include <cstddef>
 #include <cstring>
 #include <functional>
@@ -13,7 +13,7 @@ namespace {
 
 class AlignedBuffer final : public Buffer {
  public:
-  // One byte more than asked for, so that an empty buffer has an address.
+  // Allocates one byte more, so that an empty buffer has an address.
   explicit AlignedBuffer(size_t bytes)
       : size_(bytes), data_(static_cast<std::byte*>(operator new (bytes + 1, std::align_val_t{64}))) {
     std::memset(data_, 0, bytes);
@@ -38,7 +38,7 @@ class ReferenceDevice final : public Device {
   void Copy(const void* from, void* to, size_t bytes) override { std::memcpy(to, from, bytes); }
 };
 
-// Nothing to plan: each operation allocates for itself.
+// There is nothing to plan, because each operation allocates its own scratch.
 class NoScratch final : public Scratch {
  public:
   void Plan(const std::function<void()>&) override {}

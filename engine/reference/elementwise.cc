@@ -13,7 +13,7 @@ class Elementwise final : public ElementwiseOps {
   using ElementwiseOps::ElementwiseOps;
 
  private:
-  // The activation type is f32, so there is nothing to convert.
+  // A plain copy, because the activation type is f32.
   void DoConvert(ConstMat x, Mat y) override {
     for (int64_t n = 0; n < x.rows; ++n) std::memcpy(Row(y, n), Row(x, n), x.cols * sizeof(float));
   }

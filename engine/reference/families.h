@@ -1,4 +1,4 @@
-// Internal to reference/: what its Ops is made of. A family is a class in the file of its name.
+// Internal to reference/: makes the components of its Ops. Each family is a class in the source file of its name.
 #ifndef LONGTAKE_ENGINE_REFERENCE_FAMILIES_H_
 #define LONGTAKE_ENGINE_REFERENCE_FAMILIES_H_
 

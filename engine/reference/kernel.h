@@ -1,4 +1,4 @@
-// Internal to reference/: packed weights, access to views of float32, and the epilogue.
+// Internal to reference/: packed weights, access to float32 views, and the epilogue.
 #ifndef LONGTAKE_ENGINE_REFERENCE_KERNEL_H_
 #define LONGTAKE_ENGINE_REFERENCE_KERNEL_H_
 
@@ -15,7 +15,7 @@
 
 namespace longtake::reference {
 
-// Weights as [outputs][tap][input], bias [outputs] (zeros where the layer has none).
+// Weights [outputs][tap][input] and bias [outputs], which is zero if the layer has none.
 class Kernel final : public PackedKernel {
  public:
   Kernel(const KernelShape& shape, std::vector<float> weight, std::vector<float> bias)
@@ -33,7 +33,7 @@ inline const Kernel& AsKernel(const PackedKernel& k) { return static_cast<const 
 inline const float* Row(const ConstMat& m, int64_t r) { return static_cast<const float*>(m.data) + r * m.stride; }
 inline float* Row(const Mat& m, int64_t r) { return static_cast<float*>(m.data) + r * m.stride; }
 
-// 1 / rms of a row over all heads; 1 where there is no norm.
+// 1 / rms of a row over all heads, or 1 if there is no norm.
 inline double InverseRms(const float* x, int64_t n, float eps, const float* weight) {
   if (weight == nullptr) return 1.0;
   double squares = 0;
@@ -41,7 +41,7 @@ inline double InverseRms(const float* x, int64_t n, float eps, const float* weig
   return 1.0 / std::sqrt(squares / static_cast<double>(n) + eps);
 }
 
-// Stores acc into y[row][col] as the epilogue says.
+// Applies the epilogue to acc and stores the result in y[row][col].
 inline void Store(const Epilogue& e, double acc, int64_t row, int64_t col, const Mat& y) {
   const double value = Activated<double>(e.activation, acc);
   float& out = Row(y, row)[col];

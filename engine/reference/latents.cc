@@ -10,7 +10,8 @@
 namespace longtake::reference {
 namespace {
 
-// Calls f(index of the latent, channel, frame, row and column in the patch) for token `n` of `s`, channel slowest.
+// Calls f(index of the latent, channel, and frame, row and column in the patch) for every element of token `n` of `s`,
+// with the channel as the slowest index.
 template <typename F>
 void ForPatch(const Segment& s, int64_t n, int channels, const std::array<int, 3>& patch, F&& f) {
   const int64_t pt = patch[0], ph = patch[1], pw = patch[2];
@@ -29,8 +30,8 @@ void ForPatch(const Segment& s, int64_t n, int channels, const std::array<int, 3
 
 float Clamped(float x) { return std::clamp(x, -1.f, 1.f); }
 
-// The place of channel `c` of pixel (y, x) in a frame [h, w, 3*p*p] whose columns are in the order channel, column in
-// patch, row in patch.
+// The position of channel `c` of pixel (y, x) in a frame [h, w, 3*p*p] with columns in the order (channel, column in
+// patch, row in patch).
 struct PixelAt {
   int64_t row, col;
 };

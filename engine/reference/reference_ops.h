@@ -1,4 +1,5 @@
-// The scalar float32 backend: the definition of every operation, for reading and for comparison. Sums are in double.
+// The scalar float32 backend. It defines the result of every operation, in readable form; other backends are tested
+// against it. Sums are double.
 #ifndef LONGTAKE_ENGINE_REFERENCE_REFERENCE_OPS_H_
 #define LONGTAKE_ENGINE_REFERENCE_REFERENCE_OPS_H_
 

@@ -19,8 +19,8 @@ class Sampler final : public SamplerOps {
     const int64_t half = y.cols / 2;
     for (int64_t r = 0; r < y.rows; ++r) {
       for (int64_t i = 0; i < half; ++i) {
-        // The frequency and the angle are rounded to float32 as diffusers rounds them: at t = 1000 the angle's own
-        // rounding (6e-5) is what a comparison would otherwise see.
+        // Frequency and angle are rounded to float32 as in diffusers. At t = 1000 the rounding of the angle (6e-5)
+        // would otherwise dominate a comparison with it.
         const float exponent = -std::log(10000.f) * static_cast<float>(i) / static_cast<float>(half);
         const float frequency = std::exp(exponent);
         const float angle = t[r] * frequency;

@@ -1,4 +1,4 @@
-// Weights in float32.
+// Packs weights as float32.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -41,7 +41,7 @@ class Packer final : public WeightPacker {
     return std::make_unique<Kernel>(shape, std::move(weight), std::move(bias));
   }
 
-  // Rows of G, then rows of U; the shape is that of one of them.
+  // The rows of G, then the rows of U. `shape` is that of one of them.
   std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
                                           const HostTensor& up) override {
     std::vector<float> weight = ToFloats(gate);

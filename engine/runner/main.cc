@@ -1,4 +1,4 @@
-// longtake-module: runs one module of a model folder on tensors from a file, or prints what a folder's settings are.
+// longtake-module: runs one module of a model folder on tensors from a file, or prints a folder's settings.
 #include <cstdio>
 #include <map>
 #include <optional>

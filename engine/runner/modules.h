@@ -1,4 +1,5 @@
-// The module runner: one module of a model folder on tensors from a file, for comparisons by anyone.
+// The module runner: runs one module of a model folder on tensors from a file, to compare its results with other
+// implementations.
 #ifndef LONGTAKE_ENGINE_RUNNER_MODULES_H_
 #define LONGTAKE_ENGINE_RUNNER_MODULES_H_
 
@@ -15,23 +16,23 @@
 
 namespace longtake {
 
-// What the command line asked for.
+// Options of the command line.
 struct ModuleRequest {
   std::string model_dir;
-  std::string prompt;     // of `caption`
-  bool negative = false;  // of `caption`: the prompt is a negative one
-  int steps = 50;         // of `bidirectional`
-  double guidance = 1.0;  // of `bidirectional`
+  std::string prompt;     // caption
+  bool negative = false;  // caption: the prompt is a negative one
+  int steps = 50;         // bidirectional
+  double guidance = 1.0;  // bidirectional
 };
 
-// Input tensors, read with shape checks. The first error sticks.
+// Reads input tensors and checks their shapes. The first error is kept.
 class ModuleInputs {
  public:
-  explicit ModuleInputs(TensorStore* store) : store_(store) {}  // null: a module without input tensors
+  explicit ModuleInputs(TensorStore* store) : store_(store) {}  // null: no input tensors
 
   bool Has(const std::string& name) const;
-  // The tensor as f32 or i64 with `rank` dimensions; `shape` gets them. Integers are also read from i32 and u8, floats
-  // from any.
+  // Reads the tensor, which must have `rank` dimensions, and sets `shape`. Floats accepts f32, bf16 and f16; Ints
+  // accepts i64, i32 and u8.
   std::vector<float> Floats(const std::string& name, size_t rank, std::vector<int64_t>* shape);
   std::vector<int64_t> Ints(const std::string& name, size_t rank, std::vector<int64_t>* shape);
   void Fail(const std::string& name, const std::string& why);

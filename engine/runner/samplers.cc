@@ -1,4 +1,4 @@
-// The modules `few_step` and `bidirectional`: the folder's sampler on given noise.
+// The modules `few_step` and `bidirectional`: run the folder's sampler on given noise.
 #include "engine/models/sana/samplers.h"
 
 #include <utility>
@@ -13,7 +13,7 @@
 namespace longtake {
 namespace {
 
-// A sampler adds velocities to latents: both have the same channels.
+// Samplers add velocities to latents, so both must have the same number of channels.
 absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadForSampling(Ops& ops, const ModuleRequest& request) {
   ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
   if (model->config().out_channels == model->config().in_channels) return model;
@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadForSampling(Ops& ops, const
                    model->config().out_channels, ", samplers need in_channels, ", model->config().in_channels));
 }
 
-// The buffers that a sampler's steps work in.
+// The buffers of a sampler's steps.
 struct SamplerBuffers {
   SamplerBuffers(Ops& ops, const Sampler& sampler, int64_t n) {
     for (int i = 0; i < sampler.buffers(); ++i) {

@@ -1,5 +1,5 @@
-// The text's modules: the tokenizer on given texts, the encoder on given tokens, and the whole way from a prompt to its
-// caption embedding.
+// The text modules: the tokenizer on given texts, the encoder on given tokens, and both from a prompt to its caption
+// embedding.
 #include <algorithm>
 #include <string>
 #include <string_view>
@@ -16,7 +16,7 @@
 namespace longtake {
 namespace {
 
-// The last hidden state of all rows, padding included, as transformers computes it.
+// Returns the last hidden state of all rows, including padding, as transformers computes it.
 absl::StatusOr<std::vector<float>> Encode(Ops& ops, const Gemma2& model, const std::vector<TextSequence>& sequences) {
   int64_t rows = 0;
   for (const TextSequence& s : sequences) rows += static_cast<int64_t>(s.ids.size());
@@ -29,7 +29,7 @@ absl::StatusOr<std::vector<float>> Encode(Ops& ops, const Gemma2& model, const s
   return values;
 }
 
-// The number of ones in a row of a mask, or -1 where it is not ones and then zeros.
+// Returns the number of ones in a row of a mask, or -1 if the row is not ones followed by zeros.
 int64_t Length(std::span<const int64_t> mask) {
   const int64_t length = std::count(mask.begin(), mask.end(), 1);
   for (size_t i = 0; i < mask.size(); ++i) {
@@ -65,8 +65,8 @@ absl::StatusOr<ModuleOutputs> RunTextEncoder(Ops& ops, const ModuleRequest& requ
   return outputs;
 }
 
-// In: `bytes` of all texts, one after the other, and how many each has, `byte_counts`. Out: `input_ids`, likewise
-// joined; each text's begin with BOS.
+// Inputs: `bytes`, all texts concatenated, and `byte_counts`, the bytes of each. Output: `input_ids`, concatenated too;
+// those of each text begin with BOS.
 absl::StatusOr<ModuleOutputs> RunTokenizer(Ops&, const ModuleRequest& request, ModuleInputs& in) {
   ASSIGN_OR_RETURN(const Tokenizer tokenizer, Tokenizer::Load(request.model_dir + "/tokenizer"));
   std::vector<int64_t> shape;

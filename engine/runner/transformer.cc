@@ -1,4 +1,4 @@
-// The modules `transformer` (one pass) and `transformer_blocks` (blocks with teacher-forced history).
+// The modules `transformer` (one pass) and `transformer_blocks` (blocks whose history is given clean latents).
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/models/folder/settings.h"
@@ -12,7 +12,7 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
   ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
   Shape shape, t_shape;
   const std::vector<float> latents = in.Floats("hidden_states", 5, &shape);
-  // Timesteps are [B], or [B, frames after patching].
+  // Timesteps are [B] or [B, frames after patching].
   const bool per_frame = [&] {
     ModuleInputs probe = in;
     Shape s;
@@ -97,7 +97,7 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
   }
 
   ModuleOutputs out{{"sample", {{1, c.out_channels, T, shape[3], shape[4]}, std::move(sample)}}};
-  // What a next block would see: the history's entries added oldest first.
+  // The history that a next block would read, summed oldest first.
   TransformerPass next;
   state.Read(&next);
   const int64_t D = c.width(), S_floats = D * c.head_dim;

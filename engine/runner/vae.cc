@@ -12,7 +12,7 @@
 namespace longtake {
 namespace {
 
-// [1, channels, frames, height, width], each at least 1 and a size that an int holds even in pixels.
+// Checks [1, channels, frames, height, width]. Each size is at least 1 and small enough for an int in pixels.
 void CheckShape(ModuleInputs& in, const std::string& name, const std::vector<int64_t>& shape, int64_t channels) {
   constexpr int64_t kMax = std::numeric_limits<int>::max() / 4096;
   if (shape[0] != 1) in.Fail(name, absl::StrCat("has a batch of ", shape[0], ", must be 1"));
@@ -22,7 +22,7 @@ void CheckShape(ModuleInputs& in, const std::string& name, const std::vector<int
   }
 }
 
-// Frames [first, first + count) of [channels, frames, plane].
+// Copies frames [first, first + count) of [channels, frames, plane].
 std::vector<float> Cut(const std::vector<float>& from, int64_t channels, int64_t frames, int64_t plane, int64_t first,
                        int64_t count) {
   std::vector<float> cut(channels * count * plane);
@@ -32,7 +32,7 @@ std::vector<float> Cut(const std::vector<float>& from, int64_t channels, int64_t
   return cut;
 }
 
-// Memory for one stream.
+// The caches and scratch of one stream.
 struct StreamMemory {
   template <typename Sized>
   StreamMemory(Ops& ops, const Sized& sized)
@@ -43,7 +43,7 @@ struct StreamMemory {
   VideoStream stream;
 };
 
-// Block lengths that add up to `frames`: the input's, or one block of all.
+// Returns the input's block lengths, which must add up to `frames`, or one block of all frames.
 std::vector<int64_t> DecodedBlocks(ModuleInputs& in, int64_t frames) {
   if (!in.Has("block_lengths")) return {frames};
   std::vector<int64_t> shape;
@@ -128,7 +128,7 @@ absl::StatusOr<ModuleOutputs> RunVaeEncoder(Ops& ops, const ModuleRequest& reque
   RETURN_IF_ERROR(in.status());
   ASSIGN_OR_RETURN(const auto encoder, vae.encoder->ForFrames(static_cast<int>(shape[3]), static_cast<int>(shape[4])));
 
-  // diffusers takes frames in groups of four after the first, whatever the model's factor, and leaves a rest out.
+  // diffusers encodes frames in groups of four after the first, for any temporal factor, and drops the remainder.
   const int64_t group = std::max(4, geometry.frames);
   const int64_t used = 1 + (shape[2] - 1) / group * group;
   const int64_t count = 1 + (used - 1) / geometry.frames;

@@ -13,7 +13,7 @@
 
 namespace longtake {
 
-// The completions of one Submit, which come from several devices' threads.
+// Serializes the completions of one Submit, which several devices' threads report.
 class Completion {
  public:
   explicit Completion(std::function<void(size_t, PassResult)> done) : done_(std::move(done)) {}
@@ -27,10 +27,10 @@ class Completion {
   const std::function<void(size_t, PassResult)> done_;
 };
 
-// Passes that go to one device together, and where their completions go.
+// The passes of one batch that go to one device, and the completions that they report to.
 struct Part {
   struct Owner {
-    SessionId session;  // the group's id
+    SessionId session;  // as the caller of the group knows it, not the member
     std::shared_ptr<Completion> completion;
     size_t index;  // in the submitted list
   };

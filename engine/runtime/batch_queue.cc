@@ -6,7 +6,7 @@ namespace longtake {
 
 PassBatch* BatchQueue::New(Lane lane) {
   if (unused_.empty()) {
-    unused_.reserve(all_.size() + 1);  // so that Recycle allocates nothing
+    unused_.reserve(all_.size() + 1);  // so that Recycle, which returns batches on completion, does not allocate
     all_.push_back(std::make_unique<PassBatch>());
     unused_.push_back(all_.back().get());
   }
@@ -28,7 +28,7 @@ void BatchQueue::Recycle(PassBatch* batch) {
 
 void BatchQueue::PushTask(std::function<void()> task) { tasks_.push_back({++last_sequence_, std::move(task)}); }
 
-// Not before an earlier batch of the other lane that has a pass of the same session.
+// Returns false if an earlier batch of the other lane has a pass of one of this batch's sessions.
 bool BatchQueue::MayGoFirst(const PassBatch& batch) const {
   for (size_t i = 0; i < batch.bound.size(); ++i) {
     if (batch.bound[i].entry == nullptr) continue;

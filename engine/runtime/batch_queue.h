@@ -1,4 +1,4 @@
-// The batches that wait, of both lanes, and the order in which they begin.
+// The queue of submitted batches of both lanes. It decides which batch begins next.
 #ifndef LONGTAKE_ENGINE_RUNTIME_BATCH_QUEUE_H_
 #define LONGTAKE_ENGINE_RUNTIME_BATCH_QUEUE_H_
 
@@ -14,26 +14,28 @@
 
 namespace longtake {
 
-// Not synchronized: its owner's lock guards every call, and the entries that batches are bound to.
+// Not synchronized: the owner's lock guards every call, and the session entries that batches point to.
 class BatchQueue {
  public:
-  // The lane whose batches go first. Passes of one session keep the order of their submission all the same.
+  // Batches of the preferred lane go first. The passes of one session still run in the order of submission.
   explicit BatchQueue(Lane preferred) : preferred_(static_cast<size_t>(preferred)) {}
 
-  // An empty batch with the next sequence number. It belongs to the queue: Push it, and Recycle it at its end.
+  // Returns an empty batch with the next sequence number. The queue owns it: pass it to Push, and to Recycle once it
+  // has completed.
   PassBatch* New(Lane lane);
   void Push(PassBatch* batch);
   void Recycle(PassBatch* batch);
 
-  // A task runs behind everything pushed before it and before everything pushed later, in both lanes.
+  // Appends a barrier task: it runs after everything pushed before it and before everything pushed later, in both
+  // lanes.
   void PushTask(std::function<void()> task);
 
   bool empty() const { return tasks_.empty() && lanes_[0].empty() && lanes_[1].empty(); }
   struct Next {
-    PassBatch* batch = nullptr;  // or
+    PassBatch* batch = nullptr;  // either a batch, or a task if this is null
     std::function<void()> task;
   };
-  // Of a queue that is not empty.
+  // Requires a non-empty queue.
   Next Pop();
 
  private:

@@ -16,10 +16,11 @@ static_assert(std::endian::native == std::endian::little, "checkpoints are littl
 
 constexpr char kMagic[8] = {'L', 'O', 'N', 'G', 'T', 'A', 'K', 'E'};
 constexpr uint32_t kVersion = 1;
-constexpr size_t kSummed = 16;  // where the bytes begin of which the sum is taken
-constexpr size_t kPrefix = 28;  // magic, version, sum, sizes
+constexpr size_t kSummed = 16;  // the checksum covers the bytes from here to the end
+constexpr size_t kPrefix = 28;  // magic, version, checksum, sizes
 
-// Either way through the fields behind the prefix, so that one list serves writing, counting and reading.
+// FieldWriter and FieldReader visit the fields after the prefix in the same order, so that VisitFields is the only list
+// of fields for measuring, writing and reading.
 class FieldWriter {
  public:
   explicit FieldWriter(std::byte* to) : to_(to) {}
@@ -39,7 +40,7 @@ class FieldWriter {
     if (to_ != nullptr) std::memcpy(to_ + at_, from, bytes);
     at_ += bytes;
   }
-  std::byte* to_;  // null: only counts
+  std::byte* to_;  // null: only measures
   size_t at_ = kPrefix;
 };
 
@@ -90,7 +91,7 @@ void VisitFields(Fields& fields, Saved& c) {
   fields.Number(c.position.prompt.negative);
   fields.Number(c.position.next_prompt.positive);
   fields.Number(c.position.next_prompt.negative);
-  // A bool that is read from bytes may be neither true nor false.
+  // Bools are stored as bytes, because copying a byte other than 0 or 1 into a bool is undefined.
   auto has_prompt = static_cast<uint8_t>(c.position.has_prompt), waits = static_cast<uint8_t>(c.position.prompt_waits);
   fields.Number(has_prompt);
   fields.Number(waits);
@@ -147,7 +148,8 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std:
   if (At<uint32_t>(bytes, 12) != Crc32c(bytes.subspan(kSummed))) {
     return absl::DataLossError("checkpoint: its bytes have changed, the checksum differs");
   }
-  // A sum keeps no one from writing another header, so nothing in it is taken on trust.
+  // The checksum detects damage, not forgery: a crafted header can carry a valid checksum. Every field is therefore
+  // checked.
   const auto header = At<uint32_t>(bytes, 24);
   Checkpoint checkpoint;
   if (header < kPrefix || header > bytes.size()) return absl::DataLossError("checkpoint: its header is no such");

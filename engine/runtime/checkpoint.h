@@ -1,4 +1,5 @@
-// A saved session as bytes: a header that says whose they are and where the session stood, then its memory.
+// The serialized form of a saved session: a header that identifies engine, session and position, then the session's
+// memory.
 #ifndef LONGTAKE_ENGINE_RUNTIME_CHECKPOINT_H_
 #define LONGTAKE_ENGINE_RUNTIME_CHECKPOINT_H_
 
@@ -22,25 +23,27 @@ namespace longtake {
 //   24 u32 bytes of the header, a multiple of 64
 //   28 numerics id, model digest: u32 length and bytes each
 //      spec: i32 width, height, latent frames; u64 seed
-//      position: i32 block, decoded latent frames, block from which the waiting prompt counts; i64 tokens of the
-//      prompt, of its negative, of the waiting prompt, of its negative; u8 has a prompt, u8 a prompt waits zeros up to
-//      the header's end
+//      position: i32 block, decoded latent frames, first block that uses the waiting prompt
+//                i64 tokens of the prompt, of its negative, of the waiting prompt, of its negative
+//                u8 has a prompt, u8 a prompt waits
+//      zeros up to the header's end
 //
-// The pieces of Session::Memory() follow, one behind the other.
+// The pieces of Session::Memory() follow, one after the other.
 struct Checkpoint {
   std::string numerics_id, model_digest;
   SessionSpec spec;
-  // Only what the list above names; the rest is what a fresh session has.
+  // Only the fields listed above are stored; the others have the values of a new session.
   SessionPosition position;
 };
 
 size_t CheckpointHeaderBytes(const Checkpoint& checkpoint);
 
-// Completes `bytes`, which hold the memory behind CheckpointHeaderBytes.
+// Writes the header, with size and checksum, in front of the memory. `bytes` is the whole checkpoint:
+// CheckpointHeaderBytes left free, then the memory.
 void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes);
 
-// DataLoss says what is wrong with the bytes: no checkpoint, of another version, shorter or longer than they were
-// written, changed. `memory`, where it is not null, gets the part behind the header.
+// DataLoss states what is wrong: not a checkpoint, another version, truncated, too long, or a checksum mismatch.
+// `memory`, unless null, is set to the part after the header.
 absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std::span<const std::byte>* memory);
 
 // FailedPrecondition names the first of these that differs: model, numerics id, spec.

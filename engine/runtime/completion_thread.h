@@ -1,4 +1,5 @@
-// The thread that waits for one lane's passes, where issuing does not wait for them.
+// The thread that waits for the issued passes of one lane, on backends where issuing returns before the passes have
+// finished.
 #ifndef LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_
 #define LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_
 
@@ -17,9 +18,10 @@ namespace longtake {
 
 class CompletionThread {
  public:
-  // ResourceExhausted where the system gives no thread. `await` is called with what was posted, in that order.
+  // `await` is called on the thread with each posted item, in the order of posting. ResourceExhausted: the thread
+  // cannot be created.
   static absl::StatusOr<std::unique_ptr<CompletionThread>> Start(std::function<void(IssuedPasses*)> await);
-  ~CompletionThread();  // behind all that was posted
+  ~CompletionThread();  // returns after all posted items have been awaited
 
   void Post(IssuedPasses* passes);
 
@@ -29,7 +31,7 @@ class CompletionThread {
 
   const std::function<void(IssuedPasses*)> await_;
   std::mutex mutex_;
-  std::condition_variable posted_;  // or stopping
+  std::condition_variable posted_;  // signals that an item was posted or `stopping_` was set
   IntrusiveQueue<IssuedPasses> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -1,5 +1,5 @@
-// Sessions' decoder caches, in slots of device memory. With more sessions than slots the others' caches are in host
-// memory.
+// Keeps sessions' decoder caches in slots of device memory. If there are fewer slots than sessions, the caches without
+// a slot are kept in host memory.
 #ifndef LONGTAKE_ENGINE_RUNTIME_DECODER_CACHES_H_
 #define LONGTAKE_ENGINE_RUNTIME_DECODER_CACHES_H_
 
@@ -12,18 +12,20 @@
 
 namespace longtake {
 
-// At 480p in bf16 a session's caches are 1.9 GB, and they are needed only while one of its latent frames is decoded;
-// its state, needed in every pass, is 160 MB. So there may be fewer cache slots than sessions: a block's ten frames
-// take longer to decode than its caches take to come back (1.9 GB at 50 GB/s: 38 ms of 300).
+// A session's caches take 1.9 GB at 480p in bfloat16 and are needed only while one of its latent frames is decoded. Its
+// state takes 160 MB and is needed in every pass. There may therefore be fewer cache slots than sessions: decoding a
+// block's ten frames takes longer (300 ms) than copying its caches back to the device (1.9 GB at 50 GB/s: 38 ms).
 class DecoderCaches {
  public:
-  // `slots` of `bytes` each for sessions numbered 0 ... sessions - 1. Host memory is allocated where there are fewer
-  // slots than sessions. `ops`: the decoder's lane; caches are copied in its order. Throws bad_alloc.
+  // Allocates `slots` slots of `bytes` each, for sessions numbered 0 ... sessions - 1, and host memory for all sessions
+  // if there are fewer slots than sessions. `ops` belongs to the decoder's lane; caches are copied in that stream's
+  // order. Throws bad_alloc.
   DecoderCaches(Ops& ops, size_t bytes, int sessions, int slots);
 
-  // Returns the session's caches on the device, valid until the next call. They are copied back from the host where
-  // they are there, and the caches used longest ago make room. `fresh`: the contents do not matter yet. A session keeps
-  // its number for life; the next session of the number begins fresh.
+  // Returns the session's caches in device memory. The pointer is valid until the next call. If the caches are in host
+  // memory they are copied back, and the least recently used slot is evicted to make room. With `fresh` the old
+  // contents are not copied. Session numbers are reused: the first call for a new session of a number must pass
+  // `fresh`.
   std::byte* Bring(int session, bool fresh);
 
   int sessions() const { return static_cast<int>(slot_of_.size()); }
@@ -39,9 +41,9 @@ class DecoderCaches {
   size_t bytes_;  // of one session, aligned
   int slots_;
   std::unique_ptr<Buffer> device_, on_host_;
-  std::vector<int> slot_of_;     // of each session
-  std::vector<int> session_in_;  // of each slot
-  std::vector<uint64_t> used_;   // of each slot: the call that last returned it
+  std::vector<int> slot_of_;     // slot of each session, or kNone
+  std::vector<int> session_in_;  // session in each slot, or kNone
+  std::vector<uint64_t> used_;   // for each slot, the value of calls_ when it was last returned (for the LRU choice)
   uint64_t calls_ = 0;
 };
 

@@ -17,8 +17,8 @@
 namespace longtake {
 namespace {
 
-// Assumed until moves have been measured: 10 GB/s each way, less than half of what 16 lanes of PCIe 4 carry. The
-// assumption weighs as much as kAssumedBytes measured bytes.
+// Estimated cost of a move until moves have been measured: 10 GB/s each way, less than half of what 16 lanes of PCIe 4
+// carry. The estimate has the weight of kAssumedBytes measured bytes.
 constexpr double kAssumedSecondsPerByte = 2 / 10e9, kAssumedBytes = 64 << 20;
 
 using Clock = std::chrono::steady_clock;
@@ -37,7 +37,8 @@ class DeviceGroup : public Engine {
       move_ended_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !move_.has_value(); });
     }
     image_.reset();
-    // What was submitted runs to its end, and its completions come back here while the rest still stands.
+    // The members run what was submitted to its end. Their completions use the other fields of this class, so members
+    // are destroyed first.
     for (auto& member : members_) member.reset();
   }
 
@@ -45,7 +46,7 @@ class DeviceGroup : public Engine {
   bool lanes_overlap() const override { return members_.front()->lanes_overlap(); }
 
   std::vector<MemoryRegion> memory() const override {
-    const std::lock_guard lock(mutex_);  // under which a moving session changes its slot
+    const std::lock_guard lock(mutex_);  // a moving session changes its slot under this lock
     std::vector<MemoryRegion> sum = members_.front()->memory();
     for (size_t i = 1; i < members_.size(); ++i) {
       const std::vector<MemoryRegion> regions = members_[i]->memory();
@@ -88,7 +89,7 @@ class DeviceGroup : public Engine {
     --open_[place.member];
     sessions_.erase(it);
     if (move_.has_value() && move_->session == id) {
-      move_->closed = true;  // its passes complete first
+      move_->closed = true;  // EndMove closes it, once its held passes are submitted
     } else {
       members_[place.member]->CloseSession(place.local);
     }
@@ -125,26 +126,27 @@ class DeviceGroup : public Engine {
  private:
   struct Place {
     size_t member = 0;
-    SessionId local = 0;  // 0: of no session, which the member says
+    SessionId local = 0;  // id on the member; 0: unknown there, so the member refuses its passes
   };
   struct Session {
     Place place;
-    int under_way = 0;  // passes
+    int under_way = 0;  // passes in flight
     RecentLoad load;
-    uint64_t came = 0;  // in which batch
+    uint64_t came = 0;  // value of batch_ when it came to its device
   };
   struct Move {
     SessionId session = 0;
-    SessionProgress progress;  // as it stands meanwhile
+    SessionProgress progress;  // reported while the session moves
     Place from, to;
     size_t bytes = 0;
     Clock::time_point begun;
-    SessionPosition position;  // once it is taken
-    std::vector<Part> held;    // its passes that were submitted meanwhile
+    SessionPosition position;  // valid once TakeSession is done
+    std::vector<Part> held;    // passes submitted during the move, one a Part
     bool closed = false;
   };
 
-  // On the device with the fewest sessions of those that have a free slot. All have equally many.
+  // Opens on the device with the fewest sessions that has a free slot, except `but`. All devices have equally many
+  // slots.
   absl::StatusOr<Place> OpenOnAny(const SessionSpec& spec, std::optional<size_t> but)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::vector<size_t> order(members_.size());
@@ -156,7 +158,7 @@ class DeviceGroup : public Engine {
       if (member == but) continue;
       const absl::StatusOr<SessionId> local = members_[member]->OpenSession(spec);
       if (local.ok()) return Place{member, *local};
-      // Of a full device and one that has failed, the full one is what may change.
+      // Prefer ResourceExhausted, which is temporary, to the Unavailable of a device that has failed for good.
       if (!absl::IsResourceExhausted(status)) status = local.status();
       if (!absl::IsResourceExhausted(local.status()) && !absl::IsUnavailable(local.status())) break;
     }
@@ -244,7 +246,7 @@ class DeviceGroup : public Engine {
     std::unique_lock lock(mutex_);
     if (!position.ok()) {
       members_[move_->to.member]->CloseSession(move_->to.local);
-      if (absl::IsFailedPrecondition(position.status())) {  // it is still where it was
+      if (absl::IsFailedPrecondition(position.status())) {  // the session has not left its device
         MoveTo(move_->from);
         EndMove();
       } else {
@@ -264,7 +266,7 @@ class DeviceGroup : public Engine {
   void OnPut(const absl::Status& status) {
     std::unique_lock lock(mutex_);
     const Place to = move_->to;
-    if (!status.ok()) {  // that device has failed; the image is still whole
+    if (!status.ok()) {  // the target has failed; the image is intact
       members_[to.member]->CloseSession(to.local);
       const absl::StatusOr<Place> other = OpenOnAny(move_->progress.spec, to.member);
       if (!other.ok()) {
@@ -281,7 +283,7 @@ class DeviceGroup : public Engine {
     EndMove();
   }
 
-  // The session is at `to`, and its passes go there.
+  // Submits the held passes to the device that the session is on now.
   void EndMove() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const Place to = move_->to;
     for (Part& part : move_->held) SubmitPart(to.member, std::move(part));
@@ -290,7 +292,8 @@ class DeviceGroup : public Engine {
     move_ended_.notify_all();
   }
 
-  // The session's memory is lost. Its passes complete with the status, later ones as a closed session's.
+  // The session's memory is lost. Passes held by the move complete with `status`; later passes are refused as those of
+  // a closed session.
   void Lose(std::unique_lock<std::mutex>& lock, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const std::vector<Part> held = std::move(move_->held);
     if (const auto it = sessions_.find(move_->session); it != sessions_.end()) it->second.place.local = 0;
@@ -302,12 +305,12 @@ class DeviceGroup : public Engine {
 
   const MovePolicy policy_;
   std::vector<std::unique_ptr<MovableEngine>> members_;
-  std::unique_ptr<Buffer> image_;  // of the session that moves
-  // Locked before the members' own locks; never held during a completion.
+  std::unique_ptr<Buffer> image_;  // staging memory of the moving session
+  // Locked before the members' own locks; not held while a completion runs.
   mutable std::mutex mutex_;
   std::condition_variable move_ended_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
-  std::vector<int> open_ ABSL_GUARDED_BY(mutex_);  // sessions of each member
+  std::vector<int> open_ ABSL_GUARDED_BY(mutex_);  // number of sessions on each member
   std::optional<Move> move_ ABSL_GUARDED_BY(mutex_);
   SessionMoves moves_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;

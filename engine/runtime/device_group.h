@@ -1,5 +1,5 @@
-// Several devices as one engine: each has the model and slots of its own; a session lives on one of them and may change
-// it between two blocks.
+// Combines several devices into one engine. Each device has its own model and slots; a session lives on one device and
+// may move to another between two blocks.
 #ifndef LONGTAKE_ENGINE_RUNTIME_DEVICE_GROUP_H_
 #define LONGTAKE_ENGINE_RUNTIME_DEVICE_GROUP_H_
 
@@ -13,17 +13,17 @@
 
 namespace longtake {
 
-// Sessions go to the device with the fewest, the first of equals. A batch's passes run on their sessions' devices at
-// once; completions come one at a time, from any of the devices' threads.
+// A new session goes to the device with the fewest sessions; among equals, to the first. The passes of a batch run
+// concurrently on the devices of their sessions. Completions are called one at a time, on any of the devices' threads.
 //
-// With the first pass of a block comes the chance to move: where `policy` says so, the session's image goes through the
-// host's memory to another device, while the rest of the batch runs, and its passes follow there. One session moves at
-// a time. It holds exactly one slot all the while: the other device's from the beginning of the move on, and its old
-// one is free. Bytes do not depend on moves, for the members are of one numerics id; FailedPrecondition where they are
-// not.
+// A session may move when the first pass of a block is submitted. If `policy` chooses another device, the session's
+// image is copied to it through host memory while the rest of the batch runs, and its passes then run there. One
+// session moves at a time. It holds exactly one slot throughout: when the move begins it takes a slot of the new device
+// and frees the old one. Output bytes do not depend on moves, because all members have the same numerics id;
+// FailedPrecondition if they do not.
 //
-// A device that fails takes its sessions with it: their passes end with its status, and no session is opened on it or
-// moved to it any more. A session on its way there goes to any device with a free slot instead.
+// If a device fails, the passes of its sessions complete with its status, and no session is opened on it or moved to it
+// any more. A session that was moving to it goes to any other device with a free slot instead.
 absl::StatusOr<std::unique_ptr<Engine>> MakeDeviceGroup(std::vector<std::unique_ptr<MovableEngine>> members,
                                                         MovePolicy policy = Rebalance);
 

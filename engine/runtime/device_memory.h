@@ -1,4 +1,4 @@
-// Device memory that is there once it is allocated.
+// Allocates memory whose pages are present from the start.
 #ifndef LONGTAKE_ENGINE_RUNTIME_DEVICE_MEMORY_H_
 #define LONGTAKE_ENGINE_RUNTIME_DEVICE_MEMORY_H_
 
@@ -9,11 +9,11 @@
 
 namespace longtake {
 
-// Everything starts at a multiple of 64 bytes: a cache line, and a vector of AVX-512. Where the device works in the
-// host's memory each page is written once: Linux grants pages when they are first touched, and a limit that does not
-// suffice would end the process in the middle of a video. Throws bad_alloc.
+// Allocates device memory, aligned to 64 bytes: a cache line, and a vector of AVX-512. If the device works in host
+// memory, every page is written once: Linux commits pages at the first access, so a limit that is too low would
+// otherwise kill the process in the middle of a video. Throws bad_alloc.
 std::unique_ptr<Buffer> AllocateTouched(Ops& ops, size_t bytes);
-// The same of Device::AllocateHost.
+// Like AllocateTouched, with memory of Device::AllocateHost.
 std::unique_ptr<Buffer> AllocateHostTouched(Ops& ops, size_t bytes);
 
 // One region of sessions' memory: slots of equal size in one allocation.

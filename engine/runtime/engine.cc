@@ -1,4 +1,4 @@
-// Loads what engine.h promises: an engine on one device, or a group of them.
+// Engine::Load: one device, or a group of devices.
 #include "engine/engine.h"
 
 #include <set>

@@ -15,14 +15,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Of the frames of one latent frame, at the largest size.
+// 4:2:0 bytes of the video frames of one latent frame, at the largest size.
 size_t FrameBytes(const VideoModel& model) {
   size_t most = 0;
   for (const SizeShape& s : model.sizes()) most = std::max(most, I420Bytes(s.size.height, s.size.width));
   return most * std::max(model.geometry().first_frames, model.geometry().frames);
 }
 
-// What `run` returns. If it throws, the passes' sessions have failed.
+// Returns what `run` returns. If it throws, marks the passes' sessions as failed and returns the exception's status.
 absl::Status Guarded(std::span<const BoundPass> passes, absl::FunctionRef<absl::Status()> run) {
   try {
     return run();
@@ -45,7 +45,7 @@ Executor::Executor(const PartOps& parts, const VideoModel& model, DecoderCaches&
       scratch_(AllocateTouched(ops_, plan.transformer)),
       decoder_scratch_(parts.lanes_overlap() ? AllocateTouched(decoder_ops_, plan.decoder) : nullptr),
       staging_(decoder_ops_, FrameBytes(model), kStagedDecodes) {
-  batch_.reserve(caches.sessions());  // each has one pass in a batch
+  batch_.reserve(caches.sessions());  // a session has at most one pass in a batch
   copies_.reserve(model.geometry().channels);
   if (const size_t bytes = CheckpointStagingBytes(decoder_ops_, model); bytes > 0) {
     checkpoint_staging_.emplace(decoder_ops_, bytes, /*count=*/1);
@@ -72,7 +72,7 @@ Executor::Handle Executor::NewIssued(Lane lane, size_t passes) {
   {
     const std::lock_guard lock(mutex_);
     if (unused_.empty()) {
-      unused_.reserve(all_.size() + 1);  // so that Recycle allocates nothing
+      unused_.reserve(all_.size() + 1);  // so that Recycle, which runs on other threads, does not allocate
       all_.push_back(std::make_unique<IssuedPasses>());
       unused_.push_back(all_.back().get());
     }
@@ -103,7 +103,7 @@ void Executor::Issue(std::span<const BoundPass> passes, Issued issued, Refused r
     Handle handle;
     absl::Status status = p.session->Check(*p.pass);
     if (status.ok()) {
-      // A save that fails has changed nothing.
+      // A failed save leaves its session unchanged, so the session continues.
       const std::span<const BoundPass> at_stake = {&p, size_t{kind == PassKind::kSave ? 0u : 1u}};
       status = Guarded(at_stake, [&]() -> absl::Status {
         if (kind == PassKind::kDecode) {
@@ -133,7 +133,8 @@ void Executor::Await(IssuedPasses* passes, Done done) {
       (passes->lane == Lane::kDecoder ? decoder_ops_ : ops_).device().Synchronize(passes->event);
   const Clock::time_point now = Clock::now();
   Clock::time_point& before = ended_[static_cast<size_t>(passes->lane)];
-  // A lane runs one after the other: what was issued behind others has begun when they ended.
+  // A lane runs its passes one after the other. Passes issued while earlier ones still ran have therefore begun when
+  // those finished.
   const double seconds = std::chrono::duration<double>(now - std::max(before, passes->issued)).count();
   before = now;
   for (IssuedPasses::One& one : passes->passes) {
@@ -162,7 +163,7 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
     model_.transformer().EncodePrompt(out.Rows(0, tokens.kept_valid()), scratch, p.session->NextPrompt(negative));
     return absl::OkStatus();
   };
-  // A text that is refused changes nothing, so both are looked at before a waiting prompt is overwritten.
+  // A prompt that is refused must change nothing, so both prompts are tokenized before a waiting prompt is overwritten.
   ASSIGN_OR_RETURN(const CaptionTokens tokens, caption.Tokenize(p.pass->prompt));
   CaptionTokens negative;
   if (model_.guided()) {
@@ -218,7 +219,7 @@ void Executor::Decode(Session& session, const Session::DecodeInput& in, SizedVid
 }
 
 void Executor::IssueTransformer(std::span<const BoundPass> passes, Issued issued, Refused refused) {
-  // As many passes as fit into the planned scratch form one batch; results do not depend on where it is cut.
+  // Passes are batched as long as they fit into the planned scratch. Results do not depend on where a batch is cut.
   int64_t tokens = 0;
   for (const BoundPass& p : passes) {
     if (p.pass->kind != PassKind::kDenoise && p.pass->kind != PassKind::kCommit) continue;

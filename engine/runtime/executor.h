@@ -1,4 +1,4 @@
-// Asks the device for passes, and later waits for them. It has no threads of its own.
+// Issues passes to the device and waits for their completion. It has no threads of its own.
 #ifndef LONGTAKE_ENGINE_RUNTIME_EXECUTOR_H_
 #define LONGTAKE_ENGINE_RUNTIME_EXECUTOR_H_
 
@@ -25,37 +25,38 @@
 
 namespace longtake {
 
-// The device's lanes may be one. What a session's passes read and write is ordered on the device when they are issued:
-// latents are decoded after they were denoised, and overwritten after they were decoded. Nothing else that both lanes
-// touch is written by either.
+// The two lanes may share one stream. Where they do not, Issue orders with events what both access: latents are decoded
+// after they were denoised and overwritten after they were decoded; states and prompts are saved after they were
+// written and overwritten after they were saved.
 class Executor {
  public:
   // Allocates the scratch of `plan`. Throws bad_alloc.
   Executor(const PartOps& parts, const VideoModel& model, DecoderCaches& caches, const ScratchPlan& plan);
 
-  // Device memory that passes work in; planned, and used so far.
+  // Scratch that passes and operations work in: bytes planned, and the most used so far.
   Scratch::Use scratch_use() const;
   size_t staging_bytes() const { return staging_.bytes(); }
-  static size_t StagingBytes(const VideoModel& model);  // the same, before there is one
-  // Host memory for one checkpoint on its way from a device; 0 where the lane works in the host's memory.
+  static size_t StagingBytes(const VideoModel& model);  // of an executor that is yet to be made
+  // Host memory for staging one checkpoint; 0 if the lane's device works in host memory.
   static size_t CheckpointStagingBytes(Ops& decoder_ops, const VideoModel& model);
 
   using Issued = absl::FunctionRef<void(IssuedPasses* passes)>;
   using Refused = absl::FunctionRef<void(const BoundPass& pass, absl::Status status)>;
-  // Asks for passes of one lane and counts them as run; one call at a time. Each pass is either refused, or one of what
-  // `issued` is given, in the order in which the lane runs them. Whoever is given them calls Await.
+  // Issues passes of one lane and records them in their sessions as done; one call at a time. Each pass is either given
+  // to `refused`, or is part of an IssuedPasses given to `issued`; those come in the order in which the lane runs them.
+  // The receiver passes each one to Await.
   //
-  // A pass during which something throws is refused with a status of it, its session has failed (but not by a save),
-  // and so have those that share its transformer batch.
+  // If issuing throws, the pass is refused with the exception's status. Its session has then failed, unless the pass
+  // was a save, and so have the sessions of the passes in the same transformer batch.
   //
-  // No more than kStagedDecodes decodes may be issued and not yet awaited, and of a device one save: the next one
-  // blocks until one is.
+  // At most kStagedDecodes decodes may be issued and not yet awaited, and at most one save if checkpoints are staged.
+  // Beyond that, Issue blocks until one has been awaited.
   static constexpr int kStagedDecodes = 4;
   void Issue(std::span<const BoundPass> passes, Issued issued, Refused refused);
 
   using Done = absl::FunctionRef<void(const IssuedPasses::One& one, PassResult result)>;
-  // Blocks until the passes have ended, then calls `done` for each. Each lane's in the order of their issue, one call
-  // at a time; from any thread.
+  // Blocks until the passes have finished, then calls `done` for each. May be called on any thread; the calls for one
+  // lane are made one at a time, in the order of issue.
   void Await(IssuedPasses* passes, Done done);
 
  private:
@@ -71,16 +72,16 @@ class Executor {
   Handle IssueDecode(const BoundPass& p);
   Handle IssueSave(const BoundPass& p);
   absl::StatusOr<Handle> IssueRestore(const BoundPass& p);
-  // A latent frame, which is then kept for rebuilding caches. In front of what it works in, scratch has room for a
-  // 4:2:0 frame.
+  // Decodes a latent frame and keeps a copy of it for rebuilding caches. DecoderScratch() begins with room for one
+  // 4:2:0 frame, which `emit` uses; the decoder's workspace follows.
   void Decode(Session& session, const Session::DecodeInput& in, SizedVideoDecoder::Emit emit);
   uint8_t* DecoderScratch() const {
     return static_cast<uint8_t*>((decoder_scratch_ == nullptr ? scratch_ : decoder_scratch_)->data());
   }
-  // The bytes of a save that has ended.
+  // Returns the checkpoint of a save that has finished on the device.
   std::vector<std::byte> Sealed(SavedSession& saved);
   void IssueTransformer(std::span<const BoundPass> passes, Issued issued, Refused refused);
-  // batch_, which is empty afterwards.
+  // Issues batch_ and empties it.
   void IssueBatch(Issued issued, Refused refused);
   Handle RunBatch();
 
@@ -90,17 +91,17 @@ class Executor {
   const VideoModel& model_;
   DecoderCaches& caches_;
   const int64_t batch_tokens_;
-  std::unique_ptr<Buffer> scratch_, decoder_scratch_;  // the second one null where the lanes are one
+  std::unique_ptr<Buffer> scratch_, decoder_scratch_;  // the second is null if the lanes share a stream
   HostStaging staging_;
   std::optional<HostStaging> checkpoint_staging_;
-  // Of the decode at hand.
+  // Copies of the decode being issued.
   std::vector<CopyPart> copies_;
-  // By lane: when what was last awaited had ended.
+  // For each lane, when the passes awaited last had finished.
   std::array<std::chrono::steady_clock::time_point, 2> ended_;
 
-  // The transformer batch at hand. These lists keep their memory for the next one.
+  // The transformer batch being issued. The lists are members so that the next batch reuses their memory.
   std::vector<BoundPass> batch_;
-  std::vector<int64_t> tokens_;  // of each pass
+  std::vector<int64_t> tokens_;  // of each pass in batch_
   PassList passes_, recommit_;
 
   std::mutex mutex_;  // Issue and Await run on different threads

@@ -1,4 +1,4 @@
-// Saving and restoring, in the decoder's lane.
+// Saving and restoring sessions, in the decoder's lane.
 #include <span>
 #include <utility>
 
@@ -31,7 +31,7 @@ Executor::Handle Executor::IssueSave(const BoundPass& p) {
   saved.size = header + ImageBytes(pieces);
   std::byte* to = nullptr;
   if (checkpoint_staging_.has_value()) {
-    saved.bytes.reserve(saved.size);  // so that Sealed, on another thread, allocates nothing
+    saved.bytes.reserve(saved.size);  // so that Sealed, which runs on another thread, does not allocate
     to = saved.staged = checkpoint_staging_->Take();
   } else {
     saved.bytes.resize(saved.size);
@@ -50,10 +50,10 @@ std::vector<std::byte> Executor::Sealed(SavedSession& saved) {
   return std::move(saved.bytes);
 }
 
-// None of the session's passes is under way: neither lane reads or writes its memory.
+// The session has no other pass in flight, so neither lane accesses its memory.
 absl::StatusOr<Executor::Handle> Executor::IssueRestore(const BoundPass& p) {
   Session& session = *p.session;
-  // All that can be wrong with the bytes is found before the session changes.
+  // All checks of the bytes come before the first change of the session.
   std::span<const std::byte> memory;
   ASSIGN_OR_RETURN(Checkpoint checkpoint, ReadCheckpoint(p.pass->checkpoint, &memory));
   RETURN_IF_ERROR(CheckSameSession(checkpoint, model_.info(), session.spec()));

@@ -1,4 +1,5 @@
-// Host memory that a device writes results to. The device goes on while they are copied and handed out.
+// A pool of host buffers that a device downloads results to. The device continues while the results are copied and
+// handed out.
 #ifndef LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_
 #define LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_
 
@@ -15,7 +16,7 @@ namespace longtake {
 
 class HostStaging {
  public:
-  // `count` buffers of `bytes`.
+  // Allocates `count` buffers of `bytes` each.
   HostStaging(Ops& ops, size_t bytes, int count) : memory_(AllocateHostTouched(ops, bytes * count)) {
     for (int i = 0; i < count; ++i) free_.push_back(static_cast<std::byte*>(memory_->data()) + i * bytes);
   }

@@ -12,8 +12,8 @@
 namespace longtake {
 namespace {
 
-// Tokens of one transformer batch. Beyond a few thousand rows a matrix product gains nothing from more of them, and
-// scratch grows with them (60 KB a token at the 2B width).
+// Tokens of one transformer batch. Beyond a few thousand rows a matrix product does not become more efficient, while
+// scratch grows by 60 KB a token at the 2B model's width.
 constexpr int64_t kBatchTokens = 4096;
 
 }  // namespace
@@ -25,7 +25,7 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
 
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, PartOps parts, int slots) {
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(parts, options.model_dir, options.progress));
-  for (Ops* ops : parts.distinct()) RETURN_IF_ERROR(ops->device().Synchronize());  // uploads of weights
+  for (Ops* ops : parts.distinct()) RETURN_IF_ERROR(ops->device().Synchronize());  // the uploads of the weights
 
   const ScratchPlan scratch = PlanScratch(parts, *model, std::min(kBatchTokens, slots * model->max_pass_tokens()));
   const int cache_slots = options.decoder_cache_slots == 0 ? slots : std::min(options.decoder_cache_slots, slots);
@@ -37,14 +37,14 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .frames = Executor::StagingBytes(*model),
                         .checkpoint = Executor::CheckpointStagingBytes(parts.decoder(), *model),
                         .device_memory = parts.transformer().device().memory_bytes()};
-  ReleaseFreedHeap();  // so that the budget has what loading has taken for a while
+  ReleaseFreedHeap();  // so that the budget includes memory that loading has freed
   const MemoryBudget host = MemoryBudget::Detect();
   if (options.log) options.log(Describe(plan, host));
   RETURN_IF_ERROR(CheckMemory(plan, host));
   auto engine = std::make_unique<SlotEngine>(std::move(parts), std::move(model), plan, scratch);
   if (const absl::Status started = engine->Start(); !started.ok()) {
-    // What the plan does not have is not much: the vocabulary, threads, the heap. A limit just above the plan has no
-    // room for it.
+    // The plan omits small amounts: the vocabulary, threads, the heap. They do not fit into a limit just above the
+    // plan.
     const MemoryBudget now = MemoryBudget::Detect();
     if (now.tightest() == nullptr || !absl::IsResourceExhausted(started)) return started;
     return absl::ResourceExhaustedError(absl::StrCat(started.message(), "; ", now.tightest()->Left()));

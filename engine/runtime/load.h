@@ -11,9 +11,9 @@
 
 namespace longtake {
 
-// As Engine::Load, for one of the options' devices and `slots` sessions. Throws bad_alloc and length_error.
+// Like Engine::Load, for one of the options' devices and `slots` sessions. Throws bad_alloc and length_error.
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, int device, int slots);
-// The same on operations that the caller has made: the options that say which are not looked at.
+// The same with operations that the caller has made; the options that choose backend, types and threads are ignored.
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, PartOps parts, int slots);
 
 }  // namespace longtake

@@ -10,7 +10,7 @@ namespace {
 
 std::string MiB(double bytes) { return absl::StrCat(std::ceil(bytes / (1 << 20)), " MiB"); }
 
-// Bytes. Floating point, since the product of a hostile folder's numbers may exceed 64 bits.
+// In bytes. Floating point, because products of the numbers in a hostile model folder may exceed 64 bits.
 struct Need {
   double of_slots, of_decoding, once;
   double sum() const { return of_slots + of_decoding + once; }
@@ -31,7 +31,7 @@ Need DeviceNeed(const MemoryPlan& plan) {
           .once = static_cast<double>(plan.weights) + static_cast<double>(plan.scratch)};
 }
 
-// What is still to be allocated on the host.
+// What remains to be allocated on the host: the weights are loaded already.
 Need HostNeed(const MemoryPlan& plan) {
   Need need{.of_slots = 0,
             .of_decoding = OffloadedBytes(plan),

@@ -1,4 +1,4 @@
-// What an engine will take of memory, before it takes it.
+// The memory that an engine will allocate, computed before it allocates any.
 #ifndef LONGTAKE_ENGINE_RUNTIME_MEMORY_PLAN_H_
 #define LONGTAKE_ENGINE_RUNTIME_MEMORY_PLAN_H_
 
@@ -10,7 +10,8 @@
 
 namespace longtake {
 
-// Bytes of one session's slot, each region at the largest size. Specification section 4 has the state's parts.
+// Bytes of one session's slot; each region has the size that the largest video size needs. Specification section 4
+// lists the parts of the state.
 struct SlotPlan {
   uint64_t state = 0, state_spare = 0;
   uint64_t latents = 0;
@@ -21,19 +22,19 @@ struct SlotPlan {
 struct MemoryPlan {
   SlotPlan slot;
   int slots = 0;
-  int decoder_cache_slots = 0;  // where there are fewer than slots, host memory holds the caches of all
-  uint64_t weights = 0;         // they are in memory when the plan is checked
+  int decoder_cache_slots = 0;  // if fewer than slots, host memory holds the caches of all sessions
+  uint64_t weights = 0;         // already allocated when the plan is checked
   uint64_t scratch = 0;
   uint64_t frames = 0;         // on the host
-  uint64_t checkpoint = 0;     // on the host, where the device has memory of its own
-  uint64_t device_memory = 0;  // of the device in all; 0: it works in the host's memory
+  uint64_t checkpoint = 0;     // on the host; 0 if the device works in host memory
+  uint64_t device_memory = 0;  // total memory of the device; 0: it works in host memory
 };
 
-// ResourceExhausted names max_sessions and says what the plan needs and what there is: of the device, and of the host
-// as `host` says. Linux would grant too much memory piece by piece, and end the process when it is touched.
+// ResourceExhausted names max_sessions, the bytes that the plan needs and the bytes that there are, of the device or of
+// the host (`host`). Without this check Linux would grant the memory and kill the process when it is first written.
 absl::Status CheckMemory(const MemoryPlan& plan, const MemoryBudget& host);
 
-// One line for a log.
+// A one-line summary for the log.
 std::string Describe(const MemoryPlan& plan, const MemoryBudget& host);
 
 }  // namespace longtake

@@ -10,7 +10,7 @@
 namespace longtake {
 namespace {
 
-// Operations of the type that `option` names; null where `ops` has it.
+// Returns operations with the type that `option` names, or null if `ops` has that type.
 absl::StatusOr<std::unique_ptr<Ops>> OfType(Ops& ops, const char* option, const std::string& dtype) {
   if (dtype == "auto") return nullptr;
   if (dtype != "float32" && dtype != "bfloat16") {

@@ -1,4 +1,4 @@
-// The operations of each part of a model. A part may have a number type of its own, and the decoder a stream.
+// The operations of each part of a model. Parts may differ in activation type, and the decoder may have its own stream.
 #ifndef LONGTAKE_ENGINE_RUNTIME_PART_OPS_H_
 #define LONGTAKE_ENGINE_RUNTIME_PART_OPS_H_
 
@@ -11,23 +11,23 @@
 
 namespace longtake {
 
-// Memory is common to all parts. What they hand to each other (captions, latents) is float32.
+// All parts use the same device memory. They exchange captions and latents as float32.
 class PartOps {
  public:
   // InvalidArgument names the option at fault.
   static absl::StatusOr<PartOps> Make(const EngineOptions& options, int device);
-  // All parts of one type. `decoder`: its stream; null where it takes turns with the other parts.
+  // All parts have the same type. `decoder`: the decoder's stream, or null if it shares the transformer's.
   explicit PartOps(std::unique_ptr<Ops> transformer, std::unique_ptr<Ops> decoder = nullptr);
 
   Ops& transformer() const { return *transformer_; }
   Ops& text() const { return text_ == nullptr ? *transformer_ : *text_; }
   Ops& decoder() const { return decoder_ == nullptr ? *transformer_ : *decoder_; }
   std::vector<Ops*> distinct() const;
-  // Whether the decoder has a stream of its own.
+  // True if the decoder has its own stream.
   bool lanes_overlap() const { return lanes_overlap_; }
 
  private:
-  std::unique_ptr<Ops> transformer_, text_, decoder_;  // the others null where they are the transformer's
+  std::unique_ptr<Ops> transformer_, text_, decoder_;  // text_ and decoder_ are null where they equal transformer_
   bool lanes_overlap_;
 };
 

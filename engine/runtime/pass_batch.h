@@ -1,4 +1,4 @@
-// Passes on their way: submitted together, bound to their sessions, and asked of the device.
+// The stages of a pass: submitted in a batch, bound to its session, issued to the device.
 #ifndef LONGTAKE_ENGINE_RUNTIME_PASS_BATCH_H_
 #define LONGTAKE_ENGINE_RUNTIME_PASS_BATCH_H_
 
@@ -16,9 +16,10 @@
 
 namespace longtake {
 
-// What one Submit brought. Batches are used again, so that in the steady state none is allocated.
+// The passes of one Submit. Batches are recycled, so that the steady state allocates none.
 struct PassBatch {
-  // Of each pass: its session's entry, which stays until the pass has completed; or why it is refused.
+  // For each pass, its session's entry, which exists until the pass has completed, or the reason why the pass is
+  // refused.
   struct Bound {
     SessionTable::Entry* entry = nullptr;
     absl::Status refusal;
@@ -27,41 +28,41 @@ struct PassBatch {
   std::vector<Pass> passes;
   std::vector<Bound> bound;
   std::function<void(size_t index, PassResult result)> done;
-  uint64_t sequence = 0;  // in the order of submission, over both lanes
-  size_t pending = 0;     // passes that have not completed, and one while the batch is being issued
+  uint64_t sequence = 0;  // order of submission, over both lanes
+  size_t pending = 0;     // passes that have not completed, plus one until the batch has been issued
   PassBatch* next = nullptr;
 };
 
-// A pass that is to run, with its session, which outlives it.
+// A pass to run and its session. The session outlives it.
 struct BoundPass {
   const Pass* pass = nullptr;
   Session* session = nullptr;
-  int slot = 0;                // of the session
-  PassBatch* batch = nullptr;  // for the caller of Executor
+  int slot = 0;                // the session's
+  PassBatch* batch = nullptr;  // not used by Executor, only passed through
   size_t index = 0;            // in the batch
 };
 
-// What a save gives, on its way.
+// The checkpoint of a save in flight.
 struct SavedSession {
   Checkpoint header;
-  size_t size = 0;               // of the checkpoint
-  std::vector<std::byte> bytes;  // empty, of that capacity, where a device's bytes come through `staged`
+  size_t size = 0;               // of the whole checkpoint
+  std::vector<std::byte> bytes;  // if `staged` is set: empty, with capacity `size`, until the save has finished
   std::byte* staged = nullptr;
 };
 
-// Passes of one lane that were asked of the device together and end together.
+// Passes of one lane that were issued together and finish together.
 struct IssuedPasses {
   struct One {
     BoundPass pass;
-    double share = 1;          // of the device time
-    SessionProgress progress;  // as it is when the pass has ended
-    DecodedFrames frames;      // of a decode; a device's bytes come through `staged`
+    double share = 1;          // of the device time of these passes
+    SessionProgress progress;  // the session's after this pass
+    DecodedFrames frames;      // kDecode; its bytes are copied from `staged` once the pass has finished
     std::byte* staged = nullptr;
-    std::unique_ptr<SavedSession> saved;                // of a save
-    int64_t prompt_tokens = 0, prompt_tokens_used = 0;  // of kEncodePrompt
+    std::unique_ptr<SavedSession> saved;                // kSave
+    int64_t prompt_tokens = 0, prompt_tokens_used = 0;  // kEncodePrompt
   };
   Lane lane = Lane::kTransformer;
-  Event event = 0;  // after them
+  Event event = 0;  // recorded after them
   std::chrono::steady_clock::time_point issued;
   std::vector<One> passes;
   IssuedPasses* next = nullptr;

@@ -1,4 +1,4 @@
-// Transformer passes of one batch. The list is used again by the next batch, with what its passes hold of host memory.
+// The transformer passes of one batch. Clear keeps the passes' vectors, so that the next batch reuses their memory.
 #ifndef LONGTAKE_ENGINE_RUNTIME_PASS_LIST_H_
 #define LONGTAKE_ENGINE_RUNTIME_PASS_LIST_H_
 
@@ -17,7 +17,7 @@ class PassList {
   bool empty() const { return used_ == 0; }
   std::span<const TransformerPass> passes() const { return {passes_.data(), used_}; }
 
-  // A pass with all fields at their defaults; valid until the next Add.
+  // Appends a pass with default fields. The reference is valid until the next Add.
   TransformerPass& Add() {
     if (used_ == passes_.size()) passes_.emplace_back();
     TransformerPass& pass = passes_[used_++];

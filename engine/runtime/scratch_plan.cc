@@ -8,7 +8,8 @@
 namespace longtake {
 namespace {
 
-// The largest batch: tokens, and passes, each with a row of timesteps. No pass has fewer tokens than one patched frame.
+// The largest batch. `passes` is the number of its rows of timesteps, at most one for each patched frame of the
+// smallest size, since no pass has fewer tokens than such a frame.
 struct BatchLimit {
   int64_t tokens = 0, passes = 0;
   const SizeShape* smallest = nullptr;
@@ -27,14 +28,15 @@ BatchLimit LimitOf(const VideoModel& model, int64_t batch_tokens) {
   return most;
 }
 
-// Where views point while operations are only counted.
+// A placeholder address for views while operations are only planned; it is never dereferenced.
 std::byte* NoMemory() { return reinterpret_cast<std::byte*>(uintptr_t{1} << 20); }
 
 Mat CaptionRows(const VideoModel& model) {
   return MakeMat(NoMemory(), DType::kF32, model.caption().caption_tokens(), model.caption().width());
 }
 
-// The last frame of the longest video, after patching: tables of rotary positions reach as far as the passes do.
+// The last frame of the longest video, after patching, because tables of rotary positions grow with the highest
+// position.
 TransformerPass LastFrame(const VideoModel& model, const SizeShape& s) {
   const int patch = model.transformer().config().patch[0];
   return {.latents = reinterpret_cast<const float*>(NoMemory()),
@@ -47,7 +49,8 @@ TransformerPass LastFrame(const VideoModel& model, const SizeShape& s) {
           .velocity = reinterpret_cast<float*>(NoMemory())};
 }
 
-// A batch of at least so many tokens in as many passes, each size by itself, and the longest prompt's caption.
+// Plans a batch of at least most.tokens tokens in as many passes as possible, one pass of each size, and the encoding
+// of the longest prompt.
 void CountTransformer(const VideoModel& model, const BatchLimit& most) {
   const int64_t frame = std::max<int64_t>(FrameTokens(model, *most.smallest), 1);
   const std::vector<TransformerPass> passes((most.tokens + frame - 1) / frame, LastFrame(model, *most.smallest));
@@ -63,7 +66,7 @@ void CountText(const VideoModel& model) {
   (void)model.caption().Encode(model.caption().Longest(), NoMemory(), CaptionRows(model));
 }
 
-// A stream's first latent frame and a later one, of each size.
+// Plans a stream's first latent frame and a later one, at each size.
 void CountDecoder(Ops& ops, const VideoModel& model) {
   for (const SizeShape& s : model.sizes()) {
     for (const int64_t before : {0, 2}) {

@@ -1,4 +1,4 @@
-// How much memory passes work in: their own scratch and that of the operations they call.
+// Computes the scratch that passes need: their own, and that of the operations they call.
 #ifndef LONGTAKE_ENGINE_RUNTIME_SCRATCH_PLAN_H_
 #define LONGTAKE_ENGINE_RUNTIME_SCRATCH_PLAN_H_
 
@@ -11,16 +11,16 @@
 namespace longtake {
 
 struct ScratchPlan {
-  // Of the largest transformer batch, which every single pass fits into.
+  // Tokens of the largest transformer batch; any single pass fits into it.
   int64_t batch_tokens = 0;
-  // Passes' own. Where the lanes are one, `transformer` serves both.
+  // Scratch of the passes themselves. If the lanes share a stream, `transformer` serves both and `decoder` is 0.
   size_t transformer = 0, decoder = 0;
-  size_t operations = 0;  // of all parts
+  size_t operations = 0;  // scratch of the operations, all parts together
   size_t bytes() const { return transformer + decoder + operations; }
 };
 
-// For transformer batches of up to `batch_tokens` tokens, or of one pass. Tells all parts' operations what to reserve
-// (Scratch::Plan); nothing is allocated.
+// Plans for transformer batches of up to `batch_tokens` tokens, or of one pass where that has more. Registers the needs
+// of every part's operations (Scratch::Plan); nothing is allocated.
 ScratchPlan PlanScratch(const PartOps& parts, const VideoModel& model, int64_t batch_tokens);
 
 }  // namespace longtake

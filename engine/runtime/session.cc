@@ -10,11 +10,11 @@
 namespace longtake {
 namespace {
 
-// Order of the latent buffers: working and finished, velocity, the negative prompt's velocity where there is guidance,
+// Order of the latent buffers: working and finished, velocity, the negative prompt's velocity if the model is guided,
 // then the sampler's (VideoModel::latent_buffers).
 constexpr int kVelocity = 2, kNegativeVelocity = 3;
 
-// Whether the block at hand, begun anew, reads the prompt in use. Where it takes up one that waits, nothing does.
+// Whether the block being made, begun anew, reads the prompt in use. It does not if it switches to a waiting prompt.
 bool ReadsPrompt(const SessionPosition& at) {
   return at.has_prompt && !(at.prompt_waits && at.prompt_from <= at.block);
 }
@@ -76,9 +76,9 @@ std::vector<std::span<std::byte>> Session::Memory() const {
       pieces.emplace_back(memory_.state, CausalState::Bytes(model_.transformer(), model_.settings().state_window_blocks,
                                                             shape_.height, shape_.width));
     }
-    // To be decoded, or committed again under another prompt.
+    // The finished block is needed for decoding, and for committing it again under another prompt.
     pieces.push_back(FinishedLatents());
-    // Before them, to rebuild the decoder's caches.
+    // Latent frames before the finished block, for rebuilding the decoder's caches.
     for (int64_t frame = std::max<int64_t>(0, at_.decoded - model_.kept_latents()); frame < finished_begin(); ++frame) {
       pieces.emplace_back(reinterpret_cast<std::byte*>(KeptLatents(frame)), plane_elements_ * sizeof(float));
     }
@@ -95,7 +95,7 @@ std::span<std::byte> Session::FinishedLatents() const {
           static_cast<size_t>(plane_elements_ * lengths_[at_.block - 1]) * sizeof(float)};
 }
 
-// The ring stands behind the buffers.
+// The kept latents are a ring behind the latent buffers.
 float* Session::KeptLatents(int64_t frame) const {
   return reinterpret_cast<float*>(memory_.latents + model_.latent_buffer_bytes() +
                                   frame % model_.kept_latents() * Aligned(plane_elements_ * sizeof(float)));

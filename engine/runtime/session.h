@@ -1,4 +1,4 @@
-// One video being made: where it stands and where its memory lies. Only the thread that issues passes uses it.
+// One video in the making: its position and its memory. Only the thread that issues passes uses it.
 #ifndef LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_H_
 
@@ -16,16 +16,17 @@
 
 namespace longtake {
 
-// A slot's memory, one pointer a region.
+// The memory of one slot, by region.
 struct SlotMemory {
-  std::byte* state = nullptr;  // state and spare
+  std::byte* state = nullptr;  // the state, then its spare
   std::byte* latents = nullptr;
   std::byte* prompt = nullptr;
 };
 
 class Session {
  public:
-  // `blocks`: latent frames of each. `at`: where the session goes on; the caller fills what Memory() names.
+  // `blocks`: latent frames of each block. `at`: the position to continue from; the caller fills the memory that
+  // Memory() lists.
   Session(const VideoModel& model, const SizeShape& shape, std::vector<int> blocks, const SessionSpec& spec,
           const SlotMemory& memory, const SessionPosition& at = {});
 
@@ -34,85 +35,89 @@ class Session {
   const SessionSpec& spec() const { return spec_; }
   SessionProgress progress() const;
 
-  // What a session is at the beginning of the block being made: its position, and the pieces of device memory that are
-  // read from then on. How many and how long they are follows from the position. The decoder's caches are not among
-  // them: they either go along (a move) or are rebuilt (a restore).
+  // The session as it was when the block being made began: its position, and the pieces of device memory that later
+  // passes read. The position determines the number and sizes of the pieces. The decoder's caches are not among them: a
+  // move copies them as well, a restore rebuilds them.
   SessionPosition BlockStart() const;
   std::vector<std::span<std::byte>> Memory() const;
-  // The last block's, f32.
+  // The latents of the last committed block, f32.
   std::span<std::byte> FinishedLatents() const;
-  // The session goes on from there; the caller fills what Memory() names then.
+  // Continues from `at`; the caller fills the memory that Memory() then lists.
   void StandAt(const SessionPosition& at);
-  // What Memory() would be there.
+  // The pieces that Memory() would list at that position.
   std::vector<std::span<std::byte>> MemoryAt(const SessionPosition& at) const {
     return Session(model_, shape_, lengths_, spec_, memory_, at).Memory();
   }
-  // Fills in what a checkpoint leaves to its block. DataLoss: no session of these blocks can stand there.
+  // Computes the fields of the position that a checkpoint does not store. DataLoss: a session with these blocks cannot
+  // have this position.
   absl::Status CompletePosition(SessionPosition* at) const;
 
-  // FailedPrecondition says why the pass cannot run now. Where the session has ended, the status it ended with.
+  // FailedPrecondition states why the pass cannot run now. For a session that has failed, returns the status it failed
+  // with.
   absl::Status Check(const Pass& pass) const;
-  // Something went wrong in the middle of a pass: no pass runs any more.
+  // A pass failed halfway. The session runs no further pass.
   void Fail(const absl::Status& status) { failed_.Update(status); }
 
-  // ---- The text encoder. The next prompt's K/V go where the prompt in use is not.
+  // ---- Text encoder. The K/V of the next prompt go into the prompt slot that is not in use.
   void* NextPrompt(bool negative);
   void PromptEncoded(int64_t tokens, int64_t negative_tokens);
 
-  // ---- The transformer.
-  // Takes up a waiting prompt; true where the last block must be committed again under it first (AddRecommitPass).
+  // ---- Transformer
+  // Switches to a waiting prompt. Returns true if the last block must then be committed again under it
+  // (AddRecommitPass).
   bool TakeUpPrompt();
   void AddRecommitPass(PassList& passes);
   void Recommitted() { state_->Committed(); }
-  // Of the decoder's lane: behind it the transformer may write what a save reads (states, prompts).
+  // Event of the decoder's lane: the transformer may write states and prompts only after it, because a save reads them.
   Event saved() const { return saved_; }
-  // Of the transformer's lane, after one of those was written.
+  // `event` of the transformer's lane: states or prompts have been written.
   void StateWritten(Event event) { state_written_ = event; }
-  // Before step 0: settles the block's steps and fills its first noise, once the decoder's lane has read the block
-  // before last from there.
+  // Call before step 0. Fixes the block's number of steps and fills its first noise. The noise overwrites the block
+  // before last, so it waits until the decoder's lane has read that one.
   void StartBlock(Ops& ops, Ops& decoder_ops, int level);
-  // One pass, or two with guidance: the second has the negative prompt.
+  // Adds one pass, or two with guidance: the second has the negative prompt.
   void AddDenoisePasses(PassList& passes) const;
-  // Applies the velocities of these passes.
+  // Applies the velocities that these passes have computed.
   void Denoised(Ops& ops);
-  // `event`: after that.
+  // `event`: recorded after Denoised.
   void LatentsWritten(Event event) { written_[at_.working] = event; }
-  // Nothing for bidirectional models: there is no state to write.
+  // Adds nothing for bidirectional models: they have no state to write.
   void AddCommitPass(PassList& passes) const;
   void Committed();
-  // Leaves out steps of the block before `step`. Its latents are noise then, which is good enough to warm up with.
+  // Warm-up only: skips the steps of the block before `step`. Its latents stay noise.
   void SkipToStep(int step) { at_.step = step; }
 
-  // ---- The decoder. Decodes `latents`, frame `t` of `frames`.
+  // ---- Decoder. A DecodeInput is frame `t` of `latents`, which has `frames` latent frames.
   struct DecodeInput {
     const float* latents;
     int64_t frames, t;
-    int64_t frame;  // of the video
+    int64_t frame;  // index in the video
     VideoStream* stream;
     int64_t first_video_frame;
     int video_frames;
   };
-  // The next latent frame, which counts as decoded from then on. Its caches are still to be put into the stream.
+  // Returns the next latent frame and counts it as decoded. The caller sets the stream's caches.
   DecodeInput NextDecode();
-  // Of the transformer's lane: before it the finished block's latents may not be read.
+  // Event of the transformer's lane: the finished block's latents may be read only after it.
   Event latents_written() const { return written_[at_.finished]; }
-  // `event`: of the decoder's lane, after the finished block's latents were read.
+  // `event` of the decoder's lane: the finished block's latents have been read.
   void LatentsRead(Event event) { read_[at_.finished] = event; }
-  // No latent frame has been decoded: there are no caches yet.
+  // True if no latent frame has been decoded, so that there are no caches yet.
   bool begins_decoding() const { return at_.decoded == 0; }
-  // Copies that keep latent frame `frame` of the finished block for rebuilding caches: the last
-  // VideoModel::kept_latents() frames that were decoded are kept, in memory of the decoder's lane. Replaces `copies`.
+  // Replaces `copies` by those that keep latent frame `frame` of the finished block for rebuilding caches. The last
+  // VideoModel::kept_latents() decoded frames are kept, in memory that only the decoder's lane uses.
   void KeepLatents(int64_t frame, std::vector<CopyPart>* copies) const;
 
-  // Rebuilds the caches: decode what this gives, in turn, until there is no more, and drop the video frames. `caches`
-  // of the session in their slot. No frame where the session has not begun to decode.
+  // Rebuilds the decoder's caches: after BeginRebuild, decode each frame that NextRebuild returns and discard the video
+  // frames. `caches` is the session's slot of them. NextRebuild returns no frame if the session has not begun to
+  // decode.
   void BeginRebuild(std::byte* caches);
   std::optional<DecodeInput> NextRebuild();
 
-  // ---- Saving, in the decoder's lane.
-  // Of the transformer's lane: before it Memory() may not be read.
+  // ---- Saving, in the decoder's lane
+  // Event of the transformer's lane: Memory() may be read only after it.
   Event state_written() const { return state_written_; }
-  // `event`: after Memory() was read.
+  // `event`: recorded after Memory() was read.
   void Saved(Event event) {
     saved_ = event;
     LatentsRead(event);
@@ -124,9 +129,9 @@ class Session {
   float* Latents(int index) const;
   float* KeptLatents(int64_t frame) const;
   int64_t finished_begin() const { return at_.first_frame - lengths_[at_.block - 1]; }  // of the finished block
-  // Of a latent frame that is kept or in the finished block.
+  // For a latent frame that is kept or belongs to the finished block.
   DecodeInput Input(int64_t frame);
-  // A pass without state and outputs.
+  // Appends a pass without state and outputs.
   TransformerPass& AddPass(PassList& passes, const float* latents, int frames, int first_frame, float timestep) const;
   PromptKv Prompt(bool negative) const;
 
@@ -141,8 +146,8 @@ class Session {
   VideoStream stream_;
   SessionPosition at_;
   absl::Status failed_;
-  // Of the working and the finished latents, which change places: when the transformer's lane last wrote them, and the
-  // decoder's last read them.
+  // For each latent buffer (working and finished swap roles), when the transformer's lane last wrote it and when the
+  // decoder's lane last read it.
   std::array<Event, 2> written_ = {}, read_ = {};
   Event state_written_ = 0, saved_ = 0;
 };

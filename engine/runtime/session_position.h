@@ -1,4 +1,4 @@
-// Where a session stands, apart from the bytes of its memory. Plain numbers, the same on every device.
+// A session's position, without the bytes of its memory: plain numbers that mean the same on every device.
 #ifndef LONGTAKE_ENGINE_RUNTIME_SESSION_POSITION_H_
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_POSITION_H_
 
@@ -12,18 +12,18 @@ struct PromptTokens {
 
 struct SessionPosition {
   int block = 0, step = 0;
-  int level = 0;        // of the block's steps
-  int first_frame = 0;  // latent frames before the block being made: the committed ones
-  int decoded = 0;      // latent frames, which have gone through the decoder's caches
-  int caches_from = 0;  // the latent frame with which those caches begin
+  int level = 0;        // of the block being made; selects its number of steps
+  int first_frame = 0;  // first latent frame of the block being made: the number of committed ones
+  int decoded = 0;      // latent frames that have been decoded
+  int caches_from = 0;  // first latent frame that the decoder's caches contain
 
-  // Indices of latent buffers, swapped rather than copied.
+  // Indices of latent buffers. A commit swaps them instead of copying.
   int working = 0, finished = 1;
 
-  int prompt_slot = 1;  // in use; the other is for the next
+  int prompt_slot = 1;  // in use; the next prompt is written to the other
   PromptTokens prompt, next_prompt;
   bool has_prompt = false, prompt_waits = false;
-  int prompt_from = 0;  // block that takes up the one that waits
+  int prompt_from = 0;  // first block that uses the waiting prompt
 };
 
 }  // namespace longtake

@@ -56,7 +56,7 @@ void SessionTable::End(Entry& entry, PassKind kind, const SessionProgress& now) 
   } else if (kind == PassKind::kDecode) {
     known.decoded_latents = now.decoded_latents;
   } else if (kind == PassKind::kSave) {
-    // It changes nothing.
+    // A save changes nothing.
   } else if (kind == PassKind::kEncodePrompt) {
     known.has_prompt = now.has_prompt;
   } else {

@@ -1,4 +1,4 @@
-// The open sessions of one device and the slots they are in.
+// The open sessions of one device and their slots.
 #ifndef LONGTAKE_ENGINE_RUNTIME_SESSION_TABLE_H_
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_TABLE_H_
 
@@ -16,11 +16,11 @@
 
 namespace longtake {
 
-// Not synchronized: its owner's lock guards every call, and the entries but for `session`, which belongs to the thread
-// that runs passes.
+// Not synchronized: the owner's lock guards every call and the entries. Entry::session is the exception: only the
+// thread that runs passes uses it.
 class SessionTable {
  public:
-  // A session has at most one pass under way in each of these roles.
+  // A session has at most one pass of each role in flight.
   enum Role : size_t { kPrompt, kBlock, kFrame, kRoles };
   static Role RoleOf(PassKind kind) {
     if (kind == PassKind::kEncodePrompt) return kPrompt;
@@ -31,12 +31,12 @@ class SessionTable {
     SessionId id = 0;
     std::unique_ptr<Session> session;
     int slot = 0;
-    SessionProgress progress;  // as of the passes that have completed
-    // By role: whether a pass is under way, and the sequence number of its batch while the batch has not begun, else
-    // 0.
+    SessionProgress progress;  // after the passes that have completed
+    // For each role, whether a pass is in flight, and the sequence number of its batch while that batch waits in the
+    // queue, else 0.
     std::array<bool, kRoles> busy = {};
     std::array<uint64_t, kRoles> waiting = {};
-    int users = 0;  // passes and tasks that still need the entry
+    int users = 0;  // passes and tasks that still use the entry
     bool restoring = false;
     bool closed = false;
   };
@@ -46,25 +46,26 @@ class SessionTable {
   int slots() const { return slots_; }
   int free_slots() const { return static_cast<int>(free_.size()); }
 
-  // ResourceExhausted where no slot is free. `make` gets the slot.
+  // Calls `make` with a free slot. ResourceExhausted: there is none.
   absl::StatusOr<SessionId> Open(absl::FunctionRef<std::unique_ptr<Session>(int slot)> make);
-  // The slot is free once nobody uses the entry. Unknown ids are ignored.
+  // Frees the slot once `users` is 0. Unknown ids are ignored.
   void Close(SessionId id);
-  // Null for an unknown session and for a closed one.
+  // Null if the session is unknown or closed.
   Entry* Find(SessionId id);
   const Entry* Find(SessionId id) const;
 
-  // A pass of a batch that was just submitted: it uses the entry until End. FailedPrecondition where another one is
-  // under way in its role, or any beside a restore.
+  // Registers a pass of a batch that was just submitted; it uses the entry until End. FailedPrecondition: another pass
+  // of the role is in flight, or any other beside a restore.
   absl::Status Begin(Entry& entry, PassKind kind, uint64_t sequence);
-  // The pass has completed. `now`: the session's progress behind it, of which what the pass's kind changes is taken
-  // over: a pass in the other lane may have been issued before it and complete after it.
+  // Registers the pass's completion. `now` is the session's progress after the pass. Only the fields that this kind of
+  // pass changes are copied from it, because it also counts passes of the other lane that were issued earlier and may
+  // not have completed.
   void End(Entry& entry, PassKind kind, const SessionProgress& now);
 
   // For tasks other than passes.
   void Use(Entry& entry) { ++entry.users; }
   void Release(Entry& entry);
-  // Forgets a session that nobody uses, and frees its slot.
+  // Removes a session that has no users and frees its slot.
   std::unique_ptr<Session> Remove(Entry& entry);
 
  private:

@@ -22,8 +22,8 @@ SlotEngine::SlotEngine(PartOps parts, std::unique_ptr<VideoModel> model, const M
       prompt_(parts_.transformer(), plan.slot.prompt, plan.slots),
       executor_(parts_, *model_, decoder_caches_, scratch),
       table_(plan.slots),
-      // In one lane decodes go first, since a viewer waits for them. Where they have their own, its launches (about
-      // five hundred a latent frame) do not hold up the transformer's.
+      // If the lanes take turns, decodes go first, because a viewer waits for them. If they overlap, transformer
+      // batches are launched first, so that the launches of a latent frame's decode (about 500) do not delay them.
       queue_(parts_.lanes_overlap() ? Lane::kTransformer : Lane::kDecoder) {
   runnable_.reserve(plan.slots);
 }
@@ -120,7 +120,7 @@ void SlotEngine::Submit(Lane lane, std::vector<Pass> passes, std::function<void(
   batch->bound.reserve(passes.size());
   batch->passes = std::move(passes);
   batch->done = std::move(done);
-  batch->pending = batch->passes.size() + 1;  // and one until it has been issued
+  batch->pending = batch->passes.size() + 1;  // plus one until the batch has been issued
   unfinished_ += batch->pending;
   for (const Pass& pass : batch->passes) batch->bound.push_back(Bind(pass, *batch));
   queue_.Push(batch);
@@ -144,7 +144,7 @@ void SlotEngine::RunBatches() {
     BatchQueue::Next next;
     {
       std::unique_lock lock(mutex_);
-      // What was submitted runs to its end, and so does what its completions submit.
+      // On destruction, everything that was submitted still runs, and so does what its completions submit.
       changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return !queue_.empty() || (stopping_ && unfinished_ == 0);
       });
@@ -189,7 +189,7 @@ void SlotEngine::RunBatch(PassBatch& batch) {
   Finished(batch);
 }
 
-// ---- Completing
+// ---- Completion
 
 void SlotEngine::Await(IssuedPasses* passes) {
   executor_.Await(passes, [this](const IssuedPasses::One& one, PassResult result) {
@@ -198,7 +198,7 @@ void SlotEngine::Await(IssuedPasses* passes) {
   });
 }
 
-// The session's entry first, so that the completion may submit the session's next pass.
+// The entry is updated before the completion is called, so that the completion may submit the session's next pass.
 void SlotEngine::End(const BoundPass& pass, PassResult result, const SessionProgress& progress) {
   {
     const std::lock_guard lock(mutex_);
@@ -209,13 +209,13 @@ void SlotEngine::End(const BoundPass& pass, PassResult result, const SessionProg
 
 void SlotEngine::Complete(PassBatch& batch, size_t index, PassResult result) {
   {
-    const std::lock_guard completing(completing_);  // one at a time, whichever thread comes with it
+    const std::lock_guard completing(completing_);  // one at a time, on whichever thread
     batch.done(index, std::move(result));
   }
   Finished(batch);
 }
 
-// One of what the batch waits for.
+// Counts down what the batch and the destructor wait for.
 void SlotEngine::Finished(PassBatch& batch) {
   const std::lock_guard lock(mutex_);
   if (--batch.pending == 0) queue_.Recycle(&batch);

@@ -30,15 +30,15 @@
 
 namespace longtake {
 
-// Threads: callers submit; the engine's thread issues batches and runs tasks, and is the only one that uses sessions,
-// the executor's Issue and the decoder caches; where lanes overlap, a thread for each lane waits for what was issued.
+// Threads: callers submit. The engine's thread issues batches and runs tasks; only it uses sessions, Executor::Issue
+// and the decoder caches. If the lanes overlap, each lane has a thread that waits for its issued passes.
 class SlotEngine : public MovableEngine {
  public:
-  // Allocates what the plans say; throws bad_alloc.
+  // Allocates what the plans specify; throws bad_alloc.
   SlotEngine(PartOps parts, std::unique_ptr<VideoModel> model, const MemoryPlan& plan, const ScratchPlan& scratch);
   ~SlotEngine() override;
 
-  // Runs the warm-up, then starts the threads. Once, before anything else.
+  // Runs the warm-up, then starts the threads. Call once, before any other method.
   absl::Status Start();
 
   const ModelInfo& model() const override { return model_->info(); }
@@ -61,19 +61,20 @@ class SlotEngine : public MovableEngine {
   PassBatch::Bound Bind(const Pass& pass, const PassBatch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PushTask(std::function<void()> task) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // The engine's thread.
+  // ---- The engine's thread
   void RunBatches();
   void RunBatch(PassBatch& batch);
 
-  // Completing, on the engine's thread or the lane's.
+  // ---- Completion, on the engine's thread or the lane's
   void Await(IssuedPasses* passes);
   void End(const BoundPass& pass, PassResult result, const SessionProgress& progress);
   void Complete(PassBatch& batch, size_t index, PassResult result);
   void Finished(PassBatch& batch);
 
-  // Runs `copy`, which may throw, and waits for the device.
+  // Runs `copy`, which may throw, and synchronizes the device.
   absl::Status Guarded(absl::FunctionRef<void()> copy);
-  // A device that has failed has lost its sessions' memory and stays failed: no session is opened on it any more.
+  // Sets failed_ if the device has failed. It has then lost its sessions' memory for good, so no session is opened on
+  // it any more.
   void NoteFailure();
 
   SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
@@ -86,17 +87,17 @@ class SlotEngine : public MovableEngine {
   DecoderCaches decoder_caches_;
   Slab prompt_;
   Executor executor_;
-  std::vector<BoundPass> runnable_;  // of the batch that is being issued
+  std::vector<BoundPass> runnable_;  // the runnable passes of the batch being issued
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;  // something to run, or nothing unfinished, or stopping
+  std::condition_variable changed_;  // there is something to run, nothing is unfinished, or the engine stops
   SessionTable table_ ABSL_GUARDED_BY(mutex_);
   BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
   absl::Status failed_ ABSL_GUARDED_BY(mutex_);
-  size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // of all batches, what they wait for
+  size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // sum of `pending` over all batches
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::mutex completing_;                                     // held during a completion: they come one at a time
-  std::array<std::unique_ptr<CompletionThread>, 2> waiters_;  // by lane; null where issuing waits
+  std::mutex completing_;  // held during a completion, so that only one runs at a time
+  std::array<std::unique_ptr<CompletionThread>, 2> waiters_;  // by lane; null if the engine's thread waits itself
   std::thread thread_;
 };
 

@@ -1,4 +1,4 @@
-// Sessions that come and go as images.
+// Moving sessions off the device and onto it, as images.
 #include <algorithm>
 #include <utility>
 
@@ -32,7 +32,7 @@ void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(abs
     });
     return;
   }
-  // std::function wants to be copied, hence shared.
+  // Shared, because std::function requires copyable captures.
   const int slot = entry->slot;
   const std::shared_ptr<Session> session = table_.Remove(*entry);
   PushTask([this, session, slot, &image, done = std::move(done)] {
@@ -52,9 +52,9 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
                             std::function<void(absl::Status)> done) {
   const std::lock_guard lock(mutex_);
   SessionTable::Entry& entry = *table_.Find(id);
-  table_.Use(entry);  // it keeps its slot, should it be closed meanwhile
+  table_.Use(entry);  // keeps the slot if the session is closed meanwhile
   PushTask([this, position, &entry, &image, done = std::move(done)] {
-    // A pass that has run meanwhile would have changed the session that is replaced here: that is the caller's bug.
+    // A pass that ran meanwhile would have changed the session that is replaced here; the caller must not submit one.
     const Session& old = *entry.session;
     std::unique_ptr<Session> session;
     absl::Status status = Guarded([&] {
@@ -74,13 +74,13 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
   });
 }
 
-// What a checkpoint has, and the decoder's caches: copying them takes less time than rebuilding them. They are in place
-// when this returns, since their memory is copied in the other lane.
+// The memory that a checkpoint holds, and the decoder's caches: copying them takes less time than rebuilding them.
+// Synchronizes the decoder's stream, because the caches are copied in the transformer's.
 MemoryPieces SlotEngine::MovingMemory(const Session& session, int slot, bool fresh) {
   MemoryPieces pieces = session.Memory();
   if (session.begins_decoding()) return pieces;
   pieces.emplace_back(decoder_caches_.Bring(slot, fresh), session.shape().decoder->cache_bytes());
-  (void)parts_.decoder().device().Synchronize();  // Guarded finds a failure again
+  (void)parts_.decoder().device().Synchronize();  // if it fails, Guarded synchronizes again and reports it
   return pieces;
 }
 

@@ -14,11 +14,11 @@
 namespace longtake {
 namespace {
 
-// Latent positions of one block: 150 times a minute of 1280x720 in one go. Beyond it sizes in bytes could leave 64
-// bits.
+// Limit on the latent positions of one block, so that sizes in bytes stay within 64 bits. It is about 150 times a
+// one-minute block of 1280x720.
 constexpr int64_t kMaxBlockPositions = int64_t{1} << 32;
 
-// Device and number types; those of the other parts where they are not the transformer's.
+// Device name and activation type, and the types of text encoder and VAE where they differ from it.
 std::string NumericsOf(const PartOps& parts) {
   const DType type = parts.transformer().activation_type();
   std::string numerics = absl::StrCat(parts.transformer().device().name(), "/", std::string(Name(type)));
@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   return model;
 }
 
-// Checks that the parts fit each other, and fills info_ and sizes_.
+// Checks that the parts fit together, and fills info_, sizes_ and samplers_.
 absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folder) {
   const SanaConfig& c = transformer_->config();
   const LatentGeometry& latents = geometry();
@@ -161,7 +161,7 @@ absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) 
 }
 
 int VideoModel::max_block_frames() const {
-  // The first block takes the remainder: up to 2F - 1.
+  // The first block takes the remainder and has up to 2F - 1 frames, with F = block_latent_frames.
   return settings_.causal ? std::min(2 * settings_.block_latent_frames - 1, settings_.max_latent_frames)
                           : settings_.max_latent_frames;
 }
@@ -207,11 +207,11 @@ SlotPlan VideoModel::slot() const {
     plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder->cache_bytes());
   }
   plan.latents = latent_buffer_bytes() + kept_latents() * Aligned(max_frame_elements() * sizeof(float));
-  plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the one in use, and the next
+  plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the prompt in use and the next
   return plan;
 }
 
-// State and spare, both prompts, a finished block of the most frames, and the kept latents.
+// State and spare, both prompts, the longest finished block, and the kept latents.
 size_t VideoModel::MaxCheckpointBytes() const {
   const SlotPlan plan = slot();
   const Checkpoint header{.numerics_id = info_.numerics_id, .model_digest = info_.model_digest};

@@ -1,4 +1,4 @@
-// The three models of a folder together, and what one session of them needs.
+// The text encoder, transformer and VAE of a model folder, and the memory that one session of them needs.
 #ifndef LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_
 #define LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_
 
@@ -19,7 +19,7 @@
 
 namespace longtake {
 
-// A size that the model offers, and the latents' grid at it.
+// A size that the model offers and the size of its latents.
 struct SizeShape {
   Size size;
   int height = 0, width = 0;  // of the latents
@@ -30,23 +30,23 @@ struct SizeShape {
 class VideoModel {
  public:
   using Progress = std::function<void(const std::string& what, uint64_t done, uint64_t total)>;
-  // The model refers to `parts`' operations, not to `parts`.
+  // Refers to the operations of `parts`, not to `parts` itself. Errors name file, field or tensor.
   static absl::StatusOr<std::unique_ptr<VideoModel>> Load(const PartOps& parts, const std::string& folder,
                                                           const Progress& progress);
 
   const ModelInfo& info() const { return info_; }
-  // The sum of the warm-up's bytes becomes a part of the numerics id.
+  // Puts the warm-up's checksum into the numerics id.
   void SetGoldenSum(uint32_t sum);
   const ModelSettings& settings() const { return settings_; }
   const CaptionEncoder& caption() const { return *caption_; }
   const SanaTransformer& transformer() const { return *transformer_; }
   const LatentGeometry& geometry() const { return vae_.decoder->geometry(); }
-  // Level 0 is the model's own sampler, the others are those of its step ladder.
+  // Level 0 is the model's own sampler; the others are those of its step ladder.
   const Sampler& sampler(int level) const { return *samplers_[level]; }
   int levels() const { return static_cast<int>(samplers_.size()); }
   int steps(int level) const { return samplers_[level]->steps(); }
   float timestep(int level, int step) const { return samplers_[level]->timestep(step); }
-  // Latent buffers of a session: working and finished, one velocity a prompt, then the samplers' from
+  // Number of latent buffers of a session: working and finished, one velocity for each prompt, then the sampler's from
   // first_sampler_buffer() on.
   int latent_buffers() const;
   int first_sampler_buffer() const { return guided() ? 4 : 3; }
@@ -54,27 +54,28 @@ class VideoModel {
   bool guided() const { return settings_.guided(); }
   int max_block_frames() const;
   const std::vector<SizeShape>& sizes() const { return sizes_; }
-  // The size of a session that the model can make. InvalidArgument names the field at fault.
+  // Returns the size that the session uses. InvalidArgument names the field at fault.
   absl::StatusOr<const SizeShape*> CheckSpec(const SessionSpec& spec) const;
-  // Latent elements of a block of the most frames at the largest size.
+  // Latent elements of the longest block at the largest size.
   int64_t max_block_elements() const { return max_frame_elements() * max_block_frames(); }
-  int64_t max_pass_tokens() const;  // of one session's denoising, guidance included
-  size_t prompt_kv_bytes() const;   // of one prompt at its longest
-  // Latent frames that a session keeps behind its buffers of latents, for rebuilding a decoder's caches. A
-  // bidirectional session has all of its latents anyhow.
+  int64_t max_pass_tokens() const;  // of one session's denoising step, both guidance passes included
+  size_t prompt_kv_bytes() const;   // K/V of one prompt of the maximum length
+  // Latent frames that a session keeps in a ring behind its latent buffers, for rebuilding the decoder's caches. 0 for
+  // bidirectional models, whose sessions hold all latents anyway.
   int kept_latents() const;
-  size_t latent_buffer_bytes() const;  // of one session's buffers
+  size_t latent_buffer_bytes() const;  // of all latent buffers of one session
   SlotPlan slot() const;
   size_t weight_bytes() const;
-  // Scratch for transformer batches of up to `tokens`, `passes` rows of timesteps; text fits too.
+  // Scratch for transformer batches of up to `tokens` tokens and `passes` rows of timesteps; it also fits the encoding
+  // of a prompt.
   size_t ScratchBytes(int64_t tokens, int64_t passes) const;
-  // Scratch for decoding a latent frame, its 4:2:0 frame in front.
+  // Scratch for decoding a latent frame, behind room for one 4:2:0 frame.
   size_t DecoderScratchBytes() const;
 
  private:
   VideoModel() = default;
   absl::Status Describe(const PartOps& parts, const std::string& folder);
-  int64_t max_frame_elements() const;  // of one latent frame
+  int64_t max_frame_elements() const;  // elements of one latent frame at the largest size
   size_t MaxCheckpointBytes() const;
 
   ModelSettings settings_;

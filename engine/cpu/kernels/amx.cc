@@ -1,22 +1,22 @@
-// Matrix products of bf16 on AMX tiles, for processors from Sapphire Rapids on.
+// Matrix products of bf16 with AMX tiles, for Sapphire Rapids and later processors.
 //
-// Written on a machine without AMX: packing, indexing and epilogue are tested there through EmulatedTiles, which
-// computes what the manual says TDPBF16PS computes (Intel SDM volume 2); the real instructions differ from it in
-// nothing but speed by that page, and have not been run by the author.
+// RealTiles has not been run on a processor with AMX. Tests run packing, indexing and epilogue with EmulatedTiles,
+// which computes what the manual specifies for TDPBF16PS (Intel SDM volume 2). By the manual the instructions differ
+// from it only in speed.
 #include "engine/cpu/kernels/gemm.h"
 
 namespace longtake::cpu::amx_bf16 {
 namespace {
 
 constexpr int kTileRows16 = 16;                  // rows of a tile
-constexpr int kTileInputs = 32;                  // bf16 in a tile's row: 64 bytes
-constexpr int kBlockTileRows = 2 * kTileRows16;  // 2 x 2 tiles of sums: 4 products for 4 loads, 64 cycles against 32
+constexpr int kTileInputs = 32;                  // bf16 values in a tile's row: 64 bytes
+constexpr int kBlockTileRows = 2 * kTileRows16;  // 2 x 2 tiles of sums: 4 products (64 cycles) for 4 loads (32 cycles)
 constexpr int64_t kRowBytes = 64;
 
-// Tile registers: sums 0 to 3 as [row half][column half], rows 4 and 5, weights 6 and 7.
+// Tile registers: 0 to 3 are sums [half of the rows][half of the columns], 4 and 5 are rows, 6 and 7 weights.
 struct RealTiles {
-  // Palette 1, all tiles 16 rows of 64 bytes. A thread's state, and switched off after a block so that context switches
-  // need not save 8 KiB.
+  // Configures palette 1, all tiles with 16 rows of 64 bytes. The configuration is part of the thread's state and is
+  // released after a block, so that context switches need not save its 8 KiB.
   void Begin() {
     alignas(64) uint8_t config[64] = {1};
     for (int t = 0; t < 8; ++t) {
@@ -33,7 +33,8 @@ struct RealTiles {
     if constexpr (T == 2) _tile_zero(2);
     if constexpr (T == 3) _tile_zero(3);
   }
-  // GCC 12's load says nothing of memory to the compiler: the empty statement keeps earlier stores before it.
+  // GCC 12's intrinsic does not tell the compiler that it reads memory. The empty asm statement keeps earlier stores
+  // before it.
   template <int T>
   LT_INLINE void Load(const void* p, int64_t stride) {
     __asm__ volatile("" ::: "memory");
@@ -64,7 +65,7 @@ struct RealTiles {
   }
 };
 
-// The same registers in memory.
+// The tile registers emulated in memory.
 struct EmulatedTiles {
   alignas(64) char tile[8][kTileRows16][kRowBytes];
 
@@ -84,7 +85,8 @@ struct EmulatedTiles {
   void Store(void* p, int64_t stride) {
     for (int r = 0; r < kTileRows16; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile[T][r], kRowBytes);
   }
-  // For every sum: the pairs' even and odd products apart, over the 16 pairs in order, then both to the old sum.
+  // For every sum: adds up the pairs' even products and their odd products separately, over the 16 pairs in order, then
+  // adds both to the old sum.
   template <int R, int C>
   void Multiply() {
     for (int m = 0; m < kTileRows16; ++m) {
@@ -103,13 +105,14 @@ struct EmulatedTiles {
   }
 };
 
-// One tap's inputs of 16 rows as a tile load wants them: even distances, whole rows of 32 inputs.
+// One tap's inputs for 16 rows as a tile load needs them: equidistant, and padded to whole rows of 32 inputs.
 struct Source {
   const char* data;
   int64_t stride;
 };
 
-// In place where the rows are 16, lie evenly and hold whole tiles; else copied to `copy` with zeros around.
+// Returns the rows in place if there are 16, they are equidistant and their length is a multiple of a tile's. Otherwise
+// copies them to `copy`, padded with zeros.
 Source Gather(const void* const* rows, int count, int64_t k, int64_t padded, char* copy) {
   const auto* first = static_cast<const char*>(rows[0]);
   bool even = count >= kTileRows16 && k == padded;
@@ -125,7 +128,7 @@ Source Gather(const void* const* rows, int count, int64_t k, int64_t padded, cha
   return {copy, padded * 2};
 }
 
-// 32 rows times 32 columns (16 where kColumns is 1) over some taps; sums at `c` with `c_stride` floats a row.
+// Multiplies 32 rows by 32 columns (16 if kColumns is 1) over some taps. The sums are at `c`, `c_stride` floats a row.
 template <int kColumns, typename Tiles>
 void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, const char* b, int64_t b_tap_bytes,
            int64_t b_stride, float* c, int64_t c_stride, bool load) {
@@ -170,11 +173,11 @@ void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, c
   }
 }
 
-// As Gemm() in gemm.h. An element's sum again is one fixed chain: 32 inputs a product, taps in order, whatever stands
-// in the tile's other rows.
+// Like Gemm() in gemm.h. The sum of an element has a fixed order: 32 inputs a product, taps in order. It does not
+// depend on the tile's other rows.
 template <typename Tiles>
 void AmxGemm(const GemmBlock& g) {
-  constexpr int kMaxChunk = 128;  // taps whose sources are listed at once; chunks are cut smaller where they are more
+  constexpr int kMaxChunk = 128;  // most taps whose sources are listed at once
   Tiles tiles;
   tiles.Begin();
   const int64_t padded = (g.k + kTileInputs - 1) / kTileInputs * kTileInputs;
@@ -192,7 +195,7 @@ void AmxGemm(const GemmBlock& g) {
         const void* const* a = g.a + (tap + t) * g.a_stride + r;
         char* copy = copies + int64_t{t} * kBlockTileRows * padded * 2;
         sources[t][0] = Gather(a, rows, g.k, padded, copy);
-        // Without a second half its tile repeats the first; nobody reads the sums.
+        // If there is no second half, its tile repeats the first half; its sums are not used.
         sources[t][1] = rows > kTileRows16
                             ? Gather(a + kTileRows16, rows - kTileRows16, g.k, padded, copy + kTileRows16 * padded * 2)
                             : sources[t][0];

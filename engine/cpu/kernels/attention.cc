@@ -1,9 +1,9 @@
-// Softmax attention over packed keys and values, a block of keys at a time with a running maximum and sum ("online
-// softmax": Milakov and Gimelshein 2018; Dao et al. 2022), so that no N x N matrix is ever stored.
+// Softmax attention over packed keys and values. It processes one block of keys at a time with a running maximum and
+// sum ("online softmax": Milakov and Gimelshein 2018; Dao et al. 2022), so that no N x N matrix is stored.
 //
-// Blocks of keys begin at multiples of kAttentionKeys from the segment's first key, whatever the block of queries. A
-// block that is masked whole changes nothing in a row (it is multiplied by 1, or later by 0), so skipping it, which
-// depends on the row's neighbours, leaves the row's bytes alone.
+// Blocks of keys start at multiples of kAttentionKeys from the segment's first key, for every block of queries. Whether
+// a block of keys is skipped depends on all queries of a block, but not a query's bytes: a block that is fully masked
+// for a query leaves its sums unchanged (they are multiplied by 1, or later by 0).
 #include "engine/cpu/kernels/fill.h"
 #include "engine/cpu/kernels/tile.h"
 #include "engine/cpu/kernels/vector_math.h"
@@ -14,7 +14,8 @@ namespace {
 constexpr float kMasked = -1e30f;
 constexpr int kPanel = kPanelVectors * kLanes;
 
-// c[rows][columns] (+)= a . panels over k; columns is padded to vectors. Panel p begins at b + p * panel_elements.
+// c[rows][columns] (+)= a . panels, summed over k. `columns` is padded to full vectors. Panel p starts at b + p *
+// panel_elements.
 template <typename P>
 void Product(const void* const* a, int rows, int64_t k, const typename P::T* b, int64_t panel_elements,
              int64_t panel_k_offset, int64_t columns, float* c, int64_t c_stride, bool load) {
@@ -32,14 +33,14 @@ void Product(const void* const* a, int rows, int64_t k, const typename P::T* b, 
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Scores of `n` keys from key0 on to probabilities. Returns their sum; *top is the running maximum, *fade what earlier
-// sums are to be multiplied with.
+// Converts the scores of `n` keys from key0 on to probabilities and returns their sum. *top is the running maximum;
+// *fade is set to the factor for earlier sums.
 template <typename T>
 float Probabilities(const AttentionBlock& g, int64_t query, int64_t key0, int64_t n, float* s, T* p, float* top,
                     float* fade) {
   const V scale = Set(g.scale), cap = Set(g.soft_cap), inverse_cap = Set(g.soft_cap > 0 ? 1.f / g.soft_cap : 0.f);
   const int64_t padded = RoundUp(n, kLanes);
-  // Keys [first, last) of this block are seen.
+  // Keys [first, last) of this block are not masked.
   int64_t last = n, first = 0;
   if (g.causal && query - key0 + 1 < last) last = query - key0 + 1;
   if (g.window > 0 && query - g.window + 1 - key0 > 0) first = query - g.window + 1 - key0;
@@ -97,7 +98,7 @@ void Attention(const AttentionBlock& g) {
     begin = (g.first_query - g.window + 1) / kAttentionKeys * kAttentionKeys;
   }
   for (int64_t key = begin; key < end; key += kAttentionKeys) {
-    // All keys that exist, seen or not: the cut must not depend on the queries.
+    // Includes masked keys, so that the division into blocks does not depend on the queries.
     const int64_t n = g.keys - key < kAttentionKeys ? g.keys - key : kAttentionKeys;
     Product<P>(q_rows, rows, d, k_panels + key / kPanel * kPanel * k_steps, kPanel * k_steps, 0, n, scores,
                kAttentionKeys, false);
@@ -114,7 +115,7 @@ void Attention(const AttentionBlock& g) {
     Product<P>(p_rows, rows, n, v_panels, kPanel * v_steps, key, d, sums, d_stride, true);
   }
   for (int r = 0; r < rows; ++r) {
-    // A row that sees no key at all (padding) is zero.
+    // The result of a row without any unmasked key (padding) is zero.
     const V inverse = Set(top[r] > kMasked / 2 ? 1.f / total[r] : 0.f);
     ForVectors(d, [&](int64_t i, int n) {
       const V x = Load(sums + r * d_stride + i) * inverse;

@@ -1,8 +1,8 @@
-// Depthwise 3x3 with bias and zero padding, then a * SiLU(g) of the two halves of the channels.
+// Depthwise 3x3 convolution with bias and zero padding, then a * SiLU(g) of the two halves of the channels.
 //
-// Pixels outside, channels inside: a pixel's channels lie together, while the same channel of the next pixel is 26 KiB
-// on (13 440 channels of bf16), where a line of 52 pixels would share 16 of the first-level cache's 64 sets. Four
-// pixels at a time share the nine weights: 27 loads for 4 results instead of 72.
+// The outer loop runs over pixels, the inner one over channels. A pixel's channels are contiguous. The same channel of
+// the next pixel is 26 KiB away (13 440 channels of bf16), so a line of 52 pixels would compete for 16 of the L1
+// cache's 64 sets. Four pixels at a time share the nine weights: 27 loads for 4 results instead of 72.
 #include "engine/cpu/kernels/fill.h"
 #include "engine/cpu/kernels/vector_math.h"
 
@@ -11,13 +11,14 @@ namespace {
 
 constexpr int kPixels = 4;
 
-// The pixels that kCount neighbouring results read: [dy][column], null outside the frame.
+// The pixels that kCount adjacent results read: [dy][column], null outside the frame.
 template <typename T, int kCount>
 struct Window {
   const T* pixel[3][kCount + 2];
 };
 
-// acc[i] = bias + sum over the taps, dy outer, dx inner, for channels [c, c + n). A tap outside the frame reads zeros.
+// acc[i] = bias + sum over the taps (outer loop dy, inner loop dx), for channels [c, c + n). Taps outside the frame
+// read zeros.
 template <typename T, int kCount>
 LT_INLINE void Convolve(const Window<T, kCount>& in, int64_t c, int64_t channels, const float* weight,
                         const float* bias, int n, V (&acc)[kCount]) {

@@ -1,4 +1,4 @@
-// Each kernel source fills its part of the table.
+// Each kernel source fills in its part of the table.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_FILL_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_FILL_H_
 

@@ -1,4 +1,4 @@
-// A GemmBlock by register tiles, and its epilogue. Included by kernels/*.cc only.
+// Computes a GemmBlock by register tiles and applies its epilogue. Included only by kernels/*.cc.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_GEMM_H_
 
@@ -8,7 +8,7 @@
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
 
-// Rows [first, first + rows) of the block leave the accumulators `acc`.
+// Applies the epilogue to rows [first, first + rows) of the block and stores them; `acc` holds their sums.
 template <typename Out, Activation kActivation>
 void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
   for (int r = 0; r < rows; ++r) {
@@ -34,7 +34,7 @@ void StoreRows(const GemmBlock& g, int first, int rows, const float* acc, int64_
   }
 }
 
-// The same for a gated panel: left half gate, right half up.
+// The same for a gated panel: the left half is the gate, the right half is up.
 template <typename Out, Activation kActivation>
 void StoreGatedRows(const GemmBlock& g, int first, int rows, const float* acc, int64_t acc_stride) {
   for (int r = 0; r < rows; ++r) {

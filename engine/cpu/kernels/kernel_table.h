@@ -1,10 +1,10 @@
-// What an instruction set's kernels offer to the rest of cpu/.
+// The kernels that each instruction set provides.
 //
-// kernels/*.cc is compiled once for each instruction set, with that set's flags, into a namespace of its own. A
-// function of the standard library that is compiled there could be the copy that the linker keeps for the whole
-// program, and would then run AVX-512 on a machine without it. So these sources use plain structs, intrinsics and
-// anonymous namespaces, and this header, which both sides include, holds declarations and plain data only. Of the views
-// in core/matrix.h the kernels read the fields and call no function. Their types are f32 and bf16.
+// kernels/*.cc is compiled once for each instruction set, with that set's compiler flags, into its own namespace. If it
+// contained a function of the standard library, the linker could keep that copy for the whole program, which would then
+// run AVX-512 on a machine without it. These sources therefore use only plain structs, intrinsics and anonymous
+// namespaces. This header is included by both sides and contains only declarations and plain data. Of the views in
+// core/matrix.h the kernels use the fields and call no function. Views are f32 or bf16.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_KERNEL_TABLE_H_
 
@@ -17,88 +17,88 @@
 
 namespace longtake::cpu {
 
-// Widest panel of packed weights, in vectors; rows of one block of a matrix product at most.
+// Widest panel of packed weights, in vectors; most rows of one block of a matrix product.
 constexpr int kMaxPanelVectors = 4;
 constexpr int kMaxBlockRows = 192;
 
 // One block of output rows times one panel of output columns:
-//   acc[r][n] = sum over taps t and inputs k of a[t][r][k] * B[t][k][n]
-// A is indirect: for every tap and row a pointer to k contiguous inputs (a zero row where the tap falls outside). One
-// kernel thereby serves dense layers, convolutions in time and convolutions in space.
+// acc[r][n] = sum over taps t and inputs k of a[t][r][k] * B[t][k][n]
+// A is indirect: each tap and row has a pointer to k contiguous inputs, or to a row of zeros if the tap is outside the
+// input. One kernel thus serves dense layers, convolutions in time and convolutions in space.
 struct GemmBlock {
   const void* const* a;  // [taps][a_stride] row pointers
   int64_t a_stride;
   int rows;
   int taps;
   int64_t k;      // inputs of one tap
-  const void* b;  // the panel: [taps][k rounded up][columns], bf16 in pairs of k
+  const void* b;  // the panel: [taps][k rounded up][columns]; bf16 has pairs of k
   int64_t b_tap_bytes;
-  int vectors;     // the panel's width
-  int chunk_taps;  // taps whose weights stay in the second-level cache together; all rows pass before the next
+  int vectors;     // width of the panel
+  int chunk_taps;  // taps whose weights fit into L2 together; all rows are computed before the next chunk
   float* scratch;  // GemmScratchFloats() of the inputs of chunk_taps taps
   // Epilogue, in this order: + bias, + add, activation, * gate, + the old output, store.
-  int columns;           // real columns; the rest of the panel is padding
-  int64_t first_column;  // of the panel, added to the row pointers below
+  int columns;           // without the panel's padding
+  int64_t first_column;  // of the panel; offset into the rows below
   const float* bias;     // at the panel's first column; padded
   Activation activation;
   const void* const* add;  // row pointers of type add_type, or null
   DType add_type;
   const float* const* gate;  // row pointers, or null
-  bool accumulate;           // out is f32
+  bool accumulate;           // if set, out is f32
   void* const* out;          // row pointers
   DType out_type;
-  // Instead of all that: activation(left half of the panel) * right half; `columns` and `first_column` are the
-  // result's.
+  // If set, the epilogue is only activation(left half of the panel) * right half; `columns` and `first_column` count
+  // columns of the result.
   bool gated;
 };
 
-// Sums of a block between two chunks, then (AMX) copies of 32 rows whose inputs do not lie evenly.
+// Sums of a block between two chunks; AMX also needs copies of 32 rows whose inputs are not equidistant.
 constexpr int64_t GemmScratchFloats(int64_t chunk_inputs) {
   return int64_t{kMaxBlockRows} * kMaxPanelVectors * 16 + 16 * chunk_inputs;
 }
 
-// Softmax attention of some queries of one head over packed keys and values.
+// Softmax attention of some queries of one head, over packed keys and values.
 struct AttentionBlock {
-  ConstMat q;            // act [queries, head_dim], normalised and rotated
-  const void* k_panels;  // keys as columns: panels of [head_dim][panel width], as a GemmBlock's B
+  ConstMat q;            // act [queries, head_dim], normalized and rotated
+  const void* k_panels;  // keys as columns: panels of [head_dim][panel width], like B of a GemmBlock
   const void* v_panels;  // values: panels of [keys][panel width]
   int64_t keys;
   float scale, soft_cap;
   bool causal;
   int64_t window;
-  int64_t first_query;  // row 0's position
+  int64_t first_query;  // position of row 0
   Mat out;              // act or f32 [queries, head_dim]
   float* scratch;       // AttentionScratchFloats(head_dim)
 };
 constexpr int kAttentionRows = 48;   // queries of a block
-constexpr int kAttentionKeys = 256;  // keys at a time: scores 48 KiB, probabilities as much or half
+constexpr int kAttentionKeys = 256;  // keys of a block: scores take 48 KiB, probabilities the same or half
 constexpr int64_t AttentionScratchFloats(int64_t head_dim) {
   return kAttentionRows * (2 * kAttentionKeys + (head_dim + 63) / 64 * 64);
 }
 
 // Linear attention of one head over one segment: ops/attention.h, LinearAttentionArgs.
 struct LinearAttentionTask {
-  ConstMat q, k, v;                            // [rows, head_dim] of the head and the segment, of one type and stride
-  const float *q_inverse_rms, *k_inverse_rms;  // of each row, over all heads
+  ConstMat q, k, v;                            // [rows, head_dim] of the head and segment; same type and stride
+  const float *q_inverse_rms, *k_inverse_rms;  // for each row, over all heads
   const float *q_weight, *k_weight;            // at the head's first element, or null
-  // Of every row: head_dim cosines, each of a pair's two the same, and sines with signs (-, +).
+  // For each row, head_dim cosines, equal within a pair, and head_dim sines, with signs (-, +) within a pair.
   const float *cosines, *sines;
-  const LinearAttentionState* history;  // of all heads
+  const LinearAttentionState* history;  // covers all heads
   int history_count;
-  int64_t S_offset, z_offset;  // of the head in a state
+  int64_t S_offset, z_offset;  // offset of the head in a state
   float *S_out, *z_out;        // or null
   bool store_sum;
-  Mat out;         // [rows, head_dim]; bf16 where q, k and v are
+  Mat out;         // [rows, head_dim]; bf16 if q, k and v are
   float* scratch;  // LinearAttentionScratchFloats(head_dim)
 };
-// Tokens at a time: a multiple of the register tile's 6 rows, with k and v of 112 channels (32 KiB) in the first level.
+// Tokens of one tile: a multiple of the register tile's 6 rows. k and v of 112 channels (32 KiB) fit into the L1 cache.
 constexpr int kLinearTile = 36;
 constexpr int64_t LinearAttentionScratchFloats(int64_t head_dim) {
   const int64_t padded = (head_dim + 15) / 16 * 16;
   return padded * (padded + 3 + 3 * kLinearTile) + kLinearTile;
 }
 
-// Depthwise 3x3 over one row of one frame, then a * SiLU(g): channels [first, first + count) of each half.
+// Depthwise 3x3 over one row of one frame, then a * SiLU(g), for channels [first, first + count) of each half.
 struct DepthwiseBlock {
   ConstMat x;  // one frame, [height * width, 2 * half]
   int height, width, row;
@@ -106,12 +106,12 @@ struct DepthwiseBlock {
   int64_t first, count;
   const float* weight;  // [9][2 * half]
   const float* bias;    // [2 * half]
-  Mat y;                // of x's type, [height * width, half]
+  Mat y;                // same type as x, [height * width, half]
 };
 
 struct NormRows {
   ConstMat x;
-  Mat y;  // of x's shape
+  Mat y;  // same shape as x
   float eps;
   const float* weight;         // rms_norm, channel_norm
   float weight_offset;         // rms_norm
@@ -125,9 +125,9 @@ struct NormRows {
 struct KernelTable {
   int lanes;                            // floats in a vector
   int tile_rows[kMaxPanelVectors + 1];  // rows of the register tile by panel width; 0: no such width
-  int bf16_k_multiple;                  // packed k of a tap is padded to this in bf16
+  int bf16_k_multiple;                  // in bf16, a tap's packed k is padded to a multiple of this
   void (*gemm_f32)(const GemmBlock&);
-  void (*gemm_bf16)(const GemmBlock&);  // null where there are no instructions
+  void (*gemm_bf16)(const GemmBlock&);  // null if the instruction set has no bf16 products
   void (*attention_f32)(const AttentionBlock&);
   void (*attention_bf16)(const AttentionBlock&);
   void (*linear_attention)(const LinearAttentionTask&);
@@ -140,7 +140,7 @@ struct KernelTable {
   void (*scale_rows)(ConstMat x, const float* inverse, const float* weight, Mat y);
   void (*activate)(ConstMat x, Activation a, Mat y);
   void (*add_row)(ConstMat x, const float* row, Mat y);
-  // y[r] = x[r] rotated by halves: element i with element i + half, by the angles at [r * half + i].
+  // y[r] = x[r], rotated by halves: element i is paired with element i + half, and the angles are at [r * half + i].
   void (*rotate_halves)(ConstMat x, const float* cosines, const float* sines, Mat y);
   // out[i] = sum over terms of weight * x[i].
   void (*combine)(const float* weights, const float* const* x, int terms, int64_t n, float* out);
@@ -156,9 +156,9 @@ namespace avx512_bf16 {
 void FillTable(KernelTable* table);
 }
 namespace amx_bf16 {
-// Matrix products of bf16 by AMX, everything else as avx512_bf16.
+// Matrix products of bf16 use AMX; everything else is that of avx512_bf16.
 void FillTable(KernelTable* table);
-// The same with the tile instructions' documented arithmetic in plain loops: runs, and is tested, without AMX.
+// The same, with the documented arithmetic of the tile instructions in plain loops: runs and is tested without AMX.
 void FillEmulatedTable(KernelTable* table);
 }  // namespace amx_bf16
 

@@ -1,16 +1,16 @@
-// Linear attention of one head over one segment, in float32: S and z over all tokens in order, then every token's
-// output.
+// Linear attention of one head over one segment, in float32: computes S and z over all tokens in order, then every
+// token's output.
 //
-// S is kept transposed, ST[j][i] = sum of k~[j] v[i], because the output is then a product of rows with it. One task
-// owns the whole sum, so its order does not depend on the thread count.
+// S is stored transposed, ST[j][i] = sum of k~[j] v[i], so that an output is a product of a row with it. One task
+// computes the whole sum, so its order does not depend on the number of threads.
 #include "engine/cpu/kernels/fill.h"
 #include "engine/cpu/kernels/simd.h"
 
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
 
-// c[r][n] += sum over k of a[r * a_row + k * a_k] * b[k][n]: MR rows, NV vectors. With a_row 1 it is an update of rank
-// `depth` by columns of a; with a_k 1 a product of rows.
+// c[r][n] += sum over k of a[r * a_row + k * a_k] * b[k][n], for MR rows and NV vectors. With a_row = 1 it is an update
+// of rank `depth` by columns of a; with a_k = 1 it is a product of rows.
 template <int MR, int NV>
 void SmallTile(const float* a, int64_t a_row, int64_t a_k, const float* b, int64_t b_stride, int64_t depth, float* c,
                int64_t c_stride) {
@@ -32,7 +32,7 @@ void SmallTile(const float* a, int64_t a_row, int64_t a_k, const float* b, int64
   }
 }
 
-// 6 x 4 vectors with 32 registers, 4 x 2 with 16.
+// Accumulators: 6 x 4 vectors with 32 registers, 4 x 2 with 16.
 #if defined(__AVX512F__)
 constexpr int kRows = 6, kVectors = 4;
 #else
@@ -49,7 +49,7 @@ void RowsOfTiles(int64_t rows, const float* a, int64_t a_row, int64_t a_k, const
   for (; r < rows; ++r) SmallTile<1, NV>(a + r * a_row, a_row, a_k, b, b_stride, depth, c + r * c_stride, c_stride);
 }
 
-// The same for any number of rows and of columns (a multiple of kLanes).
+// The same for any number of rows, and of columns that is a multiple of kLanes.
 void Accumulate(int64_t rows, int64_t columns, const float* a, int64_t a_row, int64_t a_k, const float* b,
                 int64_t b_stride, int64_t depth, float* c, int64_t c_stride) {
   for (int64_t n = 0; n < columns; n += kVectors * kLanes) {
@@ -66,7 +66,7 @@ void Accumulate(int64_t rows, int64_t columns, const float* a, int64_t a_row, in
   }
 }
 
-// Scratch of a task, in floats; rows are `padded` apart.
+// The workspace of a task, in floats. Rows are `padded` apart.
 struct Scratch {
   Scratch(float* memory, int64_t padded) {
     ST = memory;
@@ -85,7 +85,7 @@ LT_INLINE void CopyFloats(const float* from, int64_t n, float* to) {
   __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
 
-// Norm, ReLU and rotation of one token's q or k. The padding stays zero: what is loaded of it is.
+// Applies norm, ReLU and rotation to one token's q or k. Padding is loaded as zeros and stays zero.
 template <typename T>
 void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const float* weight, const float* cosines,
              const float* sines, float* plain, float* rotated) {
@@ -93,7 +93,7 @@ void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const 
   ForVectors(g.q.cols, [&](int64_t i, int n) {
     V v = LoadUpTo(x + i, n);
     if (weight != nullptr) v = v * inverse * LoadUpTo(weight + i, n);
-    v = Max(Zero(), v);  // ReLU; not a number stays so
+    v = Max(Zero(), v);  // ReLU; NaN stays NaN
     Store(plain + i, v);
     Store(rotated + i, Fma(v, LoadUpTo(cosines + i, n), SwapPairs(v) * LoadUpTo(sines + i, n)));
   });
@@ -145,7 +145,7 @@ void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   }
 }
 
-// S [i][j] of the caller from ST [j][i], and back.
+// Converts ST [j][i] to the caller's S [i][j] and stores it with z.
 void StoreState(const Scratch& s, const float* z, int64_t d, int64_t padded, float* S_out, float* z_out) {
   for (int64_t i = 0; i < d; ++i) {
     for (int64_t j = 0; j < d; ++j) S_out[i * d + j] = s.ST[j * padded + i];
@@ -153,7 +153,7 @@ void StoreState(const Scratch& s, const float* z, int64_t d, int64_t padded, flo
   }
 }
 
-// ST = history, oldest first, + the block's own.
+// ST += history, which is summed oldest first; z likewise.
 void AddHistory(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
   const int64_t d = g.q.cols;
   for (int64_t i = 0; i < d; ++i) {

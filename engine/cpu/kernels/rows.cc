@@ -1,5 +1,5 @@
-// Operations on one row or one element: norms, activations, sums. Each row is summed over its own columns alone, in
-// vectors and then across a vector, so its result depends on nothing else.
+// Operations on rows or elements: norms, activations, sums. A row is summed over its own columns only, first in vectors
+// and then across a vector, so its result does not depend on other rows.
 #include "engine/cpu/kernels/fill.h"
 #include "engine/cpu/kernels/vector_math.h"
 
@@ -129,7 +129,7 @@ void InverseRms(ConstMat x, float eps, float* out) {
   });
 }
 
-// y = f(x, row, column) for every vector.
+// y = f(x, row, column, count) for every vector.
 template <typename F>
 LT_INLINE void Map(ConstMat x, Mat y, F&& f) {
   WithType(x.dtype, [&](auto* xt) {

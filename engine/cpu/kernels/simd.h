@@ -1,7 +1,7 @@
-// Vectors of the instruction set that a kernel source is being compiled for. Included by kernels/*.cc only.
+// Vectors of the instruction set that a kernel source is compiled for. Included only by kernels/*.cc.
 //
-// LONGTAKE_ISA names the namespace; the width follows from the compiler's flags. Everything has internal linkage (see
-// kernel_table.h).
+// LONGTAKE_ISA names the namespace; the compiler's flags determine the width. Everything has internal linkage
+// (kernel_table.h explains why).
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_SIMD_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_SIMD_H_
 
@@ -39,12 +39,12 @@ LT_INLINE V Load(const float* p) { return _mm512_loadu_ps(p); }
 LT_INLINE V FromBF16(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
 LT_INLINE V Load(const bf16* p) { return FromBF16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 LT_INLINE __mmask16 First(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
-// The first n < kLanes elements, zeros after them.
+// Loads the first n < kLanes elements; the rest is zero.
 LT_INLINE V LoadN(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(First(n), p); }
 LT_INLINE V LoadN(const bf16* p, int64_t n) { return FromBF16(_mm256_maskz_loadu_epi16(First(n), p)); }
 LT_INLINE void Store(float* p, V x) { _mm512_storeu_ps(p, x); }
 LT_INLINE void StoreN(float* p, V x, int64_t n) { _mm512_mask_storeu_ps(p, First(n), x); }
-// To bf16, rounding to nearest even.
+// Converts to bf16, rounding to nearest even.
 LT_INLINE __m256i ToBF16(V x) {
 #if defined(__AVX512BF16__)
   return (__m256i)_mm512_cvtneps_pbh(x);
@@ -61,7 +61,7 @@ LT_INLINE void Store(bf16* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256
 LT_INLINE void StoreN(bf16* p, V x, int64_t n) { _mm256_mask_storeu_epi16(p, First(n), ToBF16(x)); }
 // a * b + c, rounded once.
 LT_INLINE V Fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
-// Max and Min give b where either is not a number.
+// Max and Min return b if either operand is NaN.
 LT_INLINE V Max(V a, V b) { return _mm512_max_ps(a, b); }
 LT_INLINE V Min(V a, V b) { return _mm512_min_ps(a, b); }
 LT_INLINE V Abs(V a) { return _mm512_abs_ps(a); }
@@ -71,7 +71,7 @@ LT_INLINE V Select(V x, V limit, V a, V b) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), b, a);
 }
 LT_INLINE V SwapPairs(V x) { return _mm512_permute_ps(x, 0xb1); }
-// x * 2^n for whole n in [-126, 127].
+// x * 2^n for integers n in [-126, 127].
 LT_INLINE V Scale2(V x, V n) { return _mm512_scalef_ps(x, n); }
 LT_INLINE float Sum(V x) {
   const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));
@@ -97,7 +97,7 @@ LT_INLINE V Load(const bf16* p) {
 LT_INLINE __m256i First(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-// The first n < kLanes elements, zeros after them.
+// Loads the first n < kLanes elements; the rest is zero.
 LT_INLINE V LoadN(const float* p, int64_t n) { return _mm256_maskload_ps(p, First(n)); }
 LT_INLINE V LoadN(const bf16* p, int64_t n) {
   bf16 padded[kLanes] = {};
@@ -106,7 +106,7 @@ LT_INLINE V LoadN(const bf16* p, int64_t n) {
 }
 LT_INLINE void Store(float* p, V x) { _mm256_storeu_ps(p, x); }
 LT_INLINE void StoreN(float* p, V x, int64_t n) { _mm256_maskstore_ps(p, First(n), x); }
-// To bf16, rounding to nearest even.
+// Converts to bf16, rounding to nearest even.
 LT_INLINE void Store(bf16* p, V x) {
   const __m256i bits = _mm256_castps_si256(x);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -124,7 +124,7 @@ LT_INLINE void StoreN(bf16* p, V x, int64_t n) {
 }
 // a * b + c, rounded once.
 LT_INLINE V Fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
-// Max and Min give b where either is not a number.
+// Max and Min return b if either operand is NaN.
 LT_INLINE V Max(V a, V b) { return _mm256_max_ps(a, b); }
 LT_INLINE V Min(V a, V b) { return _mm256_min_ps(a, b); }
 LT_INLINE V Abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.f), a); }
@@ -132,7 +132,7 @@ LT_INLINE V Round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _
 // x < limit ? a : b.
 LT_INLINE V Select(V x, V limit, V a, V b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, limit, _CMP_LT_OQ)); }
 LT_INLINE V SwapPairs(V x) { return _mm256_permute_ps(x, 0xb1); }
-// x * 2^n for whole n in [-126, 127].
+// x * 2^n for integers n in [-126, 127].
 LT_INLINE V Scale2(V x, V n) {
   const __m256i exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   return _mm256_mul_ps(x, _mm256_castsi256_ps(exponent));
@@ -151,7 +151,7 @@ LT_INLINE V Iota() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
 
 #endif
 
-// Calls f(i, n) for vectors of [0, count): n is kLanes, and less for the last where count is no multiple.
+// Calls f(i, n) for vectors of [0, count). n is kLanes, or less for the last vector.
 template <typename F>
 LT_INLINE void ForVectors(int64_t count, F&& f) {
   int64_t i = 0;
@@ -171,7 +171,7 @@ LT_INLINE void StoreUpTo(T* p, V x, int n) {
   }
 }
 
-// Calls f with a null pointer of the type that `e` names.
+// Calls f with a null pointer of the element type that `e` names.
 template <typename F>
 LT_INLINE void WithType(DType e, F&& f) {
   if (e == DType::kF32) {

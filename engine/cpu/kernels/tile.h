@@ -1,4 +1,4 @@
-// The register tile of every matrix product. Included by kernels/*.cc only.
+// The register tile of every matrix product. Included only by kernels/*.cc.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_TILE_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_TILE_H_
 
@@ -25,20 +25,21 @@ struct BF16Product {
     __builtin_memcpy(&pair, p, 4);
     return _mm512_castsi512_ps(_mm512_set1_epi32(pair));
   }
-  // The last input of an odd row: what lies behind it may be anything, NaN too.
+  // Broadcasts the last input of a row with an odd number of them. The value after it is replaced by 0, because it may
+  // be NaN.
   static LT_INLINE V BroadcastLast(const T* p) { return _mm512_castsi512_ps(_mm512_set1_epi32(p->bits)); }
   static LT_INLINE V LoadB(const T* p) { return _mm512_loadu_ps(p); }
   static LT_INLINE V Step(V acc, V a, V b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
 };
 #endif
 
-// c[r][n] (+)= sum over taps and k. Every element is one chain of multiply-adds over (tap, k) in rising order, begun at
-// zero or at what c holds: the same chain for any MR and NV, and writing it out between two calls rounds nothing. That,
-// and nothing else, is why a row's bytes depend neither on the rows beside it nor on how work is cut into tiles.
+// c[r][n] (+)= sum over taps and k. Each element is one chain of multiply-adds over (tap, k) in ascending order that
+// starts at zero or at the value in c. The chain is the same for any MR and NV, and storing it between two calls does
+// not round. For this reason a row's bytes depend neither on other rows nor on how work is divided into tiles.
 //
-// Why these sizes: two multiply-adds a cycle at a latency of 4 to 6 need 8 to 12 chains; 24 accumulators of 32
-// registers leave room for NV weights and a broadcast. 6 x 4 loads 10 vectors for 24 multiply-adds, within two loads a
-// cycle.
+// The tile sizes follow from latency and registers. Two multiply-adds a cycle with a latency of 4 to 6 cycles need 8 to
+// 12 independent chains. 24 accumulators of 32 registers leave room for NV weights and a broadcast. A 6 x 4 tile loads
+// 10 vectors for 24 multiply-adds, less than two loads a cycle.
 template <typename P, int MR, int NV>
 void Tile(const void* const* a, int64_t a_stride, int taps, int64_t k, const void* b, int64_t b_tap_bytes, float* c,
           int64_t c_stride, bool load) {
@@ -84,7 +85,7 @@ void Tile(const void* const* a, int64_t a_stride, int taps, int64_t k, const voi
 using TileFunction = void (*)(const void* const* a, int64_t a_stride, int taps, int64_t k, const void* b,
                               int64_t b_tap_bytes, float* c, int64_t c_stride, bool load);
 
-// Rows of the tile for a panel of NV vectors: 24 accumulators with 32 registers, 12 with 16.
+// Rows of the tile for a panel of NV vectors: at most 24 accumulators with 32 registers, 12 with 16.
 #if defined(__AVX512F__)
 constexpr int kTileRows[kMaxPanelVectors + 1] = {0, 12, 12, 8, 6};
 constexpr int kPanelVectors = 4;
@@ -137,7 +138,7 @@ TileFunction TileOfRows(int rows) {
   }
 }
 
-// The tile for `rows` <= kTileRows[vectors] rows and a panel of `vectors`.
+// Returns the tile for `rows` <= kTileRows[vectors] rows and a panel of `vectors` vectors.
 template <typename P>
 TileFunction FindTile(int rows, int vectors) {
 #if defined(__AVX512F__)

@@ -1,4 +1,4 @@
-// Elementary functions on vectors. Included by kernels/*.cc only.
+// Elementary functions on vectors. Included only by kernels/*.cc.
 #ifndef LONGTAKE_ENGINE_CPU_KERNELS_VECTOR_MATH_H_
 #define LONGTAKE_ENGINE_CPU_KERNELS_VECTOR_MATH_H_
 
@@ -7,8 +7,8 @@
 namespace longtake::cpu::LONGTAKE_ISA {
 namespace {
 
-// e^x: x = n ln2 + r, |r| <= ln2/2, and Moshier's polynomial of degree 6 for e^r (Cephes, expf): relative error below
-// 1.2e-7 on [-87.3, 88.3]; 0 below, e^88.3 above. Not a number where x is none.
+// e^x, with x = n ln2 + r, |r| <= ln2/2, and Moshier's polynomial of degree 6 for e^r (Cephes, expf). The relative
+// error is below 1.2e-7 on [-87.3, 88.3]. Returns 0 below that range, e^88.3 above it, and NaN for NaN.
 LT_INLINE V Exp(V x) {
   const V low = Set(-87.3f);
   const V bounded = Min(Set(88.3f), Max(low, x));
@@ -27,13 +27,14 @@ LT_INLINE V Exp(V x) {
 
 LT_INLINE V Silu(V x) { return x / (Set(1.f) + Exp(-x)); }
 
-// x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): no cancellation for small x.
+// x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which has no cancellation for small
+// x.
 LT_INLINE V GeluTanh(V x) {
   const V cubic = Fma(x * x * x, Set(0.044715f), x);
   return x / (Set(1.f) + Exp(cubic * Set(-1.5957691216057308f)));
 }
 
-// Cephes, tanhf: an odd polynomial below 0.625, 1 - 2 / (e^2x + 1) above; relative error 1.3e-7.
+// Cephes, tanhf: an odd polynomial for |x| < 0.625, else 1 - 2 / (e^2x + 1). The relative error is 1.3e-7.
 LT_INLINE V Tanh(V x) {
   const V a = Abs(x);
   const V square = x * x;

@@ -16,7 +16,7 @@ namespace {
 constexpr char kTransformer[] = "SanaVideoTransformer3DModel", kCausal[] = "SanaVideoCausalTransformer3DModel";
 constexpr char kWanVae[] = "AutoencoderKLWan", kLtx2Vae[] = "AutoencoderKLLTX2Video";
 constexpr char kLongSanaPipeline[] = "LongSanaVideoPipeline";
-// Of the transformer's config: which table of sizes diffusers' pipeline takes.
+// sample_size in the transformer's config, from which diffusers' pipeline selects its table of sizes.
 constexpr int64_t k480pSampleSize = 30, k720pSampleSize = 22;
 
 using Names = std::vector<std::string>;
@@ -27,7 +27,7 @@ void CheckClass(JsonConfig& json, const std::string& field, const std::string& n
                                 known.size() == 1 ? " is" : " are", " supported"));
 }
 
-// The class of a part in model_index.json, whose entries are [library, class]; "" where it has no such part.
+// Returns the class of a part in model_index.json, whose entries are [library, class], or "" if the part is absent.
 std::string IndexClass(JsonConfig& json, const std::string& part) {
   const nlohmann::json* entry = json.Raw(part);
   if (entry == nullptr || entry->is_null()) return "";
@@ -44,7 +44,7 @@ std::string IndexClass(JsonConfig& json, const std::string& part) {
 absl::Status ReadIndex(const std::string& path, FolderContents& c) {
   ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(path));
   c.pipeline = json.String("_class_name", "");
-  // The weights of the image pipeline's folders make video from text too.
+  // The weights in folders of the image pipeline also generate video from text.
   CheckClass(json, "_class_name", c.pipeline, {"SanaVideoPipeline", "SanaImageToVideoPipeline", kLongSanaPipeline});
   c.transformer = IndexClass(json, "transformer");
   CheckClass(json, "transformer", c.transformer, {kTransformer, kCausal});
@@ -52,12 +52,13 @@ absl::Status ReadIndex(const std::string& path, FolderContents& c) {
   CheckClass(json, "vae", c.vae, {kWanVae, kLtx2Vae});
   CheckClass(json, "text_encoder", IndexClass(json, "text_encoder"), {"Gemma2Model", "Gemma2ForCausalLM"});
   c.scheduler = IndexClass(json, "scheduler");
-  // The tokenizer's files say more than its class. A part of another name would change what is made.
+  // The tokenizer's class is not checked, because its files determine it. Parts of other names are refused, since they
+  // would change the result.
   json.Ignore({"_diffusers_version", "_name_or_path", "tokenizer"});
   return json.Finish();
 }
 
-// A part's own config.json: its class, which must be the index's where that names one.
+// Reads the class from a part's own config.json. It must equal the class in model_index.json if that names one.
 absl::Status ReadPartClass(JsonConfig& json, const Names& known, std::string& class_name) {
   const std::string own = json.String("_class_name", "");
   CheckClass(json, "_class_name", own, known);
@@ -85,7 +86,7 @@ absl::Status Error(const FolderContents& c, const std::string& file, const std::
   return absl::InvalidArgumentError(absl::StrCat(c.folder, "/", file, ": field '", field, "' ", why));
 }
 
-// Where the folder says something that the family is not.
+// Refuses files of the folder that contradict the family.
 absl::Status CheckFamily(const FolderContents& c, Family family) {
   const std::string name = FamilyName(family);
   const bool sana_video = family == Family::kSanaVideo480p || family == Family::kSanaVideo720p;
@@ -178,7 +179,7 @@ absl::StatusOr<Family> IdentifyFamily(const FolderContents& contents) {
 
 absl::StatusOr<SamplerKind> IdentifySampler(const FolderContents& c, Family family,
                                             std::optional<SamplerKind> by_default) {
-  // A scheduler beside few-step settings is another way to use the same weights, and not ours.
+  // A scheduler beside few-step settings belongs to another way to sample the same weights, which is not used here.
   if (family == Family::kLongSana || c.named_sampler == SamplerKind::kFewStep) return SamplerKind::kFewStep;
   if (c.scheduler_config) {
     JsonConfig json = *c.scheduler_config;

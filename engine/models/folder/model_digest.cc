@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 constexpr const char* kParts[] = {"longtake.json", "model_index.json", "scheduler", "text_encoder",
                                   "tokenizer",     "transformer",      "vae"};
 constexpr const char* kExtensions[] = {".json", ".model", ".safetensors"};
-constexpr uint64_t kWhole = 32 << 20;  // files up to this size are read whole
+constexpr uint64_t kWhole = 32 << 20;  // larger files are sampled
 constexpr uint64_t kPage = 4096, kPages = 256;
 
 class Fnv1a {
@@ -37,7 +37,7 @@ bool IsModelFile(const fs::path& path) {
   return std::find(std::begin(kExtensions), std::end(kExtensions), path.extension()) != std::end(kExtensions);
 }
 
-// Names below `folder`, sorted.
+// Returns the names of the model's files relative to `folder`, sorted.
 std::vector<std::string> ModelFiles(const std::string& folder) {
   std::vector<std::string> names;
   for (const char* part : kParts) {

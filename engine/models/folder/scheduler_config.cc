@@ -7,8 +7,9 @@
 namespace longtake {
 namespace {
 
-// A scheduler that was made from another's configuration (`from_config`) keeps the fields that its class does not have,
-// and does not read them. A shift among them was meant to act, so that it may only repeat the one that does.
+// Reads the shift. A scheduler made from another class's configuration (`from_config`) keeps fields of that class but
+// does not read them. If the foreign shift is among them it must equal the effective one, because its author meant it
+// to act.
 double ReadShift(JsonConfig& json, const char* field, const char* foreign) {
   const double shift = json.Number(field, 1.0);
   if (!(shift > 0)) json.Fail(field, "must be positive");
@@ -18,7 +19,7 @@ double ReadShift(JsonConfig& json, const char* field, const char* foreign) {
   return shift;
 }
 
-// What no supported class may do to the noise schedule.
+// Refuses noise schedules that no supported class implements.
 void RefuseOtherSchedules(JsonConfig& json) {
   json.MustBe("num_train_timesteps", 1000);
   json.MustBe("use_karras_sigmas", false);
@@ -28,9 +29,9 @@ void RefuseOtherSchedules(JsonConfig& json) {
   json.MustBe("shift_terminal", nullptr);
 }
 
-// What the two multistep solvers have in common.
+// Checks what the two multistep solvers have in common.
 void RefuseOtherMultisteps(JsonConfig& json) {
-  // The defaults of these two would not be the flow solver, so that absence is an error too.
+  // The defaults of these two fields select another solver, so their absence is an error too.
   if (!json.Bool("use_flow_sigmas", false)) json.Fail("use_flow_sigmas", "must be true");
   if (json.String("prediction_type", "epsilon") != "flow_prediction") {
     json.Fail("prediction_type", "must be \"flow_prediction\"");
@@ -62,8 +63,8 @@ void ReadUniPc(JsonConfig& json, ModelSettings& s) {
   RefuseOtherMultisteps(json);
   json.MustBe("predict_x0", true);
   json.MustBe("solver_p", nullptr);
-  // With bh1 the class multiplies infinity by zero at the last step, where sigma is 0. It takes the names of
-  // DPM-Solver's types for bh2.
+  // With bh1 the class multiplies infinity by zero at the last step, where sigma is 0, so only bh2 is supported. The
+  // class treats the names of DPM-Solver's types as bh2.
   const std::string type = json.String("solver_type", "bh2");
   if (type != "bh2" && type != "midpoint" && type != "heun" && type != "logrho") {
     json.Fail("solver_type", "must be \"bh2\"");
@@ -95,13 +96,13 @@ absl::Status ReadSchedulerConfig(JsonConfig json, ModelSettings* settings) {
   if (settings->sampler == SamplerKind::kFlowDpmSolver) ReadDpmSolver(json, *settings);
   if (settings->sampler == SamplerKind::kFlowEuler) ReadEuler(json, *settings);
   if (settings->sampler == SamplerKind::kFlowUniPc) ReadUniPc(json, *settings);
-  // Without effect on the flow schedules, whose sigmas follow from the number of steps and the shift alone;
-  // euler_at_final asks for what a final sigma of zero gives anyway.
+  // These fields do not affect flow schedules, whose sigmas depend only on the number of steps and the shift.
+  // euler_at_final requests what a final sigma of zero does anyway.
   json.Ignore({"_class_name", "_diffusers_version", "beta_start", "beta_end", "beta_schedule", "trained_betas",
                "dynamic_thresholding_ratio", "sample_max_value", "euler_at_final", "lambda_min_clipped",
                "timestep_spacing", "steps_offset", "time_shift_type", "base_shift", "max_shift", "base_image_seq_len",
                "max_image_seq_len", "sigma_min", "sigma_max"});
-  // Fields of the other classes, kept by from_config: this one does not read them.
+  // Fields of other classes that from_config has kept: this class does not read them.
   if (settings->sampler != SamplerKind::kFlowDpmSolver) {
     json.Ignore({"algorithm_type", "use_lu_lambdas", "variance_type"});
   }

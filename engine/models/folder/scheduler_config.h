@@ -1,4 +1,4 @@
-// scheduler/scheduler_config.json of bidirectional folders.
+// Reads scheduler/scheduler_config.json of bidirectional models.
 #ifndef LONGTAKE_ENGINE_MODELS_FOLDER_SCHEDULER_CONFIG_H_
 #define LONGTAKE_ENGINE_MODELS_FOLDER_SCHEDULER_CONFIG_H_
 
@@ -11,14 +11,15 @@
 
 namespace longtake {
 
-// The sampler of a diffusers class; nothing for a class that is not supported.
+// Returns the sampler that a diffusers class implements; nullopt if the class is not supported.
 std::optional<SamplerKind> SamplerOfScheduler(std::string_view class_name);
 
-// Options of UniPC by the scheduler's field names, which longtake.json uses too. Absent ones stay as they are.
+// Reads UniPC's options, which have the same names in the scheduler's config and in longtake.json. Absent options keep
+// their values.
 void ReadUniPcOptions(JsonConfig& json, UniPcSettings& unipc);
 
-// Takes the shift and the solver's options for settings->sampler. Fields that would change the result otherwise are
-// refused by name. Absent fields have the class's defaults.
+// Reads the shift and the options of settings->sampler. Other fields that would change the result are refused by name.
+// Absent fields have the class's defaults.
 absl::Status ReadSchedulerConfig(JsonConfig json, ModelSettings* settings);
 
 }  // namespace longtake

@@ -1,7 +1,7 @@
-// What a model folder says besides its weights: how to sample, how to caption, what to offer.
+// The settings of a model folder apart from its weights: how to sample, how to encode prompts, which sizes to offer.
 //
-// A folder has a family (folder_contents.h). The family's defaults come first, then scheduler/scheduler_config.json,
-// then longtake.json, each replacing single fields.
+// A folder belongs to a family (folder_contents.h). The family's defaults are applied first, then
+// scheduler/scheduler_config.json, then longtake.json. Each replaces single fields.
 #ifndef LONGTAKE_ENGINE_MODELS_FOLDER_SETTINGS_H_
 #define LONGTAKE_ENGINE_MODELS_FOLDER_SETTINGS_H_
 
@@ -18,19 +18,19 @@
 namespace longtake {
 
 enum class SamplerKind {
-  kFewStep,        // block by block, fresh noise between the steps (LongSANA)
+  kFewStep,        // block by block, with new noise between the steps (LongSANA)
   kFlowDpmSolver,  // diffusers' DPMSolverMultistepScheduler, order 2
   kFlowEuler,      // diffusers' FlowMatchEulerDiscreteScheduler
   kFlowUniPc,      // diffusers' UniPCMultistepScheduler
 };
-// "few_step", "flow_dpm_solver", "flow_euler", "flow_unipc": as longtake.json's `sampler` spells it.
+// "few_step", "flow_dpm_solver", "flow_euler", "flow_unipc": the values of longtake.json's `sampler`.
 std::string SamplerName(SamplerKind sampler);
 std::optional<SamplerKind> SamplerNamed(std::string_view name);
 
-// Of kFlowUniPc. Defaults are the class's own.
+// Options of kFlowUniPc. The defaults are those of the diffusers class.
 struct UniPcSettings {
   int order = 2;                     // 1 to 3
-  std::vector<int> no_corrector_at;  // steps after which the corrector does not run
+  std::vector<int> no_corrector_at;  // the corrector does not run after these steps
 
   friend bool operator==(const UniPcSettings&, const UniPcSettings&) = default;
 };
@@ -38,43 +38,42 @@ struct UniPcSettings {
 struct ModelSettings {
   Family family = Family::kLongtake;
   SamplerKind sampler = SamplerKind::kFewStep;
-  bool causal = true;  // generates in blocks that read a state; else the whole clip is one block
+  bool causal = true;  // generate in blocks that read a state; else the whole clip is one block
   double shift = 1.0;  // of the noise schedule
 
-  // kFewStep alone.
+  // kFewStep only:
   std::vector<double> timesteps;                 // in (0, 1000], descending
-  std::vector<std::vector<double>> step_ladder;  // shorter ones for an overloaded server, the longest first
+  std::vector<std::vector<double>> step_ladder;  // shorter schedules for an overloaded server, longest first
   int block_latent_frames = 0;
-  int state_window_blocks = 0;  // 0: running sum of all
+  int state_window_blocks = 0;  // 0: running sum of all blocks
   bool recompute_last_on_switch = true;
 
-  // The others.
+  // The other samplers only:
   int steps = 0;
   UniPcSettings unipc;
 
-  double guidance = 1.0;  // guided() says whether it acts
+  double guidance = 1.0;  // used only if guided()
   std::string negative_prompt;
   std::string prompt_prefix;
   bool lower_case = false;
-  std::optional<int> motion_score;  // absent: nothing is appended to the prompt
-  // The motion score is appended to the stripped prompt. Else the prompt is stripped with the score behind it, which
-  // keeps blanks between them.
+  std::optional<int> motion_score;  // appended to the prompt; absent: nothing is
+  // True: the prompt is stripped, then the motion score is appended. False: the score is appended first, which keeps
+  // whitespace between the prompt and the score.
   bool strip_before_motion_score = false;
   int caption_tokens = 300;
   double fps = 16;
   std::vector<std::pair<int, int>> sizes;  // width, height in pixels; the first is the default
-  int max_latent_frames = 0;               // 0: what the rotary positions allow
+  int max_latent_frames = 0;               // 0: as many as the rotary positions allow
 
   std::set<std::string> overlaid;  // fields that longtake.json sets
 
-  // As in diffusers' pipelines: a guidance of 1 or less runs one pass, and the negative prompt is not read.
+  // As in diffusers' pipelines, a guidance of 1 or less runs one pass and ignores the negative prompt.
   bool guided() const { return guidance > 1.0; }
-  // "FOLDER/longtake.json: field 'FIELD'" where that file sets it, else "family NAME: field 'FIELD'": the head of an
-  // error about a field's value.
+  // The beginning of an error about a field's value: "FOLDER/longtake.json: field 'FIELD'" if that file sets the field,
+  // else "FOLDER: family NAME: field 'FIELD'".
   std::string SourceOf(const std::string& folder, const std::string& field) const;
 
-  // Errors name the file and the field. A folder whose files contradict each other, or do not say what the folder is,
-  // is refused.
+  // Errors name the file and the field. A folder is refused if its files contradict each other or do not identify it.
   static absl::StatusOr<ModelSettings> Load(const std::string& folder);
 };
 

@@ -16,7 +16,7 @@
 namespace longtake {
 namespace {
 
-// A string, or a list of lines.
+// Reads a string, or a list of lines.
 std::string Lines(JsonConfig& json, const std::string& field, const std::string& fallback) {
   const nlohmann::json* raw = json.Raw(field);
   if (raw == nullptr || raw->is_null()) return fallback;
@@ -48,7 +48,7 @@ void CheckTimesteps(JsonConfig& json, const char* field, const std::vector<doubl
   }
 }
 
-// Lists of timesteps, each shorter than the one before, the first than the model's own.
+// Reads lists of timesteps. Each must be shorter than the one before, and the first shorter than the model's own.
 std::vector<std::vector<double>> StepLadder(JsonConfig& json, size_t longest) {
   std::vector<std::vector<double>> ladder;
   const nlohmann::json* raw = json.Raw("step_ladder");
@@ -70,11 +70,11 @@ void ReadFewStep(JsonConfig& json, ModelSettings& s) {
   if (json.Has("timesteps")) {
     s.timesteps = json.Numbers("timesteps", {});
     CheckTimesteps(json, "timesteps", s.timesteps);
-    s.step_ladder.clear();  // one of other timesteps
+    s.step_ladder.clear();  // the ladder belonged to other timesteps
   }
   if (json.Has("step_ladder")) s.step_ladder = StepLadder(json, s.timesteps.size());
   s.block_latent_frames = static_cast<int>(json.Int("block_latent_frames", 1, 4096, s.block_latent_frames));
-  // -1 is the reference's "all of them" (num_cached_blocks), 0 ours.
+  // The reference uses -1 for "all blocks" (num_cached_blocks); here that is 0.
   s.state_window_blocks = static_cast<int>(json.Int("state_window_blocks", -1, 4096, s.state_window_blocks));
   if (s.state_window_blocks == -1) s.state_window_blocks = 0;
   const std::string on_switch = json.String("prompt_switch", s.recompute_last_on_switch ? "recompute_last" : "none");
@@ -105,7 +105,7 @@ void ReadCommon(JsonConfig& json, ModelSettings& s) {
 
 void ReadSteps(JsonConfig& json, ModelSettings& s) { s.steps = static_cast<int>(json.Int("steps", 1, 1000, s.steps)); }
 
-// Fields of one kind of sampler are refused by the other's name, rather than as unknown.
+// Refuses fields that only other samplers have, with an error that names the folder's sampler rather than "not known".
 void RefuseOtherSamplers(JsonConfig& json, SamplerKind sampler) {
   const auto refuse = [&](std::initializer_list<const char*> fields) {
     for (const char* field : fields) {

@@ -1,4 +1,4 @@
-// The fields of longtake.json, which are those of families/*.json too.
+// Reads the fields of longtake.json. families/*.json has the same fields.
 #ifndef LONGTAKE_ENGINE_MODELS_FOLDER_SETTINGS_FIELDS_H_
 #define LONGTAKE_ENGINE_MODELS_FOLDER_SETTINGS_FIELDS_H_
 
@@ -12,14 +12,14 @@
 
 namespace longtake {
 
-// Replaces what the family's data sets, the fields of every sampler among it. Returns the family's sampler, if it has
-// one. An error means that the data of this build is wrong.
+// Applies the family's defaults, which may set fields of any sampler. Returns the family's sampler, if it has one. An
+// error means that the data compiled into this build is wrong.
 absl::StatusOr<std::optional<SamplerKind>> ApplyFamily(Family family, ModelSettings* settings);
 
-// Replaces what longtake.json sets. settings->sampler is settled: fields that only other samplers have are refused.
+// Applies longtake.json. settings->sampler must be set: fields that only other samplers have are refused.
 absl::Status OverlayLongtakeJson(JsonConfig json, ModelSettings* settings);
 
-// All settings, as a longtake.json that would set them.
+// Returns all settings in the form of a longtake.json that would set them.
 nlohmann::ordered_json ToJson(const ModelSettings& settings);
 
 }  // namespace longtake

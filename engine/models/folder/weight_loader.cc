@@ -10,7 +10,7 @@
 namespace longtake {
 namespace {
 
-// Rows [first, first + count) of a tensor's first axis.
+// Returns rows [first, first + count) of the tensor's first axis.
 HostTensor Rows(HostTensor t, int64_t first, int64_t count) {
   const int64_t row_bytes = t.elements() / t.shape[0] * static_cast<int64_t>(SizeOf(t.dtype));
   t.data = static_cast<const std::byte*>(t.data) + first * row_bytes;
@@ -38,7 +38,7 @@ absl::Status WeightLoader::CheckRoom(const std::string& name, const HostTensor& 
   const MemoryBudget host = MemoryBudget::Detect();
   const MemoryLimit* limit = host.tightest();
   if (limit == nullptr) return absl::OkStatus();
-  // At least: float32 is packed in half of its bytes where the activations are bfloat16, and reading takes a MiB.
+  // A lower bound: float32 weights take half of their bytes if activations are bfloat16; reading takes 1 MiB.
   const uint64_t need = bytes / 2 + (uint64_t{1} << 20);
   if (need > limit->available()) {
     constexpr double kMiB = 1 << 20;

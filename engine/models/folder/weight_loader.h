@@ -1,4 +1,4 @@
-// Helpers of the models' loading code.
+// Helpers for loading weights of models.
 #ifndef LONGTAKE_ENGINE_MODELS_FOLDER_WEIGHT_LOADER_H_
 #define LONGTAKE_ENGINE_MODELS_FOLDER_WEIGHT_LOADER_H_
 
@@ -16,52 +16,54 @@
 
 namespace longtake {
 
-// Bytes of weights read so far and in all, of one module.
+// Reports the bytes of weights read so far and in total, for one module.
 using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-// Reads tensors of one store and packs them for a backend. The first error sticks and is returned by Finish(), so that
-// loading code reads as a list of names.
+// Reads tensors of one store and packs them for a backend. The first error is kept and returned by Finish(), and later
+// calls do nothing, so that loading code reads as a list of names.
 class WeightLoader {
  public:
   WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress);
 
-  // Weights `names`[i] + ".weight" of shape [outputs/n, inputs, extra...], stacked along outputs; with_bias: also
-  // ".bias". `kernel_dims` are the dimensions behind [outputs, inputs] in the file (empty for a Linear).
+  // Reads the weights `names`[i] + ".weight", each of shape [outputs / n, inputs, kernel_dims...] for n names, and
+  // stacks them along outputs; with_bias: also ".bias". `kernel_dims` is empty for a Linear.
   std::unique_ptr<PackedKernel> Kernel(const std::vector<std::string>& names, const KernelShape& shape,
                                        const std::vector<int64_t>& kernel_dims, bool with_bias);
-  // Outputs [first, first + shape.outputs) of `name`, which has `outputs` of them and a bias.
+  // Reads outputs [first, first + shape.outputs) of `name`, which has `outputs` outputs and a bias.
   std::unique_ptr<PackedKernel> KernelPart(const std::string& name, int64_t outputs, int64_t first,
                                            const KernelShape& shape, const std::vector<int64_t>& kernel_dims);
   std::unique_ptr<PackedKernel> Linear(const std::vector<std::string>& names, int64_t outputs, int64_t inputs,
                                        bool with_bias) {
     return Kernel(names, {.outputs = outputs, .inputs = inputs}, {}, with_bias);
   }
-  // Linears of different heights over the same input, stacked along outputs: {name, outputs} each.
+  // Reads Linears with the same inputs and different numbers of outputs, {name, outputs} each, and stacks them along
+  // outputs.
   std::unique_ptr<PackedKernel> Stacked(const std::vector<std::pair<std::string, int64_t>>& parts, int64_t inputs,
                                         bool with_bias);
-  // Two Linears without bias for DenseOps::LinearGated.
+  // Reads two Linears without bias, for DenseOps::LinearGated.
   std::unique_ptr<PackedKernel> Gated(const std::string& gate, const std::string& up, int64_t outputs, int64_t inputs);
-  // A convolution whose kernel is its stride: a dense layer over patches, channel slowest.
+  // Reads a convolution whose stride equals its kernel. It is packed as a dense layer over patches, with the channel as
+  // slowest index.
   std::unique_ptr<PackedKernel> PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
                                                const std::array<int, 3>& patch);
   std::unique_ptr<PackedKernel> Depthwise(const std::string& name, int64_t channels);
-  // A vector or table in f32, in backend memory; `name` is whole.
+  // Reads a vector or table as f32 into backend memory; `name` is the tensor's full name.
   std::unique_ptr<Buffer> Floats(const std::string& name, const std::vector<int64_t>& shape);
   EmbeddingTable Embedding(const std::string& name, int64_t rows, int64_t width);
 
-  // Only that the tensor is there in that shape: of a part that is not wanted.
+  // Only checks that the tensor exists and has that shape, for parts that are not loaded.
   void Check(const std::string& name, const std::vector<int64_t>& shape);
 
-  // The first error; else an error naming a tensor that nobody read.
+  // Returns the first error, or an error that names a tensor that was not read.
   absl::Status Finish() const;
   size_t packed_bytes() const { return packed_bytes_; }
 
  private:
-  // Valid until the store is told to recycle. ResourceExhausted where the host has no room for it: Linux would grant
-  // the memory and end the process when it is touched.
+  // The tensor is valid until the store's memory is recycled. ResourceExhausted: the host has too little memory for it.
+  // Without that check Linux would grant the memory and kill the process when it is first written.
   HostTensor Get(const std::string& name, const std::vector<int64_t>& shape);
-  // Counts what was packed, and lets the store read into the memory of the tensors that it was packed from. (Packing
-  // has copied them: asynchronous backends do so before they return, too.)
+  // Counts the packed bytes and recycles the store's memory, which packing has copied from; asynchronous backends, too,
+  // copy before they return.
   std::unique_ptr<PackedKernel> Packed(std::unique_ptr<PackedKernel> kernel);
 
   absl::Status CheckRoom(const std::string& name, const HostTensor& tensor);
@@ -71,7 +73,7 @@ class WeightLoader {
   LoadProgress progress_;
   absl::Status status_;
   size_t packed_bytes_ = 0;
-  uint64_t room_ = 0;  // so much may be read before the host's memory is looked at again
+  uint64_t room_ = 0;  // bytes that may be read before the host's memory is checked again
 };
 
 }  // namespace longtake

@@ -9,7 +9,7 @@
 namespace longtake {
 namespace {
 
-// Rotary positions: `rope_theta` with `rope_scaling` (transformers 4), or `rope_parameters` with both (5).
+// Rotary positions: transformers 4 writes `rope_theta` and `rope_scaling`, transformers 5 `rope_parameters` with both.
 double RopeTheta(JsonConfig& json) {
   double theta = json.Number("rope_theta", 10000.0);
   for (const char* field : {"rope_scaling", "rope_parameters"}) {
@@ -32,7 +32,7 @@ double RopeTheta(JsonConfig& json) {
   return theta;
 }
 
-// The window of each layer. Without `layer_types` every other layer has one, the first included.
+// Returns the window of each layer. Without `layer_types`, every other layer has one, beginning with the first.
 std::vector<int64_t> Windows(JsonConfig& json, int layers) {
   const int64_t window = json.Int("sliding_window", 1, int64_t{1} << 40, 4096);
   const nlohmann::json* raw_window = json.Raw("sliding_window");
@@ -57,7 +57,7 @@ std::vector<int64_t> Windows(JsonConfig& json, int layers) {
 }
 
 void IgnoreFieldsWithoutEffect(JsonConfig& json) {
-  // Of the last layer's logits, which nobody computes here, of training, of caches and of generation.
+  // These fields concern the logits, which are not computed here, training, caches and generation.
   json.Ignore({"_name_or_path",
                "transformers_version",
                "torch_dtype",
@@ -106,7 +106,7 @@ void IgnoreFieldsWithoutEffect(JsonConfig& json) {
 absl::StatusOr<Gemma2Config> Gemma2Config::Load(const std::string& path) {
   ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(path));
   Gemma2Config c;
-  // Defaults are the class's own (configuration_gemma2.py).
+  // Absent fields have the class's defaults (configuration_gemma2.py).
   c.vocabulary = json.Int("vocab_size", 1, 1 << 24, 256000);
   c.width = json.Int("hidden_size", 1, 1 << 16, 2304);
   c.ffn_width = json.Int("intermediate_size", 1, 1 << 18, 9216);
@@ -126,7 +126,7 @@ absl::StatusOr<Gemma2Config> Gemma2Config::Load(const std::string& path) {
   const double scalar = json.Number("query_pre_attn_scalar", 256);
   if (!(scalar > 0)) json.Fail("query_pre_attn_scalar", "must be positive");
   c.attention_scale = static_cast<float>(1.0 / std::sqrt(scalar));
-  // Absent means the class's default; null means no cap.
+  // If absent, the class's default applies; null means no cap.
   const nlohmann::json* cap = json.Raw("attn_logit_softcapping");
   if (cap == nullptr || !cap->is_null()) {
     c.soft_cap = static_cast<float>(json.Number("attn_logit_softcapping", 50.0));

@@ -1,4 +1,4 @@
-// text_encoder/config.json of a Gemma-2 (transformers: Gemma2Config), in the spellings of transformers 4 and 5.
+// text_encoder/config.json of Gemma-2 (transformers: Gemma2Config), as transformers 4 and 5 write it.
 #ifndef LONGTAKE_ENGINE_MODELS_GEMMA2_CONFIG_H_
 #define LONGTAKE_ENGINE_MODELS_GEMMA2_CONFIG_H_
 
@@ -23,7 +23,7 @@ struct Gemma2Config {
   float attention_scale = 0.f;  // query_pre_attn_scalar^-0.5
   float soft_cap = 0.f;         // of attention scores; 0: none
   bool attention_bias = false;
-  std::vector<int64_t> windows;  // of each layer, in tokens; 0: all before
+  std::vector<int64_t> windows;  // window of each layer, in tokens; 0: all tokens before
   int32_t pad_id = 0;
 
   int64_t q_width() const { return int64_t{heads} * head_dim; }

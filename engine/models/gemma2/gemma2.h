@@ -1,6 +1,6 @@
 // The Gemma-2 text encoder (transformers: modeling_gemma2.py). Specification section 2.
 //
-// The weights are immutable; many prompts run as one batch whose tokens are packed along one axis.
+// The weights are immutable. Several prompts run as one batch, with their tokens packed along one axis.
 #ifndef LONGTAKE_ENGINE_MODELS_GEMMA2_GEMMA2_H_
 #define LONGTAKE_ENGINE_MODELS_GEMMA2_GEMMA2_H_
 
@@ -18,10 +18,10 @@
 
 namespace longtake {
 
-// One prompt's tokens, padded on the right. Positions count from its first token.
+// One prompt's tokens, padded on the right. Positions count from the first token.
 struct TextSequence {
   std::span<const int32_t> ids;  // the rows to compute
-  int64_t length = 0;            // tokens that are no padding, at least 1; rows behind them attend to these only
+  int64_t length = 0;            // tokens before the padding, at least 1; padding rows attend to these only
 };
 
 class Gemma2 {
@@ -33,11 +33,12 @@ class Gemma2 {
 
   const Gemma2Config& config() const { return config_; }
   size_t weight_bytes() const { return weight_bytes_; }
-  // Planned bytes of a batch of `rows` tokens.
+  // Scratch of a batch of `rows` tokens.
   size_t ScratchBytes(int64_t rows) const;
 
-  // The last hidden state after the final norm: out f32 [all rows, width], sequence after sequence. `scratch` is
-  // backend memory of ScratchBytes(all rows). InvalidArgument for an id outside the vocabulary; then nothing has run.
+  // Writes the last hidden state, after the final norm, to out f32 [all rows, width], sequence after sequence.
+  // `scratch` is backend memory of ScratchBytes(all rows). InvalidArgument: an id is outside the vocabulary, or a
+  // length outside its rows; then nothing has run.
   absl::Status Forward(std::span<const TextSequence> sequences, void* scratch, Mat out) const;
 
  private:

@@ -102,7 +102,7 @@ SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType a
   w.hidden = arena.Take(act, N, 2 * F);
   const size_t behind_hidden = arena.Mark();
   arena.Release(shared);
-  w.y = arena.Take(act, N, D);  // over `hidden`, which is dead once gated
+  w.y = arena.Take(act, N, D);  // reuses the memory of `hidden`, which is not read once it is gated
   arena.Release(std::max(behind_hidden, arena.Mark()));
   w.gated = arena.Take(act, N, F);
   arena.Release(shared);

@@ -1,5 +1,5 @@
-// Internal to SanaTransformer: what a batch of passes needs beside weights. Batch is in host memory, Work in the
-// device's.
+// Internal to SanaTransformer: what a batch of passes needs beside weights. Batch is in host memory, Work in device
+// memory.
 #ifndef LONGTAKE_ENGINE_MODELS_SANA_BATCH_H_
 #define LONGTAKE_ENGINE_MODELS_SANA_BATCH_H_
 
@@ -13,40 +13,40 @@
 
 namespace longtake {
 
-// The layout of a batch's tokens, and arguments that are lists of passes. It is filled again for each batch, so that
-// only one larger than all before allocates.
+// The layout of a batch's tokens, and operation arguments that list passes. It is reused, so that only a batch larger
+// than all earlier ones allocates.
 struct SanaTransformer::Batch {
-  // Of the whole batch. Rows and modulation rows are padded by Device::PaddedRows.
+  // For the whole batch. Rows and modulation rows are padded to Device::PaddedRows.
   int64_t tokens = 0;             // rows, with padding
   std::vector<Segment> segments;  // of each pass
-  std::vector<float> timesteps;   // all passes', in order: the modulation rows; padding is 0
-  std::vector<int32_t> mod_row;   // of each row its modulation row
+  std::vector<float> timesteps;   // of all passes, in order: one modulation row each; padding is 0
+  std::vector<int32_t> mod_row;   // for each row, its modulation row
   std::vector<const float*> latents;
-  std::vector<Segment> predicted;  // the segments of passes that want their velocity
+  std::vector<Segment> predicted;  // segments of the passes that output their velocity
   std::vector<float*> velocities;  // of `predicted`
   void SetPasses(const Device& device, const SanaConfig& config, std::span<const TransformerPass> passes);
 
-  // Of the layer being run, by pass.
+  // For the current layer, one entry a pass.
   std::vector<LinearAttentionSegment> attention;
   std::vector<CrossAttentionSegment> cross;
   std::vector<ConstMat> tails;
-  std::vector<CopyPart> new_tails;  // of commit passes; from Work::y
+  std::vector<CopyPart> new_tails;  // of commit passes; copied from Work::y
   void SetLayer(int layer, const Ops& ops, const SanaConfig& config, std::span<const TransformerPass> passes, Mat y);
 
  private:
-  std::vector<LinearAttentionState> history_;  // all passes'
+  std::vector<LinearAttentionState> history_;  // of all passes
 };
 
-// Buffers of a batch. What matrix products read is in the activation type; the residual stream h stays f32.
+// Workspace of a batch. Operands of matrix products have the activation type; the residual stream h stays f32.
 struct SanaTransformer::Work {
   Mat h;                   // f32 [N, D]
   Mat normed;              // act [N, D]
-  Mat qkv;                 // f32 [N, 3D]: sums of its products are the state, which bf16 would round twice
+  Mat qkv;                 // f32 [N, 3D]: the state sums products of it, which bf16 would round twice
   Mat attended;            // act [N, D]
   Mat cross_q, cross_out;  // act [N, cross width]
-  Mat hidden;              // act [N, 2F]; shares memory with the attention's buffers, which are dead by then
+  Mat hidden;              // act [N, 2F]; reuses the memory of the attention's buffers
   Mat gated;               // act [N, F]
-  Mat y;                   // act [N, D]: the FFN before its temporal convolution; it alone is read for the tail
+  Mat y;                   // act [N, D]: FFN output before its temporal convolution; the tail is copied from it
   Mat patches;             // act [N, C * patch]
   Mat projected;           // f32 [N, patch * C_out]
   Mat sinusoids, time_hidden, time_act;    // act [R, 256], [R, D], [R, D]

@@ -1,9 +1,11 @@
-// A session's history in the transformer: constant in size, whatever the video's length. Specification section 4.
+// The history that a session's transformer passes read. Its size does not depend on the video's length. Specification
+// section 4.
 //
-// Two forms. With window_blocks = 0 the running sum of all committed blocks' S and z; with window_blocks = k the last k
-// blocks' contributions, in a ring. Both keep one slot more than they read, so that a commit never writes what the next
-// pass, or a taken-back block, would read: committing is writing that slot and then counting up; taking a block back is
-// counting down. The temporal convolution's last frame (the tail) is kept twice for the same reason.
+// There are two forms. With window_blocks = 0 it is the running sum of the S and z of all committed blocks. With
+// window_blocks = k it is a ring of the last k blocks' contributions. Both have one slot more than they read. A commit
+// writes the spare slot and then counts up; taking a block back only counts down. A commit therefore never overwrites
+// what the next pass reads, nor what is read after a block has been taken back. The temporal convolution's last frame
+// (the tail) is kept twice for the same reason.
 #ifndef LONGTAKE_ENGINE_MODELS_SANA_CAUSAL_STATE_H_
 #define LONGTAKE_ENGINE_MODELS_SANA_CAUSAL_STATE_H_
 
@@ -16,8 +18,8 @@ namespace longtake {
 
 class CausalState {
  public:
-  // `height`, `width` of the latents. `region` has Bytes(); it may hold anything, or with `committed` blocks what they
-  // left in another's.
+  // `height` and `width` are those of the latents. `region` has Bytes(). With `committed` = 0 its content does not
+  // matter; else it is a copy of the region of a state with so many committed blocks.
   CausalState(const SanaTransformer& model, int window_blocks, int height, int width, void* region, int committed = 0)
       : contribution_bytes_(model.ContributionBytes()),
         tail_bytes_(model.TailBytes(height, width)),
@@ -37,14 +39,14 @@ class CausalState {
 
   int committed() const { return committed_; }
 
-  // The history that the block after the committed ones sees.
+  // Sets the history that the block after the committed ones reads.
   void Read(TransformerPass* pass) const {
     pass->history.clear();
     const int first = window_ == 0 ? committed_ - 1 : committed_ - window_;
     for (int block = first < 0 ? 0 : first; block < committed_; ++block) pass->history.push_back(Slot(block));
     pass->tail = committed_ == 0 ? nullptr : Tail(committed_ - 1);
   }
-  // The same, and where its commit pass writes. Call Committed() once that pass is done.
+  // Sets the same, and where the commit pass of that block writes. Call Committed() once the pass is done.
   void Write(TransformerPass* pass) const {
     Read(pass);
     pass->contribution_out = Slot(committed_);
@@ -52,7 +54,7 @@ class CausalState {
     pass->tail_out = Tail(committed_);
   }
   void Committed() { ++committed_; }
-  // Forgets the last committed block; once, until the next commit (the slot before is overwritten then).
+  // Undoes the last Committed(). At most once before the next commit, because older slots have been overwritten.
   void TakeBack() { --committed_; }
 
  private:
@@ -70,7 +72,8 @@ class CausalState {
   int committed_;
 };
 
-// Lengths in latent frames: the first block takes the remainder, block + T mod block, or T where T < block.
+// Returns block lengths in latent frames. The first block takes the remainder: block + T mod block frames, or T if T <
+// block.
 inline std::vector<int> BlockLengths(int latent_frames, int block) {
   if (block == 0 || latent_frames < block) return {latent_frames};
   std::vector<int> lengths = {block + latent_frames % block};

@@ -15,8 +15,8 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   if (name != "SanaVideoTransformer3DModel" && name != "SanaVideoCausalTransformer3DModel") {
     json.Fail("_class_name", "must be \"SanaVideoTransformer3DModel\" or \"SanaVideoCausalTransformer3DModel\"");
   }
-  // Defaults are the class's own (transformer_sana_video.py), since diffusers leaves defaults out of no file but others
-  // do.
+  // Absent fields have the class's defaults (transformer_sana_video.py). diffusers writes every field, but other tools
+  // omit some.
   c.in_channels = static_cast<int>(json.Int("in_channels", 1, 4096, 16));
   c.out_channels = static_cast<int>(json.Int("out_channels", 1, 4096, c.in_channels));
   c.heads = static_cast<int>(json.Int("num_attention_heads", 1, 1024, 20));
@@ -47,7 +47,7 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
     json.Fail("cross_attention_dim",
               "must equal num_attention_heads * attention_head_dim, the projected caption's width");
   }
-  // Absent means the class's default; null means no norm.
+  // If absent, the class's default applies; null means no norm.
   const nlohmann::json* qk_norm = json.Raw("qk_norm");
   c.qk_norm = qk_norm == nullptr || !qk_norm->is_null();
   if (json.String("qk_norm", "rms_norm_across_heads") != "rms_norm_across_heads") {

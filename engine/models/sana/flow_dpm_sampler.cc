@@ -8,12 +8,12 @@
 namespace longtake {
 namespace {
 
-// DPM-Solver++ 2M, midpoint.
+// DPM-Solver++ of second order, midpoint.
 class FlowDpmSampler : public Sampler {
  public:
   using Sampler::Sampler;
 
-  int buffers() const override { return 2; }  // this step's prediction of x0 and the one before, in turn
+  int buffers() const override { return 2; }  // this step's prediction of x0 and the previous one, alternating
 
   void Step(Ops& ops, const SamplerStep& s) const override {
     const double level = sigma(s.step), next = sigma(s.step + 1);
@@ -45,7 +45,7 @@ class FlowDpmSampler : public Sampler {
 std::unique_ptr<Sampler> MakeFlowDpmSampler(int steps, double shift) {
   std::vector<double> sigmas;
   std::vector<float> timesteps;
-  // u = 1 - linspace(1, 0.001, steps + 1), flipped, the smallest dropped.
+  // u = 1 - linspace(1, 0.001, steps + 1), in reverse order and without its smallest value.
   for (int i = steps; i >= 1; --i) {
     sigmas.push_back(ShiftedLevel(1.0 - (1.0 + (0.001 - 1.0) * i / steps), shift));
     timesteps.push_back(static_cast<float>(std::trunc(1000.0 * sigmas.back())));

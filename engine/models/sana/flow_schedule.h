@@ -6,11 +6,11 @@
 
 namespace longtake {
 
-// The level of the unshifted level u in [0, 1].
+// Shifts the noise level u, in [0, 1].
 inline double ShiftedLevel(double u, double shift) { return shift * u / (1.0 + (shift - 1.0) * u); }
 
-// Half of the logarithm of the signal-to-noise ratio, in which multistep solvers measure distance: log(1 - sigma) -
-// log(sigma).
+// Half of the logarithm of the signal-to-noise ratio, log(1 - sigma) - log(sigma): the time variable of the multistep
+// solvers.
 inline double LogSnr(double sigma) { return std::log(1.0 - sigma) - std::log(sigma); }
 
 }  // namespace longtake

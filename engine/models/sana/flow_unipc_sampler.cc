@@ -14,7 +14,7 @@ constexpr int kMaxOrder = 3;
 static_assert(kMaxOrder + 2 <= Sampler::kMaxBuffers);
 using Vector = std::array<double, kMaxOrder>;
 
-// Solves sum_j r_j^k w_j = b_k, k = 0 ... n - 1, by elimination. The r differ, so that a solution exists.
+// Solves sum_j r_j^k w_j = b_k, k = 0 ... n - 1, by Gaussian elimination. The r_j are distinct, so a solution exists.
 Vector SolveVandermonde(const Vector& r, const Vector& b, int n) {
   std::array<std::array<double, kMaxOrder + 1>, kMaxOrder> a = {};
   for (int k = 0; k < n; ++k) {
@@ -38,17 +38,17 @@ Vector SolveVandermonde(const Vector& r, const Vector& b, int n) {
   return w;
 }
 
-// Weights of an update from the level at `from` to the next: of the latents at `from`, of the predictions of x0 there
-// and before (ages 0, 1, 2), and of the prediction at the next level (corrector only).
+// Weights of an update from level `from` to the next one: for the latents at `from`, for the predictions of x0 at
+// `from` and at earlier levels (ages 0, 1, 2), and for the prediction at the next level (corrector only).
 struct Weights {
   double x = 0, next = 0;
   Vector age = {};
 };
 
-// Zhao et al. 2023, "UniPC", data prediction, B(h) = e^-h - 1 (the variant bh2). The update is
-//   x' = sigma'/sigma x - alpha' B (m_0 + sum_j w_j D_j),  D_j = (m_j - m_0) / r_j
-// where h is the distance in LogSnr, r_j = (lambda_j - lambda_0) / h the place of the prediction m_j, and w solves
-// sum_j r_j^(k-1) w_j = b_k. The corrector has the prediction at the next level among the m_j, with r = 1.
+// Zhao et al. 2023, "UniPC", data prediction, B(h) = e^-h - 1 (variant bh2). The update is
+// x' = sigma'/sigma x - alpha' B (m_0 + sum_j w_j D_j),  D_j = (m_j - m_0) / r_j
+// where h is the distance in LogSnr, r_j = (lambda_j - lambda_0) / h is the position of the prediction m_j, and w
+// solves sum_j r_j^(k-1) w_j = b_k. The corrector includes the prediction at the next level among the m_j, with r = 1.
 Weights Update(const std::vector<double>& sigmas, int from, int order, bool corrector) {
   const double level = sigmas[from], next = sigmas[from + 1];
   if (next == 0.0) return {.age = {1.0}};  // the limit: h is infinite, and the order is 1
@@ -63,7 +63,7 @@ Weights Update(const std::vector<double>& sigmas, int from, int order, bool corr
     factorial *= k + 1;
     phi_k = phi_k / -h - 1.0 / factorial;
   }
-  // Orders 1 of the corrector and 2 of the predictor have the solver's simplified weight.
+  // The corrector of order 1 and the predictor of order 2 use the solver's simplified weight, 0.5.
   const int unknowns = corrector ? order : order - 1;
   const Vector w = unknowns == 1 ? Vector{0.5} : SolveVandermonde(r, b, unknowns);
 
@@ -96,7 +96,7 @@ class FlowUniPcSampler : public Sampler {
     }
   }
 
-  // A ring of predictions of x0, then the latents that the last step started from.
+  // A ring of predictions of x0, then the latents at the start of the previous step.
   int buffers() const override { return predictions_ + 1; }
 
   void Step(Ops& ops, const SamplerStep& s) const override {
@@ -104,7 +104,7 @@ class FlowUniPcSampler : public Sampler {
     float* x0 = Prediction(s, 0);
     ops.sampler().Combine(std::array<CombineTerm, 2>{{{1.f, s.x}, {static_cast<float>(-sigma(s.step)), s.velocity}}},
                           s.n, x0);
-    // The corrector repeats the step before, from the same latents, with this step's prediction among the others.
+    // The corrector repeats the previous step from the same latents, now with this step's prediction included.
     if (corrector_[s.step].has_value()) {
       Apply(ops, s, *corrector_[s.step], before, /*newest=*/1, before);
     } else {
@@ -118,7 +118,7 @@ class FlowUniPcSampler : public Sampler {
     return s.buffers[(s.step + predictions_ - age) % predictions_];
   }
 
-  // out = the weighted sum. The prediction of age 0 in the weights is `newest` steps old.
+  // out = the weighted sum. The prediction of age 0 in `w` is `newest` steps old.
   void Apply(Ops& ops, const SamplerStep& s, const Weights& w, const float* x, int newest, float* out) const {
     std::array<CombineTerm, kMaxOrder + 2> terms;
     size_t count = 0;
@@ -132,7 +132,7 @@ class FlowUniPcSampler : public Sampler {
   }
 
   int predictions_;
-  // Of each step. No corrector runs at the first one, nor after those that the options name.
+  // For each step. The corrector does not run at the first step, nor after the steps that the options name.
   std::vector<std::optional<Weights>> corrector_;
   std::vector<Weights> predictor_;
 };
@@ -146,7 +146,7 @@ std::unique_ptr<Sampler> MakeFlowUniPcSampler(int steps, double shift, const Uni
     double sigma = ShiftedLevel(1.0 + (0.001 - 1.0) * i / steps, shift);
     if (i == 0 && std::abs(sigma - 1.0) < 1e-6) sigma -= 1e-6;  // its LogSnr would be infinite
     timesteps.push_back(static_cast<float>(std::trunc(1000.0 * sigma)));
-    // As upstream stores it: in float32 the first level is 1 - 1.013e-6, and its LogSnr decides the second step.
+    // Rounded to float32 as in diffusers: the first level is then 1 - 1.013e-6, and its LogSnr affects the second step.
     sigmas.push_back(static_cast<float>(sigma));
   }
   sigmas.push_back(0.0);

@@ -11,7 +11,7 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> SanaTransformer::Load(Ops& ops,
   WeightLoader load(ops, store, progress);
   auto w = std::make_shared<Weights>();
   const int64_t D = c.width(), cross = c.cross_width(), F = c.ffn_width;
-  // What section 7 of the specification allows to be quantized: the products of all tokens, except temporal
+  // Kernels that section 7 of the specification allows to be quantized: products over all tokens, except temporal
   // convolutions, cross K/V and the final layer.
   const auto quantizable = [](int64_t outputs, int64_t inputs) {
     return KernelShape{.outputs = outputs, .inputs = inputs, .low_precision = true};

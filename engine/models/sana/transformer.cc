@@ -10,7 +10,7 @@ namespace {
 
 constexpr float kFinalNormEps = 1e-6f;
 
-// Buffers of EncodePrompt.
+// Workspace of EncodePrompt.
 struct PromptWork {
   Mat caption, hidden, embedded, normed, k, v;
 
@@ -88,7 +88,7 @@ void SanaTransformer::EncodePrompt(ConstMat caption, void* scratch, void* out) c
   }
 }
 
-// Timesteps to e and t6: one row a timestep.
+// Computes e and t6 of the specification, one row a timestep.
 void SanaTransformer::Condition(const Batch& batch, const Work& w) const {
   DenseOps& dense = ops_.dense();
   ops_.sampler().TimestepSinusoids(batch.timesteps, w.sinusoids);
@@ -158,7 +158,7 @@ void SanaTransformer::RunLayer(const Layer& l, const Batch& b, const Work& w) co
 
 void SanaTransformer::PredictVelocity(const Batch& b, const Work& w) const {
   const int64_t D = config_.width();
-  // (shift, scale) = table + e, the same e for both.
+  // (shift, scale) = table + e, with the same e for both.
   const float* table = weights_->final_table->f32();
   ops_.elementwise().AddRow(w.embedded, table, w.final_modulation.Cols(0, D));
   ops_.elementwise().AddRow(w.embedded, table + D, w.final_modulation.Cols(D, D));
@@ -180,7 +180,7 @@ void SanaTransformer::PredictVelocity(const Batch& b, const Work& w) const {
 
 void SanaTransformer::Forward(std::span<const TransformerPass> passes, void* scratch) const {
   const auto run = [&] { RunForward(passes, scratch); };
-  ops_.device().RunPass(std::ref(run));  // a copy of the lambda would be allocated
+  ops_.device().RunPass(std::ref(run));  // a reference, because std::function would allocate a copy of the lambda
 }
 
 void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* scratch) const {
@@ -197,7 +197,7 @@ void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* 
     b.SetLayer(i, ops_, c, passes, w.y);
     RunLayer(weights_->layers[i], b, w);
   }
-  // Commit passes want no velocity; in a batch of them alone the final layer is left out.
+  // Commit passes output no velocity. A batch of only commit passes skips the final layer.
   if (!b.predicted.empty()) PredictVelocity(b, w);
 }
 

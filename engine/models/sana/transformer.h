@@ -1,9 +1,9 @@
 // The SANA-Video diffusion transformer: bidirectional, or block-causal with a state of constant size. Specification
 // sections 3 and 4; diffusers: transformer_sana_video.py.
 //
-// The weights are immutable and shared by all sessions; everything of a session comes in by pointers, so that passes of
-// many sessions run as one batch whose tokens are packed along one axis. One call at a time, as of the Ops that it was
-// loaded for.
+// The weights are immutable and shared by all sessions. A pass refers to its session's memory by pointers, so that
+// passes of many sessions run as one batch with their tokens packed along one axis. One call at a time, like the Ops
+// that it was loaded for.
 #ifndef LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
 #define LONGTAKE_ENGINE_MODELS_SANA_TRANSFORMER_H_
 
@@ -21,26 +21,26 @@
 
 namespace longtake {
 
-// A prompt as the transformer keeps it: cross K/V of every layer, one after the other.
+// A prompt as the transformer stores it: cross K/V of every layer, one after the other.
 struct PromptKv {
   const void* data = nullptr;
   int64_t tokens = 0;
 };
 
-// A block's contribution to (or the running sum of) the history: for each layer S [h,d,d], then z [h,d]; f32.
+// A block's contribution to the history, or the running sum of it. For each layer S [h,d,d], then z [h,d]; f32.
 using Contribution = float*;
 
-// One block of one session, denoised once or committed.
+// One block of one session, to be denoised by one step or committed.
 struct TransformerPass {
   const float* latents = nullptr;         // f32 [C, T, H, W], backend memory
   int frames = 0, height = 0, width = 0;  // of the latents, before patching
   int first_frame = 0;                    // the block's first latent frame (after temporal patching)
-  std::vector<float> timesteps;           // one, or one for each frame after patching
+  std::vector<float> timesteps;           // one for the block, or one for each frame after patching
   PromptKv prompt;
   std::vector<const float*> history;  // contributions, oldest first; empty: no history
   const void* tail = nullptr;         // act [layers][frame tokens, D]; null: zeros
   float* velocity = nullptr;          // f32 [C_out, T, H, W]; null in commit passes
-  // Of commit passes: where history + block (store_sum) or the block's contribution goes, and the new tail.
+  // Commit passes only: receives history + block (store_sum) or the block's own contribution; `tail_out` the new tail.
   float* contribution_out = nullptr;
   bool store_sum = false;
   void* tail_out = nullptr;
@@ -57,14 +57,13 @@ class SanaTransformer {
   size_t weight_bytes() const { return weight_bytes_; }
   int64_t Tokens(int frames, int height, int width) const;
 
-  // Planned bytes.
   size_t ScratchBytes(int64_t tokens, int64_t timestep_rows) const;
   size_t PromptScratchBytes(int64_t caption_tokens) const;
   size_t PromptBytes(int64_t caption_tokens) const;
   size_t ContributionBytes() const;
-  size_t TailBytes(int height, int width) const;  // of the latents
+  size_t TailBytes(int height, int width) const;  // `height`, `width` of the latents
 
-  // Cross K/V of a caption (f32 [L, caption channels], valid rows only) to `out`, PromptBytes(L).
+  // Writes the cross K/V of a caption (f32 [L, caption channels], valid rows only) to `out`, of PromptBytes(L).
   void EncodePrompt(ConstMat caption, void* scratch, void* out) const;
 
   // Runs all passes as one batch. `scratch` has ScratchBytes(all tokens, all timestep rows).
@@ -84,7 +83,7 @@ class SanaTransformer {
   Ops& ops_;
   SanaConfig config_;
   std::shared_ptr<const Weights> weights_;
-  std::unique_ptr<Batch> batch_;  // of the call under way; kept so that its memory is used again
+  std::unique_ptr<Batch> batch_;  // of the current call; kept so that its memory is reused
   size_t weight_bytes_ = 0;
 };
 

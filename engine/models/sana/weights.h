@@ -10,9 +10,9 @@
 namespace longtake {
 
 struct SanaTransformer::Layer {
-  std::unique_ptr<Buffer> table;  // [6, D]: shift, scale, gate of attention, then of the FFN
+  std::unique_ptr<Buffer> table;  // [6, D]: shift, scale, gate of attention, then those of the FFN
   std::unique_ptr<PackedKernel> qkv, out;
-  std::unique_ptr<Buffer> q_norm, k_norm;  // null where there is no norm
+  std::unique_ptr<Buffer> q_norm, k_norm;  // null if the model has no such norm
   std::unique_ptr<PackedKernel> cross_q, cross_k, cross_v, cross_out;
   std::unique_ptr<Buffer> cross_q_norm, cross_k_norm;
   std::unique_ptr<PackedKernel> inverted, depthwise, point, temporal;

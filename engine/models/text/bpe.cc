@@ -13,7 +13,7 @@ struct Candidate {
   int64_t left;  // index of the left symbol
   int32_t id;
 
-  // Of the queue, whose top is the greatest.
+  // Order of the queue, whose top is the greatest element.
   bool operator<(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
 };
 
@@ -32,7 +32,7 @@ class Merger {
     while (!queue_.empty()) {
       const Candidate best = queue_.top();
       queue_.pop();
-      // A candidate is out of date when one of its symbols has been merged with another one.
+      // A candidate is stale if one of its symbols has been merged with another symbol meanwhile.
       const std::optional<BpeMerge> merge = Find(best.left);
       if (!merge || merge->id != best.id) continue;
       Join(best.left, merge->id);

@@ -1,4 +1,4 @@
-// Byte pair encoding: adjacent symbols of a text are merged, the best pair first, until no pair can be merged.
+// Byte pair encoding: merges adjacent symbols of a text, best pair first, until no pair can be merged.
 #ifndef LONGTAKE_ENGINE_MODELS_TEXT_BPE_H_
 #define LONGTAKE_ENGINE_MODELS_TEXT_BPE_H_
 
@@ -17,19 +17,19 @@ struct BpeSymbol {
 };
 
 struct BpeMerge {
-  int32_t rank = 0;  // the lowest is merged first; of equal ones the leftmost
-  int32_t id = 0;    // of the result
+  int32_t rank = 0;  // the lowest rank is merged first; among equal ranks, the leftmost pair
+  int32_t id = 0;    // id of the merged symbol
 };
 
-// Which pairs can be merged.
+// The pairs that can be merged.
 class BpeMerges {
  public:
   virtual ~BpeMerges() = default;
-  // `text` is the text of both symbols together.
+  // `text` is the concatenated text of both symbols.
   virtual std::optional<BpeMerge> Find(const BpeSymbol& left, const BpeSymbol& right, std::string_view text) const = 0;
 };
 
-// Merges `symbols`, which are all of `text`, in order.
+// Merges `symbols`, which cover all of `text` in order.
 void MergeSymbols(std::string_view text, const BpeMerges& merges, std::vector<BpeSymbol>* symbols);
 
 }  // namespace longtake

@@ -25,7 +25,7 @@ absl::StatusOr<std::unique_ptr<CaptionEncoder>> CaptionEncoder::Load(Ops& ops, c
   encoder->prompt_rows_ = settings.caption_tokens;
   ASSIGN_OR_RETURN(encoder->prefix_ids_, encoder->tokenizer_->Encode(settings.prompt_prefix));
   if (!settings.prompt_prefix.empty()) {
-    // BOS is counted twice, and upstream leaves one more token to the prefix: its last position is kept.
+    // As in the reference pipeline, BOS counts in both numbers, and the last position of the prefix is kept.
     encoder->prompt_rows_ += static_cast<int64_t>(encoder->prefix_ids_.size()) - 2;
   }
   if (settings.motion_score) {
@@ -62,7 +62,7 @@ absl::StatusOr<CaptionTokens> CaptionEncoder::Tokenize(std::string_view prompt) 
     ASSIGN_OR_RETURN(text, StripText(text + motion_score_, settings_.lower_case));
   }
   ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(settings_.prompt_prefix + text));
-  // A blank at the prefix's end may have become a part of the prompt's first token, which is the prompt's then.
+  // A space at the prefix's end may have merged into the prompt's first token, which then counts as the prompt's.
   const auto differs = std::mismatch(prefix_ids_.begin(), prefix_ids_.end(), ids.begin(), ids.end()).first;
   return Fit(std::move(ids), differs - prefix_ids_.begin(), motion_score_ids_, prompt_rows_);
 }
@@ -75,7 +75,7 @@ absl::StatusOr<CaptionTokens> CaptionEncoder::TokenizeNegative(std::string_view 
 
 absl::Status CaptionEncoder::Encode(const CaptionTokens& tokens, void* scratch, Mat out) const {
   Arena arena(scratch);
-  // Padding takes no part in the rows before it, so that only these are computed.
+  // Earlier rows do not attend to padding, so the rows of the padding are not computed.
   const std::span<const int32_t> ids(tokens.ids.data(), tokens.length);
   const Mat hidden = arena.Take(DType::kF32, tokens.length, width());
   const TextSequence sequence{.ids = ids, .length = tokens.length};

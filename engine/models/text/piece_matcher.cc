@@ -22,7 +22,7 @@ std::pair<int32_t, size_t> PieceMatcher::Match(std::string_view text) const {
 
 void PieceMatcher::Split(std::string_view text, const std::function<void(int32_t)>& piece,
                          const std::function<void(std::string_view)>& rest) const {
-  size_t begin = 0;  // of the text that no piece has covered
+  size_t begin = 0;  // beginning of the text that no piece has covered yet
   for (size_t at = 0; at < text.size();) {
     const auto [id, bytes] = Match(text.substr(at));
     if (bytes == 0) {

@@ -10,7 +10,7 @@
 namespace longtake {
 namespace {
 
-constexpr uint64_t kBpe = 2;  // of TrainerSpec.model_type
+constexpr uint64_t kBpe = 2;  // value of TrainerSpec.model_type
 
 absl::Status Malformed(std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("is not a SentencePiece model: ", std::string(why)));
@@ -56,7 +56,7 @@ absl::Status ReadTrainerSpec(std::string_view message, SentencePieceFile* file, 
       case 48:
         file->pad_piece = reader.bytes();
         break;
-      default:  // how it was trained
+      default:  // parameters of the training
         break;
     }
   }
@@ -80,7 +80,7 @@ absl::Status ReadNormalizerSpec(std::string_view message, SentencePieceFile* fil
 
 absl::StatusOr<SentencePieceFile> ParseSentencePieceFile(std::string_view bytes) {
   SentencePieceFile file;
-  uint64_t model_type = 1;  // the format's default, which is another algorithm
+  uint64_t model_type = 1;  // the format's default, a different algorithm
   WireReader reader(bytes);
   while (reader.Next()) {
     if (reader.field() == 1) RETURN_IF_ERROR(ReadPiece(reader.bytes(), &file));

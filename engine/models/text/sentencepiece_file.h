@@ -1,4 +1,4 @@
-// What a tokenizer.model says: a serialized sentencepiece.ModelProto.
+// Parses a tokenizer.model, which is a serialized sentencepiece.ModelProto.
 #ifndef LONGTAKE_ENGINE_MODELS_TEXT_SENTENCEPIECE_FILE_H_
 #define LONGTAKE_ENGINE_MODELS_TEXT_SENTENCEPIECE_FILE_H_
 
@@ -20,14 +20,14 @@ struct SentencePieceFile {
   };
 
   std::vector<Piece> pieces;
-  bool byte_fallback = false;    // characters that are no piece become their bytes
-  bool add_dummy_prefix = true;  // a space in front of every text
+  bool byte_fallback = false;    // characters without a piece are encoded as their bytes
+  bool add_dummy_prefix = true;  // put a space in front of every text
   bool remove_extra_whitespaces = true;
   std::string bos_piece = "<s>", pad_piece = "<pad>";
 };
 
-// InvalidArgument, in words that follow the file's name, for what is no model or is one of another kind than byte pair
-// encoding without normalization, which is what Gemma has.
+// InvalidArgument if the bytes are not a model, or not byte pair encoding without normalization, the kind that Gemma
+// uses. The message is worded to follow the file's name.
 absl::StatusOr<SentencePieceFile> ParseSentencePieceFile(std::string_view bytes);
 
 }  // namespace longtake

@@ -1,5 +1,5 @@
-// The pieces that the sentencepiece library gives for a text, by the file alone. (The library cannot be told to take
-// Gemma's control pieces for text, and brings a protobuf that clashes with gRPC's.)
+// Tokenizes as the sentencepiece library does, from the model file alone. The library is not used because it cannot
+// treat Gemma's control pieces as text, and because it brings a protobuf that conflicts with gRPC's.
 #include <map>
 #include <utility>
 
@@ -17,7 +17,7 @@ namespace {
 
 using Type = SentencePieceFile::Type;
 
-constexpr std::string_view kSpace = "\xe2\x96\x81";  // stands for a space in pieces
+constexpr std::string_view kSpace = "\xe2\x96\x81";  // represents a space in pieces
 
 class SentencePieceModel final : public TokenizerModel, private BpeMerges {
  public:
@@ -87,8 +87,8 @@ class SentencePieceModel final : public TokenizerModel, private BpeMerges {
     return id ? std::optional(BpeMerge{ranks_[*id], *id}) : std::nullopt;
   }
 
-  // Spaces become kSpace; where the file asks for it, runs of them become one, none is left at the ends, and one is put
-  // in front.
+  // Replaces spaces by kSpace. If the file requests it, also collapses runs of spaces, removes spaces at both ends, and
+  // puts one in front.
   std::string Normalize(std::string_view text) const {
     std::string out;
     while (trim_ && text.starts_with(' ') && symbols_.Match(text).second == 0) text.remove_prefix(1);
@@ -96,7 +96,7 @@ class SentencePieceModel final : public TokenizerModel, private BpeMerges {
     if (add_space_) out += kSpace;
     bool after_space = trim_;
     while (!text.empty()) {
-      // A piece keeps the spaces inside of it.
+      // Spaces inside a user-defined piece are kept.
       size_t bytes = symbols_.Match(text).second;
       if (bytes == 0) bytes = NextCharacter(text, 0);
       std::string_view part = text.substr(0, bytes);
@@ -124,15 +124,15 @@ class SentencePieceModel final : public TokenizerModel, private BpeMerges {
       } else if (bytes_) {
         for (size_t i = s.begin; i < s.end; ++i) ids->push_back((*bytes_)[static_cast<uint8_t>(text[i])]);
       } else if (!*after_unknown) {
-        ids->push_back(*unknown_);  // one for a run of unknown characters
+        ids->push_back(*unknown_);  // a run of unknown characters gives one piece
       }
       *after_unknown = s.id < 0;
     }
   }
 
-  PieceIds all_, text_;  // text_: those that a text can have
+  PieceIds all_, text_;  // text_: the pieces that text can be encoded to
   PieceMatcher symbols_;
-  std::vector<int32_t> ranks_;  // by id: the order of merging
+  std::vector<int32_t> ranks_;  // rank of merging, by id
   std::optional<ByteIds> bytes_;
   std::optional<int32_t> unknown_, bos_, pad_;
   bool add_space_ = false, trim_ = false;

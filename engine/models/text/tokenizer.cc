@@ -12,14 +12,14 @@
 namespace longtake {
 namespace {
 
-constexpr uint64_t kMaxBytes = 64'000'000;  // Gemma's tokenizer.json has some 34 MB
+constexpr uint64_t kMaxBytes = 64'000'000;  // Gemma's tokenizer.json has about 34 MB
 
 bool IsThere(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::symlink_status(path, ignored).type() != std::filesystem::file_type::not_found;
 }
 
-// The id of a token that the config names.
+// Returns the id of a token that the config names.
 absl::StatusOr<int32_t> FindToken(const TokenizerModel& model, const std::string& config, const char* field,
                                   const std::string& token) {
   const std::optional<int32_t> id = model.FindPiece(token);
@@ -56,7 +56,7 @@ absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
       return absl::InvalidArgumentError(absl::StrCat(config_path, ": field 'bos_token' is '", *config.bos_token,
                                                      "', but ", path, " puts another piece in front of a text"));
     }
-    // A tokenizer.json without a post-processor puts nothing there, unless the config says so.
+    // A tokenizer.json without a post-processor adds no BOS unless the config requests it.
     if (path == pieces || config.says_bos) bos = id;
   }
   if (!bos) return absl::InvalidArgumentError(absl::StrCat(path, ": has no piece for the beginning of a text"));

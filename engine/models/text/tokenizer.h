@@ -16,16 +16,15 @@ namespace longtake {
 // Immutable; may be used from any thread.
 class Tokenizer {
  public:
-  // `folder` holds tokenizer.model (SentencePiece), or else tokenizer.json (what transformers 5 saves); where both are
-  // there, tokenizer.model is taken. Settings of tokenizer_config.json that change tokens are honoured or refused.
-  // Errors name the file.
+  // Reads tokenizer.model (SentencePiece) from `folder`, or tokenizer.json (saved by transformers 5) if there is no
+  // tokenizer.model. Settings in tokenizer_config.json that change tokens are applied or refused. Errors name the file.
   static absl::StatusOr<Tokenizer> Load(const std::string& folder);
 
-  // BOS, then the pieces of `text`; no EOS. The names of control pieces ("<bos>", "<end_of_turn>", "<unused7>") in the
-  // text are text: no prompt makes a control token. InvalidArgument where the text is not UTF-8.
+  // Returns BOS, then the pieces of `text`, without EOS. Names of control pieces in the text ("<bos>", "<end_of_turn>",
+  // "<unused7>") are encoded as text, so no prompt can produce a control token. InvalidArgument: the text is not UTF-8.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const;
   int64_t vocabulary() const { return model_->vocabulary(); }  // one more than the largest id
-  int32_t pad_id() const { return pad_id_; }                   // -1 where the files name none
+  int32_t pad_id() const { return pad_id_; }                   // -1 if the files name none
 
  private:
   Tokenizer(std::unique_ptr<TokenizerModel> model, int32_t bos_id, int32_t pad_id)

@@ -10,7 +10,7 @@
 namespace longtake {
 namespace {
 
-// A token is written as its text, or as an object with its text.
+// Reads a token, which is written as its text or as an object that contains its text.
 std::optional<std::string> Token(JsonConfig& config, const std::string& field) {
   const nlohmann::json* value = config.Raw(field);
   if (value == nullptr || value->is_null()) return std::nullopt;
@@ -31,7 +31,8 @@ void ReadAddedTokens(JsonConfig& config, TokenizerConfig* out) {
         !token["content"].is_string()) {
       return config.Fail(kField, absl::StrCat("has an entry '", key, "' that is no token with an id"));
     }
-    // The pieces beside a token would lose their spaces. A special token is not looked for in a text.
+    // These flags would remove spaces around a token. Special tokens may have them, because they are not matched in
+    // text.
     for (const char* flag : {"lstrip", "rstrip", "single_word"}) {
       if (token.value("special", nlohmann::json(false)) != true && token.value(flag, nlohmann::json(false)) != false) {
         return config.Fail(kField, absl::StrCat("has an entry '", key, "' with ", flag, ", which is not supported"));
@@ -62,13 +63,13 @@ absl::StatusOr<TokenizerConfig> LoadTokenizerConfig(const std::string& path) {
   config.MustBe("add_prefix_space", false);
   config.MustBe("do_lower_case", false);
   config.MustBe("sp_model_kwargs", nlohmann::json::object());
-  config.MustBe("auto_map", nullptr);  // code of the folder's own
+  config.MustBe("auto_map", nullptr);  // custom code in the folder
   CheckClass(config);
   out.bos_token = Token(config, "bos_token");
   out.pad_token = Token(config, "pad_token");
   ReadAddedTokens(config, &out);
-  // How tokens become text, how lists of texts are cut and padded (the caller says so itself), names of control pieces
-  // (which a prompt cannot make), and what belongs to a chat.
+  // These fields concern decoding, truncation and padding (which the caller does), names of control pieces (which
+  // prompts cannot produce), and chats.
   config.Ignore({"additional_special_tokens",
                  "backend",
                  "chat_template",

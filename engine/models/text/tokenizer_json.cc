@@ -12,19 +12,19 @@ using nlohmann::json;
 
 constexpr int64_t kMaxId = (1 << 24) - 1;
 constexpr size_t kMaxPieces = 1 << 20, kMaxMerges = 1 << 22;  // Gemma: 256,000 and 580,000
-constexpr size_t kMaxOtherValues = 100'000;  // beside vocabulary and merges; Gemma's 216 added tokens make 1,700
-constexpr size_t kShownBytes = 100;          // of a piece, in errors
+constexpr size_t kMaxOtherValues = 100'000;  // besides vocabulary and merges; Gemma's 216 added tokens are 1,700 values
+constexpr size_t kShownBytes = 100;          // of a piece, in error messages
 
-// A section as a config, whose errors read "tokenizer.json: model: field 'x' ...".
+// Wraps a section as a config, whose errors read "model: field 'x' ...".
 JsonConfig Section(const char* name, const json& value) { return {name, value}; }
 
-// `value` as text, for errors.
+// Returns `value` as text for error messages.
 std::string Shown(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 100);
 }
 
-// Takes the vocabulary and the merges, which are nearly all of a file (Gemma's: 256,000 pieces and 580,000 merges in
-// 34 MB), as the parser comes to them; as a tree they would take ten times that. In the tree they are empty.
+// Stores vocabulary and merges directly while parsing, and leaves them empty in the tree. They are nearly all of a file
+// (Gemma: 256,000 pieces and 580,000 merges in 34 MB) and would take ten times that as a tree.
 class Reader final : public JsonTreeBuilder {
  public:
   explicit Reader(TokenizerJson* out) : JsonTreeBuilder(kMaxOtherValues), out_(*out) {}
@@ -68,7 +68,7 @@ class Reader final : public JsonTreeBuilder {
       pair_.push_back(std::move(value));
       return true;
     }
-    // The older spelling: both pieces with a space between them.
+    // Older files write a merge as one string: both pieces, separated by a space.
     const size_t space = value.find(' ');
     if (part_ != Part::kMerges || space == std::string::npos || value.find(' ', space + 1) != std::string::npos) {
       return WrongType();
@@ -124,7 +124,7 @@ absl::Status CheckModel(const json& value) {
   model.MustBe("ignore_merges", false);
   model.MustBe("continuing_subword_prefix", "");
   model.MustBe("end_of_word_suffix", "");
-  model.Ignore({"unk_token", "fuse_unk"});  // with byte fallback nothing is unknown
+  model.Ignore({"unk_token", "fuse_unk"});  // byte fallback leaves no unknown characters
   const json *vocabulary = model.Raw("vocab"), *merges = model.Raw("merges");
   if (vocabulary == nullptr || !vocabulary->is_object()) model.Fail("vocab", "must be an object");
   if (merges == nullptr || !merges->is_array()) model.Fail("merges", "must be a list");
@@ -151,7 +151,7 @@ absl::Status ReadAddedTokens(const json& value, TokenizerJson* out) {
   return absl::OkStatus();
 }
 
-// Spaces become "▁", and nothing else changes.
+// The only supported normalizer replaces each space by "▁".
 absl::Status CheckNormalizer(json value) {
   const json wanted = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\xe2\x96\x81"}};
   if (value.is_object() && value.value("type", json()) == "Sequence" && value.size() == 2 &&
@@ -163,7 +163,7 @@ absl::Status CheckNormalizer(json value) {
       absl::StrCat("field 'normalizer' is ", Shown(value), ", but only ", Shown(wanted), " is supported"));
 }
 
-// Cuts at spaces, of which the normalizer leaves none: it has no effect.
+// The only supported pre-tokenizer splits at spaces. It has no effect, because the normalizer has replaced them.
 absl::Status CheckPreTokenizer(const json& value) {
   const json wanted = {
       {"type", "Split"}, {"pattern", {{"String", " "}}}, {"behavior", "MergedWithPrevious"}, {"invert", false}};
@@ -172,7 +172,7 @@ absl::Status CheckPreTokenizer(const json& value) {
       absl::StrCat("field 'pre_tokenizer' is ", Shown(value), ", but only ", Shown(wanted), " is supported"));
 }
 
-// One piece in front of the text, nothing behind it.
+// The only supported post-processor puts one piece in front of the text.
 absl::Status ReadPostProcessor(const json& value, TokenizerJson* out) {
   if (value.is_null()) return absl::OkStatus();
   const auto refuse = [](const std::string& why) {
@@ -215,7 +215,7 @@ absl::StatusOr<TokenizerJson> ParseTokenizerJsonFile(std::string_view text) {
   if (!tree.is_object()) return absl::InvalidArgumentError("is not a JSON object");
   const auto section = [&](const char* name) { return tree.value(name, json()); };
   for (const auto& [name, value] : tree.items()) {
-    // Truncation and padding are the caller's, decoding is not done.
+    // Truncation and padding are done by the caller; decoding is not done.
     bool known = false;
     for (const char* field : {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                               "post_processor", "decoder", "model"}) {

@@ -1,5 +1,5 @@
-// The pieces that Hugging Face's `tokenizers` give for a text, by a tokenizer.json. With encode_special_tokens they do
-// what is done here: special tokens in a text are text.
+// Tokenizes with a tokenizer.json as Hugging Face's `tokenizers` does with encode_special_tokens set: special tokens in
+// a text are encoded as text.
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
@@ -114,7 +114,7 @@ class TokenizerJsonModel final : public TokenizerModel, private BpeMerges {
   }
 
   PieceIds text_, added_;
-  PieceMatcher raw_symbols_, normal_symbols_;  // in the text as it is, and in the text with its spaces replaced
+  PieceMatcher raw_symbols_, normal_symbols_;  // matched in the original text, and in the text with its spaces replaced
   std::unordered_map<uint64_t, BpeMerge> merges_;
   ByteIds bytes_ = {};
   int64_t vocabulary_ = 0;

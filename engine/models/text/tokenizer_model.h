@@ -1,4 +1,4 @@
-// What the two kinds of tokenizer files have in common.
+// The interface that both kinds of tokenizer files implement.
 #ifndef LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_MODEL_H_
 #define LONGTAKE_ENGINE_MODELS_TEXT_TOKENIZER_MODEL_H_
 
@@ -18,20 +18,20 @@ class TokenizerModel {
  public:
   virtual ~TokenizerModel() = default;
 
-  // Appends the pieces of `text`, which is UTF-8. Control pieces in it are text (IsControlPiece).
+  // Appends the pieces of `text`, which is UTF-8. Names of control pieces (IsControlPiece) are encoded as text.
   virtual void Encode(std::string_view text, std::vector<int32_t>* ids) const = 0;
-  // Any piece, control pieces included.
+  // Finds any piece, including control pieces.
   virtual std::optional<int32_t> FindPiece(std::string_view piece) const = 0;
   // One more than the largest id.
   virtual int64_t vocabulary() const = 0;
-  // The piece that the file itself puts in front of a text; none where it says nothing.
+  // The piece that the file puts in front of a text; nullopt if it does not name one.
   virtual std::optional<int32_t> bos_id() const = 0;
   virtual std::optional<int32_t> pad_id() const = 0;
 };
 
-// Of the bytes of a tokenizer.model. Errors follow the file's name.
+// Parses the bytes of a tokenizer.model. Error messages are worded to follow the file's name.
 absl::StatusOr<std::unique_ptr<TokenizerModel>> ParseSentencePiece(std::string_view bytes);
-// Of the text of a tokenizer.json. Errors follow the file's name.
+// Parses the text of a tokenizer.json. Error messages are worded to follow the file's name.
 absl::StatusOr<std::unique_ptr<TokenizerModel>> ParseTokenizerJson(std::string_view text);
 
 }  // namespace longtake

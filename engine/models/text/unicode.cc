@@ -29,7 +29,7 @@ size_t NextCharacter(std::string_view text, size_t begin) {
 }
 
 absl::StatusOr<std::string> StripText(std::string_view text, bool lower_case) {
-  // A character of UTF-8 is never longer in UTF-16 units than in bytes; ICU counts in int32_t.
+  // A UTF-8 character never has more UTF-16 units than bytes. ICU counts units in int32_t.
   if (text.size() > std::numeric_limits<int32_t>::max() / 4) return absl::InvalidArgumentError("prompt is too long");
   std::vector<UChar> units(text.size() + 1);
   int32_t length = 0;
@@ -37,13 +37,13 @@ absl::StatusOr<std::string> StripText(std::string_view text, bool lower_case) {
   u_strFromUTF8(units.data(), static_cast<int32_t>(units.size()), &length, text.data(),
                 static_cast<int32_t>(text.size()), &error);
   if (U_FAILURE(error)) return absl::InvalidArgumentError("prompt is not valid UTF-8");
-  // All white space lies in the basic plane, one unit a character. u_isspace holds for the same 29 characters as
-  // Python's str.isspace(): the separators, and the controls U+0009-000D, U+001C-001F and U+0085.
+  // All whitespace lies in the basic plane, so each character is one unit. u_isspace is true for the same 29 characters
+  // as Python's str.isspace(): the separators, and the controls U+0009-000D, U+001C-001F and U+0085.
   int32_t begin = 0;
   while (begin < length && u_isspace(units[begin])) ++begin;
   while (length > begin && u_isspace(units[length - 1])) --length;
   icu::UnicodeString string(units.data() + begin, length - begin);
-  // The root locale's full mapping, final sigma included.
+  // The root locale has the full mapping, including final sigma.
   if (lower_case) string.toLower(icu::Locale::getRoot());
   std::string out;
   string.toUTF8String(out);

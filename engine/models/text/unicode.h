@@ -1,4 +1,4 @@
-// UTF-8: its characters, and Python's str.strip() and str.lower(), which the reference pipelines apply to prompts.
+// UTF-8 characters, and Python's str.strip() and str.lower(), which the reference pipelines apply to prompts.
 #ifndef LONGTAKE_ENGINE_MODELS_TEXT_UNICODE_H_
 #define LONGTAKE_ENGINE_MODELS_TEXT_UNICODE_H_
 
@@ -11,10 +11,10 @@
 namespace longtake {
 
 bool IsUtf8(std::string_view text);
-// Where the character that begins at `begin` ends. `text` is UTF-8.
+// Returns the end of the character that begins at byte `begin`. `text` is UTF-8.
 size_t NextCharacter(std::string_view text, size_t begin);
 
-// `text` without white space at both ends, in lower case where asked. InvalidArgument where it is no UTF-8.
+// Removes whitespace at both ends, and converts to lower case if requested. InvalidArgument: `text` is not valid UTF-8.
 absl::StatusOr<std::string> StripText(std::string_view text, bool lower_case);
 
 }  // namespace longtake

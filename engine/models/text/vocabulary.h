@@ -15,10 +15,10 @@
 
 namespace longtake {
 
-// Ids by text.
+// Maps pieces to ids.
 class PieceIds {
  public:
-  // False where the text is there already.
+  // Returns false if the piece exists already.
   bool Add(std::string text, int32_t id) { return ids_.emplace(std::move(text), id).second; }
   std::optional<int32_t> Find(std::string_view text) const {
     const auto it = ids_.find(text);
@@ -33,16 +33,16 @@ class PieceIds {
   std::unordered_map<std::string, int32_t, Hash, std::equal_to<>> ids_;
 };
 
-// Ids of "<0x00>" to "<0xFF>", which stand for characters that are no piece.
+// Ids of the pieces "<0x00>" to "<0xFF>", which encode characters without a piece.
 using ByteIds = std::array<int32_t, 256>;
 std::optional<ByteIds> FindBytePieces(const PieceIds& ids);
 
-// Whether a piece steers a model and stands for no text: "<bos>", "<end_of_turn>", "<unused7>", ... Gemma's files
-// declare some of these as pieces of text, so that a prompt could make them. Here nobody's prompt does: such a piece's
-// name in a prompt is cut like any other text, in both kinds of files, whatever they say.
+// True for pieces that control a model and represent no text: "<bos>", "<end_of_turn>", "<unused7>", ... Gemma's files
+// declare some of them as pieces of text, so that a prompt could produce them. Here a control piece's name in a prompt
+// is always encoded as ordinary text, for both kinds of files.
 bool IsControlPiece(std::string_view text);
 
-// The characters of `text`, which is UTF-8. A character without a piece has id -1.
+// Splits `text`, which is UTF-8, into characters. A character without a piece has id -1.
 std::vector<BpeSymbol> Characters(std::string_view text, const PieceIds& ids);
 
 }  // namespace longtake

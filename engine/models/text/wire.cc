@@ -19,7 +19,7 @@ bool WireReader::Varint(uint64_t* value) {
 
 bool WireReader::Fixed(size_t bytes) {
   if (rest_.size() < bytes) return false;
-  std::memcpy(&number_, rest_.data(), bytes);  // little-endian, as the host
+  std::memcpy(&number_, rest_.data(), bytes);  // little-endian, like the host
   rest_.remove_prefix(bytes);
   return true;
 }

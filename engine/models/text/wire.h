@@ -1,4 +1,4 @@
-// Fields of a serialized protocol buffer, read one after the other.
+// Reads the fields of a serialized protocol buffer one after the other.
 #ifndef LONGTAKE_ENGINE_MODELS_TEXT_WIRE_H_
 #define LONGTAKE_ENGINE_MODELS_TEXT_WIRE_H_
 
@@ -12,12 +12,12 @@ class WireReader {
  public:
   explicit WireReader(std::string_view message) : rest_(message) {}
 
-  // Goes to the next field. False at the end, and where the message is malformed.
+  // Advances to the next field. Returns false at the end, and if the message is malformed.
   bool Next();
   bool ok() const { return ok_; }
 
   uint32_t field() const { return field_; }
-  // The value, of a varint or of fixed width; 0 of others.
+  // The value of a varint or fixed-width field; 0 for other fields.
   uint64_t number() const { return number_; }
   // The value of a fixed32 field as a float.
   float fixed_float() const;

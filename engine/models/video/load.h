@@ -1,4 +1,4 @@
-// A VAE from its folder, whichever class it is of.
+// Loads a VAE of any supported class from its folder.
 #ifndef LONGTAKE_ENGINE_MODELS_VIDEO_LOAD_H_
 #define LONGTAKE_ENGINE_MODELS_VIDEO_LOAD_H_
 
@@ -11,9 +11,9 @@
 
 namespace longtake {
 
-// From `folder`/config.json, whose `_class_name` says which VAE it is, and diffusion_pytorch_model(.safetensors). All
-// tensors are checked, those of the wanted parts are packed. Errors name the file and the field or tensor; a
-// superfluous tensor is one. `ops` must outlive the result.
+// Reads `folder`/config.json, whose `_class_name` selects the class, and diffusion_pytorch_model(.safetensors). All
+// tensors are checked, those of the requested parts are packed. Errors name the file and the field or tensor; a
+// superfluous tensor is an error. `ops` must outlive the result.
 absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
 
 }  // namespace longtake

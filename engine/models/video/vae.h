@@ -1,4 +1,4 @@
-// A VAE's two halves.
+// A VAE: its decoder and its encoder.
 #ifndef LONGTAKE_ENGINE_MODELS_VIDEO_VAE_H_
 #define LONGTAKE_ENGINE_MODELS_VIDEO_VAE_H_
 
@@ -14,7 +14,7 @@ struct VaeParts {
 };
 
 struct VideoVae {
-  std::unique_ptr<VideoDecoder> decoder;  // null where not wanted
+  std::unique_ptr<VideoDecoder> decoder;  // null if not requested
   std::unique_ptr<VideoEncoder> encoder;
 };
 

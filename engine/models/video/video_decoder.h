@@ -1,5 +1,5 @@
-// Latents to video frames, as a stream: one latent frame at a time, with the caches in the caller's memory. Any cut of
-// a stream into calls gives the same bytes.
+// Decodes latents to video frames as a stream: one latent frame at a time, with the caches in the caller's memory. The
+// bytes do not depend on how the stream is divided into calls.
 #ifndef LONGTAKE_ENGINE_MODELS_VIDEO_VIDEO_DECODER_H_
 #define LONGTAKE_ENGINE_MODELS_VIDEO_VIDEO_DECODER_H_
 
@@ -14,11 +14,11 @@
 
 namespace longtake {
 
-// A decoder for latents of one size. Immutable; shared by all streams of that size. One call at a time works in one
-// scratch. It allocates nothing.
+// A decoder for latents of one size. Immutable; shared by all streams of that size. Only one call at a time may use a
+// scratch. Decoding allocates nothing.
 class SizedVideoDecoder {
  public:
-  // Gets each video frame in turn; the view is valid during the call.
+  // Called for each video frame in order. The view is valid during the call.
   using Emit = absl::FunctionRef<void(const VideoFrame& frame)>;
 
   virtual ~SizedVideoDecoder() = default;
@@ -26,24 +26,24 @@ class SizedVideoDecoder {
   virtual size_t cache_bytes() const = 0;    // of each stream, in backend memory
   virtual size_t scratch_bytes() const = 0;  // shared by all streams
 
-  // Takes frame `t` of `latents` (f32 [channels, frames, height, width], normalised) as the stream's next one and emits
-  // the video frames that are complete with it: those from Emitted(stream->frames) to Emitted(stream->frames + 1) of
-  // the geometry.
+  // Decodes frame `t` of `latents` (f32 [channels, frames, height, width], normalized) as the stream's next latent
+  // frame. Emits the video frames that it completes: frames Emitted(stream->frames) to Emitted(stream->frames + 1) of
+  // the geometry, the last one excluded.
   virtual void Decode(const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
                       Emit emit) const = 0;
-  // Behind the stream's last latent frame: emits at most `frames` (of the geometry) of the video frames that are held
-  // back, and returns whether any are left. Where `delay_frames` is 0 it emits nothing.
+  // Called after the stream's last latent frame. Emits at most `frames` (of the geometry) of the video frames held
+  // back, and returns whether any are left. If `delay_frames` is 0 it emits nothing.
   virtual bool Drain(VideoStream* stream, void* scratch, Emit emit) const = 0;
 };
 
-// The weights. Immutable after loading.
+// The decoder's weights. Immutable after loading.
 class VideoDecoder {
  public:
   virtual ~VideoDecoder() = default;
 
   virtual const LatentGeometry& geometry() const = 0;
   virtual size_t weight_bytes() const = 0;
-  // Refers to this decoder, which must outlive it. Height and width of the latents are at least 1.
+  // The result refers to this decoder, which must outlive it. Height and width of the latents must be at least 1.
   virtual std::unique_ptr<SizedVideoDecoder> ForLatents(int height, int width) const = 0;
 };
 

@@ -1,4 +1,4 @@
-// What one video owns of a decoder or of an encoder.
+// The state of one video in a decoder or an encoder.
 #ifndef LONGTAKE_ENGINE_MODELS_VIDEO_VIDEO_STREAM_H_
 #define LONGTAKE_ENGINE_MODELS_VIDEO_VIDEO_STREAM_H_
 
@@ -9,15 +9,15 @@
 
 namespace longtake {
 
-// The caches and the position belong together: both may be copied away and back between calls.
+// Caches and position belong together. Both may be copied away and back between calls.
 struct VideoStream {
-  void* caches = nullptr;  // backend memory of cache_bytes(), which need not be initialised
-  int64_t frames = 0;      // latent frames that a decoder has taken, or video frames that an encoder has
-  int64_t first = 0;       // the frame with which the caches begin; earlier ones are absent from them
+  void* caches = nullptr;  // backend memory of cache_bytes(), which need not be initialized
+  int64_t frames = 0;      // latent frames decoded so far, or video frames encoded so far
+  int64_t first = 0;       // first frame that the caches contain
 
-  // Rebuilds the caches of a decoder's stream that has taken `position` latent frames: decode the latent frames from
-  // the result's `frames` up to `position` again, and drop the video frames that this gives. From then on the stream
-  // emits what the lost one would have.
+  // Returns a stream for rebuilding the caches of a decoder that has taken `position` latent frames. Decode the latent
+  // frames from the result's `frames` up to `position` again and discard the video frames. After that the stream emits
+  // the same frames as the original one would.
   static VideoStream Rebuild(const LatentGeometry& geometry, int64_t position, void* caches) {
     const int64_t first = std::max<int64_t>(0, position - geometry.rebuild_latents);
     return {.caches = caches, .frames = first, .first = first};

@@ -11,10 +11,11 @@
 namespace longtake {
 namespace {
 
-// Beyond any published model (Wan: 96, 4, 16); a typing error is refused before memory is asked for.
+// Far above any published model (Wan: 96, 4, 16), so that a mistyped number is refused before memory is allocated for
+// it.
 constexpr int64_t kMaxWidth = 8192;
 
-// The released Wan 2.1 statistics, which diffusers takes where the file has none.
+// The statistics released with Wan 2.1. diffusers uses them if the file has none.
 constexpr double kMean[] = {-0.7571, -0.7089, -0.9113, 0.1075,  -0.1745, 0.9653,  -0.1517, 1.5508,
                             0.4134,  -0.0715, 0.5517,  -0.3632, -0.1922, -0.9497, 0.2503,  -0.2921};
 constexpr double kStd[] = {2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743,
@@ -32,17 +33,17 @@ std::vector<float> Statistics(JsonConfig& json, const std::string& field, std::s
   return {values.begin(), values.end()};
 }
 
-// How many latent frames before its own a video frame depends on. Walks from the first video frame of a late latent
-// frame back through the decoder: each convolution over time needs two frames more.
+// Returns how many latent frames before its own a video frame depends on. Walks back through the decoder from the first
+// video frame of a late latent frame; each convolution over time needs two more frames.
 int64_t RebuildLatents(const WanConfig& c) {
-  constexpr int64_t kLatentFrame = 1 << 20;  // far from the stream's beginning
-  constexpr int64_t kBack = 2;               // of one convolution
+  constexpr int64_t kLatentFrame = 1 << 20;  // far from the beginning of the stream
+  constexpr int64_t kBack = 2;               // earlier frames that one convolution reads
   const int64_t stage_back = (c.res_blocks + 1) * 2 * kBack;
   int64_t frame = 1 + c.temporal_factor() * (kLatentFrame - 1);
   frame -= kBack;  // the last convolution
   for (int i = 0; i < c.stages(); ++i) {
     frame -= stage_back;
-    // Where time doubles, frames 2k - 1 and 2k are made of frame k and the two before it.
+    // Where time is doubled, frames 2k - 1 and 2k are computed from frame k and the two frames before it.
     if (i + 1 < c.stages() && c.temporal_downsample[i]) frame = (frame + 1) / 2 - kBack;
   }
   constexpr int64_t kMiddleBack = 4 * kBack;
@@ -80,7 +81,7 @@ absl::StatusOr<WanConfig> ReadWanConfig(JsonConfig json) {
     c.dim_mult = {1};
   }
   for (size_t i = 0; i < c.dim_mult.size(); ++i) {
-    // A decoder stage hands on half of its width, so a width of 1 would hand on nothing.
+    // A decoder stage outputs half of its width, so a width of 1 would leave no channel.
     const int64_t narrowest = i == 0 ? 1 : 2;
     if (c.dim_mult[i] < 1 || c.dim_mult[i] > kMaxWidth || c.dim_mult[i] * c.decoder_base_dim < narrowest) {
       json.Fail("dim_mult", absl::StrCat("cannot hold ", c.dim_mult[i]));
@@ -102,7 +103,7 @@ absl::StatusOr<WanConfig> ReadWanConfig(JsonConfig json) {
   }
   json.MustBe("attn_scales", nlohmann::json::array());
   json.MustBe("is_residual", false);
-  // diffusers' pipeline reads the scale factors to choose sizes; what the model does follows from its stages.
+  // diffusers' pipeline reads the scale factors to choose sizes. The model's own factors follow from its stages.
   json.Ignore({"_diffusers_version", "_name_or_path", "dropout", "scale_factor_temporal", "scale_factor_spatial"});
   RETURN_IF_ERROR(json.Finish());
   return c;

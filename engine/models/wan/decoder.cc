@@ -8,15 +8,15 @@
 
 namespace longtake {
 
-// Frames go through the stages depth first: where a stage doubles time, its first new frame passes all later stages
-// before the second does. So one frame of each stage is there at a time: 431 MB of scratch at 480p in bf16, where the
-// last stage's four frames side by side would take 1.5 GB.
+// Frames run through the stages depth first: where a stage doubles time, its first new frame runs through all later
+// stages before the second one does. Only one frame of each stage is therefore in memory at a time: 431 MB of scratch
+// at 480p in bf16. Keeping the last stage's four frames side by side would take 1.5 GB.
 struct WanDecoder::Call {
   WanContext ctx;
   std::byte* scratch;
-  bool first;                               // the video's first latent frame: time is not doubled
+  bool first;                               // this is the video's first latent frame: time is not doubled
   bool has_first;                           // the caches begin with the video's first latent frame
-  std::array<int64_t, kMaxWanStages> seen;  // of each stage, frames since the caches' beginning
+  std::array<int64_t, kMaxWanStages> seen;  // for each stage, frames since the caches' beginning
   absl::FunctionRef<void(ConstMat)> emit;
 };
 
@@ -83,27 +83,28 @@ std::unique_ptr<SizedVideoDecoder> WanDecoder::ForLatents(int height, int width)
   return std::make_unique<Sized>(*this, Plan(height, width));
 }
 
-// At 832x480 in bf16 (latents 60 x 104, Wan 2.1): caches 1.89 GB, of which the last stage has 1.07; scratch 431 MB.
+// At 832x480 in bf16 (latents 60 x 104, Wan 2.1) the caches take 1.89 GB, 1.07 of them in the last stage, and scratch
+// takes 431 MB.
 WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   WanPlan plan;
   const size_t element = SizeOf(ops_->activation_type());
   const size_t count = stages_.size();
-  std::vector<size_t> act, f32;  // bytes of a stage's widest frame, in both types
+  std::vector<size_t> act, f32;  // bytes of each stage's largest frame, in both types
   std::vector<bool> in_work;     // whether a stage's x lies at the end of the work area
-  size_t work = 0;               // bytes of that area: n, y, and such an x
+  size_t work = 0;               // bytes of the work area: n, y, and such an x
   for (size_t i = 0; i < count; ++i) {
     plan.stages.push_back({latent_height << i, latent_width << i});
     const int64_t elements = plan.stages[i].pixels() * std::max(stages_[i].blocks[0].inputs, stages_[i].width);
     act.push_back(Aligned(elements * element));
     f32.push_back(Aligned(elements * sizeof(float)));
-    // Only a stage that doubles time needs its x again after the stages behind it. Another one's x may lie where those
-    // work, as long as it does not meet the next one's x, which is made from it.
+    // Only a stage that doubles time needs its x again after the later stages have run. The x of another stage may lie
+    // in the memory that the later stages work in, but must not overlap the next stage's x, which is computed from it.
     in_work.push_back(i + 1 < count && !stages_[i].doubles_time && (i == 0 || !in_work[i - 1]));
     work = std::max(work, act[i] + f32[i] + (in_work[i] ? f32[i] : 0));
-    // The frame before, halfway to this x, lies in n or y.
+    // The frame from which the next x is computed lies in n or y.
     if (in_work[i] && i > 0) work = std::max(work, 2 * act[i - 1] + f32[i]);
   }
-  // The finished frame takes the place of y.
+  // The finished frame reuses the memory of y.
   work = std::max(work, act.back() + Aligned(plan.stages.back().pixels() * config_.pixel_channels() * sizeof(float)));
   const size_t latent = Aligned(plan.stages[0].pixels() * config_.z_dim * element);
   const size_t middle = Aligned(plan.stages[0].pixels() * middle_.width * element);
@@ -172,7 +173,7 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
     RunStage(call, i + 1);
     return;
   }
-  // The video's first frame passes by this convolution and never enters its history. The second new frame waits in x.
+  // The video's first frame does not enter this convolution or its history. The second new frame waits in x.
   const int64_t doubled = call.has_first ? seen - 1 : seen;
   const Mat made[2] = {ActFrame(call.ctx, y, index, stage.width), ActFrame(call.ctx, x, index, stage.width)};
   for (int half = 0; half < 2; ++half) {

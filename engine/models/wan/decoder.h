@@ -1,5 +1,6 @@
-// The decoder of a Wan VAE: one latent frame at a time, to one video frame for the first and temporal_factor() for each
-// later one, so that any cut of a stream gives the same bytes. Reference: diffusers' AutoencoderKLWan.
+// The decoder of a Wan VAE. It takes one latent frame at a time; the first gives one video frame, each later one
+// temporal_factor() video frames. The bytes do not depend on how a stream is divided into calls. Reference: diffusers'
+// AutoencoderKLWan.
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_DECODER_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_DECODER_H_
 
@@ -16,11 +17,11 @@
 
 namespace longtake {
 
-// Immutable after loading; shared by all sessions. One call at a time works in one scratch.
+// Immutable after loading; shared by all sessions. Only one call at a time may use a scratch.
 class WanDecoder final : public VideoDecoder {
  public:
-  // Reads its weights. Errors stick in the loader's weights, whose Finish() returns the first. After one, or where the
-  // loader does not pack, the decoder is unusable. `ops` must outlive it.
+  // Reads the decoder's weights. The loader keeps the first error, and its weights' Finish() returns it. After an
+  // error, or if the loader does not pack, the decoder is unusable. `ops` must outlive it.
   WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops);
 
   const LatentGeometry& geometry() const override { return geometry_; }
@@ -31,22 +32,22 @@ class WanDecoder final : public VideoDecoder {
   class Sized;
   struct Stage {
     std::vector<WanResidual> blocks;
-    // Between this stage and the next: time doubling, whose two kernels make the two frames, and space doubling.
+    // Between this stage and the next: doubling of time, with one kernel for each of the two new frames, then of space.
     bool doubles_time = false;
     int time_ring = -1;
     std::unique_ptr<PackedKernel> time[2];
     std::unique_ptr<PackedKernel> space;  // null in the last stage
-    int64_t width = 0;                    // channels inside
+    int64_t width = 0;                    // channels of the stage
   };
   struct Call;
 
   WanPlan Plan(int latent_height, int latent_width) const;
-  // `emit` gets frames of the last stage's size, f32.
+  // `emit` receives f32 frames of the last stage's size.
   void Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
               absl::FunctionRef<void(ConstMat frame)> emit) const;
-  // Takes the frame in stage `i`'s x through it and all later ones.
+  // Runs the frame in stage `i`'s x through this and all later stages.
   void RunStage(Call& call, size_t i) const;
-  // From `in` (act), of stage `i`, to the next stage's x.
+  // Writes `in` (act) of stage `i`, doubled in space, to the next stage's x.
   void DoubleSpace(const Call& call, size_t i, ConstMat in) const;
 
   WanConfig config_;

@@ -31,7 +31,7 @@ WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops)
   const int count = config_.stages();
   conv_in_ = WanConv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), config_.base_dim);
   int64_t inputs = config_.base_dim;
-  int layer = 0;  // the file numbers blocks and halvings through
+  int layer = 0;  // the file numbers residual blocks and halvings consecutively
   const auto next = [&layer] { return absl::StrCat("encoder.down_blocks.", layer++); };
   for (int i = 0; i < count; ++i) {
     Stage stage;
@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<SizedVideoEncoder>> WanEncoder::ForFrames(int hei
   return std::make_unique<Sized>(*this, std::move(plan));
 }
 
-// At 832x480 in bf16 (Wan 2.1): caches 1.14 GB, scratch 383 MB.
+// At 832x480 in bf16 (Wan 2.1) the caches take 1.14 GB and scratch takes 383 MB.
 absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
   if (height % config_.patch != 0 || width % config_.patch != 0) {
     return absl::InvalidArgumentError(
@@ -89,7 +89,7 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
     f32 = std::max(f32, Aligned(size.pixels() * channels * sizeof(float)));
     size = {size.height / 2, size.width / 2};
   }
-  // One frame is under way at a time, so all stages share x, n and y.
+  // Only one frame is encoded at a time, so all stages share x, n and y.
   const size_t middle = Aligned(plan.stages.back().pixels() * middle_.width * element);
   const size_t work = std::max(act + f32, WanMiddle::kWorkFrames * middle);
   plan.n.assign(stages_.size(), 0);
@@ -126,7 +126,8 @@ bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, VideoStream* s
     const Mat next_x = FloatFrame(ctx, x, next, stage.width), halved = ActFrame(ctx, y, next, stage.width);
     HalveSpace(ctx, i, whole, stage.time == nullptr ? next_x : halved);
     if (stage.time == nullptr) continue;
-    // Frame 0 passes; then frames 2, 4, ... each with the two before it. Frame 1 waits in the ring, and so on.
+    // Frame 0 is copied. Each later even frame is convolved with the two frames before it. Odd frames only go into the
+    // ring.
     const bool completes = seen % 2 == 0;
     if (seen == 0) {
       ops_->elementwise().Convert(halved, next_x);
@@ -158,7 +159,7 @@ void WanEncoder::HalveSpace(const WanContext& ctx, size_t i, ConstMat in, Mat ou
                             .out = {&out, 1},
                             .out_height = ctx.plan->stages[i + 1].height,
                             .out_width = ctx.plan->stages[i + 1].width,
-                            .stride = 2});  // zeros right and below only
+                            .stride = 2});  // pads with zeros on the right and below only
 }
 
 }  // namespace longtake

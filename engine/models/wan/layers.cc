@@ -12,7 +12,7 @@ std::byte* Slot(const WanContext& ctx, int ring, int64_t frame) {
   return ctx.caches + slot.offset + (frame % 2) * Aligned(slot.bytes);
 }
 
-// The frames that a kernel of three taps in time reads when `in` is frame number `seen`.
+// Returns the frames that a kernel with three taps in time reads when `in` is frame number `seen`.
 std::array<ConstMat, 3> History(const WanContext& ctx, int ring, int64_t seen, const ConstMat& in) {
   ConstMat before_last = in, last = in;
   before_last.data = seen >= 2 ? Slot(ctx, ring, seen) : nullptr;
@@ -93,7 +93,7 @@ void WanResidual::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::by
   conv1.Run(ctx, seen, normed1, hidden);
   ctx.ops->norm().ChannelNorm({.x = hidden, .gamma = norm2->f32(), .silu = true, .y = normed2});
   if (shortcut != nullptr) {
-    const Mat rounded = ActFrame(ctx, y, stage, inputs);  // `hidden` is dead
+    const Mat rounded = ActFrame(ctx, y, stage, inputs);  // reuses the memory of `hidden`
     ctx.ops->elementwise().Convert(in, rounded);
     ctx.ops->dense().Linear({.kernel = *shortcut, .x = rounded, .y = out});
   }
@@ -117,7 +117,7 @@ void WanMiddle::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte
   const FrameSize size = ctx.plan->stages[stage];
   const size_t frame = Aligned(size.pixels() * width * SizeOf(ops->activation_type()));
   std::byte* n = work;
-  std::byte* y = work + frame;  // three frames, of q, k and v
+  std::byte* y = work + frame;  // three frames: q, k and v
   before.Run(ctx, seen, x, n, y);
 
   const Mat out = FloatFrame(ctx, x, stage, width);

@@ -1,5 +1,5 @@
-// The layers of which the Wan VAE's decoder and encoder are made. Each takes one channels-last frame at a time; the
-// earlier frames that a convolution over time needs are in the session's rings (plan.h).
+// The layers of the Wan VAE's decoder and encoder. Each takes one channels-last frame at a time. The earlier frames
+// that a convolution over time reads are in the stream's rings (plan.h).
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_LAYERS_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_LAYERS_H_
 
@@ -15,16 +15,16 @@
 
 namespace longtake {
 
-// Where one call works. `caches` may be null where nothing comes after this frame.
+// The plan and memory of one call. `caches` may be null if no frame follows this one.
 struct WanContext {
   Ops* ops;
   const WanPlan* plan;
   std::byte* caches;
 };
 
-// A frame of a stage. What convolutions read is in the activation type; what they add up to, between and inside blocks,
-// is f32. In bf16 that took the error from 0.83 to 0.58 of torch's (median of 58 random cases), for 177 MB more scratch
-// at 480p.
+// Views of a stage's frame. Inputs of convolutions have the activation type; sums between and inside blocks are f32. In
+// bf16 this reduced the error from 0.83 to 0.58 of torch's (median of 58 random cases), for 177 MB more scratch at
+// 480p.
 Mat ActFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels);
 Mat FloatFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels);
 
@@ -35,15 +35,15 @@ struct WanConv {
   int stage = 0;
 
   static WanConv Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // From `in` (act), frame number `seen` of its stage, to `out` (f32), or added to it (`residual`). `in` goes into the
-  // ring.
+  // Reads `in` (act), frame number `seen` of its stage, and writes `out` (f32), or adds to it with `residual`. Stores
+  // `in` in the ring.
   void Run(const WanContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual = false) const;
 };
 
-// A (3,1,1) kernel over `in` (act) and the two frames before it, which the ring holds, to `out` (act or f32).
+// Applies a (3,1,1) kernel to `in` (act) and the two frames before it, which the ring holds; `out` is act or f32.
 void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
                  Mat out);
-// Copies `in`, frame number `seen`, into the ring.
+// Copies `in`, frame number `seen`, to the ring.
 void StoreInRing(const WanContext& ctx, int ring, int64_t seen, ConstMat in);
 
 // x = shortcut(x) + conv2(SiLU(norm2(conv1(SiLU(norm1(x)))))).
@@ -51,14 +51,15 @@ struct WanResidual {
   int64_t inputs = 0, outputs = 0;
   std::unique_ptr<Buffer> norm1, norm2;
   WanConv conv1, conv2;
-  std::unique_ptr<PackedKernel> shortcut;  // null where the widths are the same
+  std::unique_ptr<PackedKernel> shortcut;  // null if the widths are the same
 
   static WanResidual Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // In place in `x`. All hold max(inputs, outputs) channels: `x` and the scratch frame `y` in f32, `n` in act.
+  // Works in place in `x`. All frames hold max(inputs, outputs) channels: `x` and the scratch frame `y` in f32, `n` in
+  // act.
   void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const;
 };
 
-// Residual block, one-head attention over the frame's own pixels, residual block.
+// A residual block, one-head attention over the frame's own pixels, and a residual block.
 struct WanMiddle {
   int64_t width = 0;
   int stage = 0;
@@ -67,19 +68,19 @@ struct WanMiddle {
   std::unique_ptr<PackedKernel> qkv, project;
 
   static WanMiddle Load(WanLoader& loader, const std::string& name, int stage, int64_t width);
-  // In place in `x`, f32. `work` holds kWorkFrames act frames of `width` channels: the attention's in- and output, then
-  // q, k and v, where a residual block's y lies too.
+  // Works in place in `x`, f32. `work` holds kWorkFrames act frames of `width` channels: the attention's input and
+  // output, then q, k and v; the residual blocks' y uses the memory of the last three.
   static constexpr int kWorkFrames = 4;
   void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* work) const;
 };
 
-// SiLU(norm(x)), convolution.
+// Convolution of SiLU(norm(x)).
 struct WanHead {
   std::unique_ptr<Buffer> norm;
   WanConv conv;
 
   static WanHead Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // From `x` (f32) through `n` (act) to `out` (f32).
+  // Reads `x` (f32), uses `n` (act), writes `out` (f32).
   void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const;
 };
 

@@ -1,4 +1,4 @@
-// Reads the Wan VAE's weights and notes the rings that its convolutions need.
+// Reads the Wan VAE's weights and registers the rings that its convolutions need.
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_LOADER_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_LOADER_H_
 
@@ -13,22 +13,22 @@
 
 namespace longtake {
 
-// Without `pack` it only checks that the tensors are there in their shapes (of the half not wanted) and returns nulls.
-// Errors stick in `weights`, and everything after the first is null.
+// Without `pack`, it only checks that the tensors exist with their shapes and returns null, for the half of the VAE
+// that is not requested. `weights` keeps the first error; everything after it is null.
 class WanLoader {
  public:
   WanLoader(WeightLoader& weights, bool pack)
       : weights_(weights), pack_(pack), packed_before_(weights.packed_bytes()) {}
 
-  // `name`.weight [outputs, inputs, kt, kh, kw] and `name`.bias. With `spatial` the tensor has no axis kt.
+  // Reads `name`.weight [outputs, inputs, kt, kh, kw] and `name`.bias. With `spatial` the tensor has no kt axis.
   std::unique_ptr<PackedKernel> Kernel(const std::string& name, const KernelShape& shape, bool spatial = false);
-  // Outputs [first, first + count) of the same.
+  // Reads outputs [first, first + count) of such a kernel.
   std::unique_ptr<PackedKernel> KernelPart(const std::string& name, const KernelShape& shape, int64_t first,
                                            int64_t count, bool spatial = false);
-  // `name`.gamma [channels, 1, 1, 1], or [channels, 1, 1] with `spatial`; as float32 in backend memory.
+  // Reads `name`.gamma [channels, 1, 1, 1], or [channels, 1, 1] with `spatial`, as float32 into backend memory.
   std::unique_ptr<Buffer> Gamma(const std::string& name, int64_t channels, bool spatial = false);
 
-  // A new ring; its index in `rings()`.
+  // Registers a ring and returns its index in `rings()`.
   int Ring(int stage, int64_t channels);
   const std::vector<WanRing>& rings() const { return rings_; }
   size_t packed_bytes() const { return weights_.packed_bytes() - packed_before_; }

@@ -1,4 +1,4 @@
-// A Wan VAE from its folder.
+// Loads a Wan VAE from its folder.
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_VAE_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_VAE_H_
 
@@ -11,8 +11,8 @@
 
 namespace longtake {
 
-// From `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the wanted
-// parts packed. Errors name the file and the field or tensor; a superfluous tensor is one.
+// Reads `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the requested
+// parts are packed. Errors name the file and the field or tensor; a superfluous tensor is an error.
 absl::StatusOr<VideoVae> LoadWanVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
 
 }  // namespace longtake
