@@ -16,8 +16,9 @@ constexpr int kMaxThreads = 1024;
 
 absl::StatusOr<std::unique_ptr<Ops>> MakeBackend(const BackendOptions& options) {
   if (options.backend == "reference") {
-    if (options.dtype == "bfloat16") {
-      return absl::InvalidArgumentError("dtype: the reference backend computes in float32 only");
+    if (options.dtype != "auto" && options.dtype != "float32") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("dtype: \"", options.dtype, "\": the reference backend computes in float32 only"));
     }
     return MakeReferenceOps();
   }

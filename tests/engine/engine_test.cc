@@ -392,6 +392,7 @@ TEST(EngineLoad, RefusalsNameOptionFileOrField) {
            {{.model_dir = "/nonexistent"}, "/nonexistent"},
            {{.model_dir = kBundled, .backend = "gpu"}, "backend"},
            {{.model_dir = kBundled, .dtype = "int4"}, "dtype"},
+           {{.model_dir = kBundled, .backend = "reference", .dtype = "float8"}, "dtype"},
            {{.model_dir = kBundled, .text_dtype = "float8"}, "text_dtype"},
            {{.model_dir = kBundled, .vae_dtype = "float16"}, "vae_dtype"},
            {{.model_dir = kBundled, .backend = "reference", .vae_dtype = "bfloat16"}, "vae_dtype: reference"},

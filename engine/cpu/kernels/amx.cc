@@ -1,8 +1,8 @@
 // Matrix products of bf16 with AMX tiles, for Sapphire Rapids and later processors.
 //
-// RealTiles has not been run on a processor with AMX. Tests run packing, indexing and epilogue with EmulatedTiles,
-// which computes what the manual specifies for TDPBF16PS (Intel SDM volume 2). By the manual the instructions differ
-// from it only in speed.
+// On a processor without AMX, tests run packing, indexing and epilogue with EmulatedTiles, which computes what the
+// manual specifies for TDPBF16PS (Intel SDM volume 2). Where there is AMX a test compares the two. docs/hardware.md
+// says which processors RealTiles has run on.
 #include "engine/cpu/kernels/gemm.h"
 
 namespace longtake::cpu::amx_bf16 {
