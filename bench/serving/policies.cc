@@ -63,28 +63,28 @@ Key Arrival(const Candidate& c) { return {static_cast<double>(c.order), 0}; }
 Key LastTurn(const Candidate& c) { return {static_cast<double>(c.last_turn), 0}; }
 Key Deadline(const Candidate& c) { return {c.due, 0}; }
 
-// Three queues by slack, first come first served within each. The published thresholds are of another model; here a
-// stream is urgent while its slack is below a second, and relaxed above four.
-Key ThreeQueues(const Candidate& c) {
-  const double queue = c.slack < 1 ? 0 : c.slack < 4 ? 1 : 2;
-  return {queue, static_cast<double>(c.order)};
+KeyOf ThreeQueues(double block_seconds) {
+  return [block_seconds](const Candidate& c) -> Key {
+    const double queue = c.slack < block_seconds ? 0 : c.slack < 3 * block_seconds ? 1 : 2;
+    return {queue, static_cast<double>(c.order)};
+  };
 }
 
 }  // namespace
 
 const std::vector<std::string>& PolicyNames() {
   static const auto& names =
-      *new std::vector<std::string>{"ours", "fcfs", "round_robin", "edf", "equal_shape", "slackserve_queues"};
+      *new std::vector<std::string>{"ours", "edf", "slackserve_queues", "round_robin", "fcfs", "equal_shape"};
   return names;
 }
 
-std::shared_ptr<scheduler::Policy> MakePolicy(const std::string& name) {
+std::shared_ptr<scheduler::Policy> MakePolicy(const std::string& name, double block_seconds) {
   if (name == "ours") return std::make_shared<scheduler::SlackPolicy>();
   if (name == "fcfs") return std::make_shared<KeyPolicy>(Arrival, false);
   if (name == "round_robin") return std::make_shared<KeyPolicy>(LastTurn, false);
   if (name == "edf") return std::make_shared<KeyPolicy>(Deadline, false);
   if (name == "equal_shape") return std::make_shared<KeyPolicy>(Arrival, true);
-  if (name == "slackserve_queues") return std::make_shared<KeyPolicy>(ThreeQueues, false);
+  if (name == "slackserve_queues") return std::make_shared<KeyPolicy>(ThreeQueues(block_seconds), false);
   return nullptr;
 }
 

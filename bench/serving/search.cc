@@ -21,13 +21,13 @@ void ForEach(size_t count, int threads, const std::function<void(size_t)>& what)
   }
 }
 
-Outcome SimulateOne(const Run& run, const CostTable& table) {
-  return Simulate(MakeTrace(run.trace, table), table, run.simulation, MakePolicy(run.policy));
-}
-
 }  // namespace
 
-std::vector<Outcome> SimulateAll(const std::vector<Run>& runs, const CostTable& table, int threads,
+Outcome SimulateOne(const Run& run, const PassTable& table) {
+  return Simulate(MakeTrace(run.trace, table), table, run.simulation, MakePolicy(run.policy, table.block_seconds()));
+}
+
+std::vector<Outcome> SimulateAll(const std::vector<Run>& runs, const PassTable& table, int threads,
                                  const std::function<void(size_t, const Outcome&)>& done) {
   std::vector<Outcome> outcomes(runs.size());
   std::mutex mutex;
@@ -39,7 +39,7 @@ std::vector<Outcome> SimulateAll(const std::vector<Run>& runs, const CostTable& 
   return outcomes;
 }
 
-std::vector<double> HighestLoads(const std::vector<Run>& searches, const CostTable& table, double needed,
+std::vector<double> HighestLoads(const std::vector<Run>& searches, const PassTable& table, double needed,
                                  double highest, int threads,
                                  const std::function<void(size_t, double load, const Outcome&)>& progress) {
   std::vector<double> found(searches.size());

@@ -6,38 +6,33 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "common/playout.h"
 
 namespace longtake::bench {
 namespace {
 
 using scheduler::SessionId;
 
-double Percentile(std::vector<double>& values, double share) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[std::min(values.size() - 1, static_cast<size_t>(share * static_cast<double>(values.size())))];
+scheduler::Options SettingsOf(const SimulationOptions& options, const PassTable& table,
+                              std::shared_ptr<scheduler::Policy> policy) {
+  server::StudioOptions studio = options.studio;
+  if (studio.max_sessions < 1) studio.max_sessions = table.places;
+  scheduler::Options settings = server::SchedulerOptions(studio);
+  settings.policy = std::move(policy);
+  return settings;
 }
 
 class Simulation : public scheduler::Listener {
  public:
-  Simulation(const std::vector<Visitor>& trace, const CostTable& table, const SimulationOptions& options,
+  Simulation(const std::vector<Visitor>& trace, const PassTable& table, const SimulationOptions& options,
              std::shared_ptr<scheduler::Policy> policy)
       : trace_(trace),
         table_(table),
-        device_(table, &loop_, trace.size()),
+        options_(options),
+        machine_(&table, &loop_, options.devices, options.lanes, options.studio.encoder_threads, options.seed),
         viewers_(trace.size()),
         scheduler_loop_(&loop_),
-        scheduler_({.places = table.places,
-                    .live_places = table.places * 3 / 4,
-                    .max_waiting = options.max_waiting,
-                    .max_undelivered_blocks = 4,
-                    .lead_high = absl::Seconds(options.lead_high),
-                    .lead_low = absl::Seconds(options.lead_low),
-                    .max_lead = absl::Seconds(options.lead_high),
-                    .max_live_load = options.max_live_load,
-                    .max_wait = absl::Seconds(options.max_wait),
-                    .policy = std::move(policy)},
-                   &scheduler_loop_, &device_, this) {
+        scheduler_(SettingsOf(options, table, std::move(policy)), &scheduler_loop_, &machine_, this) {
     for (const Visitor& visitor : trace_) ++(visitor.live ? outcome_.live : outcome_.offline);
     failures_allowed_ = std::floor((1 - options.needed_continuity) * outcome_.live + 1e-9);
   }
@@ -45,47 +40,38 @@ class Simulation : public scheduler::Listener {
   Outcome Run() {
     loop_.At(trace_.front().arrives, [this] { Arrive(0); });
     while (outcome_.whole && Step()) outcome_.whole = failures_ <= failures_allowed_;
+    outcome_.prediction_error = scheduler_.stats().prediction_error;
     scheduler_.CancelAll(absl::CancelledError("it is decided"));
     scheduler_loop_.RunReady();
     while (Step()) {
     }
     Sum();
-    return outcome_;
+    return std::move(outcome_);
   }
 
   void OnWaiting(SessionId, int) override {}
   void OnAdmitted(SessionId) override {}
   void OnPass(SessionId session, const scheduler::PassReport& report) override {
-    const size_t id = Number(session);
-    // Between two completions nothing is added or taken away, so the leftover is counted batch by batch.
-    const double ended = absl::ToDoubleSeconds(report.ended);
-    if (offline_ > 0) {
-      offline_present_ += ended - std::max(last_pass_, offline_since_);
-      (trace_[id].live ? live_seconds_ : offline_seconds_) += report.device_seconds;
-    }
-    last_pass_ = ended;
-  }
-  void OnBlock(SessionId session, int block) override {
+    if (report.kind != PassKind::kDecode) return;
     const size_t id = Number(session);
     Viewer& viewer = viewers_[id];
-    if (block == 0 && trace_[id].live) Compare(viewer, loop_.now());
-    // Chunks of one viewer go out one after the other.
-    viewer.written = std::max(viewer.written, loop_.now()) + trace_[id].write_seconds;
-    loop_.At(viewer.written, [this, id, block] { Written(id, block); });
+    const int latent = viewer.decoded++;
+    const bool block_done = report.step == report.steps;
+    machine_.Encode(id, trace_[id].scale, latent == 0,
+                    [this, id, latent, block_done] { Encoded(id, latent, block_done); });
   }
+  void OnBlock(SessionId, int) override {}
   void OnEnded(SessionId session, const absl::Status& status) override {
-    const size_t id = Number(session);
-    viewers_[id].done = status.ok();
-    if (!trace_[id].live) --offline_;
+    viewers_[Number(session)].visit.done = status.ok();
   }
 
  private:
   struct Viewer {
-    double first = -1;   // the first chunk's arrival
-    double quoted = -1;  // when it was promised; below 0: was not
-    double written = 0;  // when the last chunk so far has gone out
-    double late = 0;     // seconds by which the picture stood still so far
-    bool refused = false, left = false, done = false;
+    Visit visit;
+    int decoded = 0;      // latent frames
+    double read = 0;      // when the last chunk so far has been read
+    bool failed = false;  // counts against continuity
+    Playout playout;
   };
 
   scheduler::Request RequestOf(size_t i) const {
@@ -93,10 +79,10 @@ class Simulation : public scheduler::Listener {
     scheduler::Request request;
     request.id = SessionId{i};
     request.delivery = visitor.live ? scheduler::Delivery::kLive : scheduler::Delivery::kOffline;
-    const int blocks = std::max(1, static_cast<int>(std::lround(visitor.seconds / table_.block_video_seconds)));
-    request.block_latents.assign(blocks, table_.block_latents);
-    request.first_latent_seconds = request.latent_seconds = table_.block_video_seconds / table_.block_latents;
-    request.chunk_latents = 0;
+    request.block_latents = table_.Blocks(visitor.seconds);
+    request.first_latent_seconds = 1 / table_.fps;
+    request.latent_seconds = table_.latent_seconds();
+    request.first_decode = 1.0 / table_.frames_per_latent;
     request.denoise_steps = table_.steps;
     request.latent_tokens = 1000 * visitor.scale;
     request.tenant = std::to_string(visitor.tenant);
@@ -106,7 +92,7 @@ class Simulation : public scheduler::Listener {
   // The next event of the world or the scheduler's own timer, whichever is first.
   bool Step() {
     if (scheduler_loop_.wake() < loop_.next()) {
-      loop_.AdvanceTo(std::max(loop_.Now(), scheduler_loop_.wake()));
+      loop_.AdvanceTo(scheduler_loop_.wake());
     } else if (!loop_.Step()) {
       return false;
     }
@@ -114,97 +100,114 @@ class Simulation : public scheduler::Listener {
     return true;
   }
 
+  void Fail(size_t i) {
+    failures_ += trace_[i].live && !viewers_[i].failed;
+    viewers_[i].failed = true;
+  }
+
   void Arrive(size_t i) {
     if (!outcome_.whole) return;
     if (i + 1 < trace_.size()) loop_.At(trace_[i + 1].arrives, [this, i] { Arrive(i + 1); });
+    Viewer& viewer = viewers_[i];
     scheduler::Request request = RequestOf(i);
-    device_.SetJob(i, trace_[i].scale, table_.block_latents);
-    Viewer& viewer = viewers_[i];
+    machine_.SetJob(i, trace_[i].scale, request.block_latents);
     const scheduler::Quote quote = scheduler_.Enter(std::move(request));
+    viewer.visit.accepted = quote.ok();
     if (!quote.ok()) {
-      viewer.refused = true;
-      failures_ += trace_[i].live;
-      return;
+      Fail(i);
+    } else if (trace_[i].live) {
+      if (quote.first_chunk < absl::InfiniteDuration()) viewer.visit.quoted = absl::ToDoubleSeconds(quote.first_chunk);
+      loop_.At(trace_[i].arrives + trace_[i].patience, [this, i] { LeaveIfNothingCame(i); });
     }
-    if (!trace_[i].live) {
-      if (offline_++ == 0) offline_since_ = loop_.now();
-    } else if (quote.first_chunk < absl::InfiniteDuration()) {
-      viewer.quoted = loop_.now() + absl::ToDoubleSeconds(quote.first_chunk);
-    }
-    if (trace_[i].live) {
-      loop_.At(trace_[i].arrives + trace_[i].patience, [this, i] {
-        Viewer& impatient = viewers_[i];
-        if (impatient.first >= 0 || !outcome_.whole) return;
-        impatient.left = true;
-        ++failures_;
-        if (impatient.quoted < loop_.now()) Compare(impatient, loop_.now());
-        scheduler_.Cancel(SessionId{i}, absl::CancelledError("impatient"));
-      });
-    }
-    if (i + 1 == trace_.size()) {
-      outcome_.span = loop_.now() - trace_.front().arrives;
-      outcome_.busy_share = device_.busy_seconds() / outcome_.span;
-    }
+    if (i + 1 < trace_.size()) return;
+    span_ = loop_.now() - trace_.front().arrives;
+    outcome_.busy_share = machine_.busy_seconds() / span_;
+    outcome_.video_seconds = video_seconds_ / span_;
   }
 
-  // `now`: the first chunk is decoded, or its viewer has given up.
-  void Compare(const Viewer& viewer, double now) {
-    if (viewer.quoted < 0) return;
-    const double arrived = trace_[&viewer - viewers_.data()].arrives;
-    ++outcome_.quotes;
-    outcome_.quotes_kept += now <= viewer.quoted;
-    quote_over_actual_.push_back((viewer.quoted - arrived) / (now - arrived));
-  }
-
-  void Written(size_t i, int block) {
+  void LeaveIfNothingCame(size_t i) {
     Viewer& viewer = viewers_[i];
-    const double now = loop_.now();
-    if (block == 0) viewer.first = now;
-    const double due = viewer.first + viewer.late + block * table_.block_video_seconds;
-    // The picture waits for the chunk, and what comes after it is due so much later. A millisecond is no stall.
-    if (now > due + 0.001) {
-      failures_ += trace_[i].live && viewer.late == 0;
-      viewer.late += now - due;
+    if (viewer.visit.first >= 0 || !outcome_.whole) return;
+    viewer.visit.left = true;
+    Fail(i);
+    scheduler_.Cancel(SessionId{i}, absl::CancelledError("impatient"));
+  }
+
+  void Encoded(size_t i, int latent, bool block_done) {
+    Viewer& viewer = viewers_[i];
+    const double seconds = latent == 0 ? 1 / table_.fps : table_.latent_seconds();
+    video_seconds_ += seconds;
+    if (!trace_[i].slow) return Read(i, latent, block_done);
+    // Chunks of one viewer are read one after the other.
+    viewer.read = std::max(viewer.read, loop_.now()) + 0.5 * seconds;
+    loop_.At(viewer.read, [this, i, latent, block_done] { Read(i, latent, block_done); });
+  }
+
+  void Read(size_t i, int latent, bool block_done) {
+    Viewer& viewer = viewers_[i];
+    Visit& visit = viewer.visit;
+    if (visit.left) return;
+    if (latent == 0) {
+      visit.first = loop_.now();
+      if (visit.first - trace_[i].arrives > options_.latest_first) Fail(i);
     }
-    scheduler_.Delivered(SessionId{i}, absl::Seconds((block + 1) * table_.block_video_seconds));
+    const absl::Duration until = absl::Seconds(1 / table_.fps + latent * table_.latent_seconds());
+    // The picture is there with the first chunk, which is one frame; it begins to move when the first block is there.
+    if (viewer.playout.started() || block_done) viewer.playout.Arrive(loop_.Now(), until);
+    if (viewer.playout.stalls() > 0) Fail(i);
+    scheduler_.Delivered(SessionId{i}, until);
   }
 
   void Sum() {
-    std::vector<double> first;
+    std::vector<double> first, quote_over_actual;
     for (size_t i = 0; i < trace_.size(); ++i) {
       const Viewer& viewer = viewers_[i];
+      Visit visit = viewer.visit;
+      visit.stalls = viewer.playout.stalls();
+      visit.stalled = absl::ToDoubleSeconds(viewer.playout.stalled());
+      outcome_.visits.push_back(visit);
       if (!trace_[i].live) {
-        outcome_.offline_done += viewer.done;
-        outcome_.offline_refused += viewer.refused;
+        outcome_.offline_done += visit.done;
         continue;
       }
-      outcome_.refused += viewer.refused;
-      outcome_.left += viewer.left;
-      outcome_.stalled += viewer.late > 0;
-      outcome_.stall_seconds += viewer.late;
-      outcome_.smooth += viewer.done && viewer.late == 0;
-      if (viewer.first >= 0) first.push_back(viewer.first - trace_[i].arrives);
+      outcome_.admitted += visit.accepted;
+      outcome_.refused += !visit.accepted;
+      outcome_.left += visit.left;
+      outcome_.stalled += visit.stalls > 0;
+      outcome_.stall_seconds += visit.stalled;
+      outcome_.smooth += visit.done && !viewer.failed;
+      const double took = visit.first - trace_[i].arrives;
+      if (visit.first >= 0) {
+        first.push_back(took);
+        outcome_.late += took > options_.latest_first;
+      }
+      if (visit.quoted < 0 || !outcome_.whole) continue;
+      if (visit.first >= 0) {
+        ++outcome_.quotes;
+        outcome_.quotes_kept += took <= visit.quoted;
+        quote_over_actual.push_back(visit.quoted / took);
+      } else if (visit.left && trace_[i].patience > visit.quoted) {
+        ++outcome_.quotes;  // it waited in vain
+      }
     }
     outcome_.first_p50 = Percentile(first, 0.5);
+    outcome_.first_p95 = Percentile(first, 0.95);
     outcome_.first_p99 = Percentile(first, 0.99);
-    outcome_.offline_of_leftover = offline_seconds_ / std::max(1e-9, offline_present_ - live_seconds_);
-    outcome_.quote_over_actual_p50 = Percentile(quote_over_actual_, 0.5);
-    outcome_.prediction_error = scheduler_.stats().prediction_error;
-    outcome_.passes_per_batch = static_cast<double>(device_.passes()) / static_cast<double>(device_.batches());
+    outcome_.quote_over_actual_p50 = Percentile(quote_over_actual, 0.5);
+    outcome_.passes_per_batch =
+        static_cast<double>(machine_.passes()) / std::max(1.0, static_cast<double>(machine_.batches()));
   }
 
   const std::vector<Visitor>& trace_;
-  const CostTable& table_;
+  const PassTable& table_;
+  const SimulationOptions& options_;
   EventLoop loop_;
-  FakeDevice device_;
+  Machine machine_;
   std::vector<Viewer> viewers_;
-  std::vector<double> quote_over_actual_;
   double failures_allowed_ = 0;  // of live viewers
   double failures_ = 0;
-  int offline_ = 0;  // offline requests accepted and not ended
-  double last_pass_ = 0, offline_since_ = 0;
-  double offline_present_ = 0;                     // seconds with an offline request
-  double live_seconds_ = 0, offline_seconds_ = 0;  // of the device, within them
+  double span_ = 0;           // seconds from the first arrival to the last
+  double video_seconds_ = 0;  // made so far
   Outcome outcome_;
   scheduler::Loop scheduler_loop_;
   scheduler::Scheduler scheduler_;
@@ -212,7 +215,15 @@ class Simulation : public scheduler::Listener {
 
 }  // namespace
 
-Outcome Simulate(const std::vector<Visitor>& trace, const CostTable& table, const SimulationOptions& options,
+double Percentile(std::vector<double> values, double share) {
+  if (values.empty()) return 0;
+  const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(values.size())));
+  const auto at = values.begin() + static_cast<std::ptrdiff_t>(std::clamp<size_t>(rank, 1, values.size()) - 1);
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
+Outcome Simulate(const std::vector<Visitor>& trace, const PassTable& table, const SimulationOptions& options,
                  std::shared_ptr<scheduler::Policy> policy) {
   return Simulation(trace, table, options, std::move(policy)).Run();
 }

@@ -12,24 +12,24 @@ constexpr double kScales[] = {0.5, 1, 2};
 
 }  // namespace
 
-double SaturatedRate(const TraceOptions& options, const CostTable& table) {
+double SaturatedRate(const TraceOptions& options, const PassTable& table) {
   double seconds = 0;  // of the device, for a second of video of each size
   int sizes = 0;
   for (double scale : kScales) {
     if (!options.mixed_sizes && scale != 1) continue;
-    seconds += table.BlockSeconds(scale) / table.block_video_seconds;
+    seconds += table.BlockCost(scale) / table.block_seconds();
     ++sizes;
   }
-  return 0.95 * sizes / seconds;
+  return sizes / seconds;
 }
 
-std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& table) {
+std::vector<Visitor> MakeTrace(const TraceOptions& options, const PassTable& table) {
   std::mt19937_64 random(options.seed);
   const auto uniform = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
   const double longest = 240, shortest = 5;
   const double mean_seconds = (longest - shortest) / std::log(longest / shortest);  // of a log-uniform length
-  const double live_share = 0.7;
-  const double rate = SaturatedRate(options, table) / mean_seconds / live_share;  // arrivals a second at load 1
+  const double counted = options.live_share > 0 ? options.live_share : 1;
+  const double rate = SaturatedRate(options, table) / mean_seconds / counted;  // arrivals a second at load 1
   const bool all = options.arrivals == "all";
   const double day = options.sessions / rate / 3;  // three waves in the trace; one, where it has a third of it
   double burst_until = 0, calm_until = 0;
@@ -56,10 +56,9 @@ std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& tab
     visitor.seconds = shortest * std::pow(longest / shortest, uniform());
     visitor.scale = options.mixed_sizes ? kScales[static_cast<int>(3 * uniform())] : 1;
     const double kind_of_viewer = uniform();
-    visitor.live = kind_of_viewer < live_share;
+    visitor.live = kind_of_viewer < options.live_share;
     visitor.patience = kind_of_viewer < 0.1 ? 4 : 60;
-    const bool slow = kind_of_viewer >= 0.1 && kind_of_viewer < 0.15;
-    visitor.write_seconds = slow ? 0.5 * table.block_video_seconds : 0;
+    visitor.slow = kind_of_viewer >= 0.1 && kind_of_viewer < 0.15;
     visitor.tenant = static_cast<int>(3 * uniform());
     visitors.push_back(visitor);
   }

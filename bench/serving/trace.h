@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bench/serving/fake_device.h"
+#include "bench/serving/pass_table.h"
 
 namespace longtake::bench {
 
@@ -15,8 +15,8 @@ struct Visitor {
   double seconds = 0;  // of video
   double scale = 1;    // of the picture's size, in tokens
   bool live = true;
-  double patience = 0;       // seconds for the first chunk; then it leaves
-  double write_seconds = 0;  // that one of its chunks takes to go out
+  double patience = 0;  // seconds for the first chunk; then it leaves
+  bool slow = false;    // takes half of a chunk's duration to read it
   int tenant = 0;
 };
 
@@ -25,16 +25,18 @@ struct TraceOptions {
   int sessions = 10'000;
   std::string arrivals = "all";  // "poisson" | "bursty" | "daily" | "all": a third of them in each way, in this order
   bool mixed_sizes = false;      // else all of one size
-  double load = 0.8;             // offered live video seconds a second / the device's saturated rate
+  double load = 0.8;             // offered live video seconds a second over SaturatedRate
+  double live_share = 0.7;       // of the visitors; 0: all are offline, and the load is theirs
 };
 
 // The same visitors at each load, in the same pattern, which is stretched over as much more time as the load is lower.
-// Lengths of 5 s to 4 min (log-uniform). 30 % are offline; 10 % leave after 4 s without a first chunk, the other live
-// ones after 60 s; 5 % are live and take half of a chunk's length to read it.
-std::vector<Visitor> MakeTrace(const TraceOptions& options, const CostTable& table);
+// Lengths of 5 s to 4 min (log-uniform). 30 % are offline, if nothing else is asked for; 10 % leave after 4 s without a
+// first chunk, the other live ones after 60 s; 5 % are live and take half of a chunk's length to read it.
+std::vector<Visitor> MakeTrace(const TraceOptions& options, const PassTable& table);
 
-// Live video seconds a second of the device when batches share their fixed time 20 times over.
-double SaturatedRate(const TraceOptions& options, const CostTable& table);
+// Seconds of video that one lane of one device makes in a second, with the table's largest batches and encoders at
+// rest: the unit of load, whatever else is simulated.
+double SaturatedRate(const TraceOptions& options, const PassTable& table);
 
 }  // namespace longtake::bench
 

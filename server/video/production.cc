@@ -58,20 +58,7 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
       device_(engine_.get(), [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
       encoders_(std::make_unique<WorkerPool>(options.encoder_threads)),
       loop_(clock),
-      scheduler_(std::make_unique<scheduler::Scheduler>(
-          scheduler::Options{.places = options.max_sessions,
-                             .live_places = options.live_places < 0 ? options.max_sessions / 2 : options.live_places,
-                             .max_waiting = options.max_waiting,
-                             .max_batch_passes = options.max_batch_passes,
-                             .max_undelivered_blocks = options.max_undelivered_chunks,
-                             .lead_high = options.lead,
-                             .lead_low = options.lead * 0.75,
-                             .max_lead = options.max_lead,
-                             .max_live_load = options.max_live_load,
-                             .max_wait = options.max_wait,
-                             // Viewers are given up one by one, by their calls.
-                             .max_unread = absl::InfiniteDuration()},
-          &loop_, &device_, this)) {
+      scheduler_(std::make_unique<scheduler::Scheduler>(SchedulerOptions(options), &loop_, &device_, this)) {
   loop_.Start();
 }
 

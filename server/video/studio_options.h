@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "scheduler/options.h"
 #include "server/video/request.h"
 
 namespace longtake::server {
@@ -28,6 +29,9 @@ struct StudioOptions {
   RequestLimits limits = {};
   size_t max_part_bytes = 3'500'000;  // of a chunk's message: many clients take 4 MiB at most
 };
+
+// The scheduler's settings that follow from these.
+scheduler::Options SchedulerOptions(const StudioOptions& options);
 
 }  // namespace longtake::server
 
