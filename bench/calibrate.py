@@ -18,7 +18,7 @@ import sys
 
 from bench.live import Server, mean_seconds, say
 
-MIX = {"shortest": 2.0, "longest": 10.0}
+MIX = {"shortest": 0.6, "longest": 4.0}
 SERVER = {"max-sessions": 32, "max-waiting": 8}
 
 
@@ -91,9 +91,9 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--model", default="models/longtake-tiny")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("out/calibrate"))
-    parser.add_argument("--load", type=float, nargs="+", default=[0.5, 0.8], help="shares of what the machine makes")
+    parser.add_argument("--load", type=float, nargs="+", default=[0.4, 0.8], help="shares of what the machine makes")
     parser.add_argument("--runs", type=int, default=5, help="real runs at each load")
-    parser.add_argument("--duration", type=float, default=60, help="seconds in which viewers come, of each run")
+    parser.add_argument("--duration", type=float, default=100, help="seconds in which viewers come, of each run")
     parser.add_argument("--rounds", type=int, default=3, help="of longtake-pass-times, before and after each run")
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()

@@ -270,6 +270,7 @@ int main(int argc, char** argv) {
   app.add_option("--sessions", flags.run.trace.sessions, "Of each run")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--seed", flags.run.trace.seed, "The first of them")->capture_default_str();
   app.add_option("--seeds", flags.seeds, "Runs of each kind")->check(CLI::Range(1, 100))->capture_default_str();
   app.add_option("--devices", flags.run.simulation.devices, "With --loads")->check(CLI::PositiveNumber);
   app.add_option("--lanes", flags.run.simulation.lanes, "With --loads")

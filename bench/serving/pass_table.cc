@@ -15,8 +15,9 @@ double PassTable::TransformerSeconds(double latents) const {
   right = std::clamp(right, transformer.begin() + 1, transformer.end() - 1);
   const auto [x0, y0] = *(right - 1);
   const auto [x1, y1] = *right;
+  const double line = y0 + (y1 - y0) * (latents - x0) / (x1 - x0);
   // Below the first point the line may not reach 0: half the picture takes a quarter of the time at least.
-  return std::max(y0 + (y1 - y0) * (latents - x0) / (x1 - x0), y0 * latents / x0 / 2);
+  return latents < x0 ? std::max(line, y0 * latents / x0 / 2) : line;
 }
 
 double PassTable::BlockCost(double scale) const {

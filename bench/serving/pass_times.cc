@@ -117,11 +117,15 @@ std::map<std::pair<PassKind, int>, double> Medians(const std::vector<Sample>& sa
   return medians;
 }
 
-// Each sample over the median of its kind and count, in the order in which they were taken.
+// Each sample over the median of its kind and count, in the order in which they were taken. Prompts are left out: they
+// are so short that anything else doubles them.
 std::vector<double> Ratios(const std::vector<Sample>& samples,
                            const std::map<std::pair<PassKind, int>, double>& medians) {
   std::vector<double> ratios;
-  for (const Sample& sample : samples) ratios.push_back(sample.seconds / medians.at({sample.kind, sample.count}));
+  for (const Sample& sample : samples) {
+    if (sample.kind == PassKind::kEncodePrompt) continue;
+    ratios.push_back(sample.seconds / medians.at({sample.kind, sample.count}));
+  }
   return ratios;
 }
 

@@ -90,6 +90,24 @@ TEST_F(SlackPolicyTest, StreamsThatPlayAndHurryShareTheirBatches) {
       << "in one batch all are there in 40 ms, alone the last would be in 60";
 }
 
+TEST_F(SlackPolicyTest, NothingIsPutBeforeALivePassThatDoesNotFit) {
+  // 10 ms to spare, so 30 ms in all: a pass of 30 ms does not fit behind it, one of 10 ms would.
+  Candidate tight{.tokens = 1, .order = 1, .due = 0.1, .slack = 0.03, .passes_to_chunk = 1, .started = true};
+  Candidate next{.tokens = 4, .order = 2, .due = 0.2, .slack = 0.1, .passes_to_chunk = 1, .started = true};
+  EXPECT_THAT(Compose({tight, next, relaxed}), testing::ElementsAre(0));
+  EXPECT_THAT(Compose({tight, next, offline}), testing::ElementsAre(0));
+  next.due = 10;
+  EXPECT_THAT(Compose({tight, next, relaxed}), testing::ElementsAre(0, 2)) << "it is due first";
+}
+
+TEST_F(SlackPolicyTest, WhoWaitsForTheDeviceDoesNotMakeBatchesLonger) {
+  situation.live_waiting = 9;
+  situation.max_passes = 64;
+  const std::vector<Candidate> many(40, relaxed);
+  // 20 times the fixed time, of which the batch's own is one.
+  EXPECT_NEAR(static_cast<double>(Compose(many).size()), 19, 1);
+}
+
 TEST_F(SlackPolicyTest, OfflinePassesTakeNothingFromWhoHurries) {
   hurried.slack = -0.1;
   EXPECT_THAT(Compose({hurried, offline}), testing::ElementsAre(0));
