@@ -2,24 +2,27 @@
 
   python -m bench.calibrate --build DIR [--load L ...] [--runs N] [--duration S] [--seed S] [--out DIR]
 
-Measures what passes take (longtake-pass-times), lets the viewers of `longtake loadtest --rate R --seed S` come to a real server of the
-bundled model, and simulates the same viewers on the measured table (longtake-replay). Loads are shares of what the simulated
-machine makes. Passes are measured again after each run, and each run is compared with the table from beside it, for a machine that others
-use changes its speed. The last line is JSON; the difference of the medians is to be within 10 % for the first chunk's median and mean and
-for continuity.
+Measures what passes and encoding take (longtake-pass-times), lets the viewers of `longtake loadtest --rate R --seed S` come to a
+real server of the bundled model, and simulates the same viewers (longtake-replay). Loads are shares of what the machine makes. A
+machine that others use is not as fast from one minute to the next. So each run is simulated with the passes' mean times of that
+run, which the server's metrics have: the table's are multiplied until the simulated passes take as long. Both then are of one
+machine, and what is compared is what follows from its speed: queues, batches, admission, first chunks, stalls. The last line is
+JSON: simulated over real, the median of the runs, to be within 10 % for first chunks and continuity.
 """
 
 import argparse
 import json
 import pathlib
+import re
 import statistics
 import subprocess
-import sys
+import urllib.request
 
-from bench.live import Server, mean_seconds, say
+from bench.live import Server, cpu_model, mean_seconds, say
 
 MIX = {"shortest": 0.6, "longest": 4.0}
 SERVER = {"max-sessions": 32, "max-waiting": 8}
+PASSES = re.compile(r'^longtake_pass_device_seconds_(sum|count)\{kind="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 def options_of(options):
@@ -42,17 +45,42 @@ def rate_of(table):
     return 1 / (engine + lost * encoding)
 
 
-def averaged(tables):
-    """One table of two, of the machine before a run and after it."""
-    first, second = tables
-    table = dict(first)
-    for name in ("text", "decode", "encode", "encoder_speed"):
-        table[name] = (first[name] + second[name]) / 2
-    pairs = zip(first["transformer"], second["transformer"], strict=True)
-    table["transformer"] = [[a[0], (a[1] + b[1]) / 2] for a, b in pairs]
-    table["engine_speed"] = [(a + b) / 2 for a, b in zip(first["engine_speed"], second["engine_speed"], strict=True)]
-    table["noise"] = first["noise"] + second["noise"]
+def passes_of(server):
+    """Seconds and number of the passes so far, by kind."""
+    with urllib.request.urlopen(server.metrics_url, timeout=10) as answer:
+        return {(what, kind): float(value) for what, kind, value in PASSES.findall(answer.read().decode())}
+
+
+def means(before, after):
+    """Mean seconds of a pass between two looks, by kind."""
+    out = {}
+    for what, kind in after:
+        passes = after["count", kind] - before.get(("count", kind), 0)
+        if what == "sum" and passes > 0:
+            out[kind] = (after["sum", kind] - before.get(("sum", kind), 0)) / passes
+    return out
+
+
+def scaled(table, transformer, decode):
+    table = dict(table)
+    table["transformer"] = [[latents, seconds * transformer] for latents, seconds in table["transformer"]]
+    table["text"] *= transformer
+    table["decode"] *= decode
     return table
+
+
+def replay(build, path, table, passes, options):
+    """Reports of the simulation whose passes take as long as `passes` on average."""
+    transformer = decode = 1.0
+    for _ in range(4):
+        path.write_text(json.dumps(scaled(table, transformer, decode)))
+        command = [build / "longtake-replay", "--table", path, *options_of(options)]
+        run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        reports = json.loads(run.stdout)
+        simulated = {kind: statistics.fmean(each["pass_seconds"][kind] for each in reports) for kind in ("denoise", "decode")}
+        transformer *= passes["denoise"] / simulated["denoise"]
+        decode *= passes["decode"] / simulated["decode"]
+    return reports
 
 
 def figures(report):
@@ -72,16 +100,18 @@ def figures(report):
 
 
 def compare(real, simulated):
-    """Medians over the runs, their ratio, and the runs' scatter: (largest - least) / median."""
+    """Of each figure: the medians of the runs, the median of simulated / real, and the real ones' (largest - least) / median."""
     out = {}
     for name in real[0]:
-        sides = [[run[name] for run in runs] for runs in (real, simulated)]
-        middle = [statistics.median(side) for side in sides]
+        measured = [run[name] for run in real]
+        middle = statistics.median(measured)
+        ratios = [s[name] / r[name] for s, r in zip(simulated, real, strict=True) if r[name]]
         out[name] = {
-            "real": middle[0],
-            "simulated": middle[1],
-            "ratio": middle[1] / middle[0] if middle[0] else None,
-            "real_scatter": (max(sides[0]) - min(sides[0])) / middle[0] if middle[0] else None,
+            "real": middle,
+            "simulated": statistics.median(run[name] for run in simulated),
+            "ratio": statistics.median(ratios) if ratios else None,
+            "ratios": ratios,
+            "real_scatter": (max(measured) - min(measured)) / middle if middle else None,
         }
     return out
 
@@ -94,42 +124,38 @@ def main():
     parser.add_argument("--load", type=float, nargs="+", default=[0.4, 0.8], help="shares of what the machine makes")
     parser.add_argument("--runs", type=int, default=5, help="real runs at each load")
     parser.add_argument("--duration", type=float, default=100, help="seconds in which viewers come, of each run")
-    parser.add_argument("--rounds", type=int, default=3, help="of longtake-pass-times, before and after each run")
+    parser.add_argument("--rounds", type=int, default=3, help="of longtake-pass-times")
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
 
-    tables = [measure_table(a.build, a.model, a.out / "table-0.json", a.rounds)]
-    made = rate_of(tables[0])
-    say(f"the machine makes {made:.2f} s of video a second; encoding a latent frame takes {1e3 * tables[0]['encode']:.1f} ms")
-    server = Server(a.build, a.model, a.out, "calibrate", options_of(SERVER))
+    table = measure_table(a.build, a.model, a.out / "table.json", a.rounds)
+    made = rate_of(table)
+    say(f"the machine makes {made:.2f} s of video a second; encoding a latent frame takes {1e3 * table['encode']:.1f} ms")
+    server = Server(a.build, a.model, a.out, "calibrate", [*options_of(SERVER), "--metrics-listen", "127.0.0.1:0"])
     result = {}
     try:
         for load in a.load:
             viewers = {"rate": round(load * made / mean_seconds(MIX), 4), "duration": a.duration, "seed": a.seed, **MIX}
             real, simulated = [], []
             for run in range(a.runs):
+                before = passes_of(server)
                 real.append(figures(server.load(f"load-{load}-{run}", **viewers)))
-                path = a.out / f"table-{len(tables)}.json"
-                tables.append(measure_table(a.build, a.model, path, a.rounds))
-                path.write_text(json.dumps(averaged(tables[-2:])))
-                replay = subprocess.run(
-                    [a.build / "longtake-replay", "--table", path, *options_of({**viewers, **SERVER})],
-                    check=True,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                )
-                runs = [figures(report) for report in json.loads(replay.stdout)]
-                simulated.append({name: statistics.median(each[name] for each in runs) for name in runs[0]})
+                passes = means(before, passes_of(server))
+                path = a.out / f"table-{load}-{run}.json"
+                runs = [figures(report) for report in replay(a.build, path, table, passes, {**viewers, **SERVER})]
+                simulated.append({name: statistics.fmean(each[name] for each in runs) for name in runs[0]})
+                say(f"passes: {json.dumps(passes)}; simulated: {json.dumps(simulated[-1])}")
             result[str(load)] = {"rate": viewers["rate"], **compare(real, simulated)}
             for name, row in compare(real, simulated).items():
                 ratio = "-" if row["ratio"] is None else f"{row['ratio']:.3f}"
                 scatter = "-" if row["real_scatter"] is None else f"{row['real_scatter']:.2f}"
-                say(f"load {load} {name:<22} real {row['real']:.3f} simulated {row['simulated']:.3f} ratio {ratio} scatter {scatter}")
+                both = f"real {row['real']:.3f} simulated {row['simulated']:.3f}"
+                say(f"load {load} {name:<22} {both} ratio {ratio} scatter {scatter}")
     finally:
         server.stop()
-    print(json.dumps({"seed": a.seed, "machine_video_s_per_s": made, "loads": result}))
+    print(json.dumps({"seed": a.seed, "machine_video_s_per_s": made, "cpu": cpu_model(), "loads": result}))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -57,10 +57,11 @@ class Server:
                 text=True,
             )
         line = self.process.stdout.readline()
-        port = re.match(r"port=(\d+)", line)
-        if port is None:
+        ports = re.match(r"port=(\d+) metrics_port=(\d+)", line)
+        if ports is None:
             raise SystemExit(f"the server did not start; see {out}/server-{name}.log")
-        self.address = f"127.0.0.1:{port[1]}"
+        self.address = f"127.0.0.1:{ports[1]}"
+        self.metrics_url = f"http://127.0.0.1:{ports[2]}/metrics"  # where --metrics-listen was given
         subprocess.run(
             [build / "longtake", "models", "--server", self.address, "--wait", "120"],
             check=True,
@@ -254,7 +255,7 @@ def measure(a, began, batched, single):
 
 
 def plot(a, viewers):
-    """Where OpenCV is there."""
+    """Where matplotlib is there."""
     out = a.out
     try:
         from bench import charts

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Benchmarks. `serving` plays simulated viewers to the scheduler's policies and needs no model; some 4 minutes on 2 idle
-# cores (docs/scheduler.md); the last line is JSON:
-#   ./scripts/bench.sh serving [longtake-serving's options]
+# Benchmarks. `serving` plays simulated viewers to the scheduler: policies against each other, machines, what a decision
+# costs. It needs no model; docs/scheduler.md says how long it takes; the last line is JSON. --quick shows in a minute that it works:
+#   ./scripts/bench.sh serving [--quick] [longtake-serving's options]
+# `calibrate` lets the same viewers come to the real server and to the simulator; the last line is JSON:
+#   ./scripts/bench.sh calibrate [--load L ...] [--runs N] [--duration S] [--seed S] [--out DIR]
 # `live` starts the real server with the bundled model and lets simulated viewers come; the last line is JSON. At most 25
 # minutes; --quick, two, shows that it works. Nothing else should run meanwhile.
 #   ./scripts/bench.sh live [--quick] [--out DIR] [--docs DIR]
@@ -15,7 +17,13 @@ if [[ ${1:-} == serving ]]; then
   shift
   scripts/install.sh
   scripts/build.sh release longtake-serving
-  exec "$BUILD/longtake-serving" --sessions 10000 "$@"
+  exec "$BUILD/longtake-serving" "$@"
+fi
+if [[ ${1:-} == calibrate ]]; then
+  shift
+  scripts/install.sh
+  scripts/build.sh release longtake longtake-server longtake-pass-times longtake-replay
+  exec "$PYTHON" -m bench.calibrate --build "$BUILD" "$@"
 fi
 if [[ ${1:-} == live ]]; then
   shift
@@ -24,7 +32,7 @@ if [[ ${1:-} == live ]]; then
   scripts/build.sh release longtake longtake-server longtake-bench-passes
   exec .venv-test/bin/python -m bench.live --build "$BUILD" "$@"
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | live [OPTIONS] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()

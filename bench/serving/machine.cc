@@ -77,9 +77,6 @@ void Machine::Submit(scheduler::LaneId lane_id, std::vector<scheduler::Pass> pas
     shared.left = table_.TransformerSeconds(latents) * noise;
     batch.transformer.push_back(std::move(shared));
   }
-  for (std::deque<Piece>* pieces : {&batch.decoder, &batch.transformer}) {
-    for (Piece& piece : *pieces) piece.seconds = piece.left;
-  }
   ++batches_;
   passes_ += passes.size();
   Lane& lane = lanes_[Index(lane_id)];
@@ -97,6 +94,9 @@ void Machine::Begin(Lane& lane) {
   Stream& first = lane.streams.front();
   first.pieces = std::move(batch.decoder);
   second.pieces.insert(second.pieces.end(), batch.transformer.begin(), batch.transformer.end());
+  for (Stream& stream : lane.streams) {
+    if (!stream.pieces.empty()) stream.pieces.front().began = loop_->now();
+  }
 }
 
 void Machine::Encode(size_t session, double scale, bool first, std::function<void()> done) {
@@ -190,7 +190,8 @@ void Machine::EndDue() {
       while (!stream.pieces.empty() && stream.pieces.front().left <= kRounding) {
         const Piece piece = std::move(stream.pieces.front());
         stream.pieces.pop_front();
-        const double share = piece.seconds / static_cast<double>(piece.passes.size());
+        if (!stream.pieces.empty()) stream.pieces.front().began = loop_->now();
+        const double share = (loop_->now() - piece.began) / static_cast<double>(piece.passes.size());
         for (size_t pass : piece.passes) (*lane.done)(pass, {absl::OkStatus(), share});
       }
     }

@@ -52,8 +52,8 @@ class Machine : public scheduler::Device {
   };
   // Passes that end together.
   struct Piece {
-    double left = 0;     // seconds at full speed
-    double seconds = 0;  // the same, in all
+    double left = 0;   // seconds at full speed
+    double began = 0;  // when it came to be the stream's first
     std::vector<size_t> passes;
   };
   struct Batch {

@@ -1,6 +1,7 @@
 // longtake-replay: the viewers of `longtake loadtest --rate R --seed S`, simulated. The options that both have mean the
 // same, so that the two reports can be compared (bench/calibrate.py). The last line is JSON.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -60,7 +61,13 @@ nlohmann::json Report(const std::vector<Visitor>& trace, const Outcome& outcome)
   }
   double sum = 0;
   for (double seconds : first) sum += seconds;
-  return {{"viewers", trace.size() - kWarmVideos},
+  nlohmann::json passes;
+  for (const PassKind kind : kPassKinds) {
+    const auto i = static_cast<size_t>(kind);
+    passes[Name(kind)] = outcome.pass_seconds[i] / std::max(1, outcome.pass_count[i]);
+  }
+  return {{"pass_seconds", passes},
+          {"viewers", trace.size() - kWarmVideos},
           {"live", live},
           {"refused", refused},
           {"left", left},

@@ -52,6 +52,8 @@ class Simulation : public scheduler::Listener {
   void OnWaiting(SessionId, int) override {}
   void OnAdmitted(SessionId) override {}
   void OnPass(SessionId session, const scheduler::PassReport& report) override {
+    outcome_.pass_seconds[static_cast<size_t>(report.kind)] += report.device_seconds;
+    ++outcome_.pass_count[static_cast<size_t>(report.kind)];
     if (report.kind != PassKind::kDecode) return;
     const size_t id = Number(session);
     Viewer& viewer = viewers_[id];

@@ -3,12 +3,14 @@
 #ifndef LONGTAKE_BENCH_SERVING_SIMULATION_H_
 #define LONGTAKE_BENCH_SERVING_SIMULATION_H_
 
+#include <array>
 #include <memory>
 #include <vector>
 
 #include "bench/serving/machine.h"
 #include "bench/serving/pass_table.h"
 #include "bench/serving/trace.h"
+#include "common/pass_kind.h"
 #include "scheduler/policy.h"
 #include "server/video/studio_options.h"
 
@@ -53,6 +55,9 @@ struct Outcome {
   double quote_over_actual_p50 = 0;
   double passes_per_batch = 0;
   double prediction_error = 0;
+  // Device seconds of all passes of a kind, and how many they were; by PassKind.
+  std::array<double, kPassKinds.size()> pass_seconds = {};
+  std::array<int, kPassKinds.size()> pass_count = {};
   std::vector<Visit> visits;
 
   // Of all live viewers who came.
