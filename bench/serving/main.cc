@@ -254,7 +254,7 @@ class Experiments {
 int main(int argc, char** argv) {
   using longtake::bench::PassTable;
   longtake::bench::Flags flags;
-  flags.run.trace.sessions = 2000;
+  flags.run.trace.sessions = 500;
   CLI::App app("Simulates viewers of the scheduler under several policies and on several machines.",
                "longtake-serving");
   app.add_option("--table", flags.table, "What passes take, of the policies' device")->capture_default_str();
@@ -286,7 +286,7 @@ int main(int argc, char** argv) {
   app.add_flag("--quick", flags.quick, "Shows that everything works, with figures that mean little");
   CLI11_PARSE(app, argc, argv);
   if (flags.quick) {
-    flags.run.trace.sessions = 100;
+    flags.run.trace.sessions = 40;
     flags.seeds = 2;
     flags.policies = {"ours", "edf"};
   }

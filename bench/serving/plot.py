@@ -14,6 +14,9 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
+matplotlib.rcParams["svg.fonttype"] = "none"  # text, not outlines of its letters
+matplotlib.rcParams["svg.hashsalt"] = "longtake"  # the same bytes each time
+
 # Student's t at 97.5 %, by degrees of freedom from 1; beyond them the last, which is the safer one.
 STUDENT = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]
 
@@ -29,10 +32,11 @@ def interval(values: list[float]) -> tuple[float, float]:
 def draw(result: dict, path: str) -> None:
     sizes = [name for name in ("equal", "mixed") if f"load_at_99_{name}" in result]
     figure, panels = pyplot.subplots(1, len(sizes), figsize=(4.5 * len(sizes), 2.4), sharey=True, squeeze=False)
+    # JSON's keys come in the order of the alphabet; the best is to stand on top, in each panel in the same row.
+    first = result[f"load_at_99_{sizes[0]}"]
+    policies = sorted(first, key=lambda policy: statistics.fmean(first[policy]))
     for panel, name in zip(panels[0], sizes, strict=True):
         loads = result[f"load_at_99_{name}"]
-        # JSON's keys come in the order of the alphabet; the best is to stand on top.
-        policies = sorted(loads, key=lambda policy: statistics.fmean(loads[policy]))
         for row, policy in enumerate(policies):
             mean, half = interval(loads[policy])
             panel.errorbar(mean, row, xerr=half, fmt="o", capsize=3, color="#0b6e4f" if policy == "ours" else "#555555")
