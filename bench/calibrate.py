@@ -40,7 +40,7 @@ def rate_of(table):
     latents, seconds = table["transformer"][-1]
     block = table["block_latents"] * ((table["steps"] + 1) * seconds / latents + table["decode"])
     engine = block / (table["block_latents"] * table["frames_per_latent"] / table["fps"])  # device seconds a second of video
-    encoding = table["encode"] * table["fps"] / table["frames_per_latent"]
+    encoding = (table["encode"] + table["encode_begin"] / table["block_latents"]) * table["fps"] / table["frames_per_latent"]
     lost = 1 - table["engine_speed"][1]
     return 1 / (engine + lost * encoding)
 
@@ -61,10 +61,10 @@ def means(before, after):
     return out
 
 
-def scaled(table, transformer, decode):
+def scaled(table, text, transformer, decode):
     table = dict(table)
     table["transformer"] = [[latents, seconds * transformer] for latents, seconds in table["transformer"]]
-    table["text"] *= transformer
+    table["text"] = text
     table["decode"] *= decode
     return table
 
@@ -73,7 +73,7 @@ def replay(build, path, table, passes, options):
     """Reports of the simulation whose passes take as long as `passes` on average."""
     transformer = decode = 1.0
     for _ in range(4):
-        path.write_text(json.dumps(scaled(table, transformer, decode)))
+        path.write_text(json.dumps(scaled(table, passes["encode_prompt"], transformer, decode)))
         command = [build / "longtake-replay", "--table", path, *options_of(options)]
         run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         reports = json.loads(run.stdout)

@@ -99,10 +99,9 @@ void Machine::Begin(Lane& lane) {
   }
 }
 
-void Machine::Encode(size_t session, double scale, bool first, std::function<void()> done) {
+void Machine::Encode(size_t session, double seconds, std::function<void()> done) {
   Advance();
-  const double share = first ? 1.0 / table_.frames_per_latent : 1;
-  encodings_[session].push_back({scale * share * table_.encode, std::move(done)});
+  encodings_[session].push_back({seconds, std::move(done)});
   const bool under_way =
       std::any_of(encoders_.begin(), encoders_.end(), [&](const Encoder& e) { return e.busy && e.session == session; });
   if (encodings_[session].size() == 1 && !under_way) turn_.push_back(session);

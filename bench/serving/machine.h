@@ -35,9 +35,8 @@ class Machine : public scheduler::Device {
   void Close(scheduler::SessionId session) override { jobs_[Number(session)] = {}; }
   void Submit(scheduler::LaneId lane, std::vector<scheduler::Pass> passes, PassDone done) override;
 
-  // Encodes a latent frame of the session behind those that it has; sessions share the threads in turn. `first`: the
-  // video's, which is one frame.
-  void Encode(size_t session, double scale, bool first, std::function<void()> done);
+  // `seconds` of encoding for the session, behind what it has; sessions share the threads in turn.
+  void Encode(size_t session, double seconds, std::function<void()> done);
 
   // Of all devices, or lanes where they overlap: the busiest one's share of the time so far counts.
   double busy_seconds() const;

@@ -50,6 +50,7 @@ absl::StatusOr<PassTable> LoadTable(const std::string& path) {
     json.at("transformer").get_to(table.transformer);
     json.at("decode").get_to(table.decode);
     json.at("encode").get_to(table.encode);
+    json.at("encode_begin").get_to(table.encode_begin);
     json.at("engine_speed").get_to(table.engine_speed);
     json.at("encoder_speed").get_to(table.encoder_speed);
     table.overlap_speed = json.value("overlap_speed", 1.0);
@@ -69,7 +70,9 @@ absl::StatusOr<PassTable> LoadTable(const std::string& path) {
       !std::is_sorted(table.transformer.begin(), table.transformer.end())) {
     return at_fault("transformer: points (latent frames, seconds), ascending from above 0");
   }
-  if (!(table.text >= 0) || !(table.encode >= 0)) return at_fault("text, encode: at least 0");
+  if (!(table.text >= 0) || !(table.encode >= 0) || !(table.encode_begin >= 0)) {
+    return at_fault("text, encode, encode_begin: at least 0");
+  }
   if (!above_0(table.engine_speed) || !(table.encoder_speed > 0) || !(table.overlap_speed > 0)) {
     return at_fault("engine_speed, encoder_speed, overlap_speed: above 0");
   }

@@ -21,6 +21,7 @@ struct PassTable {
   std::vector<std::pair<double, double>> transformer;  // of one batch: (latent frames, seconds), ascending
   double decode = 0;                                   // of a latent frame; nothing is shared
   double encode = 0;                                   // of a latent frame, on one core
+  double encode_begin = 0;                             // of a block, besides: its encoder is opened, a key frame made
   // Of 1: how fast the engine runs beside 0, 1, 2, ... encoders at work, and an encoder while the engine works. More
   // encoders than the table has count as its last.
   std::vector<double> engine_speed = {1};

@@ -47,6 +47,12 @@ struct Sample {
   double seconds;
 };
 
+// Seconds of a latent frame's encoding, and what a block's first one takes more: an encoder is opened, and the frame is
+// a key frame.
+struct EncodeTime {
+  double begin = 0, latent = 0;
+};
+
 class Measurement {
  public:
   explicit Measurement(Engine& engine) : engine_(engine), info_(engine.model()) {}
@@ -79,16 +85,21 @@ class Measurement {
     return samples;
   }
 
-  // Encodes the block that was decoded last, as the server does; seconds for each of its latent frames.
-  absl::StatusOr<double> Encode() const {
+  // Encodes the block that was decoded last, as the server does.
+  absl::StatusOr<EncodeTime> Encode() const {
     const Size size = info_.sizes.front();
     ASSIGN_OR_RETURN(const media::FrameRate rate, media::FrameRateFrom(info_.fps));
     const int64_t first = frames_.front().first_frame, end = frames_.back().first_frame + frames_.back().count;
     ASSIGN_OR_RETURN(const media::Stream stream, media::DescribeStream({size.width, size.height, rate, end}));
     const double begin = Now();
+    double started = 0;
     ASSIGN_OR_RETURN(const auto encoder, media::BlockEncoder::Open(stream, first));
-    for (const DecodedFrames& frames : frames_) RETURN_IF_ERROR(encoder->Encode(frames.bytes).status());
-    return (Now() - begin) / static_cast<double>(frames_.size());
+    for (const DecodedFrames& frames : frames_) {
+      RETURN_IF_ERROR(encoder->Encode(frames.bytes).status());
+      if (started == 0) started = Now();
+    }
+    const double latent = (Now() - started) / static_cast<double>(frames_.size() - 1);
+    return EncodeTime{.begin = started - begin - latent, .latent = latent};
   }
 
  private:
@@ -148,7 +159,7 @@ absl::Status Measure(const std::string& model, int rounds, const std::string& pa
   Measurement measurement(*engine);
   RETURN_IF_ERROR(measurement.Blocks(1).status());  // warm
   std::vector<Sample> samples;
-  std::vector<double> encode;
+  std::vector<double> encode, encode_begin;
   // The same work beside 0, 1 and 2 encoders that never rest, in turn: seconds over the medians of the row above.
   std::vector<std::vector<Sample>> beside(kEncoders + 1);
   std::vector<double> encode_beside;
@@ -156,8 +167,9 @@ absl::Status Measure(const std::string& model, int rounds, const std::string& pa
     for (int count : kCounts) {
       ASSIGN_OR_RETURN(const std::vector<Sample> more, measurement.Blocks(count));
       samples.insert(samples.end(), more.begin(), more.end());
-      ASSIGN_OR_RETURN(const double seconds, measurement.Encode());
-      encode.push_back(seconds);
+      ASSIGN_OR_RETURN(const EncodeTime time, measurement.Encode());
+      encode.push_back(time.latent);
+      encode_begin.push_back(time.begin);
     }
     for (int encoders = 0; encoders <= kEncoders; ++encoders) {
       std::atomic<bool> stop = false;
@@ -167,8 +179,8 @@ absl::Status Measure(const std::string& model, int rounds, const std::string& pa
             std::async(std::launch::async, [&, twin = measurement]() -> absl::StatusOr<std::vector<double>> {
               std::vector<double> taken;
               while (!stop) {
-                ASSIGN_OR_RETURN(const double seconds, twin.Encode());
-                taken.push_back(seconds);
+                ASSIGN_OR_RETURN(const EncodeTime time, twin.Encode());
+                taken.push_back(time.latent);
               }
               return taken;
             }));
@@ -210,6 +222,7 @@ absl::Status Measure(const std::string& model, int rounds, const std::string& pa
     table["transformer"].push_back({count * info.block_latent_frames, round_to(pass)});
   }
   table["encode"] = round_to(Median(encode));
+  table["encode_begin"] = round_to(std::max(0.0, Median(encode_begin)));
   const double alone = Mean(Ratios(beside[0], Medians(beside[0])));
   table["engine_speed"] = nlohmann::json::array();
   for (const std::vector<Sample>& with : beside) {
@@ -217,7 +230,10 @@ absl::Status Measure(const std::string& model, int rounds, const std::string& pa
   }
   table["encoder_speed"] = round_to(Median(encode) / Mean(encode_beside));
   table["noise"] = nlohmann::json::array();
-  for (double ratio : ratios) table["noise"].push_back(std::round(1000 * ratio) / 1000);
+  for (double ratio : ratios) {
+    // Beyond that the machine stood still, or was about to begin something: no scatter of passes.
+    if (ratio > 0.5 && ratio < 2) table["noise"].push_back(std::round(1000 * ratio) / 1000);
+  }
 
   for (const auto& [key, seconds] : medians) {
     std::printf("%-13s of %d sessions: %8.3f ms, %8.1f passes/s\n", Name(key.first), key.second, 1e3 * seconds,

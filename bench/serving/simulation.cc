@@ -59,7 +59,10 @@ class Simulation : public scheduler::Listener {
     Viewer& viewer = viewers_[id];
     const int latent = viewer.decoded++;
     const bool block_done = report.step == report.steps;
-    machine_.Encode(id, trace_[id].scale, latent == 0,
+    // The video's first latent frame is one frame.
+    const double frames = latent == 0 ? 1.0 / table_.frames_per_latent : 1;
+    const double begin = report.step == 1 ? table_.encode_begin : 0;
+    machine_.Encode(id, trace_[id].scale * (frames * table_.encode + begin),
                     [this, id, latent, block_done] { Encoded(id, latent, block_done); });
   }
   void OnBlock(SessionId, int) override {}

@@ -71,7 +71,7 @@ TEST(PassTableTest, AFaultIsNamed) {
   EXPECT_THAT(load("{"), HasSubstr(path));
   EXPECT_THAT(load("{}"), HasSubstr("name"));
   const std::string rest =
-      R"("places":1,"steps":1,"block_latents":1,"frames_per_latent":1,"text":0,"encode":0,"engine_speed":[1],)"
+      R"("places":1,"steps":1,"block_latents":1,"frames_per_latent":1,"text":0,"encode":0,"encode_begin":0,"engine_speed":[1],)"
       R"("encoder_speed":1,"name":"a","source":"b","transformer":[[1,1]],"decode":1,)";
   EXPECT_EQ(load("{" + rest + R"("fps":16,"noise":[1]})"), "");
   EXPECT_THAT(load("{" + rest + R"("fps":0,"noise":[1]})"), HasSubstr("fps"));
@@ -146,8 +146,8 @@ TEST_F(MachineTest, EncodersAndTheEngineSlowEachOther) {
   Make(Lanes::kOne);
   std::vector<double> encoded;
   Submit(0, {kDenoise});
-  machine->Encode(0, 1, false, [&] { encoded.push_back(loop.now()); });
-  machine->Encode(0, 1, true, [&] { encoded.push_back(loop.now()); });
+  machine->Encode(0, 0.02, [&] { encoded.push_back(loop.now()); });
+  machine->Encode(0, 0.005, [&] { encoded.push_back(loop.now()); });
   RunAll();
   // The first encoding takes 25 ms, of which the pass runs 12.5; the second waits for its session's turn: 5 ms of work,
   // 3 ms of it beside the pass at 0.8.

@@ -27,8 +27,8 @@ def test_a_runs_passes_are_those_between_two_looks(tmp_path):
 
 def test_a_table_is_scaled_by_lane():
     table = {"text": 1, "decode": 3, "encode": 5, "transformer": [[4, 2], [8, 3]]}
-    scaled = calibrate.scaled(table, 2, 10)
-    assert scaled == {"text": 2, "decode": 30, "encode": 5, "transformer": [[4, 4], [8, 6]]}
+    scaled = calibrate.scaled(table, 0.5, 2, 10)
+    assert scaled == {"text": 0.5, "decode": 30, "encode": 5, "transformer": [[4, 4], [8, 6]]}
     assert table["decode"] == 3
 
 
@@ -49,7 +49,8 @@ def test_encoders_take_their_part_of_the_machine():
         "fps": 16,
         "transformer": [[4, 0.1]],
         "decode": 0.1,
-        "encode": 0.05,
+        "encode": 0.04,
+        "encode_begin": 0.04,
         "engine_speed": [1, 0.5],
     }
     # A second of video: five passes of 0.1 s, four decodes of 0.1 s, four encodings that take half of 0.05 s each.
