@@ -51,7 +51,18 @@ class Server:
         self.out = out
         with open(out / f"server-{name}.log", "w") as log:
             self.process = subprocess.Popen(
-                [build / "longtake-server", "--model", model, "--listen", "127.0.0.1:0", "--drain-seconds", "1", *options],
+                [
+                    build / "longtake-server",
+                    "--model",
+                    model,
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--shutdown-grace-seconds",
+                    "0",
+                    "--shutdown-seconds",
+                    "3",
+                    *options,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

@@ -12,6 +12,7 @@ packages=(
   git
   libabsl-dev
   libbenchmark-dev
+  libcivetweb-dev
   libcli11-dev
   libdnnl-dev
   libgmock-dev

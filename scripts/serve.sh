@@ -7,7 +7,7 @@ start_server() {
   # A port that nothing listens on; two scripts at once do not meet.
   port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   address=127.0.0.1:$port
-  "$BUILD/longtake-server" --model "$model" --listen "$address" "$@" > "$log" 2>&1 &
+  "$BUILD/longtake-server" --model "$model" --listen "$address" --shutdown-grace-seconds 0 "$@" > "$log" 2>&1 &
   server=$!
   trap stop_server EXIT
   for ((waited = 0; ; ++waited)); do

@@ -1,10 +1,10 @@
 // longtake-server: loads a model folder and serves it until SIGTERM or SIGINT.
-#include <pthread.h>
-#include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <future>
 #include <latch>
@@ -18,20 +18,12 @@
 #include "absl/time/clock.h"
 #include "common/exception_status.h"
 #include "common/thread.h"
+#include "server/end_signals.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/stdout_sinks.h"
 
 namespace {
-
-// The signals that end the server, blocked in every thread; a thread waits for them.
-sigset_t EndSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  return set;
-}
 
 struct Flags {
   longtake::EngineOptions engine;
@@ -48,12 +40,38 @@ CLI::Option* AddSeconds(CLI::App& app, const char* name, absl::Duration& target,
       ->default_str(absl::StrCat(absl::ToDoubleSeconds(target)));
 }
 
+void AddLifecycleFlags(CLI::App& app, longtake::server::ServerOptions& options) {
+  longtake::server::LifecycleOptions& lifecycle = options.lifecycle;
+  AddSeconds(app, "--shutdown-grace-seconds", lifecycle.shutdown_grace,
+             "After SIGTERM: not ready, but new requests are taken, until balancers have noticed; SIGINT skips it")
+      ->check(CLI::NonNegativeNumber);
+  AddSeconds(app, "--shutdown-seconds", lifecycle.shutdown_limit, "From SIGTERM or SIGINT to the end of everything")
+      ->check(CLI::NonNegativeNumber);
+  AddSeconds(app, "--shutdown-reading-seconds", lifecycle.shutdown_reading,
+             "The last of these: running videos are ended, and their viewers read what was finished")
+      ->check(CLI::NonNegativeNumber);
+  longtake::server::KeepaliveOptions& keepalive = options.keepalive;
+  AddSeconds(app, "--keepalive-seconds", keepalive.interval, "A client that is silent for so long is pinged")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--keepalive-timeout-seconds", keepalive.timeout, "And given up without an answer within so long")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--min-client-ping-seconds", keepalive.min_client_interval,
+             "Clients that ping more often, without any data between, are disconnected")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--stuck-seconds", options.studio.stuck_after,
+             "Passes under way for so long, and for --stuck-factor times their prediction, turn health off")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--stuck-factor", options.studio.stuck_factor, "See --stuck-seconds")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
 void AddFlags(CLI::App& app, Flags& flags) {
   longtake::server::StudioOptions& studio = flags.server.studio;
   app.add_option("--model", flags.engine.model_dir, "Model folder in diffusers' layout")->required();
   app.add_option("--listen", flags.server.listen, "Address and port to serve on")->capture_default_str();
   app.add_option("--metrics-listen", flags.server.metrics_listen,
-                 "Address and port of /metrics; without it there is none");
+                 "Address and port of /metrics, /livez, /readyz and /startupz over HTTP; without it there are none");
   app.add_option("--backend", flags.engine.backend, "cpu, cuda or reference")->capture_default_str();
   app.add_option(
          "--dtype", flags.engine.dtype,
@@ -108,8 +126,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-batch-passes", studio.max_batch_passes, "Passes that share one batch on the engine")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  AddSeconds(app, "--drain-seconds", flags.server.drain, "For videos being made when the server is told to end")
-      ->check(CLI::NonNegativeNumber);
+  AddLifecycleFlags(app, flags.server);
   app.add_option("--log-level", flags.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -166,11 +183,35 @@ absl::Status LoadAndServe(const longtake::EngineOptions& options, longtake::serv
   return longtake::StatusOfCurrentException();
 }
 
+// Every viewer is an open file, and shells give a process 1,024 unless it asks for more.
+void RaiseFileLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Waits for the end of a server that was told to stop. A second signal, and a device that does not finish its passes,
+// end the process here: nothing is left that could be put in order.
+void AwaitStopped(longtake::server::Server& server, longtake::server::EndSignals& signals, absl::Duration limit,
+                  spdlog::logger& logger) {
+  // At the limit streams are cut; passes under way may take a little longer.
+  const absl::Time give_up = absl::Now() + limit + absl::Seconds(1);
+  while (!server.AwaitStopped(absl::Milliseconds(20))) {
+    if (const int second = signals.Poll(); second != 0) {
+      logger.warn("a second signal ends the server at once");
+      _exit(128 + second);
+    }
+    if (absl::Now() < give_up) continue;
+    logger.error("passes are still under way: the server ends without them");
+    _exit(1);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const sigset_t end_signals = EndSignals();
-  pthread_sigmask(SIG_BLOCK, &end_signals, nullptr);
+  longtake::server::EndSignals signals;
 
   Flags flags;
   CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
@@ -184,6 +225,7 @@ int main(int argc, char** argv) {
   logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
   logger.set_level(spdlog::level::from_str(flags.log_level));
   logger.flush_on(spdlog::level::info);
+  RaiseFileLimit();
 
   if (const absl::Status threads = CheckThreads(); !threads.ok()) {
     logger.error("cannot start: {} (ulimit -u, ulimit -v, a pids cgroup)", std::string(threads.message()));
@@ -198,25 +240,29 @@ int main(int argc, char** argv) {
   std::printf("port=%d metrics_port=%d\n", (*server)->port(), (*server)->metrics_port());
   std::fflush(stdout);
 
-  // Loading happens beside the wait for a signal, so that a server told to end while it loads does so afterwards, in
-  // order.
+  // Loading happens beside the wait for a signal.
   flags.engine.progress = LogProgress(logger);
   flags.engine.log = [&logger](const std::string& line) { logger.info("engine {}", line); };
-  bool ok = false;
+  std::promise<bool> outcome;
+  std::future<bool> loaded = outcome.get_future();
   absl::StatusOr<std::thread> loading = longtake::StartThread("the thread that loads", [&] {
     const absl::Status status = LoadAndServe(flags.engine, **server);
-    ok = status.ok();
-    if (ok) return;
-    logger.error("cannot load: {}", status.ToString());
-    kill(getpid(), SIGTERM);
+    if (!status.ok()) {
+      logger.error("cannot load: {}", status.ToString());
+      signals.Raise();
+    }
+    outcome.set_value(status.ok());
   });
   if (!loading.ok()) {
     logger.error("cannot load: {}", loading.status().ToString());
     return 1;
   }
-  int signal = 0;
-  sigwait(&end_signals, &signal);
+  const int signal = signals.Wait();
+  (*server)->Stop(/*grace=*/signal == SIGTERM);
+  AwaitStopped(**server, signals, flags.server.lifecycle.shutdown_limit, logger);
+  // Loading takes minutes for a large model and cannot be interrupted. It has written nothing that must be in order.
+  // The thread that failed to load is about to say so.
+  if (loaded.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) _exit(0);
   loading->join();
-  (*server)->Drain();
-  return ok ? 0 : 1;
+  return loaded.get() ? 0 : 1;
 }

@@ -4,120 +4,298 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <algorithm>
+#include <condition_variable>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/thread.h"
+#include "server/grpc/acceptor.h"
 #include "server/grpc/model_service.h"
 #include "server/grpc/video_service.h"
 #include "server/grpc/wire.h"
+#include "server/http/http_server.h"
 #include "server/video/error.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
 namespace {
 
-constexpr const char* kServices[] = {"longtake.v1.VideoService", "longtake.v1.ModelService"};
+// Names that gRPC's health service knows, beside "": that is the one that a liveness probe without a name asks for.
+constexpr const char* kLiveness[] = {"", "liveness"};
+constexpr const char* kReadiness[] = {"readiness", "longtake.v1.VideoService", "longtake.v1.ModelService"};
+constexpr const char* kStartup[] = {"startup"};
 // By then another instance answers, or this one is back.
 constexpr absl::Duration kShutdownRetry = absl::Seconds(5);
 // Above every limit of ours, so that what is too large is refused by the name of its field. The library's own answer,
 // RESOURCE_EXHAUSTED, would look like a full queue.
 constexpr int kMaxReceiveBytes = 16 << 20;
-// A client that has vanished without closing its connection is noticed within about half a minute.
-constexpr int kKeepaliveMs = 20'000, kKeepaliveTimeoutMs = 10'000;
+// The device's health and, in a shutdown, whether anything still runs are looked at so often.
+constexpr absl::Duration kLookEvery = absl::Milliseconds(200), kLookEveryAtTheEnd = absl::Milliseconds(10);
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, std::numeric_limits<int>::max()));
+}
+
+const char* YesNo(bool value) { return value ? "yes" : "no"; }
+
+HttpAnswer ProbeAnswer(bool yes, const char* what) {
+  return {.status = yes ? 200 : 503, .body = absl::StrCat(yes ? "" : "not ", what, "\n")};
+}
 
 }  // namespace
 
-struct Server::Impl {
-  ServerOptions options;
-  spdlog::logger* logger = nullptr;
-  MonotonicClock clock;
+struct Server::Impl : Lifecycle::Actions {
+  Impl(const ServerOptions& given, spdlog::logger* log)
+      : options(given),
+        logger(log),
+        clock(given.clock != nullptr ? given.clock : &own_clock),
+        lifecycle(given.lifecycle, clock, this) {}
+  ~Impl() override;
+
+  absl::Status Start();
+  absl::Status ListenForHttp();
+  std::unique_ptr<grpc::Server> BuildGrpc();
+  void Serve(std::unique_ptr<Engine> engine);
+  void Run();  // thread's
+  Lifecycle::Observed Observe();
+  void Close();
+
+  void Publish(const Lifecycle::Probes& now) override;
+  void RefuseWork(Lifecycle::Refusal why) override;
+  void EndVideos() override;
+
+  Lifecycle::Probes Now() {
+    const std::lock_guard lock(mutex);
+    return probes;
+  }
+  // Lets Run look at once.
+  void Look();
+
+  const ServerOptions options;
+  spdlog::logger* const logger;
+  const MonotonicClock own_clock;
+  const Clock* const clock;
   Metrics metrics;
   StudioSlot studio;
   VideoService videos{&studio, &metrics};
   ModelService models{&studio};
-  int port = 0, metrics_port = 0;
-  bool drained = false;
-  std::unique_ptr<grpc::Server> grpc;
+  Lifecycle lifecycle;
+  std::unique_ptr<Acceptor> acceptor;
+  std::string device_reason;  // what Run said last about the device; empty: it works
 
-  void SetHealth(bool serving) {
-    grpc->GetHealthCheckService()->SetServingStatus(serving);
-    for (const char* service : kServices) grpc->GetHealthCheckService()->SetServingStatus(service, serving);
-  }
-  void Drain(absl::Duration limit, absl::Duration flush);
+  std::mutex mutex;
+  std::condition_variable changed;
+  Lifecycle::Probes probes ABSL_GUARDED_BY(mutex);
+  bool look ABSL_GUARDED_BY(mutex) = false;
+  bool stopped ABSL_GUARDED_BY(mutex) = false;
+
+  std::unique_ptr<HttpServer> http;  // its pages read the above
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections;
+  std::unique_ptr<grpc::Server> grpc;
+  std::thread thread;
 };
 
-Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+absl::Status Server::Impl::ListenForHttp() {
+  std::map<std::string, HttpServer::Page> pages = {
+      {"/metrics",
+       [this] {
+         return HttpAnswer{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.Text()};
+       }},
+      {"/livez", [this] { return ProbeAnswer(Now().live, "live"); }},
+      {"/readyz", [this] { return ProbeAnswer(Now().ready, "ready"); }},
+      {"/startupz", [this] { return ProbeAnswer(Now().started, "started"); }}};
+  absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(options.metrics_listen, std::move(pages));
+  if (!made.ok()) return made.status();
+  http = *std::move(made);
+  return absl::OkStatus();
+}
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, spdlog::logger* logger) {
-  auto impl = std::make_unique<Impl>();
-  impl->options = options;
-  impl->logger = logger;
-  if (!options.metrics_listen.empty()) {
-    absl::StatusOr<int> port = impl->metrics.Listen(options.metrics_listen);
-    if (!port.ok()) return port.status();
-    impl->metrics_port = *port;
-  }
+std::unique_ptr<grpc::Server> Server::Impl::BuildGrpc() {
   // Both act on every server built afterwards; there is one in a process.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &impl->port);
-  builder.RegisterService(&impl->videos);
-  builder.RegisterService(&impl->models);
+  connections = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  builder.RegisterService(&videos);
+  builder.RegisterService(&models);
   builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error, not a lottery
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  impl->grpc = builder.BuildAndStart();
-  if (impl->grpc == nullptr || impl->port == 0) {
-    return absl::UnavailableError(absl::StrCat("listen: cannot listen on ", options.listen));
+  const KeepaliveOptions& keepalive = options.keepalive;
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(keepalive.interval));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(keepalive.timeout));
+  // Connections without calls, too. By default gRPC pings those not at all, and lets clients ping once in two hours.
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // By default pings end after the second without data between them: a client that waits would never be missed.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             Milliseconds(keepalive.min_client_interval));
+  return builder.BuildAndStart();
+}
+
+absl::Status Server::Impl::Start() {
+  if (!options.metrics_listen.empty()) {
+    if (absl::Status status = ListenForHttp(); !status.ok()) return status;
   }
-  impl->SetHealth(false);
-  logger->info("listening address={} port={} metrics_port={}", options.listen, impl->port, impl->metrics_port);
+  absl::StatusOr<std::unique_ptr<Acceptor>> listening = Acceptor::Listen(options.listen, logger);
+  if (!listening.ok()) return listening.status();
+  acceptor = *std::move(listening);
+  grpc = BuildGrpc();
+  if (grpc == nullptr) return absl::UnavailableError("listen: gRPC cannot start");
+  logger->info("listening address={} port={} metrics_port={}", options.listen, acceptor->port(),
+               http == nullptr ? 0 : http->port());
+  lifecycle.Advance({});
+  absl::Status accepting = acceptor->Start([this](int descriptor) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = descriptor;
+    connections->HandleNewConnection(&parameters);
+  });
+  if (!accepting.ok()) return accepting;
+  absl::StatusOr<std::thread> started = StartThread("lifecycle", [this] { Run(); });
+  if (!started.ok()) return started.status();
+  thread = *std::move(started);
+  return absl::OkStatus();
+}
+
+Server::Impl::~Impl() {
+  lifecycle.StopNow();
+  Look();
+  if (thread.joinable()) {
+    thread.join();
+  } else if (grpc != nullptr) {
+    Close();
+  }
+}
+
+void Server::Impl::Look() {
+  {
+    const std::lock_guard lock(mutex);
+    look = true;
+  }
+  changed.notify_all();
+}
+
+Lifecycle::Observed Server::Impl::Observe() {
+  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
+  if (!made.ok()) return {.busy = studio.has_calls()};
+  const DeviceHealth device = (*made)->device_health();
+  if (device.state != DeviceHealth::State::kWorks && device_reason.empty()) logger->error("{}", device.reason);
+  if (device.state == DeviceHealth::State::kWorks && !device_reason.empty()) logger->info("the device works again");
+  device_reason = device.reason;
+  return {.device_stuck = device.state == DeviceHealth::State::kStuck,
+          .device_lost = device.state == DeviceHealth::State::kLost,
+          .busy = (*made)->has_sessions() || studio.has_calls()};
+}
+
+void Server::Impl::Run() {
+  while (true) {
+    const absl::Duration next = lifecycle.Advance(Observe()) - clock->Now();
+    const Lifecycle::Phase phase = lifecycle.phase();
+    if (phase == Lifecycle::Phase::kEnded) break;
+    const bool ending = phase != Lifecycle::Phase::kLoading && phase != Lifecycle::Phase::kServing;
+    const absl::Duration wait = std::clamp(next, absl::ZeroDuration(), ending ? kLookEveryAtTheEnd : kLookEvery);
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, absl::ToChronoNanoseconds(wait),
+                     [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return look; });
+    look = false;
+  }
+  Close();
+  logger->info("stopped");
+  {
+    const std::lock_guard lock(mutex);
+    stopped = true;
+  }
+  changed.notify_all();
+}
+
+void Server::Impl::Close() {
+  acceptor->Stop();
+  grpc->Shutdown(std::chrono::system_clock::now());  // cancels what is left
+  grpc->Wait();
+  studio.AwaitNoCalls();
+  studio.Set(nullptr);
+}
+
+void Server::Impl::Publish(const Lifecycle::Probes& now) {
+  grpc::HealthCheckServiceInterface* health = grpc->GetHealthCheckService();
+  for (const char* name : kLiveness) health->SetServingStatus(name, now.live);
+  for (const char* name : kReadiness) health->SetServingStatus(name, now.ready);
+  for (const char* name : kStartup) health->SetServingStatus(name, now.started);
+  logger->info("health live={} ready={} started={}", YesNo(now.live), YesNo(now.ready), YesNo(now.started));
+  {
+    const std::lock_guard lock(mutex);
+    probes = now;
+  }
+  changed.notify_all();
+}
+
+void Server::Impl::RefuseWork(Lifecycle::Refusal why) {
+  const bool lost = why == Lifecycle::Refusal::kDeviceLost;
+  const char* message = lost ? "the device is lost" : "the server is shutting down";
+  logger->info("new work is refused: {}", message);
+  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
+  if (!made.ok()) return;
+  (*made)->StopAdmission(
+      MakeError(absl::StatusCode::kUnavailable, message,
+                {.reason = lost ? Reason::kDeviceFailed : Reason::kShuttingDown, .retry_delay = kShutdownRetry}));
+}
+
+void Server::Impl::EndVideos() {
+  logger->warn("the time is over: videos that are still being made are ended");
+  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
+  if (!made.ok()) return;
+  (*made)->EndAll(MakeError(absl::StatusCode::kUnavailable, "the server is shutting down",
+                            {.reason = Reason::kShuttingDown, .retry_delay = kShutdownRetry}));
+}
+
+void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
+  const ModelInfo& model = engine->model();
+  logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler, model.numerics_id,
+               options.studio.max_sessions);
+  studio.Set(std::make_shared<Studio>(
+      options.studio, std::move(engine),
+      [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
+      &metrics, logger));
+  if (!lifecycle.Loaded()) return;
+  Look();
+  std::unique_lock lock(mutex);
+  changed.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return probes.started || stopped; });
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, spdlog::logger* logger) {
+  auto impl = std::make_unique<Impl>(options, logger);
+  if (absl::Status status = impl->Start(); !status.ok()) return status;
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
-void Server::Serve(std::unique_ptr<Engine> engine) {
-  const StudioOptions& options = impl_->options.studio;
-  const ModelInfo& model = engine->model();
-  impl_->logger->info("serving model={} sampler={} numerics_id={} sessions={}", model.name, model.sampler,
-                      model.numerics_id, options.max_sessions);
-  impl_->studio.Set(std::make_shared<Studio>(
-      options, std::move(engine),
-      [bytes = options.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); },
-      impl_->options.clock != nullptr ? impl_->options.clock : &impl_->clock, &impl_->metrics, impl_->logger));
-  impl_->SetHealth(true);
+void Server::Serve(std::unique_ptr<Engine> engine) { impl_->Serve(std::move(engine)); }
+
+void Server::Stop(bool grace) {
+  const LifecycleOptions& options = impl_->options.lifecycle;
+  impl_->logger->info("stopping grace_seconds={:.1f} limit_seconds={:.1f}",
+                      grace ? absl::ToDoubleSeconds(options.shutdown_grace) : 0.0,
+                      absl::ToDoubleSeconds(options.shutdown_limit));
+  impl_->lifecycle.Stop(grace);
+  impl_->Look();
 }
 
-void Server::Drain() { impl_->Drain(impl_->options.drain, impl_->options.flush); }
-
-void Server::Impl::Drain(absl::Duration limit, absl::Duration flush) {
-  if (std::exchange(drained, true)) return;
-  const absl::Status down = MakeError(absl::StatusCode::kUnavailable, "the server is shutting down",
-                                      {.reason = Reason::kShuttingDown, .retry_delay = kShutdownRetry});
-  SetHealth(false);
-  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
-  logger->info("draining seconds={:.1f}", absl::ToDoubleSeconds(limit));
-  if (made.ok()) {
-    (*made)->StopAdmission(down);
-    const absl::Time until = absl::Now() + limit;
-    if (!(*made)->AwaitNoSessions(limit) || !studio.AwaitNoCalls(until - absl::Now())) {
-      (*made)->EndAll(down);
-      if (!studio.AwaitNoCalls(flush)) logger->warn("clients have not read everything in time");
-    }
-  }
-  grpc->Shutdown(std::chrono::system_clock::now());  // cancels what is left
-  grpc->Wait();
-  studio.AwaitNoCalls(absl::InfiniteDuration());
-  studio.Set(nullptr);
-  logger->info("drained");
+bool Server::AwaitStopped(absl::Duration limit) {
+  constexpr absl::Duration kForever = absl::Hours(24 * 365);  // beyond it the sum with now may leave 64 bits
+  std::unique_lock lock(impl_->mutex);
+  return impl_->changed.wait_for(lock, absl::ToChronoNanoseconds(std::min(limit, kForever)),
+                                 [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(impl_->mutex) { return impl_->stopped; });
 }
 
-Server::~Server() { impl_->Drain(absl::ZeroDuration(), absl::ZeroDuration()); }
-
-int Server::port() const { return impl_->port; }
-int Server::metrics_port() const { return impl_->metrics_port; }
+int Server::port() const { return impl_->acceptor->port(); }
+int Server::metrics_port() const { return impl_->http == nullptr ? 0 : impl_->http->port(); }
 std::string Server::MetricsText() const { return impl_->metrics.Text(); }
 
 }  // namespace longtake::server

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/lifecycle/lifecycle.h"
 #include "server/video/studio_options.h"
 
 namespace spdlog {
@@ -16,28 +17,44 @@ class logger;
 
 namespace longtake::server {
 
-struct ServerOptions {
-  std::string listen = "127.0.0.1:50051";  // port 0: any free one
-  std::string metrics_listen = {};         // empty: no metrics are served
-  StudioOptions studio = {};
-  absl::Duration drain = absl::Seconds(30);  // for videos being made when Drain is called
-  absl::Duration flush = absl::Seconds(5);   // for clients to read what was finished by then
-  const scheduler::Clock* clock = nullptr;   // outlives the server; null: the system's monotonic clock
+// HTTP/2 pings, which find out whether a silent peer is still there.
+struct KeepaliveOptions {
+  // A client from which nothing has come for `interval` is pinged, and given up where no answer comes for `timeout`
+  // more: one that has vanished is noticed within their sum. The timeout is longer than a mobile network's usual gap.
+  absl::Duration interval = absl::Seconds(15);
+  absl::Duration timeout = absl::Seconds(20);
+  // Clients may ping so often, with and without calls; who does so more often is disconnected (GOAWAY too_many_pings).
+  // Half of the 10 s that client libraries have as their shortest interval, since pings that a network delays arrive
+  // closer together than they were sent.
+  absl::Duration min_client_interval = absl::Seconds(5);
 };
 
+struct ServerOptions {
+  std::string listen = "127.0.0.1:50051";  // port 0: any free one
+  std::string metrics_listen = {};         // of metrics and probes; empty: they are not served over HTTP
+  StudioOptions studio = {};
+  LifecycleOptions lifecycle = {};
+  KeepaliveOptions keepalive = {};
+  const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock
+};
+
+// gRPC's health service answers for "" and "liveness", "readiness" with the names of both services, and "startup"; HTTP
+// for /livez, /readyz and /startupz, beside /metrics. Lifecycle says what they mean.
 class Server {
  public:
-  // Listens and answers; health says NOT_SERVING until Serve. Unavailable: an address is taken. `logger` outlives it.
+  // Listens and answers: live, not ready, not started until Serve. Unavailable: an address is taken, or the system
+  // gives no thread. `logger` outlives it.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, spdlog::logger* logger);
-  ~Server();  // drains, if Drain was not called, without waiting for videos
+  ~Server();  // ends everything at once, but waits for the passes under way
 
-  // The engine is loaded and warm: health turns SERVING and requests are accepted. Once.
+  // The engine is loaded and warm: requests are accepted, and health says so when it returns. Once. Does nothing after
+  // Stop.
   void Serve(std::unique_ptr<Engine> engine);
 
-  // Health turns NOT_SERVING, nothing new is admitted, waiting requests are refused. Videos being made have
-  // `options.drain` to end, then they are ended as UNAVAILABLE behind their finished chunks, then what a client has not
-  // read `options.flush` later is dropped. Blocks until all of this is done.
-  void Drain();
+  // Begins the end by LifecycleOptions, with or without its grace, and returns. A second call changes nothing.
+  void Stop(bool grace);
+  // Waits until the end is complete, at most `limit`. True if it is.
+  bool AwaitStopped(absl::Duration limit);
 
   int port() const;
   int metrics_port() const;  // 0: none

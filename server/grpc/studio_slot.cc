@@ -35,13 +35,14 @@ void StudioSlot::RemoveCall() {
   call_ended_.notify_all();  // under the lock: who waits may destroy it next
 }
 
-bool StudioSlot::AwaitNoCalls(absl::Duration limit) {
+bool StudioSlot::has_calls() const {
+  const std::lock_guard lock(mutex_);
+  return calls_ > 0;
+}
+
+void StudioSlot::AwaitNoCalls() {
   std::unique_lock lock(mutex_);
-  const auto none = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; };
-  constexpr absl::Duration kForever = absl::Hours(24 * 365);  // beyond it the sum with now may leave 64 bits
-  if (limit < kForever) return call_ended_.wait_for(lock, absl::ToChronoNanoseconds(limit), none);
-  call_ended_.wait(lock, none);
-  return true;
+  call_ended_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; });
 }
 
 }  // namespace longtake::server

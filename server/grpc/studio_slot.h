@@ -8,7 +8,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "server/video/studio.h"
 
 namespace longtake::server {
@@ -22,8 +21,8 @@ class StudioSlot {
   // Streaming calls under way.
   void AddCall();
   void RemoveCall();
-  // Waits until there are none, at most `limit`. True if so.
-  bool AwaitNoCalls(absl::Duration limit);
+  bool has_calls() const;
+  void AwaitNoCalls();
 
  private:
   mutable std::mutex mutex_;

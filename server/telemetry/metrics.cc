@@ -2,18 +2,15 @@
 
 #include <prometheus/collectable.h>
 #include <prometheus/counter.h>
-#include <prometheus/exposer.h>
 #include <prometheus/family.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
 
-#include <exception>
 #include <mutex>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/str_cat.h"
 
 namespace longtake::server {
 namespace {
@@ -152,24 +149,10 @@ struct Metrics::Impl {
                   "Viewers of live videos whose picture had started and who have gone, by whether they ever waited.");
   Counters& refusals = NewCounters("longtake_refusals_total", "Requests refused, by reason.");
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
-  std::unique_ptr<prometheus::Exposer> exposer;
 };
 
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
 Metrics::~Metrics() = default;
-
-absl::StatusOr<int> Metrics::Listen(const std::string& listen) {
-  try {  // prometheus-cpp throws where the address is taken or none
-    impl_->exposer = std::make_unique<prometheus::Exposer>(listen, /*num_threads=*/1);
-    impl_->exposer->RegisterCollectable(impl_->registry);
-    impl_->exposer->RegisterCollectable(impl_->gauges);
-    const std::vector<int> ports = impl_->exposer->GetListeningPorts();
-    if (ports.empty()) return absl::UnavailableError(absl::StrCat("metrics_listen: nothing listens on ", listen));
-    return ports.front();
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("metrics_listen: cannot listen on ", listen, ": ", error.what()));
-  }
-}
 
 void Metrics::Watch(std::shared_ptr<const Sources> sources) { impl_->gauges->Watch(std::move(sources)); }
 

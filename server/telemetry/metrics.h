@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 
@@ -17,9 +16,6 @@ class Metrics {
  public:
   Metrics();
   ~Metrics();
-
-  // Serves http://`listen`/metrics ("host:port", port 0: any free one) until destroyed. Returns the port.
-  absl::StatusOr<int> Listen(const std::string& listen);
 
   // Of videos that are watched while they are made.
   struct Viewers {
@@ -47,7 +43,7 @@ class Metrics {
   void Ended(const std::string& outcome);   // status code's name in lower case
   void Watched(bool stalled);               // a viewer of a live video whose picture had started has gone
 
-  std::string Text() const;  // as /metrics would say it
+  std::string Text() const;  // in Prometheus' text format
 
  private:
   struct Impl;

@@ -35,6 +35,7 @@ absl::Status EngineDevice::Open(scheduler::SessionId session, scheduler::DeviceI
     spec = jobs_.at(session).job.spec;
   }
   absl::StatusOr<SessionId> opened = engine_->OpenSession(spec);
+  watch_->OnOpened(opened.status());
   if (!opened.ok()) return opened.status();
   const std::lock_guard lock(mutex_);
   jobs_.at(session).engine_session = *opened;
@@ -140,12 +141,16 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
   for (const Lane lane : {Lane::kDecoder, Lane::kTransformer}) {
     Part& part = parts[static_cast<size_t>(lane)];
     if (part.passes.empty()) continue;
-    engine_->Submit(
-        lane, std::move(part.passes),
-        [index = std::move(part.index), on_frames = std::move(part.on_frames), done](size_t i, PassResult result) {
-          if (result.status.ok() && on_frames[i] != nullptr) on_frames[i](std::move(result.frames));
-          done(index[i], {std::move(result.status), result.device_seconds});
-        });
+    std::vector<PassKind> kinds;
+    for (const Pass& pass : part.passes) kinds.push_back(pass.kind);
+    const uint64_t batch = watch_->OnSubmit(kinds);
+    engine_->Submit(lane, std::move(part.passes),
+                    [watch = watch_, batch, kinds = std::move(kinds), index = std::move(part.index),
+                     on_frames = std::move(part.on_frames), done](size_t i, PassResult result) {
+                      watch->OnPassDone(batch, kinds[i], result.device_seconds);
+                      if (result.status.ok() && on_frames[i] != nullptr) on_frames[i](std::move(result.frames));
+                      done(index[i], {std::move(result.status), result.device_seconds});
+                    });
   }
 }
 

@@ -13,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "engine/engine.h"
 #include "scheduler/device.h"
+#include "server/video/device_watch.h"
 
 namespace longtake::server {
 
@@ -27,9 +28,9 @@ class EngineDevice : public scheduler::Device {
     std::function<void(DecodedFrames)> on_frames;
   };
 
-  // `engine` outlives it. `on_batch` hears of each batch before it runs; tokens are the transformer's.
-  EngineDevice(Engine* engine, std::function<void(size_t passes, int64_t tokens)> on_batch)
-      : engine_(engine), on_batch_(std::move(on_batch)) {}
+  // Both pointers outlive it. `on_batch` hears of each batch before it runs; tokens are the transformer's.
+  EngineDevice(Engine* engine, DeviceWatch* watch, std::function<void(size_t passes, int64_t tokens)> on_batch)
+      : engine_(engine), watch_(watch), on_batch_(std::move(on_batch)) {}
 
   // Before the scheduler hears of the session, and after it has ended.
   void AddJob(scheduler::SessionId session, Job job);
@@ -61,6 +62,7 @@ class EngineDevice : public scheduler::Device {
   int64_t Tokens(const Pass& pass, const SessionSpec& spec) const;
 
   Engine* const engine_;
+  DeviceWatch* const watch_;
   const std::function<void(size_t, int64_t)> on_batch_;
   std::mutex mutex_;
   std::map<scheduler::SessionId, Entry> jobs_ ABSL_GUARDED_BY(mutex_);

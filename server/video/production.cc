@@ -55,7 +55,9 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
       metrics_(metrics),
       logger_(logger),
       library_(library),
-      device_(engine_.get(), [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
+      device_watch_(options.stuck_after, options.stuck_factor, clock),
+      device_(engine_.get(), &device_watch_,
+              [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
       encoders_(std::make_unique<WorkerPool>(options.encoder_threads)),
       loop_(clock),
       scheduler_(std::make_unique<scheduler::Scheduler>(SchedulerOptions(options), &loop_, &device_, this)) {
@@ -72,11 +74,9 @@ Production::~Production() {
   encoders_.reset();  // before the scheduler, which its tasks may call
 }
 
-bool Production::AwaitNoSessions(absl::Duration limit) {
-  constexpr absl::Duration kForever = absl::Hours(24 * 365);  // beyond it the sum with now may leave 64 bits
-  std::unique_lock lock(mutex_);
-  return ended_.wait_for(lock, absl::ToChronoNanoseconds(std::min(limit, kForever)),
-                         [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return sessions_.empty(); });
+bool Production::has_sessions() const {
+  const std::lock_guard lock(mutex_);
+  return !sessions_.empty();
 }
 
 uint64_t Production::NewId() {

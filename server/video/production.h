@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/telemetry/metrics.h"
+#include "server/video/device_watch.h"
 #include "server/video/engine_device.h"
 #include "server/video/library.h"
 #include "server/video/request.h"
@@ -56,7 +57,9 @@ class Production : public scheduler::Listener, public VideoHost {
 
   void StopAdmission(const absl::Status& why) { scheduler_->StopAdmission(why); }
   void EndAll(const absl::Status& why) { scheduler_->CancelAll(why); }
-  bool AwaitNoSessions(absl::Duration limit);
+  // Videos that are being made or wait for their place.
+  bool has_sessions() const;
+  DeviceHealth device_health() const { return device_watch_.health(); }
   scheduler::Stats stats() const { return scheduler_->stats(); }
 
   void OnWaiting(scheduler::SessionId id, int position) override;
@@ -85,6 +88,7 @@ class Production : public scheduler::Listener, public VideoHost {
   Metrics* const metrics_;
   spdlog::logger* const logger_;
   Library* const library_;
+  DeviceWatch device_watch_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;
 

@@ -84,8 +84,9 @@ class Studio {
 
   void StopAdmission(const absl::Status& why) { production_.StopAdmission(why); }
   void EndAll(const absl::Status& why) { production_.EndAll(why); }
-  // Waits until nothing is being made or waits for its place, at most `limit`. True if so.
-  bool AwaitNoSessions(absl::Duration limit) { return production_.AwaitNoSessions(limit); }
+  // Videos that are being made or wait for their place.
+  bool has_sessions() const { return production_.has_sessions(); }
+  DeviceHealth device_health() const { return production_.device_health(); }
   scheduler::Stats stats() const { return production_.stats(); }
   // Does what time alone has made due.
   void Tick();

@@ -27,6 +27,9 @@ struct StudioOptions {
   int max_undelivered_chunks = 2;                // of a video whose client does not read
   int encoder_threads = 2;
   RequestLimits limits = {};
+  // The device counts as stuck while a batch is under way for longer than this, and than so many times its prediction.
+  absl::Duration stuck_after = absl::Seconds(30);
+  double stuck_factor = 20;
   size_t max_part_bytes = 3'500'000;  // of a chunk's message: many clients take 4 MiB at most
 };
 

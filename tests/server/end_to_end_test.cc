@@ -1,6 +1,4 @@
 // The whole server over real gRPC, with an engine that makes coloured frames.
-#include <grpcpp/impl/client_unary_call.h>
-
 #include <array>
 #include <cstdio>
 #include <fstream>
@@ -20,24 +18,7 @@ namespace {
 
 using testing::HasSubstr;
 
-class EndToEnd : public ServerFixture {
- protected:
-  // grpc.health.v1.Health/Check by hand: the status' number, 1 SERVING, 2 NOT_SERVING; 0 for an error.
-  int Health(const std::string& service = "") {
-    std::string request;
-    if (!service.empty()) request = absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
-    grpc::Slice slice(request);
-    grpc::ByteBuffer out(&slice, 1), in;
-    grpc::ClientContext context;
-    const grpc::internal::RpcMethod method("/grpc.health.v1.Health/Check", grpc::internal::RpcMethod::NORMAL_RPC);
-    const grpc::Status status = grpc::internal::BlockingUnaryCallImpl<grpc::ByteBuffer, grpc::ByteBuffer>(
-                                    channel.get(), method, &context, out, &in)
-                                    .status();
-    grpc::Slice answer;
-    if (!status.ok() || !in.DumpToSingleSlice(&answer).ok() || answer.size() != 2) return 0;
-    return answer.begin()[1];
-  }
-};
+class EndToEnd : public ServerFixture {};
 
 std::string Shell(const std::string& command) {
   FILE* pipe = popen(command.c_str(), "r");
@@ -429,20 +410,6 @@ TEST_F(EndToEnd, AFailedPassEndsItsVideoAndNoOther) {
   EXPECT_TRUE(good.status.ok());
 }
 
-TEST_F(EndToEnd, ReadyOnlyWhenTheEngineIs) {
-  Start();
-  EXPECT_EQ(Health(), 2);
-  EXPECT_EQ(Health("longtake.v1.VideoService"), 2);
-  const Watched early = Generate(Request(1));
-  EXPECT_EQ(early.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(ReasonOf(early.status), "MODEL_LOADING");
-  EXPECT_TRUE(DetailOf<google::rpc::RetryInfo>(early.status).has_value());
-  Serve();
-  EXPECT_EQ(Health(), 1);
-  EXPECT_EQ(Health("longtake.v1.VideoService"), 1);
-  EXPECT_TRUE(Generate(Request(1)).status.ok());
-}
-
 TEST_F(EndToEnd, ListsItsModel) {
   StartAndServe();
   grpc::ClientContext context;
@@ -491,44 +458,6 @@ TEST_F(EndToEnd, ReflectionKnowsTheService) {
   EXPECT_THAT(text, HasSubstr("grpc.health.v1.Health"));
 }
 
-TEST_F(EndToEnd, DrainingLetsVideosEndAndAdmitsNone) {
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(20)});
-  Watched running, waiting;
-  std::thread first([&] { running = Generate(Request(2, 1)); });
-  Await([&] { return engine->open_sessions() == 1; }, "the first video");
-  std::thread second([&] { waiting = Generate(Request(1, 2)); });
-  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length 1"); }, "the queue");
-  std::thread drain([&] { server->Drain(); });
-  second.join();
-  EXPECT_EQ(waiting.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(Health(), 2);
-  EXPECT_EQ(Generate(Request(1, 3)).status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  first.join();
-  drain.join();
-  EXPECT_TRUE(running.status.ok()) << running.status.error_message();
-  EXPECT_EQ(running.finished().frame_count(), 33);
-}
-
-TEST_F(EndToEnd, ADrainThatTakesTooLongKeepsFinishedChunks) {
-  StartAndServe({.denoise = absl::Milliseconds(40)}, {.drain = absl::Milliseconds(500)});
-  Watched cut;
-  std::thread client([&] { cut = Generate(Request(10, 1)); });
-  Await([&] { return engine->open_sessions() == 1; }, "the video");
-  const absl::Time began = absl::Now();
-  server->Drain();
-  const absl::Duration took = absl::Now() - began;
-  client.join();
-  EXPECT_GE(took, absl::Milliseconds(500));
-  EXPECT_LT(took, absl::Seconds(2));
-  EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_THAT(cut.status.error_message(), HasSubstr("shutting down"));
-  // Every block that was decoded whole has arrived: text, then 3 denoise, a commit and the decodes of a block.
-  EXPECT_GE(cut.chunks().size(), 2u);
-  int64_t frames = 0;
-  for (const v1::Chunk* chunk : cut.chunks()) frames += chunk->frame_count();
-  EXPECT_EQ(frames, 1 + 4 * (static_cast<int64_t>(cut.chunks().size()) - 1));
-}
-
 TEST_F(EndToEnd, CountsWhatItDoesAndNeverLogsPrompts) {
   logger.set_level(spdlog::level::trace);
   StartAndServe();
@@ -545,7 +474,7 @@ TEST_F(EndToEnd, CountsWhatItDoesAndNeverLogsPrompts) {
   EXPECT_THAT(text, HasSubstr("longtake_first_chunk_seconds_count 1"));
   EXPECT_THAT(text, HasSubstr("longtake_memory_planned_bytes{region=\"state\"} 4000"));
   EXPECT_THAT(text, HasSubstr("longtake_memory_used_bytes{region=\"state\"} 0"));
-  server->Drain();
+  Drain();
   EXPECT_THAT(log.str(), testing::ContainsRegex("video ended name=videos/[0-9a-f]* outcome=ok"));
   EXPECT_THAT(log.str(), testing::Not(HasSubstr("red ball")));
 }

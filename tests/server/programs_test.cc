@@ -1,9 +1,9 @@
 // The two programs as a user runs them, with the bundled model.
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/http_get.h"
 
 namespace longtake {
 namespace {
@@ -85,13 +86,31 @@ class Programs : public testing::Test {
     server.reset();
     fs::remove_all(folder);
   }
-  void StartServer(const std::string& model = kModel) {
-    server = std::make_unique<Process>(
-        folder, "server",
-        std::vector<std::string>{kServer, "--model", model, "--listen", "127.0.0.1:0", "--metrics-listen",
-                                 "127.0.0.1:0", "--drain-seconds", "1", "--max-sessions", "2"});
+  // `options` come last, so they hold; `files`: how many it may open.
+  void StartServer(const std::string& model = kModel, const std::vector<std::string>& options = {}, int files = 1024) {
+    std::vector<std::string> arguments = {"/bin/sh",
+                                          "-c",
+                                          absl::StrCat("ulimit -n ", files, "; exec \"$0\" \"$@\""),
+                                          kServer,
+                                          "--model",
+                                          model,
+                                          "--listen",
+                                          "127.0.0.1:0",
+                                          "--metrics-listen",
+                                          "127.0.0.1:0",
+                                          "--max-sessions",
+                                          "2",
+                                          "--shutdown-grace-seconds",
+                                          "0"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    server = std::make_unique<Process>(folder, "server", arguments);
     for (int i = 0; i < 200 && !absl::StrContains(server->out(), "\n"); ++i) absl::SleepFor(absl::Milliseconds(50));
     std::sscanf(server->out().c_str(), "port=%d metrics_port=%d", &port, &metrics_port);
+  }
+  // Waits until its log says this.
+  void AwaitLog(const std::string& text) const {
+    for (int i = 0; i < 1200 && !absl::StrContains(server->err(), text); ++i) absl::SleepFor(absl::Milliseconds(50));
+    EXPECT_THAT(server->err(), HasSubstr(text));
   }
   std::string Address() const { return absl::StrCat("127.0.0.1:", port); }
   // `longtake` with --server; its exit status.
@@ -110,22 +129,7 @@ class Programs : public testing::Test {
     return text;
   }
   // What /metrics answers.
-  std::string Metrics() const {
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(metrics_port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const int connection = socket(AF_INET, SOCK_STREAM, 0);
-    EXPECT_EQ(connect(connection, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-    EXPECT_EQ(send(connection, request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
-    std::string text;
-    std::array<char, 4096> buffer;
-    for (ssize_t size = 0; (size = recv(connection, buffer.data(), buffer.size(), 0)) > 0;)
-      text.append(buffer.data(), size);
-    close(connection);
-    return text;
-  }
+  std::string Metrics() const { return HttpGet(metrics_port, "/metrics"); }
   // A metric's value, by its name with labels as /metrics spells them; -1: it is not there.
   double Metric(const std::string& name) const {
     for (const std::string& line : std::vector<std::string>(absl::StrSplit(Metrics(), '\n'))) {
@@ -239,7 +243,7 @@ TEST_F(Programs, AKilledClientLeavesNoWorkRunning) {
 }
 
 TEST_F(Programs, AnInterruptedClientCancelsAndKeepsWhatArrived) {
-  StartServer();
+  StartServer(kModel, {"--shutdown-seconds", "3"});
   ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
   const fs::path file = folder / "long.mp4";
   Process process(folder, "interrupted",
@@ -337,6 +341,83 @@ TEST_F(Programs, ErrorsNameWhatIsWrong) {
   EXPECT_EQ(server->Wait(), 0);
   EXPECT_EQ(Client({"models"}), 1) << "nobody listens any more";
   EXPECT_THAT(client->err(), HasSubstr("UNAVAILABLE"));
+}
+
+TEST_F(Programs, ASecondSignalEndsTheServerAtOnce) {
+  StartServer(kModel, {"--shutdown-seconds", "600"});
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  ASSERT_EQ(Client({"generate", "a blue star", "--seconds", "1", "--output", folder / "short.mp4"}), 0);
+  Process viewer(folder, "viewer",
+                 {kClient, "generate", "a blue star", "--seconds", "200", "--max-lead", "2", "--output",
+                  folder / "long.mp4", "--server", Address()});
+  for (int i = 0; i < 400 && Metric("longtake_sessions{state=\"active\"}") < 1; ++i)
+    absl::SleepFor(absl::Milliseconds(50));
+  server->Signal(SIGTERM);
+  AwaitLog("new work is refused");
+  server->Signal(SIGINT);
+  EXPECT_EQ(server->Wait(), 130);
+  EXPECT_EQ(viewer.Wait(), 1);
+  EXPECT_THAT(viewer.err(), HasSubstr("UNAVAILABLE"));
+}
+
+TEST_F(Programs, ASignalWhileItLoadsEndsTheServer) {
+  // A minute of reading at least: the folder's digest reads files of up to 32 MiB whole. Zeros take no place on the
+  // disk.
+  const fs::path slow = folder / "slow";
+  fs::copy(kModel, slow, fs::copy_options::recursive);
+  for (int i = 0; i < 3000; ++i) {
+    const fs::path zeros = slow / "transformer" / absl::StrCat("zeros_", i, ".safetensors");
+    std::ofstream(zeros).close();
+    fs::resize_file(zeros, 32 << 20);
+  }
+  StartServer(slow);
+  EXPECT_THAT(HttpGet(metrics_port, "/livez"), testing::StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(HttpGet(metrics_port, "/startupz"), testing::StartsWith("HTTP/1.1 503"));
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+  EXPECT_THAT(server->err(), HasSubstr("stopped"));
+}
+
+TEST_F(Programs, WithoutAFreeDescriptorConnectionsAreTurnedAwayAndTheServerGoesOn) {
+  constexpr int kFiles = 64;
+  StartServer(kModel, {}, kFiles);
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  std::vector<int> connections;
+  for (int i = 0; i < 2 * kFiles; ++i) connections.push_back(ConnectTo(port));
+  AwaitLog("cannot accept connections: Too many open files");
+  // It is closed, rather than left to wait.
+  char byte = 0;
+  EXPECT_LE(recv(connections.back(), &byte, 1, 0), 0);
+  for (const int connection : connections) close(connection);
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0) << client->err();
+  EXPECT_EQ(Client({"generate", "a blue star", "--seconds", "1", "--output", folder / "a.mp4"}), 0) << client->err();
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+}
+
+TEST_F(Programs, ASecondInterruptEndsAClientThatCannotWrite) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  // A pipe that nobody reads, as that of a player that hangs.
+  const fs::path pipe = folder / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = open(pipe.c_str(), O_RDWR | O_CLOEXEC);
+  const int size = fcntl(reader, F_SETPIPE_SZ, 4096);
+  ASSERT_GT(size, 0);
+  Process stuck(folder, "stuck",
+                {kClient, "generate", "a blue star", "--seconds", "20", "--output", pipe, "--server", Address()});
+  int held = 0;
+  for (int i = 0; i < 1200 && held < size; ++i) {
+    absl::SleepFor(absl::Milliseconds(50));
+    ioctl(reader, FIONREAD, &held);
+  }
+  ASSERT_EQ(held, size) << stuck.err();
+  stuck.Signal(SIGINT);  // ends the call; the write under way goes on
+  absl::SleepFor(absl::Milliseconds(100));
+  stuck.Signal(SIGINT);
+  EXPECT_EQ(stuck.Wait(), 130);
+  EXPECT_THAT(stuck.err(), testing::Not(HasSubstr("interrupted"))) << "the first one ended it";
+  close(reader);
 }
 
 TEST_F(Programs, ABrokenModelFolderEndsTheServerWithAWord) {

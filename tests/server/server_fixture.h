@@ -3,6 +3,7 @@
 #define LONGTAKE_TESTS_SERVER_SERVER_FIXTURE_H_
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/client_unary_call.h>
 
 #include <functional>
 #include <map>
@@ -86,6 +87,8 @@ inline v1::GenerateVideoRequest Request(double seconds, int64_t seed = 1) {
 
 class ServerFixture : public testing::Test {
  protected:
+  // Before the clocks and gates of derived fixtures are gone.
+  void TearDown() override { server.reset(); }
   void Start(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     options.listen = "127.0.0.1:0";
     options.studio.max_sessions = engine_options.max_sessions;
@@ -105,6 +108,28 @@ class ServerFixture : public testing::Test {
   void StartAndServe(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     Start(std::move(engine_options), std::move(options));
     Serve();
+  }
+
+  // Ends it without grace.
+  void Drain() {
+    server->Stop(/*grace=*/false);
+    ASSERT_TRUE(server->AwaitStopped(absl::Minutes(1)));
+  }
+
+  // grpc.health.v1.Health/Check by hand: the status' number, 1 SERVING, 2 NOT_SERVING; 0 for an error.
+  int Health(const std::string& service = "") {
+    std::string request;
+    if (!service.empty()) request = absl::StrCat("\x0a", std::string(1, static_cast<char>(service.size())), service);
+    grpc::Slice slice(request);
+    grpc::ByteBuffer out(&slice, 1), in;
+    grpc::ClientContext context;
+    const grpc::internal::RpcMethod method("/grpc.health.v1.Health/Check", grpc::internal::RpcMethod::NORMAL_RPC);
+    const grpc::Status status = grpc::internal::BlockingUnaryCallImpl<grpc::ByteBuffer, grpc::ByteBuffer>(
+                                    channel.get(), method, &context, out, &in)
+                                    .status();
+    grpc::Slice answer;
+    if (!status.ok() || !in.DumpToSingleSlice(&answer).ok() || answer.size() != 2) return 0;
+    return answer.begin()[1];
   }
 
   using OnEvent = std::function<void(const v1::WatchVideoResponse&, grpc::ClientContext&)>;

@@ -7,44 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/fake_clock.h"
+#include "tests/server/gate.h"
 #include "tests/server/server_fixture.h"
 
 namespace longtake::server {
 namespace {
-
-// Holds the engine in a pass until the test lets it go on.
-class Gate {
- public:
-  void Close() {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-  }
-  void Open() {
-    {
-      const std::lock_guard lock(mutex_);
-      closed_ = false;
-    }
-    opened_.notify_all();
-  }
-  void Pass() {
-    std::unique_lock lock(mutex_);
-    opened_.wait(lock, [this] { return !closed_; });
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable opened_;
-  bool closed_ = false;
-};
-
-class FakeClock : public scheduler::Clock {
- public:
-  absl::Duration Now() const override { return absl::Nanoseconds(now_.load()); }
-  void Advance(absl::Duration by) { now_ += absl::ToInt64Nanoseconds(by); }
-
- private:
-  std::atomic<int64_t> now_ = 1'000'000'000;
-};
 
 class WatchTest : public ServerFixture {
  protected:

@@ -50,6 +50,7 @@ HOUSE: dict[str, list[str]] = {
     "scheduler": [],
     "server": ["server", "scheduler", "engine/engine.h", PROTO],
     "server/media": [],
+    "server/lifecycle": [],
     "server/grpc": ["server/access", "server/video", "server/telemetry", PROTO],
     "server/telemetry": ["scheduler", "engine/engine.h"],
     "server/video": ["server/media", "server/store", "server/telemetry", "scheduler", "engine/engine.h"],

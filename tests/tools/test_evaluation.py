@@ -13,7 +13,17 @@ KEYS = ["prompts", "colour", "kind", "direction", "background", "switch", "vae_p
 @pytest.fixture
 def server(repository):
     program = repository / "build" / "release" / "longtake-server"
-    command = [program, "--model", repository / "models" / "longtake-tiny", "--listen", "127.0.0.1:0", "--drain-seconds", "1"]
+    command = [
+        program,
+        "--model",
+        repository / "models" / "longtake-tiny",
+        "--listen",
+        "127.0.0.1:0",
+        "--shutdown-grace-seconds",
+        "0",
+        "--shutdown-seconds",
+        "3",
+    ]
     command += ["--max-sessions", "2", "--live-places", "0"]
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         address = "127.0.0.1:" + re.match(r"port=(\d+)", process.stdout.readline()).group(1)

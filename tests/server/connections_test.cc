@@ -1,0 +1,137 @@
+// Connections: who may ping how often, and who is missed when he is gone. Times are a small part of the server's
+// own; DISABLED_WithTheServersOwnTimes takes two minutes.
+#include <cstdio>
+#include <string>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/server/gate.h"
+#include "tests/server/raw_http2.h"
+#include "tests/server/server_fixture.h"
+
+namespace longtake::server {
+namespace {
+
+constexpr char kGenerate[] = "/longtake.v1.VideoService/GenerateVideo";
+
+class Connections : public ServerFixture {
+ protected:
+  // The engine stops before its first pass, so that all calls are silent.
+  void StartSilent(const KeepaliveOptions& keepalive) {
+    gate.Close();
+    StartAndServe({.max_sessions = 1,
+                   .delay =
+                       [this](const Pass&) {
+                         gate.Pass();
+                         return absl::ZeroDuration();
+                       }},
+                  {.keepalive = keepalive});
+  }
+  void TearDown() override {
+    gate.Open();
+    ServerFixture::TearDown();
+  }
+
+  bool Says(const std::string& metric) { return absl::StrContains(server->MetricsText(), metric); }
+  void AwaitWaiting(int requests) {
+    Await([&] { return Says(absl::StrCat("longtake_queue_length ", requests, "\n")); }, "the queue");
+  }
+
+  Gate gate;
+};
+
+TEST_F(Connections, ClientsMayPingWithAndWithoutACall) {
+  StartSilent({.interval = absl::Hours(1), .min_client_interval = absl::Milliseconds(20)});
+  RawHttp2 client(server->port());
+  for (const bool call : {false, true}) {
+    if (call) client.Call(kGenerate, Request(1).SerializeAsString());
+    // The next ping is sent at least 40 ms after the server has seen the one before, whatever delays either of them.
+    for (int i = 0; i < 10; ++i) {
+      ASSERT_TRUE(client.PingAndAwaitAnswer()) << i << " " << client.goaway();
+      absl::SleepFor(absl::Milliseconds(40));
+    }
+  }
+}
+
+TEST_F(Connections, WhoPingsTooOftenIsDisconnected) {
+  StartSilent({.interval = absl::Hours(1), .min_client_interval = absl::Hours(1)});
+  RawHttp2 client(server->port());
+  int answers = 0;
+  while (answers < 20 && client.PingAndAwaitAnswer()) ++answers;
+  EXPECT_LT(answers, 10);
+  EXPECT_EQ(client.goaway(), "too_many_pings");
+}
+
+TEST_F(Connections, AVanishedClientIsMissedWithAndWithoutACall) {
+  StartSilent({.interval = absl::Milliseconds(50), .timeout = absl::Seconds(3)});
+  grpc::ClientContext context;
+  auto present = stub->GenerateVideo(&context, Request(1));
+  Await([&] { return engine->open_sessions() == 1; }, "the first video");
+  RawHttp2 waiting(server->port()), idle(server->port());
+  waiting.Call(kGenerate, Request(1).SerializeAsString());
+  AwaitWaiting(1);
+  // By itself gRPC pings only twice where no data goes. These answer more often, and then are gone: they neither answer
+  // nor close their connections.
+  for (RawHttp2* client : {&waiting, &idle}) {
+    for (int pings = 0; pings < 5;) {
+      const auto frame = client->Read();
+      ASSERT_TRUE(frame.has_value());
+      if (!frame->IsPing()) continue;
+      client->Answer(*frame);
+      ++pings;
+    }
+  }
+  AwaitWaiting(0);
+  while (idle.Read().has_value()) {
+  }
+  EXPECT_EQ(engine->open_sessions(), 1) << "the client that is still there keeps its video";
+  gate.Open();
+  v1::WatchVideoResponse event;
+  while (present->Read(&event)) {
+  }
+  EXPECT_TRUE(present->Finish().ok());
+}
+
+// ./connections_test --gtest_also_run_disabled_tests --gtest_filter=*OwnTimes
+TEST_F(Connections, DISABLED_WithTheServersOwnTimes) {
+  StartSilent({});
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  const auto pinging = grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", server->port()),
+                                                 grpc::InsecureChannelCredentials(), arguments);
+  grpc::ClientContext context;
+  auto call = v1::VideoService::NewStub(pinging)->GenerateVideo(&context, Request(1));
+  Await([&] { return engine->open_sessions() == 1; }, "the first video");
+  RawHttp2 idle(server->port()), vanished(server->port());
+  vanished.Call(kGenerate, Request(1).SerializeAsString());
+  AwaitWaiting(1);
+  const absl::Time began = absl::Now();
+  absl::Duration missed_after = absl::InfiniteDuration();
+  std::thread miss([&] {
+    while (Says("longtake_queue_length 1\n") && absl::Now() - began < absl::Minutes(2)) {
+      absl::SleepFor(absl::Milliseconds(100));
+    }
+    missed_after = absl::Now() - began;
+  });
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_TRUE(idle.PingAndAwaitAnswer()) << idle.goaway();
+    absl::SleepFor(absl::Seconds(10));
+  }
+  miss.join();
+  std::printf("the vanished client was missed after %.1f s\n", absl::ToDoubleSeconds(missed_after));
+  EXPECT_LT(missed_after, absl::Seconds(40));
+  EXPECT_EQ(pinging->GetState(false), GRPC_CHANNEL_READY);
+  gate.Open();
+  v1::WatchVideoResponse event;
+  while (call->Read(&event)) {
+  }
+  EXPECT_TRUE(call->Finish().ok());
+}
+
+}  // namespace
+}  // namespace longtake::server
