@@ -7,6 +7,8 @@
 # `live` starts the real server with the bundled model and lets simulated viewers come; the last line is JSON. At most 25
 # minutes; --quick, two, shows that it works. Nothing else should run meanwhile.
 #   ./scripts/bench.sh live [--quick] [--out DIR] [--docs DIR]
+# `front` measures the server's front with a fake engine: memory of idle watchers, throughput, latency; two minutes:
+#   ./scripts/bench.sh front
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
 # --venv: an environment that has tools/requirements-bench.txt; else .venv-bench is made (torch: several gigabytes).
@@ -32,7 +34,13 @@ if [[ ${1:-} == live ]]; then
   scripts/build.sh release longtake longtake-server longtake-bench-passes
   exec .venv-test/bin/python -m bench.live --build "$BUILD" "$@"
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+if [[ ${1:-} == front ]]; then
+  scripts/install.sh
+  scripts/build.sh release longtake-frontbench
+  for mode in idle throughput latency; do "$BUILD/longtake-frontbench" "$mode"; done
+  exit 0
+fi
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()
