@@ -17,18 +17,19 @@ void* Nowhere() { return reinterpret_cast<void*>(uintptr_t{1} << 20); }
 
 void* ScratchRegion::Take(ScratchPiece kind, size_t bytes) {
   const auto k = static_cast<size_t>(kind);
-  bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (launcher_.mode() == Launcher::Mode::kPlan) {
-    planned_[k] = std::max<size_t>(planned_[k], bytes);
+    planned_[k] = std::max<size_t>(planned_[k], rounded);
     return Nowhere();
   }
   if (!launcher_.Bind()) return nullptr;
-  used_[k] = std::max<size_t>(used_[k], bytes);
+  used_[k] = std::max<size_t>(used_[k], rounded);
   if (reserved_) {
-    if (bytes <= planned_[k]) return at_[k];
+    if (rounded <= planned_[k]) return at_[k];
     launcher_.Check(cudaErrorInvalidValue, "scratch: an operation needs more than was planned");
     return nullptr;
   }
+  // Of the exact size, so that what a kernel does beyond it is found (tests/cuda/emulation, compute-sanitizer).
   Piece& piece = grown_[k];
   if (piece.bytes < bytes) {
     // Freeing waits for the device, and so for work that still reads the smaller piece.

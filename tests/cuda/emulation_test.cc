@@ -269,6 +269,25 @@ TEST_F(EmulationTest, AGraphRunsWhatWasCaptured) {
   EXPECT_EQ(Host(x, 1)[0], 3.f);
 }
 
+// Writes past either end of an allocation, which need not be a multiple of anything.
+TEST_F(EmulationTest, MemoryOutOfBoundsEndsTheProgram) {
+  constexpr int kSize = 33;  // floats
+  const auto add_at = [&](int first) {
+    DeviceMemory memory = *AllocateDevice(kSize * sizeof(float));
+    launcher().Launch("add", {dim3(1), dim3(32)}, AddKernel, static_cast<float*>(memory.get()) + first, 1.f);
+    EXPECT_EQ(context_->Synchronize(), absl::OkStatus());
+  };
+  add_at(0);
+  add_at(1);
+  EXPECT_DEATH(add_at(2), "memory behind an allocation of 132 bytes was written|AddressSanitizer");
+  EXPECT_DEATH(
+      {
+        PinnedMemory memory = *AllocatePinned(5);
+        static_cast<char*>(memory.get())[-1] = 0;
+      },
+      "memory before an allocation of 5 bytes was written|AddressSanitizer");
+}
+
 TEST_F(EmulationTest, DeviceMemoryEnds) {
   emulation::Set({.device_bytes = size_t{64} << 20});
   EXPECT_EQ(AllocateDevice(size_t{65} << 20).status().code(), absl::StatusCode::kResourceExhausted);

@@ -108,10 +108,15 @@ __global__ void __launch_bounds__(kThreads)
 template <Activation kActivation>
 void LaunchActivate(Launcher& launcher, ConstMat x, Mat y) {
   int64_t end = INT64_MAX;
+  bool in_fours = InVectors(4, x, y);
   if (x.stride == x.cols && y.stride == y.cols) {
-    // One long row, cut into rows of a block's width: the VAE's frames are tall and narrow.
+    // One long row, cut into rows of a block's width: the VAE's frames are tall and narrow. The kernel compares a
+    // thread's first element with `end`, so the elements are taken in fours only where their number is a multiple of 4.
     end = x.rows * x.cols;
-    const int64_t width = kThreads * (x.cols % 4 == 0 ? 4 : 1);
+    x.rows = y.rows = 1;
+    x.cols = x.stride = y.cols = y.stride = end;
+    in_fours = InVectors(4, x, y);
+    const int64_t width = kThreads * (in_fours ? 4 : 1);
     x.rows = y.rows = DivideUp(end, width);
     x.cols = x.stride = y.cols = y.stride = width;
   }
@@ -126,7 +131,7 @@ void LaunchActivate(Launcher& launcher, ConstMat x, Mat y) {
       });
     });
   };
-  if (InVectors(4, x, y)) {
+  if (in_fours) {
     launch(std::integral_constant<int, 4>());
   } else {
     launch(std::integral_constant<int, 1>());

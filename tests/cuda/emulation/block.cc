@@ -36,10 +36,11 @@ void BlockRunner::Run(const std::function<void()>& kernel, Index3 grid_size, Ind
   block = block_size;
   block_index = index;
   const int count = static_cast<int>(block.x * block.y * block.z);
-  // Of its exact size, rounded to what aligned_alloc takes, so that a sanitizer sees what lies behind.
-  const size_t rounded = (shared_bytes + 127) / 128 * 128;
-  shared_.reset(rounded == 0 ? nullptr : std::aligned_alloc(128, rounded));
-  if (rounded > 0) std::memset(shared_.get(), 0xff, rounded);
+  // Of its exact size, so that AddressSanitizer sees what lies behind.
+  void* shared = nullptr;
+  if (shared_bytes > 0 && posix_memalign(&shared, 128, shared_bytes) != 0) Fail("no memory for its shared memory");
+  shared_.reset(shared);
+  if (shared != nullptr) std::memset(shared, 0xff, shared_bytes);
 
   threads_.resize(count);
   warps_.assign((count + 31) / 32, {});

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "cuda_platform.h"
+#include "tests/cuda/emulation/poison.h"
 #include "tests/cuda/emulation/settings.h"
 
 namespace longtake::emulation {
@@ -47,7 +48,50 @@ struct Allocation {
   size_t bytes;
   Place place;
   int device;
+  uint64_t number;  // as counted when it was made: decides the guards' pattern
 };
+
+// An allocation has its exact size, and guard bytes before and behind it. They are compared with their pattern when it
+// is freed, which finds every write within 256 bytes of either end; AddressSanitizer finds reads, too, and at once.
+constexpr size_t kGuardBytes = 256;  // also the alignment, so that the allocation between them is aligned
+
+// A signalling NaN in bf16 and float32: arithmetic on it stores a quiet one. Unlike those of other allocations, so that
+// a copy from one guard to another is seen.
+std::byte GuardByte(uint64_t number, size_t i) {
+  return i % 2 == 1 ? std::byte{0xff} : static_cast<std::byte>(0x81 + (number + i / 2) % 62);
+}
+
+void FillGuard(uint64_t number, std::byte* guard) {
+  for (size_t i = 0; i < kGuardBytes; ++i) guard[i] = GuardByte(number, i);
+  PoisonMemory(guard, kGuardBytes);
+}
+
+void CheckGuard(const Allocation& a, std::byte* guard, const char* where) {
+  UnpoisonMemory(guard, kGuardBytes);
+  for (size_t i = 0; i < kGuardBytes; ++i) {
+    if (guard[i] == GuardByte(a.number, i)) continue;
+    std::fprintf(stderr, "emulation: memory %s an allocation of %zu bytes was written (byte %zu of %zu)\n", where,
+                 a.bytes, i, kGuardBytes);
+    std::abort();
+  }
+}
+
+// Null where the host has no memory left. Filled with NaN: nobody may read what nobody wrote.
+std::byte* AllocateGuarded(size_t bytes, uint64_t number) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, kGuardBytes, bytes + 2 * kGuardBytes) != 0) return nullptr;
+  std::byte* const data = static_cast<std::byte*>(memory) + kGuardBytes;
+  std::memset(data, 0xff, bytes);
+  FillGuard(number, data - kGuardBytes);
+  FillGuard(number, data + bytes);
+  return data;
+}
+
+void FreeGuarded(const Allocation& a, std::byte* data) {
+  CheckGuard(a, data - kGuardBytes, "before");
+  CheckGuard(a, data + a.bytes, "behind");
+  std::free(data - kGuardBytes);
+}
 
 // All of the emulated machine. One lock for everything: work on different streams never runs at once here.
 struct Machine {
@@ -58,6 +102,7 @@ struct Machine {
   std::vector<StreamState*> streams;
   uint32_t random = 1;  // of Streams::kRandom
   std::set<int> failed_devices;
+  uint64_t guarded = 0;  // allocations made so far
 
   bool Failed(const StreamState* stream) const { return stream != nullptr && failed_devices.contains(stream->device); }
 };
@@ -97,6 +142,15 @@ bool Inside(const void* p, size_t bytes, Place place) {
   if (it == all.begin()) return false;
   --it;
   return it->second.place == place && reinterpret_cast<uintptr_t>(p) + bytes <= it->first + it->second.bytes;
+}
+
+// Of a device's memory.
+size_t Available(int device) {
+  size_t used = 0;
+  for (const auto& [address, a] : TheMachine().allocations) {
+    if (a.place == Place::kDevice && a.device == device) used += a.bytes;
+  }
+  return Get().device_bytes - std::min(used, Get().device_bytes);
 }
 
 void RunFirst(StreamState* stream);
@@ -296,7 +350,7 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   const Lock lock(TheMachine().mutex);
   *total = Get().device_bytes;
-  *available = *total - TheMachine().counts.allocated_bytes;
+  *available = Available(current_device);
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
@@ -312,16 +366,36 @@ cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
 }
 
+namespace {
+
+cudaError_t Allocate(void** data, size_t bytes, Place place) {
+  Machine& machine = TheMachine();
+  const Allocation allocation{bytes, place, current_device, machine.guarded++};
+  std::byte* const memory = AllocateGuarded(bytes, allocation.number);
+  if (memory == nullptr) return cudaErrorMemoryAllocation;
+  machine.allocations[reinterpret_cast<uintptr_t>(memory)] = allocation;
+  *data = memory;
+  return cudaSuccess;
+}
+
+cudaError_t Free(void* data, Place place) {
+  auto& allocations = TheMachine().allocations;
+  const auto it = allocations.find(reinterpret_cast<uintptr_t>(data));
+  if (it == allocations.end() || it->second.place != place) return cudaErrorInvalidValue;
+  const Allocation allocation = it->second;
+  allocations.erase(it);
+  if (place == Place::kDevice) TheMachine().counts.allocated_bytes -= allocation.bytes;
+  FreeGuarded(allocation, static_cast<std::byte*>(data));
+  return cudaSuccess;
+}
+
+}  // namespace
+
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   const Lock lock(TheMachine().mutex);
+  if (bytes > Available(current_device)) return cudaErrorMemoryAllocation;
+  if (const cudaError_t error = Allocate(data, bytes, Place::kDevice); error != cudaSuccess) return error;
   Counts& counts = TheMachine().counts;
-  if (bytes > Get().device_bytes || counts.allocated_bytes + bytes > Get().device_bytes * Get().devices) {
-    return cudaErrorMemoryAllocation;
-  }
-  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (*data == nullptr) return cudaErrorMemoryAllocation;
-  std::memset(*data, 0xff, bytes);  // NaN, in every float type: nobody may read what nobody wrote
-  TheMachine().allocations[reinterpret_cast<uintptr_t>(*data)] = {bytes, Place::kDevice, current_device};
   ++counts.allocations;
   counts.allocated_bytes += bytes;
   counts.most_allocated_bytes = std::max(counts.most_allocated_bytes, counts.allocated_bytes);
@@ -331,27 +405,16 @@ cudaError_t cudaFree(void* data) {
   if (data == nullptr) return cudaSuccess;
   const Lock lock(TheMachine().mutex);
   cudaDeviceSynchronize();
-  const auto it = TheMachine().allocations.find(reinterpret_cast<uintptr_t>(data));
-  if (it == TheMachine().allocations.end()) return cudaErrorInvalidValue;
-  TheMachine().counts.allocated_bytes -= it->second.bytes;
-  TheMachine().allocations.erase(it);
-  std::free(data);
-  return cudaSuccess;
+  return Free(data, Place::kDevice);
 }
 cudaError_t cudaMallocHost(void** data, size_t bytes) {
   const Lock lock(TheMachine().mutex);
-  *data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (*data == nullptr) return cudaErrorMemoryAllocation;
-  std::memset(*data, 0xff, bytes);
-  TheMachine().allocations[reinterpret_cast<uintptr_t>(*data)] = {bytes, Place::kPinned, current_device};
-  return cudaSuccess;
+  return Allocate(data, bytes, Place::kPinned);
 }
 cudaError_t cudaFreeHost(void* data) {
   if (data == nullptr) return cudaSuccess;
   const Lock lock(TheMachine().mutex);
-  if (TheMachine().allocations.erase(reinterpret_cast<uintptr_t>(data)) == 0) return cudaErrorInvalidValue;
-  std::free(data);
-  return cudaSuccess;
+  return Free(data, Place::kPinned);
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
