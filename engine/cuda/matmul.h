@@ -39,9 +39,14 @@ enum class ProductEpilogue : uint8_t {
   kAddBias,   // y + acc + bias, y f32
 };
 
+// Outputs come in multiples of this: cuBLASLt multiplies e4m3 and e2m1 in no others, and bf16 slowly.
+inline constexpr int64_t kProductOutputs = 16;
+
 struct Product {
-  int64_t rows = 0, outputs = 0, inputs = 0;  // inputs a multiple of 16
-  Operand x, w;                               // of the same type
+  int64_t rows = 0;     // any number
+  int64_t outputs = 0;  // a multiple of kProductOutputs
+  int64_t inputs = 0;   // a multiple of 16
+  Operand x, w;         // of the same type
   // kNvfp4: device pointer to the product of the two matrices' float32 scales.
   const float* tensor_scale = nullptr;
   ProductEpilogue epilogue = ProductEpilogue::kNone;

@@ -13,13 +13,13 @@ namespace {
 // 600 tokens, the largest of the 2B model at 480p; every larger number of rows is cut into these.
 constexpr int64_t kPanelRows = 16384;
 
-// From this many outputs on SiLU is applied to stored bf16 values: through float32 sums it would move 10 bytes more for
-// each of them, 2.1 GB in a pass's widest layer. That rounds twice, as torch does.
-constexpr int64_t kWideOutputs = 4096;
-
-// Whether a product can read or write the rows in place.
-bool InPlace(const void* data, int64_t stride, DType type) {
+// Whether all rows begin at 16 bytes.
+bool Aligned(const void* data, int64_t stride, DType type) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride * static_cast<int64_t>(SizeOf(type)) % 16 == 0;
+}
+// Whether a product of bf16 weights reads x where it lies.
+bool ReadsInPlace(const CudaKernel& w, const ConstMat& x) {
+  return w.operand().type == OperandType::kBf16 && w.inputs() == w.stride() && Aligned(x.data, x.stride, DType::kBF16);
 }
 
 // Rows [first, first + count).
@@ -30,14 +30,12 @@ ConstMat RowRange(const ConstMat& m, int64_t first, int64_t count) {
 
 }  // namespace
 
-Operand Products::Prepare(const CudaKernel& w, const ConstMat& x) {
+Operand Products::Prepare(const CudaKernel& w, const ConstMat& x, Before before) {
   Launcher& launcher = context_.launcher();
   const int64_t columns = w.stride();
+  if (before == Before::kNothing) return {.type = OperandType::kBf16, .data = x.data, .stride = x.stride};
   switch (w.operand().type) {
     case OperandType::kBf16: {
-      if (w.inputs() == columns && InPlace(x.data, x.stride, DType::kBF16)) {
-        return {.type = OperandType::kBf16, .data = x.data, .stride = x.stride};
-      }
       auto* padded = context_.Take<uint16_t>(ScratchPiece::kOperand, x.rows * columns);
       RunPad(launcher, x.rows, x.cols, x.data, x.stride, padded, columns);
       return {.type = OperandType::kBf16, .data = padded, .stride = columns};
@@ -66,52 +64,58 @@ Operand Products::Prepare(const CudaKernel& w, const ConstMat& x) {
 void Products::RunPanel(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const int32_t* mod_row,
                         const ConstMat* add, const Mat& y) {
   Launcher& launcher = context_.launcher();
+  const DensePlan plan = ChooseDense({.type = w.operand().type,
+                                      .outputs = w.rows(),
+                                      .bias = w.has_bias(),
+                                      .x_aligned = ReadsInPlace(w, x),
+                                      .y_aligned = Aligned(y.data, y.stride, y.dtype),
+                                      .y_f32 = y.dtype == DType::kF32,
+                                      .add = add != nullptr,
+                                      .activation = e.activation,
+                                      .residual = e.residual,
+                                      .gate = e.gate != nullptr});
   Product p = {.rows = x.rows,
-               .outputs = w.rows(),
+               .outputs = w.product_rows(),
                .inputs = w.stride(),
-               .x = Prepare(w, x),
+               .x = Prepare(w, x, plan.before),
                .w = w.operand(),
                .tensor_scale = w.tensor_scale(),
+               .epilogue = plan.product,
                .y_f32 = y.dtype == DType::kF32,
                .y = y.data,
                .y_stride = y.stride};
-  const void* bias = p.bias_f32() ? w.bias() : w.bias_bf16();  // as products take it
-  const bool plain = e.activation == Activation::kNone;
-  const bool in_place = add == nullptr && w.rows() % 8 == 0 && InPlace(y.data, y.stride, y.dtype);
-  const bool silu_after = e.activation == Activation::kSilu && !p.y_f32 && w.rows() >= kWideOutputs;
-
-  if (in_place && e.residual && e.gate == nullptr && plain && p.y_f32) {
-    p.epilogue = w.has_bias() ? ProductEpilogue::kAddBias : ProductEpilogue::kAdd;
-  } else if (in_place && !e.residual && (plain || silu_after) && (!w.has_bias() || bias != nullptr)) {
-    p.epilogue = w.has_bias() ? ProductEpilogue::kBias : ProductEpilogue::kNone;
-  } else if (in_place && !e.residual && e.activation == Activation::kGeluTanh && !p.y_f32 && bias != nullptr) {
-    p.epilogue = ProductEpilogue::kBiasGelu;
-  } else {
-    const int64_t stride = RoundUp(w.rows(), 8);
-    p.y = context_.Take<float>(ScratchPiece::kProduct, x.rows * stride);
+  if (plan.after == After::kEpilogue) {
     p.y_f32 = true;
-    p.y_stride = stride;
-    if (launcher.ok()) matmul_.Run(p);
-    RunEpilogue(launcher, {.rows = x.rows,
-                           .columns = w.rows(),
-                           .acc = static_cast<const float*>(p.y),
-                           .acc_stride = stride,
-                           .bias = w.has_bias() ? w.bias() : nullptr,
-                           .add = add == nullptr ? nullptr : add->data,
-                           .add_stride = add == nullptr ? 0 : add->stride,
-                           .activation = e.activation,
-                           .residual = e.residual,
-                           .gate = e.gate,
-                           .gate_stride = e.gate_stride,
-                           .mod_row = mod_row,
-                           .y = y.data,
-                           .y_f32 = y.dtype == DType::kF32,
-                           .y_stride = y.stride});
-    return;
+    p.y_stride = w.product_rows();
+    p.y = context_.Take<float>(ScratchPiece::kProduct, x.rows * p.y_stride);
+  } else if (w.has_bias()) {
+    p.bias = p.bias_f32() ? w.bias() : w.bias_bf16();
   }
-  if (w.has_bias()) p.bias = bias;
   if (launcher.ok()) matmul_.Run(p);
-  if (silu_after) RunActivate(launcher, y, Activation::kSilu, y);
+  switch (plan.after) {
+    case After::kNothing:
+      break;
+    case After::kActivation:
+      RunActivate(launcher, y, e.activation, y);
+      break;
+    case After::kEpilogue:
+      RunEpilogue(launcher, {.rows = x.rows,
+                             .columns = w.rows(),
+                             .acc = static_cast<const float*>(p.y),
+                             .acc_stride = p.y_stride,
+                             .bias = w.has_bias() ? w.bias() : nullptr,
+                             .add = add == nullptr ? nullptr : add->data,
+                             .add_stride = add == nullptr ? 0 : add->stride,
+                             .activation = e.activation,
+                             .residual = e.residual,
+                             .gate = e.gate,
+                             .gate_stride = e.gate_stride,
+                             .mod_row = mod_row,
+                             .y = y.data,
+                             .y_f32 = y.dtype == DType::kF32,
+                             .y_stride = y.stride});
+      break;
+  }
 }
 
 void Products::Run(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const ConstMat* add, const Mat& y) {
@@ -126,14 +130,15 @@ void Products::Run(const CudaKernel& w, const ConstMat& x, const Epilogue& e, co
 
 void Products::RunGated(const CudaKernel& w, const ConstMat& x, Activation activation, const Mat& y) {
   Launcher& launcher = context_.launcher();
-  const int64_t stride = RoundUp(w.rows(), 8);
+  const int64_t stride = w.product_rows();
+  const DensePlan plan = ChooseDense({.type = w.operand().type, .outputs = stride, .x_aligned = ReadsInPlace(w, x)});
   for (int64_t first = 0; first < x.rows; first += kPanelRows) {
     const int64_t rows = std::min(kPanelRows, x.rows - first);
     auto* both = context_.Take<float>(ScratchPiece::kProduct, rows * stride);
     const Product p = {.rows = rows,
-                       .outputs = w.rows(),
+                       .outputs = w.product_rows(),
                        .inputs = w.stride(),
-                       .x = Prepare(w, RowRange(x, first, rows)),
+                       .x = Prepare(w, RowRange(x, first, rows), plan.before),
                        .w = w.operand(),
                        .tensor_scale = w.tensor_scale(),
                        .y_f32 = true,

@@ -4,6 +4,7 @@
 #define LONGTAKE_ENGINE_CUDA_PRODUCTS_H_
 
 #include "engine/cuda/context.h"
+#include "engine/cuda/dense_plan.h"
 #include "engine/cuda/matmul.h"
 #include "engine/cuda/weights.h"
 #include "engine/ops/epilogue.h"
@@ -26,7 +27,7 @@ class Products {
   void RunPanel(const CudaKernel& w, const ConstMat& x, const Epilogue& e, const int32_t* mod_row, const ConstMat* add,
                 const Mat& y);
   // x as the product reads it: as it is, or padded or quantized into scratch.
-  Operand Prepare(const CudaKernel& w, const ConstMat& x);
+  Operand Prepare(const CudaKernel& w, const ConstMat& x, Before before);
 
   Context& context_;
   MatMul& matmul_;

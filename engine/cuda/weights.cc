@@ -34,6 +34,11 @@ NarrowRows ToRows(OperandType type, std::span<const float> weights, int64_t rows
   return ToBf16Rows(weights, rows, columns, stride);
 }
 
+size_t RowBytes(OperandType type, int64_t stride) {
+  const int bits = type == OperandType::kBf16 ? 16 : type == OperandType::kE4m3 ? 8 : 4;
+  return static_cast<size_t>(stride * bits / 8);
+}
+
 absl::StatusOr<DeviceMemory> ToDevice(Context& context, const void* host, size_t bytes, size_t* total) {
   ASSIGN_OR_RETURN(DeviceMemory memory, AllocateDevice(bytes));
   if (bytes > 0) {
@@ -49,7 +54,9 @@ absl::StatusOr<DeviceMemory> ToDevice(Context& context, const void* host, size_t
 absl::Status CudaKernel::Upload(Context& context, OperandType type, std::span<const float> weights,
                                 std::span<const float> bias) {
   operand_.type = type;
-  const NarrowRows narrow = ToRows(type, weights, rows_, inputs(), stride());
+  NarrowRows narrow = ToRows(type, weights, rows_, inputs(), stride());
+  narrow.data.resize(product_rows() * RowBytes(type, stride()));
+  if (type == OperandType::kE4m3) narrow.scales.resize(product_rows() * sizeof(float));
   ASSIGN_OR_RETURN(weights_, ToDevice(context, narrow.data.data(), narrow.data.size(), &bytes_));
   ASSIGN_OR_RETURN(scales_, ToDevice(context, narrow.scales.data(), narrow.scales.size(), &bytes_));
   operand_ = {.type = type, .data = weights_.get(), .stride = stride(), .scales = scales_.get()};
@@ -62,9 +69,11 @@ absl::Status CudaKernel::Upload(Context& context, OperandType type, std::span<co
 
 absl::Status CudaKernel::UploadBf16(Context& context, std::span<const HostTensor> weights,
                                     std::span<const float> bias) {
-  bytes_ = static_cast<size_t>(rows_ * stride()) * sizeof(uint16_t);
+  bytes_ = product_rows() * RowBytes(OperandType::kBf16, stride());
   ASSIGN_OR_RETURN(weights_, AllocateDevice(bytes_));
   auto* to = static_cast<std::byte*>(weights_.get());
+  const size_t filled = rows_ * RowBytes(OperandType::kBf16, stride());
+  RETURN_IF_ERROR(ToStatus(cudaMemsetAsync(to + filled, 0, bytes_ - filled, context.stream()), "weights"));
   for (const HostTensor& t : weights) {
     const size_t part = t.elements() * sizeof(uint16_t);
     RETURN_IF_ERROR(ToStatus(cudaMemcpyAsync(to, t.data, part, cudaMemcpyHostToDevice, context.stream()), "weights"));
@@ -76,16 +85,13 @@ absl::Status CudaKernel::UploadBf16(Context& context, std::span<const HostTensor
 
 absl::Status CudaKernel::UploadBias(Context& context, std::span<const float> bias) {
   has_bias_ = !bias.empty();
-  std::vector<float> padded(RoundUp(rows_, 16));
+  std::vector<float> padded(product_rows());
   std::copy(bias.begin(), bias.end(), padded.begin());
   ASSIGN_OR_RETURN(bias_, ToDevice(context, padded.data(), padded.size() * sizeof(float), &bytes_));
-  std::vector<uint16_t> half;
-  for (const float v : padded) half.push_back(FloatToBF16(v));
-  const bool exact =
-      std::equal(padded.begin(), padded.end(), half.begin(), [](float v, uint16_t h) { return BF16ToFloat(h) == v; });
-  if (has_bias_ && exact) {
-    ASSIGN_OR_RETURN(bias_bf16_, ToDevice(context, half.data(), half.size() * sizeof(uint16_t), &bytes_));
-  }
+  if (!has_bias_) return absl::OkStatus();
+  std::vector<uint16_t> rounded;
+  for (const float v : padded) rounded.push_back(FloatToBF16(v));
+  ASSIGN_OR_RETURN(bias_bf16_, ToDevice(context, rounded.data(), rounded.size() * sizeof(uint16_t), &bytes_));
   return absl::OkStatus();
 }
 

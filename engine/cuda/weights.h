@@ -24,16 +24,18 @@ class CudaKernel : public PackedKernel {
 
   size_t bytes() const override { return bytes_; }
   int64_t rows() const { return rows_; }
+  // Rows of the matrix on the device: zeros behind rows(), up to a multiple of kProductOutputs.
+  int64_t product_rows() const { return RoundUp(rows_, kProductOutputs); }
   int64_t inputs() const { return shape().taps() * shape().inputs; }  // of all taps
   // Elements between rows; of weights that are uploaded.
   int64_t stride() const { return RoundUp(inputs(), operand_.type == OperandType::kNvfp4 ? 32 : 16); }
   const Operand& operand() const { return operand_; }
   // Elements of tap t begin at column t * shape().inputs. Null where the weights are not bf16.
   const void* bf16() const { return operand_.type == OperandType::kBf16 ? operand_.data : nullptr; }
-  // f32 [rows()], zeros where the layer has none.
+  // f32 [product_rows()], zeros where the layer has none.
   const float* bias() const { return static_cast<const float*>(bias_.get()); }
   bool has_bias() const { return has_bias_; }
-  // The same in bf16, where that loses nothing; else null.
+  // The same in bf16, rounded: for products whose results are bf16, or whose operands are narrower. Null without bias.
   const void* bias_bf16() const { return bias_bf16_.get(); }
   // kNvfp4: the whole matrix's float32 scale.
   const float* tensor_scale() const { return static_cast<const float*>(tensor_scale_.get()); }

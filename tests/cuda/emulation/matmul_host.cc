@@ -89,7 +89,7 @@ bool Takes(const Product& p) {
   const bool adds = p.epilogue == ProductEpilogue::kAdd || p.epilogue == ProductEpilogue::kAddBias;
   const bool biased = p.epilogue == ProductEpilogue::kBias || p.epilogue == ProductEpilogue::kBiasGelu ||
                       p.epilogue == ProductEpilogue::kAddBias;
-  return p.inputs % 16 == 0 && p.x.type == p.w.type && operand(p.x) && operand(p.w) &&
+  return p.inputs % 16 == 0 && p.outputs % kProductOutputs == 0 && p.x.type == p.w.type && operand(p.x) && operand(p.w) &&
          aligned(p.y, p.y_stride * (p.y_f32 ? 4 : 2)) && (!adds || p.y_f32) && biased == (p.bias != nullptr) &&
          (p.w.type == OperandType::kNvfp4) == (p.tensor_scale != nullptr);
 }

@@ -1,0 +1,40 @@
+#include "engine/cuda/dense_plan.h"
+
+namespace longtake::cuda {
+namespace {
+
+// From this many outputs on SiLU is applied to stored bf16 values: through float32 sums it would move 10 bytes more for
+// each of them, 2.1 GB in a pass's widest layer. That rounds twice, as torch does.
+constexpr int64_t kWideOutputs = 4096;
+
+Before ChooseBefore(const DenseLayer& layer) {
+  if (layer.type != OperandType::kBf16) return Before::kQuantize;
+  return layer.x_aligned ? Before::kNothing : Before::kPad;
+}
+
+}  // namespace
+
+DensePlan ChooseDense(const DenseLayer& layer) {
+  const Before before = ChooseBefore(layer);
+  const DensePlan through_sums = {.before = before, .product = ProductEpilogue::kNone, .after = After::kEpilogue};
+  // What no product does.
+  if (!layer.y_aligned || layer.outputs % kProductOutputs != 0 || layer.add || layer.gate) return through_sums;
+  if (layer.residual) {
+    if (layer.activation != Activation::kNone) return through_sums;
+    return {before, layer.bias ? ProductEpilogue::kAddBias : ProductEpilogue::kAdd, After::kNothing};
+  }
+  const ProductEpilogue linear = layer.bias ? ProductEpilogue::kBias : ProductEpilogue::kNone;
+  switch (layer.activation) {
+    case Activation::kNone:
+      return {before, linear, After::kNothing};
+    case Activation::kSilu:
+      if (layer.y_f32 || layer.outputs < kWideOutputs) return through_sums;
+      return {before, linear, After::kActivation};
+    case Activation::kGeluTanh:
+      if (layer.y_f32 || !layer.bias) return through_sums;
+      return {before, ProductEpilogue::kBiasGelu, After::kNothing};
+  }
+  return through_sums;
+}
+
+}  // namespace longtake::cuda
