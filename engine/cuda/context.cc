@@ -1,7 +1,10 @@
 #include "engine/cuda/context.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/cuda/kernels/pointwise.h"
 #include "engine/cuda/status.h"
 
 namespace longtake::cuda {
@@ -13,6 +16,10 @@ constexpr size_t kStagingBytes = size_t{8} << 20;
 // Kept: a handful of sessions of one size make as many kinds of passes as there are numbers of sessions in a batch,
 // with and without commits among them.
 constexpr size_t kMostGraphs = 32;
+
+// Left for what the driver allocates later: code of kernels that are loaded when they are first planned or launched
+// (the library has 17 MB, cuBLASLt's kernels about 1 MB each) and kernels' spilled registers.
+constexpr size_t kReservedBytes = size_t{256} << 20;
 
 }  // namespace
 
@@ -31,11 +38,13 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
   info.name = properties.name;
   info.compute_capability = properties.major * 10 + properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
-  info.memory_bytes = properties.totalGlobalMem;
+  RETURN_IF_ERROR(
+      ToStatus(CheckKernelsLoad(), absl::StrCat("kernels for ", info.name, ", sm_", info.compute_capability)));
   ASSIGN_OR_RETURN(context->stream_, MakeStream(urgent));
   context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device);
   for (EventHandle& event : context->events_) {
-    ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
+    // One thread a stream waits for passes; spinning, two of them would take two cores from network and encoders.
+    ASSIGN_OR_RETURN(event, MakeEvent(Wait::kSleeping));
   }
   context->scratch_ = std::make_unique<ScratchRegion>(*context->launcher_);
   ASSIGN_OR_RETURN(context->staging_, Staging::Create(*context->launcher_, kStagingBytes, graphs));
@@ -43,6 +52,15 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
     context->graphs_ = std::make_unique<PassGraphs>(*context->launcher_, *context->staging_, kMostGraphs);
   }
   return context;
+}
+
+absl::Status Context::MeasureMemory(size_t held_bytes) {
+  RETURN_IF_ERROR(Bind());
+  size_t available = 0, total = 0;
+  RETURN_IF_ERROR(ToStatus(cudaMemGetInfo(&available, &total), "device memory"));
+  const size_t usable = available + held_bytes;
+  device_.memory_bytes = usable - std::min(usable, kReservedBytes);
+  return absl::OkStatus();
 }
 
 absl::Status Context::Bind() const { return ToStatus(cudaSetDevice(device_.index), "device"); }

@@ -22,14 +22,14 @@ struct DeviceInfo {
   std::string name;            // as the driver spells it
   int compute_capability = 0;  // 90, 100, 120; 0 in the tests' emulation
   int multiprocessors = 1;
-  size_t memory_bytes = 0;
+  size_t memory_bytes = 0;  // what a plan may take (Context::MeasureMemory)
 };
 
 class Context {
  public:
-  // NotFound / Unavailable where there is no such device. `urgent`: where the device must choose, the stream's blocks
-  // go before those of others.
-  // `graphs`: whether passes may become graphs.
+  // NotFound / Unavailable where there is no such device, Unimplemented where this build has no kernels for it.
+  // `urgent`: where the device must choose, the stream's blocks go before those of others. `graphs`: whether passes may
+  // become graphs.
   static absl::StatusOr<std::unique_ptr<Context>> Create(int device, bool urgent = false, bool graphs = false);
 
   const DeviceInfo& device() const { return device_; }
@@ -47,6 +47,10 @@ class Context {
   T* Take(ScratchPiece kind, size_t count) {
     return static_cast<T*>(Take(kind, count * sizeof(T)));
   }
+
+  // Sets device().memory_bytes: what is free now, with the driver's context and cuBLASLt in place, and the `held_bytes`
+  // that the caller holds already, less a reserve for code that is loaded later.
+  absl::Status MeasureMemory(size_t held_bytes);
 
   // Binds the calling thread to the device: before anything else, once for each thread that calls.
   absl::Status Bind() const;

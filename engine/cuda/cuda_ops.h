@@ -20,7 +20,8 @@ struct CudaOptions {
 
 // One thread at a time may call the result. Calls return at once; the work runs later, in order. InvalidArgument names
 // the option: a type that this device lacks. Unavailable or NotFound: there is no device. The device's name() is
-// "cuda/sm_90/cublaslt-130100/float8" or alike: equal names give equal bytes, in any batch.
+// "cuda/sm_90/cublaslt-130100-0f3a55c1/float8" or alike, with a sum of the algorithms that products planned so far
+// have: equal names give equal bytes, in any batch.
 absl::StatusOr<std::unique_ptr<Ops>> MakeCudaOps(const CudaOptions& options);
 
 }  // namespace longtake

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/cuda/families.h"
 #include "engine/cuda/kernels/pointwise.h"
@@ -24,13 +25,29 @@ class CudaBuffer : public Buffer {
   size_t bytes_;
 };
 
+const char* SuffixOf(OperandType low_precision) {
+  switch (low_precision) {
+    case OperandType::kE4m3:
+      return "/float8";
+    case OperandType::kNvfp4:
+      return "/nvfp4";
+    case OperandType::kBf16:
+      break;
+  }
+  return "";
+}
+
 class CudaDevice final : public Device {
  public:
-  CudaDevice(StreamState& state, std::string name) : state_(state), name_(std::move(name)) {}
+  explicit CudaDevice(StreamState& state) : state_(state) {}
   // Device memory must not be freed while launched work uses it.
   ~CudaDevice() override { (void)context().Synchronize(); }
 
-  std::string name() const override { return name_; }
+  std::string name() const override {
+    const int capability = context().device().compute_capability;
+    return absl::StrCat("cuda/", capability == 0 ? "emulation" : absl::StrCat("sm_", capability), "/",
+                        state_.matmul->name(), SuffixOf(state_.low_precision));
+  }
   uint64_t memory_bytes() const override { return context().device().memory_bytes; }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override {
@@ -101,7 +118,6 @@ class CudaDevice final : public Device {
   }
 
   StreamState& state_;
-  const std::string name_;
 };
 
 void CudaDevice::CopyEach(std::span<const CopyPart> parts) {
@@ -139,9 +155,7 @@ class CudaScratch final : public Scratch {
 
 }  // namespace
 
-std::unique_ptr<Device> MakeDevice(StreamState& state, std::string name) {
-  return std::make_unique<CudaDevice>(state, std::move(name));
-}
+std::unique_ptr<Device> MakeDevice(StreamState& state) { return std::make_unique<CudaDevice>(state); }
 
 std::unique_ptr<Scratch> MakeScratch(StreamState& state) { return std::make_unique<CudaScratch>(state); }
 

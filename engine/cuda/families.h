@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/cuda/context.h"
+#include "engine/cuda/launch_timer.h"
 #include "engine/cuda/matmul.h"
 #include "engine/cuda/products.h"
 #include "engine/cuda/rotary.h"
@@ -15,6 +16,7 @@
 namespace longtake::cuda {
 
 struct StreamState {
+  std::unique_ptr<CudaLaunchTimer> timer;
   std::unique_ptr<Context> context;
   std::unique_ptr<MatMul> matmul;
   std::unique_ptr<Products> products;
@@ -26,7 +28,7 @@ struct StreamState {
 };
 
 // `state` and `family` outlive the result.
-std::unique_ptr<Device> MakeDevice(StreamState& state, std::string name);
+std::unique_ptr<Device> MakeDevice(StreamState& state);
 std::unique_ptr<Scratch> MakeScratch(StreamState& state);
 std::unique_ptr<WeightPacker> MakeWeightPacker(StreamState& state, Device& device);
 std::unique_ptr<DenseOps> MakeDense(FamilyContext* family, StreamState& state);

@@ -21,13 +21,15 @@ void PassGraphs::Run(const std::function<void()>& calls) {
 
   if (Entry* found = Find(list.identity()); found != nullptr) {
     found->used = counts_.listed;
-    if (found->graph.get() == nullptr) {
-      found->graph = Capture(list);
-      ++counts_.captured;
-    } else {
+    if (found->graph.get() != nullptr) {
       ++counts_.replayed;
+    } else if (!found->refused) {
+      found->graph = Capture(list);
+      found->refused = found->graph.get() == nullptr;
+      ++(found->refused ? counts_.refused : counts_.captured);
     }
-    if (launcher_.ok()) launcher_.Check(cudaGraphLaunch(found->graph.get(), launcher_.stream()), "graph");
+    if (found->refused) return LaunchAll(list);
+    if (launcher_.Bind()) launcher_.Check(cudaGraphLaunch(found->graph.get(), launcher_.stream()), "graph");
     return;
   }
   if (entries_.size() == most_) {
@@ -55,16 +57,21 @@ void PassGraphs::LaunchAll(const LaunchList& list) {
 
 GraphExec PassGraphs::Capture(const LaunchList& list) {
   if (!launcher_.Bind()) return {};
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t executable = nullptr;
-  if (!launcher_.Check(cudaStreamBeginCapture(launcher_.stream(), cudaStreamCaptureModeThreadLocal), "capture")) {
-    return {};
+  cudaError_t error = cudaStreamBeginCapture(launcher_.stream(), cudaStreamCaptureModeThreadLocal);
+  if (error == cudaSuccess) {
+    for (const LaunchList::Entry& e : list.entries()) {
+      if (error == cudaSuccess) error = e.launch(launcher_.stream());
+    }
+    cudaGraph_t graph = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(launcher_.stream(), &graph);
+    if (error == cudaSuccess) error = ended;
+    cudaGraphExec_t executable = nullptr;
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&executable, graph, 0);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    if (error == cudaSuccess) return GraphExec(executable);
   }
-  LaunchAll(list);
-  launcher_.Check(cudaStreamEndCapture(launcher_.stream(), &graph), "capture");
-  if (launcher_.ok()) launcher_.Check(cudaGraphInstantiate(&executable, graph, 0), "graph");
-  if (graph != nullptr) cudaGraphDestroy(graph);
-  return GraphExec(executable);
+  cudaGetLastError();  // the runtime's note of it, which a later call would return
+  return {};
 }
 
 }  // namespace longtake::cuda

@@ -30,7 +30,8 @@ constexpr int64_t PaddedCount(int64_t n) {
 // and shares have one key.
 //
 // A list seen for the first time is launched as it is; the second time it is captured, since making a graph takes
-// longer than launching it.
+// longer than launching it. A capture that fails costs nothing but the attempt: nothing has run, so the list is
+// launched as it is, then and from then on. If the device has failed, that says so.
 class PassGraphs {
  public:
   // `most` graphs are kept; the one used longest ago makes room.
@@ -39,7 +40,7 @@ class PassGraphs {
   void Run(const std::function<void()>& calls);
 
   struct Counts {
-    uint64_t listed = 0, captured = 0, replayed = 0, evicted = 0, too_large = 0;
+    uint64_t listed = 0, captured = 0, refused = 0, replayed = 0, evicted = 0, too_large = 0;
   };
   const Counts& counts() const { return counts_; }
 
@@ -47,11 +48,13 @@ class PassGraphs {
   struct Entry {
     std::string key;
     uint64_t used = 0;  // when, in passes
-    GraphExec graph;    // empty: seen once
+    GraphExec graph;    // empty: seen once, or refused
+    bool refused = false;
   };
 
   Entry* Find(const std::string& key);
   void LaunchAll(const LaunchList& list);
+  // Empty where the runtime refuses.
   GraphExec Capture(const LaunchList& list);
 
   Launcher& launcher_;

@@ -5,6 +5,15 @@
 #include "engine/cuda/status.h"
 
 namespace longtake::cuda {
+namespace {
+
+absl::StatusOr<EventHandle> EventOf(unsigned flags) {
+  cudaEvent_t event = nullptr;
+  RETURN_IF_ERROR(ToStatus(cudaEventCreateWithFlags(&event, flags), "event"));
+  return EventHandle(event);
+}
+
+}  // namespace
 
 absl::StatusOr<Stream> MakeStream(bool high_priority) {
   int least = 0, greatest = 0;
@@ -15,12 +24,11 @@ absl::StatusOr<Stream> MakeStream(bool high_priority) {
   return Stream(stream);
 }
 
-absl::StatusOr<EventHandle> MakeEvent(bool timing) {
-  cudaEvent_t event = nullptr;
-  RETURN_IF_ERROR(
-      ToStatus(cudaEventCreateWithFlags(&event, timing ? cudaEventDefault : cudaEventDisableTiming), "event"));
-  return EventHandle(event);
+absl::StatusOr<EventHandle> MakeEvent(Wait wait) {
+  return EventOf(cudaEventDisableTiming | (wait == Wait::kSleeping ? cudaEventBlockingSync : 0u));
 }
+
+absl::StatusOr<EventHandle> MakeTimingEvent() { return EventOf(cudaEventDefault); }
 
 absl::StatusOr<DeviceMemory> AllocateDevice(size_t bytes) {
   if (bytes == 0) return DeviceMemory();

@@ -40,7 +40,13 @@ using PinnedMemory = Handle<void*, cudaFreeHost>;
 
 // A stream of its own, not ordered with the default one. Of higher priority where asked.
 absl::StatusOr<Stream> MakeStream(bool high_priority);
-absl::StatusOr<EventHandle> MakeEvent(bool timing);
+enum class Wait {
+  kSpinning,  // the host's thread takes a core until the event is reached: for waits that are nearly over
+  kSleeping,
+};
+// Without timing.
+absl::StatusOr<EventHandle> MakeEvent(Wait wait);
+absl::StatusOr<EventHandle> MakeTimingEvent();
 // Not zeroed. Of no bytes: one that is empty.
 absl::StatusOr<DeviceMemory> AllocateDevice(size_t bytes);
 absl::StatusOr<PinnedMemory> AllocatePinned(size_t bytes);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <tuple>
@@ -20,13 +21,23 @@ struct LaunchShape {
   size_t shared_bytes = 0;
 };
 
+// Times launches, for benchmarks.
+class LaunchTimer {
+ public:
+  virtual ~LaunchTimer() = default;
+  virtual bool enabled() const = 0;
+  // Calls `launch` and waits until what it launched is done.
+  virtual cudaError_t Time(cudaStream_t stream, const char* name, const std::function<cudaError_t()>& launch) = 0;
+};
+
 // Launches on one stream. The first failure sticks and nothing is launched after it: work runs later than the call that
 // asked for it, so operations have no result of their own, and whoever waits for the stream asks here.
 class Launcher {
  public:
   enum class Mode {
     kLaunch,
-    kPlan,  // nothing is launched, and pointers may point anywhere: what operations would need is being counted
+    kPlan,  // nothing is launched, and pointers may point anywhere: what operations would need is being counted, and
+            // the code of their kernels is loaded, so that no first pass waits for it
     kList,  // launches go to a list (graphs.h)
   };
 
@@ -58,6 +69,9 @@ class Launcher {
   // A thread works on one device at a time, the first unless it says so; launches and allocations must say so.
   bool Bind() { return ok() && Check(cudaSetDevice(device_), "device"); }
 
+  // `timer` outlives the launcher; null: none.
+  void TimeLaunches(LaunchTimer* timer) { timer_ = timer; }
+
   Mode mode() const { return mode_; }
   void LaunchFromNowOn() { mode_ = Mode::kLaunch; }
   void PlanFromNowOn() { mode_ = Mode::kPlan; }
@@ -70,6 +84,10 @@ class Launcher {
   template <typename... P, typename... A>
   void Launch(const char* name, const LaunchShape& shape, void (*kernel)(P...), A&&... arguments) {
     if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+    if (mode_ == Mode::kPlan) {
+      if (Bind()) Check(LoadKernel(kernel), name);
+      return;
+    }
     const std::tuple<std::decay_t<P>...> values(static_cast<std::decay_t<P>>(arguments)...);
     const auto launch = [kernel, shape, values](cudaStream_t stream) {
       return std::apply(
@@ -87,7 +105,8 @@ class Launcher {
   void Do(const char* name, const F& work, const V&... values) {
     if (mode_ == Mode::kPlan || !Bind()) return;
     if (mode_ == Mode::kLaunch) {
-      Check(work(stream_), name);
+      const bool timed = timer_ != nullptr && timer_->enabled();
+      Check(timed ? timer_->Time(stream_, name, [&] { return work(stream_); }) : work(stream_), name);
     } else {
       list_->Add(name, work, values...);
     }
@@ -98,6 +117,7 @@ class Launcher {
   int device_;
   Mode mode_ = Mode::kLaunch;
   LaunchList* list_ = nullptr;
+  LaunchTimer* timer_ = nullptr;
   mutable std::mutex mutex_;
   std::atomic<cudaError_t> error_ = cudaSuccess;
   std::string where_;

@@ -68,18 +68,18 @@ class MatMul {
   virtual size_t workspace_bytes() const { return 0; }
   // For one line of a benchmark: how many algorithms are held.
   virtual int plans() const = 0;
-  // Who computes, in which version: part of the numerics id.
+  // Who computes, in which version, by which algorithms: part of the numerics id. Complete once all is planned.
   virtual std::string name() const = 0;
 };
 
-// The product by `work(stream)`, in the launcher's mode.
+// The product by `work(stream)`, in the launcher's mode. `what` is for messages, and outlives all launches.
 template <typename F>
-void RunProduct(Launcher& launcher, const Product& p, const F& work) {
+void RunProduct(Launcher& launcher, const char* what, const Product& p, const F& work) {
   const auto values = [](const Operand& o) {
     return std::array{reinterpret_cast<int64_t>(o.data), o.stride, reinterpret_cast<int64_t>(o.scales)};
   };
-  launcher.Do("matrix product", work, p.rows, p.outputs, p.inputs, p.x.type, values(p.x), p.w.type, values(p.w),
-              p.tensor_scale, p.epilogue, p.bias, p.y_f32, p.y, p.y_stride);
+  launcher.Do(what, work, p.rows, p.outputs, p.inputs, p.x.type, values(p.x), p.w.type, values(p.w), p.tensor_scale,
+              p.epilogue, p.bias, p.y_f32, p.y, p.y_stride);
 }
 
 absl::StatusOr<std::unique_ptr<MatMul>> MakeMatMul(Context& context);

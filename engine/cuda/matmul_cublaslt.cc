@@ -3,12 +3,14 @@
 #include <cublasLt.h>
 
 #include <map>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/core/crc32c.h"
 #include "engine/cuda/matmul.h"
 #include "engine/cuda/status.h"
 
@@ -20,8 +22,9 @@ constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 // The rows that an algorithm is chosen for: the pass that the device is bought for, 15 600 tokens. Any number of rows
 // then runs by the same one.
 constexpr int64_t kNominalRows = 15600;
-// Algorithms that are asked for, best first; the first that does not split the inputs is taken.
-constexpr int kCandidates = 16;
+// Algorithms that are asked for, best first; the first that does not split the inputs is taken. Where splits are much
+// faster (few outputs) they fill the first places.
+constexpr int kCandidates = 64;
 // On the device: beta is 0 or 1. Float32.
 constexpr float kConstants[] = {0.f, 1.f};
 
@@ -83,6 +86,9 @@ struct Call {
       Set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, p.w.scales);
       Set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, p.x.scales);
     }
+    // Hopper's tensor cores add e4m3 products with about 14 bits. Unasked, the kernels move the sums to float32
+    // registers every few steps, which costs time (gpu.sh's probe shows how much); e4m3 itself rounds to 4 bits.
+    if (p.x.type == OperandType::kE4m3) Set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{1});
     if (p.tensor_scale != nullptr) Set(CUBLASLT_MATMUL_DESC_POINTER_MODE, CUBLASLT_POINTER_MODE_DEVICE);
     const cudaDataType_t operand = TypeOf(p.x.type);
     Check(cublasLtMatrixLayoutInit(&a, operand, p.inputs, p.outputs, strides ? p.w.stride : p.inputs));
@@ -101,6 +107,45 @@ bool Splits(const cublasLtMatmulAlgo_t& algorithm) {
                      cublasLtMatmulAlgoConfigGetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &scheme,
                                                           sizeof scheme, &written) == CUBLAS_STATUS_SUCCESS;
   return !known || parts > 1 || scheme != CUBLASLT_REDUCTION_SCHEME_NONE;
+}
+
+// All that an algorithm is made of, as text.
+std::string ConfigOf(const cublasLtMatmulAlgo_t& algorithm) {
+  std::string text;
+  const auto append = [&](cublasLtMatmulAlgoConfigAttributes_t attribute, auto value) {
+    size_t written = 0;
+    if (cublasLtMatmulAlgoConfigGetAttribute(&algorithm, attribute, &value, sizeof value, &written) ==
+        CUBLAS_STATUS_SUCCESS) {
+      absl::StrAppend(&text, ",", value);
+    } else {
+      absl::StrAppend(&text, ",-");
+    }
+  };
+  append(CUBLASLT_ALGO_CONFIG_ID, int32_t{0});
+  append(CUBLASLT_ALGO_CONFIG_TILE_ID, uint32_t{0});
+  append(CUBLASLT_ALGO_CONFIG_STAGES_ID, uint32_t{0});
+  append(CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, uint32_t{0});
+  append(CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, uint32_t{0});
+  append(CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID, uint16_t{0});
+  append(CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, uint16_t{0});
+  return text;
+}
+
+cudaError_t ToCuda(cublasStatus_t status) {
+  switch (status) {
+    case CUBLAS_STATUS_SUCCESS:
+      return cudaSuccess;
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return cudaErrorNotSupported;
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return cudaErrorInvalidValue;
+    case CUBLAS_STATUS_ALLOC_FAILED:
+      return cudaErrorMemoryAllocation;
+    case CUBLAS_STATUS_EXECUTION_FAILED:
+      return cudaErrorLaunchFailure;
+    default:
+      return cudaErrorUnknown;
+  }
 }
 
 class CublasLtMatMul : public MatMul {
@@ -125,41 +170,62 @@ class CublasLtMatMul : public MatMul {
   void Run(const Product& p) override {
     Launcher& launcher = context_.launcher();
     if (p.rows == 0 || !launcher.Bind()) return;
-    if (Algorithm(p) == nullptr) {
-      Fail(p, "no algorithm without a split");
+    const Plan& plan = PlanOf(p);
+    if (!plan.found) {
+      launcher.Check(cudaErrorNotSupported, plan.what.c_str());
       return;
     }
-    RunProduct(launcher, p, [this, p](cudaStream_t stream) { return Enqueue(p, stream); });
+    // Plans stay where they are as long as this object: maps move nothing.
+    RunProduct(launcher, plan.what.c_str(), p,
+               [this, p, &plan](cudaStream_t stream) { return ToCuda(Enqueue(p, plan.algorithm, stream)); });
   }
 
   int plans() const override { return static_cast<int>(plans_.size()); }
   size_t workspace_bytes() const override { return kWorkspaceBytes; }
-  std::string name() const override { return absl::StrCat("cublaslt-", cublasLtGetVersion()); }
+  // With a sum of the algorithms chosen so far: another device of the same architecture may be given others.
+  std::string name() const override {
+    std::string all;
+    for (const auto& [key, plan] : plans_) {
+      const auto& [outputs, inputs, type, y_f32, epilogue] = key;
+      absl::StrAppend(&all, outputs, "x", inputs, ",", static_cast<int>(type), ",", y_f32, ",",
+                      static_cast<int>(epilogue), ":", plan.found ? ConfigOf(plan.algorithm) : "none", ";");
+    }
+    return absl::StrCat("cublaslt-", cublasLtGetVersion(), "-",
+                        absl::Hex(Crc32c(std::as_bytes(std::span(all))), absl::kZeroPad8));
+  }
 
  private:
   using Key = std::tuple<int64_t, int64_t, OperandType, bool, ProductEpilogue>;
 
-  cudaError_t Fail(const Product& p, const char* why) {
-    failure_ = absl::StrCat("matrix product of ", p.rows, " rows, ", p.inputs, " inputs, ", p.outputs,
-                            " outputs by cuBLASLt: ", why);
-    context_.launcher().Check(cudaErrorUnknown, failure_.c_str());
-    return cudaErrorUnknown;
-  }
+  struct Plan {
+    bool found = false;
+    cublasLtMatmulAlgo_t algorithm = {};
+    std::string what;  // for messages
+  };
 
-  cudaError_t Enqueue(const Product& p, cudaStream_t stream) {
+  cublasStatus_t Enqueue(const Product& p, const cublasLtMatmulAlgo_t& algorithm, cudaStream_t stream) {
     Call call(p, p.rows, /*strides=*/true);
     const bool adds = p.epilogue == ProductEpilogue::kAdd || p.epilogue == ProductEpilogue::kAddBias;
     const auto* device_constants = static_cast<const float*>(constants_.get());
     const void* alpha = p.tensor_scale != nullptr ? p.tensor_scale : &kConstants[1];
     const void* beta = p.tensor_scale != nullptr ? &device_constants[adds ? 1 : 0] : &kConstants[adds ? 1 : 0];
     call.Check(cublasLtMatmul(handle_, &call.desc, alpha, p.w.data, &call.a, p.x.data, &call.b, beta, p.y, &call.d, p.y,
-                              &call.d, Algorithm(p), workspace_.get(), kWorkspaceBytes, stream));
-    return call.status == CUBLAS_STATUS_SUCCESS ? cudaSuccess : Fail(p, cublasLtGetStatusName(call.status));
+                              &call.d, &algorithm, workspace_.get(), kWorkspaceBytes, stream));
+    return call.status;
   }
 
-  const cublasLtMatmulAlgo_t* Algorithm(const Product& p) {
+  const Plan& PlanOf(const Product& p) {
     const Key key = {p.outputs, p.inputs, p.x.type, p.y_f32, p.epilogue};
-    if (const auto it = plans_.find(key); it != plans_.end()) return &it->second;
+    const auto [it, is_new] = plans_.try_emplace(key);
+    Plan& plan = it->second;
+    if (!is_new) return plan;
+    plan.what = absl::StrCat("matrix product of ", p.inputs, " inputs, ", p.outputs, " outputs by cuBLASLt");
+    Choose(p, &plan);
+    if (!plan.found) absl::StrAppend(&plan.what, ", which has none without a split");
+    return plan;
+  }
+
+  void Choose(const Product& p, Plan* plan) {
     Call call(p, kNominalRows, /*strides=*/false);
     cublasLtMatmulPreferenceOpaque_t preference;
     call.Check(cublasLtMatmulPreferenceInit(&preference));
@@ -178,21 +244,18 @@ class CublasLtMatMul : public MatMul {
     if (call.status != CUBLAS_STATUS_SUCCESS ||
         cublasLtMatmulAlgoGetHeuristic(handle_, &call.desc, &call.a, &call.b, &call.d, &call.d, &preference,
                                        kCandidates, found, &count) != CUBLAS_STATUS_SUCCESS) {
-      return nullptr;
+      return;
     }
-    for (int i = 0; i < count; ++i) {
-      if (found[i].state == CUBLAS_STATUS_SUCCESS && !Splits(found[i].algo)) {
-        return &plans_.emplace(key, found[i].algo).first->second;
-      }
+    for (int i = 0; i < count && !plan->found; ++i) {
+      plan->found = found[i].state == CUBLAS_STATUS_SUCCESS && !Splits(found[i].algo);
+      if (plan->found) plan->algorithm = found[i].algo;
     }
-    return nullptr;
   }
 
   Context& context_;
   cublasLtHandle_t handle_ = nullptr;
   DeviceMemory workspace_, constants_;
-  std::map<Key, cublasLtMatmulAlgo_t> plans_;
-  std::string failure_;
+  std::map<Key, Plan> plans_;
 };
 
 }  // namespace

@@ -15,9 +15,10 @@ absl::StatusOr<OperandType> LowPrecision(const std::string& dtype, int capabilit
   if (dtype == "auto" || dtype == "bfloat16") return OperandType::kBf16;
   // The emulation (0) multiplies everything.
   if (dtype == "float8") {
-    if (capability == 0 || capability >= 90) return OperandType::kE4m3;
-    return absl::InvalidArgumentError(
-        absl::StrCat("dtype: float8 needs a device of sm_90, this one has sm_", capability));
+    // cuBLASLt takes a float32 scale for each row and each output on Hopper only.
+    if (capability == 0 || capability == 90) return OperandType::kE4m3;
+    return absl::InvalidArgumentError(absl::StrCat("dtype: float8 needs a device of sm_90, this one has sm_",
+                                                   capability, capability >= 100 ? "; nvfp4 is its narrow type" : ""));
   }
   if (dtype == "nvfp4") {
     if (capability == 0 || capability >= 100) return OperandType::kNvfp4;
@@ -26,13 +27,6 @@ absl::StatusOr<OperandType> LowPrecision(const std::string& dtype, int capabilit
   }
   return absl::InvalidArgumentError(
       absl::StrCat("dtype: the cuda backend computes in bfloat16, float8 or nvfp4, not \"", dtype, "\""));
-}
-
-std::string NameOf(int capability, const MatMul& matmul, OperandType low_precision) {
-  return absl::StrCat("cuda/", capability == 0 ? "emulation" : absl::StrCat("sm_", capability), "/", matmul.name(),
-                      low_precision == OperandType::kE4m3    ? "/float8"
-                      : low_precision == OperandType::kNvfp4 ? "/nvfp4"
-                                                             : "");
 }
 
 // Packed weights may be used on any stream of the device.
@@ -46,8 +40,12 @@ class CudaOps final : public Ops {
     ASSIGN_OR_RETURN(state->low_precision, LowPrecision(options.dtype, capability));
     ASSIGN_OR_RETURN(state->matmul, MakeMatMul(*state->context));
     state->products = std::make_unique<Products>(*state->context, *state->matmul);
-    std::string name = NameOf(capability, *state->matmul, state->low_precision);
-    return std::unique_ptr<Ops>(new CudaOps(MakeParts(std::move(state), std::move(name)), options));
+    RETURN_IF_ERROR(state->context->MeasureMemory(state->staging().device_bytes() + state->matmul->workspace_bytes()));
+    auto family = std::make_unique<FamilyContext>();
+    family->activation_type = DType::kBF16;
+    ASSIGN_OR_RETURN(state->timer, CudaLaunchTimer::Create(family->profiler));
+    state->launcher().TimeLaunches(state->timer.get());
+    return std::unique_ptr<Ops>(new CudaOps(MakeParts(std::move(state), std::move(family)), options));
   }
 
   // The new stream has scratch, tables and a workspace of its own: nothing is shared that would have to be ordered. It
@@ -62,12 +60,11 @@ class CudaOps final : public Ops {
  private:
   CudaOps(Parts parts, CudaOptions options) : Ops(std::move(parts)), options_(std::move(options)) {}
 
-  static Parts MakeParts(std::shared_ptr<StreamState> state, std::string name) {
+  static Parts MakeParts(std::shared_ptr<StreamState> state, std::unique_ptr<FamilyContext> context) {
     Parts parts;
-    parts.context = std::make_unique<FamilyContext>();
-    parts.context->activation_type = DType::kBF16;
+    parts.context = std::move(context);
     FamilyContext* const family = parts.context.get();
-    parts.device = MakeDevice(*state, std::move(name));
+    parts.device = MakeDevice(*state);
     parts.scratch = MakeScratch(*state);
     parts.weights = MakeWeightPacker(*state, *parts.device);
     parts.dense = MakeDense(family, *state);

@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<Staging>> Staging::Create(Launcher& launcher, siz
     ASSIGN_OR_RETURN(staging->gathered_at_, AllocateDevice(staging->piece_bytes_));
   }
   for (EventHandle& event : staging->left_) {
-    ASSIGN_OR_RETURN(event, MakeEvent(/*timing=*/false));
+    ASSIGN_OR_RETURN(event, MakeEvent(Wait::kSpinning));
   }
   return staging;
 }

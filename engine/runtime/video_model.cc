@@ -114,8 +114,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
 
   info_.name = std::filesystem::path(folder).lexically_normal().filename();
   if (info_.name.empty()) info_.name = std::filesystem::path(folder).parent_path().filename();
-  info_.numerics_id = absl::StrCat(NumericsOf(parts), "/");
-  SetGoldenSum(0);
+  SetNumericsId(parts, 0);
   ASSIGN_OR_RETURN(info_.model_digest, ModelDigest(folder));
   info_.sampler = SamplerName(settings_.sampler);
   info_.fps = settings_.fps;
@@ -137,9 +136,8 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   return absl::OkStatus();
 }
 
-void VideoModel::SetGoldenSum(uint32_t sum) {
-  std::string& id = info_.numerics_id;
-  id.replace(id.rfind('/') + 1, std::string::npos, absl::StrCat(absl::Hex(sum, absl::kZeroPad8)));
+void VideoModel::SetNumericsId(const PartOps& parts, uint32_t golden_sum) {
+  info_.numerics_id = absl::StrCat(NumericsOf(parts), "/", absl::Hex(golden_sum, absl::kZeroPad8));
 }
 
 absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) const {

@@ -35,8 +35,9 @@ class VideoModel {
                                                           const Progress& progress);
 
   const ModelInfo& info() const { return info_; }
-  // Puts the warm-up's checksum into the numerics id.
-  void SetGoldenSum(uint32_t sum);
+  // Makes the numerics id, of `parts` as they are after the warm-up, when a backend has chosen all of its algorithms, and
+  // of the checksum of the warm-up's bytes.
+  void SetNumericsId(const PartOps& parts, uint32_t golden_sum);
   const ModelSettings& settings() const { return settings_; }
   const CaptionEncoder& caption() const { return *caption_; }
   const SanaTransformer& transformer() const { return *transformer_; }

@@ -227,7 +227,7 @@ TEST_F(EmulationTest, AnotherDevicesMemoryIsNoArgument) {
 
 TEST_F(EmulationTest, StreamsAreOrderedByEventsOnly) {
   const Stream second = *MakeStream(true);
-  const EventHandle event = *MakeEvent(false);
+  const EventHandle event = *MakeEvent(Wait::kSleeping);
   float* x = Device(std::vector<float>(32, 1.f));
   float* y = Device(std::vector<float>(32, 1.f));
   ASSERT_TRUE(context_->Synchronize().ok());
@@ -291,6 +291,40 @@ TEST_F(EmulationTest, MemoryOutOfBoundsEndsTheProgram) {
 TEST_F(EmulationTest, DeviceMemoryEnds) {
   emulation::Set({.device_bytes = size_t{64} << 20});
   EXPECT_EQ(AllocateDevice(size_t{65} << 20).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(EmulationTest, TheWaitForAPassSleeps) {
+  float* x = Device(std::vector<float>(32));
+  launcher().Launch("add", {dim3(1), dim3(32)}, AddKernel, x, 1.f);
+  const uint64_t spinning = emulation::GetCounts().spinning_waits;
+  EXPECT_EQ(context_->Synchronize(context_->Record()), absl::OkStatus());
+  EXPECT_EQ(emulation::GetCounts().spinning_waits, spinning);
+}
+
+TEST_F(EmulationTest, PlanningLoadsKernelsAndLaunchesNothing) {
+  const emulation::Counts before = emulation::GetCounts();
+  launcher().PlanFromNowOn();
+  launcher().Launch("add", {dim3(1), dim3(32)}, AddKernel, nullptr, 1.f);
+  launcher().LaunchFromNowOn();
+  EXPECT_EQ(emulation::GetCounts().kernels_loaded, before.kernels_loaded + 1);
+  EXPECT_EQ(emulation::GetCounts().launches, before.launches);
+}
+
+// What others hold when the stream is made is not the plan's to take; what the stream holds itself is.
+TEST_F(EmulationTest, MemoryToPlanWithIsWhatIsFree) {
+  constexpr size_t kMiB = size_t{1} << 20;
+  emulation::Set({.device_bytes = 512 * kMiB});
+  const auto usable = [&] {
+    const auto context = *Context::Create(0);
+    EXPECT_TRUE(context->MeasureMemory(context->staging().device_bytes()).ok());
+    return context->device().memory_bytes;
+  };
+  const size_t alone = usable();
+  EXPECT_LT(alone, 512 * kMiB);
+  const DeviceMemory other = *AllocateDevice(64 * kMiB);
+  EXPECT_EQ(usable(), alone - 64 * kMiB);
+  const DeviceMemory more = *AllocateDevice(420 * kMiB);
+  EXPECT_EQ(usable(), 0u);
 }
 
 // Tables of many launches through a ring that holds a few of them, the host's copy overwritten each time.

@@ -91,6 +91,20 @@ TEST_F(PassGraphsTest, TooManyTablesAreLaunchedAsTheyAre) {
   EXPECT_EQ(Sum(), 9.f);
 }
 
+// Each pass is launched as it is, and the stream goes on.
+TEST_F(PassGraphsTest, ARefusedCaptureLosesNothing) {
+  cuda::PassGraphs graphs(context_->launcher(), context_->staging(), 2);
+  emulation::Set({.invalidates_captures = true});
+  for (int round = 1; round <= 4; ++round) Run(graphs, static_cast<float>(round), 1.f);
+  emulation::Set({});
+  EXPECT_EQ(Sum(), 1 + 2 + 3 + 4);
+  EXPECT_EQ(graphs.counts().refused, 1u);  // asked for once
+  EXPECT_EQ(graphs.counts().captured, 0u);
+  for (int round = 0; round < 3; ++round) Run(graphs, 1.f, 2.f);
+  EXPECT_EQ(Sum(), 10 + 6);
+  EXPECT_EQ(graphs.counts().replayed, 1u);
+}
+
 TEST(PaddedCount, IsMonotonousAndNear) {
   for (int64_t n = 1; n < 5000; ++n) {
     EXPECT_GE(cuda::PaddedCount(n), n);

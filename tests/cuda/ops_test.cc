@@ -1,6 +1,8 @@
 // Every operation of the cuda backend, in the emulation, against the reference; and its bytes against themselves in
 // other batches and with a block's threads run in other orders.
+#include <map>
 #include <ostream>
+#include <string>
 
 #include "engine/cuda/cuda_ops.h"
 #include "engine/reference/reference_ops.h"
@@ -63,6 +65,49 @@ TEST_P(CudaOpsTest, NeitherBatchNorThreadsChangeAByte) {
 
 INSTANTIATE_TEST_SUITE_P(All, CudaOpsTest, testing::ValuesIn(AllCases()),
                          [](const auto& info) { return info.param.name; });
+
+// A device is refused by its name and the option's, when the backend is made.
+TEST(CudaOps, TypesAndKernelsOfADevice) {
+  const auto code = [](int capability, const char* dtype) {
+    emulation::Set({.capability = capability});
+    const absl::Status status = MakeCudaOps({.dtype = dtype}).status();
+    emulation::Set({});
+    return status;
+  };
+  if ((*MakeCudaOps({}))->device().name().find("emulation") == std::string::npos) GTEST_SKIP() << "a device";
+  for (const int capability : {90, 100, 103, 120}) {
+    EXPECT_TRUE(code(capability, "auto").ok()) << code(capability, "auto");
+    EXPECT_EQ(code(capability, "float8").ok(), capability == 90) << capability;
+    EXPECT_EQ(code(capability, "nvfp4").ok(), capability >= 100) << capability;
+  }
+  EXPECT_EQ(code(120, "float8").message(),
+            "dtype: float8 needs a device of sm_90, this one has sm_120; nvfp4 is its narrow type");
+  EXPECT_EQ(code(80, "auto").code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(code(80, "auto").message().substr(0, 34), "kernels for host emulation, sm_80:");
+}
+
+TEST(CudaOps, LaunchesAreTimedWhileTheProfilerIsOn) {
+  const auto ops = *MakeCudaOps({});
+  const auto launches = [&] {
+    Bench bench(*ops);
+    const Mat x = bench.Act(Random(40 * 32, 1), 32);
+    const auto kernel = bench.Kernel({.outputs = 40, .inputs = 32}, 2, true);
+    ops->dense().Linear({.kernel = *kernel, .x = x, .y = bench.EmptyAct(40, 40)});  // 40 outputs go through sums
+    std::map<std::string, uint64_t> calls;
+    for (const Profiler::Zone& zone : ops->profiler().zones()) {
+      if (zone.operation.starts_with("launch: ")) calls.emplace(zone.operation, zone.calls);
+    }
+    EXPECT_TRUE(ops->device().Synchronize().ok());
+    return calls;
+  };
+  EXPECT_TRUE(launches().empty());
+  ops->profiler().Enable(true);
+  const auto timed = launches();
+  EXPECT_EQ(timed.size(), 2u);  // the product, which has its shape in its name on a device, and its epilogue
+  EXPECT_EQ(timed.count("launch: epilogue"), 1u);
+  ops->profiler().Enable(false);
+  EXPECT_EQ(launches(), timed);
+}
 
 // Shapes that the common cases do not have: sessions of several partial sums, wide heads, a frame of several blocks.
 TEST(CudaOps, LinearAttentionOverManyPartialSums) {

@@ -17,6 +17,7 @@ class QuantizedOps : public testing::TestWithParam<const char*> {
     auto cpu = MakeCpuOps({.threads = 2, .dtype = GetParam()});
     if (!cpu.ok()) GTEST_SKIP() << cpu.status();
     auto cuda = MakeCudaOps({.dtype = GetParam()});
+    if (absl::IsInvalidArgument(cuda.status())) GTEST_SKIP() << cuda.status();  // a type that this device lacks
     ASSERT_TRUE(cuda.ok()) << cuda.status();
     auto bf16 = MakeCpuOps({.dtype = "bfloat16"});
     ASSERT_TRUE(bf16.ok()) << bf16.status();
@@ -69,6 +70,10 @@ class QuantizedOps : public testing::TestWithParam<const char*> {
     return worst;
   }
 
+  // Of sums of up to 256 exact products in another order. Hopper's tensor cores add e4m3's with about 14 bits, 32 of
+  // them at a time: eight roundings to 2^-13 at the most.
+  double SumsError() const { return cuda_->device().name().find("emulation") == std::string::npos ? 0x1p-10 : 4e-6; }
+
   std::unique_ptr<Ops> cpu_, cuda_, bf16_;
 };
 
@@ -86,8 +91,7 @@ TEST_P(QuantizedOps, ProductsAreTheDevices) {
     SCOPED_TRACE(c.inputs);
     const std::vector<float> device = Run(*cuda_, c), host = Run(*cpu_, c);
     ASSERT_TRUE(cuda_->device().Synchronize().ok());
-    // Sums of up to 256 exact products in another order.
-    EXPECT_LE(RowError(device, host, c.outputs), 4e-6);
+    EXPECT_LE(RowError(device, host, c.outputs), SumsError());
     // And not bfloat16's: roundings to 4 or 2 bits show.
     EXPECT_GE(RowError(device, Run(*bf16_, c), c.outputs), 1e-3);
     Layer bf16_out = c;

@@ -158,6 +158,8 @@ __global__ void __launch_bounds__(kThreads) CopyEachKernel(const CopyRange* rang
 
 }  // namespace
 
+cudaError_t CheckKernelsLoad() { return LoadKernel(AddRowKernel); }
+
 void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y) {
   switch (activation) {
     case Activation::kNone:

@@ -13,6 +13,10 @@
 
 namespace longtake::cuda {
 
+// An error where the library has no code for the bound device. All kernels are built for the same devices, so one of
+// them is asked.
+cudaError_t CheckKernelsLoad();
+
 // y = activation(x), either type on both sides; kNone converts. May be in place where the types are the same.
 void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y);
 // y[r] = x[r] + row, f32.

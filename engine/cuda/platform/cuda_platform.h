@@ -29,6 +29,13 @@ cudaError_t LaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t sha
   return cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
 }
 
+// Loads a kernel's code, which the driver else does at the first launch. An error where there is none for the device.
+template <typename... P>
+cudaError_t LoadKernel(void (*kernel)(P...)) {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
+}
+
 }  // namespace longtake::cuda
 
 #endif  // LONGTAKE_ENGINE_CUDA_PLATFORM_CUDA_PLATFORM_H_

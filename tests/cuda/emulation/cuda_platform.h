@@ -86,7 +86,9 @@ enum cudaError_t {
   cudaErrorNoKernelImageForDevice = 209,
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
+  cudaErrorNotSupported = 801,
   cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost = 0,
@@ -96,7 +98,8 @@ enum cudaMemcpyKind {
   cudaMemcpyDefault = 4,
 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0, cudaStreamCaptureModeThreadLocal = 1 };
-constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2;
+constexpr unsigned cudaStreamNonBlocking = 1;
+constexpr unsigned cudaEventDefault = 0, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2;
 
 namespace longtake::emulation {
 struct StreamState;
@@ -114,6 +117,10 @@ struct cudaDeviceProp {
   size_t totalGlobalMem;
 };
 
+struct cudaFuncAttributes {
+  int numRegs;
+};
+
 const char* cudaGetErrorName(cudaError_t error);
 const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetDeviceCount(int* count);
@@ -123,6 +130,8 @@ cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaMemGetInfo(size_t* available, size_t* total);
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest);
 cudaError_t cudaDeviceSynchronize();
+cudaError_t cudaGetLastError();
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel);
 
 cudaError_t cudaMalloc(void** data, size_t bytes);
 cudaError_t cudaFree(void* data);
@@ -180,6 +189,12 @@ cudaError_t LaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, size_t sha
       values);
   return emulation::LaunchBlocks([kernel, values] { std::apply(kernel, values); }, bytes, grid, block, shared_bytes,
                                  stream);
+}
+
+template <typename... P>
+cudaError_t LoadKernel(void (*kernel)(P...)) {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
 }
 
 }  // namespace longtake::cuda

@@ -89,9 +89,9 @@ bool Takes(const Product& p) {
   const bool adds = p.epilogue == ProductEpilogue::kAdd || p.epilogue == ProductEpilogue::kAddBias;
   const bool biased = p.epilogue == ProductEpilogue::kBias || p.epilogue == ProductEpilogue::kBiasGelu ||
                       p.epilogue == ProductEpilogue::kAddBias;
-  return p.inputs % 16 == 0 && p.outputs % kProductOutputs == 0 && p.x.type == p.w.type && operand(p.x) && operand(p.w) &&
-         aligned(p.y, p.y_stride * (p.y_f32 ? 4 : 2)) && (!adds || p.y_f32) && biased == (p.bias != nullptr) &&
-         (p.w.type == OperandType::kNvfp4) == (p.tensor_scale != nullptr);
+  return p.inputs % 16 == 0 && p.outputs % kProductOutputs == 0 && p.x.type == p.w.type && operand(p.x) &&
+         operand(p.w) && aligned(p.y, p.y_stride * (p.y_f32 ? 4 : 2)) && (!adds || p.y_f32) &&
+         biased == (p.bias != nullptr) && (p.w.type == OperandType::kNvfp4) == (p.tensor_scale != nullptr);
 }
 
 class HostMatMul : public MatMul {
@@ -103,7 +103,8 @@ class HostMatMul : public MatMul {
       launcher.Check(cudaErrorInvalidValue, "matrix product");
       return;
     }
-    RunProduct(launcher, p, [p](cudaStream_t stream) { return emulation::EnqueueWork([p] { Multiply(p); }, stream); });
+    RunProduct(launcher, "matrix product", p,
+               [p](cudaStream_t stream) { return emulation::EnqueueWork([p] { Multiply(p); }, stream); });
   }
   int plans() const override { return 0; }
   std::string name() const override { return "host"; }

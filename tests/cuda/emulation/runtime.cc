@@ -23,6 +23,7 @@ struct Mark {
 };
 
 struct EventState {
+  bool blocking = false;  // whoever waits sleeps
   std::shared_ptr<Mark> mark;
 };
 
@@ -318,6 +319,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNoDevice";
     case cudaErrorInvalidDevice:
       return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice:
+      return "cudaErrorNoKernelImageForDevice";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
     default:
@@ -334,6 +337,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= Get().devices) return cudaErrorInvalidDevice;
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "host emulation");
+  properties->major = Get().capability / 10;
+  properties->minor = Get().capability % 10;
   properties->multiProcessorCount = 4;
   properties->totalGlobalMem = Get().device_bytes;
   return cudaSuccess;
@@ -356,6 +361,14 @@ cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   *least = 0;
   *greatest = -5;
+  return cudaSuccess;
+}
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  const Lock lock(TheMachine().mutex);
+  if (Get().capability > 0 && Get().capability < 90) return cudaErrorNoKernelImageForDevice;
+  ++TheMachine().counts.kernels_loaded;
+  *attributes = {.numRegs = 1};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceSynchronize() {
@@ -470,8 +483,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   if (event->mark == nullptr) return cudaSuccess;
   return Enqueue({.run = nullptr, .waits = event->mark}, stream);
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new EventState();
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new EventState{.blocking = (flags & cudaEventBlockingSync) != 0, .mark = nullptr};
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -485,6 +498,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Lock lock(TheMachine().mutex);
+  if (!event->blocking) ++TheMachine().counts.spinning_waits;
   if (event->mark != nullptr) RunUntil(event->mark);
   return cudaSuccess;
 }
@@ -505,6 +519,11 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   const Lock lock(TheMachine().mutex);
   if (stream->capture == nullptr) return cudaErrorInvalidValue;
+  if (Get().invalidates_captures) {
+    stream->capture = nullptr;
+    *graph = nullptr;
+    return cudaErrorStreamCaptureInvalidated;
+  }
   *graph = new GraphState{std::move(*stream->capture)};
   stream->capture = nullptr;
   return cudaSuccess;

@@ -20,7 +20,9 @@ struct Settings {
   Streams streams = Streams::kLate;
   uint32_t seed = 1;  // of kRandom
   int devices = 1;
-  size_t device_bytes = size_t{2} << 30;  // more than that is refused as a full device refuses
+  size_t device_bytes = size_t{2} << 30;  // of each device; more than that is refused as a full device refuses
+  int capability = 0;                     // 90: the device says that it is of sm_90. Below that it finds no kernels
+  bool invalidates_captures = false;      // every capture fails when it ends
 };
 
 // For programs that load the backend, in the environment: LONGTAKE_EMULATION_ORDER=ascending|descending|random,
@@ -33,6 +35,8 @@ const Settings& Get();
 struct Counts {
   uint64_t launches = 0, blocks = 0, allocations = 0;
   uint64_t graphs = 0, graph_launches = 0;
+  uint64_t kernels_loaded = 0;  // asked for by cudaFuncGetAttributes, each time
+  uint64_t spinning_waits = 0;  // for events made without cudaEventBlockingSync
   size_t allocated_bytes = 0, most_allocated_bytes = 0;
 };
 Counts GetCounts();
