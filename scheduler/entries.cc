@@ -121,26 +121,31 @@ void Core::StopAdmission(absl::Status why) {
 Stats Core::stats() const {
   const absl::Duration now = Now();
   Stats stats;
-  stats.waiting = static_cast<int>(roster_.live_waiting.size() + roster_.offline_waiting.size());
+  stats.live_waiting = static_cast<int>(roster_.live_waiting.size());
+  stats.waiting = stats.live_waiting + static_cast<int>(roster_.offline_waiting.size());
   stats.suspended = static_cast<int>(roster_.suspended.size());
   for (const DeviceState& device : roster_.devices) {
     stats.running += static_cast<int>(device.placed.size());
     for (const Session* session : device.placed) {
+      if (session->attention == Session::Attention::kAsleep) {
+        ++stats.asleep;
+        continue;
+      }
       if (session->Parked(options_)) {
         ++stats.parked;
       } else if (session->ahead()) {
         ++stats.ahead;
       }
-      if (session->attention == Session::Attention::kAsleep) {
-        ++stats.asleep;
-      } else if (session->live() && !session->done()) {
+      if (session->live() && !session->done()) {
         stats.slacks.push_back(absl::ToDoubleSeconds(session->Due() - now) -
                                session->ToNextChunk(device.costs()).seconds);
       }
     }
   }
   for (const auto& [id, session] : roster_.sessions) {
-    stats.backlog_seconds += session.SecondsLeft(roster_.devices[session.device].costs());
+    const double left = session.SecondsLeft(roster_.devices[session.device].costs());
+    stats.backlog_seconds += left;
+    if (session.live()) stats.live_backlog_seconds += left;
   }
   stats.live_load = admission_.LiveLoad();
   stats.capacity = 1;

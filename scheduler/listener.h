@@ -41,19 +41,21 @@ class Listener {
 };
 
 struct Stats {
-  int running = 0;    // sessions with a place
-  int parked = 0;     // of them, those that wait for their client to read
-  int asleep = 0;     // of them, those whose viewer pauses or reads nothing: they count for nothing in admission
-  int ahead = 0;      // of them, those whose lead is long enough to rest
-  int suspended = 0;  // sessions that gave their place back for a time
-  int waiting = 0;    // requests that wait for their first place
+  int running = 0;       // sessions with a place; each of them counts in one of the next three at most
+  int asleep = 0;        // their viewer pauses or reads nothing: they count for nothing in admission
+  int parked = 0;        // they wait for their client to read
+  int ahead = 0;         // their lead is long enough to rest
+  int suspended = 0;     // sessions that gave their place back for a time
+  int waiting = 0;       // requests that wait for their first place
+  int live_waiting = 0;  // of them
   int passes_in_flight = 0;
   std::vector<double> slacks;   // of the live sessions with a place that play or wait for their first chunk; seconds
   double live_load = 0;         // share of the devices that the live sessions with a place need, mean over devices
   double capacity = 0;          // share of a device that may be promised now, the least of all lanes
   double prediction_error = 0;  // CostModel::error, the worst of all lanes
   double kind_error[Work::kKinds] = {};
-  double backlog_seconds = 0;  // predicted device time of all that is accepted and not made
+  double backlog_seconds = 0;       // predicted device time of all that is accepted and not made
+  double live_backlog_seconds = 0;  // of it
   uint64_t batches = 0;
   uint64_t quotes = 0, quotes_kept = 0;  // of live requests that had one: it was kept, or is known to be broken
   // Of the tenants that have requests or were among the last to have one.

@@ -189,7 +189,7 @@ void Session::Delivered(absl::Duration now, absl::Duration until) {
   while (delivered_blocks_ < decoded_blocks_ && StartOf(delivered_blocks_ + 1) <= until + kSamePosition) {
     ++delivered_blocks_;
   }
-  playout_.Arrive(now, until);
+  playout_.Arrive(now, until, until + kSamePosition >= StartOf(1));
 }
 
 absl::Duration Session::Delivery() const {
@@ -197,8 +197,8 @@ absl::Duration Session::Delivery() const {
 }
 
 absl::Duration Session::DueAt(absl::Duration position) const {
-  if (playout_.started()) return playout_.ReachedAt(position) - Delivery();
-  // The first chunk is on its way: playback will begin a delivery from now, and the rest is needed a delivery earlier.
+  if (playout_.moves()) return playout_.ReachedAt(position) - Delivery();
+  // The first block is on its way: playback will begin a delivery from now, and the rest is needed a delivery earlier.
   if (first_chunk_at_.has_value()) return *first_chunk_at_ + position;
   return first_due + position;
 }
@@ -241,7 +241,7 @@ void Session::Update(absl::Duration now, const Options& options, const Costs& co
 absl::Duration Session::NextUpdate(absl::Duration now, const Options& options, const Costs& costs) const {
   absl::Duration next = absl::InfiniteDuration();
   // Where the picture stands still, for whatever reason, the lead does not shrink by time.
-  if (!playout_.paused() && playout_.Position(now) < playout_.arrived()) {
+  if (playout_.moves() && !playout_.paused() && playout_.Position(now) < playout_.arrived()) {
     if (held_) next = now + (Lead(now) - HoldsFrom(options, costs));
     if (ahead_) next = std::min(next, now + (Lead(now) - options.lead_low));
   }

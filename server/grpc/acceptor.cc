@@ -28,6 +28,10 @@ namespace {
 constexpr absl::Duration kPause = absl::Milliseconds(100);
 constexpr absl::Duration kLogEvery = absl::Seconds(10);
 constexpr int kFlags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+// A connection takes more only while fewer bytes than this wait in the kernel unsent, so that a finished write is at
+// most so far ahead of the network: 0.2 s of the bundled model's video. By default they may be 4 MiB, which is most of
+// a minute.
+constexpr int kUnsentBytes = 16 << 10;
 
 absl::Status Error(const char* call) {
   const int error = errno;
@@ -196,7 +200,9 @@ bool Acceptor::AcceptAll(int listener) {
     const int accepted = accept4(listener, nullptr, nullptr, kFlags);
     if (accepted >= 0) {
       const int one = 1;
-      setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));  // fails for unix:, which needs none
+      // Both fail for unix:, which needs none of them.
+      setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+      setsockopt(accepted, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytes, sizeof(kUnsentBytes));
       on_connection_(accepted);
       continue;
     }

@@ -10,19 +10,6 @@ namespace {
 
 constexpr int64_t kNanos = 1'000'000'000;
 
-// By google/protobuf/duration.proto: at most 10,000 years, and nanoseconds of the seconds' sign.
-absl::Duration ReadDuration(const google::protobuf::Duration& duration, std::string field,
-                            std::vector<FieldError>& errors) {
-  constexpr int64_t kMostSeconds = 315'576'000'000;
-  const int64_t seconds = duration.seconds(), nanos = duration.nanos();
-  const bool signs_differ = (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0);
-  if (seconds > kMostSeconds || seconds < -kMostSeconds || nanos >= kNanos || nanos <= -kNanos || signs_differ) {
-    errors.push_back({std::move(field), absl::StrCat(seconds, " s and ", nanos, " ns are no duration")});
-    return absl::ZeroDuration();
-  }
-  return absl::Seconds(seconds) + absl::Nanoseconds(nanos);
-}
-
 v1::StageDurations ToProto(const Stages& stages) {
   v1::StageDurations out;
   *out.mutable_text() = server::ToProto(stages.text);
@@ -85,6 +72,9 @@ void Fill(const PromptChanged& changed, v1::WatchVideoResponse& out) {
   out.mutable_prompt_changed()->set_prompt(changed.prompt);
   out.mutable_prompt_changed()->set_block(changed.block);
   *out.mutable_prompt_changed()->mutable_pts_offset() = server::ToProto(changed.pts);
+  if (changed.tokens.given == 0) return;
+  out.mutable_prompt_changed()->mutable_tokens()->set_given(static_cast<int32_t>(changed.tokens.given));
+  out.mutable_prompt_changed()->mutable_tokens()->set_used(static_cast<int32_t>(changed.tokens.used));
 }
 
 void Fill(const Chunk& chunk, v1::WatchVideoResponse& out) { *out.mutable_chunk() = server::ToProto(chunk, 0, 1, 0); }
@@ -104,6 +94,19 @@ void RefuseNumber(std::string field, int number, std::vector<FieldError>& errors
 }
 
 }  // namespace
+
+// By google/protobuf/duration.proto: at most 10,000 years, and nanoseconds of the seconds' sign.
+absl::Duration FromProto(const google::protobuf::Duration& duration, std::string field,
+                         std::vector<FieldError>& errors) {
+  constexpr int64_t kMostSeconds = 315'576'000'000;
+  const int64_t seconds = duration.seconds(), nanos = duration.nanos();
+  const bool signs_differ = (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0);
+  if (seconds > kMostSeconds || seconds < -kMostSeconds || nanos >= kNanos || nanos <= -kNanos || signs_differ) {
+    errors.push_back({std::move(field), absl::StrCat(seconds, " s and ", nanos, " ns are no duration")});
+    return absl::ZeroDuration();
+  }
+  return absl::Seconds(seconds) + absl::Nanoseconds(nanos);
+}
 
 google::protobuf::Duration ToProto(absl::Duration duration) {
   // The nearest nanosecond: absl counts quarters.
@@ -271,7 +274,7 @@ v1::Model ToProto(const ModelInfo& model, const RequestLimits& limits) {
 
 PromptChange FromProto(const v1::PromptChange& change, const std::string& path, std::vector<FieldError>& errors) {
   PromptChange out{.prompt = change.prompt()};
-  if (change.has_at_offset()) out.at = ReadDuration(change.at_offset(), absl::StrCat(path, ".at_offset"), errors);
+  if (change.has_at_offset()) out.at = FromProto(change.at_offset(), absl::StrCat(path, ".at_offset"), errors);
   return out;
 }
 
@@ -281,7 +284,7 @@ VideoSpec FromProto(const v1::VideoSpec& spec, const std::string& path, std::vec
   out.negative_prompt = spec.negative_prompt();
   if (spec.has_seed()) out.seed = spec.seed();
   if (spec.has_size()) out.size = Size{spec.size().width(), spec.size().height()};
-  out.duration = ReadDuration(spec.duration(), absl::StrCat(path, ".duration"), errors);
+  out.duration = FromProto(spec.duration(), absl::StrCat(path, ".duration"), errors);
   out.first_image = spec.first_image();
   out.model = spec.model();
   for (int i = 0; i < spec.prompt_changes_size(); ++i) {
@@ -309,10 +312,10 @@ DeliveryOptions FromProto(const v1::DeliveryOptions& options, const std::string&
       RefuseNumber(field("delivery"), options.delivery(), errors);
   }
   if (options.has_max_wait_duration()) {
-    out.max_wait = ReadDuration(options.max_wait_duration(), field("max_wait_duration"), errors);
+    out.max_wait = FromProto(options.max_wait_duration(), field("max_wait_duration"), errors);
   }
   if (options.has_max_lead_duration()) {
-    out.max_lead = ReadDuration(options.max_lead_duration(), field("max_lead_duration"), errors);
+    out.max_lead = FromProto(options.max_lead_duration(), field("max_lead_duration"), errors);
   }
   switch (options.fidelity()) {
     case v1::FIDELITY_UNSPECIFIED:
@@ -341,7 +344,7 @@ DeliveryOptions FromProto(const v1::DeliveryOptions& options, const std::string&
       RefuseNumber(field("disconnect_policy"), options.disconnect_policy(), errors);
   }
   if (options.has_reconnect_timeout()) {
-    out.reconnect_timeout = ReadDuration(options.reconnect_timeout(), field("reconnect_timeout"), errors);
+    out.reconnect_timeout = FromProto(options.reconnect_timeout(), field("reconnect_timeout"), errors);
   }
   return out;
 }

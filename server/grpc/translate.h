@@ -32,6 +32,7 @@ v1::Model ToProto(const ModelInfo& model, const RequestLimits& limits);
 // "spec".
 VideoSpec FromProto(const v1::VideoSpec& spec, const std::string& path, std::vector<FieldError>& errors);
 DeliveryOptions FromProto(const v1::DeliveryOptions& options, const std::string& path, std::vector<FieldError>& errors);
+absl::Duration FromProto(const google::protobuf::Duration& duration, std::string path, std::vector<FieldError>& errors);
 PromptChange FromProto(const v1::PromptChange& change, const std::string& path, std::vector<FieldError>& errors);
 
 }  // namespace longtake::server

@@ -39,6 +39,14 @@ absl::Status Parse(const grpc::ByteBuffer& bytes, Request& request) {
   return InvalidRequest({{"request", "its bytes cannot be parsed"}});
 }
 
+// Of CreateVideo and GenerateVideo.
+constexpr Reason kRefusals[] = {Reason::kInvalidRequest, Reason::kModelLoading,    Reason::kShuttingDown,
+                                Reason::kQueueFull,      Reason::kWaitTooLong,     Reason::kDeadlineTooShort,
+                                Reason::kModelNotFound,  Reason::kRequestIdReused, Reason::kEncoderFailed,
+                                Reason::kInternal};
+
+std::string LabelOf(Reason reason) { return absl::AsciiStrToLower(NameOf(reason)); }
+
 constexpr size_t kMaxViewerId = 64;
 
 void CheckViewer(const std::string& viewer_id, std::vector<FieldError>& errors) {
@@ -54,7 +62,8 @@ absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
   WatchOptions options{.from_block = request.from_block(),
                        .live_edge = request.has_live_edge(),
                        .follow = !request.has_follow() || request.follow(),
-                       .with_progress = !request.without_progress()};
+                       .with_progress = !request.without_progress(),
+                       .viewer_id = request.viewer_id()};
   if (request.start_case() == v1::WatchVideoRequest::kResumeToken) {
     options.resume = ParseResumeToken(request.name(), request.resume_token());
     if (!options.resume.has_value()) errors.push_back({"resume_token", "is not one of this video"});
@@ -65,14 +74,18 @@ absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
 
 }  // namespace
 
+VideoService::VideoService(StudioSlot* studio, Metrics* metrics) : studio_(studio), metrics_(metrics) {
+  std::vector<std::string> reasons;
+  for (const Reason reason : kRefusals) reasons.push_back(LabelOf(reason));
+  metrics_->SetRefusalReasons(reasons);
+}
+
 std::shared_ptr<WatchCall> VideoService::NewCall(grpc::CallbackServerContext* context) {
   studio_->AddCall();
   return WatchCall::Create(context, [this] { studio_->RemoveCall(); });
 }
 
-void VideoService::Count(const absl::Status& refusal) {
-  metrics_->Refused(absl::AsciiStrToLower(NameOf(DetailsOf(refusal).reason)));
-}
+void VideoService::Count(const absl::Status& refusal) { metrics_->Refused(LabelOf(DetailsOf(refusal).reason)); }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::CallbackServerContext* context,
                                                                         const grpc::ByteBuffer* bytes) {
@@ -94,7 +107,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::Ca
   create.spec = FromProto(request.spec(), "spec", create.errors);
   create.options = FromProto(request.delivery_options(), "delivery_options", create.errors);
   CheckViewer(request.viewer_id(), create.errors);
-  const WatchOptions options{.with_progress = !request.without_progress()};
+  const WatchOptions options{.with_progress = !request.without_progress(), .viewer_id = request.viewer_id()};
   (*studio)->Create(std::move(create),
                     [studio = *studio, call, options, refuse](absl::StatusOr<std::shared_ptr<Video>> video) {
                       if (!video.ok()) return refuse(video.status());
@@ -238,8 +251,23 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
 }
 
 grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerContext* context,
-                                                       const v1::ReportPlaybackRequest*, v1::ReportPlaybackResponse*) {
-  return Answer(context, NotImplemented("ReportPlayback"));
+                                                       const v1::ReportPlaybackRequest* request,
+                                                       v1::ReportPlaybackResponse* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return Answer(context, studio.status());
+  std::vector<FieldError> errors;
+  CheckViewer(request->viewer_id(), errors);
+  const absl::Duration position = FromProto(request->position_offset(), "position_offset", errors);
+  if (!request->has_position_offset()) {
+    errors.push_back({"position_offset", "is missing"});
+  } else if (position < absl::ZeroDuration()) {
+    errors.push_back({"position_offset", absl::StrCat(absl::ToDoubleSeconds(position), " s is below 0")});
+  }
+  if (!errors.empty()) return Answer(context, InvalidRequest(std::move(errors)));
+  const absl::StatusOr<absl::Duration> again =
+      (*studio)->ReportPlayback(request->name(), request->viewer_id(), position, request->paused());
+  if (again.ok()) *response->mutable_report_delay() = ToProto(*again);
+  return Answer(context, again.status());
 }
 
 }  // namespace longtake::server

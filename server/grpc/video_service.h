@@ -18,7 +18,7 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                          v1::VideoService::WithRawCallbackMethod_GenerateVideo<v1::VideoService::CallbackService>> {
  public:
   // Both outlive it.
-  VideoService(StudioSlot* studio, Metrics* metrics) : studio_(studio), metrics_(metrics) {}
+  VideoService(StudioSlot* studio, Metrics* metrics);
 
   grpc::ServerUnaryReactor* CreateVideo(grpc::CallbackServerContext* context, const v1::CreateVideoRequest* request,
                                         v1::Video* response) override;

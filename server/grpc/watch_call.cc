@@ -73,7 +73,8 @@ void WatchCall::Advance() {
   }
   gone.reset();
   // Outside the lock; one operation at a time all the same, for the flags were set under it.
-  if (write) StartWrite(&writing_);
+  // Written through, or the write would end when gRPC has taken the message, not when the kernel has.
+  if (write) StartWrite(&writing_, grpc::WriteOptions().set_write_through());
   if (finish.has_value()) Finish(ToGrpc(*finish, context_));
 }
 

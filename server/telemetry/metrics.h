@@ -1,4 +1,5 @@
-// What /metrics tells. Names and units by the Prometheus conventions.
+// What /metrics says. Names and units by the Prometheus conventions; docs/metrics.md says what each counts. All series
+// whose labels are known are there from the first scrape, for a rate needs the zero before the first event.
 #ifndef LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 #define LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 
@@ -7,10 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 
 namespace longtake::server {
+
+// What a viewer of a live video saw by the time it left.
+enum class ViewerOutcome {
+  kSmooth,   // its first chunk came as promised, and its picture never stood still
+  kStalled,  // its picture stood still
+  kLate,     // its first chunk came later than promised, or the viewer was gone after that moment without one
+  kCut,      // the video failed before its end
+};
 
 class Metrics {
  public:
@@ -22,8 +32,9 @@ class Metrics {
     int undisturbed = 0, stalled = 0;  // so far
   };
 
-  // Read at each scrape; `owner` is held while it is read, and forgotten once it is gone.
+  // Read at each scrape; held while it is read, and forgotten once its owner has let it go.
   struct Sources {
+    std::string model, numerics_id;
     std::function<scheduler::Stats()> stats;
     std::function<Viewers()> viewers;
     std::function<std::vector<MemoryRegion>()> memory;
@@ -33,15 +44,18 @@ class Metrics {
 
   void Passed(PassKind kind, double device_seconds);
   void Batch(size_t passes, int64_t tokens);
-  void ChunkDelivered(int64_t bytes, double seconds_of_video, bool stalled);
+  void ChunkSent(int64_t bytes, double seconds_of_video);
+  void Stalled(int stalls);  // of viewers of live videos
   // A block was made. `device_seconds` of its passes; `reduced`: with fewer steps than the model's.
   void BlockMade(double seconds_of_video, double device_seconds, bool reduced);
   void FirstChunk(double seconds);
   void FirstChunkQuoted(double quoted_seconds, double actual_seconds);
-  void Slack(double seconds);               // of a live video, sampled
-  void Refused(const std::string& reason);  // "invalid" | "queue_full" | "long_wait" | "unavailable"
-  void Ended(const std::string& outcome);   // status code's name in lower case
-  void Watched(bool stalled);               // a viewer of a live video whose picture had started has gone
+  void Slack(double seconds);  // of a live video, sampled
+  // The reasons that Refused will have, in lower case; each counts from 0.
+  void SetRefusalReasons(const std::vector<std::string>& reasons);
+  void Refused(const std::string& reason);
+  void Ended(absl::StatusCode outcome);
+  void ViewerLeft(ViewerOutcome outcome);
 
   std::string Text() const;  // in Prometheus' text format
 

@@ -113,8 +113,8 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
   // What goes to one of the engine's lanes, with what its completions need.
   struct Part {
     std::vector<Pass> passes;
-    std::vector<size_t> index;  // in the scheduler's list
-    std::vector<std::function<void(DecodedFrames)>> on_frames;
+    std::vector<size_t> index;                                // in the scheduler's list
+    std::vector<std::function<void(PassResult&)>> on_result;  // null: nothing but the scheduler needs it
   };
   std::array<Part, 2> parts;
   size_t count = 0;
@@ -124,15 +124,21 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
     for (const scheduler::Pass& pass : passes) {
       Entry& entry = jobs_.at(pass.session);
       Pass out{.kind = pass.kind, .level = pass.level};
+      std::function<void(PassResult&)> on_result;
       if (out.kind == PassKind::kEncodePrompt) {
         entry.encoded_prompt = pass.prompt;
         out = EncodePrompt(entry, pass.prompt);
+        on_result = [on_prompt = entry.job.on_prompt, prompt = pass.prompt](const PassResult& result) {
+          on_prompt(prompt, {.given = result.prompt_tokens, .used = result.prompt_tokens_used});
+        };
+      } else if (out.kind == PassKind::kDecode) {
+        on_result = [on_frames = entry.job.on_frames](PassResult& result) { on_frames(std::move(result.frames)); };
       }
       out.session = entry.engine_session;
       tokens += Tokens(out, entry.job.spec);
       Part& part = parts[static_cast<size_t>(LaneOf(out.kind))];
       part.index.push_back(count++);
-      part.on_frames.push_back(out.kind == PassKind::kDecode ? entry.job.on_frames : nullptr);
+      part.on_result.push_back(std::move(on_result));
       part.passes.push_back(std::move(out));
     }
   }
@@ -146,9 +152,9 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
     const uint64_t batch = watch_->OnSubmit(kinds);
     engine_->Submit(lane, std::move(part.passes),
                     [watch = watch_, batch, kinds = std::move(kinds), index = std::move(part.index),
-                     on_frames = std::move(part.on_frames), done](size_t i, PassResult result) {
+                     on_result = std::move(part.on_result), done](size_t i, PassResult result) {
                       watch->OnPassDone(batch, kinds[i], result.device_seconds);
-                      if (result.status.ok() && on_frames[i] != nullptr) on_frames[i](std::move(result.frames));
+                      if (result.status.ok() && on_result[i] != nullptr) on_result[i](result);
                       done(index[i], {std::move(result.status), result.device_seconds});
                     });
   }

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "scheduler/device.h"
 #include "server/video/device_watch.h"
+#include "server/video/event.h"
 
 namespace longtake::server {
 
@@ -24,8 +25,9 @@ class EngineDevice : public scheduler::Device {
     SessionSpec spec;
     std::map<int, std::string> prompts;  // by number
     std::string negative_prompt;
-    // Called on the engine's thread, before the scheduler hears of the pass.
+    // Called on the engine's thread, before the scheduler is told of the pass.
     std::function<void(DecodedFrames)> on_frames;
+    std::function<void(int prompt, PromptTokens tokens)> on_prompt;
   };
 
   // Both pointers outlive it. `on_batch` hears of each batch before it runs; tokens are the transformer's.

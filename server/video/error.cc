@@ -62,6 +62,8 @@ const char* NameOf(Reason reason) {
       return "NOT_IMPLEMENTED";
     case Reason::kInternal:
       return "INTERNAL";
+    case Reason::kViewerNotFound:
+      return "VIEWER_NOT_FOUND";
   }
   return "INTERNAL";
 }

@@ -35,6 +35,7 @@ enum class Reason {
   kEncoderFailed,
   kNotImplemented,
   kInternal,
+  kViewerNotFound,
 };
 
 // "QUEUE_FULL"; of every reason.

@@ -61,9 +61,14 @@ struct Progress {
   int block = 0, step = 0, steps = 0;
   double done = 0;  // of the video, 0 to 1
 };
+// Of an encoded prompt; those beyond `used` have no effect. 0: the model does not count them.
+struct PromptTokens {
+  int64_t given = 0, used = 0;
+};
 struct PromptChanged {
   int prompt = 0, block = 0;
   absl::Duration pts;
+  PromptTokens tokens;
 };
 struct Chunk {  // its bytes are the piece's media
   int block = 0, index = 0;

@@ -123,7 +123,8 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
                  {.spec = plan.session,
                   .prompts = std::move(prompts),
                   .negative_prompt = plan.spec.negative_prompt,
-                  .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); }});
+                  .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); },
+                  .on_prompt = [video](int prompt, PromptTokens tokens) { video->OnPrompt(prompt, tokens); }});
   scheduler::Request request = MakeRequest(id, plan);
   request.deadline = deadline;
   scheduler_->Enter(std::move(request), [this, video](const scheduler::Quote& quote) {
@@ -200,6 +201,10 @@ void Production::Delivered(uint64_t id, absl::Duration until) {
   scheduler_->Delivered(scheduler::SessionId{id}, until);
 }
 
+void Production::Consumed(uint64_t id, absl::Duration position, bool paused) {
+  scheduler_->Consumed(scheduler::SessionId{id}, position, paused);
+}
+
 void Production::OnFirstChunk(const Video& video, absl::Duration elapsed) {
   if (!video.live() || video.promised() == absl::InfiniteDuration()) return;
   metrics_->FirstChunkQuoted(absl::ToDoubleSeconds(video.promised()), absl::ToDoubleSeconds(elapsed));
@@ -213,16 +218,20 @@ void Production::OnBlockMade(const Video& video, const BlockReport& report) {
 }
 
 void Production::OnChunkSent(const SentChunk& chunk) {
-  metrics_->ChunkDelivered(chunk.bytes, absl::ToDoubleSeconds(chunk.duration), chunk.stalled);
+  metrics_->ChunkSent(chunk.bytes, absl::ToDoubleSeconds(chunk.duration));
+  metrics_->Stalled(chunk.stalls);
   if (chunk.first.has_value()) metrics_->FirstChunk(absl::ToDoubleSeconds(*chunk.first));
 }
 
-void Production::OnViewerLeft(bool stalled) { metrics_->Watched(stalled); }
+void Production::OnViewerLeft(std::optional<ViewerOutcome> outcome, int stalls) {
+  metrics_->Stalled(stalls);
+  if (outcome.has_value()) metrics_->ViewerLeft(*outcome);
+}
 
 void Production::OnClosed(Video& video) {
   const VideoInfo info = video.info();
   const std::string outcome = absl::AsciiStrToLower(absl::StatusCodeToString(info.error.code()));
-  metrics_->Ended(outcome);
+  metrics_->Ended(info.error.code());
   logger_->info("video ended name={} outcome={} elapsed={:.3f} message=\"{}\"", video.name(), outcome,
                 absl::ToDoubleSeconds(video.elapsed()), std::string(info.error.message()));
   library_->OnEnded(video);

@@ -70,10 +70,11 @@ class Production : public scheduler::Listener, public VideoHost {
 
   void Cancel(uint64_t id, const absl::Status& why) override;
   void Delivered(uint64_t id, absl::Duration until) override;
+  void Consumed(uint64_t id, absl::Duration position, bool paused) override;
   void OnFirstChunk(const Video& video, absl::Duration elapsed) override;
   void OnBlockMade(const Video& video, const BlockReport& report) override;
   void OnChunkSent(const SentChunk& chunk) override;
-  void OnViewerLeft(bool stalled) override;
+  void OnViewerLeft(std::optional<ViewerOutcome> outcome, int stalls) override;
   void OnGrown(int64_t bytes) override { library_->Grow(bytes); }
   void OnClosed(Video& video) override;
 

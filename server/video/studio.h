@@ -70,6 +70,10 @@ class Studio {
   absl::StatusOr<std::shared_ptr<Video>> Cancel(const std::string& name);
   absl::Status Delete(const std::string& name);
 
+  // Where the viewer of this id is; VIEWER_NOT_FOUND too. Returns when it should report again.
+  absl::StatusOr<absl::Duration> ReportPlayback(const std::string& name, const std::string& viewer_id,
+                                                absl::Duration position, bool paused);
+
   absl::StatusOr<Library::Page> List(int page_size, const std::string& token) const {
     return library_.List(page_size, token);
   }

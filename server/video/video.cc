@@ -49,7 +49,7 @@ VideoInfo Video::info() const {
           .end_time = end_time_,
           .blocks = made_blocks_,
           .size_bytes = size_bytes_,
-          .viewers = static_cast<int>(watches_.size()),
+          .viewers = audience_.size(),
           .error = error_};
 }
 
@@ -145,14 +145,20 @@ void Video::OnPass(const scheduler::PassReport& report) {
     const std::lock_guard lock(mutex_);
     if (state_ == State::kPlaced) {
       Move(State::kMaking);
-      if (plan_->options.disconnect == Disconnect::kPause && watched_ && followers() == 0) Move(State::kPaused);
+      const bool alone = watched_ && audience_.followers() == 0;
+      if (alone && plan_->options.disconnect == Disconnect::kPause) Move(State::kPaused);
     }
   }
   if (report.kind == scheduler::PassKind::kEncodePrompt) {
+    PromptChanged changed{.prompt = report.prompt, .block = report.block, .pts = plan_->BlockStart(report.block)};
+    {
+      const std::lock_guard lock(mutex_);
+      const auto tokens = prompt_tokens_.extract(report.prompt);
+      if (!tokens.empty()) changed.tokens = tokens.mapped();
+    }
     // Behind the frames of the blocks before it.
-    strand_.Post([self = shared_from_this(), prompt = report.prompt, block = report.block] {
-      if (self->ended()) return;
-      self->Append(PromptChanged{.prompt = prompt, .block = block, .pts = self->plan_->BlockStart(block)});
+    strand_.Post([self = shared_from_this(), changed] {
+      if (!self->ended()) self->Append(changed);
     });
   }
   log_.SetLatest({elapsed(), Progress{.kind = report.kind,
@@ -169,6 +175,11 @@ void Video::OnFrames(DecodedFrames frames) {
   // shared_ptr: std::function copies what it holds.
   auto shared = std::make_shared<DecodedFrames>(std::move(frames));
   strand_.Post([self = shared_from_this(), shared, making = records_.Get(block)] { self->Encode(*shared, making); });
+}
+
+void Video::OnPrompt(int prompt, PromptTokens tokens) {
+  const std::lock_guard lock(mutex_);
+  prompt_tokens_[prompt] = tokens;
 }
 
 void Video::OnBlock(int block) {
@@ -246,11 +257,6 @@ void Video::Cancel(const absl::Status& why) {
   host_->Cancel(id_, why);
 }
 
-int Video::followers() const {
-  return static_cast<int>(
-      std::count_if(watches_.begin(), watches_.end(), [](const Watch* watch) { return watch->follows(); }));
-}
-
 void Video::Tick() {
   const DeliveryOptions& options = plan_->options;
   bool never = false;
@@ -285,7 +291,7 @@ absl::StatusOr<std::unique_ptr<Watch>> Video::OpenWatch(const WatchOptions& opti
   auto watch = std::make_unique<Watch>(shared_from_this(), options, cursor, first_block);
   {
     const std::lock_guard lock(mutex_);
-    watches_.insert(watch.get());
+    audience_.Add(watch.get());
     watch->from_start_ = size_bytes_ == 0;
     if (watch->follows()) {
       watched_ = true;
@@ -295,32 +301,35 @@ absl::StatusOr<std::unique_ptr<Watch>> Video::OpenWatch(const WatchOptions& opti
   }
   log_.Attach(more);
   Pace();
+  TellPlayback();
   return watch;
 }
 
 void Video::Detach(Watch& watch, bool unread) {
-  absl::Status why = unread ? NotRead() : Gone();
+  const absl::Status why = unread ? NotRead() : Gone();
+  bool cancel = false;
   {
     const std::lock_guard lock(mutex_);
-    watches_.erase(&watch);
-    if (!watch.follows() || followers() > 0 || IsEnd(state_)) return;
-    alone_since_ = clock_->Now();
-    const DeliveryOptions& options = plan_->options;
-    if (options.disconnect == Disconnect::kPause && state_ == State::kMaking) Move(State::kPaused);
-    if (options.disconnect != Disconnect::kCancel ||
-        options.reconnect_timeout.value_or(absl::ZeroDuration()) > absl::ZeroDuration()) {
-      return;
+    audience_.Remove(&watch);
+    if (IsEnd(state_)) return;
+    if (watch.follows() && audience_.followers() == 0) {
+      alone_since_ = clock_->Now();
+      const DeliveryOptions& options = plan_->options;
+      if (options.disconnect == Disconnect::kPause && state_ == State::kMaking) Move(State::kPaused);
+      cancel = options.disconnect == Disconnect::kCancel &&
+               options.reconnect_timeout.value_or(absl::ZeroDuration()) == absl::ZeroDuration();
     }
   }
-  Cancel(why);
+  if (cancel) return Cancel(why);
+  TellPlayback();
 }
 
-void Video::OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, bool stalled) {
-  SentChunk sent{.bytes = bytes, .duration = chunk.duration, .stalled = stalled, .first = {}};
+void Video::OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, int stalls) {
+  SentChunk sent{.bytes = bytes, .duration = chunk.duration, .stalls = stalls, .first = {}};
   {
     const std::lock_guard lock(mutex_);
     if (!std::exchange(first_sent_, true) && watch.judged_ && watch.from_start_) sent.first = elapsed();
-    if (watch.follows()) taken_ = std::max(taken_, chunk.first_frame + chunk.frames);
+    audience_.Took(watch, chunk.first_frame + chunk.frames);
   }
   host_->OnChunkSent(sent);
   Pace();
@@ -333,12 +342,7 @@ void Video::Pace() {
     const std::lock_guard lock(mutex_);
     // One that is made may still have to go out: its promise is kept or broken then.
     if (IsEnd(state_) && state_ != State::kMade) return;
-    // Whoever watches from some block on has no use for those before it.
-    int64_t taken = taken_;
-    for (const Watch* watch : watches_) {
-      if (watch->follows()) taken = std::max(taken, plan_->block_starts[watch->first_block()]);
-    }
-    until = stored_is_enough ? made_ : std::min(made_, taken);
+    until = stored_is_enough ? made_ : std::min(made_, audience_.taken(*plan_));
     from = std::exchange(delivered_, std::max(delivered_, until));
   }
   if (until <= from) return;
@@ -346,11 +350,31 @@ void Video::Pace() {
   host_->Delivered(id_, plan_->rate.TimeOf(until));
 }
 
+absl::Status Video::ReportPlayback(const std::string& viewer_id, absl::Duration position, bool paused) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!audience_.ReportPlayback(viewer_id, position, paused)) {
+      return MakeError(absl::StatusCode::kNotFound, absl::StrCat("viewer_id: nobody watches ", name_, " by this id"),
+                       {.reason = Reason::kViewerNotFound, .resource = name_});
+    }
+  }
+  TellPlayback();
+  return absl::OkStatus();
+}
+
+void Video::TellPlayback() {
+  std::optional<Audience::Playback> playback;
+  {
+    const std::lock_guard lock(mutex_);
+    if (IsEnd(state_)) return;
+    playback = audience_.playback();
+  }
+  if (playback.has_value()) host_->Consumed(id_, playback->position, playback->paused);
+}
+
 void Video::CountViewers(int& undisturbed, int& stalled) const {
   const std::lock_guard lock(mutex_);
-  for (const Watch* watch : watches_) {
-    if (watch->playing()) ++(watch->has_stalled() ? stalled : undisturbed);
-  }
+  audience_.Count(undisturbed, stalled);
 }
 
 }  // namespace longtake::server

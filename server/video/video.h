@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/media/media.h"
+#include "server/video/audience.h"
 #include "server/video/block_records.h"
 #include "server/video/chunk_log.h"
 #include "server/video/event.h"
@@ -75,6 +76,7 @@ class Video : public std::enable_shared_from_this<Video> {
   void OnEnded(const absl::Status& status);  // once
   // From the device, before the pass's OnPass.
   void OnFrames(DecodedFrames frames);
+  void OnPrompt(int prompt, PromptTokens tokens);
 
   // Ends it; what was encoded by then stays in the log. Nothing happens to one that has ended.
   void Cancel(const absl::Status& why);
@@ -85,7 +87,9 @@ class Video : public std::enable_shared_from_this<Video> {
   // not have.
   absl::StatusOr<std::unique_ptr<Watch>> OpenWatch(const WatchOptions& options,
                                                    const std::weak_ptr<ChunkLog::Listener>& more);
-  // Adds those whose picture has started, by whether it ever stood still.
+  // A viewer's own word. VIEWER_NOT_FOUND: nobody of this id watches.
+  absl::Status ReportPlayback(const std::string& viewer_id, absl::Duration position, bool paused);
+  // As Audience::Count.
   void CountViewers(int& undisturbed, int& stalled) const;
 
  private:
@@ -104,10 +108,11 @@ class Video : public std::enable_shared_from_this<Video> {
 
   // Of watches.
   void Detach(Watch& watch, bool unread);
-  void OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, bool stalled);
+  void OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, int stalls);
   // Tells the scheduler how much has been taken, or stored where that is enough.
   void Pace();
-  int followers() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Tells the scheduler where the viewers are, if they say so.
+  void TellPlayback();
 
   const uint64_t id_;
   const std::string name_;
@@ -132,15 +137,15 @@ class Video : public std::enable_shared_from_this<Video> {
   std::vector<std::function<void(const absl::Status&)>> undecided_ ABSL_GUARDED_BY(mutex_);
   absl::Duration promised_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
   absl::Duration waited_ ABSL_GUARDED_BY(mutex_);
-  std::set<Watch*> watches_ ABSL_GUARDED_BY(mutex_);
+  Audience audience_ ABSL_GUARDED_BY(mutex_);
   bool watched_ ABSL_GUARDED_BY(mutex_) = false;  // ever
   std::optional<absl::Duration> alone_since_ ABSL_GUARDED_BY(mutex_);
   int made_blocks_ ABSL_GUARDED_BY(mutex_) = 0;  // in the log
-  // Frames: in the log, taken by the foremost viewer, and those that the scheduler knows of.
-  int64_t made_ ABSL_GUARDED_BY(mutex_) = 0, taken_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t delivered_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Frames: in the log, and those that the scheduler knows to have gone out.
+  int64_t made_ ABSL_GUARDED_BY(mutex_) = 0, delivered_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t size_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool first_sent_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<int, PromptTokens> prompt_tokens_ ABSL_GUARDED_BY(mutex_);  // by prompt, until its OnPass
 };
 
 }  // namespace longtake::server

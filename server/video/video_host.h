@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/telemetry/metrics.h"
 #include "server/video/event.h"
 
 namespace longtake::server {
@@ -17,7 +18,7 @@ class Video;
 struct SentChunk {
   int64_t bytes = 0;
   absl::Duration duration;  // of video
-  bool stalled = false;     // its viewer had to wait for it
+  int stalls = 0;           // of its viewer, since the chunk before
   // Of the first chunk that the first viewer got, since the video's acceptance.
   std::optional<absl::Duration> first;
 };
@@ -30,11 +31,15 @@ class VideoHost {
   virtual void Cancel(uint64_t id, const absl::Status& why) = 0;
   // The video up to this time of it has gone out to a viewer, or need not wait for one.
   virtual void Delivered(uint64_t id, absl::Duration until) = 0;
+  // The foremost viewer is at this time of the video; `paused`: no viewer plays.
+  virtual void Consumed(uint64_t id, absl::Duration position, bool paused) = 0;
   // The first chunk has, so long after the video's acceptance.
   virtual void OnFirstChunk(const Video& video, absl::Duration elapsed) = 0;
   virtual void OnBlockMade(const Video& video, const BlockReport& report) = 0;
   virtual void OnChunkSent(const SentChunk& chunk) = 0;
-  virtual void OnViewerLeft(bool stalled) = 0;  // one whose picture had started
+  // One who counts; without an outcome, one who had not been promised a chunk by then and had none. `stalls`: since its
+  // last chunk.
+  virtual void OnViewerLeft(std::optional<ViewerOutcome> outcome, int stalls) = 0;
   // Its log has grown by this, or shrunk.
   virtual void OnGrown(int64_t bytes) = 0;
   // Its log is closed.

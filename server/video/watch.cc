@@ -5,23 +5,51 @@
 #include "server/video/video.h"
 
 namespace longtake::server {
+namespace {
+
+// The picture does not move, though its first block could have been played since the first chunk came.
+bool Frozen(const Playout& playout, absl::Duration now, const VideoPlan& plan, int first_block) {
+  if (!playout.started() || playout.moves()) return false;
+  return now - playout.first() > plan.BlockStart(first_block + 1) - plan.BlockStart(first_block);
+}
+
+}  // namespace
 
 Watch::Watch(std::shared_ptr<Video> video, const WatchOptions& options, ChunkLog::Cursor cursor, int first_block)
     : video_(std::move(video)),
       first_block_(first_block),
       judged_(options.follow && video_->live() && !video_->log().closed()),
+      viewer_id_(options.viewer_id),
       cursor_(cursor),
       since_(video_->clock_->Now()) {}
 
 Watch::~Watch() {
-  if (judged_ && playing()) video_->host_->OnViewerLeft(has_stalled());
   bool unread = false;
+  int stalls = 0;
+  std::optional<ViewerOutcome> outcome;
+  // Before the lock: the video looks at its viewers' pictures under its own.
+  const absl::Duration promised = from_start_ ? video_->accepted_ + video_->promised() : absl::InfiniteDuration();
+  const bool failed = video_->state() == State::kFailed;
   {
     const std::lock_guard lock(mutex_);
     unread = unread_;
+    if (judged_) outcome = Outcome(promised, failed);
+    stalls = NewStalls();
   }
+  if (judged_) video_->host_->OnViewerLeft(outcome, stalls);
   video_->Detach(*this, unread);
 }
+
+std::optional<ViewerOutcome> Watch::Outcome(absl::Duration promised, bool failed) {
+  const absl::Duration now = video_->clock_->Now();
+  if (!has_all_) playout_.Leave(now);
+  if (playout_.stalls() > 0 || Frozen(playout_, now, video_->plan(), first_block_)) return ViewerOutcome::kStalled;
+  if ((playout_.started() ? playout_.first() : now) > promised) return ViewerOutcome::kLate;
+  if (!playout_.started()) return std::nullopt;
+  return failed && !has_all_ ? ViewerOutcome::kCut : ViewerOutcome::kSmooth;
+}
+
+int Watch::NewStalls() { return playout_.stalls() - std::exchange(told_stalls_, playout_.stalls()); }
 
 ChunkLog::Step Watch::Next() {
   const std::lock_guard lock(mutex_);
@@ -45,22 +73,16 @@ Watch::Sent Watch::Written() {
   if (step.piece == nullptr || !step.last_message()) return {};
   const auto* chunk = std::get_if<Chunk>(&step.piece->event.body);
   if (chunk == nullptr) return {};
-  Sent sent{.piece = step.piece};
-  if (judged_) {
-    // The picture is there with the first chunk; it begins to move when that chunk's block is, for the chunk may be one
-    // frame.
-    ahead_ += chunk->duration;
-    if (playback_.started() || chunk->last_in_block()) {
-      sent.stalled = playback_.ChunkDelivered(since_, std::exchange(ahead_, {}));
-    }
-  }
-  return sent;
+  if (!playout_.started()) begins_ = chunk->pts;
+  playout_.Arrive(since_, chunk->pts + chunk->duration - begins_, chunk->last_in_block());
+  has_all_ = chunk->first_frame + chunk->frames == video_->plan().frames();
+  return {.piece = step.piece, .stalls = judged_ ? NewStalls() : 0};
 }
 
 void Watch::Report(const Sent& sent) {
   if (sent.piece == nullptr) return;
   video_->OnChunkSent(*this, std::get<Chunk>(sent.piece->event.body), static_cast<int64_t>(sent.piece->media.size()),
-                      sent.stalled);
+                      sent.stalls);
 }
 
 bool Watch::Unread(absl::Duration limit) {
@@ -69,14 +91,20 @@ bool Watch::Unread(absl::Duration limit) {
   return unread_;
 }
 
-bool Watch::playing() const {
+Watch::Picture Watch::picture() const {
   const std::lock_guard lock(mutex_);
-  return playback_.started();
+  const absl::Duration now = video_->clock_->Now();
+  return {.judged = judged_,
+          .started = playout_.started(),
+          .stalled = playout_.stalls() > 0 || Frozen(playout_, now, video_->plan(), first_block_) ||
+                     (!has_all_ && playout_.StandsStill(now) > absl::ZeroDuration()),
+          .paused = playout_.paused(),
+          .position = begins_ + playout_.Position(now)};
 }
 
-bool Watch::has_stalled() const {
+void Watch::ReportPlayback(absl::Duration position, bool paused) {
   const std::lock_guard lock(mutex_);
-  return playback_.stalls() > 0;
+  playout_.Report(video_->clock_->Now(), position - begins_, paused);
 }
 
 }  // namespace longtake::server

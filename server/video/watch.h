@@ -10,12 +10,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "common/playout.h"
 #include "server/video/chunk_log.h"
-#include "server/video/playback.h"
+#include "server/video/video_host.h"
 
 namespace longtake::server {
-
-class Video;
 
 // Where a watch begins, and what it is sent.
 struct WatchOptions {
@@ -24,6 +23,7 @@ struct WatchOptions {
   std::optional<Position> resume = {};  // after what was read before, whatever the two above
   bool follow = true;
   bool with_progress = true;
+  std::string viewer_id = {};  // by which it reports its playback
 };
 
 // Reads a video's log for one viewer, and tells the video how far it has come. The viewer is gone when this is
@@ -44,7 +44,7 @@ class Watch {
   // What has gone out, if it ended a chunk.
   struct Sent {
     std::shared_ptr<const Piece> piece;
-    bool stalled = false;  // the viewer had to wait for it
+    int stalls = 0;  // of the viewer, not told before
   };
   // The message of the last Next has gone out. Report is to follow, after the next message has been started: it may do
   // some of the scheduler's work.
@@ -55,25 +55,41 @@ class Watch {
 
   bool follows() const { return cursor_.follow; }
   int first_block() const { return first_block_; }  // that it is sent
+  const std::string& viewer_id() const { return viewer_id_; }
 
-  // Of a viewer of a live video that came before the video's end: whether its picture has started, and ever stood
-  // still.
-  bool playing() const;
-  bool has_stalled() const;
+  // Its picture, in times of the video: as it says itself, else as estimated from what has gone out.
+  struct Picture {
+    bool judged = false;   // the viewer counts: it came to a live video before its end, to follow it
+    bool started = false;  // its first chunk has gone out
+    bool stalled = false;  // it stands still for want of a chunk, or has
+    bool paused = false;
+    absl::Duration position;
+  };
+  Picture picture() const;
+  // The viewer's own word.
+  void ReportPlayback(absl::Duration position, bool paused);
 
  private:
   friend class Video;
+  // What the viewer saw by the time it goes; nothing where that cannot be judged yet. `promised`: when its first chunk
+  // was to be there; `failed`: its video has.
+  std::optional<ViewerOutcome> Outcome(absl::Duration promised, bool failed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int NewStalls() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const std::shared_ptr<Video> video_;
   const int first_block_;
-  const bool judged_;        // whether its picture counts: the video was live and not at its end
+  const bool judged_;
+  const std::string viewer_id_;
   bool from_start_ = false;  // was there before the first chunk; set before it is used
   mutable std::mutex mutex_;
   ChunkLog::Cursor cursor_;
   ChunkLog::Step under_way_ ABSL_GUARDED_BY(mutex_);
   absl::Duration since_ ABSL_GUARDED_BY(mutex_);  // the last message began, or ended if none is under way
   bool unread_ ABSL_GUARDED_BY(mutex_) = false;
-  Playback playback_ ABSL_GUARDED_BY(mutex_);
-  absl::Duration ahead_ ABSL_GUARDED_BY(mutex_);  // of video, sent before the picture starts
+  Playout playout_ ABSL_GUARDED_BY(mutex_);        // its positions begin with the first chunk that the viewer got
+  absl::Duration begins_ ABSL_GUARDED_BY(mutex_);  // that chunk's time of the video
+  bool has_all_ ABSL_GUARDED_BY(mutex_) = false;   // up to the video's end
+  int told_stalls_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace longtake::server

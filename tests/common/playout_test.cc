@@ -72,5 +72,54 @@ TEST(Playout, APauseIsNoStall) {
   EXPECT_EQ(playout.stalls(), 0);
 }
 
+TEST(Playout, MovesWithThePieceThatCompletesTheFirstBlock) {
+  Playout playout;
+  EXPECT_EQ(playout.Arrive(At(10), At(0.1), false), absl::ZeroDuration());
+  EXPECT_TRUE(playout.started());
+  EXPECT_FALSE(playout.moves());
+  EXPECT_EQ(playout.Position(At(11)), absl::ZeroDuration());
+  EXPECT_EQ(playout.ReachedAt(At(1)), absl::InfiniteDuration());
+  EXPECT_EQ(playout.Arrive(At(10.9), At(1), true), absl::ZeroDuration()) << "no longer than it plays";
+  EXPECT_EQ(playout.ReachedAt(At(1)), At(11.9));
+  EXPECT_EQ(playout.first(), At(10));
+  EXPECT_EQ(playout.stalls(), 0);
+}
+
+TEST(Playout, AFirstBlockThatTakesLongerThanItPlaysIsAStall) {
+  Playout playout;
+  playout.Arrive(At(10), At(0.1), false);
+  EXPECT_EQ(playout.Arrive(At(13), At(1), true), At(2));
+  EXPECT_EQ(playout.stalls(), 1);
+  EXPECT_EQ(playout.ReachedAt(At(1)), At(14));
+}
+
+TEST(Playout, APictureThatStandsStillWhenItsViewerGoesIsAStall) {
+  Playout in_time, late, frozen, nothing;
+  in_time.Arrive(At(0), At(2));
+  EXPECT_EQ(in_time.Leave(At(1.9)), absl::ZeroDuration());
+  EXPECT_EQ(in_time.stalls(), 0);
+  late.Arrive(At(0), At(2));
+  EXPECT_EQ(late.StandsStill(At(3)), At(1));
+  EXPECT_EQ(late.stalls(), 0) << "is known, not yet counted";
+  EXPECT_EQ(late.Leave(At(3)), At(1));
+  EXPECT_EQ(late.stalls(), 1);
+  frozen.Arrive(At(0), At(0.1), false);
+  EXPECT_EQ(frozen.Leave(At(2)), absl::ZeroDuration()) << "how long its first block is only its caller knows";
+  EXPECT_EQ(nothing.Leave(At(3)), absl::ZeroDuration()) << "waiting for the first picture is no stall";
+  EXPECT_EQ(nothing.stalls(), 0);
+}
+
+TEST(Playout, AStallThatItsViewerReportsIsCountedOnce) {
+  Playout playout;
+  playout.Arrive(At(10), At(1));
+  playout.Report(At(12), At(1), false);
+  playout.Report(At(13), At(1), false);
+  EXPECT_EQ(playout.Arrive(At(13.5), At(2)), At(0.5));
+  EXPECT_EQ(playout.stalls(), 1);
+  EXPECT_EQ(playout.stalled(), At(2.5));
+  playout.Report(At(15.5), At(1.5), false);
+  EXPECT_EQ(playout.stalls(), 1) << "it has something left to play";
+}
+
 }  // namespace
 }  // namespace longtake

@@ -81,6 +81,22 @@ TEST_F(Direction, AStoryChangesThePromptAtBlockBoundaries) {
   EXPECT_THAT(log.str(), testing::Not(HasSubstr("night")));
 }
 
+TEST_F(Direction, TokensOfAPromptAreCounted) {
+  StartAndServe();
+  const std::string long_prompt(2 * kFakePromptTokens, 'a');
+  v1::GenerateVideoRequest request = Story({{1, long_prompt}});
+  const Watched video = Generate(request);
+  std::vector<std::pair<int, int>> tokens;
+  for (const v1::WatchVideoResponse& event : video.events) {
+    if (!event.has_prompt_changed()) continue;
+    tokens.emplace_back(event.prompt_changed().tokens().given(), event.prompt_changed().tokens().used());
+  }
+  const int given = static_cast<int>(request.spec().prompt().size());
+  EXPECT_THAT(tokens, testing::ElementsAre(std::pair(given, given),
+                                           std::pair(int{2 * kFakePromptTokens}, int{kFakePromptTokens})));
+  EXPECT_THAT(log.str(), testing::Not(HasSubstr(long_prompt))) << "prompts are never logged";
+}
+
 TEST_F(Direction, APromptCanBeChangedWhileTheVideoIsMade) {
   StartAndServe({.denoise = absl::Milliseconds(30)});
   v1::GenerateVideoRequest request = Request(4);
@@ -178,9 +194,11 @@ TEST_F(Direction, StepsBecomeFewerWhereTheRequestAllowsIt) {
   EXPECT_THAT(steps, testing::Each(testing::AnyOf(1, 3)));
   EXPECT_EQ(engine->passes_out_of_order(), 0);
   Await(
-      [&] { return absl::StrContains(server->MetricsText(), "longtake_live_videos_ended_total{stalled=\"false\"} 1"); },
+      [&] {
+        return absl::StrContains(server->MetricsText(), "longtake_live_viewers_left_total{outcome=\"smooth\"} 1");
+      },
       "the viewer without a stall");
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_live_videos_ended_total{stalled=\"true\"} 1"));
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_live_viewers_left_total{outcome=\"stalled\"} 1"));
   EXPECT_THAT(server->MetricsText(),
               HasSubstr(absl::StrCat("longtake_reduced_blocks_total ", std::count(steps.begin(), steps.end(), 1))));
 }

@@ -282,7 +282,8 @@ TEST_F(EndToEnd, AFullQueueIsRefusedWithTheTimeToTryAgain) {
   first = std::thread([&] { Generate(Request(3, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the first video");
   second = std::thread([&] { waited = Generate(Request(1, 2)); });
-  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length 1"); }, "the queue");
+  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length{delivery=\"live\"} 1"); },
+        "the queue");
 
   const Watched refused = Generate(Request(1, 3));
   EXPECT_TRUE(refused.events.empty());

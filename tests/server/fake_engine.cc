@@ -133,6 +133,8 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
   switch (pass.kind) {
     case PassKind::kEncodePrompt:
       session.look = std::hash<std::string>()(pass.prompt);
+      result.prompt_tokens = static_cast<int64_t>(pass.prompt.size());
+      result.prompt_tokens_used = std::min(result.prompt_tokens, kFakePromptTokens);
       at.has_prompt = true;
       return absl::OkStatus();
     case PassKind::kDenoise:

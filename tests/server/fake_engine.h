@@ -35,6 +35,9 @@ struct FakeEngineOptions {
 // 64x48 and 96x64, blocks of 2 latent frames, 3 steps, at most 41 latent frames (161 frames), 16 frames a second.
 ModelInfo FakeModel();
 
+// A byte of a prompt is a token; it reads so many.
+constexpr int64_t kFakePromptTokens = 40;
+
 class FakeEngine : public Engine {
  public:
   struct Ran {

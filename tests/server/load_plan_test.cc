@@ -1,7 +1,6 @@
 // What the load generator sends, and how it judges what comes back.
 #include <cmath>
 
-#include "clients/cli/load/playback.h"
 #include "clients/cli/load/report.h"
 #include "clients/cli/load/visits.h"
 #include "gmock/gmock.h"
@@ -9,33 +8,6 @@
 
 namespace longtake::client {
 namespace {
-
-TEST(Playback, StandsStillWhereAChunkIsLate) {
-  Playback playback;
-  EXPECT_FALSE(playback.Arrived(10, 2));  // plays from 10 to 12
-  EXPECT_FALSE(playback.Arrived(11, 1));  // to 13
-  EXPECT_FALSE(playback.Arrived(13, 1));  // just in time: to 14
-  EXPECT_TRUE(playback.Arrived(14.5, 1));
-  EXPECT_DOUBLE_EQ(playback.ends(), 15.5) << "what follows is due later";
-  EXPECT_FALSE(playback.Arrived(15.5, 1));
-  EXPECT_EQ(playback.stalls(), 1);
-  EXPECT_DOUBLE_EQ(playback.stall_seconds(), 0.5);
-  EXPECT_DOUBLE_EQ(playback.first(), 10);
-  EXPECT_DOUBLE_EQ(playback.video_seconds(), 6);
-}
-
-TEST(Playback, CountsThePictureThatStandsStillAtTheEnd) {
-  Playback in_time, late, nothing;
-  in_time.Arrived(0, 2);
-  in_time.Cut(1.9);
-  EXPECT_EQ(in_time.stalls(), 0);
-  late.Arrived(0, 2);
-  late.Cut(3);
-  EXPECT_EQ(late.stalls(), 1);
-  EXPECT_DOUBLE_EQ(late.stall_seconds(), 1);
-  nothing.Cut(3);  // no picture yet: that is waiting, not a stall
-  EXPECT_EQ(nothing.stalls(), 0);
-}
 
 TEST(Visits, AreThoseOfTheirSeed) {
   const Mix mix{.offline = 0.3, .impatient = 0.1, .slow = 0.05, .sizes = {"256x160", "128x96"}};
@@ -95,10 +67,7 @@ Record LiveRecord(End end, std::vector<double> arrivals) {
   Record record;
   record.end = end;
   record.accepted = 0.01;
-  for (double at : arrivals) {
-    if (record.first_chunk < 0) record.first_chunk = at;
-    record.playback.Arrived(at, 1);
-  }
+  for (double at : arrivals) record.OnChunk(at, 1, true);
   return record;
 }
 
@@ -113,6 +82,9 @@ TEST(Report, ComparesWhatWasPromisedWithWhatCame) {
   EXPECT_EQ(report["quotes"], 3);
   EXPECT_NEAR(report["quote_kept"], 1.0 / 3, 1e-12);
   EXPECT_NEAR(report["quote_over_actual_p50"], 2.5 / 3, 1e-12);
+  EXPECT_EQ(report["judged"], 4) << "all but the one who left before the promise";
+  EXPECT_EQ(report["late_first_chunks"], 2);
+  EXPECT_NEAR(report["continuity"], 2.0 / 4, 1e-12);
 }
 
 TEST(Report, JudgesAdmittedViewersOnly) {

@@ -1,5 +1,7 @@
 // What /metrics says, against docs/metrics.md.
+#include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <thread>
@@ -15,6 +17,9 @@ namespace {
 
 class MetricsTest : public ServerFixture {
  protected:
+  double Left(const std::string& outcome) {
+    return Value("longtake_live_viewers_left_total{outcome=\"" + outcome + "\"}");
+  }
   // Value by name with labels; -1: not there.
   double Value(const std::string& name) {
     for (const std::string& line : std::vector<std::string>(absl::StrSplit(server->MetricsText(), '\n'))) {
@@ -64,8 +69,7 @@ TEST_F(MetricsTest, AreThoseOfTheTable) {
 
   // 33 + 33 + 161 frames at 16 a second.
   EXPECT_DOUBLE_EQ(Value("longtake_video_seconds_total"), 227.0 / 16);
-  EXPECT_EQ(Value("longtake_live_videos_ended_total{stalled=\"false\"}"), 3);
-  EXPECT_EQ(Value("longtake_stalls_total"), 0);
+  EXPECT_EQ(Left("smooth") + Left("late") + Left("stalled"), 3) << "each of them once";
   EXPECT_EQ(Value("longtake_quotes_total{kept=\"true\"}") + Value("longtake_quotes_total{kept=\"false\"}"), 2);
   EXPECT_EQ(Value("longtake_quote_over_actual_ratio_count"), 2);
   // Blocks of 3, 2, 2, 2 latent frames (twice), and of 3 and nineteen times 2, by 3 steps and a commit: 4 passes of 12
@@ -73,25 +77,65 @@ TEST_F(MetricsTest, AreThoseOfTheTable) {
   EXPECT_EQ(Value("longtake_batch_tokens_sum"), 4 * 12 * (9 + 9 + 41));
   EXPECT_EQ(Value("longtake_batch_tokens_count"), 4 * (4 + 4 + 20));
   // A block of 2 latent frames, half a second, takes 3 x 10 + 5 + 2 x 5 = 45 ms: 11 times real time.
-  const double factor = Value("longtake_real_time_factor_sum") / Value("longtake_real_time_factor_count");
+  const double factor = Value("longtake_real_time_ratio_sum") / Value("longtake_real_time_ratio_count");
   EXPECT_NEAR(factor, 11, 1.5);
   EXPECT_NEAR(Value("longtake_tenant_device_seconds_total{tenant=\"(none)\"}"), 28 * 0.035 + 59 * 0.005, 1e-6);
   EXPECT_EQ(Value("longtake_memory_free_slots{region=\"state\"}"), 4);
   EXPECT_EQ(Value("longtake_session_moves_total"), 3);
   EXPECT_EQ(Value("longtake_session_move_seconds_total"), 0.5);
   EXPECT_GE(Value("longtake_live_slack_seconds_count"), 1);
-  EXPECT_EQ(Value("longtake_backlog_seconds"), 0);
+  EXPECT_EQ(Value("longtake_backlog_seconds{delivery=\"live\"}"), 0);
+}
+
+// Series by name and labels, without values.
+std::set<std::string> Series(const std::string& text) {
+  std::set<std::string> series;
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    if (!line.empty() && line[0] != '#') series.insert(line.substr(0, line.rfind(' ')));
+  }
+  return series;
+}
+
+TEST_F(MetricsTest, AllSeriesAreThereFromTheFirstScrape) {
+  Start();
+  const std::set<std::string> loading = Series(server->MetricsText());
+  Serve();
+  const std::set<std::string> before = Series(server->MetricsText());
+  // Each way to end that comes without a fault: a request refused, a video made, one that its viewer left.
+  ASSERT_TRUE(Generate(Request(1)).status.ok());
+  v1::GenerateVideoRequest offline = Request(1);
+  offline.mutable_delivery_options()->set_delivery(v1::DELIVERY_OFFLINE);
+  ASSERT_TRUE(Generate(offline).status.ok());
+  EXPECT_FALSE(Generate(Request(1e6)).status.ok());
+  Generate(Request(10), [](const auto& event, grpc::ClientContext& context) {
+    if (event.has_chunk()) context.TryCancel();
+  });
+  Await([&] { return Value("longtake_sessions{state=\"active\"}") == 0; }, "the end");
+  EXPECT_EQ(Series(server->MetricsText()), before);
+  // Before the model is there its own series are missing, and no others.
+  std::set<std::string> of_model;
+  std::set_difference(before.begin(), before.end(), loading.begin(), loading.end(),
+                      std::inserter(of_model, of_model.end()));
+  for (const std::string& series : of_model) {
+    EXPECT_THAT(series, testing::AnyOf(testing::HasSubstr("{region="), testing::HasSubstr("longtake_model_info{")));
+  }
+  EXPECT_EQ(before.count("longtake_model_info{model=\"fake\",numerics_id=\"fake-1\"}"), 1u);
+}
+
+// Videos of one block, and the last chunks of others, are seen by somebody.
+TEST_F(MetricsTest, ShortVideosCount) {
+  StartAndServe();
+  for (const double seconds : {0.1, 0.5, 1.0}) ASSERT_TRUE(Generate(Request(seconds)).status.ok());
+  Await([&] { return Left("smooth") + Left("late") + Left("stalled") == 3; }, "three viewers");
 }
 
 TEST_F(MetricsTest, ALateChunkIsAStall) {
   // Half a second of video takes 0.9 s: every chunk but the first is late.
   StartAndServe({.denoise = absl::Milliseconds(300)});
   std::thread viewer([&] { EXPECT_TRUE(Generate(Request(1.5)).status.ok()); });
-  Await([&] { return Value("longtake_live_videos{stalled=\"false\"}") == 1; }, "the viewer");
-  EXPECT_GT(Value("longtake_backlog_seconds"), 0);
-  Await([&] { return Value("longtake_live_videos{stalled=\"true\"}") == 1; }, "the stall");
+  Await([&] { return Value("longtake_live_viewers{stalled=\"true\"}") == 1; }, "the stall");
   viewer.join();
-  Await([&] { return Value("longtake_live_videos_ended_total{stalled=\"true\"}") == 1; }, "the end");
+  Await([&] { return Left("stalled") == 1; }, "the end");
   EXPECT_EQ(Value("longtake_stalls_total"), 2);
 }
 

@@ -119,6 +119,24 @@ TEST_F(WatchTest, ViewersOfOneVideoGetTheSameBytesWhereverTheyCome) {
   EXPECT_TRUE(made.has_end_time());
 }
 
+TEST_F(WatchTest, ABlocksBytesDoNotDependOnWhatCameBefore) {
+  StartAndServe();
+  const auto story = [&](const char* first) {
+    v1::GenerateVideoRequest request = Request(3);
+    request.mutable_spec()->set_prompt(first);
+    v1::PromptChange& change = *request.mutable_spec()->add_prompt_changes();
+    change.set_prompt("a blue box");
+    *change.mutable_at_offset() = ToProto(1.2);
+    return Generate(request);
+  };
+  const Watched a = story("a red ball"), b = story("a green star");
+  ASSERT_TRUE(a.status.ok() && b.status.ok());
+  const int changed = 3;  // of blocks of half a second
+  EXPECT_EQ(BytesFrom(a, changed), BytesFrom(b, changed));
+  EXPECT_GT(BytesFrom(a, changed).size(), 0u);
+  EXPECT_NE(BytesFrom(a, changed - 1), BytesFrom(b, changed - 1)) << "the one before shows another prompt";
+}
+
 TEST_F(WatchTest, AWatchGoesOnAfterAnyResponse) {
   StartAndServe({.noisy = true}, {.studio = {.max_part_bytes = 2'000}});
   const std::string name = Create(CreateRequestOf(1)).name();

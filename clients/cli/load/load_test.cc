@@ -15,6 +15,11 @@ constexpr size_t kConnections = 4;
 constexpr double kRefusedPause =
     1;  // seconds until a refused viewer of a fixed number is followed by another, at least
 
+// When all that has arrived is played; of a viewer whose picture has moved.
+double PictureEnds(const Record& record) {
+  return absl::ToDoubleSeconds(record.playout.ReachedAt(record.playout.arrived()));
+}
+
 double CpuSeconds() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
@@ -106,7 +111,7 @@ void LoadTest::OnDone(uint64_t number) {
     double next = record.ended;
     if (record.end == End::kRefused || record.end == End::kFailed) next += std::max(kRefusedPause, record.retry_after);
     // The viewer stays until the picture ends; an offline one takes the file and goes.
-    if (!record.visit.offline && record.end == End::kFinished) next = std::max(next, record.playback.ends());
+    if (!record.visit.offline && record.end == End::kFinished) next = std::max(next, PictureEnds(record));
     Follow(record.slot, next);
   }
   records_.push_back(std::move(record));
@@ -126,10 +131,10 @@ void LoadTest::Sample() {
   LoadProgress progress{.now = now};
   for (const auto& [number, viewer] : there_) {
     const Record record = viewer->record();
-    progress.stalls += record.visit.offline ? 0 : record.playback.stalls();
+    progress.stalls += record.visit.offline ? 0 : record.playout.stalls();
     if (record.visit.offline) {
       ++progress.offline;
-    } else if (record.playback.started()) {
+    } else if (record.playout.started()) {
       ++progress.watching;
     } else {
       ++progress.asking;
@@ -138,8 +143,8 @@ void LoadTest::Sample() {
   for (const Record& record : records_) {
     ++(record.end == End::kRefused ? progress.refused : progress.done);
     if (record.visit.offline) continue;
-    progress.stalls += record.playback.stalls();
-    progress.watching += record.end == End::kFinished && record.playback.ends() > now;
+    progress.stalls += record.playout.stalls();
+    progress.watching += record.end == End::kFinished && PictureEnds(record) > now;
   }
   {
     const std::lock_guard lock(mutex_);

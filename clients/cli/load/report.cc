@@ -20,8 +20,8 @@ nlohmann::json Json(const Record& r) {
   if (r.visit.slow) out["slow"] = true;
   if (r.first_chunk >= 0) {
     out["first_chunk"] = r.first_chunk - r.asked;
-    out["stalls"] = r.playback.stalls();
-    out["stall_seconds"] = r.playback.stall_seconds();
+    out["stalls"] = r.playout.stalls();
+    out["stall_seconds"] = absl::ToDoubleSeconds(r.playout.stalled());
   }
   if (r.quoted >= 0) out["quoted"] = r.quoted;
   if (!r.error.empty()) out["error"] = r.error;
@@ -62,7 +62,7 @@ nlohmann::json Timeline::Json() const {
 
 nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeline, const LoadTotals& totals) {
   std::map<End, int> ends;
-  int live = 0, admitted = 0, judged = 0, smooth = 0, stalls = 0;
+  int live = 0, admitted = 0, judged = 0, smooth = 0, late = 0, stalls = 0;
   double stall_seconds = 0, video = 0;
   std::vector<double> first, refusals, quoted_over_actual;
   int quotes = 0, kept = 0;
@@ -71,7 +71,7 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
   for (const Record& r : records) {
     ++ends[r.end];
     each.push_back(Json(r));
-    video += r.playback.video_seconds();
+    video += absl::ToDoubleSeconds(r.playout.arrived());
     if (error.empty()) error = r.error;
     if (r.end == End::kRefused) refusals.push_back(1000 * (r.ended - r.asked));
     admitted += r.accepted >= 0;
@@ -80,17 +80,19 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
     if (r.first_chunk >= 0) first.push_back(r.first_chunk - r.asked);
     if (r.quoted >= 0 && r.first_chunk >= 0) {
       ++quotes;
-      kept += first.back() <= r.quoted;
+      kept += !r.first_chunk_late();
       quoted_over_actual.push_back(r.quoted / first.back());
-    } else if (r.quoted >= 0 && r.ended - r.asked > r.quoted) {
+    } else if (r.first_chunk_late()) {
       ++quotes;  // waited in vain
     }
-    if (r.accepted < 0 || r.end == End::kLeft) continue;
-    if (r.end == End::kCut && !r.playback.started()) continue;  // nothing to judge yet
+    if (r.accepted < 0) continue;
+    const bool gone = r.end == End::kLeft || r.end == End::kCut;
+    if (gone && !r.playout.started() && !r.first_chunk_late()) continue;  // nothing to judge yet
     ++judged;
-    smooth += r.end != End::kFailed && r.playback.stalls() == 0;
-    stalls += r.playback.stalls();
-    stall_seconds += r.playback.stall_seconds();
+    late += r.first_chunk_late();
+    smooth += r.end != End::kFailed && r.playout.stalls() == 0 && !r.first_chunk_late();
+    stalls += r.playout.stalls();
+    stall_seconds += absl::ToDoubleSeconds(r.playout.stalled());
   }
   const int begin = static_cast<int>(totals.warm), end = static_cast<int>(totals.ended);
   const nlohmann::json seconds = timeline.Json();
@@ -111,6 +113,7 @@ nlohmann::json Report(const std::vector<Record>& records, const Timeline& timeli
       {"first_chunk_s", Percentiles(first)},
       {"judged", judged},
       {"continuity", judged == 0 ? 1.0 : static_cast<double>(smooth) / judged},
+      {"late_first_chunks", late},
       {"stalls", stalls},
       {"stall_s", stall_seconds},
       {"watching_mean", end > begin ? watching / (end - begin) : 0.0},

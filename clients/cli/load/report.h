@@ -40,7 +40,10 @@ struct LoadTotals {
 };
 
 // "first_chunk_s": {"p50", "p95", "p99"} from the request to the first chunk, of live viewers that got one.
-// "continuity": of live viewers that were accepted and did not leave by themselves, the share without any stall.
+// "judged": live viewers that were accepted, except those that had gone before their first chunk was promised.
+// "continuity": the share of them whose first chunk came by the promised moment, if one was promised, and whose picture
+// never stood still: not for the last chunk, nor when they went.
+// "late_first_chunks": of "judged", those whose promise was broken.
 // "watching_mean": live viewers whose picture had started and not ended, mean over the seconds after `warm`.
 // "quotes": accepted live viewers that were promised a first chunk, and got it or waited until the promised moment.
 // "quote_kept": the share that had it by then, by the viewer's clock. "quote_over_actual_p50": of those that got it.

@@ -46,6 +46,13 @@ const char* NameOf(End end) {
   return "";
 }
 
+bool Record::OnChunk(double now, double video_seconds, bool last_in_block) {
+  ++chunks;
+  if (first_chunk < 0) first_chunk = now;
+  return playout.Arrive(absl::Seconds(now), playout.arrived() + absl::Seconds(video_seconds), last_in_block) >
+         absl::ZeroDuration();
+}
+
 Viewer::Viewer(Visit visit, int slot, Timetable* timetable, Callbacks callbacks)
     : timetable_(timetable), callbacks_(std::move(callbacks)), request_(RequestOf(visit)) {
   const std::lock_guard lock(mutex_);
@@ -96,16 +103,8 @@ double Viewer::Hear(const v1::WatchVideoResponse& event) {
       record_.error = absl::StrCat("chunk ", chunk.index(), " of block ", chunk.block(), " begins with frame ",
                                    chunk.first_frame(), " after ", frames_, " frames");
     }
-    ++record_.chunks;
     frames_ += chunk.frame_count();
-    first_block_ += Seconds(chunk.duration());
-    if (record_.first_chunk < 0) record_.first_chunk = now;
-    // The picture is there with the first chunk; it begins to move when the first block is there, for that chunk may be
-    // one frame.
-    if (record_.playback.started() || chunk.last_in_block()) {
-      const double seconds = record_.playback.started() ? Seconds(chunk.duration()) : first_block_;
-      stalled = record_.playback.Arrived(now, seconds) && !record_.visit.offline;
-    }
+    stalled = record_.OnChunk(now, Seconds(chunk.duration()), chunk.last_in_block()) && !record_.visit.offline;
   }
   const double duration = Seconds(event.chunk().duration());
   callbacks_.on_chunk(now, duration, stalled);
@@ -142,7 +141,7 @@ void Viewer::OnDone(const grpc::Status& status) {
       record_.end = End::kFailed;
       record_.error = ErrorText(status);
     }
-    if (!record_.visit.offline && record_.end != End::kFinished) record_.playback.Cut(record_.ended);
+    if (!record_.visit.offline && record_.end != End::kFinished) record_.playout.Leave(absl::Seconds(record_.ended));
   }
   const std::function<void()> on_done = callbacks_.on_done;  // the viewer may be gone before the call returns
   on_done();

@@ -10,9 +10,9 @@
 #include <string>
 
 #include "absl/base/thread_annotations.h"
-#include "clients/cli/load/playback.h"
 #include "clients/cli/load/timetable.h"
 #include "clients/cli/load/visits.h"
+#include "common/playout.h"
 #include "longtake/v1/video_service.grpc.pb.h"
 
 namespace longtake::client {
@@ -38,10 +38,16 @@ struct Record {
   double ended = 0;
   bool over = false;
   End end = End::kFailed;
-  Playback playback;
+  Playout playout;  // on the timetable's clock
   int chunks = 0;
   double retry_after = 0;  // of kRefused; seconds
   std::string error;       // of kFailed
+
+  // A whole chunk of so many seconds of video is there. Returns whether the picture stood still for it.
+  bool OnChunk(double now, double video_seconds, bool last_in_block);
+  // The first chunk had been promised, and came later or not at all while its viewer was there. Nothing promised,
+  // nothing late.
+  bool first_chunk_late() const { return quoted >= 0 && (first_chunk >= 0 ? first_chunk : ended) - asked > quoted; }
 };
 
 // Lives until `on_done`, which may destroy it on another thread. Callbacks come on gRPC's threads.
@@ -73,9 +79,8 @@ class Viewer : public grpc::ClientReadReactor<v1::WatchVideoResponse> {
   mutable std::mutex mutex_;
   Record record_ ABSL_GUARDED_BY(mutex_);
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;   // the event came
-  int64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;      // of chunks that arrived whole
-  double first_block_ ABSL_GUARDED_BY(mutex_) = 0;  // seconds of video before the picture moves
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // the event came
+  int64_t frames_ ABSL_GUARDED_BY(mutex_) = 0;     // of chunks that arrived whole
 };
 
 }  // namespace longtake::client

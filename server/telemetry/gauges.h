@@ -1,0 +1,31 @@
+// What is read at each scrape, not kept: gauges, and counters that the scheduler and the engine keep.
+#ifndef LONGTAKE_SERVER_TELEMETRY_GAUGES_H_
+#define LONGTAKE_SERVER_TELEMETRY_GAUGES_H_
+
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "server/telemetry/metrics.h"
+
+namespace longtake::server {
+
+// Thread-safe.
+class Gauges : public prometheus::Collectable {
+ public:
+  // Before it, and when the sources are gone, everything is 0.
+  void Watch(const std::shared_ptr<const Metrics::Sources>& sources);
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  mutable std::mutex mutex_;
+  std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_TELEMETRY_GAUGES_H_
