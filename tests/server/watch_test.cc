@@ -16,6 +16,8 @@ namespace {
 
 class WatchTest : public ServerFixture {
  protected:
+  ~WatchTest() override { server.reset(); }  // before the clock and the gate, which it uses
+
   // The engine stops before the first pass of this block of each video.
   FakeEngineOptions StopBefore(int block) {
     gate.Close();
