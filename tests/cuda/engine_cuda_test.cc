@@ -107,7 +107,9 @@ TEST(CudaEngine, NarrowTypesStayNearBfloat16) {
     EXPECT_GT(difference[dtype], 0) << dtype;
     EXPECT_LT(difference[dtype], 25) << dtype;
   }
-  if (frames.size() == 3) EXPECT_GT(difference["nvfp4"], difference["float8"]);
+  if (frames.size() == 3) {
+    EXPECT_GT(difference["nvfp4"], difference["float8"]);
+  }
 }
 
 // On the emulation CTest says LONGTAKE_EMULATION_DEVICES=2.

@@ -37,7 +37,7 @@ class Connections : public ServerFixture {
 
   bool Says(const std::string& metric) { return absl::StrContains(server->MetricsText(), metric); }
   void AwaitWaiting(int requests) {
-    Await([&] { return Says(absl::StrCat("longtake_queue_length ", requests, "\n")); }, "the queue");
+    Await([&] { return Says(absl::StrCat("longtake_queue_length{delivery=\"live\"} ", requests, "\n")); }, "the queue");
   }
 
   Gate gate;
@@ -113,7 +113,7 @@ TEST_F(Connections, DISABLED_WithTheServersOwnTimes) {
   const absl::Time began = absl::Now();
   absl::Duration missed_after = absl::InfiniteDuration();
   std::thread miss([&] {
-    while (Says("longtake_queue_length 1\n") && absl::Now() - began < absl::Minutes(2)) {
+    while (Says("longtake_queue_length{delivery=\"live\"} 1\n") && absl::Now() - began < absl::Minutes(2)) {
       absl::SleepFor(absl::Milliseconds(100));
     }
     missed_after = absl::Now() - began;

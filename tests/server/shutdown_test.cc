@@ -113,7 +113,8 @@ TEST_F(Shutdown, WithoutGraceVideosEndAndThoseThatWaitAreRefused) {
   std::thread first([&] { running = Generate(Request(2, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the first video");
   std::thread second([&] { waiting = Generate(Request(1, 2)); });
-  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length 1\n"); }, "the queue");
+  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length{delivery=\"live\"} 1\n"); },
+        "the queue");
   server->Stop(/*grace=*/false);
   second.join();
   EXPECT_EQ(waiting.status.error_code(), grpc::StatusCode::UNAVAILABLE);
