@@ -13,7 +13,7 @@ double Promises::Expected(absl::Duration predicted) const {
 absl::Duration Promises::Promise(absl::Duration predicted) const {
   double factor = factors_.size() == 0 ? 0 : factors_.At(tuning::kPromiseQuantile);
   if (factors_.size() < tuning::kFew) factor = std::max(factor, tuning::kUnknownFirstChunk);
-  return absl::Seconds(Expected(predicted) * factor * tuning::kFirstChunkBeyond);
+  return std::max(tuning::kLeastPromise, absl::Seconds(Expected(predicted) * factor * tuning::kFirstChunkBeyond));
 }
 
 void Promises::Given(SessionId id, absl::Duration now, absl::Duration predicted, absl::Duration promised) {

@@ -35,8 +35,8 @@ class VideoModel {
                                                           const Progress& progress);
 
   const ModelInfo& info() const { return info_; }
-  // Makes the numerics id, of `parts` as they are after the warm-up, when a backend has chosen all of its algorithms, and
-  // of the checksum of the warm-up's bytes.
+  // Makes the numerics id, of `parts` as they are after the warm-up, when a backend has chosen all of its algorithms,
+  // and of the checksum of the warm-up's bytes.
   void SetNumericsId(const PartOps& parts, uint32_t golden_sum);
   const ModelSettings& settings() const { return settings_; }
   const CaptionEncoder& caption() const { return *caption_; }

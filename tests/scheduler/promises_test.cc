@@ -61,6 +61,11 @@ TEST_F(PromisesTest, ForgetOutliersWhereverTheyWere) {
   }
 }
 
+TEST_F(PromisesTest, AreNeverShorterThanWhatAViewerNotices) {
+  for (int i = 0; i < 300; ++i) Chunk(0.001, 0.001, 0.002);
+  EXPECT_NEAR(Promise(0.001), 0.05, 1e-9);
+}
+
 TEST_F(PromisesTest, CountTheBrokenOnesOfThoseWhoLeft) {
   promises.Given(SessionId{1}, now, absl::Seconds(1), absl::Seconds(2));
   promises.Ended(SessionId{1}, now + absl::Seconds(1.5), /*whole=*/false);

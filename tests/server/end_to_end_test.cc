@@ -321,7 +321,8 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
     const std::vector<FakeEngine::Ran> ran = engine->ran();
     return std::count_if(ran.begin(), ran.end(), [&](const auto& pass) { return pass.seed == seed; });
   };
-  // Parked for good once gRPC's buffers are full: no pass for two seconds, in which a busy machine encodes a chunk too.
+  // Parked for good once gRPC's buffers are full, and asleep after a second of that: no pass for two seconds, in which
+  // a busy machine encodes a chunk too.
   auto before = made_of(1);
   Await(
       [&] {
@@ -330,7 +331,7 @@ TEST_F(EndToEnd, AClientThatDoesNotReadHoldsBackOnlyItself) {
         return before > 0 && before == last;
       },
       "parking");
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_sessions{state=\"parked\"} 1"));
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_sessions{state=\"asleep\"} 1"));
   EXPECT_LT(before, 100) << "of 1 + 20 * 4 + 41 passes";
   EXPECT_TRUE(Generate(Request(2, 2)).status.ok());
   EXPECT_EQ(made_of(1), before) << "its passes went on";

@@ -52,7 +52,7 @@ TEST_F(LoadRun, AFastServerLetsEveryPictureRun) {
       Run({.mix = {.shortest = 0.5, .longest = 1.5, .offline = 0.25}, .duration = 3, .rate = 10});
   EXPECT_GT(report["viewers"], 5);
   EXPECT_EQ(report["finished"], report["viewers"]) << report.dump(1);
-  EXPECT_EQ(report["continuity"], 1.0);
+  EXPECT_EQ(report["continuity"], 1.0) << report.dump(1);
   EXPECT_EQ(report["stalls"], 0);
   double asked = 0;
   for (const auto& viewer : report["each"]) asked += viewer["seconds"].get<double>();

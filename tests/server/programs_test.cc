@@ -174,7 +174,7 @@ TEST_F(Programs, FromAPromptToAFileThatPlays) {
 
   server->Signal(SIGTERM);
   EXPECT_EQ(server->Wait(), 0) << server->err();
-  EXPECT_THAT(server->err(), HasSubstr("drained"));
+  EXPECT_THAT(server->err(), HasSubstr("stopped"));
   EXPECT_THAT(server->err(), testing::Not(HasSubstr("red ball")));
 }
 
@@ -402,16 +402,17 @@ TEST_F(Programs, ASecondInterruptEndsAClientThatCannotWrite) {
   const fs::path pipe = folder / "pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   const int reader = open(pipe.c_str(), O_RDWR | O_CLOEXEC);
-  const int size = fcntl(reader, F_SETPIPE_SZ, 4096);
-  ASSERT_GT(size, 0);
+  // Two pages: one for the init segment, one that the first chunk fills and does not fit into.
+  const int size = fcntl(reader, F_SETPIPE_SZ, 8192);
+  ASSERT_EQ(size, 8192);
   Process stuck(folder, "stuck",
                 {kClient, "generate", "a blue star", "--seconds", "20", "--output", pipe, "--server", Address()});
   int held = 0;
-  for (int i = 0; i < 1200 && held < size; ++i) {
+  for (int i = 0; i < 1200 && held <= size / 2; ++i) {
     absl::SleepFor(absl::Milliseconds(50));
     ioctl(reader, FIONREAD, &held);
   }
-  ASSERT_EQ(held, size) << stuck.err();
+  ASSERT_GT(held, size / 2) << stuck.err();
   stuck.Signal(SIGINT);  // ends the call; the write under way goes on
   absl::SleepFor(absl::Milliseconds(100));
   stuck.Signal(SIGINT);
