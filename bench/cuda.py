@@ -2,8 +2,9 @@
 
     python -m bench.cuda OUT
 
-Reads OUT/steps.tsv (step, status, seconds) and OUT/bench-*.json (a line of longtake-bench-cuda each), writes
-OUT/gpu.json and prints the tables. Exit 1 where a step has failed. Limits are those of one H200 and only told.
+Reads OUT/steps.tsv (step, status, seconds) and OUT/bench-NAME-SUFFIX.json (lines of longtake-bench-cuda; a line's case
+and the file's suffix make its key, such as pass-float8), writes OUT/gpu.json and prints the tables. Exit 1 where a step
+has failed. Limits are those of one H200 and only told.
 """
 
 import json
@@ -30,23 +31,54 @@ LIMITS = [
     Limit("decode-bfloat16", "decoding a block, s", "seconds", 0.30),
     Limit("stream-bfloat16", "stream, frames a second", "frames_per_second", 50, at_least=True),
     Limit("stream-bfloat16", "its transformer alone", "transformer_frames_per_second", 80, at_least=True),
-    Limit("clip-bfloat16", "clip of 50 steps with guidance, s", "seconds", 21),
+    Limit("clip-bfloat16", "clip of 50 steps with guidance, s", "seconds_of_50_steps", 21),
     Limit("beside-bfloat16", "decoding beside denoising, in turn / beside", "gain", 1.0, at_least=True),
     # Worth a default from here on (--cuda-graphs).
     Limit("graphs-small", "small model's passes, as launches / as graphs", "gain", 1.02, at_least=True),
     Limit("graphs-2b", "2B model's passes, as launches / as graphs", "gain", 1.02, at_least=True),
+    Limit("peer-bfloat16", "diffusers compiled / the engine, a pass", "ratio", 2.0, at_least=True),
 ]
 # Of one session at 480p in bfloat16: S and z 1.0 MB a layer, the temporal convolution's tail 7.0 MB.
 STATE_BYTES = 161.4e6
 
 
+LAUNCHES = 40  # lines of the table
+
+
 def read_benches(out: Path) -> dict[str, dict]:
     benches = {}
     for file in sorted(out.glob("bench-*.json")):
-        lines = file.read_text().strip().splitlines()
-        if lines and lines[-1].startswith("{"):
-            benches[file.stem.removeprefix("bench-")] = json.loads(lines[-1])
+        name, suffix = file.stem.removeprefix("bench-").rsplit("-", 1)
+        for line in file.read_text().splitlines():
+            if not line.startswith("{"):
+                continue
+            try:
+                bench = json.loads(line)
+            except json.JSONDecodeError:  # the program was ended while it wrote
+                continue
+            benches[f"{bench.get('case', name)}-{suffix}"] = bench
+    clip = benches.get("clip-bfloat16")
+    if clip is not None:
+        # Measured with fewer steps where time is short: all steps take the same time.
+        steps = clip["denoise_steps"]
+        transformer = clip["frames"] / clip["transformer_frames_per_second"]
+        clip["seconds_of_50_steps"] = clip["seconds"] + transformer * (50 / steps - 1)
     return benches
+
+
+def launch_lines(bench: dict) -> list[str]:
+    """Of one bench "launches": for each kind of pass the launches that took longest, and what they took together."""
+    lines = []
+    for kind in ("denoise", "decode"):
+        launches = bench.get(kind, [])
+        total = sum(launch["seconds"] for launch in launches)
+        count = sum(launch["calls"] for launch in launches)
+        title = f"{kind}, {bench.get('dtype', '')}"
+        lines.append(f"{title:60} {count:7} {1e3 * total:10.3f}")
+        for launch in launches[:LAUNCHES]:
+            share = launch["seconds"] / total if total else 0
+            lines.append(f"  {launch['name'][:58]:58} {launch['calls']:7} {1e3 * launch['seconds']:10.3f} {share:6.1%}")
+    return lines
 
 
 def rows(benches: dict[str, dict], full_size: bool) -> list[dict]:
@@ -100,6 +132,10 @@ def main() -> int:
         mark = {None: "", True: "  met", False: "  NOT MET"}[row["met"]]
         limit_text = f"{sign} {row['limit']:.4g}"
         print(f"{row['what']:44} {value:>12} {limit_text:>12}{mark}")
+    for name in ("launches-bfloat16", "launches-float8"):
+        if name in benches:
+            print(f"\n{'launches of one pass':60} {'calls':>7} {'ms':>10}")
+            print("\n".join(launch_lines(benches[name])))
     result = {
         "steps": [{"step": n, "status": s, "seconds": float(t)} for n, s, t in steps],
         "table": table,

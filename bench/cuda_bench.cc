@@ -1,7 +1,10 @@
 // longtake-bench-cuda: times what a device is bought for, through the engine's public header.
 //
-//   longtake-bench-cuda --case pass|decode|stream|clip|beside|graphs --model DIR [--dtype bfloat16] [--device 0]
+//   longtake-bench-cuda --case pass,decode,stream,clip,beside,graphs,launches --model DIR [--dtype bfloat16] [--device
+//   0]
 //                       [--rounds 3] [--latent-frames N]
+//
+// One case or several, in this engine, a line of JSON after each:
 //
 // pass: denoising passes of a whole block, alternating with the products of its dense layers alone (DenseOps::Linear of
 // the
@@ -13,22 +16,29 @@
 // beside: one session's block is decoded while another's is denoised, with a stream each and in turn, alternating.
 // graphs: denoising passes of one and of four sessions, launched as they are and as graphs, alternating.
 //
-// Prints one line of JSON; seconds are wall time from Submit to completion.
+// launches: device time of each launch of one denoising pass and of one decoded latent frame, by name; every launch is
+//   awaited, so it comes last and says nothing about a pass's own time.
+//
+// Seconds are wall time from Submit to completion.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <limits>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <thread>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "bench/dense_shapes.h"
+#include "bench/operation_profile.h"
 #include "bench/run_passes.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
 #include "engine/engine.h"
+#include "engine/runtime/load.h"
+#include "engine/runtime/part_ops.h"
 #include "nlohmann/json.hpp"
 
 namespace longtake {
@@ -37,10 +47,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::json;
 
-constexpr int kTogether = 4;  // sessions of a batch in the case graphs
+constexpr int kTogether = 4;                          // sessions of a batch in the case graphs
+constexpr std::string_view kLaunchZone = "launch: ";  // engine/cuda/launch_timer.h
 
 struct Arguments {
-  std::string measured, model;
+  std::vector<std::string> cases;
+  std::string model;
   std::string dtype = "bfloat16";
   int device = 0, rounds = 3, latent_frames = 0;
 };
@@ -109,9 +121,7 @@ class Products {
       for (size_t i = 0; i < weight.size(); ++i) {
         weight[i] = static_cast<float>(static_cast<int>(i * 2654435761u >> 20) - 2048) / 65536.f;
       }
-      // The product over time stays in bf16, as the model's does.
-      const KernelShape shape{
-          .outputs = s.outputs, .inputs = s.inputs, .low_precision = s.inputs % 3 != 0 || s.count == 1};
+      const KernelShape shape{.outputs = s.outputs, .inputs = s.inputs, .low_precision = s.low_precision};
       const HostTensor tensor{weight.data(), DType::kF32, {s.outputs, s.inputs}};
       products->layers_.push_back({s, ops.weights().Pack(shape, {&tensor, 1}, {})});
     }
@@ -231,13 +241,20 @@ absl::Status MeasureVideo(Engine& engine, const Arguments& a, Json* out) {
   return make(latents, out);
 }
 
+bool Has(const Arguments& a, const std::string& name) {
+  return std::find(a.cases.begin(), a.cases.end(), name) != a.cases.end();
+}
+
 EngineOptions Options(const Arguments& a) {
-  const int sessions = a.measured == "graphs" ? kTogether : a.measured == "beside" ? 2 : 1;
+  const int sessions = Has(a, "graphs") ? kTogether : Has(a, "beside") ? 2 : 1;
   return {.model_dir = a.model, .backend = "cuda", .dtype = a.dtype, .devices = {a.device}, .max_sessions = sessions};
 }
 
-// Seconds from the beginning of both until both have ended.
-absl::StatusOr<double> DecodeBesideDenoising(Engine& engine) {
+// Seconds from the beginning of both until both have ended, and until the decoding has, for which a viewer waits.
+struct BesideSeconds {
+  double both = std::numeric_limits<double>::infinity(), decoding = both;
+};
+absl::StatusOr<BesideSeconds> DecodeBesideDenoising(Engine& engine) {
   const ModelInfo& info = engine.model();
   const SessionSpec spec{info.sizes.front(), info.block_latent_frames, /*seed=*/1};
   ASSIGN_OR_RETURN(const SessionId first, engine.OpenSession(spec));
@@ -248,8 +265,12 @@ absl::StatusOr<double> DecodeBesideDenoising(Engine& engine) {
   RETURN_IF_ERROR(decoded.Block());
   RETURN_IF_ERROR(denoised.Run(PassKind::kEncodePrompt).status());
   const auto begin = Clock::now();
+  BesideSeconds seconds;
   absl::Status decoding;
-  std::thread other([&] { decoding = decoded.DecodeCommitted(); });
+  std::thread other([&] {
+    decoding = decoded.DecodeCommitted();
+    seconds.decoding = Since(begin);
+  });
   absl::Status denoising;
   for (int step = 0; step < info.denoise_steps && denoising.ok(); ++step) {
     denoising = denoised.Run(PassKind::kDenoise).status();
@@ -257,23 +278,29 @@ absl::StatusOr<double> DecodeBesideDenoising(Engine& engine) {
   other.join();
   RETURN_IF_ERROR(decoding);
   RETURN_IF_ERROR(denoising);
-  return Since(begin);
+  seconds.both = Since(begin);
+  return seconds;
 }
 
 absl::Status MeasureBeside(Engine& beside, const Arguments& a, Json* out) {
   EngineOptions options = Options(a);
   options.overlap_decoding = false;
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> in_turn, Engine::Load(options));
-  double best[2] = {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
+  BesideSeconds best[2];
   for (int round = 0; round <= a.rounds; ++round) {  // the first warms
     for (const bool together : {false, true}) {
-      ASSIGN_OR_RETURN(const double seconds, DecodeBesideDenoising(together ? beside : *in_turn));
-      if (round > 0) best[together] = std::min(best[together], seconds);
+      ASSIGN_OR_RETURN(const BesideSeconds seconds, DecodeBesideDenoising(together ? beside : *in_turn));
+      if (round == 0) continue;
+      best[together].both = std::min(best[together].both, seconds.both);
+      best[together].decoding = std::min(best[together].decoding, seconds.decoding);
     }
   }
-  (*out)["in_turn_seconds"] = best[0];
-  (*out)["beside_seconds"] = best[1];
-  (*out)["gain"] = best[0] / best[1];
+  for (const bool together : {false, true}) {
+    Json& row = (*out)[together ? "beside" : "in_turn"];
+    row["seconds"] = best[together].both;
+    row["decode_seconds"] = best[together].decoding;
+  }
+  (*out)["gain"] = best[0].both / best[1].both;
   return absl::OkStatus();
 }
 
@@ -335,26 +362,67 @@ absl::Status MeasureGraphs(Engine& plain, const Arguments& a, Json* out) {
   return absl::OkStatus();
 }
 
+// The launches of one denoising pass and of one decoded latent frame, the longest first.
+absl::Status MeasureLaunches(Engine& engine, const OperationProfile& profile, Json* out) {
+  const ModelInfo& info = engine.model();
+  ASSIGN_OR_RETURN(const SessionId id, engine.OpenSession({info.sizes.front(), info.block_latent_frames, /*seed=*/1}));
+  Runner runner(engine, id);
+  RETURN_IF_ERROR(runner.Run(PassKind::kEncodePrompt).status());
+  const auto record = [&](PassKind kind, const char* name) -> absl::Status {
+    profile.Reset();
+    profile.Enable(true);
+    RETURN_IF_ERROR(runner.Run(kind).status());
+    profile.Enable(false);
+    for (const Profiler::Zone& zone : profile.zones()) {
+      if (!zone.operation.starts_with(kLaunchZone)) continue;
+      (*out)[name].push_back({{"name", std::string(zone.operation.substr(kLaunchZone.size()))},
+                              {"calls", zone.calls},
+                              {"seconds", zone.seconds}});
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(record(PassKind::kDenoise, "denoise"));
+  for (int step = 1; step < info.denoise_steps; ++step) RETURN_IF_ERROR(runner.Run(PassKind::kDenoise).status());
+  RETURN_IF_ERROR(runner.Run(PassKind::kCommit).status());
+  RETURN_IF_ERROR(
+      runner.Run(PassKind::kDecode).status());  // a first latent frame is one frame of video, others are four
+  return record(PassKind::kDecode, "decode");
+}
+
+absl::Status Measure(Engine& engine, const OperationProfile& profile, const Arguments& a, const std::string& what,
+                     Json* out) {
+  if (what == "pass") return MeasurePass(engine, a, out);
+  if (what == "decode") return MeasureDecode(engine, a, out);
+  if (what == "beside") return MeasureBeside(engine, a, out);
+  if (what == "graphs") return MeasureGraphs(engine, a, out);
+  if (what == "launches") return MeasureLaunches(engine, profile, out);
+  return MeasureVideo(engine, a, out);
+}
+
 absl::Status Run(const Arguments& a) {
   const auto begin = Clock::now();
-  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Load(Options(a)));
-  Json line = {{"case", a.measured},
-               {"dtype", a.dtype},
-               {"numerics_id", engine->model().numerics_id},
-               {"load_seconds", Since(begin)}};
-  for (const MemoryRegion& region : engine->memory()) line["planned_bytes"][region.name] = region.planned_bytes;
-  if (a.measured == "pass") {
-    RETURN_IF_ERROR(MeasurePass(*engine, a, &line));
-  } else if (a.measured == "decode") {
-    RETURN_IF_ERROR(MeasureDecode(*engine, a, &line));
-  } else if (a.measured == "beside") {
-    RETURN_IF_ERROR(MeasureBeside(*engine, a, &line));
-  } else if (a.measured == "graphs") {
-    RETURN_IF_ERROR(MeasureGraphs(*engine, a, &line));
+  const EngineOptions options = Options(a);
+  std::unique_ptr<Engine> engine;
+  OperationProfile profile;
+  if (Has(a, "launches")) {  // an engine does not show its operations, so they are made here
+    ASSIGN_OR_RETURN(PartOps parts, PartOps::Make(options, a.device));
+    profile = OperationProfile(parts.distinct());
+    ASSIGN_OR_RETURN(engine, LoadSlotEngine(options, std::move(parts), options.max_sessions));
   } else {
-    RETURN_IF_ERROR(MeasureVideo(*engine, a, &line));
+    ASSIGN_OR_RETURN(engine, Engine::Load(options));
   }
-  std::printf("%s\n", line.dump().c_str());
+  Json common = {{"dtype", a.dtype},
+                 {"numerics_id", engine->model().numerics_id},
+                 {"denoise_steps", engine->model().denoise_steps},
+                 {"load_seconds", Since(begin)}};
+  for (const MemoryRegion& region : engine->memory()) common["planned_bytes"][region.name] = region.planned_bytes;
+  for (const std::string& what : a.cases) {
+    Json line = common;
+    line["case"] = what;
+    RETURN_IF_ERROR(Measure(*engine, profile, a, what, &line));
+    std::printf("%s\n", line.dump().c_str());
+    std::fflush(stdout);
+  }
   return absl::OkStatus();
 }
 
@@ -364,9 +432,10 @@ absl::Status Run(const Arguments& a) {
 int main(int argc, char** argv) {
   longtake::Arguments a;
   CLI::App app("Times passes, decoding and whole videos on a device.");
-  app.add_option("--case", a.measured)
+  app.add_option("--case", a.cases, "One or several, with commas between them")
       ->required()
-      ->check(CLI::IsMember({"pass", "decode", "stream", "clip", "beside", "graphs"}));
+      ->delimiter(',')
+      ->check(CLI::IsMember({"pass", "decode", "stream", "clip", "beside", "graphs", "launches"}));
   app.add_option("--model", a.model, "Model folder with longtake.json")->required();
   app.add_option("--dtype", a.dtype, "bfloat16, float8 or nvfp4")->capture_default_str();
   app.add_option("--device", a.device)->capture_default_str();

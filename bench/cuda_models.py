@@ -1,6 +1,6 @@
 """Writes the model folders that scripts/gpu.sh measures, with random weights.
 
-    python -m bench.cuda_models --out DIR [--tiny]
+    python -m bench.cuda_models --out DIR [--tiny] [--clip-steps 50]
 
 `stream` is the 2B model block-causal at 480p, `clip` the same weights bidirectional: 81 frames, 50 steps, guidance 6.
 The text encoder has 4 of its 26 layers and an eighth of its vocabulary: it runs once a prompt, and 4.8 GB less are written
@@ -42,6 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--clip-steps", type=int, default=CLIP["steps"], help="fewer than 50 where time is short")
     arguments = parser.parse_args()
     stream, clip = arguments.out / "stream", arguments.out / "clip"
     if not (stream / "model_index.json").exists():  # written last: the folder is complete
@@ -51,7 +52,7 @@ def main() -> None:
     for part in [*PARTS, "tokenizer"]:
         if not (clip / part).exists():
             (clip / part).symlink_to((stream / part).resolve())
-    settings = {**CLIP, "sizes": ["832x480"], "max_latent_frames": 21}
+    settings = {**CLIP, "steps": arguments.clip_steps, "sizes": ["832x480"], "max_latent_frames": 21}
     if arguments.tiny:
         settings |= {"steps": 2, "caption_tokens": 16, "sizes": ["32x32"], "max_latent_frames": 2}
     (clip / "longtake.json").write_text(json.dumps(settings, indent=2) + "\n")

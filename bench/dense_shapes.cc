@@ -50,19 +50,20 @@ absl::StatusOr<std::vector<DenseShape>> TransformerShapes(const std::string& con
   const auto hidden = static_cast<int64_t>(config.at("mlp_ratio").get<double>() * static_cast<double>(d));
   const int64_t volume = patch[0] * patch[1] * patch[2];
   const int64_t tokens = frames * height * width / volume;
+  // Those of low precision as engine/models/sana/load.cc marks them.
   return std::vector<DenseShape>{
-      {tokens, in_channels * volume, d},   // patch embedding
-      {1, 256, d},                         // time
-      {1, d, d},                           //
-      {1, d, 6 * d},                       //
-      {tokens, d, 3 * d, layers},          // q, k, v
-      {tokens, d, d, layers},              // attention's output
-      {tokens, d, cross, layers},          // cross-attention's q
-      {tokens, cross, d, layers},          // and output
-      {tokens, d, 2 * hidden, layers},     // feed-forward
-      {tokens, hidden, d, layers},         //
-      {tokens, 3 * d, d, layers},          // over time
-      {tokens, d, out_channels * volume},  // velocity
+      {tokens, in_channels * volume, d},      // patch embedding
+      {1, 256, d},                            // time
+      {1, d, d},                              //
+      {1, d, 6 * d},                          //
+      {tokens, d, 3 * d, layers, true},       // q, k, v
+      {tokens, d, d, layers, true},           // attention's output
+      {tokens, d, cross, layers, true},       // cross-attention's q
+      {tokens, cross, d, layers, true},       // and output
+      {tokens, d, 2 * hidden, layers, true},  // feed-forward
+      {tokens, hidden, d, layers, true},      //
+      {tokens, 3 * d, d, layers},             // over time
+      {tokens, d, out_channels * volume},     // velocity
   };
 }
 

@@ -17,6 +17,7 @@ namespace longtake {
 struct DenseShape {
   int64_t rows = 0, inputs = 0, outputs = 0;
   int64_t count = 1;
+  bool low_precision = false;  // of those that float8 and nvfp4 are for (KernelShape)
 };
 
 double Flops(const std::vector<DenseShape>& shapes);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/ops/ops.h"
+#include "engine/ops/profiler.h"
 
 namespace longtake {
 
@@ -20,6 +21,8 @@ class OperationProfile {
   void Enable(bool enabled) const;
   void Reset() const;
 
+  // Of all parts, added up by name, the longest first.
+  std::vector<Profiler::Zone> zones() const;
   // A line for each operation, the longest first, then for what lies between them: calls and seconds of one round, and
   // the share of `seconds`, which all `rounds` took together. Empty where there are no parts.
   std::string Table(double seconds, int rounds) const;

@@ -48,3 +48,30 @@ def test_a_failed_step_fails(tmp_path: Path) -> None:
     done, _ = run(tmp_path, [("parity", "failed", 1.0), ("sanitizer-memcheck", "absent", 0.0)], {})
     assert done.returncode == 1
     assert "failed: parity" in done.stdout
+
+
+def test_one_file_may_hold_several_cases(tmp_path: Path) -> None:
+    lines = [
+        {"case": "pass", "dtype": "bfloat16", **FULL_PASS},
+        {
+            "case": "launches",
+            "dtype": "bfloat16",
+            "denoise": [{"name": "epilogue", "calls": 40, "seconds": 0.003}, {"name": "pad", "calls": 1, "seconds": 0.001}],
+            "decode": [{"name": "conv", "calls": 60, "seconds": 0.02}],
+        },
+    ]
+    # The last line is cut off where the program was ended.
+    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"case": "dec'
+    (tmp_path / "bench-main-bfloat16.json").write_text(text)
+    done, table = run(tmp_path, [("bench-main-bfloat16", "failed", 1.0)], {})
+    assert table["pass of a block, s"]["met"] is True
+    assert table["decoding a block, s"]["value"] is None
+    assert "epilogue" in done.stdout and "75.0%" in done.stdout and "20.000" in done.stdout
+
+
+def test_a_clip_of_fewer_steps_is_scaled(tmp_path: Path) -> None:
+    # 6 steps took 2.4 of 4.4 seconds.
+    clip = {"seconds": 4.4, "frames": 81, "transformer_frames_per_second": 81 / 2.4, "denoise_steps": 6}
+    _, table = run(tmp_path, [], {"pass-bfloat16": FULL_PASS, "clip-bfloat16": clip})
+    assert abs(table["clip of 50 steps with guidance, s"]["value"] - (2.0 + 20.0)) < 1e-9
+    assert table["clip of 50 steps with guidance, s"]["met"] is False
