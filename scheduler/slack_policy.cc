@@ -27,7 +27,7 @@ class Batch {
   // Takes the pass if nobody in the batch would come late by it; the first one always. A live pass that does not fit
   // closes the batch: whatever went in behind it would go before it though it is due later, and admission, which counts
   // on the earliest due first, does not count that. Where batches were filled up with what fitted, at twice the load
-  // that the device carries, 12 to 20 of a hundred admitted viewers stalled; now none.
+  // that the device carries, 12 to 20 of a hundred viewers who came stalled; now none.
   bool Offer(size_t i) {
     const Candidate& candidate = candidates_[i];
     const double fixed = situation_.cost->fixed();

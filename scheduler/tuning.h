@@ -14,7 +14,7 @@ namespace longtake::scheduler::tuning {
 
 // No batch is longer than so many fixed times, unless a single pass is: sharing it further could save 1/20 of the
 // device, and whoever is due next waits for it. Admission counts one pass's time for that, which is of the same size.
-// With 60 times while a live request waited, the device made 1 % more, and 4 to 8 of a hundred admitted viewers stalled
+// With 60 times while a live request waited, the device made 1 % more, and 4 to 8 of a hundred viewers who came stalled
 // in overload.
 inline constexpr double kLongestInFixed = 20;
 // A pass without slack still shares its batch until the batch takes so many fixed times more than the pass alone.
