@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "clients/cli/ask.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/connect.h"
 #include "clients/cli/error_text.h"
@@ -18,11 +19,6 @@
 #include "longtake/v1/video_service.grpc.pb.h"
 
 namespace longtake::client {
-namespace {
-
-constexpr std::chrono::seconds kAnswerWithin{10};
-
-}  // namespace
 
 int Models(const ModelsFlags& flags) {
   const auto stub = v1::ModelService::NewStub(Connect(flags.server));
@@ -30,9 +26,7 @@ int Models(const ModelsFlags& flags) {
   v1::ListModelsResponse response;
   grpc::Status status;
   while (true) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
-    status = stub->ListModels(&context, {}, &response);
+    status = Ask(*stub, &v1::ModelService::Stub::ListModels, {}, response);
     if (status.error_code() != grpc::StatusCode::UNAVAILABLE ||
         std::chrono::steady_clock::now() - began >= std::chrono::duration<double>(flags.wait_seconds))
       break;
@@ -83,11 +77,9 @@ int Quote(const GenerateFlags& flags) {
       error.has_value()) {
     return Complain(*error);
   }
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
   v1::QuoteVideoResponse response;
-  const grpc::Status status =
-      v1::VideoService::NewStub(Connect(flags.server))->QuoteVideo(&context, request, &response);
+  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
+  const grpc::Status status = Ask(*stub, &v1::VideoService::Stub::QuoteVideo, request, response);
   if (!status.ok()) return Complain(ErrorText(status));
   const v1::Quote& quote = response.quote();
   const bool admitted = !response.has_refusal();
@@ -124,11 +116,9 @@ int ChangePrompt(const PromptFlags& flags) {
   } else {
     *request.mutable_change()->mutable_at_offset() = ToProto(flags.at);
   }
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
   v1::ChangePromptResponse response;
-  const grpc::Status status =
-      v1::VideoService::NewStub(Connect(flags.server))->ChangePrompt(&context, request, &response);
+  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
+  const grpc::Status status = Ask(*stub, &v1::VideoService::Stub::ChangePrompt, request, response);
   if (!status.ok()) return Complain(ErrorText(status));
   std::printf("prompt %d holds from %.2f s on (block %d)\n", response.receipt().prompt(),
               Seconds(response.receipt().pts_offset()), response.receipt().block());

@@ -112,6 +112,22 @@ int Receive(const OutputFlags& flags, grpc::ClientContext& context, const std::a
   return 0;
 }
 
+// A call that streams a video, into the output; Ctrl-C ends it.
+template <typename Request>
+int Stream(const std::string& server, const OutputFlags& flags,
+           std::unique_ptr<grpc::ClientReader<v1::WatchVideoResponse>> (v1::VideoService::Stub::*method)(
+               grpc::ClientContext*, const Request&),
+           const Request& request) {
+  grpc::ClientContext context;
+  std::atomic<bool> interrupted = false;
+  const Interrupt interrupt([&] {
+    interrupted = true;
+    context.TryCancel();
+  });
+  const auto stub = v1::VideoService::NewStub(Connect(server));
+  return Receive(flags, context, interrupted, *(stub.get()->*method)(&context, request));
+}
+
 // Nothing: the flags agree.
 std::optional<std::string> CheckOutput(const OutputFlags& flags) {
   if (flags.json && flags.output == "-") return "--json: standard output is the video's, by --output -";
@@ -126,15 +142,7 @@ int Generate(const GenerateFlags& flags) {
   if (!error.has_value()) error = MakeRequest(flags, *request.mutable_spec(), *request.mutable_delivery_options());
   if (error.has_value()) return Complain(*error);
   if (flags.keep) request.mutable_delivery_options()->set_disconnect_policy(v1::DISCONNECT_POLICY_CONTINUE);
-
-  grpc::ClientContext context;
-  std::atomic<bool> interrupted = false;
-  const Interrupt interrupt([&] {
-    interrupted = true;
-    context.TryCancel();
-  });
-  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
-  return Receive(flags.output, context, interrupted, *stub->GenerateVideo(&context, request));
+  return Stream(flags.server, flags.output, &v1::VideoService::Stub::GenerateVideo, request);
 }
 
 int Watch(const WatchFlags& flags) {
@@ -147,15 +155,7 @@ int Watch(const WatchFlags& flags) {
     request.set_from_block(flags.from_block);
   }
   request.set_follow(!flags.no_follow);
-
-  grpc::ClientContext context;
-  std::atomic<bool> interrupted = false;
-  const Interrupt interrupt([&] {
-    interrupted = true;
-    context.TryCancel();
-  });
-  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
-  return Receive(flags.output, context, interrupted, *stub->WatchVideo(&context, request));
+  return Stream(flags.server, flags.output, &v1::VideoService::Stub::WatchVideo, request);
 }
 
 }  // namespace longtake::client

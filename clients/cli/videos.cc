@@ -2,12 +2,12 @@
 #include <google/protobuf/util/json_util.h>
 #include <grpcpp/grpcpp.h>
 
-#include <chrono>
 #include <cstdio>
 #include <string>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "clients/cli/ask.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/connect.h"
 #include "clients/cli/error_text.h"
@@ -18,11 +18,7 @@
 namespace longtake::client {
 namespace {
 
-constexpr std::chrono::seconds kAnswerWithin{10};
-
-void SetDeadline(grpc::ClientContext& context) {
-  context.set_deadline(std::chrono::system_clock::now() + kAnswerWithin);
-}
+using Stub = v1::VideoService::Stub;
 
 std::string StateOf(const v1::Video& video) {
   return absl::AsciiStrToLower(v1::Video::State_Name(video.state()).substr(std::string("STATE_").size()));
@@ -43,16 +39,28 @@ void Print(const v1::Video& video, bool json) {
   if (video.has_error()) std::printf("  %s\n", video.error().message().c_str());
 }
 
+// Prints what `method`, whose request is a name, answers about the video.
+template <typename Request>
+int AskAndPrint(const VideoFlags& flags,
+                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, v1::Video*)) {
+  Request request;
+  request.set_name(VideoName(flags.video));
+  v1::Video video;
+  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
+  const grpc::Status status = Ask(*stub, method, request, video);
+  if (!status.ok()) return Complain(ErrorText(status));
+  Print(video, flags.json);
+  return 0;
+}
+
 }  // namespace
 
 int List(const VideosFlags& flags) {
   const auto stub = v1::VideoService::NewStub(Connect(flags.server));
   v1::ListVideosRequest request;
   do {
-    grpc::ClientContext context;
-    SetDeadline(context);
     v1::ListVideosResponse response;
-    const grpc::Status status = stub->ListVideos(&context, request, &response);
+    const grpc::Status status = Ask(*stub, &Stub::ListVideos, request, response);
     if (!status.ok()) return Complain(ErrorText(status));
     for (const v1::Video& video : response.videos()) Print(video, flags.json);
     request.set_page_token(response.next_page_token());
@@ -60,38 +68,15 @@ int List(const VideosFlags& flags) {
   return 0;
 }
 
-int Get(const VideoFlags& flags) {
-  grpc::ClientContext context;
-  SetDeadline(context);
-  v1::GetVideoRequest request;
-  request.set_name(VideoName(flags.video));
-  v1::Video video;
-  const grpc::Status status = v1::VideoService::NewStub(Connect(flags.server))->GetVideo(&context, request, &video);
-  if (!status.ok()) return Complain(ErrorText(status));
-  Print(video, flags.json);
-  return 0;
-}
-
-int Cancel(const VideoFlags& flags) {
-  grpc::ClientContext context;
-  SetDeadline(context);
-  v1::CancelVideoRequest request;
-  request.set_name(VideoName(flags.video));
-  v1::Video video;
-  const grpc::Status status = v1::VideoService::NewStub(Connect(flags.server))->CancelVideo(&context, request, &video);
-  if (!status.ok()) return Complain(ErrorText(status));
-  Print(video, flags.json);
-  return 0;
-}
+int Get(const VideoFlags& flags) { return AskAndPrint(flags, &Stub::GetVideo); }
+int Cancel(const VideoFlags& flags) { return AskAndPrint(flags, &Stub::CancelVideo); }
 
 int Delete(const VideoFlags& flags) {
-  grpc::ClientContext context;
-  SetDeadline(context);
   v1::DeleteVideoRequest request;
   request.set_name(VideoName(flags.video));
   google::protobuf::Empty nothing;
-  const grpc::Status status =
-      v1::VideoService::NewStub(Connect(flags.server))->DeleteVideo(&context, request, &nothing);
+  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
+  const grpc::Status status = Ask(*stub, &Stub::DeleteVideo, request, nothing);
   return status.ok() ? 0 : Complain(ErrorText(status));
 }
 
