@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <string>
+
+#include "engine/core/system_files.h"
 
 namespace longtake {
 
-uint64_t AnonymousBytes() {
-  std::ifstream status("/proc/self/status");
-  std::string word;
-  while (status >> word) {
-    uint64_t kib = 0;
-    if (word == "RssAnon:" && status >> kib) return kib * 1024;
-  }
-  return 0;
-}
+uint64_t AnonymousBytes() { return StatusBytes("/proc/self/status", "RssAnon:"); }
 
 PeakMemory::PeakMemory() {
   thread_ = std::thread([this] {

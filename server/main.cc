@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/exception_status.h"
+#include "common/file_limit.h"
 #include "common/thread.h"
 #include "server/end_signals.h"
 #include "server/server.h"
@@ -183,14 +184,6 @@ absl::Status LoadAndServe(const longtake::EngineOptions& options, longtake::serv
   return longtake::StatusOfCurrentException();
 }
 
-// Every viewer is an open file, and shells give a process 1,024 unless it asks for more.
-void RaiseFileLimit() {
-  rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 // Waits for the end of a server that was told to stop. A second signal, and a device that does not finish its passes,
 // end the process here: nothing is left that could be put in order.
 void AwaitStopped(longtake::server::Server& server, longtake::server::EndSignals& signals, absl::Duration limit,
@@ -225,7 +218,7 @@ int main(int argc, char** argv) {
   logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
   logger.set_level(spdlog::level::from_str(flags.log_level));
   logger.flush_on(spdlog::level::info);
-  RaiseFileLimit();
+  longtake::RaiseFileLimit();
 
   if (const absl::Status threads = CheckThreads(); !threads.ok()) {
     logger.error("cannot start: {} (ulimit -u, ulimit -v, a pids cgroup)", std::string(threads.message()));

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -25,6 +24,8 @@
 #include "absl/strings/str_cat.h"
 #include "bench/front/reader.h"
 #include "bench/front/server_process.h"
+#include "common/file_limit.h"
+#include "common/percentile.h"
 #include "longtake/v1/video_service.grpc.pb.h"
 
 namespace longtake::bench {
@@ -44,13 +45,10 @@ void Sleep(double seconds) { std::this_thread::sleep_for(std::chrono::duration<d
 }
 
 // Every connection is a descriptor here and one in the server, which inherits the limit.
-void RaiseFileLimit(int connections) {
-  rlimit limit = {};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_cur < static_cast<rlim_t>(connections) + 100) {
-    Fail(absl::StrCat("ulimit -n is ", limit.rlim_cur, "; ", connections, " connections need more"));
+void MakeRoomFor(int connections) {
+  const uint64_t limit = RaiseFileLimit();
+  if (limit < static_cast<uint64_t>(connections) + 100) {
+    Fail(absl::StrCat("ulimit -n is ", limit, "; ", connections, " connections need more"));
   }
 }
 
@@ -77,7 +75,7 @@ std::string WatchRequest(const std::string& name) {
 // Everything but the server's answers to a silence of 10 s is over: the first block has been read, the next one is
 // not made.
 void Idle(int watchers) {
-  RaiseFileLimit(watchers);
+  MakeRoomFor(watchers);
   const ServerProcess process({.model = FakeModel()}, {}, /*stop_before=*/3);
   const std::string request = WatchRequest(Create(process.port(), 10, 1));
   Sleep(1);
@@ -233,10 +231,9 @@ void Latency(int viewers, int rounds) {
     latencies.push_back(static_cast<double>(found->second - decoded.nanoseconds) * 1e-6);
   }
   if (latencies.empty()) Fail("no chunk arrived");
-  std::sort(latencies.begin(), latencies.end());
-  const auto at = [&](double share) { return latencies[static_cast<size_t>(share * (latencies.size() - 1))]; };
+  const auto at = [&](double share) { return Percentile(latencies, share); };
   std::printf("latency: %d viewers, %zu chunks: median %.2f ms, p95 %.2f ms, p99 %.2f ms, worst %.2f ms\n", viewers,
-              latencies.size(), at(0.5), at(0.95), at(0.99), latencies.back());
+              latencies.size(), at(0.5), at(0.95), at(0.99), at(1));
 }
 
 }  // namespace

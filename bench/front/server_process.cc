@@ -19,6 +19,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "engine/core/system_files.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/stdout_sinks.h"
 
@@ -91,12 +92,8 @@ std::vector<Decoded> ServerProcess::decoded() const {
 }
 
 double ServerProcess::rss_mib() const {
-  std::ifstream status(absl::StrCat("/proc/", pid_, "/status"));
-  double kib = 0;
-  for (std::string word; status >> word;) {
-    if (word == "VmRSS:") status >> kib;
-  }
-  return kib / 1024;
+  constexpr double kMiB = 1 << 20;
+  return static_cast<double>(StatusBytes(absl::StrCat("/proc/", pid_, "/status"), "VmRSS:")) / kMiB;
 }
 
 ServerProcess::CpuSeconds ServerProcess::cpu() const {

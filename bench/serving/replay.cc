@@ -10,6 +10,7 @@
 #include "bench/serving/policies.h"
 #include "bench/serving/simulation.h"
 #include "clients/cli/load/visits.h"
+#include "common/percentile.h"
 
 namespace longtake::bench {
 namespace {

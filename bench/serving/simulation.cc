@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "common/percentile.h"
 #include "common/playout.h"
 
 namespace longtake::bench {
@@ -219,14 +220,6 @@ class Simulation : public scheduler::Listener {
 };
 
 }  // namespace
-
-double Percentile(std::vector<double> values, double share) {
-  if (values.empty()) return 0;
-  const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(values.size())));
-  const auto at = values.begin() + static_cast<std::ptrdiff_t>(std::clamp<size_t>(rank, 1, values.size()) - 1);
-  std::nth_element(values.begin(), at, values.end());
-  return *at;
-}
 
 Outcome Simulate(const std::vector<Visitor>& trace, const PassTable& table, const SimulationOptions& options,
                  std::shared_ptr<scheduler::Policy> policy) {

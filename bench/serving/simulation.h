@@ -72,9 +72,6 @@ struct Outcome {
 Outcome Simulate(const std::vector<Visitor>& trace, const PassTable& table, const SimulationOptions& options,
                  std::shared_ptr<scheduler::Policy> policy);
 
-// Of a number list: the smallest of them that at least this share is not above; 0 of none.
-double Percentile(std::vector<double> values, double share);
-
 }  // namespace longtake::bench
 
 #endif  // LONGTAKE_BENCH_SERVING_SIMULATION_H_

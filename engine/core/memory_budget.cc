@@ -40,12 +40,19 @@ MemoryBudget MemoryBudget::Detect(const std::string& root) {
   // The soft limit is the first number of the line; "unlimited" does not parse, so it is no limit.
   const std::string rlimits = ReadSystemFile(root + "/proc/self/limits").value_or("");
   if (const std::optional<uint64_t> space = NumberBehind(rlimits, "Max address space"); space.has_value()) {
-    const std::string status = ReadSystemFile(root + "/proc/self/status").value_or("");
     budget.limits.push_back({.name = "the address space (ulimit -v)",
                              .bytes = *space,
-                             .in_use = NumberBehind(status, "VmSize:").value_or(0) * kKiB});
+                             .in_use = StatusBytes(root + "/proc/self/status", "VmSize:")});
   }
   return budget;
+}
+
+absl::Status WithWhatIsLeft(absl::Status status) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  const MemoryBudget budget = MemoryBudget::Detect();
+  const MemoryLimit* limit = budget.tightest();
+  if (limit == nullptr) return status;
+  return absl::ResourceExhaustedError(absl::StrCat(status.message(), "; ", limit->Left()));
 }
 
 }  // namespace longtake

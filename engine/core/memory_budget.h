@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace longtake {
 
 struct MemoryLimit {
@@ -27,6 +29,9 @@ struct MemoryBudget {
   // `root` is prepended to all paths: empty, or a folder of test data.
   static MemoryBudget Detect(const std::string& root = "");
 };
+
+// Appends what is left of the tightest limit to the message of a ResourceExhausted; returns other statuses unchanged.
+absl::Status WithWhatIsLeft(absl::Status status);
 
 }  // namespace longtake
 

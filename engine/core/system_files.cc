@@ -45,6 +45,11 @@ std::optional<uint64_t> NumberBehind(absl::string_view text, absl::string_view k
   return std::nullopt;
 }
 
+uint64_t StatusBytes(const std::string& status_path, absl::string_view key) {
+  constexpr uint64_t kKiB = 1024;
+  return NumberBehind(ReadSystemFile(status_path).value_or(""), key).value_or(0) * kKiB;
+}
+
 std::vector<int> ParseCpuList(absl::string_view text) {
   std::vector<int> cpus;
   for (const absl::string_view range : absl::StrSplit(absl::StripAsciiWhitespace(text), ',', absl::SkipEmpty())) {

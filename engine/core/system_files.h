@@ -22,6 +22,9 @@ std::optional<uint64_t> ReadSystemNumber(const std::string& path);
 // /proc/self/limits.
 std::optional<uint64_t> NumberBehind(absl::string_view text, absl::string_view key);
 
+// Returns the figure of a /proc/PID/status file in bytes, such as "VmSize:" or "RssAnon:"; 0 if it is not there.
+uint64_t StatusBytes(const std::string& status_path, absl::string_view key);
+
 // Parses "0-3,8" to {0, 1, 2, 3, 8}.
 std::vector<int> ParseCpuList(absl::string_view text);
 

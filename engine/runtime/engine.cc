@@ -35,12 +35,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(const EngineOptions& option
   return MakeDeviceGroup(std::move(members));
 } catch (...) {
   const absl::Status status = StatusOfCurrentException();
-  std::string message = absl::StrCat(options.model_dir, ": ", status.message());
-  const MemoryBudget memory = MemoryBudget::Detect();
-  if (const MemoryLimit* limit = memory.tightest(); absl::IsResourceExhausted(status) && limit != nullptr) {
-    absl::StrAppend(&message, "; ", limit->Left());
-  }
-  return absl::Status(status.code(), message);
+  return WithWhatIsLeft(absl::Status(status.code(), absl::StrCat(options.model_dir, ": ", status.message())));
 }
 
 }  // namespace longtake

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/core/freed_heap.h"
 #include "engine/core/memory_budget.h"
@@ -45,9 +44,7 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
   if (const absl::Status started = engine->Start(); !started.ok()) {
     // The plan omits small amounts: the vocabulary, threads, the heap. They do not fit into a limit just above the
     // plan.
-    const MemoryBudget now = MemoryBudget::Detect();
-    if (now.tightest() == nullptr || !absl::IsResourceExhausted(started)) return started;
-    return absl::ResourceExhaustedError(absl::StrCat(started.message(), "; ", now.tightest()->Left()));
+    return WithWhatIsLeft(started);
   }
   ReleaseFreedHeap();
   return engine;

@@ -52,7 +52,7 @@ Outcome LoadAndRun(const std::string& model, int threads) {
 int OutcomeWithin(uint64_t more, int threads) {
   const pid_t child = fork();
   if (child == 0) {
-    const uint64_t mapped = NumberBehind(*ReadSystemFile("/proc/self/status"), "VmSize:").value_or(0) * 1024;
+    const uint64_t mapped = StatusBytes("/proc/self/status", "VmSize:");
     const rlimit limit{mapped + more, mapped + more};
     setrlimit(RLIMIT_AS, &limit);
     _exit(LoadAndRun(kBundled, threads));
@@ -105,7 +105,7 @@ TEST(Limits, OfThreadsAreErrors) {
   EXPECT_GE(named, 2);
 }
 
-uint64_t AnonymousBytes() { return NumberBehind(*ReadSystemFile("/proc/self/status"), "RssAnon:").value_or(0) * 1024; }
+uint64_t AnonymousBytes() { return StatusBytes("/proc/self/status", "RssAnon:"); }
 
 // What the process has taken after a video, against the plan: loading leaves nothing behind. Beside the plan there are
 // the vocabulary, and what the C library keeps of freed memory.

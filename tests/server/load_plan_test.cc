@@ -3,6 +3,7 @@
 
 #include "clients/cli/load/report.h"
 #include "clients/cli/load/visits.h"
+#include "common/percentile.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

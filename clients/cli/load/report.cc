@@ -1,10 +1,10 @@
 #include "clients/cli/load/report.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/percentile.h"
 
 namespace longtake::client {
 namespace {
@@ -29,13 +29,6 @@ nlohmann::json Json(const Record& r) {
 }
 
 }  // namespace
-
-double Percentile(std::vector<double> values, double share) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const auto rank = static_cast<size_t>(std::ceil(share * static_cast<double>(values.size())));
-  return values[std::clamp<size_t>(rank, 1, values.size()) - 1];
-}
 
 Timeline::Second& Timeline::Bin(double at) {
   const auto second = static_cast<size_t>(std::max(0.0, at));

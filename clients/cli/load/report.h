@@ -11,9 +11,6 @@
 
 namespace longtake::client {
 
-// Of a number list: the smallest of them that at least this share is not above; 0 of none.
-double Percentile(std::vector<double> values, double share);
-
 // Events a second of the test.
 class Timeline {
  public:
