@@ -42,6 +42,14 @@ def cpu_model():
     return "unknown"
 
 
+def start_server(build, model, options, stderr):
+    """Starts a longtake-server on free ports of 127.0.0.1. Returns its process and the line that names them."""
+    command = [build / "longtake-server", "--model", model, "--listen", "127.0.0.1:0"]
+    command += ["--shutdown-grace-seconds", "0", "--shutdown-seconds", "3", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    return process, process.stdout.readline()
+
+
 class Server:
     """A longtake-server on a free port of 127.0.0.1, until stop()."""
 
@@ -50,24 +58,7 @@ class Server:
         self.build = build
         self.out = out
         with open(out / f"server-{name}.log", "w") as log:
-            self.process = subprocess.Popen(
-                [
-                    build / "longtake-server",
-                    "--model",
-                    model,
-                    "--listen",
-                    "127.0.0.1:0",
-                    "--shutdown-grace-seconds",
-                    "0",
-                    "--shutdown-seconds",
-                    "3",
-                    *options,
-                ],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        line = self.process.stdout.readline()
+            self.process, line = start_server(build, model, options, log)
         ports = re.match(r"port=(\d+) metrics_port=(\d+)", line)
         if ports is None:
             raise SystemExit(f"the server did not start; see {out}/server-{name}.log")

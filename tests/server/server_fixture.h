@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "clients/cli/proto_time.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
@@ -25,9 +26,11 @@
 #include "spdlog/logger.h"
 #include "spdlog/sinks/ostream_sink.h"
 #include "tests/server/fake_engine.h"
-#include "tests/server/proto_time.h"
 
 namespace longtake::server {
+
+using client::Seconds;
+using client::ToProto;
 
 // The detail of this type; nothing where the status has none.
 template <typename Detail>

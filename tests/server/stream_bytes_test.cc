@@ -14,16 +14,19 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "clients/cli/proto_time.h"
 #include "gtest/gtest.h"
 #include "longtake/v1/video_service.grpc.pb.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/null_sink.h"
 #include "tests/engine/temp_folder.h"
-#include "tests/server/proto_time.h"
 
 namespace longtake::server {
 namespace {
+
+using client::Seconds;
+using client::ToProto;
 
 int mixes = 10;
 

@@ -15,19 +15,11 @@
 #include "server/video/studio.h"
 #include "spdlog/sinks/null_sink.h"
 #include "tests/server/checked_viewer.h"
+#include "tests/server/fake_clock.h"
 #include "tests/server/fake_engine.h"
 
 namespace longtake::server {
 namespace {
-
-class FakeClock : public scheduler::Clock {
- public:
-  absl::Duration Now() const override { return absl::Nanoseconds(now_.load()); }
-  void Advance(absl::Duration by) { now_ += absl::ToInt64Nanoseconds(by); }
-
- private:
-  std::atomic<int64_t> now_ = 1'000'000'000;
-};
 
 class Nobody : public ChunkLog::Listener {
  public:

@@ -7,28 +7,18 @@ import sys
 
 import pytest
 
+from bench.live import start_server
+
 KEYS = ["prompts", "colour", "kind", "direction", "background", "switch", "vae_psnr", "border_ratio", "realtime"]
 
 
 @pytest.fixture
 def server(repository):
-    program = repository / "build" / "release" / "longtake-server"
-    command = [
-        program,
-        "--model",
-        repository / "models" / "longtake-tiny",
-        "--listen",
-        "127.0.0.1:0",
-        "--shutdown-grace-seconds",
-        "0",
-        "--shutdown-seconds",
-        "3",
-    ]
-    command += ["--max-sessions", "2", "--live-places", "0"]
-    with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        address = "127.0.0.1:" + re.match(r"port=(\d+)", process.stdout.readline()).group(1)
-        client = repository / "build" / "release" / "longtake"
-        subprocess.run([client, "models", "--server", address, "--wait", "120"], check=True, stdout=subprocess.DEVNULL)
+    build, options = repository / "build" / "release", ["--max-sessions", "2", "--live-places", "0"]
+    process, line = start_server(build, repository / "models" / "longtake-tiny", options, subprocess.DEVNULL)
+    with process:
+        address = "127.0.0.1:" + re.match(r"port=(\d+)", line).group(1)
+        subprocess.run([build / "longtake", "models", "--server", address, "--wait", "120"], check=True, stdout=subprocess.DEVNULL)
         yield address
         process.terminate()
 
