@@ -9,7 +9,7 @@ make_venv .venv-test tools/requirements-test.txt
 scripts/build.sh release
 
 say "C++ tests"
-ctest --test-dir "$BUILD" --output-on-failure --no-tests=error
+ctest --test-dir "$BUILD" -j "$(nproc)" --output-on-failure --no-tests=error
 
 say "Python tests"
 .venv-test/bin/python -m pytest

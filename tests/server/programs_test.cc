@@ -421,6 +421,37 @@ TEST_F(Programs, ASecondInterruptEndsAClientThatCannotWrite) {
   close(reader);
 }
 
+TEST_F(Programs, OptionsComeFromAFileToo) {
+  const fs::path file = folder / "server.toml";
+  std::ofstream(file) << "# Comment\nmax-sessions = 3\nlead-seconds = 12.5\ndevices = [0, 1]\ncuda-graphs = true\n";
+  const auto server_says = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), kServer);
+    server = std::make_unique<Process>(folder, "server", arguments);
+    return server->Wait();
+  };
+  EXPECT_EQ(server_says({"--config", file, "--lead-seconds", "20", "--print-config"}), 0) << server->err();
+  const std::string printed = server->out();
+  EXPECT_THAT(printed, HasSubstr("\nmax-sessions=3\n")) << "the file's";
+  EXPECT_THAT(printed, HasSubstr("\nlead-seconds=20\n")) << "the command line's, which comes first";
+  EXPECT_THAT(printed, HasSubstr("\nmax-waiting=16\n")) << "the default";
+  std::ofstream(file) << printed;
+  EXPECT_EQ(server_says({"--config", file, "--print-config"}), 0) << server->err();
+  EXPECT_EQ(server->out(), printed) << "what is printed is read back as it was";
+
+  EXPECT_EQ(server_says({"--config", file, "--model", kModel, "--check-config"}), 0) << server->err();
+  EXPECT_NE(server_says({"--config", file, "--check-config"}), 0);
+  EXPECT_THAT(server->err(), HasSubstr("--model"));
+  std::ofstream(file) << "max-sesions = 3\n";
+  EXPECT_NE(server_says({"--config", file, "--model", kModel, "--check-config"}), 0);
+  EXPECT_THAT(server->err(), HasSubstr("server.toml"));
+  EXPECT_THAT(server->err(), HasSubstr("max-sesions"));
+  std::ofstream(file) << "max-sessions = 0\n";
+  EXPECT_NE(server_says({"--config", file, "--model", kModel, "--check-config"}), 0);
+  EXPECT_THAT(server->err(), HasSubstr("--max-sessions"));
+  EXPECT_NE(server_says({"--config", folder / "none.toml", "--model", kModel, "--check-config"}), 0);
+  EXPECT_THAT(server->err(), HasSubstr("none.toml"));
+}
+
 TEST_F(Programs, ABrokenModelFolderEndsTheServerWithAWord) {
   const fs::path broken = folder / "broken";
   fs::copy(kModel, broken, fs::copy_options::recursive);

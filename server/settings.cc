@@ -1,0 +1,154 @@
+#include "server/settings.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+
+namespace longtake::server {
+namespace {
+
+// A flag of seconds; its default is what `target` holds.
+CLI::Option* AddSeconds(CLI::App& app, const char* name, absl::Duration& target, const char* help) {
+  return app
+      .add_option_function<double>(
+          name, [&target](double seconds) { target = absl::Seconds(seconds); }, help)
+      ->default_str(absl::StrCat(absl::ToDoubleSeconds(target)));
+}
+
+void AddLifecycleFlags(CLI::App& app, ServerOptions& options) {
+  LifecycleOptions& lifecycle = options.lifecycle;
+  AddSeconds(app, "--shutdown-grace-seconds", lifecycle.shutdown_grace,
+             "After SIGTERM: not ready, but new requests are taken, until balancers have noticed; SIGINT skips it")
+      ->check(CLI::NonNegativeNumber);
+  AddSeconds(app, "--shutdown-seconds", lifecycle.shutdown_limit, "From SIGTERM or SIGINT to the end of everything")
+      ->check(CLI::NonNegativeNumber);
+  AddSeconds(app, "--shutdown-reading-seconds", lifecycle.shutdown_reading,
+             "The last of these: running videos are ended, and their viewers read what was finished")
+      ->check(CLI::NonNegativeNumber);
+  KeepaliveOptions& keepalive = options.keepalive;
+  AddSeconds(app, "--keepalive-seconds", keepalive.interval, "A client that is silent for so long is pinged")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--keepalive-timeout-seconds", keepalive.timeout, "And given up without an answer within so long")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--min-client-ping-seconds", keepalive.min_client_interval,
+             "Clients that ping more often, without any data between, are disconnected")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--stuck-seconds", options.studio.stuck_after,
+             "Passes under way for so long, and for --stuck-factor times their prediction, turn health off")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--stuck-factor", options.studio.stuck_factor, "See --stuck-seconds")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+void AddFlags(CLI::App& app, Settings& settings) {
+  StudioOptions& studio = settings.server.studio;
+  app.add_option("--model", settings.engine.model_dir, "Model folder in diffusers' layout");
+  app.add_option("--listen", settings.server.listen, "Address and port to serve on")->capture_default_str();
+  app.add_option("--metrics-listen", settings.server.metrics_listen,
+                 "Address and port of /metrics, /livez, /readyz and /startupz over HTTP; without it there are none");
+  app.add_option("--backend", settings.engine.backend, "cpu, cuda or reference")->capture_default_str();
+  app.add_option(
+         "--dtype", settings.engine.dtype,
+         "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4, which cpu computes too, for evaluations")
+      ->capture_default_str();
+  app.add_option("--text-dtype", settings.engine.text_dtype,
+                 "Of the text encoder: auto (as --dtype), float32 or bfloat16")
+      ->capture_default_str();
+  app.add_option("--vae-dtype", settings.engine.vae_dtype, "Of the VAE: auto (as --dtype), float32 or bfloat16")
+      ->capture_default_str();
+  app.add_option("--devices", settings.engine.devices, "Of cuda: which, as the driver counts; sessions share them")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_option("--isa", settings.engine.isa, "auto, or the highest instruction set to use")->capture_default_str();
+  app.add_option("--threads", settings.engine.threads,
+                 "Threads of the engine; 0: one for each physical core, within the cgroup's quota")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-sessions", settings.engine.max_sessions, "Videos made at the same time")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--decoder-cache-slots", settings.engine.decoder_cache_slots,
+                 "Of these, whose decoder caches are on the device at once; the others' wait in host memory; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag(
+      "--cuda-graphs", settings.engine.cuda_graphs,
+      "Launch transformer passes that come again as one CUDA graph; scripts/gpu.sh measures whether that gains");
+  app.add_option("--live-places", studio.live_places,
+                 "Of them, those that offline requests may not take; without it half of them")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-waiting", studio.max_waiting, "Live requests that may wait beyond those; offline as many")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--max-live-load", studio.max_live_load,
+                 "Share of the engine that live videos may need to keep up; others wait")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option_function<int64_t>(
+         "--keep-mib", [&studio](int64_t mib) { studio.keep_bytes = mib << 20; },
+         "Memory for the chunks of videos, in MiB; above it the oldest ended videos lose theirs")
+      ->check(CLI::Range(1, 1 << 20))
+      ->default_str(absl::StrCat(studio.keep_bytes >> 20));
+  AddSeconds(app, "--max-wait-seconds", studio.max_wait,
+             "Requests with a longer predicted wait for a place are refused, and those that have waited so long end")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--lead-seconds", studio.lead, "So far ahead of its viewer a live video gives way to all other work")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--max-lead-seconds", studio.max_lead, "So far ahead it waits, even if there is no other work")
+      ->check(CLI::PositiveNumber);
+  AddSeconds(app, "--max-unread-seconds", studio.max_unread, "A client that reads nothing for so long is given up")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--max-batch-passes", studio.max_batch_passes, "Passes that share one batch on the engine")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  AddLifecycleFlags(app, settings.server);
+  app.add_option("--log-level", settings.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+}
+
+// What the file has and no option is called is an error: a misspelt key would otherwise leave a default in place unseen.
+void AddFileFlags(CLI::App& app, bool& print, bool& check) {
+  app.set_config("--config", "", "File of options, one `name = value` a line (TOML); the command line comes first");
+  app.get_config_ptr()->check(CLI::ExistingFile);
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.add_flag("--print-config", print, "Print all options with their values, as --config reads them, and end")
+      ->configurable(false);
+  app.add_flag("--check-config", check, "Read the options, say what is wrong with them, and end")->configurable(false);
+}
+
+}  // namespace
+
+std::variant<Settings, int> ReadSettings(int argc, char** argv) {
+  Settings settings;
+  bool print = false, check = false;
+  CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
+  AddFlags(app, settings);
+  AddFileFlags(app, print, check);
+  try {
+    app.parse(argc, argv);
+    if (print) {
+      std::cout << app.config_to_str(/*default_also=*/true, /*write_description=*/true);
+      return 0;
+    }
+    if (settings.engine.model_dir.empty()) throw CLI::RequiredError("--model");
+  } catch (const CLI::ConfigError& error) {
+    std::cerr << "In " << app.get_config_ptr()->as<std::string>() << ": ";
+    return app.exit(error);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  }
+  if (check) return 0;
+  StudioOptions& studio = settings.server.studio;
+  studio.max_sessions = settings.engine.max_sessions;
+  studio.live_places = std::min(studio.live_places, studio.max_sessions);
+  return settings;
+}
+
+}  // namespace longtake::server
