@@ -11,6 +11,9 @@
 #   ./scripts/bench.sh front
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
+# `before` measures the same engine against its state at an earlier commit, both builds in turns; some 15 minutes beside the
+# build; the last line is JSON:
+#   ./scripts/bench.sh before COMMIT [--rounds N]
 # --venv: an environment that has tools/requirements-bench.txt; else .venv-bench is made (torch: several gigabytes).
 # --limit: for each variant of torch, compilation included (150). Nothing else should run meanwhile.
 source "$(dirname "$0")/common.sh"
@@ -40,7 +43,26 @@ if [[ ${1:-} == front ]]; then
   for mode in idle throughput latency; do "$BUILD/longtake-frontbench" "$mode"; done
   exit 0
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+if [[ ${1:-} == before ]]; then
+  commit=$(git rev-parse --verify --quiet "${2:-}^{commit}") || die "before needs a commit"
+  shift 2
+  scripts/install.sh
+  make_venv .venv-test tools/requirements-test.txt
+  before=build/before
+  if [[ ! -f $before/commit || $(<"$before/commit") != "$commit" ]]; then
+    rm -rf "$before"
+    mkdir -p "$before"
+    git archive "$commit" | tar -x -C "$before"
+    printf '%s\n' "$commit" > "$before/commit"
+  fi
+  python=$PWD/.venv-test/bin/python
+  for tree in "$before" .; do
+    (cd "$tree" && scripts/build.sh release longtake-bench longtake longtake-server &&
+      "$python" -m bench.models --out build/bench-models)
+  done
+  exec .venv-test/bin/python -m bench.before --before "$before" "$@"
+fi
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()
