@@ -2,14 +2,13 @@
 #ifndef LONGTAKE_COMMON_WORKER_POOL_H_
 #define LONGTAKE_COMMON_WORKER_POOL_H_
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
 
 namespace longtake {
 
@@ -25,8 +24,8 @@ class WorkerPool {
   void Stop();
   void Loop();
 
-  std::mutex mutex_;
-  std::condition_variable posted_;  // or stopping
+  Mutex mutex_;
+  ConditionVariable posted_;  // or stopping
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;

@@ -14,19 +14,19 @@ void Loop::Start() {
 void Loop::Stop() {
   if (!has_thread()) return;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  posted_.notify_one();
+  posted_.NotifyOne();
   thread_.join();
 }
 
 void Loop::Post(std::function<void()> task) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     inbox_.push_back(std::move(task));
   }
-  posted_.notify_one();
+  posted_.NotifyOne();
 }
 
 void Loop::Call(std::function<void()> task) {
@@ -63,7 +63,7 @@ void Loop::RunReady() {
   while (true) {
     std::vector<std::function<void()>> tasks;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       tasks.swap(inbox_);
     }
     if (tasks.empty() && clock_->Now() < wake_) break;
@@ -73,21 +73,21 @@ void Loop::RunReady() {
 }
 
 void Loop::Run() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   const auto ready = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !inbox_.empty(); };
   while (true) {
     if (wake_ == absl::InfiniteDuration()) {
-      posted_.wait(lock, ready);
+      posted_.Wait(lock, ready);
     } else if (!ready()) {
-      posted_.wait_for(lock, absl::ToChronoNanoseconds(wake_ - clock_->Now()), ready);
+      posted_.WaitFor(lock, wake_ - clock_->Now(), ready);
     }
     if (inbox_.empty() && stopping_) return;
     if (inbox_.empty() && clock_->Now() < wake_) continue;  // woken early
     std::vector<std::function<void()>> tasks;
     tasks.swap(inbox_);
-    lock.unlock();
+    lock.Unlock();
     RunTasks(std::move(tasks));
-    lock.lock();
+    lock.Lock();
   }
 }
 

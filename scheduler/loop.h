@@ -2,15 +2,14 @@
 #ifndef LONGTAKE_SCHEDULER_LOOP_H_
 #define LONGTAKE_SCHEDULER_LOOP_H_
 
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/mutex.h"
 
 namespace longtake::scheduler {
 
@@ -56,8 +55,8 @@ class Loop {
   void RunTasks(std::vector<std::function<void()>> tasks);
 
   const Clock* const clock_;
-  std::mutex mutex_;
-  std::condition_variable posted_;  // or stopping
+  Mutex mutex_;
+  ConditionVariable posted_;  // or stopping
   std::vector<std::function<void()>> inbox_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -15,7 +15,6 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -25,6 +24,7 @@
 #include "bench/front/reader.h"
 #include "bench/front/server_process.h"
 #include "common/file_limit.h"
+#include "common/mutex.h"
 #include "common/percentile.h"
 #include "longtake/v1/video_service.grpc.pb.h"
 
@@ -199,7 +199,7 @@ void Latency(int viewers, int rounds) {
                                .commit = absl::Milliseconds(2),
                                .decode = absl::Milliseconds(2)},
                               {});
-  std::mutex mutex;
+  Mutex mutex;
   std::map<std::pair<int64_t, int>, int64_t> arrived;  // by seed and chunk
   for (int round = 0; round < rounds; ++round) {
     std::vector<std::unique_ptr<Reader>> readers;
@@ -216,7 +216,7 @@ void Latency(int viewers, int rounds) {
             v1::WatchVideoResponse event;
             if (!grpc::SerializationTraits<v1::WatchVideoResponse>::Deserialize(&message, &event).ok()) return;
             if (!event.has_chunk()) return;
-            const std::lock_guard lock(mutex);
+            const MutexLock lock(mutex);
             arrived[{seed, chunk++}] = now;
           }));
     }

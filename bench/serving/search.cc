@@ -2,10 +2,10 @@
 
 #include <atomic>
 #include <cmath>
-#include <mutex>
 #include <thread>
 
 #include "bench/serving/policies.h"
+#include "common/mutex.h"
 
 namespace longtake::bench {
 namespace {
@@ -30,10 +30,10 @@ Outcome SimulateOne(const Run& run, const PassTable& table) {
 std::vector<Outcome> SimulateAll(const std::vector<Run>& runs, const PassTable& table, int threads,
                                  const std::function<void(size_t, const Outcome&)>& done) {
   std::vector<Outcome> outcomes(runs.size());
-  std::mutex mutex;
+  Mutex mutex;
   ForEach(runs.size(), threads, [&](size_t i) {
     outcomes[i] = SimulateOne(runs[i], table);
-    const std::scoped_lock lock(mutex);
+    const MutexLock lock(mutex);
     done(i, outcomes[i]);
   });
   return outcomes;
@@ -43,7 +43,7 @@ std::vector<double> HighestLoads(const std::vector<Run>& searches, const PassTab
                                  double highest, int threads,
                                  const std::function<void(size_t, double load, const Outcome&)>& progress) {
   std::vector<double> found(searches.size());
-  std::mutex mutex;
+  Mutex mutex;
   ForEach(searches.size(), threads, [&](size_t i) {
     Run run = searches[i];
     run.simulation.needed_continuity = needed;
@@ -53,7 +53,7 @@ std::vector<double> HighestLoads(const std::vector<Run>& searches, const PassTab
       run.trace.load = middle / 100.0;
       const Outcome outcome = SimulateOne(run, table);
       (outcome.whole && outcome.continuity() >= needed ? good : bad) = middle;
-      const std::scoped_lock lock(mutex);
+      const MutexLock lock(mutex);
       progress(i, run.trace.load, outcome);
     }
     found[i] = good / 100.0;

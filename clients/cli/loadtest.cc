@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <mutex>
 
 #include "absl/strings/str_format.h"
 #include "clients/cli/commands.h"
@@ -12,6 +11,7 @@
 #include "clients/cli/error_text.h"
 #include "clients/cli/interrupt.h"
 #include "clients/cli/load/load_test.h"
+#include "common/mutex.h"
 #include "longtake/v1/model_service.grpc.pb.h"
 
 namespace longtake::client {
@@ -56,11 +56,11 @@ int Loadtest(const LoadtestFlags& flags) {
   if (flags.warm >= flags.duration) return Complain("--warm: is not below --duration");
 
   // Before other threads are made; a test that has not begun is ended by it too.
-  std::mutex mutex;
+  Mutex mutex;
   LoadTest* running = nullptr;
   bool interrupted = false;
   const Interrupt interrupt([&] {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     interrupted = true;
     if (running != nullptr) running->Interrupt();
   });
@@ -82,14 +82,14 @@ int Loadtest(const LoadtestFlags& flags) {
       [&] { return v1::VideoService::NewStub(Connect(flags.server, /*own=*/true)); },
       [&](const LoadProgress& progress) { lines.Show(progress); });
   {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     running = &test;
     if (interrupted) test.Interrupt();
   }
   nlohmann::json report = test.Run();
   lines.Close();
   {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     running = nullptr;
   }
 

@@ -29,15 +29,15 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads, cons
 
 ThreadPool::~ThreadPool() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stop_ = true;
   }
-  start_.notify_all();
+  start_.NotifyAll();
   for (std::thread& t : workers_) t.join();
 }
 
 void ThreadPool::KeepException() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (exception_ == nullptr) exception_ = std::current_exception();
 }
 
@@ -56,19 +56,19 @@ void ThreadPool::ParallelFor(int64_t tasks, absl::FunctionRef<void(int64_t, int)
     return;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     body_ = &f;
     tasks_ = tasks;
     next_.store(0, std::memory_order_relaxed);
     busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
     generation_.fetch_add(1, std::memory_order_release);
   }
-  start_.notify_all();
+  start_.NotifyAll();
   RunTasks(0);
   for (int i = 0; i < kLooks && busy_.load(std::memory_order_acquire) != 0; ++i) SpinPause();
   if (busy_.load(std::memory_order_acquire) != 0) {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
+    MutexLock lock(mutex_);
+    done_.Wait(lock, [this] { return busy_.load(std::memory_order_acquire) == 0; });
   }
   // All workers have left the loop, so no other thread accesses the exception.
   if (exception_ != nullptr) std::rethrow_exception(std::exchange(exception_, nullptr));
@@ -79,16 +79,16 @@ void ThreadPool::Work(int thread) {
   for (;;) {
     for (int i = 0; i < kLooks && generation_.load(std::memory_order_acquire) == seen; ++i) SpinPause();
     if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      start_.wait(lock, [&] { return stop_ || generation_.load(std::memory_order_acquire) != seen; });
+      MutexLock lock(mutex_);
+      start_.Wait(lock, [&] { return stop_ || generation_.load(std::memory_order_acquire) != seen; });
       if (stop_) return;
     }
     ++seen;
     RunTasks(thread);
     if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       // Without the lock, the caller could miss this notification between its check of `busy_` and its wait.
-      const std::lock_guard lock(mutex_);
-      done_.notify_one();
+      const MutexLock lock(mutex_);
+      done_.NotifyOne();
     }
   }
 }

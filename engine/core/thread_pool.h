@@ -3,18 +3,17 @@
 #define LONGTAKE_ENGINE_CORE_THREAD_POOL_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <thread>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "common/thread.h"
 
 namespace longtake {
@@ -55,8 +54,8 @@ class ThreadPool {
   alignas(64) std::atomic<uint64_t> generation_{0};  // number of the current loop; each worker enters each loop once
   alignas(64) std::atomic<int> busy_{0};             // workers that have not left the current loop
 
-  alignas(64) std::mutex mutex_;
-  std::condition_variable start_, done_;
+  alignas(64) Mutex mutex_;
+  ConditionVariable start_, done_;
   bool stop_ = false;             // guarded by mutex_
   std::exception_ptr exception_;  // of the current loop; guarded by mutex_ while a worker is inside it
   std::vector<std::thread> workers_;

@@ -5,12 +5,12 @@
 #include <atomic>
 #include <cstddef>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
+#include "common/mutex.h"
 #include "cuda_platform.h"
 #include "engine/cuda/launch_list.h"
 
@@ -51,14 +51,14 @@ class Launcher {
     std::string where;
   };
   Failure failure() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return {error_, where_};
   }
 
   // `what` names the kernel or call, for messages. True where all is well. From any thread: some only wait.
   bool Check(cudaError_t error, const char* what) {
     if (error == cudaSuccess) return ok();
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (ok()) {
       where_ = what;
       error_ = error;
@@ -118,7 +118,7 @@ class Launcher {
   Mode mode_ = Mode::kLaunch;
   LaunchList* list_ = nullptr;
   LaunchTimer* timer_ = nullptr;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::atomic<cudaError_t> error_ = cudaSuccess;
   std::string where_;
 };

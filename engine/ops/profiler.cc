@@ -5,7 +5,7 @@
 namespace longtake {
 
 void Profiler::Add(std::string_view operation, double seconds) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Zone& zone = zones_[operation];
   zone.operation = operation;
   ++zone.calls;
@@ -15,7 +15,7 @@ void Profiler::Add(std::string_view operation, double seconds) {
 std::vector<Profiler::Zone> Profiler::zones() const {
   std::vector<Zone> zones;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const auto& [name, zone] : zones_) zones.push_back(zone);
   }
   std::stable_sort(zones.begin(), zones.end(), [](const Zone& a, const Zone& b) { return a.seconds > b.seconds; });
@@ -23,7 +23,7 @@ std::vector<Profiler::Zone> Profiler::zones() const {
 }
 
 void Profiler::Reset() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   zones_.clear();
 }
 

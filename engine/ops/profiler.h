@@ -5,9 +5,10 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <string_view>
 #include <vector>
+
+#include "common/mutex.h"
 
 namespace longtake {
 
@@ -30,7 +31,7 @@ class Profiler {
 
  private:
   bool enabled_ = false;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::map<std::string_view, Zone> zones_;
 };
 

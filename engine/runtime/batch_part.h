@@ -5,10 +5,10 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "common/mutex.h"
 #include "engine/engine.h"
 
 namespace longtake {
@@ -18,12 +18,12 @@ class Completion {
  public:
   explicit Completion(std::function<void(size_t, PassResult)> done) : done_(std::move(done)) {}
   void Complete(size_t index, PassResult result) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     done_(index, std::move(result));
   }
 
  private:
-  std::mutex mutex_;
+  Mutex mutex_;
   const std::function<void(size_t, PassResult)> done_;
 };
 

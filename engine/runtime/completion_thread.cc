@@ -15,27 +15,27 @@ absl::StatusOr<std::unique_ptr<CompletionThread>> CompletionThread::Start(std::f
 
 CompletionThread::~CompletionThread() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  posted_.notify_one();
+  posted_.NotifyOne();
   if (thread_.joinable()) thread_.join();
 }
 
 void CompletionThread::Post(IssuedPasses* passes) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     queue_.Push(passes);
   }
-  posted_.notify_one();
+  posted_.NotifyOne();
 }
 
 void CompletionThread::Run() {
   while (true) {
     IssuedPasses* passes = nullptr;
     {
-      std::unique_lock lock(mutex_);
-      posted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !queue_.empty(); });
+      MutexLock lock(mutex_);
+      posted_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
       passes = queue_.Pop();
     }

@@ -3,14 +3,13 @@
 #ifndef LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_
 #define LONGTAKE_ENGINE_RUNTIME_COMPLETION_THREAD_H_
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "engine/runtime/intrusive_queue.h"
 #include "engine/runtime/pass_batch.h"
 
@@ -30,8 +29,8 @@ class CompletionThread {
   void Run();
 
   const std::function<void(IssuedPasses*)> await_;
-  std::mutex mutex_;
-  std::condition_variable posted_;  // signals that an item was posted or `stopping_` was set
+  Mutex mutex_;
+  ConditionVariable posted_;  // signals that an item was posted or `stopping_` was set
   IntrusiveQueue<IssuedPasses> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

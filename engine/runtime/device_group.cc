@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <map>
-#include <mutex>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -12,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "common/mutex.h"
 #include "engine/runtime/batch_part.h"
 
 namespace longtake {
@@ -33,8 +32,8 @@ class DeviceGroup : public Engine {
 
   ~DeviceGroup() override {
     {
-      std::unique_lock lock(mutex_);
-      move_ended_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !move_.has_value(); });
+      MutexLock lock(mutex_);
+      move_ended_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !move_.has_value(); });
     }
     image_.reset();
     // The members run what was submitted to its end. Their completions use the other fields of this class, so members
@@ -46,7 +45,7 @@ class DeviceGroup : public Engine {
   bool lanes_overlap() const override { return members_.front()->lanes_overlap(); }
 
   std::vector<MemoryRegion> memory() const override {
-    const std::lock_guard lock(mutex_);  // a moving session changes its slot under this lock
+    const MutexLock lock(mutex_);  // a moving session changes its slot under this lock
     std::vector<MemoryRegion> sum = members_.front()->memory();
     for (size_t i = 1; i < members_.size(); ++i) {
       const std::vector<MemoryRegion> regions = members_[i]->memory();
@@ -62,7 +61,7 @@ class DeviceGroup : public Engine {
   }
 
   SessionMoves moves() const override {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return moves_;
   }
 
@@ -71,7 +70,7 @@ class DeviceGroup : public Engine {
   }
 
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     absl::StatusOr<Place> place = OpenOnAny(spec, std::nullopt);
     if (!place.ok()) return place.status();
     ++open_[place->member];
@@ -82,7 +81,7 @@ class DeviceGroup : public Engine {
   }
 
   void CloseSession(SessionId id) override {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto it = sessions_.find(id);
     if (it == sessions_.end()) return;
     const Place place = it->second.place;
@@ -96,7 +95,7 @@ class DeviceGroup : public Engine {
   }
 
   absl::StatusOr<SessionProgress> progress(SessionId id) const override {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto it = sessions_.find(id);
     if (it == sessions_.end()) return absl::NotFoundError("session: unknown");
     if (move_.has_value() && move_->session == id) return move_->progress;
@@ -106,7 +105,7 @@ class DeviceGroup : public Engine {
   void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     const auto completion = std::make_shared<Completion>(std::move(done));
     std::vector<Part> parts(members_.size(), Part{.lane = lane});
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     ++batch_;
     ConsiderMove(passes);
     for (size_t i = 0; i < passes.size(); ++i) {
@@ -175,7 +174,7 @@ class DeviceGroup : public Engine {
 
   void Complete(const Part::Owner& owner, PassResult result) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (const auto it = sessions_.find(owner.session); it != sessions_.end()) {
         --it->second.under_way;
         it->second.load.Add(batch_, result.device_seconds);
@@ -219,7 +218,7 @@ class DeviceGroup : public Engine {
     const absl::StatusOr<SessionId> local = members_[to]->OpenSession(at.spec);
     if (!local.ok()) return false;
     const Place from = sessions_.at(id).place;
-    move_.emplace();
+    move_ = Move();
     move_->session = id;
     move_->progress = at;
     move_->bytes = bytes;
@@ -243,7 +242,7 @@ class DeviceGroup : public Engine {
   }
 
   void OnTaken(absl::StatusOr<SessionPosition> position) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     if (!position.ok()) {
       members_[move_->to.member]->CloseSession(move_->to.local);
       if (absl::IsFailedPrecondition(position.status())) {  // the session has not left its device
@@ -264,7 +263,7 @@ class DeviceGroup : public Engine {
   }
 
   void OnPut(const absl::Status& status) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     const Place to = move_->to;
     if (!status.ok()) {  // the target has failed; the image is intact
       members_[to.member]->CloseSession(to.local);
@@ -289,17 +288,17 @@ class DeviceGroup : public Engine {
     for (Part& part : move_->held) SubmitPart(to.member, std::move(part));
     if (move_->closed) members_[to.member]->CloseSession(to.local);
     move_.reset();
-    move_ended_.notify_all();
+    move_ended_.NotifyAll();
   }
 
   // The session's memory is lost. Passes held by the move complete with `status`; later passes are refused as those of
   // a closed session.
-  void Lose(std::unique_lock<std::mutex>& lock, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void Lose(MutexLock& lock, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const std::vector<Part> held = std::move(move_->held);
     if (const auto it = sessions_.find(move_->session); it != sessions_.end()) it->second.place.local = 0;
     move_.reset();
-    move_ended_.notify_all();
-    lock.unlock();
+    move_ended_.NotifyAll();
+    lock.Unlock();
     for (const Part& part : held) Complete(part.owners[0], {.status = status});
   }
 
@@ -307,8 +306,8 @@ class DeviceGroup : public Engine {
   std::vector<std::unique_ptr<MovableEngine>> members_;
   std::unique_ptr<Buffer> image_;  // staging memory of the moving session
   // Locked before the members' own locks; not held while a completion runs.
-  mutable std::mutex mutex_;
-  std::condition_variable move_ended_;
+  mutable Mutex mutex_;
+  ConditionVariable move_ended_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> open_ ABSL_GUARDED_BY(mutex_);  // number of sessions on each member
   std::optional<Move> move_ ABSL_GUARDED_BY(mutex_);

@@ -3,13 +3,12 @@
 #ifndef LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_
 #define LONGTAKE_ENGINE_RUNTIME_HOST_STAGING_H_
 
-#include <condition_variable>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
 #include "engine/runtime/device_memory.h"
 
 namespace longtake {
@@ -23,24 +22,24 @@ class HostStaging {
 
   // Blocks until a buffer is free.
   std::byte* Take() {
-    std::unique_lock lock(mutex_);
-    returned_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !free_.empty(); });
+    MutexLock lock(mutex_);
+    returned_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !free_.empty(); });
     std::byte* buffer = free_.back();
     free_.pop_back();
     return buffer;
   }
   void Return(std::byte* buffer) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     free_.push_back(buffer);
-    returned_.notify_one();
+    returned_.NotifyOne();
   }
 
   size_t bytes() const { return memory_->size(); }
 
  private:
   const std::unique_ptr<Buffer> memory_;
-  std::mutex mutex_;
-  std::condition_variable returned_;
+  Mutex mutex_;
+  ConditionVariable returned_;
   std::vector<std::byte*> free_ ABSL_GUARDED_BY(mutex_);
 };
 

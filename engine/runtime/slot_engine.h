@@ -3,10 +3,8 @@
 #define LONGTAKE_ENGINE_RUNTIME_SLOT_ENGINE_H_
 
 #include <array>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -14,6 +12,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "engine/engine.h"
 #include "engine/runtime/batch_queue.h"
 #include "engine/runtime/completion_thread.h"
@@ -89,14 +88,14 @@ class SlotEngine : public MovableEngine {
   Executor executor_;
   std::vector<BoundPass> runnable_;  // the runnable passes of the batch being issued
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;  // there is something to run, nothing is unfinished, or the engine stops
+  mutable Mutex mutex_;
+  ConditionVariable changed_;  // there is something to run, nothing is unfinished, or the engine stops
   SessionTable table_ ABSL_GUARDED_BY(mutex_);
   BatchQueue queue_ ABSL_GUARDED_BY(mutex_);
   absl::Status failed_ ABSL_GUARDED_BY(mutex_);
   size_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // sum of `pending` over all batches
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::mutex completing_;  // held during a completion, so that only one runs at a time
+  Mutex completing_;  // held during a completion, so that only one runs at a time
   std::array<std::unique_ptr<CompletionThread>, 2> waiters_;  // by lane; null if the engine's thread waits itself
   std::thread thread_;
 };

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/mutex.h"
 #include "engine/ops/arena.h"
 #include "engine/runtime/session_image.h"
 #include "engine/runtime/slot_engine.h"
@@ -15,7 +16,7 @@ std::unique_ptr<Buffer> SlotEngine::AllocateImage() {
 }
 
 size_t SlotEngine::ImageBytes(SessionId id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const SessionTable::Entry* entry = table_.Find(id);
   if (entry == nullptr || entry->users > 0) return 0;
   const Session& session = *entry->session;
@@ -24,7 +25,7 @@ size_t SlotEngine::ImageBytes(SessionId id) const {
 }
 
 void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   SessionTable::Entry* entry = table_.Find(id);
   if (entry == nullptr || entry->users > 0) {
     PushTask([done = std::move(done)] {
@@ -50,7 +51,7 @@ void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(abs
 
 void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffer& image,
                             std::function<void(absl::Status)> done) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   SessionTable::Entry& entry = *table_.Find(id);
   table_.Use(entry);  // keeps the slot if the session is closed meanwhile
   PushTask([this, position, &entry, &image, done = std::move(done)] {
@@ -64,7 +65,7 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
                     MovingMemory(*session, entry.slot, /*fresh=*/true));
     });
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (session != nullptr) entry.session = std::move(session);
       if (!status.ok()) entry.session->Fail(status);
       entry.progress = entry.session->progress();

@@ -13,36 +13,36 @@ constexpr absl::Duration kLoadingRetry = absl::Seconds(1);
 }  // namespace
 
 void StudioSlot::Set(std::shared_ptr<Studio> studio) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   studio_ = std::move(studio);
 }
 
 absl::StatusOr<std::shared_ptr<Studio>> StudioSlot::Get() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (studio_ != nullptr) return studio_;
   return MakeError(absl::StatusCode::kUnavailable, "the model is still loading",
                    {.reason = Reason::kModelLoading, .retry_delay = kLoadingRetry});
 }
 
 void StudioSlot::AddCall() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   ++calls_;
 }
 
 void StudioSlot::RemoveCall() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   --calls_;
-  call_ended_.notify_all();  // under the lock: who waits may destroy it next
+  call_ended_.NotifyAll();  // under the lock: who waits may destroy it next
 }
 
 bool StudioSlot::has_calls() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return calls_ > 0;
 }
 
 void StudioSlot::AwaitNoCalls() {
-  std::unique_lock lock(mutex_);
-  call_ended_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; });
+  MutexLock lock(mutex_);
+  call_ended_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return calls_ == 0; });
 }
 
 }  // namespace longtake::server

@@ -2,12 +2,11 @@
 #ifndef LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
 #define LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
 
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "server/video/studio.h"
 
 namespace longtake::server {
@@ -25,8 +24,8 @@ class StudioSlot {
   void AwaitNoCalls();
 
  private:
-  mutable std::mutex mutex_;
-  std::condition_variable call_ended_;
+  mutable Mutex mutex_;
+  ConditionVariable call_ended_;
   std::shared_ptr<Studio> studio_ ABSL_GUARDED_BY(mutex_);
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
 };

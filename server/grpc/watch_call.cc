@@ -13,7 +13,7 @@ namespace longtake::server {
 std::shared_ptr<WatchCall> WatchCall::Create(grpc::CallbackServerContext* context, std::function<void()> on_done) {
   grpc_call_ref(context->c_call());
   std::shared_ptr<WatchCall> call(new WatchCall(context, std::move(on_done)));
-  const std::lock_guard lock(call->mutex_);
+  const MutexLock lock(call->mutex_);
   call->self_ = call;
   return call;
 }
@@ -25,7 +25,7 @@ void WatchCall::Open(std::shared_ptr<Studio> studio, const std::shared_ptr<Video
   if (!watch.ok()) return Refuse(watch.status());
   {
     std::shared_ptr<Watch> opened = *std::move(watch);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     studio_ = std::move(studio);
     if (!cancelled_) watch_ = std::move(opened);
     // Where the client has gone, `opened` is destroyed behind the lock, and before the call may end.
@@ -35,7 +35,7 @@ void WatchCall::Open(std::shared_ptr<Studio> studio, const std::shared_ptr<Video
 
 void WatchCall::Refuse(const absl::Status& status) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     end_ = status;
   }
   Advance();
@@ -46,7 +46,7 @@ void WatchCall::Advance() {
   std::optional<absl::Status> finish;
   std::shared_ptr<Watch> gone;  // destroyed outside the lock: it tells its video
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (finished_) return;
     if (write_under_way_) {
       // No Finish may begin while a write is under way, and the client does not take it.
@@ -81,7 +81,7 @@ void WatchCall::Advance() {
 void WatchCall::OnWriteDone(bool ok) {
   if (!ok) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       write_under_way_ = false;
     }
     return OnCancel();
@@ -89,7 +89,7 @@ void WatchCall::OnWriteDone(bool ok) {
   std::shared_ptr<Watch> watch;
   Watch::Sent sent;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     write_under_way_ = false;
     writing_.Clear();
     watch = watch_;
@@ -102,7 +102,7 @@ void WatchCall::OnWriteDone(bool ok) {
 void WatchCall::OnCancel() {
   std::shared_ptr<Watch> gone;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     cancelled_ = true;
     gone = std::move(watch_);
   }
@@ -114,7 +114,7 @@ void WatchCall::OnDone() {
   std::shared_ptr<WatchCall> self;
   std::shared_ptr<Studio> studio;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     self = std::move(self_);
     studio = std::move(studio_);
   }

@@ -6,11 +6,11 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "common/mutex.h"
 #include "server/video/studio.h"
 
 namespace longtake::server {
@@ -43,7 +43,7 @@ class WatchCall : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext* const context_;  // until OnDone
   grpc_call* const call_;  // a reference: the context goes with gRPC's part of the call, this one stays
   const std::function<void()> on_done_;
-  std::mutex mutex_;
+  Mutex mutex_;
   std::shared_ptr<WatchCall> self_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Studio> studio_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Watch> watch_ ABSL_GUARDED_BY(mutex_);  // from Open until the call has an end

@@ -9,14 +9,14 @@ Lifecycle::Lifecycle(const LifecycleOptions& options, const Clock* clock, Action
     : options_(options), clock_(clock), actions_(actions) {}
 
 bool Lifecycle::Loaded() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (end_.has_value()) return false;
   loaded_ = true;
   return true;
 }
 
 void Lifecycle::Stop(bool grace) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (end_.has_value()) return;
   const absl::Duration now = clock_->Now();
   const absl::Duration limit = std::max(options_.shutdown_limit, absl::ZeroDuration());
@@ -25,14 +25,14 @@ void Lifecycle::Stop(bool grace) {
 }
 
 void Lifecycle::StopNow() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const absl::Duration now = clock_->Now();
   end_ = {now, now, now};
   phase_ = Phase::kEnded;
 }
 
 Lifecycle::Phase Lifecycle::phase() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return phase_;
 }
 
@@ -40,7 +40,7 @@ absl::Duration Lifecycle::Advance(const Observed& observed) {
   Due due;
   absl::Duration next;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     due = Step(observed);
     next = NextStep();
   }

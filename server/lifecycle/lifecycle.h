@@ -3,12 +3,12 @@
 #ifndef LONGTAKE_SERVER_LIFECYCLE_LIFECYCLE_H_
 #define LONGTAKE_SERVER_LIFECYCLE_LIFECYCLE_H_
 
-#include <mutex>
 #include <optional>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/mutex.h"
 
 namespace longtake::server {
 
@@ -95,7 +95,7 @@ class Lifecycle {
   const LifecycleOptions options_;
   const Clock* const clock_;
   Actions* const actions_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kLoading;
   bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<End> end_ ABSL_GUARDED_BY(mutex_);  // since Stop

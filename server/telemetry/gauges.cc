@@ -79,14 +79,14 @@ void AddEngine(const std::vector<MemoryRegion>& memory, const SessionMoves& made
 }  // namespace
 
 void Gauges::Watch(const std::shared_ptr<const Metrics::Sources>& sources) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   sources_ = sources;
 }
 
 std::vector<MetricFamily> Gauges::Collect() const {
   std::shared_ptr<const Metrics::Sources> sources;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     sources = sources_.lock();
   }
   const bool there = sources != nullptr;

@@ -6,10 +6,10 @@
 #include <prometheus/metric_family.h>
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
 #include "server/telemetry/metrics.h"
 
 namespace longtake::server {
@@ -22,7 +22,7 @@ class Gauges : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
 };
 

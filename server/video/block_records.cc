@@ -6,7 +6,7 @@ namespace longtake::server {
 
 void BlockRecords::Add(const scheduler::PassReport& pass) {
   const absl::Duration took = absl::Seconds(pass.device_seconds), ended = pass.ended - accepted_;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   BlockReport& report = reports_[pass.block];
   switch (pass.kind) {
     case scheduler::PassKind::kEncodePrompt:
@@ -37,13 +37,13 @@ void BlockRecords::Add(const scheduler::PassReport& pass) {
 }
 
 BlockReport BlockRecords::Get(int block) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = reports_.find(block);
   return found == reports_.end() ? BlockReport{} : found->second;
 }
 
 BlockReport BlockRecords::Take(int block) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = reports_.find(block);
   if (found == reports_.end()) return {};
   BlockReport report = std::move(found->second);

@@ -3,10 +3,10 @@
 #define LONGTAKE_SERVER_VIDEO_BLOCK_RECORDS_H_
 
 #include <map>
-#include <mutex>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "scheduler/scheduler.h"
 #include "server/video/event.h"
 
@@ -27,7 +27,7 @@ class BlockRecords {
 
  private:
   const absl::Duration accepted_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   int prompt_ ABSL_GUARDED_BY(mutex_) = 0;  // the last one encoded
   std::map<int, BlockReport> reports_ ABSL_GUARDED_BY(mutex_);
 };

@@ -17,7 +17,7 @@ size_t IndexOf(PassKind kind) {
 
 void DeviceWatch::OnOpened(const absl::Status& status) {
   if (!absl::IsUnavailable(status)) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (lost_.empty()) lost_ = absl::StrCat("the device is lost: ", std::string(status.message()));
 }
 
@@ -33,7 +33,7 @@ absl::Duration DeviceWatch::Predicted(const Counts& passes) const {
 uint64_t DeviceWatch::OnSubmit(const std::vector<PassKind>& passes) {
   Counts counts = {};
   for (const PassKind kind : passes) ++counts[IndexOf(kind)];
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   Batch batch{.left = counts, .all = counts, .submitted = clock_->Now(), .predicted = Predicted(counts)};
   for (const auto& [number, other] : batches_) batch.predicted += Predicted(other.left);
   batches_[++last_batch_] = batch;
@@ -42,7 +42,7 @@ uint64_t DeviceWatch::OnSubmit(const std::vector<PassKind>& passes) {
 
 void DeviceWatch::OnPassDone(uint64_t batch, PassKind kind, double device_seconds) {
   const size_t index = IndexOf(kind);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   longest_[index] = std::max(longest_[index], absl::Seconds(device_seconds));
   const auto found = batches_.find(batch);
   if (found == batches_.end()) return;
@@ -52,7 +52,7 @@ void DeviceWatch::OnPassDone(uint64_t batch, PassKind kind, double device_second
 }
 
 DeviceHealth DeviceWatch::health() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!lost_.empty()) return {DeviceHealth::State::kLost, lost_};
   const absl::Duration now = clock_->Now();
   for (const auto& [number, batch] : batches_) {

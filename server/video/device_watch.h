@@ -5,7 +5,6 @@
 #include <array>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/mutex.h"
 #include "common/pass_kind.h"
 
 namespace longtake::server {
@@ -54,7 +54,7 @@ class DeviceWatch {
   const absl::Duration stuck_after_;
   const double stuck_factor_;
   const Clock* const clock_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   uint64_t last_batch_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Batch> batches_ ABSL_GUARDED_BY(mutex_);  // under way
   // Device time of the longest pass of each kind so far; zero before the first.

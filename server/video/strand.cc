@@ -6,7 +6,7 @@ namespace longtake::server {
 
 void Strand::Post(std::function<void()> task) {
   {
-    const std::lock_guard lock(state_->mutex);
+    const MutexLock lock(state_->mutex);
     state_->tasks.push_back(std::move(task));
     if (std::exchange(state_->running, true)) return;
   }
@@ -17,14 +17,14 @@ void Strand::Post(std::function<void()> task) {
 void Strand::RunOne(const std::shared_ptr<State>& state) {
   std::function<void()> task;
   {
-    const std::lock_guard lock(state->mutex);
+    const MutexLock lock(state->mutex);
     task = std::move(state->tasks.front());
     state->tasks.pop_front();
   }
   task();
   task = nullptr;
   {
-    const std::lock_guard lock(state->mutex);
+    const MutexLock lock(state->mutex);
     if (state->tasks.empty()) {
       state->running = false;
       return;

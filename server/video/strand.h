@@ -5,9 +5,9 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
 #include "common/worker_pool.h"
 
 namespace longtake::server {
@@ -22,7 +22,7 @@ class Strand {
  private:
   struct State {
     WorkerPool* pool;
-    std::mutex mutex;
+    Mutex mutex;
     std::deque<std::function<void()>> tasks ABSL_GUARDED_BY(mutex);
     bool running ABSL_GUARDED_BY(mutex) = false;
   };

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/core/crc32c.h"
+#include "common/crc32c.h"
 #include "engine/core/float16.h"
 #include "engine/core/json_config.h"
 #include "engine/core/philox.h"

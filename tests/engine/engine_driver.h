@@ -2,13 +2,12 @@
 #ifndef LONGTAKE_TESTS_ENGINE_ENGINE_DRIVER_H_
 #define LONGTAKE_TESTS_ENGINE_ENGINE_DRIVER_H_
 
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "common/mutex.h"
 #include "engine/engine.h"
 
 namespace longtake {
@@ -18,17 +17,17 @@ class Countdown {
  public:
   explicit Countdown(int count) : left_(count) {}
   void Done() {
-    const std::lock_guard lock(mutex_);
-    if (--left_ == 0) zero_.notify_all();
+    const MutexLock lock(mutex_);
+    if (--left_ == 0) zero_.NotifyAll();
   }
   void Wait() {
-    std::unique_lock lock(mutex_);
-    zero_.wait(lock, [this] { return left_ <= 0; });
+    MutexLock lock(mutex_);
+    zero_.Wait(lock, [this] { return left_ <= 0; });
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable zero_;
+  Mutex mutex_;
+  ConditionVariable zero_;
   int left_;
 };
 

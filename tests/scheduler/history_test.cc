@@ -4,17 +4,16 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <set>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "common/mutex.h"
 #include "gtest/gtest.h"
 #include "scheduler/scheduler.h"
 #include "tests/scheduler/fake_device.h"
@@ -41,10 +40,10 @@ class FaultyDevice : public Device {
   }
   ~FaultyDevice() override {
     {
-      const std::scoped_lock lock(mutex_);
+      const MutexLock lock(mutex_);
       stopping_ = true;
     }
-    changed_.notify_all();
+    changed_.NotifyAll();
     for (std::thread& worker : workers_) worker.join();
   }
 
@@ -67,7 +66,7 @@ class FaultyDevice : public Device {
   void Submit(LaneId lane, std::vector<Pass> passes, PassDone done) override {
     CheckThread();
     ASSERT_FALSE(passes.empty());
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     EXPECT_LE(++depth_[Index(lane)], 2) << "a third batch";
     const auto left = std::make_shared<size_t>(passes.size());
     ++batches_;
@@ -85,7 +84,7 @@ class FaultyDevice : public Device {
       jobs_.push_back({i, pass, done, lane, left});
     }
     std::shuffle(jobs_.begin(), jobs_.end(), random_);
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   bool can_suspend() const override { return true; }
   void Suspend(SessionId session, Done done) override {
@@ -104,7 +103,7 @@ class FaultyDevice : public Device {
   }
 
   void Cancelled(SessionId session) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     cancelled_.emplace(session, batches_);
   }
   bool empty() const { return open_.empty() && suspended_.empty(); }
@@ -123,25 +122,25 @@ class FaultyDevice : public Device {
     EXPECT_EQ(std::this_thread::get_id(), thread_);
   }
   bool UnderWay(SessionId session) {
-    const std::scoped_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     return under_way_.contains({session, false}) || under_way_.contains({session, true});
   }
   void Work(Random& random) {
-    std::unique_lock lock(mutex_);
+    MutexLock lock(mutex_);
     while (true) {
-      changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      changed_.Wait(lock, [this] { return stopping_ || !jobs_.empty(); });
       if (jobs_.empty()) return;
       const Job job = std::move(jobs_.front());
       jobs_.pop_front();
-      lock.unlock();
+      lock.Unlock();
       Delay(random, 200);
       const bool fails = Roll(random, 1000) < faults_;
-      lock.lock();
+      lock.Lock();
       under_way_.erase({job.pass.session, job.pass.kind == PassKind::kDecode});
       if (--*job.left == 0) --depth_[Index(job.lane)];
-      lock.unlock();
+      lock.Unlock();
       job.done(job.index, {fails ? absl::DataLossError("injected") : absl::OkStatus(), 1e-4});
-      lock.lock();
+      lock.Lock();
     }
   }
 
@@ -151,8 +150,8 @@ class FaultyDevice : public Device {
   std::map<SessionId, DeviceId> open_;
   std::set<SessionId> suspended_;
   std::thread::id thread_;  // that calls
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  Mutex mutex_;
+  ConditionVariable changed_;
   std::deque<Job> jobs_;
   std::set<std::pair<SessionId, bool>> under_way_;  // and whether in the decoder
   std::vector<int> depth_;                          // batches under way, by lane
@@ -251,7 +250,7 @@ int Play(const History& history) {
                        .max_unread = absl::Milliseconds(20)},
                       &loop, &device, &recorder);
   recorder.scheduler = &scheduler;
-  std::mutex mutex;
+  Mutex mutex;
   std::map<SessionId, int> accepted;  // and its blocks
   std::set<SessionId> refused;
   std::atomic<int> cancels = 0;
@@ -280,7 +279,7 @@ int Play(const History& history) {
         // Before Enter returns the session may have begun, and ended.
         const bool in = scheduler.Enter(std::move(request)).ok();
         {
-          const std::scoped_lock lock(mutex);
+          const MutexLock lock(mutex);
           if (in) {
             accepted[id] = blocks;
           } else {

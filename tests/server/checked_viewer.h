@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -13,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/mutex.h"
 #include "server/video/studio.h"
 
 namespace longtake::server {
@@ -34,7 +34,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
     absl::StatusOr<std::unique_ptr<Watch>> watch = video->OpenWatch(options, shared_from_this());
     if (!watch.ok()) return watch.status();
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       watch_ = std::shared_ptr<Watch>(watch->release(), [closed = closed_](Watch* gone) {
         delete gone;
         *closed = true;
@@ -51,7 +51,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
   void Leave() {
     std::shared_ptr<Watch> watch;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       watch = std::move(watch_);
     }
   }
@@ -65,7 +65,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
       std::shared_ptr<Watch> watch;
       ChunkLog::Step step;
       {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         if (watch_ == nullptr) return;
         watch = watch_;
         if (busy_) {
@@ -91,7 +91,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
       }
       Watch::Sent sent;
       {
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         busy_ = false;
         sent = watch->Written();
       }
@@ -100,28 +100,28 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
   }
 
   int ends() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return ends_;
   }
   absl::Status status() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return status_;
   }
   std::string wrong() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return wrong_;
   }
   // Of the chunks.
   std::string bytes() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return bytes_;
   }
   int blocks() const {  // whole ones
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return block_ - from_block_;
   }
   int repeats() const {  // of Waiting and Progress
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return passing_;
   }
 
@@ -165,7 +165,7 @@ class CheckedViewer : public ChunkLog::Listener, public std::enable_shared_from_
   }
 
   const Reads reads_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   const std::shared_ptr<std::atomic<bool>> closed_ = std::make_shared<std::atomic<bool>>(false);
   std::shared_ptr<Watch> watch_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const VideoPlan> plan_ ABSL_GUARDED_BY(mutex_);

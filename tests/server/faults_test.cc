@@ -2,13 +2,13 @@
 #include <algorithm>
 #include <atomic>
 #include <future>
-#include <mutex>
 #include <random>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/mutex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/video/studio.h"
@@ -34,47 +34,47 @@ class WatchedEngine : public Engine {
   absl::StatusOr<SessionProgress> progress(SessionId id) const override { return engine_.progress(id); }
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
     absl::StatusOr<SessionId> id = engine_.OpenSession(spec);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (id.ok()) sessions_[spec.seed] = *id;
     return id;
   }
   void CloseSession(SessionId id) override {
     engine_.CloseSession(id);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     steps_.push_back({Step::kClose, {id}});
   }
   void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     std::vector<SessionId> sessions;
     for (const Pass& pass : passes) sessions.push_back(pass.session);
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       steps_.push_back({Step::kSubmit, sessions});
     }
     engine_.Submit(lane, std::move(passes),
                    [this, sessions = std::move(sessions), done = std::move(done)](size_t index, PassResult result) {
                      done(index, std::move(result));
-                     const std::lock_guard lock(mutex_);
+                     const MutexLock lock(mutex_);
                      steps_.push_back({Step::kDone, {sessions[index]}});
                    });
   }
 
   size_t steps() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return steps_.size();
   }
   std::vector<Step> StepsFrom(size_t first) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return {steps_.begin() + static_cast<std::ptrdiff_t>(first), steps_.end()};
   }
   SessionId SessionOfSeed(uint64_t seed) const {  // 0: was not opened
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = sessions_.find(seed);
     return found == sessions_.end() ? 0 : found->second;
   }
   const FakeEngine& fake() const { return engine_; }
 
  private:
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::vector<Step> steps_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, SessionId> sessions_ ABSL_GUARDED_BY(mutex_);
   FakeEngine engine_;

@@ -2,33 +2,33 @@
 #ifndef LONGTAKE_TESTS_SERVER_GATE_H_
 #define LONGTAKE_TESTS_SERVER_GATE_H_
 
-#include <condition_variable>
-#include <mutex>
+#include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
 
 namespace longtake {
 
 class Gate {
  public:
   void Close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     closed_ = true;
   }
   void Open() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       closed_ = false;
     }
-    opened_.notify_all();
+    opened_.NotifyAll();
   }
   void Pass() {
-    std::unique_lock lock(mutex_);
-    opened_.wait(lock, [this] { return !closed_; });
+    MutexLock lock(mutex_);
+    opened_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !closed_; });
   }
 
  private:
-  std::mutex mutex_;
-  std::condition_variable opened_;
-  bool closed_ = false;
+  Mutex mutex_;
+  ConditionVariable opened_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace longtake

@@ -1,10 +1,10 @@
 // Videos that outlive the calls that made them: attached to, resumed, listed, cancelled, deleted.
 #include <atomic>
-#include <mutex>
 #include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/mutex.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/fake_clock.h"
@@ -212,12 +212,12 @@ TEST_F(WatchTest, ARequestIdTwiceIsOneVideo) {
   request = CreateRequestOf(1, 5);
   request.set_request_id("at-once");
   std::set<std::string> names;
-  std::mutex mutex;
+  Mutex mutex;
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&] {
       const std::string name = Create(request).name();
-      const std::lock_guard lock(mutex);
+      const MutexLock lock(mutex);
       names.insert(name);
     });
   }

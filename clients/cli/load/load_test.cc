@@ -57,7 +57,7 @@ nlohmann::json LoadTest::Run() {
   });
   timetable_.At(0.5, [this] { Sample(); });
   timetable_.Run();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return Report(records_, timeline_, {.warm = plan_.warm, .ended = plan_.duration, .cpu_seconds = CpuSeconds() - cpu});
 }
 
@@ -84,7 +84,7 @@ void LoadTest::Enter(Visit visit, int slot) {
   const bool live = !visit.offline;
   Viewer::Callbacks callbacks;
   callbacks.on_chunk = [this](double at, double seconds, bool stalled) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     timeline_.AddVideo(at, seconds);
     if (stalled) timeline_.AddStall(at);
   };
@@ -104,7 +104,7 @@ void LoadTest::OnDone(uint64_t number) {
   Record record = found->second->record();
   there_.erase(found);
   if (record.end == End::kRefused) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     timeline_.AddRefusal(record.ended);
   }
   if (record.slot >= 0 && !closing_) {
@@ -147,7 +147,7 @@ void LoadTest::Sample() {
     progress.watching += record.end == End::kFinished && PictureEnds(record) > now;
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     timeline_.SetWatching(now, progress.watching);
     progress.video = timeline_.Video(static_cast<int>(now) - 1, static_cast<int>(now));
   }

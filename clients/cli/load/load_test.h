@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "clients/cli/load/timetable.h"
 #include "clients/cli/load/viewer.h"
 #include "clients/cli/load/visits.h"
+#include "common/mutex.h"
 
 namespace longtake::client {
 
@@ -69,7 +69,7 @@ class LoadTest {
   std::map<uint64_t, std::unique_ptr<Viewer>> there_;  // by the order of entering
   std::vector<Record> records_;
   bool closing_ = false;
-  std::mutex mutex_;
+  Mutex mutex_;
   Timeline timeline_ ABSL_GUARDED_BY(mutex_);
   Timetable timetable_;  // last: what it holds refers to the others
 };

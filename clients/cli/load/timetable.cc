@@ -2,12 +2,14 @@
 
 #include <utility>
 
+#include "absl/time/time.h"
+
 namespace longtake::client {
 
 void Timetable::At(double when, std::function<void()> what) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   queue_.push({when, ++entries_, std::move(what)});
-  changed_.notify_one();
+  changed_.NotifyOne();
 }
 
 void Timetable::Run() {
@@ -15,12 +17,12 @@ void Timetable::Run() {
   while (!stopped_) {
     std::function<void()> what;
     {
-      std::unique_lock lock(mutex_);
+      MutexLock lock(mutex_);
       while (queue_.empty() || queue_.top().when > now()) {
         if (queue_.empty()) {
-          changed_.wait(lock);
+          changed_.Wait(lock);
         } else {
-          changed_.wait_for(lock, std::chrono::duration<double>(queue_.top().when - now()));
+          changed_.WaitFor(lock, absl::Seconds(queue_.top().when - now()));
         }
       }
       what = queue_.top().what;

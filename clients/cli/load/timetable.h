@@ -3,14 +3,13 @@
 #define LONGTAKE_CLIENTS_CLI_LOAD_TIMETABLE_H_
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <queue>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
 
 namespace longtake::client {
 
@@ -37,8 +36,8 @@ class Timetable {
 
   const Clock::time_point began_ = Clock::now();
   bool stopped_ = false;  // the running thread's
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  Mutex mutex_;
+  ConditionVariable changed_;
   uint64_t entries_ ABSL_GUARDED_BY(mutex_) = 0;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> queue_ ABSL_GUARDED_BY(mutex_);
 };

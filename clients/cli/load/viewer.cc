@@ -55,14 +55,14 @@ bool Record::OnChunk(double now, double video_seconds, bool last_in_block) {
 
 Viewer::Viewer(Visit visit, int slot, Timetable* timetable, Callbacks callbacks)
     : timetable_(timetable), callbacks_(std::move(callbacks)), request_(RequestOf(visit)) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   record_.visit = std::move(visit);
   record_.slot = slot;
 }
 
 void Viewer::Start(v1::VideoService::Stub* stub) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     record_.asked = timetable_->now();
   }
   stub->async()->GenerateVideo(&context_, &request_, this);
@@ -72,7 +72,7 @@ void Viewer::Start(v1::VideoService::Stub* stub) {
 
 void Viewer::Leave(End why) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (record_.over || leaving_) return;
     leaving_ = true;
     record_.end = why;
@@ -81,7 +81,7 @@ void Viewer::Leave(End why) {
 }
 
 Record Viewer::record() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return record_;
 }
 
@@ -89,7 +89,7 @@ double Viewer::Hear(const v1::WatchVideoResponse& event) {
   const double now = timetable_->now();
   bool stalled = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (event.has_accepted()) {
       record_.accepted = now;
       const v1::Quote& quote = event.accepted().quote();
@@ -108,7 +108,7 @@ double Viewer::Hear(const v1::WatchVideoResponse& event) {
   }
   const double duration = Seconds(event.chunk().duration());
   callbacks_.on_chunk(now, duration, stalled);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return record_.visit.slow ? kSlowRead * duration : 0;
 }
 
@@ -125,7 +125,7 @@ void Viewer::OnReadDone(bool ok) {
 
 void Viewer::OnDone(const grpc::Status& status) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     record_.ended = timetable_->now();
     record_.over = true;
     // A server that cannot be reached refuses nothing: it does not say when to try again.

@@ -6,12 +6,12 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "clients/cli/load/timetable.h"
 #include "clients/cli/load/visits.h"
+#include "common/mutex.h"
 #include "common/playout.h"
 #include "longtake/v1/video_service.grpc.pb.h"
 
@@ -76,7 +76,7 @@ class Viewer : public grpc::ClientReadReactor<v1::WatchVideoResponse> {
   v1::GenerateVideoRequest request_;
   grpc::ClientContext context_;
   v1::WatchVideoResponse event_;  // the read's
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   Record record_ ABSL_GUARDED_BY(mutex_);
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;  // the event came
