@@ -90,7 +90,7 @@ struct ModelInfo {
 // One region of memory. All regions are planned before the first session is opened.
 // Device memory: "weights", "scratch" (workspace of passes and operations), "state", "state_spare", "latents",
 // "decoder_cache", "prompt".
-// Host memory: "frames" (decoded, not yet handed out) and, where they are used, "checkpoint" (a session being saved),
+// Host memory: "frames" (decoded, not yet handed out), "checkpoint" (a session being saved) and, where they are used,
 // "decoder_cache_host" and "moving_session".
 struct MemoryRegion {
   std::string name;

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/crc32c.h"
 #include "common/status_macros.h"
-#include "engine/core/crc32c.h"
 #include "engine/cuda/matmul.h"
 #include "engine/cuda/status.h"
 

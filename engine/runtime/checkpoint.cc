@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "absl/strings/str_cat.h"
-#include "engine/core/crc32c.h"
+#include "common/crc32c.h"
 #include "engine/ops/arena.h"
 
 namespace longtake {

@@ -47,8 +47,9 @@ Executor::Executor(const PartOps& parts, const VideoModel& model, DecoderCaches&
       staging_(decoder_ops_, FrameBytes(model), kStagedDecodes) {
   batch_.reserve(caches.sessions());  // a session has at most one pass in a batch
   copies_.reserve(model.geometry().channels);
-  if (const size_t bytes = CheckpointStagingBytes(decoder_ops_, model); bytes > 0) {
-    checkpoint_staging_.emplace(decoder_ops_, bytes, /*count=*/1);
+  // A device that works in host memory copies a session to where the result is.
+  if (decoder_ops_.device().memory_bytes() > 0) {
+    checkpoint_staging_.emplace(decoder_ops_, model_.info().max_checkpoint_bytes, /*count=*/1);
   }
   for (Ops* ops : parts.distinct()) {
     if (!ops->scratch().Reserve().ok()) throw std::bad_alloc();
@@ -70,7 +71,7 @@ Scratch::Use Executor::scratch_use() const {
 Executor::Handle Executor::NewIssued(Lane lane, size_t passes) {
   IssuedPasses* issued = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (unused_.empty()) {
       unused_.reserve(all_.size() + 1);  // so that Recycle, which runs on other threads, does not allocate
       all_.push_back(std::make_unique<IssuedPasses>());
@@ -92,7 +93,7 @@ void Executor::Recycle(IssuedPasses* passes) {
     if (one.saved != nullptr && one.saved->staged != nullptr) checkpoint_staging_->Return(one.saved->staged);
   }
   passes->passes.clear();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   unused_.push_back(passes);
 }
 

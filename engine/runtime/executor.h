@@ -5,7 +5,6 @@
 #include <array>
 #include <chrono>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/mutex.h"
 #include "engine/engine.h"
 #include "engine/ops/ops.h"
 #include "engine/runtime/decoder_caches.h"
@@ -37,8 +37,6 @@ class Executor {
   Scratch::Use scratch_use() const;
   size_t staging_bytes() const { return staging_.bytes(); }
   static size_t StagingBytes(const VideoModel& model);  // of an executor that is yet to be made
-  // Host memory for staging one checkpoint; 0 if the lane's device works in host memory.
-  static size_t CheckpointStagingBytes(Ops& decoder_ops, const VideoModel& model);
 
   using Issued = absl::FunctionRef<void(IssuedPasses* passes)>;
   using Refused = absl::FunctionRef<void(const BoundPass& pass, absl::Status status)>;
@@ -104,7 +102,7 @@ class Executor {
   std::vector<int64_t> tokens_;  // of each pass in batch_
   PassList passes_, recommit_;
 
-  std::mutex mutex_;  // Issue and Await run on different threads
+  Mutex mutex_;  // Issue and Await run on different threads
   std::vector<std::unique_ptr<IssuedPasses>> all_ ABSL_GUARDED_BY(mutex_);
   std::vector<IssuedPasses*> unused_ ABSL_GUARDED_BY(mutex_);
 };

@@ -10,10 +10,6 @@
 
 namespace longtake {
 
-size_t Executor::CheckpointStagingBytes(Ops& decoder_ops, const VideoModel& model) {
-  return decoder_ops.device().memory_bytes() == 0 ? 0 : model.info().max_checkpoint_bytes;
-}
-
 Executor::Handle Executor::IssueSave(const BoundPass& p) {
   Session& session = *p.session;
   const MemoryPieces pieces = session.Memory();

@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .weights = model->weight_bytes(),
                         .scratch = scratch.bytes(),
                         .frames = Executor::StagingBytes(*model),
-                        .checkpoint = Executor::CheckpointStagingBytes(parts.decoder(), *model),
+                        .checkpoint = model->info().max_checkpoint_bytes,
                         .device_memory = parts.transformer().device().memory_bytes()};
   ReleaseFreedHeap();  // so that the budget includes memory that loading has freed
   const MemoryBudget host = MemoryBudget::Detect();

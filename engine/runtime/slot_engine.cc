@@ -42,10 +42,10 @@ absl::Status SlotEngine::Start() {
 
 SlotEngine::~SlotEngine() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_one();
+  changed_.NotifyOne();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -53,7 +53,7 @@ std::vector<MemoryRegion> SlotEngine::memory() const {
   const int slots = plan_.slots;
   int used = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     used = slots - table_.free_slots();
   }
   const Scratch::Use scratch = executor_.scratch_use();
@@ -61,7 +61,8 @@ std::vector<MemoryRegion> SlotEngine::memory() const {
       {.name = "weights", .planned_bytes = plan_.weights, .used_bytes = plan_.weights},
       {.name = "scratch", .planned_bytes = scratch.planned, .used_bytes = scratch.used},
       {.name = "frames", .planned_bytes = executor_.staging_bytes(), .used_bytes = executor_.staging_bytes()}};
-  if (plan_.checkpoint > 0) regions.push_back({"checkpoint", plan_.checkpoint, plan_.checkpoint});
+  // Where the device works in host memory, a save makes its result there, and between saves nothing is held.
+  regions.push_back({"checkpoint", plan_.checkpoint, plan_.device_memory > 0 ? plan_.checkpoint : 0});
   const auto add = [&](const char* name, uint64_t bytes, int of, int used_of) {
     regions.push_back({name, bytes * of, bytes * used_of, of, used_of});
   };
@@ -83,7 +84,7 @@ std::vector<int> SlotEngine::BlockLengths(int latent_frames) const {
 
 absl::StatusOr<SessionId> SlotEngine::OpenSession(const SessionSpec& spec) {
   ASSIGN_OR_RETURN(const SizeShape* const shape, model_->CheckSpec(spec));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!failed_.ok()) return failed_;
   return table_.Open([&](int slot) {
     return std::make_unique<Session>(*model_, *shape, BlockLengths(spec.latent_frames), spec, MemoryOf(slot));
@@ -91,12 +92,12 @@ absl::StatusOr<SessionId> SlotEngine::OpenSession(const SessionSpec& spec) {
 }
 
 void SlotEngine::CloseSession(SessionId id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   table_.Close(id);
 }
 
 absl::StatusOr<SessionProgress> SlotEngine::progress(SessionId id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const SessionTable::Entry* entry = table_.Find(id);
   if (entry == nullptr) return absl::NotFoundError("session: unknown");
   return entry->progress;
@@ -115,7 +116,7 @@ PassBatch::Bound SlotEngine::Bind(const Pass& pass, const PassBatch& batch) {
 }
 
 void SlotEngine::Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   PassBatch* batch = queue_.New(lane);
   batch->bound.reserve(passes.size());
   batch->passes = std::move(passes);
@@ -124,11 +125,11 @@ void SlotEngine::Submit(Lane lane, std::vector<Pass> passes, std::function<void(
   unfinished_ += batch->pending;
   for (const Pass& pass : batch->passes) batch->bound.push_back(Bind(pass, *batch));
   queue_.Push(batch);
-  changed_.notify_one();
+  changed_.NotifyOne();
 }
 
 int SlotEngine::free_slots() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return failed_.ok() ? table_.free_slots() : 0;
 }
 
@@ -136,16 +137,16 @@ int SlotEngine::free_slots() const {
 
 void SlotEngine::PushTask(std::function<void()> task) {
   queue_.PushTask(std::move(task));
-  changed_.notify_one();
+  changed_.NotifyOne();
 }
 
 void SlotEngine::RunBatches() {
   while (true) {
     BatchQueue::Next next;
     {
-      std::unique_lock lock(mutex_);
+      MutexLock lock(mutex_);
       // On destruction, everything that was submitted still runs, and so does what its completions submit.
-      changed_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      changed_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return !queue_.empty() || (stopping_ && unfinished_ == 0);
       });
       if (queue_.empty()) return;
@@ -201,7 +202,7 @@ void SlotEngine::Await(IssuedPasses* passes) {
 // The entry is updated before the completion is called, so that the completion may submit the session's next pass.
 void SlotEngine::End(const BoundPass& pass, PassResult result, const SessionProgress& progress) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     table_.End(*pass.batch->bound[pass.index].entry, pass.pass->kind, progress);
   }
   Complete(*pass.batch, pass.index, std::move(result));
@@ -209,7 +210,7 @@ void SlotEngine::End(const BoundPass& pass, PassResult result, const SessionProg
 
 void SlotEngine::Complete(PassBatch& batch, size_t index, PassResult result) {
   {
-    const std::lock_guard completing(completing_);  // one at a time, on whichever thread
+    const MutexLock completing(completing_);  // one at a time, on whichever thread
     batch.done(index, std::move(result));
   }
   Finished(batch);
@@ -217,9 +218,9 @@ void SlotEngine::Complete(PassBatch& batch, size_t index, PassResult result) {
 
 // Counts down what the batch and the destructor wait for.
 void SlotEngine::Finished(PassBatch& batch) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (--batch.pending == 0) queue_.Recycle(&batch);
-  if (--unfinished_ == 0) changed_.notify_one();
+  if (--unfinished_ == 0) changed_.NotifyOne();
 }
 
 // ---- Failures
@@ -241,7 +242,7 @@ void SlotEngine::NoteFailure() {
   absl::Status status = parts_.transformer().device().Synchronize(0);
   status.Update(parts_.decoder().device().Synchronize(0));
   if (status.ok()) return;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   failed_ = absl::UnavailableError(absl::StrCat("the device has failed: ", status.message()));
 }
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/crc32c.h"
 #include "common/status_macros.h"
-#include "engine/core/crc32c.h"
 
 namespace longtake {
 namespace {
@@ -64,6 +64,7 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
       ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
       sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), sum);
     }
+    checkpoint = {};  // first, for the plan has room for one
     ASSIGN_OR_RETURN(PassResult saved, RunPass(executor, session, {.kind = PassKind::kSave}));
     checkpoint = std::move(saved.checkpoint);
   }

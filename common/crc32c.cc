@@ -1,4 +1,4 @@
-#include "engine/core/crc32c.h"
+#include "common/crc32c.h"
 
 #include <array>
 

@@ -1,6 +1,6 @@
 // CRC-32C: CRC-32 with the Castagnoli polynomial, the checksum of iSCSI and of most storage formats.
-#ifndef LONGTAKE_ENGINE_CORE_CRC32C_H_
-#define LONGTAKE_ENGINE_CORE_CRC32C_H_
+#ifndef LONGTAKE_COMMON_CRC32C_H_
+#define LONGTAKE_COMMON_CRC32C_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -14,4 +14,4 @@ uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t before = 0);
 
 }  // namespace longtake
 
-#endif  // LONGTAKE_ENGINE_CORE_CRC32C_H_
+#endif  // LONGTAKE_COMMON_CRC32C_H_
