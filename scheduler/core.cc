@@ -108,6 +108,12 @@ bool Core::AdmitOne(absl::Duration now) {
   }
   std::erase(roster_.waiting(session.live()), &session);
   positions_changed_ = true;
+  if (session.request().made_blocks > 0) {
+    session.order = ++admissions_;
+    listener_->OnAdmitted(session.id());
+    Resume(session, start->device);
+    return true;
+  }
   if (absl::Status status = device_->Open(session.id(), DeviceId{static_cast<int>(start->device)}); !status.ok()) {
     session.end_why = std::move(status);  // it has no place to close
     ending_.push_back(session.id());

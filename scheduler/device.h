@@ -82,7 +82,8 @@ class Device {
   // the first one, with all of the session decoded and no pass under way. `done` as in Submit; after an error the
   // session still has its place.
   virtual void Suspend(SessionId session, Done done);
-  // The reverse, on any device. After an error the session ends with it.
+  // The reverse, on any device. Also, in place of Open, of a session with Request::made_blocks. After an error the
+  // session ends with it.
   virtual void Resume(SessionId session, DeviceId device, Done done);
 };
 

@@ -1,5 +1,7 @@
 #include "scheduler/request.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace longtake::scheduler {
@@ -16,14 +18,25 @@ absl::Status CheckLadder(const Request& request) {
 }
 
 absl::Status CheckPrompts(const Request& request) {
-  for (size_t i = 0; i < request.prompt_blocks.size(); ++i) {
-    const int block = request.prompt_blocks[i];
-    if (block <= (i == 0 ? 0 : request.prompt_blocks[i - 1]) ||
-        block >= static_cast<int>(request.block_latents.size())) {
-      return absl::InvalidArgumentError("prompt_blocks must ascend from 1 within the video");
+  for (const int block : request.prompt_blocks) {
+    if (block < 1 || block >= static_cast<int>(request.block_latents.size())) {
+      return absl::InvalidArgumentError("prompt_blocks has a block that is not the second or a later one of the video");
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckMadeBlocks(const Request& request) {
+  const bool fit = request.made_blocks >= 0 && request.made_blocks < static_cast<int>(request.block_latents.size());
+  return fit ? absl::OkStatus() : absl::InvalidArgumentError("made_blocks leaves no block to make");
+}
+
+absl::Status CheckMadeLevels(const Request& request) {
+  const int levels = std::max(1, static_cast<int>(request.step_ladder.size()));
+  const bool fit = request.made_levels.size() <= request.block_latents.size() &&
+                   std::all_of(request.made_levels.begin(), request.made_levels.end(),
+                               [levels](int level) { return level >= 0 && level < levels; });
+  return fit ? absl::OkStatus() : absl::InvalidArgumentError("made_levels has a level or a block that does not exist");
 }
 
 }  // namespace
@@ -40,7 +53,8 @@ absl::Status Check(const Request& request) {
   for (const absl::Status& status :
        {above_zero(request.latent_tokens, "latent_tokens"), above_zero(request.first_decode, "first_decode"),
         above_zero(request.first_latent_seconds, "first_latent_seconds"),
-        above_zero(request.latent_seconds, "latent_seconds"), CheckLadder(request), CheckPrompts(request)}) {
+        above_zero(request.latent_seconds, "latent_seconds"), CheckLadder(request), CheckPrompts(request),
+        CheckMadeBlocks(request), CheckMadeLevels(request)}) {
     if (!status.ok()) return status;
   }
   if (request.chunk_latents < 0) return absl::InvalidArgumentError("chunk_latents must be at least 0");

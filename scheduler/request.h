@@ -21,8 +21,15 @@ struct Request {
   // Where not empty, a live session's block may have fewer steps when it would be late otherwise: one of these,
   // descending from denoise_steps.
   std::vector<int> step_ladder;
-  // Blocks, ascending from 1, before which another prompt is encoded: prompts 1, 2, ... Prompt 0 is the first block's.
+  // Blocks, from 1 on, before which another prompt is encoded: prompts 1, 2, ... Prompt 0 is the first block's. Of two
+  // for one block the later holds.
   std::vector<int> prompt_blocks;
+  // Of a session that goes on: so many blocks were finished before, and Device::Resume brings back what it needs of
+  // them.
+  int made_blocks = 0;
+  // Of a session that goes on or is made again: for its first blocks, the indices into step_ladder that they had. Else
+  // the steps of a later block would follow other frames than those that were shown.
+  std::vector<int> made_levels;
   // What a pass over one latent frame costs, in a unit that is the same for all sessions of the device: transformer
   // tokens, or anything in proportion to them. Above 0.
   double latent_tokens = 1;

@@ -15,12 +15,15 @@ Session::Session(Request request) : request_(std::move(request)) {
   steps_ = request_.denoise_steps;
   prompt_at_[0] = 0;
   for (int block : request_.prompt_blocks) prompt_at_[block] = prompts_++;
-  passes_ = prompts_;
+  const int made = committed_blocks_ = decoded_blocks_ = delivered_blocks_ = request_.made_blocks;
+  std::erase_if(prompt_at_, [made](const auto& each) { return each.first < made; });
+  passes_ = static_cast<int>(prompt_at_.size());
   first_latent_.push_back(0);
   for (int block = 0; block < blocks(); ++block) {
-    passes_ += request_.denoise_steps + 1 + latents(block);
+    if (block >= made) passes_ += request_.denoise_steps + 1 + latents(block);
     first_latent_.push_back(first_latent_.back() + latents(block));
   }
+  begins_ = StartOf(made);
 }
 
 absl::Duration Session::StartOf(int block, int latent) const {
@@ -189,7 +192,7 @@ void Session::Delivered(absl::Duration now, absl::Duration until) {
   while (delivered_blocks_ < decoded_blocks_ && StartOf(delivered_blocks_ + 1) <= until + kSamePosition) {
     ++delivered_blocks_;
   }
-  playout_.Arrive(now, until, until + kSamePosition >= StartOf(1));
+  playout_.Arrive(now, until - begins_, until + kSamePosition >= StartOf(request_.made_blocks + 1));
 }
 
 absl::Duration Session::Delivery() const {
@@ -197,6 +200,7 @@ absl::Duration Session::Delivery() const {
 }
 
 absl::Duration Session::DueAt(absl::Duration position) const {
+  position -= begins_;
   if (playout_.moves()) return playout_.ReachedAt(position) - Delivery();
   // The first block is on its way: playback will begin a delivery from now, and the rest is needed a delivery earlier.
   if (first_chunk_at_.has_value()) return *first_chunk_at_ + position;

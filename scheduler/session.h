@@ -91,7 +91,9 @@ class Session {
   // --- The viewer ----------------------------------------------------------------------------------------------------
 
   void Delivered(absl::Duration now, absl::Duration until);
-  void Consumed(absl::Duration now, absl::Duration position, bool paused) { playout_.Report(now, position, paused); }
+  void Consumed(absl::Duration now, absl::Duration position, bool paused) {
+    playout_.Report(now, position - begins_, paused);
+  }
 
   bool has_stalled() const { return playout_.stalls() > 0; }
   // As many blocks are finished, or certain to be, as may lie undelivered.
@@ -180,7 +182,9 @@ class Session {
   absl::Duration ChunkStart() const;  // of the chunk being made
   absl::Duration DueAt(absl::Duration position) const;
   absl::Duration Delivery() const;  // the longest of the last ones
-  absl::Duration Lead(absl::Duration now) const { return StartOf(committed_blocks_) - playout_.Position(now); }
+  absl::Duration Lead(absl::Duration now) const {
+    return StartOf(committed_blocks_) - begins_ - playout_.Position(now);
+  }
   absl::Duration HoldsFrom(const Options& options, const Costs& costs) const;
   absl::Duration AsleepAfter() const;
 
@@ -204,6 +208,7 @@ class Session {
   std::vector<int> first_latent_;  // latent frames before each block, and of all
 
   // The viewer.
+  absl::Duration begins_;  // the video's time at which this session goes on; playout_ counts from there
   Playout playout_;
   struct Chunk {
     absl::Duration until;  // the video's

@@ -40,6 +40,9 @@ double Session::Stretch(absl::Duration now) const {
 // The most steps with which the block's chunks are predicted to be in time if the device is shared as it was for the
 // last blocks; fewer under pressure.
 int Session::ChooseLevel(absl::Duration now, const Costs& costs, double margin, Pressure pressure) const {
+  if (committed_blocks_ < static_cast<int>(request_.made_levels.size())) {
+    return request_.made_levels[committed_blocks_];
+  }
   const int levels = static_cast<int>(request_.step_ladder.size());
   if (levels == 0 || !live() || !costs.learned()) return 0;
   if (pressure == Pressure::kSomeWaits) return levels - 1;

@@ -64,7 +64,11 @@ void Core::OnResumed(SessionId id, const absl::Status& status) {
   Session& session = roster_.sessions.at(id);
   session.state = Session::State::kRunning;
   if (!status.ok() && !session.end_why.has_value()) session.end_why = status;
-  if (session.end_why.has_value()) ending_.push_back(id);
+  if (session.end_why.has_value()) {
+    ending_.push_back(id);
+  } else {
+    Touch(session, Now());
+  }
   if (--in_flight_ == 0 && stopping_) stopped_();
 }
 

@@ -9,6 +9,8 @@
 #   ./scripts/bench.sh live [--quick] [--out DIR] [--docs DIR]
 # `front` measures the server's front with a fake engine: memory of idle watchers, throughput, latency; two minutes:
 #   ./scripts/bench.sh front
+# `store` measures what storing videos costs; four minutes; the last line is JSON:
+#   ./scripts/bench.sh store [--rounds N]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
 # `before` measures the same engine against its state at an earlier commit, both builds in turns; some 15 minutes beside the
@@ -43,6 +45,12 @@ if [[ ${1:-} == front ]]; then
   for mode in idle throughput latency; do "$BUILD/longtake-frontbench" "$mode"; done
   exit 0
 fi
+if [[ ${1:-} == store ]]; then
+  shift
+  scripts/install.sh
+  scripts/build.sh release longtake longtake-server
+  exec "$PYTHON" -m bench.store --build "$BUILD" "$@"
+fi
 if [[ ${1:-} == before ]]; then
   commit=$(git rev-parse --verify --quiet "${2:-}^{commit}") || die "before needs a commit"
   shift 2
@@ -62,7 +70,7 @@ if [[ ${1:-} == before ]]; then
   done
   exec .venv-test/bin/python -m bench.before --before "$before" "$@"
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | store [--rounds N] | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()

@@ -5,15 +5,14 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "common/mutex.h"
 #include "common/thread.h"
 #include "server/grpc/acceptor.h"
 #include "server/grpc/model_service.h"
@@ -71,7 +70,7 @@ struct Server::Impl : Lifecycle::Actions {
   void EndVideos() override;
 
   Lifecycle::Probes Now() {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     return probes;
   }
   // Lets Run look at once.
@@ -82,6 +81,7 @@ struct Server::Impl : Lifecycle::Actions {
   const MonotonicClock own_clock;
   const Clock* const clock;
   Metrics metrics;
+  std::unique_ptr<Store> store;  // outlives the studio
   StudioSlot studio;
   VideoService videos{&studio, &metrics};
   ModelService models{&studio};
@@ -89,8 +89,8 @@ struct Server::Impl : Lifecycle::Actions {
   std::unique_ptr<Acceptor> acceptor;
   std::string device_reason;  // what Run said last about the device; empty: it works
 
-  std::mutex mutex;
-  std::condition_variable changed;
+  Mutex mutex;
+  ConditionVariable changed;
   Lifecycle::Probes probes ABSL_GUARDED_BY(mutex);
   bool look ABSL_GUARDED_BY(mutex) = false;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
@@ -139,6 +139,11 @@ std::unique_ptr<grpc::Server> Server::Impl::BuildGrpc() {
 }
 
 absl::Status Server::Impl::Start() {
+  if (!options.store.empty()) {
+    absl::StatusOr<std::unique_ptr<Store>> opened = OpenDirectoryStore(options.store);
+    if (!opened.ok()) return opened.status();
+    store = *std::move(opened);
+  }
   if (!options.metrics_listen.empty()) {
     if (absl::Status status = ListenForHttp(); !status.ok()) return status;
   }
@@ -174,10 +179,10 @@ Server::Impl::~Impl() {
 
 void Server::Impl::Look() {
   {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     look = true;
   }
-  changed.notify_all();
+  changed.NotifyAll();
 }
 
 Lifecycle::Observed Server::Impl::Observe() {
@@ -199,18 +204,17 @@ void Server::Impl::Run() {
     if (phase == Lifecycle::Phase::kEnded) break;
     const bool ending = phase != Lifecycle::Phase::kLoading && phase != Lifecycle::Phase::kServing;
     const absl::Duration wait = std::clamp(next, absl::ZeroDuration(), ending ? kLookEveryAtTheEnd : kLookEvery);
-    std::unique_lock lock(mutex);
-    changed.wait_for(lock, absl::ToChronoNanoseconds(wait),
-                     [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return look; });
+    MutexLock lock(mutex);
+    changed.WaitFor(lock, wait, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return look; });
     look = false;
   }
   Close();
   logger->info("stopped");
   {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     stopped = true;
   }
-  changed.notify_all();
+  changed.NotifyAll();
 }
 
 void Server::Impl::Close() {
@@ -228,10 +232,10 @@ void Server::Impl::Publish(const Lifecycle::Probes& now) {
   for (const char* name : kStartup) health->SetServingStatus(name, now.started);
   logger->info("health live={} ready={} started={}", YesNo(now.live), YesNo(now.ready), YesNo(now.started));
   {
-    const std::lock_guard lock(mutex);
+    const MutexLock lock(mutex);
     probes = now;
   }
-  changed.notify_all();
+  changed.NotifyAll();
 }
 
 void Server::Impl::RefuseWork(Lifecycle::Refusal why) {
@@ -260,11 +264,11 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   studio.Set(std::make_shared<Studio>(
       options.studio, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger));
+      &metrics, logger, /*with_thread=*/true, store.get()));
   if (!lifecycle.Loaded()) return;
   Look();
-  std::unique_lock lock(mutex);
-  changed.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return probes.started || stopped; });
+  MutexLock lock(mutex);
+  changed.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return probes.started || stopped; });
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -288,10 +292,9 @@ void Server::Stop(bool grace) {
 }
 
 bool Server::AwaitStopped(absl::Duration limit) {
-  constexpr absl::Duration kForever = absl::Hours(24 * 365);  // beyond it the sum with now may leave 64 bits
-  std::unique_lock lock(impl_->mutex);
-  return impl_->changed.wait_for(lock, absl::ToChronoNanoseconds(std::min(limit, kForever)),
-                                 [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(impl_->mutex) { return impl_->stopped; });
+  MutexLock lock(impl_->mutex);
+  return impl_->changed.WaitFor(lock, limit,
+                                [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(impl_->mutex) { return impl_->stopped; });
 }
 
 int Server::port() const { return impl_->acceptor->port(); }

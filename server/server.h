@@ -32,6 +32,7 @@ struct KeepaliveOptions {
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: any free one
   std::string metrics_listen = {};         // of metrics and probes; empty: they are not served over HTTP
+  std::string store = {};                  // a directory in which videos outlive the process; empty: they do not
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
   KeepaliveOptions keepalive = {};

@@ -80,8 +80,9 @@ void AddFlags(CLI::App& app, Settings& settings) {
   app.add_flag(
       "--cuda-graphs", settings.engine.cuda_graphs,
       "Launch transformer passes that come again as one CUDA graph; scripts/gpu.sh measures whether that gains");
-  app.add_option("--live-places", studio.live_places,
-                 "Of them, those that offline requests may not take; without it half of them")
+  app.add_option_function<int>(
+         "--live-places", [&studio](int places) { studio.live_places = places; },
+         "Of them, those that offline requests may not take; without it half of them")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--max-waiting", studio.max_waiting, "Live requests that may wait beyond those; offline as many")
       ->check(CLI::NonNegativeNumber)
@@ -90,6 +91,15 @@ void AddFlags(CLI::App& app, Settings& settings) {
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--store", settings.server.store,
+                 "Directory in which videos outlive the process; without it they are in memory only");
+  app.add_option_function<int64_t>(
+         "--store-mib", [&studio](int64_t mib) { studio.store_bytes = mib << 20; },
+         "Of it for chunks, in MiB; above it the oldest ended videos are removed")
+      ->check(CLI::Range(1, 1 << 30))
+      ->default_str(absl::StrCat(studio.store_bytes >> 20));
+  AddSeconds(app, "--store-seconds", studio.store_age, "A stored video is removed so long after its end")
+      ->check(CLI::PositiveNumber);
   app.add_option_function<int64_t>(
          "--keep-mib", [&studio](int64_t mib) { studio.keep_bytes = mib << 20; },
          "Memory for the chunks of videos, in MiB; above it the oldest ended videos lose theirs")
@@ -113,7 +123,8 @@ void AddFlags(CLI::App& app, Settings& settings) {
       ->capture_default_str();
 }
 
-// What the file has and no option is called is an error: a misspelt key would otherwise leave a default in place unseen.
+// What the file has and no option is called is an error: a misspelt key would otherwise leave a default in place
+// unseen.
 void AddFileFlags(CLI::App& app, bool& print, bool& check) {
   app.set_config("--config", "", "File of options, one `name = value` a line (TOML); the command line comes first");
   app.get_config_ptr()->check(CLI::ExistingFile);

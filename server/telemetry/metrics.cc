@@ -99,6 +99,8 @@ struct Metrics::Impl {
       NewCounters("longtake_live_viewers_left_total", "Viewers of live videos that have left, by what they saw.");
   std::map<ViewerOutcome, prometheus::Counter*> left;
   Counters& refusals = NewCounters("longtake_refusals_total", "Requests for a video refused, by reason.");
+  prometheus::Counter& store_failures =
+      NewCounter("longtake_store_failures_total", "Videos of which something could not be stored or removed.");
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
 };
 
@@ -136,6 +138,7 @@ void Metrics::SetRefusalReasons(const std::vector<std::string>& reasons) {
   for (const std::string& reason : reasons) impl_->refusals.Add({{"reason", reason}});
 }
 void Metrics::Refused(const std::string& reason) { impl_->refusals.Add({{"reason", reason}}).Increment(); }
+void Metrics::StoreFailed() { impl_->store_failures.Increment(); }
 void Metrics::Ended(absl::StatusCode outcome) { impl_->ended.Add({{"outcome", Name(outcome)}}).Increment(); }
 
 std::string Metrics::Text() const {

@@ -56,6 +56,7 @@ class Metrics {
   void Refused(const std::string& reason);
   void Ended(absl::StatusCode outcome);
   void ViewerLeft(ViewerOutcome outcome);
+  void StoreFailed();
 
   std::string Text() const;  // in Prometheus' text format
 

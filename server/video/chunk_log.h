@@ -7,13 +7,13 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "common/mutex.h"
 #include "server/video/event.h"
 
 namespace longtake::server {
@@ -39,11 +39,15 @@ struct Piece {
 };
 
 // One writer at a time appends; readers pull with a cursor of their own. Nobody waits for anybody: a reader that falls
-// behind costs nothing but the memory of what it has not read, which the owner may drop. Thread-safe.
+// behind costs nothing but the memory of what it has not read, which the owner may drop. Where blocks are stored, what
+// was dropped is read again for who needs it. Thread-safe.
 class ChunkLog {
  public:
   // The messages of an event at this place in its log. Called once for each piece, whatever the number of readers.
   using Serializer = std::function<std::vector<Message>(const Event& event, size_t media_size, uint64_t piece)>;
+
+  // The events of a stored block with their media, in the log's order.
+  using ReadBlock = std::function<absl::StatusOr<std::vector<Recorded>>(int block)>;
 
   // Is told that there may be more to read; on the writer's thread, without locks.
   class Listener {
@@ -65,14 +69,21 @@ class ChunkLog {
     std::shared_ptr<const Piece> piece;
     size_t message = 0;
     std::optional<absl::Status> end;
+    int64_t grown = 0;  // bytes of a block that was read again for it
 
     bool last_message() const { return message + 1 == piece->messages.size(); }
   };
 
-  explicit ChunkLog(Serializer serializer) : serializer_(std::move(serializer)) {}
+  // `read_block`: null where nothing is stored.
+  explicit ChunkLog(Serializer serializer, ReadBlock read_block = nullptr)
+      : serializer_(std::move(serializer)), read_block_(std::move(read_block)) {}
 
   // The writer. After Close and Discard nothing is appended any more. Returns the bytes that the log has grown by.
   int64_t Append(Event event, std::string media = {});
+  // The next event is in the store, with its media. Returns the bytes that the log has grown by.
+  int64_t AppendStored(Event event);
+  // The blocks before this one can be read again.
+  void SetStored(int blocks);
   // Waiting or Progress: readers get the newest one only, and none that is older than the last piece.
   void SetLatest(Event event);
   // Repeat's event until the next SetLatest; readers do not get it otherwise.
@@ -81,16 +92,21 @@ class ChunkLog {
   void Close(absl::Status status);
   // Forgets everything: readers get `why` at once, later ones too. Returns the bytes that became free.
   int64_t Discard(absl::Status why);
-  // Forgets the chunks of the oldest whole block, unless it is the newest. Readers that need it get BLOCK_NOT_KEPT.
-  // Returns the bytes that became free.
+  // Forgets the chunks of the oldest whole block, unless it is the newest. Where it is not stored, readers that need it
+  // get BLOCK_NOT_KEPT. Returns the bytes that became free.
   int64_t DropOldestBlock();
+  // Forgets the chunks of all stored blocks. Returns the bytes that became free.
+  int64_t DropStored();
+  // Whether all of its blocks are.
+  bool stored() const;
 
   // Tells the listeners, as an append does.
   void Tell();
 
   // Readers.
   void Attach(const std::weak_ptr<Listener>& listener);
-  Step Next(Cursor& cursor) const;
+  // Reads a stored block if that is what comes next; DataLoss, Unavailable: the store's errors.
+  Step Next(Cursor& cursor);
   // The newest Waiting or Progress again, with this moment, for a reader that has read everything; of all others and
   // before the first one, nothing.
   std::shared_ptr<const Piece> Repeat(const Cursor& cursor, absl::Duration elapsed) const;
@@ -103,17 +119,34 @@ class ChunkLog {
   int64_t bytes() const;
 
  private:
+  // A place in the log. The piece of a chunk is null when it was dropped, or is in the store only.
+  struct Slot {
+    std::shared_ptr<const Piece> piece;
+    int block = 0;  // of a chunk its own; else of the next chunk
+    bool chunk = false;
+  };
+
+  // `missing`: the block that is to be read before there is a next step; left as it is where none is.
+  Step NextInMemory(Cursor& cursor, int& missing) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Returns the bytes that the log has grown by.
+  absl::StatusOr<int64_t> Load(int block);
+  // The index in pieces_ of the block's first slot.
+  size_t FirstOf(int block) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Forgets the block's chunks, which are stored. Returns the bytes that became free.
+  int64_t Drop(int block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddSlot(std::shared_ptr<const Piece> piece, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<const Piece> MakePiece(Event event, std::string media, uint64_t place) const;
   absl::Status NotKept() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  uint64_t end() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return first_ + pieces_.size(); }
+  uint64_t end() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return kHead + pieces_.size(); }
 
   const Serializer serializer_;
-  mutable std::mutex mutex_;
-  // Accepted and InitSegment, which are kept whatever is dropped; then the pieces from first_ on.
+  const ReadBlock read_block_;
+  mutable Mutex mutex_;
+  // Accepted and InitSegment, which are kept whatever is dropped; then the others.
   std::vector<std::shared_ptr<const Piece>> head_ ABSL_GUARDED_BY(mutex_);
-  std::deque<std::shared_ptr<const Piece>> pieces_ ABSL_GUARDED_BY(mutex_);
-  uint64_t first_ ABSL_GUARDED_BY(mutex_) = kHead;
-  int first_block_ ABSL_GUARDED_BY(mutex_) = 0;                  // kept
+  std::deque<Slot> pieces_ ABSL_GUARDED_BY(mutex_);
+  int stored_blocks_ ABSL_GUARDED_BY(mutex_) = 0;                // that can be read again
+  int memory_block_ ABSL_GUARDED_BY(mutex_) = 0;                 // none before it has a chunk in memory
   int newest_block_ ABSL_GUARDED_BY(mutex_) = 0;                 // of which there is a chunk
   int next_block_ ABSL_GUARDED_BY(mutex_) = 0;                   // of the next chunk
   std::shared_ptr<const Piece> latest_ ABSL_GUARDED_BY(mutex_);  // newer than all pieces

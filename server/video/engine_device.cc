@@ -7,19 +7,28 @@
 #include <utility>
 
 namespace longtake::server {
+namespace {
+
+// Of a session's device time that may go into saving it. With a 50th, a server that is lost makes its successor repeat
+// 50 saves' time of each session at most.
+constexpr double kShareForSaving = 0.02;
+
+}  // namespace
 
 void EngineDevice::AddJob(scheduler::SessionId session, Job job) {
-  const std::lock_guard lock(mutex_);
-  jobs_[session] = {.job = std::move(job)};
+  const MutexLock lock(mutex_);
+  Entry& entry = jobs_[session] = {.job = std::move(job)};
+  entry.decoded_latents = entry.job.made_latents;
+  entry.checkpoint = std::exchange(entry.job.checkpoint, {});
 }
 
 void EngineDevice::RemoveJob(scheduler::SessionId session) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   jobs_.erase(session);
 }
 
 void EngineDevice::SetPrompt(scheduler::SessionId session, int number, const std::string& prompt) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto found = jobs_.find(session); found != jobs_.end()) found->second.job.prompts[number] = prompt;
 }
 
@@ -31,13 +40,13 @@ std::vector<scheduler::LaneInfo> EngineDevice::lanes() const {
 absl::Status EngineDevice::Open(scheduler::SessionId session, scheduler::DeviceId /*device*/) {
   SessionSpec spec;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     spec = jobs_.at(session).job.spec;
   }
   absl::StatusOr<SessionId> opened = engine_->OpenSession(spec);
   watch_->OnOpened(opened.status());
   if (!opened.ok()) return opened.status();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   jobs_.at(session).engine_session = *opened;
   return absl::OkStatus();
 }
@@ -45,16 +54,63 @@ absl::Status EngineDevice::Open(scheduler::SessionId session, scheduler::DeviceI
 void EngineDevice::Close(scheduler::SessionId session) {
   SessionId engine_session = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     engine_session = jobs_.at(session).engine_session;
   }
   engine_->CloseSession(engine_session);
 }
 
+int EngineDevice::SaveBehind(scheduler::SessionId session, PassKind kind, double device_seconds) {
+  const MutexLock lock(mutex_);
+  const auto found = jobs_.find(session);
+  if (found == jobs_.end() || found->second.job.on_checkpoint == nullptr) return 0;
+  Entry& entry = found->second;
+  entry.since_save += device_seconds;
+  if (kind != PassKind::kDecode) return 0;
+  ++entry.decoded_latents;
+  int blocks = 0, latents = 0;
+  while (latents < entry.decoded_latents) latents += entry.job.block_latents[blocks++];
+  const bool between = latents == entry.decoded_latents && blocks < static_cast<int>(entry.job.block_latents.size());
+  if (!between || saving_ || entry.since_save * kShareForSaving < save_seconds_) return 0;
+  entry.since_save = 0;
+  saving_ = true;
+  return blocks;
+}
+
+void EngineDevice::Save(scheduler::SessionId session, int blocks) {
+  std::shared_ptr<void> held(nullptr, [this](void* /*nothing*/) {
+    const MutexLock lock(mutex_);
+    saving_ = false;
+    saved_.NotifyAll();  // under the lock: who waits may destroy this next
+  });
+  SessionId engine_session = 0;
+  {
+    const MutexLock lock(mutex_);
+    engine_session = jobs_.at(session).engine_session;
+  }
+  engine_->Submit(Lane::kDecoder, {{.kind = PassKind::kSave, .session = engine_session}},
+                  [this, session, blocks, held = std::move(held)](size_t /*index*/, PassResult result) {
+                    decltype(Job::on_checkpoint) on_checkpoint;
+                    {
+                      const MutexLock lock(mutex_);
+                      const auto found = jobs_.find(session);
+                      if (!result.status.ok() || found == jobs_.end()) return;
+                      save_seconds_ += 0.25 * (result.device_seconds - save_seconds_);
+                      on_checkpoint = found->second.job.on_checkpoint;
+                    }
+                    on_checkpoint(blocks, std::move(result.checkpoint), held);
+                  });
+}
+
+void EngineDevice::AwaitSaves() {
+  MutexLock lock(mutex_);
+  saved_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !saving_; });
+}
+
 void EngineDevice::Suspend(scheduler::SessionId session, Done done) {
   SessionId engine_session = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     engine_session = jobs_.at(session).engine_session;
   }
   const absl::StatusOr<SessionProgress> at = engine_->progress(engine_session);
@@ -68,7 +124,7 @@ void EngineDevice::Suspend(scheduler::SessionId session, Done done) {
                     if (!result.status.ok()) return done(std::move(result.status));
                     engine_->CloseSession(engine_session);
                     {
-                      const std::lock_guard lock(mutex_);
+                      const MutexLock lock(mutex_);
                       jobs_.at(session).checkpoint = std::move(result.checkpoint);
                     }
                     done(absl::OkStatus());
@@ -79,7 +135,7 @@ void EngineDevice::Resume(scheduler::SessionId session, scheduler::DeviceId devi
   if (absl::Status opened = Open(session, device); !opened.ok()) return done(std::move(opened));
   std::optional<Pass> pass;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Entry& entry = jobs_.at(session);
     if (!entry.checkpoint.empty()) {
       pass = Pass{.kind = PassKind::kRestore, .checkpoint = std::exchange(entry.checkpoint, {})};
@@ -113,14 +169,15 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
   // What goes to one of the engine's lanes, with what its completions need.
   struct Part {
     std::vector<Pass> passes;
-    std::vector<size_t> index;                                // in the scheduler's list
+    std::vector<size_t> index;  // in the scheduler's list
+    std::vector<scheduler::SessionId> sessions;
     std::vector<std::function<void(PassResult&)>> on_result;  // null: nothing but the scheduler needs it
   };
   std::array<Part, 2> parts;
   size_t count = 0;
   int64_t tokens = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const scheduler::Pass& pass : passes) {
       Entry& entry = jobs_.at(pass.session);
       Pass out{.kind = pass.kind, .level = pass.level};
@@ -138,6 +195,7 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
       tokens += Tokens(out, entry.job.spec);
       Part& part = parts[static_cast<size_t>(LaneOf(out.kind))];
       part.index.push_back(count++);
+      part.sessions.push_back(pass.session);
       part.on_result.push_back(std::move(on_result));
       part.passes.push_back(std::move(out));
     }
@@ -150,13 +208,17 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
     std::vector<PassKind> kinds;
     for (const Pass& pass : part.passes) kinds.push_back(pass.kind);
     const uint64_t batch = watch_->OnSubmit(kinds);
-    engine_->Submit(lane, std::move(part.passes),
-                    [watch = watch_, batch, kinds = std::move(kinds), index = std::move(part.index),
-                     on_result = std::move(part.on_result), done](size_t i, PassResult result) {
-                      watch->OnPassDone(batch, kinds[i], result.device_seconds);
-                      if (result.status.ok() && on_result[i] != nullptr) on_result[i](result);
-                      done(index[i], {std::move(result.status), result.device_seconds});
-                    });
+    engine_->Submit(
+        lane, std::move(part.passes),
+        [this, batch, kinds = std::move(kinds), index = std::move(part.index), sessions = std::move(part.sessions),
+         on_result = std::move(part.on_result), done](size_t i, PassResult result) {
+          watch_->OnPassDone(batch, kinds[i], result.device_seconds);
+          if (result.status.ok() && on_result[i] != nullptr) on_result[i](result);
+          // Before the scheduler hears of the pass, so that a save comes before the next commit.
+          const int blocks = result.status.ok() ? SaveBehind(sessions[i], kinds[i], result.device_seconds) : 0;
+          if (blocks > 0) Save(sessions[i], blocks);
+          done(index[i], {std::move(result.status), result.device_seconds});
+        });
   }
 }
 

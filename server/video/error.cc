@@ -64,6 +64,8 @@ const char* NameOf(Reason reason) {
       return "INTERNAL";
     case Reason::kViewerNotFound:
       return "VIEWER_NOT_FOUND";
+    case Reason::kStoreFailed:
+      return "STORE_FAILED";
   }
   return "INTERNAL";
 }
@@ -87,6 +89,11 @@ absl::Status InvalidRequest(std::vector<FieldError> fields) {
   });
   return MakeError(absl::StatusCode::kInvalidArgument, message,
                    {.reason = Reason::kInvalidRequest, .fields = std::move(fields)});
+}
+
+absl::Status StoreError(const absl::Status& why) {
+  return MakeError(absl::IsNotFound(why) ? absl::StatusCode::kDataLoss : why.code(), std::string(why.message()),
+                   {.reason = Reason::kStoreFailed});
 }
 
 absl::Status NotFound(Reason reason, const std::string& resource) {

@@ -36,6 +36,7 @@ enum class Reason {
   kNotImplemented,
   kInternal,
   kViewerNotFound,
+  kStoreFailed,
 };
 
 // "QUEUE_FULL"; of every reason.
@@ -58,6 +59,9 @@ absl::Status MakeError(absl::StatusCode code, const std::string& message, const 
 
 // InvalidArgument; the message names every field too, for clients that do not read details.
 absl::Status InvalidRequest(std::vector<FieldError> fields);
+
+// STORE_FAILED; one that is not found is lost. The message is the store's.
+absl::Status StoreError(const absl::Status& why);
 
 // `resource`: "videos/..." or "models/...".
 absl::Status NotFound(Reason reason, const std::string& resource);

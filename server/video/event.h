@@ -92,6 +92,13 @@ struct Event {
   std::variant<Accepted, InitSegment, Waiting, Progress, PromptChanged, Chunk, Finished> body;
 };
 
+// An event with its media, or with that one's size alone.
+struct Recorded {
+  Event event;
+  std::string media;
+  int64_t media_bytes = 0;
+};
+
 }  // namespace longtake::server
 
 #endif  // LONGTAKE_SERVER_VIDEO_EVENT_H_

@@ -16,7 +16,7 @@ constexpr int kDefaultPage = 50, kMaxPage = 1000;
 
 absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video, const std::string& request_id,
                                                     const VideoSpec& spec, const DeliveryOptions& options) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (const auto found = request_ids_.find(request_id); !request_id.empty() && found != request_ids_.end()) {
     const Entry& entry = entries_.at(found->second);
     if (entry.spec == spec && entry.options == options) return entry.video;
@@ -31,8 +31,23 @@ absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video
   return video;
 }
 
+bool Library::Restore(const std::shared_ptr<Video>& video) {
+  const StoredVideo& stored = video->description();
+  const std::string& request_id = stored.info.request_id;
+  {
+    const MutexLock lock(mutex_);
+    if (entries_.contains(video->name()) || (!request_id.empty() && request_ids_.contains(request_id))) return false;
+    const uint64_t number = ++last_number_;
+    by_number_[number] = video;
+    if (!request_id.empty()) request_ids_[request_id] = video->name();
+    entries_[video->name()] = {video, number, request_id, stored.spec, stored.options};
+  }
+  if (IsEnd(video->state())) OnEnded(*video);
+  return true;
+}
+
 absl::StatusOr<std::shared_ptr<Video>> Library::Find(const std::string& name) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end()) return NotFound(Reason::kVideoNotFound, name);
   return found->second.video;
@@ -49,7 +64,7 @@ std::shared_ptr<Video> Library::RemoveLocked(const std::string& name) {
 }
 
 std::shared_ptr<Video> Library::Remove(const std::string& name) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return RemoveLocked(name);
 }
 
@@ -61,7 +76,7 @@ absl::StatusOr<Library::Page> Library::List(int page_size, const std::string& to
   }
   const size_t size = page_size == 0 ? kDefaultPage : std::min(page_size, kMaxPage);
   Page page;
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   auto at = token.empty() ? by_number_.end() : by_number_.lower_bound(before);
   while (at != by_number_.begin() && page.videos.size() < size) page.videos.push_back((--at)->second);
   if (at != by_number_.begin()) page.next_token = absl::StrCat(at->first);
@@ -69,7 +84,7 @@ absl::StatusOr<Library::Page> Library::List(int page_size, const std::string& to
 }
 
 std::vector<std::shared_ptr<Video>> Library::all() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   std::vector<std::shared_ptr<Video>> videos;
   videos.reserve(by_number_.size());
   for (const auto& [number, video] : by_number_) videos.push_back(video);
@@ -78,7 +93,7 @@ std::vector<std::shared_ptr<Video>> Library::all() const {
 
 void Library::Grow(int64_t bytes) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     bytes_ += bytes;
     if (bytes_ <= keep_bytes_) return;
   }
@@ -88,14 +103,26 @@ void Library::Grow(int64_t bytes) {
 void Library::Trim() {
   std::vector<std::shared_ptr<Video>> discarded;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     int64_t excess = bytes_ - keep_bytes_;
-    while (excess > 0 && !with_log_.empty()) {
+    for (size_t left = with_log_.size(); excess > 0 && left > 0; --left) {
       const auto found = entries_.find(with_log_.front());
+      if (found == entries_.end()) {
+        with_log_.pop_front();
+        continue;
+      }
+      ChunkLog& log = found->second.video->log();
+      if (log.stored()) {
+        // Whoever watches it reads it again, so it keeps its place, behind the others.
+        with_log_.push_back(std::move(with_log_.front()));
+        const int64_t freed = log.DropStored();
+        excess -= freed;
+        bytes_ -= freed;
+      } else {
+        excess -= log.bytes();
+        discarded.push_back(found->second.video);
+      }
       with_log_.pop_front();
-      if (found == entries_.end()) continue;
-      excess -= found->second.video->log().bytes();
-      discarded.push_back(found->second.video);
     }
     while (excess > 0) {
       // The longest log has the oldest chunks, or nearly so.
@@ -123,7 +150,7 @@ void Library::Trim() {
 void Library::OnEnded(const Video& video) {
   std::vector<std::shared_ptr<Video>> forgotten;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!entries_.contains(video.name())) return;
     ended_.push_back(video.name());
     with_log_.push_back(video.name());
@@ -136,8 +163,27 @@ void Library::OnEnded(const Video& video) {
     }
   }
   for (const std::shared_ptr<Video>& each : forgotten) {
+    each->Forget();
     Grow(-each->log().Discard(NotFound(Reason::kVideoNotFound, each->name())));
   }
+}
+
+std::vector<std::shared_ptr<Video>> Library::TakeExpired(absl::Time ended_before, int64_t max_bytes) {
+  std::vector<std::shared_ptr<Video>> expired;
+  const MutexLock lock(mutex_);
+  int64_t bytes = 0;
+  for (const auto& [number, video] : by_number_) bytes += video->info().size_bytes;
+  while (!ended_.empty()) {
+    const auto found = entries_.find(ended_.front());
+    if (found != entries_.end()) {
+      const VideoInfo info = found->second.video->info();
+      if (bytes <= max_bytes && info.end_time.value_or(absl::InfiniteFuture()) >= ended_before) break;
+      bytes -= info.size_bytes;
+      expired.push_back(RemoveLocked(info.name));
+    }
+    ended_.pop_front();
+  }
+  return expired;
 }
 
 }  // namespace longtake::server

@@ -7,12 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/mutex.h"
 #include "server/video/request.h"
 #include "server/video/video.h"
 
@@ -21,7 +22,8 @@ namespace longtake::server {
 // Thread-safe. No video is called under its lock but for its log's bytes.
 class Library {
  public:
-  // `keep_bytes`: of all logs; above it the oldest ended videos lose theirs, then those being made their oldest blocks.
+  // `keep_bytes`: of all logs; above it the oldest ended videos lose theirs, then those being made their oldest blocks;
+  // both only from memory where they are stored.
   // `keep_ended`: above it the oldest ended videos are forgotten.
   Library(int64_t keep_bytes, size_t keep_ended) : keep_bytes_(keep_bytes), keep_ended_(keep_ended) {}
 
@@ -29,6 +31,8 @@ class Library {
   // another spec or other options. An empty id is nobody's.
   absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video, const std::string& request_id,
                                              const VideoSpec& spec, const DeliveryOptions& options);
+  // One from the store; the order of the calls is that of their creation. False: its name or its request id is known.
+  bool Restore(const std::shared_ptr<Video>& video);
   // VIDEO_NOT_FOUND.
   absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const;
   // Forgets it. Returns it, or nothing if it is not there.
@@ -46,6 +50,9 @@ class Library {
   void Grow(int64_t bytes);
   // The video's log is closed.
   void OnEnded(const Video& video);
+  // Forgets the oldest ended videos: those that ended before `ended_before`, and those without which the chunks of all
+  // videos are `max_bytes` at most. Returns them.
+  std::vector<std::shared_ptr<Video>> TakeExpired(absl::Time ended_before, int64_t max_bytes);
 
  private:
   struct Entry {
@@ -60,7 +67,7 @@ class Library {
 
   const int64_t keep_bytes_;
   const size_t keep_ended_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);            // by name
   std::map<std::string, std::string> request_ids_ ABSL_GUARDED_BY(mutex_);  // to names

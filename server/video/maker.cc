@@ -44,6 +44,17 @@ absl::StatusOr<Maker::Made> Maker::FinishBlock(BlockReport report, absl::Duratio
   return made;
 }
 
+void Maker::PassOver(const Chunk& chunk, int64_t bytes) {
+  ++chunks_;
+  bytes_ += bytes;
+  frames_ = chunk.first_frame + chunk.frames;
+  index_ = chunk.index + 1;
+  if (!chunk.last_in_block()) return;
+  stages_ += chunk.report->stages;
+  block_ = chunk.block + 1;
+  index_ = 0;
+}
+
 Maker::Made Maker::Cut(media::Chunk chunk, const BlockReport& making) {
   ++chunks_;
   bytes_ += static_cast<int64_t>(chunk.bytes.size());

@@ -36,6 +36,11 @@ class Maker {
   // which reports count. ENCODER_FAILED: frames are missing.
   absl::StatusOr<Made> FinishBlock(BlockReport report, absl::Duration accepted);
 
+  // A chunk that was made before, and is passed over now: the next frames come behind it. `bytes`: its size.
+  void PassOver(const Chunk& chunk, int64_t bytes);
+
+  int block() const { return block_; }        // of the next chunk
+  int64_t frames() const { return frames_; }  // that were added or passed over
   const media::Stream& stream() const { return stream_; }
   // Of all chunks that were returned.
   int64_t chunks() const { return chunks_; }

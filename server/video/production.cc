@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -48,13 +49,14 @@ absl::Status ToError(const scheduler::Quote& quote) {
 }  // namespace
 
 Production::Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-                       Metrics* metrics, spdlog::logger* logger, Library* library)
+                       Metrics* metrics, spdlog::logger* logger, Library* library, Store* store)
     : options_(options),
       engine_(std::move(engine)),
       clock_(clock),
       metrics_(metrics),
       logger_(logger),
       library_(library),
+      store_(store),
       device_watch_(options.stuck_after, options.stuck_factor, clock),
       device_(engine_.get(), &device_watch_,
               [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
@@ -68,19 +70,21 @@ Production::~Production() {
   scheduler_->CancelAll(
       MakeError(absl::StatusCode::kUnavailable, "the server is gone", {.reason = Reason::kShuttingDown}));
   {
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return sessions_.empty(); });
+    MutexLock lock(mutex_);
+    ended_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return sessions_.empty(); });
   }
-  encoders_.reset();  // before the scheduler, which its tasks may call
+  device_.AwaitSaves();
+  if (store_ != nullptr) store_->AwaitIdle();  // what it tells goes to the encoders' threads
+  encoders_.reset();                           // before the scheduler, which its tasks may call
 }
 
 bool Production::has_sessions() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return !sessions_.empty();
 }
 
 uint64_t Production::NewId() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return ++last_id_;
 }
 
@@ -110,28 +114,70 @@ void Production::GetQuote(const VideoPlan& plan, std::function<void(const schedu
   });
 }
 
+std::vector<int> Production::MadeLevels(const Video& video) const {
+  const std::vector<int>& ladder = engine_->model().step_ladder;
+  std::vector<int> levels;
+  for (const int steps : video.made_steps()) {
+    const auto found = std::find(ladder.begin(), ladder.end(), steps);
+    levels.push_back(found == ladder.end() ? 0 : static_cast<int>(found - ladder.begin()));
+  }
+  return levels;
+}
+
+decltype(EngineDevice::Job::on_checkpoint) Production::OnCheckpoint(const std::shared_ptr<Video>& video) const {
+  if (store_ == nullptr) return nullptr;
+  return [video](int blocks, std::vector<std::byte> checkpoint, std::shared_ptr<void> held) {
+    video->OnCheckpoint(blocks, std::move(checkpoint), std::move(held));
+  };
+}
+
+void Production::End(const std::shared_ptr<Video>& video, const absl::Status& why) {
+  {
+    const MutexLock lock(mutex_);
+    sessions_[video->id()] = video;
+  }
+  video->OnEnded(why);
+}
+
 void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadline) {
   const VideoPlan& plan = video->plan();
   const uint64_t id = video->id();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     sessions_[id] = video;
   }
+  StoredCheckpoint checkpoint = video->TakeCheckpoint();
   std::map<int, std::string> prompts;
   for (const std::string& prompt : plan.prompts) prompts.emplace(prompts.size(), prompt);
-  device_.AddJob(scheduler::SessionId{id},
-                 {.spec = plan.session,
-                  .prompts = std::move(prompts),
-                  .negative_prompt = plan.spec.negative_prompt,
-                  .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); },
-                  .on_prompt = [video](int prompt, PromptTokens tokens) { video->OnPrompt(prompt, tokens); }});
+  device_.AddJob(
+      scheduler::SessionId{id},
+      {.spec = plan.session,
+       .prompts = std::move(prompts),
+       .negative_prompt = plan.spec.negative_prompt,
+       .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); },
+       .on_prompt = [video](int prompt, PromptTokens tokens) { video->OnPrompt(prompt, tokens); },
+       .on_checkpoint = OnCheckpoint(video),
+       .block_latents = plan.block_latents,
+       .checkpoint = std::move(checkpoint.bytes),
+       .made_latents = std::accumulate(plan.block_latents.begin(), plan.block_latents.begin() + checkpoint.blocks, 0)});
   scheduler::Request request = MakeRequest(id, plan);
   request.deadline = deadline;
-  scheduler_->Enter(std::move(request), [this, video](const scheduler::Quote& quote) {
+  request.made_blocks = checkpoint.blocks;
+  if (video->goes_on()) {
+    request.made_levels = MadeLevels(*video);
+    request.max_wait = absl::InfiniteDuration();
+  }
+  scheduler_->Enter(std::move(request), [this, video, from = checkpoint.blocks](const scheduler::Quote& quote) {
     if (!quote.ok()) {
       device_.RemoveJob(scheduler::SessionId{video->id()});
+      if (video->goes_on()) return video->OnEnded(ToError(quote));
       video->Refuse(ToError(quote));
       Remove(video->id());
+      return;
+    }
+    if (video->goes_on()) {
+      logger_->info("video goes on name={} blocks={} stored={} made_again_from={}", video->name(),
+                    video->plan().blocks(), video->made_steps().size(), from);
       return;
     }
     const VideoPlan& plan = video->plan();
@@ -143,36 +189,37 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
   });
 }
 
-void Production::ChangePrompt(const Video& video, int block, const std::string& prompt,
+void Production::ChangePrompt(const std::shared_ptr<Video>& video, int block, const std::string& prompt,
                               std::function<void(const absl::StatusOr<Place>&)> done) {
-  const scheduler::SessionId session{video.id()};
+  const scheduler::SessionId session{video->id()};
   scheduler_->ChangePrompt(
       session, block,
-      [this, session, name = video.name(), prompt,
+      [this, session, video, prompt,
        done = std::move(done)](const absl::StatusOr<scheduler::Scheduler::PromptPlace>& place) {
         if (place.ok()) {
           device_.SetPrompt(session, place->prompt, prompt);
-          logger_->info("prompt changed name={} prompt={} block={}", name, place->prompt, place->block);
-          return done(Place{place->prompt, place->block});
+          logger_->info("prompt changed name={} prompt={} block={}", video->name(), place->prompt, place->block);
+          const Place changed{place->prompt, place->block};
+          return video->KeepPrompt(changed.block, prompt, [changed, done] { done(changed); });
         }
         const absl::Status& why = place.status();
         const Reason reason = absl::IsNotFound(why)            ? Reason::kVideoEnded
                               : absl::IsResourceExhausted(why) ? Reason::kTooManyPrompts
                                                                : Reason::kNoBlockLeft;
         const absl::StatusCode code = absl::IsNotFound(why) ? absl::StatusCode::kFailedPrecondition : why.code();
-        done(MakeError(code, std::string(why.message()), {.reason = reason, .resource = name}));
+        done(MakeError(code, std::string(why.message()), {.reason = reason, .resource = video->name()}));
       });
 }
 
 std::shared_ptr<Video> Production::Find(uint64_t id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return sessions_.at(id);
 }
 
 void Production::Remove(uint64_t id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   sessions_.erase(id);
-  ended_.notify_all();  // under the lock: the destructor may be waiting for it
+  ended_.NotifyAll();  // under the lock: the destructor may be waiting for it
 }
 
 void Production::OnWaiting(scheduler::SessionId id, int position) { Find(Number(id))->OnWaiting(position); }
@@ -192,7 +239,6 @@ void Production::OnEnded(scheduler::SessionId id, const absl::Status& why) {
   const bool waited = absl::IsDeadlineExceeded(why) && DetailsOf(why).reason == Reason::kDeviceFailed &&
                       video->state() == State::kQueued;
   video->OnEnded(waited ? MakeError(why.code(), std::string(why.message()), {.reason = Reason::kWaitedTooLong}) : why);
-  Remove(Number(id));
 }
 
 void Production::Cancel(uint64_t id, const absl::Status& why) { scheduler_->Cancel(scheduler::SessionId{id}, why); }
@@ -235,6 +281,12 @@ void Production::OnClosed(Video& video) {
   logger_->info("video ended name={} outcome={} elapsed={:.3f} message=\"{}\"", video.name(), outcome,
                 absl::ToDoubleSeconds(video.elapsed()), std::string(info.error.message()));
   library_->OnEnded(video);
+  Remove(video.id());
+}
+
+void Production::OnStoreFailed(const Video& video, const absl::Status& why) {
+  metrics_->StoreFailed();
+  logger_->error("video is not stored any further name={} message=\"{}\"", video.name(), std::string(why.message()));
 }
 
 }  // namespace longtake::server

@@ -3,19 +3,19 @@
 #ifndef LONGTAKE_SERVER_VIDEO_PRODUCTION_H_
 #define LONGTAKE_SERVER_VIDEO_PRODUCTION_H_
 
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "common/worker_pool.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
+#include "server/store/store.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/device_watch.h"
 #include "server/video/engine_device.h"
@@ -32,7 +32,7 @@ class Production : public scheduler::Listener, public VideoHost {
  public:
   // All pointers outlive it.
   Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-             Metrics* metrics, spdlog::logger* logger, Library* library);
+             Metrics* metrics, spdlog::logger* logger, Library* library, Store* store);
   ~Production() override;  // ends what is still being made, and waits for the passes under way
 
   const Engine& engine() const { return *engine_; }
@@ -43,7 +43,8 @@ class Production : public scheduler::Listener, public VideoHost {
   // loop.
   void GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const;
 
-  // Accepts or refuses the video, which is told so on the scheduler's loop, before any event of it.
+  // Accepts or refuses the video, which is told so on the scheduler's loop, before any event of it. One that goes on
+  // from the store was accepted before: where it is refused now, it ends.
   // `deadline`: all of it is wanted by then, from now on.
   void Enter(const std::shared_ptr<Video>& video, absl::Duration deadline);
 
@@ -52,12 +53,14 @@ class Production : public scheduler::Listener, public VideoHost {
   };
   // From `block` on, or from the first later one of which nothing has begun, the video has another prompt; the answer
   // says from where, and its number. VIDEO_ENDED, NO_BLOCK_LEFT or TOO_MANY_PROMPTS: nothing has changed.
-  void ChangePrompt(const Video& video, int block, const std::string& prompt,
+  void ChangePrompt(const std::shared_ptr<Video>& video, int block, const std::string& prompt,
                     std::function<void(const absl::StatusOr<Place>&)> done);
 
   void StopAdmission(const absl::Status& why) { scheduler_->StopAdmission(why); }
   void EndAll(const absl::Status& why) { scheduler_->CancelAll(why); }
-  // Videos that are being made or wait for their place.
+  // One of the store's that cannot go on: it ends.
+  void End(const std::shared_ptr<Video>& video, const absl::Status& why);
+  // Videos that are being made or wait for their place, and those whose log is not closed yet.
   bool has_sessions() const;
   DeviceHealth device_health() const { return device_watch_.health(); }
   scheduler::Stats stats() const { return scheduler_->stats(); }
@@ -75,12 +78,17 @@ class Production : public scheduler::Listener, public VideoHost {
   void OnBlockMade(const Video& video, const BlockReport& report) override;
   void OnChunkSent(const SentChunk& chunk) override;
   void OnViewerLeft(std::optional<ViewerOutcome> outcome, int stalls) override;
+  void OnStoreFailed(const Video& video, const absl::Status& why) override;
   void OnGrown(int64_t bytes) override { library_->Grow(bytes); }
   void OnClosed(Video& video) override;
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
+  // Null where nothing is stored.
+  decltype(EngineDevice::Job::on_checkpoint) OnCheckpoint(const std::shared_ptr<Video>& video) const;
+  // Of a video that goes on.
+  std::vector<int> MadeLevels(const Video& video) const;
   void Remove(uint64_t id);
 
   const StudioOptions options_;
@@ -89,12 +97,13 @@ class Production : public scheduler::Listener, public VideoHost {
   Metrics* const metrics_;
   spdlog::logger* const logger_;
   Library* const library_;
+  Store* const store_;
   DeviceWatch device_watch_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable ended_;
+  mutable Mutex mutex_;
+  ConditionVariable ended_;
   uint64_t last_id_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, std::shared_ptr<Video>> sessions_ ABSL_GUARDED_BY(mutex_);
 

@@ -17,9 +17,10 @@ constexpr size_t kMaxRequestId = 64;
 // Of a video that is paused and of which the request does not say how long.
 constexpr absl::Duration kPauseFor = absl::Minutes(5);
 // Tick comes so often.
-constexpr std::chrono::milliseconds kTickEvery{50};
+constexpr absl::Duration kTickEvery = absl::Milliseconds(50);
 // How late a silence or a lost viewer may be noticed.
 constexpr absl::Duration kTickVideosEvery = absl::Milliseconds(500);
+constexpr absl::Duration kLookForExpiredEvery = absl::Seconds(10);
 // Between two reports of a viewer the server counts on with 1x: an error of a percent in the viewer's clock is 0.1 s by
 // then, less than a block.
 constexpr absl::Duration kReportAgain = absl::Seconds(10);
@@ -27,15 +28,18 @@ constexpr absl::Duration kReportAgain = absl::Seconds(10);
 }  // namespace
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
-               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread)
+               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
       metrics_(metrics),
+      logger_(logger),
+      store_(store),
       library_(options.keep_bytes, options.keep_ended),
-      production_(options, std::move(engine), clock, metrics, logger, &library_),
+      production_(options, std::move(engine), clock, metrics, logger, &library_, store),
       ticked_(clock->Now()),
-      sampled_(clock->Now()) {
+      sampled_(clock->Now()),
+      expired_(clock->Now()) {
   sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
       .model = model().name,
       .numerics_id = model().numerics_id,
@@ -45,15 +49,16 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       .moves = [this] { return production_.engine().moves(); },
   });
   metrics_->Watch(sources_);
+  if (store_ != nullptr) Restore();
   if (with_thread) thread_ = std::thread([this] { Loop(); });
 }
 
 Studio::~Studio() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     closing_ = true;
   }
-  closed_.notify_all();
+  closed_.NotifyAll();
   if (thread_.joinable()) thread_.join();
   // A scrape under way holds the sources; it takes microseconds.
   std::weak_ptr<const Metrics::Sources> sources = sources_;
@@ -61,13 +66,70 @@ Studio::~Studio() {
   while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
 }
 
+void Studio::Restore() {
+  absl::StatusOr<std::vector<std::string>> ids = store_->List(kVideosFolder);
+  if (!ids.ok()) return logger_->error("the store cannot be read message=\"{}\"", std::string(ids.status().message()));
+  std::vector<std::pair<StoredVideo, std::optional<StoredEnd>>> found;
+  for (const std::string& id : *ids) {
+    const std::string name = absl::StrCat(kVideosFolder, "/", id);
+    if (!WasAccepted(*store_, name)) {
+      store_->Remove(name, [](const absl::Status& /*status*/) {});
+      continue;
+    }
+    absl::StatusOr<StoredVideo> video = ReadStoredVideo(*store_, name);
+    absl::StatusOr<StoredEnd> end = video.ok() ? ReadStoredEnd(*store_, name) : video.status();
+    if (video.ok() && (end.ok() || absl::IsNotFound(end.status()))) {
+      found.emplace_back(*std::move(video), end.ok() ? std::optional(*std::move(end)) : std::nullopt);
+    } else {
+      // It stays where it is, for somebody to look at.
+      logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(end.status().message()));
+    }
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.first.info.create_time < b.first.info.create_time; });
+  for (const auto& [video, end] : found) RestoreOne(video, end);
+  logger_->info("store videos={}", found.size());
+}
+
+void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end) {
+  const std::string& name = stored.info.name;
+  absl::StatusOr<std::shared_ptr<Video>> video = Video::Restore({.id = production_.NewId(),
+                                                                 .description = stored,
+                                                                 .serializer = serializer_for_(name),
+                                                                 .max_unread = options_.max_unread,
+                                                                 .store = store_},
+                                                                end, clock_, production_.encoders(), &production_);
+  if (!video.ok()) {
+    return logger_->error("a stored video cannot be read name={} message=\"{}\"", name,
+                          std::string(video.status().message()));
+  }
+  if (!library_.Restore(*video)) {
+    return logger_->error("a stored video has the request id of another name={}", name);
+  }
+  if (end.has_value()) return;
+  if (stored.info.numerics_id != model().numerics_id || stored.model_digest != model().model_digest) {
+    // Other numbers would go on with another video than the one that was shown.
+    return production_.End(*video,
+                           MakeError(absl::StatusCode::kAborted,
+                                     absl::StrCat("the video cannot go on: it was begun with another model, or as ",
+                                                  stored.info.numerics_id, " and not ", model().numerics_id),
+                                     {.reason = Reason::kDeviceFailed}));
+  }
+  production_.Enter(*video, absl::InfiniteDuration());
+}
+
+void Studio::Forget(const std::shared_ptr<Video>& video) {
+  video->Forget();
+  library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, video->name())));
+}
+
 void Studio::Loop() {
-  std::unique_lock lock(mutex_);
+  MutexLock lock(mutex_);
   while (!closing_) {
-    lock.unlock();
+    lock.Unlock();
     Tick();
-    lock.lock();
-    closed_.wait_for(lock, kTickEvery, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; });
+    lock.Lock();
+    closed_.WaitFor(lock, kTickEvery, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closing_; });
   }
 }
 
@@ -76,6 +138,11 @@ void Studio::Tick() {
   if (now - ticked_ >= kTickVideosEvery) {
     ticked_ = now;
     for (const std::shared_ptr<Video>& video : library_.all()) video->Tick();
+  }
+  if (store_ != nullptr && now - expired_ >= kLookForExpiredEvery) {
+    expired_ = now;
+    for (const auto& video : library_.TakeExpired(absl::Now() - options_.store_age, options_.store_bytes))
+      Forget(video);
   }
   if (now - sampled_ >= absl::Seconds(1)) {
     sampled_ = now;
@@ -119,17 +186,22 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
     return done(
         MakeError(stream.status().code(), std::string(stream.status().message()), {.reason = Reason::kEncoderFailed}));
   }
-  std::string name = NewVideoName();
-  ChunkLog::Serializer serializer = serializer_for_(name);
+  StoredVideo description;
+  description.info.name = NewVideoName();
+  description.info.plan = std::make_shared<const VideoPlan>(*std::move(plan));
+  description.info.request_id = request.request_id;
+  description.info.numerics_id = model().numerics_id;
+  description.info.denoise_steps = model().denoise_steps;
+  description.spec = request.spec;
+  description.options = request.options;
+  description.model_digest = model().model_digest;
+  description.stream = *std::move(stream);
+  ChunkLog::Serializer serializer = serializer_for_(description.info.name);
   const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
-                                                           .name = std::move(name),
-                                                           .plan = *std::move(plan),
-                                                           .request_id = request.request_id,
-                                                           .numerics_id = model().numerics_id,
-                                                           .denoise_steps = model().denoise_steps,
-                                                           .stream = *std::move(stream),
+                                                           .description = std::move(description),
                                                            .serializer = std::move(serializer),
-                                                           .max_unread = options_.max_unread},
+                                                           .max_unread = options_.max_unread,
+                                                           .store = store_},
                                              clock_, production_.encoders(), &production_);
   const absl::StatusOr<std::shared_ptr<Video>> known =
       library_.Add(video, request.request_id, request.spec, request.options);
@@ -158,7 +230,7 @@ absl::Status Studio::Delete(const std::string& name) {
   const std::shared_ptr<Video> video = library_.Remove(name);
   if (video == nullptr) return NotFound(Reason::kVideoNotFound, name);
   video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
-  library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, name)));
+  Forget(video);
   return absl::OkStatus();
 }
 
@@ -192,7 +264,7 @@ void Studio::ChangePrompt(const std::string& name, const PromptChange& change, s
                                                           " s; the last begins at ",
                                                           absl::ToDoubleSeconds(plan.BlockStart(block - 1)), " s")}}));
   }
-  production_.ChangePrompt(**video, block, change.prompt,
+  production_.ChangePrompt(*video, block, change.prompt,
                            [video = *video, done = std::move(done)](const absl::StatusOr<Production::Place>& place) {
                              if (!place.ok()) return done(place.status());
                              done(Receipt{place->prompt, place->block, video->plan().BlockStart(place->block)});

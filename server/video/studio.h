@@ -3,10 +3,8 @@
 #ifndef LONGTAKE_SERVER_VIDEO_STUDIO_H_
 #define LONGTAKE_SERVER_VIDEO_STUDIO_H_
 
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,8 +12,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
+#include "server/store/store.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/error.h"
 #include "server/video/library.h"
@@ -43,9 +43,11 @@ class Studio {
   // The serializer of the log of the video of this name.
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
-  // `clock`, `metrics` and `logger` outlive it. Without `with_thread`, Tick is the caller's to call.
+  // `clock`, `metrics`, `logger` and `store` outlive it. Without `with_thread`, Tick is the caller's to call. What the
+  // store has of videos is there from the beginning, and those that were not finished go on; null: nothing is stored.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
-         const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true);
+         const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
+         Store* store = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }
@@ -97,19 +99,25 @@ class Studio {
 
  private:
   Metrics::Viewers viewers() const;
+  void Restore();
+  void RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end);
+  void Forget(const std::shared_ptr<Video>& video);
   void Loop();  // thread_'s
 
   const StudioOptions options_;
   const SerializerFor serializer_for_;
   const scheduler::Clock* const clock_;
   Metrics* const metrics_;
+  spdlog::logger* const logger_;
+  Store* const store_;
   Library library_;
   Production production_;
   std::shared_ptr<const Metrics::Sources> sources_;
-  absl::Duration ticked_, sampled_;  // the last time that Tick called the videos' and looked at the slacks
+  // The last time that Tick called the videos', looked at the slacks, and looked for videos that have expired.
+  absl::Duration ticked_, sampled_, expired_;
 
-  std::mutex mutex_;
-  std::condition_variable closed_;
+  Mutex mutex_;
+  ConditionVariable closed_;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -30,6 +30,9 @@ struct StudioOptions {
   // The device counts as stuck while a batch is under way for longer than this, and than so many times its prediction.
   absl::Duration stuck_after = absl::Seconds(30);
   double stuck_factor = 20;
+  // Of the store: above so many bytes of chunks the oldest ended videos are removed, and those that ended so long ago.
+  int64_t store_bytes = int64_t{10} << 30;
+  absl::Duration store_age = absl::Hours(24 * 7);
   size_t max_part_bytes = 3'500'000;  // of a chunk's message: many clients take 4 MiB at most
 };
 

@@ -14,6 +14,12 @@ absl::Status Gone() {
   return MakeError(absl::StatusCode::kCancelled, "the video's viewers have gone", {.reason = Reason::kVideoCancelled});
 }
 
+// Since its acceptance, of a video that was accepted before.
+absl::Duration Age(const StoredVideo& video) {
+  if (video.info.create_time == absl::Time()) return absl::ZeroDuration();
+  return std::max(absl::ZeroDuration(), absl::Now() - video.info.create_time);
+}
+
 absl::Status NotRead() {
   return MakeError(absl::StatusCode::kAborted, "nobody has read the video for too long", {.reason = Reason::kNotRead});
 }
@@ -22,28 +28,32 @@ absl::Status NotRead() {
 
 Video::Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* encoders, VideoHost* host)
     : id_(creation.id),
-      name_(std::move(creation.name)),
-      plan_(std::make_shared<const VideoPlan>(std::move(creation.plan))),
-      request_id_(std::move(creation.request_id)),
-      numerics_id_(std::move(creation.numerics_id)),
-      denoise_steps_(creation.denoise_steps),
+      name_(creation.description.info.name),
+      plan_(creation.description.info.plan),
+      description_(std::move(creation.description)),
+      store_(creation.store),
       max_unread_(creation.max_unread),
       clock_(clock),
       host_(host),
-      accepted_(clock->Now()),
+      accepted_(clock->Now() - Age(description_)),
       records_(accepted_),
-      log_(std::move(creation.serializer)),
+      log_(
+          std::move(creation.serializer),
+          store_ == nullptr ? ChunkLog::ReadBlock()
+                            : [store = store_, name = name_](
+                                  int block) { return ReadStoredBlock(*store, name, block, /*with_media=*/true); }),
       strand_(encoders),
-      maker_(plan_.get(), std::move(creation.stream), clock) {}
+      maker_(plan_.get(), description_.stream, clock),
+      stores_(store_ != nullptr) {}
 
 VideoInfo Video::info() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return {.name = name_,
           .state = state_,
           .plan = plan_,
-          .request_id = request_id_,
-          .numerics_id = numerics_id_,
-          .denoise_steps = denoise_steps_,
+          .request_id = description_.info.request_id,
+          .numerics_id = description_.info.numerics_id,
+          .denoise_steps = description_.info.denoise_steps,
           .create_time = create_time_,
           .start_time = start_time_,
           .end_time = end_time_,
@@ -54,7 +64,7 @@ VideoInfo Video::info() const {
 }
 
 State Video::state() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return state_;
 }
 
@@ -73,16 +83,15 @@ void Video::End(const absl::Status& why) {
   if (Move(cancelled ? State::kCancelled : State::kFailed)) error_ = why;
 }
 
-void Video::Append(std::variant<Accepted, InitSegment, Waiting, Progress, PromptChanged, Chunk, Finished> body,
-                   std::string media) {
-  const int64_t grown = log_.Append({elapsed(), std::move(body)}, std::move(media));
+void Video::Log(Event event, std::string media) {
+  const int64_t grown = log_.Append(std::move(event), std::move(media));
   host_->OnGrown(grown);
 }
 
 void Video::WhenDecided(std::function<void(const absl::Status&)> decided) {
   absl::Status decision;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!decision_.has_value()) {
       undecided_.push_back(std::move(decided));
       return;
@@ -93,22 +102,34 @@ void Video::WhenDecided(std::function<void(const absl::Status&)> decided) {
 }
 
 absl::Duration Video::promised() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return promised_;
 }
 
 void Video::Accept(const scheduler::Quote& quote) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     promised_ = quote.first_chunk;
     create_time_ = absl::Now();
     alone_since_ = clock_->Now();
   }
-  Append(Accepted{.video = info(), .quote = quote, .media_type = maker_.stream().media_type});
-  Append(InitSegment{}, maker_.stream().init_segment);
+  const Event accepted{elapsed(), Accepted{.video = info(), .quote = quote, .media_type = maker_.stream().media_type}};
+  if (store_ == nullptr) return Announce(accepted);
+  strand_.Post([self = shared_from_this(), accepted] {
+    StoredVideo stored = self->description_;
+    stored.info = std::get<Accepted>(accepted.body).video;
+    stored.quote = std::get<Accepted>(accepted.body).quote;
+    stored.elapsed = accepted.elapsed;
+    self->Tell(FilesOf(stored), [self, accepted](bool /*stored*/) { self->Announce(accepted); });
+  });
+}
+
+void Video::Announce(const Event& accepted) {
+  Log(accepted);
+  Log({accepted.elapsed, InitSegment{}}, maker_.stream().init_segment);
   std::vector<std::function<void(const absl::Status&)>> undecided;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     decision_ = absl::OkStatus();
     undecided.swap(undecided_);
   }
@@ -119,7 +140,7 @@ void Video::Refuse(const absl::Status& why) {
   log_.Discard(why);
   std::vector<std::function<void(const absl::Status&)>> undecided;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     End(why);
     decision_ = why;
     undecided.swap(undecided_);
@@ -131,7 +152,7 @@ void Video::OnWaiting(int position) { log_.SetLatest({elapsed(), Waiting{positio
 
 void Video::OnAdmitted() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     Move(State::kPlaced);
     waited_ = elapsed();
   }
@@ -142,7 +163,7 @@ void Video::OnAdmitted() {
 void Video::OnPass(const scheduler::PassReport& report) {
   records_.Add(report);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (state_ == State::kPlaced) {
       Move(State::kMaking);
       const bool alone = watched_ && audience_.followers() == 0;
@@ -152,14 +173,12 @@ void Video::OnPass(const scheduler::PassReport& report) {
   if (report.kind == scheduler::PassKind::kEncodePrompt) {
     PromptChanged changed{.prompt = report.prompt, .block = report.block, .pts = plan_->BlockStart(report.block)};
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       const auto tokens = prompt_tokens_.extract(report.prompt);
       if (!tokens.empty()) changed.tokens = tokens.mapped();
     }
     // Behind the frames of the blocks before it.
-    strand_.Post([self = shared_from_this(), changed] {
-      if (!self->ended()) self->Append(changed);
-    });
+    strand_.Post([self = shared_from_this(), event = Event{elapsed(), changed}] { self->ChangedPrompt(event); });
   }
   log_.SetLatest({elapsed(), Progress{.kind = report.kind,
                                       .block = report.block,
@@ -178,8 +197,18 @@ void Video::OnFrames(DecodedFrames frames) {
 }
 
 void Video::OnPrompt(int prompt, PromptTokens tokens) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   prompt_tokens_[prompt] = tokens;
+}
+
+void Video::OnCheckpoint(int blocks, std::vector<std::byte> checkpoint, std::shared_ptr<void> held) {
+  // shared_ptr: std::function copies what it holds.
+  auto shared = std::make_shared<StoredCheckpoint>(StoredCheckpoint{blocks, std::move(checkpoint)});
+  strand_.Post([self = shared_from_this(), shared, held = std::move(held)] {
+    self->unstored_checkpoint_ = std::move(*shared);
+    self->held_ = held;
+    self->KeepCheckpoint();
+  });
 }
 
 void Video::OnBlock(int block) {
@@ -191,70 +220,43 @@ void Video::OnEnded(const absl::Status& status) {
   strand_.Post([self = shared_from_this(), status] { self->Close(status); });
 }
 
-void Video::Encode(const DecodedFrames& frames, const BlockReport& making) {
-  if (ended()) return;
-  absl::StatusOr<std::optional<Maker::Made>> made = maker_.Add(frames, making);
-  if (!made.ok()) return Cancel(made.status());
-  if (made->has_value()) AppendMade(**std::move(made));
-}
-
-void Video::FinishBlock(int block, const BlockReport& report) {
-  if (ended()) return;
-  absl::StatusOr<Maker::Made> made = maker_.FinishBlock(report, accepted_);
-  if (!made.ok()) return Cancel(made.status());
-  const BlockReport finished = *made->chunk.report;
-  {
-    const std::lock_guard lock(mutex_);
-    made_blocks_ = block + 1;
-  }
-  AppendMade(*std::move(made));
-  host_->OnBlockMade(*this, finished);
-}
-
-void Video::AppendMade(Maker::Made made) {
-  {
-    // Before the chunk is in the log, for a viewer may take it at once.
-    const std::lock_guard lock(mutex_);
-    size_bytes_ += static_cast<int64_t>(made.bytes.size());
-    made_ = made.chunk.first_frame + made.chunk.frames;
-  }
-  Append(std::move(made.chunk), std::move(made.bytes));
-  Pace();
-}
-
-void Video::Close(const absl::Status& status) {
-  absl::Status end;
-  absl::Duration waited;
-  {
-    const std::lock_guard lock(mutex_);
-    if (status.ok()) {
-      if (state_ == State::kPaused) Move(State::kMaking);
-      Move(State::kMade);
-    } else {
-      End(status);
-    }
-    end = error_;
-    waited = waited_;
-  }
-  if (end.ok()) {
-    Append(Finished{.frames = plan_->frames(),
-                    .chunks = maker_.chunks(),
-                    .size_bytes = maker_.bytes() + static_cast<int64_t>(maker_.stream().init_segment.size()),
-                    .duration = plan_->rate.TimeOf(plan_->frames()),
-                    .waited = waited,
-                    .stages = maker_.stages()});
-  }
-  log_.Close(end);
-  host_->OnClosed(*this);
-}
-
 void Video::Cancel(const absl::Status& why) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (IsEnd(state_)) return;
     End(why);
   }
   host_->Cancel(id_, why);
+}
+
+void Video::Forget() {
+  if (store_ == nullptr) return;
+  const MutexLock lock(store_mutex_);
+  stores_ = false;
+  store_->Remove(name_, [self = shared_from_this()](const absl::Status& status) {
+    if (!status.ok()) self->host_->OnStoreFailed(*self, status);
+  });
+}
+
+void Video::KeepPrompt(int block, const std::string& text, std::function<void()> done) {
+  if (store_ == nullptr) return done();
+  VideoPlan plan = *plan_;
+  {
+    // Numbers follow each other, and are given one at a time.
+    const MutexLock lock(mutex_);
+    changes_.emplace_back(text, block);
+    for (const auto& [changed, from] : changes_) {
+      plan.prompts.push_back(changed);
+      plan.prompt_blocks.push_back(from);
+    }
+  }
+  const MutexLock lock(store_mutex_);
+  if (!stores_) return done();
+  store_->Put({PromptsFile(name_, plan)},
+              [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
+                if (!status.ok()) self->host_->OnStoreFailed(*self, status);
+                done();
+              });
 }
 
 void Video::Tick() {
@@ -262,7 +264,7 @@ void Video::Tick() {
   bool never = false;
   log_.Tell();
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!alone_since_.has_value() || IsEnd(state_) || options.disconnect == Disconnect::kContinue) return;
     never = !watched_;
     const absl::Duration reconnect = options.reconnect_timeout.value_or(absl::ZeroDuration());
@@ -273,6 +275,9 @@ void Video::Tick() {
 
 absl::StatusOr<std::unique_ptr<Watch>> Video::OpenWatch(const WatchOptions& options,
                                                         const std::weak_ptr<ChunkLog::Listener>& more) {
+  if (stored_end_.has_value()) {
+    if (absl::Status loaded = LoadEnded(); !loaded.ok()) return loaded;
+  }
   if (options.from_block < 0 || options.from_block >= plan_->blocks()) {
     return InvalidRequest(
         {{"from_block", absl::StrCat(options.from_block, " is not within 0 ... ", plan_->blocks() - 1)}});
@@ -290,7 +295,7 @@ absl::StatusOr<std::unique_ptr<Watch>> Video::OpenWatch(const WatchOptions& opti
   }
   auto watch = std::make_unique<Watch>(shared_from_this(), options, cursor, first_block);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     audience_.Add(watch.get());
     watch->from_start_ = size_bytes_ == 0;
     if (watch->follows()) {
@@ -309,7 +314,7 @@ void Video::Detach(Watch& watch, bool unread) {
   const absl::Status why = unread ? NotRead() : Gone();
   bool cancel = false;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     audience_.Remove(&watch);
     if (IsEnd(state_)) return;
     if (watch.follows() && audience_.followers() == 0) {
@@ -327,7 +332,7 @@ void Video::Detach(Watch& watch, bool unread) {
 void Video::OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, int stalls) {
   SentChunk sent{.bytes = bytes, .duration = chunk.duration, .stalls = stalls, .first = {}};
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!std::exchange(first_sent_, true) && watch.judged_ && watch.from_start_) sent.first = elapsed();
     audience_.Took(watch, chunk.first_frame + chunk.frames);
   }
@@ -339,7 +344,7 @@ void Video::Pace() {
   const bool stored_is_enough = !live() || plan_->options.disconnect == Disconnect::kContinue;
   int64_t from = 0, until = 0;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     // One that is made may still have to go out: its promise is kept or broken then.
     if (IsEnd(state_) && state_ != State::kMade) return;
     until = stored_is_enough ? made_ : std::min(made_, audience_.taken(*plan_));
@@ -352,7 +357,7 @@ void Video::Pace() {
 
 absl::Status Video::ReportPlayback(const std::string& viewer_id, absl::Duration position, bool paused) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!audience_.ReportPlayback(viewer_id, position, paused)) {
       return MakeError(absl::StatusCode::kNotFound, absl::StrCat("viewer_id: nobody watches ", name_, " by this id"),
                        {.reason = Reason::kViewerNotFound, .resource = name_});
@@ -365,7 +370,7 @@ absl::Status Video::ReportPlayback(const std::string& viewer_id, absl::Duration 
 void Video::TellPlayback() {
   std::optional<Audience::Playback> playback;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (IsEnd(state_)) return;
     playback = audience_.playback();
   }
@@ -373,7 +378,7 @@ void Video::TellPlayback() {
 }
 
 void Video::CountViewers(int& undisturbed, int& stalled) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   audience_.Count(undisturbed, stalled);
 }
 

@@ -3,28 +3,33 @@
 #define LONGTAKE_SERVER_VIDEO_VIDEO_H_
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "common/worker_pool.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 #include "server/media/media.h"
+#include "server/store/store.h"
 #include "server/video/audience.h"
 #include "server/video/block_records.h"
 #include "server/video/chunk_log.h"
 #include "server/video/event.h"
 #include "server/video/maker.h"
 #include "server/video/request.h"
+#include "server/video/stored_video.h"
 #include "server/video/strand.h"
 #include "server/video/video_host.h"
 #include "server/video/watch.h"
@@ -33,14 +38,11 @@ namespace longtake::server {
 
 // What a video is created with.
 struct VideoCreation {
-  uint64_t id = 0;   // of its session
-  std::string name;  // "videos/..."
-  VideoPlan plan;    // its disconnect policy is there
-  std::string request_id, numerics_id;
-  int denoise_steps = 0;
-  media::Stream stream;
+  uint64_t id = 0;          // of its session
+  StoredVideo description;  // its plan's disconnect policy is there; acceptance adds the rest
   ChunkLog::Serializer serializer;
   absl::Duration max_unread;  // one that nobody has ever watched is ended after so long, unless it is to continue
+  Store* store = nullptr;     // outlives it; null: nothing of it outlives the process
 };
 
 // States move under a lock by the table of state.h. The log's pieces are appended by one strand. The scheduler's
@@ -49,11 +51,22 @@ class Video : public std::enable_shared_from_this<Video> {
  public:
   // All pointers outlive its session; `host` and `clock` outlive its watches too.
   Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* encoders, VideoHost* host);
+  // One that lies in the store: it has ended as `end` says, or is to be made again from its first block on and goes on
+  // behind the blocks that are stored. The errors of the store, of its blocks.
+  static absl::StatusOr<std::shared_ptr<Video>> Restore(VideoCreation creation, const std::optional<StoredEnd>& end,
+                                                        const scheduler::Clock* clock, WorkerPool* encoders,
+                                                        VideoHost* host);
 
   uint64_t id() const { return id_; }
   const std::string& name() const { return name_; }
   const VideoPlan& plan() const { return *plan_; }
-  const std::string& request_id() const { return request_id_; }
+  // As it was asked for.
+  const StoredVideo& description() const { return description_; }
+  // Of one that is made again: of its stored blocks, the denoising steps.
+  const std::vector<int>& made_steps() const { return made_steps_; }
+  // And how many of them need not be made again, with what the engine needs to go on behind them. Once.
+  StoredCheckpoint TakeCheckpoint() { return std::exchange(checkpoint_, {}); }
+  bool goes_on() const { return goes_on_; }
   bool live() const { return plan_->options.delivery == scheduler::Delivery::kLive; }
   VideoInfo info() const;
   State state() const;
@@ -77,9 +90,15 @@ class Video : public std::enable_shared_from_this<Video> {
   // From the device, before the pass's OnPass.
   void OnFrames(DecodedFrames frames);
   void OnPrompt(int prompt, PromptTokens tokens);
+  // `held` is let go when the checkpoint is stored, or is not needed.
+  void OnCheckpoint(int blocks, std::vector<std::byte> checkpoint, std::shared_ptr<void> held);
+  // A prompt that was changed. Calls `done` once it would survive the process.
+  void KeepPrompt(int block, const std::string& text, std::function<void()> done);
 
   // Ends it; what was encoded by then stays in the log. Nothing happens to one that has ended.
   void Cancel(const absl::Status& why);
+  // Removes it from the store, and stores nothing of it any more.
+  void Forget();
   // Carries out what its disconnect policy has for this moment, and tells its viewers that time has passed.
   void Tick();
 
@@ -96,15 +115,32 @@ class Video : public std::enable_shared_from_this<Video> {
   friend class Watch;
   bool Move(State to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void End(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // to kFailed or kCancelled
-  void Append(std::variant<Accepted, InitSegment, Waiting, Progress, PromptChanged, Chunk, Finished> body,
-              std::string media = {});
+  void Log(Event event, std::string media = {});
   bool ended() const;
+  // Its acceptance is in the log, and who waited for it is told.
+  void Announce(const Event& accepted);
 
-  // On the strand.
+  // On the strand (video_making.cc).
   void Encode(const DecodedFrames& frames, const BlockReport& making);
   void FinishBlock(int block, const BlockReport& report);
-  void Close(const absl::Status& status);
+  void PassOver(int block);
+  void ChangedPrompt(const Event& changed);
   void AppendMade(Maker::Made made);
+  void Close(const absl::Status& status);
+  // Runs `then` behind what waits already; if there are files, once they are stored. It is told whether they are.
+  void Tell(std::vector<StoredFile> files, std::function<void(bool stored)> then);
+  void OnStored(const absl::Status& status);
+  // The files of the block that ends with the last event.
+  std::vector<StoredFile> TakeUnstored(int block);
+  // Stores what came of OnCheckpoint, if its blocks are stored.
+  void KeepCheckpoint();
+
+  // The events of the stored blocks; `whole`: up to one that was cut off.
+  absl::StatusOr<std::vector<std::vector<Recorded>>> ReadBlocks(bool whole) const;
+  // Puts them into the log.
+  void Load(std::vector<std::vector<Recorded>> blocks);
+  // The log of one that has ended, unless it is there.
+  absl::Status LoadEnded() ABSL_LOCKS_EXCLUDED(load_mutex_);
 
   // Of watches.
   void Detach(Watch& watch, bool unread);
@@ -117,8 +153,8 @@ class Video : public std::enable_shared_from_this<Video> {
   const uint64_t id_;
   const std::string name_;
   const std::shared_ptr<const VideoPlan> plan_;
-  const std::string request_id_, numerics_id_;
-  const int denoise_steps_;
+  const StoredVideo description_;
+  Store* const store_;
   const absl::Duration max_unread_;
   const scheduler::Clock* const clock_;
   VideoHost* const host_;
@@ -126,9 +162,31 @@ class Video : public std::enable_shared_from_this<Video> {
   BlockRecords records_;
   ChunkLog log_;
   Strand strand_;
-  Maker maker_;  // on the strand only
 
-  mutable std::mutex mutex_;
+  // On the strand only.
+  Maker maker_;
+  std::vector<Recorded> unstored_;  // events since the last stored block
+  StoredCheckpoint unstored_checkpoint_;
+  std::shared_ptr<void> held_;  // with it
+  struct Telling {
+    std::function<void(bool)> tell;
+    bool waits = false;  // for the store
+  };
+  std::deque<Telling> telling_;  // the first one waits
+
+  // Of a restored video.
+  bool goes_on_ = false;
+  std::vector<int> made_steps_;
+  std::set<int> told_prompts_;
+  StoredCheckpoint checkpoint_;
+  std::optional<StoredEnd> stored_end_;  // its log is loaded when somebody watches
+  Mutex load_mutex_;
+  bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;
+
+  Mutex store_mutex_;  // held while something is put, so that nothing is put behind a removal
+  bool stores_ ABSL_GUARDED_BY(store_mutex_) = false;
+
+  mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kQueued;
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
   absl::Time create_time_ ABSL_GUARDED_BY(mutex_);
@@ -146,6 +204,8 @@ class Video : public std::enable_shared_from_this<Video> {
   int64_t size_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool first_sent_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<int, PromptTokens> prompt_tokens_ ABSL_GUARDED_BY(mutex_);  // by prompt, until its OnPass
+  std::vector<std::pair<std::string, int>> changes_
+      ABSL_GUARDED_BY(mutex_);  // prompts behind the plan's, and their blocks
 };
 
 }  // namespace longtake::server

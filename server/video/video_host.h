@@ -42,6 +42,8 @@ class VideoHost {
   virtual void OnViewerLeft(std::optional<ViewerOutcome> outcome, int stalls) = 0;
   // Its log has grown by this, or shrunk.
   virtual void OnGrown(int64_t bytes) = 0;
+  // Something of it could not be stored, or not be removed. The first time only.
+  virtual void OnStoreFailed(const Video& video, const absl::Status& why) = 0;
   // Its log is closed.
   virtual void OnClosed(Video& video) = 0;
 };

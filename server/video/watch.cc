@@ -26,16 +26,19 @@ Watch::Watch(std::shared_ptr<Video> video, const WatchOptions& options, ChunkLog
 Watch::~Watch() {
   bool unread = false;
   int stalls = 0;
+  int64_t grown = 0;
   std::optional<ViewerOutcome> outcome;
   // Before the lock: the video looks at its viewers' pictures under its own.
   const absl::Duration promised = from_start_ ? video_->accepted_ + video_->promised() : absl::InfiniteDuration();
   const bool failed = video_->state() == State::kFailed;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     unread = unread_;
     if (judged_) outcome = Outcome(promised, failed);
     stalls = NewStalls();
+    grown = grown_;
   }
+  if (grown > 0) video_->host_->OnGrown(grown);
   if (judged_) video_->host_->OnViewerLeft(outcome, stalls);
   video_->Detach(*this, unread);
 }
@@ -52,9 +55,10 @@ std::optional<ViewerOutcome> Watch::Outcome(absl::Duration promised, bool failed
 int Watch::NewStalls() { return playout_.stalls() - std::exchange(told_stalls_, playout_.stalls()); }
 
 ChunkLog::Step Watch::Next() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (under_way_.piece != nullptr) return {};
   ChunkLog::Step step = video_->log().Next(cursor_);
+  grown_ += step.grown;
   const absl::Duration now = video_->clock_->Now();
   if (step.piece == nullptr && !step.end.has_value() && now - since_ >= kMaxSilence) {
     step.piece = video_->log().Repeat(cursor_, video_->elapsed());
@@ -67,32 +71,34 @@ ChunkLog::Step Watch::Next() {
 }
 
 Watch::Sent Watch::Written() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const ChunkLog::Step step = std::exchange(under_way_, {});
   since_ = video_->clock_->Now();
-  if (step.piece == nullptr || !step.last_message()) return {};
+  const int64_t grown = std::exchange(grown_, 0);
+  if (step.piece == nullptr || !step.last_message()) return {.grown = grown};
   const auto* chunk = std::get_if<Chunk>(&step.piece->event.body);
-  if (chunk == nullptr) return {};
+  if (chunk == nullptr) return {.grown = grown};
   if (!playout_.started()) begins_ = chunk->pts;
   playout_.Arrive(since_, chunk->pts + chunk->duration - begins_, chunk->last_in_block());
   has_all_ = chunk->first_frame + chunk->frames == video_->plan().frames();
-  return {.piece = step.piece, .stalls = judged_ ? NewStalls() : 0};
+  return {.piece = step.piece, .stalls = judged_ ? NewStalls() : 0, .grown = grown};
 }
 
 void Watch::Report(const Sent& sent) {
+  if (sent.grown > 0) video_->host_->OnGrown(sent.grown);
   if (sent.piece == nullptr) return;
   video_->OnChunkSent(*this, std::get<Chunk>(sent.piece->event.body), static_cast<int64_t>(sent.piece->media.size()),
                       sent.stalls);
 }
 
 bool Watch::Unread(absl::Duration limit) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (under_way_.piece != nullptr && video_->clock_->Now() - since_ >= limit) unread_ = true;
   return unread_;
 }
 
 Watch::Picture Watch::picture() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const absl::Duration now = video_->clock_->Now();
   return {.judged = judged_,
           .started = playout_.started(),
@@ -103,7 +109,7 @@ Watch::Picture Watch::picture() const {
 }
 
 void Watch::ReportPlayback(absl::Duration position, bool paused) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   playout_.Report(video_->clock_->Now(), position - begins_, paused);
 }
 

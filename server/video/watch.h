@@ -4,12 +4,12 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "common/playout.h"
 #include "server/video/chunk_log.h"
 #include "server/video/video_host.h"
@@ -44,7 +44,8 @@ class Watch {
   // What has gone out, if it ended a chunk.
   struct Sent {
     std::shared_ptr<const Piece> piece;
-    int stalls = 0;  // of the viewer, not told before
+    int stalls = 0;     // of the viewer, not told before
+    int64_t grown = 0;  // bytes of blocks that were read from the store for it
   };
   // The message of the last Next has gone out. Report is to follow, after the next message has been started: it may do
   // some of the scheduler's work.
@@ -81,7 +82,7 @@ class Watch {
   const bool judged_;
   const std::string viewer_id_;
   bool from_start_ = false;  // was there before the first chunk; set before it is used
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   ChunkLog::Cursor cursor_;
   ChunkLog::Step under_way_ ABSL_GUARDED_BY(mutex_);
   absl::Duration since_ ABSL_GUARDED_BY(mutex_);  // the last message began, or ended if none is under way
@@ -90,6 +91,7 @@ class Watch {
   absl::Duration begins_ ABSL_GUARDED_BY(mutex_);  // that chunk's time of the video
   bool has_all_ ABSL_GUARDED_BY(mutex_) = false;   // up to the video's end
   int told_stalls_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t grown_ ABSL_GUARDED_BY(mutex_) = 0;  // by the log, for this viewer, not told yet
 };
 
 }  // namespace longtake::server

@@ -194,9 +194,40 @@ TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
   EXPECT_THAT(Steps(5), testing::Each(4)) << "nobody waits for it";
 }
 
+// A video that is made again: the prompts that it had by then, in the order of their changes, and the steps of the
+// blocks that were shown.
+TEST_F(DirectionTest, AVideoThatIsMadeAgainHasThePromptsAndStepsThatItHad) {
+  Request request = Video(8, 4, 4);
+  request.prompt_blocks = {3, 1, 3};
+  request.step_ladder = {4, 3, 2};
+  request.made_levels = {2, 0, 1};
+  ASSERT_TRUE(Enter(request).ok());
+  RunAll();
+  EXPECT_THAT(Encodings(8), ElementsAre(std::pair(0, 0), std::pair(2, 1), std::pair(3, 3)));
+  EXPECT_THAT(Steps(8), ElementsAre(2, 4, 3, 4));
+  const PassReport& last = listener.story[8].passes.back();
+  EXPECT_EQ(last.passes_done, last.passes);
+}
+
+TEST_F(DirectionTest, AVideoGoesOnBehindTheBlocksThatWereMade) {
+  Request request = Video(8, 5);
+  request.prompt_blocks = {1, 4};
+  listener.story[8].made_blocks = request.made_blocks = 3;
+  device->suspended.insert(8);
+  ASSERT_TRUE(Enter(request).ok());
+  RunAll();
+  EXPECT_THAT(device->log, ElementsAre("resume 8", "denoise 8", "denoise 8", "commit 8", "decode 8", "text 8",
+                                       "denoise 8", "denoise 8", "commit 8", "decode 8", "close 8"));
+  EXPECT_THAT(Encodings(8), ElementsAre(std::pair(2, 4)));
+  const std::vector<PassReport>& passes = listener.story[8].passes;
+  EXPECT_EQ(passes.front().block, 3);
+  EXPECT_EQ(passes.back().passes_done, passes.back().passes);
+}
+
 TEST_F(DirectionTest, ContradictionsAreRefused) {
-  const auto refused = [&](std::vector<int> ladder, std::vector<int> prompt_blocks) {
+  const auto refused = [&](std::vector<int> ladder, std::vector<int> prompt_blocks, std::vector<int> made_levels = {}) {
     Request request = Video(9, 3, 4);
+    request.made_levels = std::move(made_levels);
     request.step_ladder = std::move(ladder);
     request.prompt_blocks = std::move(prompt_blocks);
     return Enter(request).refusal == Refusal::kInvalid;
@@ -206,7 +237,14 @@ TEST_F(DirectionTest, ContradictionsAreRefused) {
   EXPECT_TRUE(refused({4, 0}, {}));
   EXPECT_TRUE(refused({}, {0}));
   EXPECT_TRUE(refused({}, {3}));
-  EXPECT_TRUE(refused({}, {2, 2}));
+  EXPECT_TRUE(refused({4, 2}, {}, {2}));
+  for (const int made_blocks : {-1, 3}) {
+    Request request = Video(9, 3);
+    request.made_blocks = made_blocks;
+    EXPECT_EQ(Enter(request).refusal, Refusal::kInvalid);
+  }
+  EXPECT_TRUE(refused({4, 2}, {}, {-1}));
+  EXPECT_TRUE(refused({}, {}, {0, 0, 0, 0}));
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ class FakeDevice : public Device {
   }
   void Resume(SessionId session, DeviceId device, Done done) override {
     log.push_back(absl::StrCat("resume ", Number(session)));
-    EXPECT_EQ(suspended.erase(Number(session)), 1u);
+    EXPECT_EQ(suspended.erase(Number(session)), 1u) << "one that goes on stands there from the beginning";
     TakePlace(Number(session), device);
     done(absl::OkStatus());
   }

@@ -21,6 +21,7 @@ namespace longtake::scheduler {
 class FakeListener : public Listener {
  public:
   struct Story {
+    int made_blocks = 0;  // before it came
     std::vector<int> positions;
     bool admitted = false;
     absl::Duration admitted_at;
@@ -47,7 +48,7 @@ class FakeListener : public Listener {
     if (on_pass) on_pass(Number(id), report);
   }
   void OnBlock(SessionId id, int block) override {
-    EXPECT_EQ(block, static_cast<int>(Living(id).block_at.size()));
+    EXPECT_EQ(block, Living(id).made_blocks + static_cast<int>(Living(id).block_at.size()));
     Living(id).block_at.push_back(clock_->Now());
     if (on_block) on_block(Number(id), block);
   }

@@ -120,6 +120,65 @@ TEST_F(ChunkLogTest, ADiscardedLogEndsItsReadersAtOnce) {
   EXPECT_EQ(log.Append({{}, Finished{}}), 0);
 }
 
+// Blocks of two chunks each, "ab" and "cde", that are in the store.
+TEST(StoredChunkLog, ReadsWhatItHasDroppedAgain) {
+  int reads = 0;
+  absl::Status fails;
+  ChunkLog log(Serialize, [&](int block) -> absl::StatusOr<std::vector<Recorded>> {
+    ++reads;
+    if (!fails.ok()) return fails;
+    return std::vector<Recorded>{{{{}, Chunk{.block = block, .index = 0}}, "ab"},
+                                 {{{}, PromptChanged{}}, ""},
+                                 {{{}, Chunk{.block = block, .index = 1, .report = BlockReport{}}}, "cde"}};
+  });
+  log.Append({{}, Accepted{}});
+  log.Append({{}, InitSegment{}}, "i");
+  int64_t bytes = log.bytes();
+  const auto read = [&](ChunkLog::Cursor cursor) {
+    std::string text;
+    while (true) {
+      const ChunkLog::Step step = log.Next(cursor);
+      bytes += step.grown;
+      if (step.end.has_value()) return absl::StrCat(text, "end ", step.end->message());
+      if (step.piece == nullptr) return absl::StrCat(text, "wait");
+      const Message& message = step.piece->messages[step.message];
+      absl::StrAppend(&text, step.piece->media.substr(message.media_begin, message.media_size), ".");
+    }
+  };
+  // The first block came from the store, the second is made now.
+  log.AppendStored({{}, Chunk{.block = 0, .index = 0}});
+  bytes += log.AppendStored({{}, PromptChanged{}});
+  log.AppendStored({{}, Chunk{.block = 0, .index = 1, .report = BlockReport{}}});
+  log.SetStored(1);
+  bytes += log.Append({{}, Chunk{.block = 1, .index = 0}}, "ab");
+  bytes += log.Append({{}, PromptChanged{}});
+  EXPECT_EQ(read({.from_block = 1}), ".i..ab..wait");
+  EXPECT_EQ(reads, 0) << "nobody needs the first block";
+  EXPECT_EQ(read({}), ".i.ab..cd.e.ab..wait");
+  EXPECT_EQ(read({}), ".i.ab..cd.e.ab..wait");
+  EXPECT_EQ(reads, 1) << "it is in memory now";
+  EXPECT_EQ(log.BlockAt({2, 0}), 0);
+  EXPECT_EQ(log.BlockAt({5, 0}), 1);
+  bytes += log.Append({{}, Chunk{.block = 1, .index = 1, .report = BlockReport{}}}, "cde");
+  EXPECT_EQ(bytes, log.bytes());
+  EXPECT_FALSE(log.stored());
+  log.SetStored(2);
+  EXPECT_TRUE(log.stored());
+  bytes -= log.DropOldestBlock();
+  EXPECT_EQ(log.DropOldestBlock(), 0) << "the newest stays";
+  bytes -= log.DropStored();
+  EXPECT_EQ(bytes, log.bytes());
+  log.Close(absl::OkStatus());
+  EXPECT_EQ(read({}), ".i.ab..cd.e.ab..cd.e.end ");
+  EXPECT_EQ(reads, 3);
+  EXPECT_EQ(bytes, log.bytes());
+  log.DropStored();
+  fails = absl::UnavailableError("store: the disk is gone");
+  EXPECT_EQ(read({}), ".i.end store: the disk is gone");
+  fails = absl::OkStatus();
+  EXPECT_EQ(read({.from_block = 1}), ".i..ab..cd.e.end ") << "an error is no state";
+}
+
 TEST(States, EndsAreFinalAndEachStateCanFail) {
   constexpr State kAll[] = {State::kQueued, State::kPlaced, State::kMaking,   State::kPaused,
                             State::kMade,   State::kFailed, State::kCancelled};

@@ -28,15 +28,15 @@ FakeEngine::FakeEngine(FakeEngineOptions options) : options_(std::move(options))
 
 FakeEngine::~FakeEngine() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
-  submitted_.notify_one();
+  submitted_.NotifyOne();
   thread_.join();
 }
 
 std::vector<MemoryRegion> FakeEngine::memory() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const uint64_t slot = 1000;
   return {{.name = "weights", .planned_bytes = 5000, .used_bytes = 5000},
           {.name = "state",
@@ -58,7 +58,7 @@ absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
   if (options_.fail_open) {
     if (absl::Status status = options_.fail_open(); !status.ok()) return status;
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (static_cast<int>(sessions_.size()) >= options_.max_sessions) return absl::ResourceExhaustedError("no free slot");
   Session session;
   session.blocks = BlockLengths(spec.latent_frames);
@@ -69,12 +69,12 @@ absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
 }
 
 void FakeEngine::CloseSession(SessionId id) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   sessions_.erase(id);
 }
 
 absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return absl::NotFoundError("session");
   SessionProgress at = found->second.progress;
@@ -84,18 +84,23 @@ absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
 
 void FakeEngine::Submit(Lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
+    for (const Pass& pass : passes) {
+      // Beside a restore a session has no other pass.
+      if (restoring_.contains(pass.session)) ++out_of_order_;
+      if (pass.kind == PassKind::kRestore) restoring_.insert(pass.session);
+    }
     batches_.push_back({std::move(passes), std::move(done)});
   }
-  submitted_.notify_one();
+  submitted_.NotifyOne();
 }
 
 void FakeEngine::Loop() {
   while (true) {
     Batch batch;
     {
-      std::unique_lock lock(mutex_);
-      submitted_.wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !batches_.empty(); });
+      MutexLock lock(mutex_);
+      submitted_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !batches_.empty(); });
       if (batches_.empty()) return;
       batch = std::move(batches_.front());
       batches_.pop_front();
@@ -113,7 +118,7 @@ PassResult FakeEngine::Run(const Pass& pass) {
   if (options_.delay) absl::SleepFor(options_.delay(pass));
   PassResult result;
   result.device_seconds = absl::ToDoubleSeconds(took);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto found = sessions_.find(pass.session);
   if (found == sessions_.end()) {
     result.status = absl::FailedPreconditionError("no such session");
@@ -162,12 +167,14 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
       ++at.decoded_latents;
       return absl::OkStatus();
     case PassKind::kSave:
-      if (at.block == 0 || at.step != 0) return absl::FailedPreconditionError("save");
+      if (at.block == 0) return absl::FailedPreconditionError("save");
       saved = {at, session.look};
+      saved.progress.step = 0;
       result.checkpoint.resize(sizeof(saved));
       std::memcpy(result.checkpoint.data(), &saved, sizeof(saved));
       return absl::OkStatus();
     case PassKind::kRestore:
+      restoring_.erase(pass.session);
       if (pass.checkpoint.size() != sizeof(saved)) return absl::FailedPreconditionError("restore");
       std::memcpy(&saved, pass.checkpoint.data(), sizeof(saved));
       at = saved.progress;
@@ -196,17 +203,17 @@ DecodedFrames FakeEngine::Frames(const Session& session) const {
 }
 
 int FakeEngine::open_sessions() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return static_cast<int>(sessions_.size());
 }
 
 std::vector<FakeEngine::Ran> FakeEngine::ran() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return ran_;
 }
 
 int FakeEngine::passes_out_of_order() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return out_of_order_;
 }
 

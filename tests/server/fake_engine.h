@@ -3,17 +3,17 @@
 #ifndef LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 #define LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "engine/engine.h"
 
 namespace longtake {
@@ -83,11 +83,12 @@ class FakeEngine : public Engine {
   DecodedFrames Frames(const Session& session) const;
 
   const FakeEngineOptions options_;
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::map<SessionId, Session> sessions_ ABSL_GUARDED_BY(mutex_);
   SessionId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::condition_variable submitted_;  // or stopping
+  ConditionVariable submitted_;  // or stopping
   std::deque<Batch> batches_ ABSL_GUARDED_BY(mutex_);
+  std::set<SessionId> restoring_ ABSL_GUARDED_BY(mutex_);  // with a restore under way
   std::vector<Ran> ran_ ABSL_GUARDED_BY(mutex_);
   int out_of_order_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -298,6 +298,39 @@ TEST_F(Programs, AVideoThatIsKeptIsWatchedAgain) {
   unsetenv("http_proxy");
 }
 
+TEST_F(Programs, AVideoOutlivesAServerThatIsKilled) {
+  const std::vector<std::string> store = {"--store", folder / "store"};
+  StartServer(kModel, store);
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const fs::path whole = folder / "whole.mp4", cut = folder / "cut.mp4", again = folder / "again.mp4";
+  const std::vector<std::string> generate = {"generate", "a red ball bounces", "--seconds", "20", "--seed", "5",
+                                             "--keep"};
+  std::vector<std::string> arguments = generate;
+  arguments.insert(arguments.end(), {"-o", whole});
+  ASSERT_EQ(Client(arguments), 0) << client->err();
+
+  const double chunks = Metric("longtake_chunks_total");
+  arguments.insert(arguments.begin(), kClient);
+  arguments.back() = cut;
+  arguments.insert(arguments.end(), {"--server", Address()});
+  Process running(folder, "running", arguments);
+  for (int i = 0; i < 4000 && Metric("longtake_chunks_total") < chunks + 8; ++i) absl::SleepFor(absl::Milliseconds(5));
+  server->Signal(SIGKILL);
+  server->Wait();
+  EXPECT_EQ(running.Wait(), 1);
+  EXPECT_THAT(running.err(), HasSubstr("UNAVAILABLE"));
+  const std::string said = running.err(), name = said.substr(0, said.find(':'));
+
+  StartServer(kModel, store);
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  ASSERT_EQ(Client({"watch", name, "-o", again}), 0) << client->err();
+  EXPECT_TRUE(Read(again) == Read(whole)) << "the video went on with other bytes";
+  EXPECT_TRUE(Read(whole).starts_with(Read(cut)));
+  EXPECT_THAT(server->err(), HasSubstr("video goes on name=" + name));
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+}
+
 TEST_F(Programs, ALoadTestSaysWhatItsViewersSaw) {
   StartServer();
   ASSERT_EQ(Client({"models", "--wait", "60"}), 0);

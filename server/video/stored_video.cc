@@ -1,0 +1,374 @@
+#include "server/video/stored_video.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/crc32c.h"
+#include "common/status_macros.h"
+#include "server/video/error.h"
+
+using nlohmann::json;
+
+// The library looks for these beside the types.
+template <>
+struct nlohmann::adl_serializer<absl::Duration> {
+  // Nanoseconds, as on the wire; the infinite ones are the ends of 64 bits.
+  static void to_json(json& out, absl::Duration duration) { out = absl::ToInt64Nanoseconds(duration); }
+  static void from_json(const json& in, absl::Duration& duration) {
+    const auto nanoseconds = in.get<int64_t>();
+    duration = nanoseconds == INT64_MAX   ? absl::InfiniteDuration()
+               : nanoseconds == INT64_MIN ? -absl::InfiniteDuration()
+                                          : absl::Nanoseconds(nanoseconds);
+  }
+};
+
+template <>
+struct nlohmann::adl_serializer<absl::Time> {
+  static void to_json(json& out, absl::Time time) { out = absl::ToUnixNanos(time); }
+  static void from_json(const json& in, absl::Time& time) { time = absl::FromUnixNanos(in.get<int64_t>()); }
+};
+
+template <typename T>
+struct nlohmann::adl_serializer<std::optional<T>> {
+  static void to_json(json& out, const std::optional<T>& value) {
+    if (value.has_value()) {
+      out = *value;
+    } else {
+      out = nullptr;
+    }
+  }
+  static void from_json(const json& in, std::optional<T>& value) {
+    if (in.is_null()) {
+      value.reset();
+    } else {
+      value = in.get<T>();
+    }
+  }
+};
+
+namespace longtake {
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Size, width, height)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SessionSpec, size, latent_frames, seed)
+}  // namespace longtake
+
+namespace longtake::media {
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FrameRate, numerator, denominator)
+}  // namespace longtake::media
+
+namespace longtake::scheduler {
+NLOHMANN_JSON_SERIALIZE_ENUM(Delivery, {{Delivery::kLive, "live"}, {Delivery::kOffline, "offline"}})
+}  // namespace longtake::scheduler
+
+namespace longtake::server {
+
+NLOHMANN_JSON_SERIALIZE_ENUM(Fidelity, {{Fidelity::kFull, "full"}, {Fidelity::kAdaptive, "adaptive"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(Disconnect, {{Disconnect::kCancel, "cancel"},
+                                          {Disconnect::kContinue, "continue"},
+                                          {Disconnect::kPause, "pause"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(State,
+                             {{State::kMade, "made"}, {State::kFailed, "failed"}, {State::kCancelled, "cancelled"}})
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptChange, prompt, at)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adapter, name, strength)
+// first_image is a file of its own, for its bytes are no text.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(VideoSpec, prompt, negative_prompt, seed, size, duration, model, prompt_changes,
+                                   adapters)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DeliveryOptions, delivery, max_wait, max_lead, fidelity, priority, disconnect,
+                                   reconnect_timeout)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(VideoPlan, spec, options, session, rate, block_latents, block_frames, block_starts,
+                                   prompts, prompt_blocks)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stages, text, denoise, commit, decode, encode)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BlockReport, steps, prompt, seconds, stages, start, denoise, commit, decode, finish)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptTokens, given, used)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptChanged, prompt, block, pts, tokens)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Chunk, block, index, starts_with_key_frame, first_frame, frames, pts, duration,
+                                   denoise_steps, prompt, report)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Finished, frames, chunks, size_bytes, duration, waited, stages)
+
+namespace {
+
+constexpr int kVersion = 1;
+
+std::string Path(const std::string& name, const std::string& file) { return absl::StrCat(name, "/", file); }
+std::string BlockPath(const std::string& name, int block, const char* type) {
+  return absl::StrFormat("%s/block-%05d.%s", name, block, type);
+}
+
+uint32_t Checksum(const std::string& text) { return Crc32c(std::as_bytes(std::span(text))); }
+
+StoredFile JsonFile(std::string path, const json& body) {
+  const json file = {{"crc32c", Checksum(body.dump())}, {"version", kVersion}, {"body", body}};
+  return {std::move(path), file.dump()};
+}
+
+absl::Status Damaged(const std::string& path, const std::string& what) {
+  return absl::DataLossError(absl::StrCat("store: ", path, ": ", what));
+}
+
+// What `read` makes of the file's body. It may throw what the JSON library throws of a missing or wrong field.
+template <typename Read>
+auto ReadJson(const Store& store, const std::string& path, Read read) -> absl::StatusOr<decltype(read(json()))> {
+  ASSIGN_OR_RETURN(const std::string text, store.Get(path));
+  try {
+    const json file = json::parse(text);
+    if (file.at("version") != kVersion) {
+      return Damaged(path, absl::StrCat("version ", file.at("version").dump(), " is not known"));
+    }
+    const json& body = file.at("body");
+    if (file.at("crc32c") != Checksum(body.dump()))
+      return Damaged(path, "its bytes have changed, the checksum differs");
+    return read(body);
+  } catch (const json::exception& error) {
+    return Damaged(path, error.what());
+  }
+}
+
+json ToJson(const scheduler::Quote& quote) {
+  return {{"first_chunk", quote.first_chunk},
+          {"last_chunk", quote.last_chunk},
+          {"start", quote.start},
+          {"confidence", quote.confidence},
+          {"waiting", quote.waiting}};
+}
+
+scheduler::Quote QuoteFrom(const json& in) {
+  scheduler::Quote quote;
+  quote.first_chunk = in.at("first_chunk");
+  quote.last_chunk = in.at("last_chunk");
+  quote.start = in.at("start");
+  quote.confidence = in.at("confidence");
+  quote.waiting = in.at("waiting");
+  return quote;
+}
+
+json ToJson(const absl::Status& error) {
+  json out = {{"code", static_cast<int>(error.code())}, {"message", std::string(error.message())}};
+  if (!error.ok()) {
+    const ErrorDetails details = DetailsOf(error);
+    out["reason"] = static_cast<int>(details.reason);
+    out["metadata"] = details.metadata;
+    out["resource"] = details.resource;
+  }
+  return out;
+}
+
+absl::Status ErrorFrom(const json& in) {
+  const auto code = static_cast<absl::StatusCode>(in.at("code").get<int>());
+  if (code == absl::StatusCode::kOk) return absl::OkStatus();
+  return MakeError(code, in.at("message"),
+                   {.reason = static_cast<Reason>(in.at("reason").get<int>()),
+                    .metadata = in.at("metadata"),
+                    .resource = in.at("resource")});
+}
+
+// HLS, RFC 8216. Durations have so many digits that their sums are exact to the microsecond.
+StoredFile IndexFile(const std::string& name, const VideoPlan& plan, int blocks, bool ended) {
+  const auto seconds = [&plan](int block) {
+    return absl::ToDoubleSeconds(plan.BlockStart(block + 1) - plan.BlockStart(block));
+  };
+  double longest = 0;
+  for (int block = 0; block < plan.blocks(); ++block) longest = std::max(longest, seconds(block));
+  std::string text = absl::StrFormat(
+      "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%d\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+      "#EXT-X-MAP:URI=\"init.mp4\"\n",
+      static_cast<int>(std::ceil(longest)));
+  for (int block = 0; block < blocks; ++block) {
+    absl::StrAppendFormat(&text, "#EXTINF:%.6f,\nblock-%05d.m4s\n", seconds(block), block);
+  }
+  if (ended) text += "#EXT-X-ENDLIST\n";
+  return {Path(name, "index.m3u8"), std::move(text)};
+}
+
+json PromptsOf(const VideoPlan& plan) { return {{"prompts", plan.prompts}, {"prompt_blocks", plan.prompt_blocks}}; }
+
+}  // namespace
+
+std::vector<StoredFile> FilesOf(const StoredVideo& video) {
+  const VideoInfo& info = video.info;
+  json body = {{"name", info.name},
+               {"request_id", info.request_id},
+               {"numerics_id", info.numerics_id},
+               {"denoise_steps", info.denoise_steps},
+               {"create_time", info.create_time},
+               {"plan", *info.plan},
+               {"spec", video.spec},
+               {"options", video.options},
+               {"quote", ToJson(video.quote)},
+               {"elapsed", video.elapsed},
+               {"model_digest", video.model_digest},
+               {"media_type", video.stream.media_type}};
+  std::vector<StoredFile> files;
+  if (!info.plan->spec.first_image.empty()) {
+    files.push_back({Path(info.name, "first_image"), info.plan->spec.first_image});
+  }
+  files.push_back({Path(info.name, "init.mp4"), video.stream.init_segment});
+  files.push_back(IndexFile(info.name, *info.plan, 0, false));
+  files.push_back(JsonFile(Path(info.name, "video.json"), body));
+  return files;
+}
+
+StoredFile PromptsFile(const std::string& name, const VideoPlan& plan) {
+  return JsonFile(Path(name, "prompts.json"), PromptsOf(plan));
+}
+
+std::vector<StoredFile> BlockFiles(const std::string& name, const VideoPlan& plan, int block,
+                                   const std::vector<Recorded>& events) {
+  json list = json::array();
+  std::string segment;
+  bool whole = false;
+  for (const Recorded& each : events) {
+    json entry = {{"elapsed", each.event.elapsed}};
+    if (const auto* chunk = std::get_if<Chunk>(&each.event.body); chunk != nullptr) {
+      entry["chunk"] = *chunk;
+      entry["bytes"] = each.media.size();
+      segment += each.media;
+      whole = chunk->last_in_block();
+    } else {
+      entry["prompt_changed"] = std::get<PromptChanged>(each.event.body);
+    }
+    list.push_back(std::move(entry));
+  }
+  const json body = {{"events", std::move(list)}, {"segment_crc32c", Checksum(segment)}};
+  std::vector<StoredFile> files;
+  files.push_back({BlockPath(name, block, "m4s"), std::move(segment)});
+  files.push_back(JsonFile(BlockPath(name, block, "json"), body));
+  if (whole) files.push_back(IndexFile(name, plan, block + 1, false));
+  return files;
+}
+
+std::string CheckpointPath(const std::string& name) { return Path(name, "checkpoint"); }
+
+StoredFile CheckpointFile(const std::string& name, int blocks, const std::vector<std::byte>& checkpoint) {
+  StoredFile file{CheckpointPath(name),
+                  json({{"version", kVersion}, {"blocks", blocks}, {"crc32c", Crc32c(checkpoint)}}).dump()};
+  file.bytes.reserve(file.bytes.size() + 1 + checkpoint.size());
+  file.bytes += '\n';
+  file.bytes.append(reinterpret_cast<const char*>(checkpoint.data()), checkpoint.size());
+  return file;
+}
+
+std::vector<StoredFile> EndFiles(const std::string& name, const VideoPlan& plan, const StoredEnd& end) {
+  json body = {{"state", end.state},       {"error", ToJson(end.error)}, {"start_time", end.start_time},
+               {"end_time", end.end_time}, {"blocks", end.blocks},       {"size_bytes", end.size_bytes}};
+  if (end.finished.has_value()) {
+    body["finished"] = std::get<Finished>(end.finished->body);
+    body["elapsed"] = end.finished->elapsed;
+  }
+  return {IndexFile(name, plan, end.blocks, true), JsonFile(Path(name, "end.json"), body)};
+}
+
+bool WasAccepted(const Store& store, const std::string& name) {
+  const absl::StatusOr<std::vector<std::string>> files = store.List(name);
+  return !files.ok() || std::find(files->begin(), files->end(), "video.json") != files->end();
+}
+
+absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::string& name) {
+  const std::string path = Path(name, "video.json");
+  ASSIGN_OR_RETURN(StoredVideo video, ReadJson(store, path, [](const json& body) {
+                     StoredVideo read;
+                     read.info.name = body.at("name");
+                     read.info.request_id = body.at("request_id");
+                     read.info.numerics_id = body.at("numerics_id");
+                     read.info.denoise_steps = body.at("denoise_steps");
+                     read.info.create_time = body.at("create_time");
+                     read.info.plan = std::make_shared<const VideoPlan>(body.at("plan").get<VideoPlan>());
+                     read.spec = body.at("spec");
+                     read.options = body.at("options");
+                     read.quote = QuoteFrom(body.at("quote"));
+                     read.elapsed = body.at("elapsed");
+                     read.model_digest = body.at("model_digest");
+                     read.stream.media_type = body.at("media_type");
+                     return read;
+                   }));
+  if (video.info.name != name) return Damaged(path, "it is of another video");
+  ASSIGN_OR_RETURN(video.stream.init_segment, store.Get(Path(name, "init.mp4")));
+  VideoPlan plan = *video.info.plan;
+  video.stream.format = {
+      .width = plan.session.size.width, .height = plan.session.size.height, .rate = plan.rate, .frames = plan.frames()};
+  const absl::Status prompts = ReadJson(store, Path(name, "prompts.json"), [&plan](const json& body) {
+                                 plan.prompts = body.at("prompts").get<std::vector<std::string>>();
+                                 plan.prompt_blocks = body.at("prompt_blocks").get<std::vector<int>>();
+                                 return true;
+                               }).status();
+  if (!prompts.ok() && !absl::IsNotFound(prompts)) return prompts;
+  absl::StatusOr<std::string> image = store.Get(Path(name, "first_image"));
+  if (image.ok()) {
+    plan.spec.first_image = *image;
+    video.spec.first_image = *std::move(image);
+  } else if (!absl::IsNotFound(image.status())) {
+    return image.status();
+  }
+  video.info.plan = std::make_shared<const VideoPlan>(std::move(plan));
+  return video;
+}
+
+absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const std::string& name) {
+  const std::string path = CheckpointPath(name);
+  ASSIGN_OR_RETURN(const std::string file, store.Get(path));
+  const size_t end = file.find('\n');
+  if (end == std::string::npos) return Damaged(path, "it has no first line");
+  try {
+    const json line = json::parse(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(end));
+    if (line.at("version") != kVersion) return Damaged(path, "its version is not known");
+    const auto bytes = std::as_bytes(std::span(file)).subspan(end + 1);
+    if (line.at("crc32c") != Crc32c(bytes)) return Damaged(path, "its bytes have changed, the checksum differs");
+    return StoredCheckpoint{line.at("blocks"), {bytes.begin(), bytes.end()}};
+  } catch (const json::exception& error) {
+    return Damaged(path, error.what());
+  }
+}
+
+absl::StatusOr<StoredEnd> ReadStoredEnd(const Store& store, const std::string& name) {
+  return ReadJson(store, Path(name, "end.json"), [](const json& body) {
+    StoredEnd end;
+    end.state = body.at("state");
+    end.error = ErrorFrom(body.at("error"));
+    end.start_time = body.at("start_time");
+    end.end_time = body.at("end_time");
+    end.blocks = body.at("blocks");
+    end.size_bytes = body.at("size_bytes");
+    if (body.contains("finished")) end.finished = {body.at("elapsed"), body.at("finished").get<Finished>()};
+    return end;
+  });
+}
+
+absl::StatusOr<std::vector<Recorded>> ReadStoredBlock(const Store& store, const std::string& name, int block,
+                                                      bool with_media) {
+  struct Read {
+    std::vector<Recorded> events;
+    uint32_t checksum = 0;
+  };
+  ASSIGN_OR_RETURN(Read read, ReadJson(store, BlockPath(name, block, "json"), [](const json& body) {
+                     Read out;
+                     out.checksum = body.at("segment_crc32c");
+                     for (const json& entry : body.at("events")) {
+                       Recorded event{.event = {.elapsed = entry.at("elapsed")}};
+                       if (entry.contains("chunk")) {
+                         event.event.body = entry.at("chunk").get<Chunk>();
+                         event.media_bytes = entry.at("bytes");
+                       } else {
+                         event.event.body = entry.at("prompt_changed").get<PromptChanged>();
+                       }
+                       out.events.push_back(std::move(event));
+                     }
+                     return out;
+                   }));
+  if (!with_media) return std::move(read.events);
+  const std::string path = BlockPath(name, block, "m4s");
+  ASSIGN_OR_RETURN(const std::string segment, store.Get(path));
+  if (Checksum(segment) != read.checksum) return Damaged(path, "its bytes have changed, the checksum differs");
+  size_t at = 0;
+  for (Recorded& each : read.events) {
+    each.media = segment.substr(std::min(at, segment.size()), each.media_bytes);
+    at += each.media_bytes;
+  }
+  return std::move(read.events);
+}
+
+}  // namespace longtake::server

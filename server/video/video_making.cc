@@ -1,0 +1,239 @@
+// What becomes of a video's frames: they are encoded, stored and told, in this order. On the video's strand.
+#include <algorithm>
+#include <utility>
+
+#include "common/status_macros.h"
+#include "server/video/error.h"
+#include "server/video/video.h"
+
+namespace longtake::server {
+
+absl::StatusOr<std::shared_ptr<Video>> Video::Restore(VideoCreation creation, const std::optional<StoredEnd>& end,
+                                                      const scheduler::Clock* clock, WorkerPool* encoders,
+                                                      VideoHost* host) {
+  auto video = std::make_shared<Video>(std::move(creation), clock, encoders, host);
+  const StoredVideo& stored = video->description_;
+  {
+    const MutexLock lock(video->mutex_);
+    video->create_time_ = stored.info.create_time;
+    video->decision_ = absl::OkStatus();
+    if (end.has_value()) {
+      video->state_ = end->state;
+      video->error_ = end->error;
+      video->start_time_ = end->start_time;
+      video->end_time_ = end->end_time;
+      video->made_blocks_ = end->blocks;
+      video->size_bytes_ = end->size_bytes;
+    }
+  }
+  video->stored_end_ = end;
+  if (end.has_value()) return video;
+  video->goes_on_ = true;
+  ASSIGN_OR_RETURN(std::vector<std::vector<Recorded>> blocks, video->ReadBlocks(/*whole=*/true));
+  const int count = static_cast<int>(blocks.size());
+  video->Load(std::move(blocks));
+  // One that is damaged, or of a block that is not stored, costs nothing but the time to make its blocks again.
+  absl::StatusOr<StoredCheckpoint> checkpoint = ReadStoredCheckpoint(*video->store_, video->name_);
+  if (checkpoint.ok() && checkpoint->blocks <= count) video->checkpoint_ = *std::move(checkpoint);
+  const MutexLock lock(video->mutex_);
+  video->made_blocks_ = count;
+  video->alone_since_ = clock->Now();
+  return video;
+}
+
+absl::StatusOr<std::vector<std::vector<Recorded>>> Video::ReadBlocks(bool whole) const {
+  std::vector<std::vector<Recorded>> blocks;
+  while (true) {
+    const int block = static_cast<int>(blocks.size());
+    absl::StatusOr<std::vector<Recorded>> events = ReadStoredBlock(*store_, name_, block, /*with_media=*/false);
+    if (absl::IsNotFound(events.status())) return blocks;
+    if (!events.ok()) return StoreError(events.status());
+    const bool complete = std::any_of(events->begin(), events->end(), [](const Recorded& each) {
+      const auto* chunk = std::get_if<Chunk>(&each.event.body);
+      return chunk != nullptr && chunk->last_in_block();
+    });
+    if (whole && !complete) return blocks;
+    blocks.push_back(*std::move(events));
+  }
+}
+
+void Video::Load(std::vector<std::vector<Recorded>> blocks) {
+  Log({description_.elapsed,
+       Accepted{
+           .video = description_.info, .quote = description_.quote, .media_type = description_.stream.media_type}});
+  Log({description_.elapsed, InitSegment{}}, description_.stream.init_segment);
+  for (std::vector<Recorded>& events : blocks) {
+    for (Recorded& each : events) {
+      if (const auto* chunk = std::get_if<Chunk>(&each.event.body); chunk != nullptr) {
+        if (chunk->index == 0) made_steps_.push_back(chunk->denoise_steps);
+        maker_.PassOver(*chunk, each.media_bytes);
+      } else if (const auto* changed = std::get_if<PromptChanged>(&each.event.body); changed != nullptr) {
+        told_prompts_.insert(changed->prompt);
+      }
+      host_->OnGrown(log_.AppendStored(std::move(each.event)));
+    }
+  }
+  log_.SetStored(static_cast<int>(blocks.size()));
+  const MutexLock lock(mutex_);
+  // What is stored has gone out, or waits for nobody.
+  made_ = delivered_ = maker_.frames();
+  size_bytes_ = maker_.bytes();
+}
+
+absl::Status Video::LoadEnded() {
+  const MutexLock lock(load_mutex_);
+  if (loaded_) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::vector<std::vector<Recorded>> blocks, ReadBlocks(/*whole=*/false));
+  Load(std::move(blocks));
+  if (stored_end_->finished.has_value()) Log(*stored_end_->finished);
+  log_.Close(stored_end_->error);
+  loaded_ = true;
+  return absl::OkStatus();
+}
+
+void Video::Encode(const DecodedFrames& frames, const BlockReport& making) {
+  if (ended() || frames.first_frame < maker_.frames()) return;
+  absl::StatusOr<std::optional<Maker::Made>> made = maker_.Add(frames, making);
+  if (!made.ok()) return Cancel(made.status());
+  if (made->has_value()) AppendMade(**std::move(made));
+}
+
+void Video::FinishBlock(int block, const BlockReport& report) {
+  if (ended()) return;
+  if (block < maker_.block()) return PassOver(block);
+  absl::StatusOr<Maker::Made> made = maker_.FinishBlock(report, accepted_);
+  if (!made.ok()) return Cancel(made.status());
+  AppendMade(*std::move(made));
+  KeepCheckpoint();
+}
+
+// A block that is stored was made again, for those behind it. Whoever watches has it: for the scheduler it has been
+// played.
+void Video::PassOver(int block) {
+  const absl::Duration until = plan_->BlockStart(block + 1);
+  host_->Delivered(id_, until);
+  if (live()) host_->Consumed(id_, until, /*paused=*/false);
+}
+
+void Video::ChangedPrompt(const Event& changed) {
+  if (ended() || told_prompts_.contains(std::get<PromptChanged>(changed.body).prompt)) return;
+  if (store_ != nullptr) unstored_.push_back({changed, {}});
+  Tell({}, [this, changed](bool /*stored*/) { Log(changed); });
+}
+
+void Video::AppendMade(Maker::Made made) {
+  const Event event{elapsed(), made.chunk};
+  std::vector<StoredFile> files;
+  if (store_ != nullptr) {
+    unstored_.push_back({event, made.bytes});
+    if (made.chunk.last_in_block()) files = TakeUnstored(made.chunk.block);
+  }
+  // shared_ptr: std::function copies what it holds.
+  auto bytes = std::make_shared<std::string>(std::move(made.bytes));
+  Tell(std::move(files), [this, event, bytes](bool stored) {
+    const auto& chunk = std::get<Chunk>(event.body);
+    if (stored) log_.SetStored(chunk.block + 1);
+    {
+      // Before the chunk is in the log, for a viewer may take it at once.
+      const MutexLock lock(mutex_);
+      if (chunk.last_in_block()) made_blocks_ = chunk.block + 1;
+      size_bytes_ += static_cast<int64_t>(bytes->size());
+      made_ = chunk.first_frame + chunk.frames;
+    }
+    Log(event, std::move(*bytes));
+    Pace();
+    if (chunk.last_in_block()) host_->OnBlockMade(*this, *chunk.report);
+  });
+}
+
+void Video::KeepCheckpoint() {
+  if (unstored_checkpoint_.blocks == 0 || (unstored_checkpoint_.blocks > maker_.block() && !ended())) return;
+  const StoredCheckpoint checkpoint = std::exchange(unstored_checkpoint_, {});
+  const std::shared_ptr<void> held = std::move(held_);
+  if (ended()) return;
+  Tell({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, [held](bool /*stored*/) {});
+}
+
+std::vector<StoredFile> Video::TakeUnstored(int block) {
+  return BlockFiles(name_, *plan_, block, std::exchange(unstored_, {}));
+}
+
+void Video::Tell(std::vector<StoredFile> files, std::function<void(bool)> then) {
+  bool waits = false;
+  if (!files.empty()) {
+    const MutexLock lock(store_mutex_);
+    waits = stores_;
+    if (waits) {
+      store_->Put(std::move(files), [self = shared_from_this()](const absl::Status& status) {
+        self->strand_.Post([self, status] { self->OnStored(status); });
+      });
+    }
+  }
+  if (!waits && telling_.empty()) return then(false);
+  telling_.push_back({std::move(then), waits});
+}
+
+void Video::OnStored(const absl::Status& status) {
+  bool stored = false, first = false;
+  {
+    // After an error nothing more is stored: blocks behind a hole would help nobody.
+    const MutexLock lock(store_mutex_);
+    stored = stores_ && status.ok();
+    first = stores_ && !status.ok();
+    stores_ = stored;
+  }
+  if (first) host_->OnStoreFailed(*this, status);
+  do {
+    const Telling next = std::move(telling_.front());
+    telling_.pop_front();
+    next.tell(stored && next.waits);
+  } while (!telling_.empty() && !telling_.front().waits);
+}
+
+void Video::Close(const absl::Status& status) {
+  unstored_checkpoint_ = {};
+  held_.reset();
+  // A server that ends leaves a stored video as it is: the next one goes on with it.
+  const bool stays = DetailsOf(status).reason == Reason::kShuttingDown;
+  absl::Duration waited;
+  StoredEnd end;
+  {
+    const MutexLock lock(mutex_);
+    if (status.ok()) {
+      if (state_ == State::kPaused) Move(State::kMaking);
+      Move(State::kMade);
+    } else {
+      End(status);
+    }
+    waited = waited_;
+    end = {.state = state_, .error = error_, .start_time = start_time_, .end_time = end_time_, .blocks = made_blocks_};
+  }
+  if (end.error.ok()) {
+    end.finished = {elapsed(),
+                    Finished{.frames = plan_->frames(),
+                             .chunks = maker_.chunks(),
+                             .size_bytes = maker_.bytes() + static_cast<int64_t>(maker_.stream().init_segment.size()),
+                             .duration = plan_->rate.TimeOf(plan_->frames()),
+                             .waited = waited,
+                             .stages = maker_.stages()}};
+  }
+  std::vector<StoredFile> files;
+  int blocks = 0;
+  if (store_ != nullptr && !stays) {
+    end.size_bytes = maker_.bytes();
+    end.blocks = blocks = maker_.block();
+    if (!unstored_.empty()) files = TakeUnstored(blocks++);  // of a block that is cut off
+    for (StoredFile& file : EndFiles(name_, *plan_, end)) files.push_back(std::move(file));
+  }
+  Tell(std::move(files), [self = shared_from_this(), end, blocks](bool stored) {
+    if (stored) {
+      self->log_.SetStored(blocks);
+      self->store_->Remove(CheckpointPath(self->name_), [](const absl::Status& /*status*/) {});
+    }
+    if (end.finished.has_value()) self->Log(*end.finished);
+    self->log_.Close(end.error);
+    self->host_->OnClosed(*self);
+  });
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,398 @@
+// Videos that outlive their server. A crash is a copy of the store, taken while the server works.
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/temp_folder.h"
+#include "tests/server/server_fixture.h"
+
+namespace longtake::server {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+// What a video's log says: all events but those that pass.
+std::vector<std::string> LogOf(const Watched& video) {
+  std::vector<std::string> log;
+  for (const v1::WatchVideoResponse& event : video.events) {
+    if (!event.has_waiting() && !event.has_progress()) log.push_back(event.SerializeAsString());
+  }
+  return log;
+}
+
+class RestoreTest : public ServerFixture {
+ protected:
+  // On this directory of the folder.
+  void StartOn(const std::string& directory, FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
+    server.reset();
+    options.store = Path(directory);
+    StartAndServe(std::move(engine_options), std::move(options));
+  }
+  std::string Path(const std::string& name) const { return folder.path() + "/" + name; }
+  // The server is killed now, and its store is `to`. It goes on meanwhile: a copy counts if nothing changed under it.
+  void Crash(const std::string& from, const std::string& to) {
+    const auto files = [&] {
+      std::map<std::string, fs::file_time_type> found;
+      std::error_code gone;
+      for (fs::recursive_directory_iterator at(Path(from), gone), end; !gone && at != end; at.increment(gone)) {
+        const fs::file_time_type written = fs::last_write_time(at->path(), gone);
+        if (!gone) found[at->path()] = written;
+      }
+      return gone ? std::map<std::string, fs::file_time_type>() : found;
+    };
+    for (int i = 0; i < 1000; ++i) {
+      const auto before = files();
+      std::error_code failed;
+      fs::copy(Path(from), Path(to), fs::copy_options::recursive, failed);
+      if (!failed && !before.empty() && files() == before) return;
+      fs::remove_all(Path(to));
+    }
+    FAIL() << "the store changes without a pause";
+  }
+  Watched Watch(const std::string& name, const std::string& resume_token = {}, const OnEvent& on_event = nullptr) {
+    v1::WatchVideoRequest request;
+    request.set_name(name);
+    request.set_follow(true);
+    if (!resume_token.empty()) request.set_resume_token(resume_token);
+    grpc::ClientContext context;
+    return ReadAll(context, *stub->WatchVideo(&context, request), on_event);
+  }
+  v1::Video Get(const std::string& name) {
+    v1::GetVideoRequest request;
+    request.set_name(name);
+    grpc::ClientContext context;
+    v1::Video video;
+    const grpc::Status status = stub->GetVideo(&context, request, &video);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return video;
+  }
+  int Commits() const {
+    int commits = 0;
+    for (const FakeEngine::Ran& ran : engine->ran()) commits += ran.kind == PassKind::kCommit ? 1 : 0;
+    return commits;
+  }
+  // How many blocks of it are in the store.
+  int Blocks(const std::string& directory, const std::string& name) const {
+    int blocks = 0;
+    while (fs::exists(absl::StrFormat("%s/%s/block-%05d.json", Path(directory), name, blocks))) ++blocks;
+    return blocks;
+  }
+  static v1::GenerateVideoRequest Kept(double seconds) {
+    v1::GenerateVideoRequest request = Request(seconds);
+    request.mutable_delivery_options()->set_disconnect_policy(v1::DISCONNECT_POLICY_CONTINUE);
+    return request;
+  }
+
+  const TempFolder folder;
+  std::string last_name;  // of the newest video
+};
+
+TEST_F(RestoreTest, AFinishedVideoIsTheSameAfterARestart) {
+  StartOn("store");
+  const Watched before = Generate(Kept(5));
+  ASSERT_TRUE(before.status.ok()) << before.status.error_message();
+  const std::string name = before.video().name();
+  const v1::Video described = Get(name);
+
+  StartOn("store");
+  EXPECT_EQ(engine->open_sessions(), 0);
+  v1::Video after = Get(name);
+  EXPECT_EQ(after.SerializeAsString(), described.SerializeAsString());
+  const Watched again = Watch(name);
+  EXPECT_TRUE(again.status.ok()) << again.status.error_message();
+  EXPECT_EQ(again.bytes, before.bytes);
+  EXPECT_EQ(LogOf(again), LogOf(before)) << "event for event, resume tokens among them";
+  EXPECT_TRUE(engine->ran().empty()) << "it was made again";
+  // From a place in the middle.
+  const std::string token = before.events[before.events.size() / 2].resume_token();
+  const Watched rest = Watch(name, token);
+  EXPECT_TRUE(rest.status.ok());
+  EXPECT_TRUE(before.bytes.ends_with(rest.bytes));
+  EXPECT_LT(rest.bytes.size(), before.bytes.size());
+  EXPECT_GT(rest.bytes.size(), 0u);
+}
+
+TEST_F(RestoreTest, ItsFolderIsAnHlsPresentation) {
+  StartOn("store");
+  const Watched video = Generate(Kept(2));
+  const std::string path = Path("store/" + video.video().name());
+  std::ifstream index(path + "/index.m3u8");
+  std::string line, bytes;
+  double seconds = 0;
+  bool ended = false;
+  const auto read = [&](const std::string& name) {
+    std::ifstream file(path + "/" + name, std::ios::binary);
+    bytes.append(std::istreambuf_iterator<char>(file), {});
+  };
+  while (std::getline(index, line)) {
+    if (line == "#EXT-X-MAP:URI=\"init.mp4\"") read("init.mp4");
+    if (line.starts_with("#EXTINF:")) seconds += std::stod(line.substr(8));
+    if (!line.starts_with("#")) read(line);
+    ended = line == "#EXT-X-ENDLIST";
+  }
+  EXPECT_EQ(bytes, video.bytes);
+  EXPECT_TRUE(ended);
+  EXPECT_NEAR(seconds, Seconds(video.finished().duration()), 1e-4);
+}
+
+TEST_F(RestoreTest, AnInterruptedVideoGoesOnWithTheSameBytes) {
+  StartOn("whole");
+  const Watched undisturbed = Generate(Kept(5));
+  ASSERT_TRUE(undisturbed.status.ok());
+  const int blocks = static_cast<int>(BlocksOf(undisturbed).size());
+
+  // While the engine waits for the copy, no further block is begun. Before its acceptance is told there is no video.
+  std::atomic<bool> accepted = false;
+  int crashes = 0, commits = 0;
+  StartOn("store", {.delay = [&](const Pass& pass) {
+            if (pass.kind != PassKind::kCommit || commits++ % 3 != 1) return absl::ZeroDuration();
+            Await([&] { return accepted.load(); }, "the acceptance");
+            Crash("store", absl::StrCat("crash", crashes++));
+            return absl::ZeroDuration();
+          }});
+  const Watched seen = Generate(
+      Kept(5), [&](const v1::WatchVideoResponse& /*event*/, grpc::ClientContext& /*context*/) { accepted = true; });
+  ASSERT_GT(crashes, 2);
+  bool from_checkpoint = false;
+  const std::string name = seen.video().name();
+  for (int i = 0; i < crashes; ++i) {
+    const std::string directory = absl::StrCat("crash", i);
+    const int stored = Blocks(directory, name);
+    EXPECT_LT(stored, blocks);
+    StartOn(directory);
+    const Watched after = Watch(name);
+    EXPECT_TRUE(after.status.ok()) << after.status.error_message();
+    EXPECT_EQ(after.bytes, undisturbed.bytes) << "with " << stored << " blocks stored";
+    EXPECT_EQ(Get(name).state(), v1::Video::STATE_MADE);
+    EXPECT_EQ(engine->passes_out_of_order(), 0);
+    // With so many blocks there is a checkpoint behind the first ones.
+    if (stored >= 4) {
+      EXPECT_LT(Commits(), blocks) << "it was made again from its beginning";
+      from_checkpoint = true;
+    }
+    // Whoever had seen so much by the crash gets the rest.
+    std::string had;
+    for (const v1::WatchVideoResponse& event : seen.events) {
+      if (event.has_init_segment()) had += event.init_segment().data();
+      if (event.has_chunk()) had += event.chunk().data();
+      if (!event.has_chunk() || event.chunk().block() < stored) continue;
+      EXPECT_EQ(had + Watch(name, event.resume_token()).bytes, undisturbed.bytes);
+      break;
+    }
+  }
+  EXPECT_TRUE(from_checkpoint);
+}
+
+TEST_F(RestoreTest, ADamagedCheckpointCostsTimeOnly) {
+  StartOn("whole");
+  const Watched undisturbed = Generate(Kept(5));
+  std::atomic<bool> accepted = false;
+  int commits = 0;
+  StartOn("store", {.delay = [&](const Pass& pass) {
+            if (pass.kind != PassKind::kCommit || ++commits != 8) return absl::ZeroDuration();
+            Await([&] { return accepted.load() && Blocks("store", last_name) >= 4; }, "some blocks");
+            Crash("store", "crash");
+            return absl::ZeroDuration();
+          }});
+  Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
+    if (event.has_accepted()) last_name = event.accepted().video().name();
+    accepted = true;
+  });
+  const std::string checkpoint = Path("crash/" + last_name + "/checkpoint");
+  ASSERT_TRUE(fs::exists(checkpoint));
+  std::ofstream(checkpoint, std::ios::app) << "?";
+  StartOn("crash");
+  const Watched after = Watch(last_name);
+  EXPECT_TRUE(after.status.ok()) << after.status.error_message();
+  EXPECT_EQ(after.bytes, undisturbed.bytes);
+  EXPECT_EQ(Commits(), static_cast<int>(BlocksOf(undisturbed).size()));
+}
+
+TEST_F(RestoreTest, AServerThatShutsDownLeavesItsVideosToTheNext) {
+  StartOn("whole");
+  const Watched undisturbed = Generate(Kept(5));
+  std::atomic<bool> slow = true;
+  StartOn("store", {.delay = [&slow](const Pass&) { return absl::Milliseconds(slow ? 20 : 0); }},
+          {.lifecycle = {.shutdown_limit = absl::Milliseconds(100), .shutdown_reading = absl::Milliseconds(50)}});
+  const Watched cut = Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+    if (event.has_chunk() && event.chunk().block() == 1) server->Stop(/*grace=*/false);
+  });
+  EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  const std::string name = cut.video().name();
+  slow = false;
+  StartOn("store");
+  const Watched rest = Watch(name, cut.events.back().resume_token());
+  EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
+  EXPECT_EQ(cut.bytes + rest.bytes, undisturbed.bytes);
+}
+
+TEST_F(RestoreTest, PromptsThatWereChangedAreKept) {
+  const auto change = [this](const std::string& name, const std::string& prompt) {
+    v1::ChangePromptRequest request;
+    request.set_name(name);
+    request.mutable_change()->set_prompt(prompt);
+    *request.mutable_change()->mutable_at_offset() = ToProto(3.0);
+    grpc::ClientContext context;
+    v1::ChangePromptResponse response;
+    const grpc::Status status = stub->ChangePrompt(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  };
+  // The second block is committed when both changes are answered; of the two for one block the later holds.
+  std::atomic<bool> changed = false;
+  int commits = 0;
+  std::function<void()> at_fourth_block;
+  const FakeEngineOptions engine_options{.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kCommit && ++commits == 2) Await([&] { return changed.load(); }, "the changes");
+    if (pass.kind == PassKind::kCommit && commits == 4 && at_fourth_block) at_fourth_block();
+    return absl::ZeroDuration();
+  }};
+  const auto changed_twice = [&] {
+    changed = false;
+    commits = 0;
+    return Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+      if (!event.has_accepted()) return;
+      last_name = event.accepted().video().name();
+      for (const char* prompt : {"a blue box", "a green star"}) change(last_name, prompt);
+      changed = true;
+    });
+  };
+  StartOn("whole", engine_options);
+  const Watched undisturbed = changed_twice();
+  ASSERT_TRUE(undisturbed.status.ok());
+  at_fourth_block = [this] { Crash("store", "crash"); };
+  StartOn("store", engine_options);
+  changed_twice();
+  StartOn("crash");
+  const Watched after = Watch(last_name);
+  EXPECT_TRUE(after.status.ok()) << after.status.error_message();
+  EXPECT_EQ(after.bytes, undisturbed.bytes);
+}
+
+TEST_F(RestoreTest, ARequestIdIsKnownAgain) {
+  StartOn("store");
+  v1::GenerateVideoRequest request = Kept(1);
+  request.set_request_id("mine");
+  const Watched before = Generate(request);
+  StartOn("store");
+  const Watched again = Generate(request);
+  EXPECT_EQ(again.video().name(), before.video().name());
+  EXPECT_EQ(again.bytes, before.bytes);
+  EXPECT_TRUE(engine->ran().empty());
+  request.mutable_spec()->set_prompt("another");
+  EXPECT_EQ(ReasonOf(Generate(request).status), "REQUEST_ID_REUSED");
+}
+
+TEST_F(RestoreTest, ACancelledVideoStaysCancelledAndADeletedOneIsGone) {
+  StartOn("store", {.denoise = absl::Milliseconds(5)});
+  const auto cancel = [this](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+    if (event.has_accepted()) last_name = event.accepted().video().name();
+    if (!event.has_chunk() || event.chunk().block() != 2) return;
+    v1::CancelVideoRequest request;
+    request.set_name(last_name);
+    grpc::ClientContext context;
+    v1::Video video;
+    EXPECT_TRUE(stub->CancelVideo(&context, request, &video).ok());
+  };
+  const Watched cut = Generate(Kept(5), cancel);
+  EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::CANCELLED);
+  const std::string cancelled = last_name;
+  const Watched whole = Generate(Kept(1));
+  const std::string deleted = whole.video().name();
+  EXPECT_TRUE(fs::exists(Path("store/" + deleted)));
+  {
+    v1::DeleteVideoRequest request;
+    request.set_name(deleted);
+    grpc::ClientContext context;
+    google::protobuf::Empty nothing;
+    EXPECT_TRUE(stub->DeleteVideo(&context, request, &nothing).ok());
+  }
+  StartOn("store");
+  EXPECT_FALSE(fs::exists(Path("store/" + deleted)));
+  EXPECT_EQ(ReasonOf(Watch(deleted).status), "VIDEO_NOT_FOUND");
+  EXPECT_EQ(Get(cancelled).state(), v1::Video::STATE_CANCELLED);
+  const Watched again = Watch(cancelled);
+  EXPECT_EQ(again.status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_EQ(again.bytes, cut.bytes);
+}
+
+TEST_F(RestoreTest, WhatMemoryDoesNotHoldIsReadFromTheStore) {
+  ServerOptions options;
+  options.studio.keep_bytes = 1;
+  StartOn("store", {.noisy = true}, options);
+  const Watched before = Generate(Kept(5));
+  ASSERT_TRUE(before.status.ok());
+  for (int i = 0; i < 2; ++i) {
+    const Watched again = Watch(before.video().name());
+    EXPECT_TRUE(again.status.ok()) << again.status.error_message();
+    EXPECT_EQ(again.bytes, before.bytes);
+  }
+}
+
+TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
+  StartOn("store");
+  const Watched damaged = Generate(Kept(3)), unreadable = Generate(Kept(1)), sound = Generate(Kept(1));
+  server.reset();
+  const std::string segment = Path("store/" + damaged.video().name() + "/block-00002.m4s");
+  ASSERT_TRUE(fs::exists(segment));
+  std::fstream(segment, std::ios::in | std::ios::out | std::ios::binary).seekp(100).put('?');
+  std::ofstream(Path("store/" + unreadable.video().name() + "/video.json")) << "{";
+  // Of one that nobody was told of.
+  folder.Write("store/videos/0123/init.mp4", "");
+  StartOn("store");
+  const Watched cut = Watch(damaged.video().name());
+  EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_EQ(ReasonOf(cut.status), "STORE_FAILED");
+  EXPECT_THAT(cut.status.error_message(), HasSubstr("block-00002.m4s"));
+  EXPECT_TRUE(damaged.bytes.starts_with(cut.bytes));
+  EXPECT_GT(cut.bytes.size(), 1000u);
+  EXPECT_EQ(ReasonOf(Watch(unreadable.video().name()).status), "VIDEO_NOT_FOUND");
+  EXPECT_THAT(log.str(), HasSubstr(unreadable.video().name() + " message=\"store: "));
+  EXPECT_EQ(Watch(sound.video().name()).bytes, sound.bytes);
+  EXPECT_TRUE(fs::exists(Path("store/" + unreadable.video().name()))) << "nothing damaged is removed";
+  EXPECT_FALSE(fs::exists(Path("store/videos/0123")));
+}
+
+TEST_F(RestoreTest, AStoreThatFailsStopsNoVideo) {
+  folder.Write("store/videos", "a file where the folder of videos would be");
+  StartOn("store");
+  const Watched video = Generate(Kept(2));
+  EXPECT_TRUE(video.status.ok()) << video.status.error_message();
+  EXPECT_EQ(Watch(video.video().name()).bytes, video.bytes);
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_store_failures_total 1\n"));
+  EXPECT_THAT(log.str(), HasSubstr("is not stored any further name=" + video.video().name()));
+}
+
+TEST_F(RestoreTest, AVideoOfAnotherModelDoesNotGoOn) {
+  std::atomic<bool> shown = false;
+  int commits = 0;
+  StartOn("store", {.delay = [&](const Pass& pass) {
+            if (pass.kind != PassKind::kCommit || ++commits != 4) return absl::ZeroDuration();
+            Await([&] { return shown.load(); }, "a block");
+            Crash("store", "crash");
+            return absl::ZeroDuration();
+          }});
+  const Watched video = Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
+    if (event.has_chunk() && event.chunk().has_report()) shown = true;
+  });
+  FakeEngineOptions other;
+  other.model = FakeModel();
+  other.model.numerics_id = "other";
+  StartOn("crash", other);
+  const Watched cut = Watch(video.video().name());
+  EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_THAT(cut.status.error_message(), HasSubstr("other"));
+  EXPECT_TRUE(video.bytes.starts_with(cut.bytes));
+  EXPECT_GT(cut.bytes.size(), 1000u);
+}
+
+}  // namespace
+}  // namespace longtake::server
