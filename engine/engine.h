@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,8 @@
 #include "common/pass_kind.h"
 
 namespace longtake {
+
+struct ModelInfo;
 
 struct EngineOptions {
   std::string model_dir;
@@ -53,6 +56,9 @@ struct EngineOptions {
   // CUDA only: repeated transformer passes are captured and launched as one CUDA graph. The output bytes are the same.
   // scripts/gpu.sh measures on each device whether this is faster.
   bool cuda_graphs = false;
+  // Host memory, in bytes, that the process takes beside the engine while it makes max_sessions videos of the model.
+  // Load refuses what leaves less. Called on the loading thread; null: none.
+  std::function<uint64_t(const ModelInfo& model)> others_bytes;
   // Called on the loading thread with the name of the part being loaded, the bytes loaded so far and its total bytes.
   std::function<void(const std::string& what, uint64_t done, uint64_t total)> progress;
   // Called on the loading thread with one line for the log about each automatic choice and its reason.
@@ -183,6 +189,8 @@ class Engine {
   // True if the two lanes of a device run concurrently, false if they take turns.
   virtual bool lanes_overlap() const { return false; }
   virtual SessionMoves moves() const { return {}; }  // always 0 with one device
+  // Bytes of host memory that the process may still take, by the tightest limit on it.
+  virtual uint64_t host_bytes_left() const { return std::numeric_limits<uint64_t>::max(); }
 
   // Splits a video into blocks and returns their lengths in latent frames. The first block takes the remainder
   // (specification section 4).

@@ -121,6 +121,13 @@ int main(int argc, char** argv) {
   std::fflush(stdout);
 
   // Loading happens beside the wait for a signal.
+  settings.engine.others_bytes = [sessions = settings.engine.max_sessions](const longtake::ModelInfo& model) {
+    longtake::Size largest;
+    for (const longtake::Size size : model.sizes) {
+      if (size.width * size.height > largest.width * largest.height) largest = size;
+    }
+    return longtake::server::ServerBytes(sessions, largest);
+  };
   settings.engine.progress = LogProgress(logger);
   settings.engine.log = [&logger](const std::string& line) { logger.info("engine {}", line); };
   std::promise<bool> outcome;

@@ -2,6 +2,7 @@
 #ifndef LONGTAKE_SERVER_SERVER_H_
 #define LONGTAKE_SERVER_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -38,6 +39,10 @@ struct ServerOptions {
   KeepaliveOptions keepalive = {};
   const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock
 };
+
+// Host memory that the server takes beside the engine and the chunks that it keeps, while it makes so many videos of
+// sizes up to this one.
+uint64_t ServerBytes(int sessions, Size largest);
 
 // gRPC's health service answers for "" and "liveness", "readiness" with the names of both services, and "startup"; HTTP
 // for /livez, /readyz and /startupz, beside /metrics. Lifecycle says what they mean.

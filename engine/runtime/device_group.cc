@@ -44,6 +44,7 @@ class DeviceGroup : public Engine {
   const ModelInfo& model() const override { return members_.front()->model(); }
   bool lanes_overlap() const override { return members_.front()->lanes_overlap(); }
 
+  uint64_t host_bytes_left() const override { return members_.front()->host_bytes_left(); }
   std::vector<MemoryRegion> memory() const override {
     const MutexLock lock(mutex_);  // a moving session changes its slot under this lock
     std::vector<MemoryRegion> sum = members_.front()->memory();

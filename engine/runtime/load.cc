@@ -35,6 +35,7 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .scratch = scratch.bytes(),
                         .frames = Executor::StagingBytes(*model),
                         .checkpoint = model->info().max_checkpoint_bytes,
+                        .others = options.others_bytes ? options.others_bytes(model->info()) : 0,
                         .device_memory = parts.transformer().device().memory_bytes()};
   ReleaseFreedHeap();  // so that the budget includes memory that loading has freed
   const MemoryBudget host = MemoryBudget::Detect();

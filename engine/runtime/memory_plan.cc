@@ -13,7 +13,8 @@ std::string MiB(double bytes) { return absl::StrCat(std::ceil(bytes / (1 << 20))
 // In bytes. Floating point, because products of the numbers in a hostile model folder may exceed 64 bits.
 struct Need {
   double of_slots, of_decoding, once;
-  double sum() const { return of_slots + of_decoding + once; }
+  double of_others = 0;
+  double sum() const { return of_slots + of_decoding + once + of_others; }
 };
 
 double SlotBytes(const SlotPlan& slot) {
@@ -35,7 +36,8 @@ Need DeviceNeed(const MemoryPlan& plan) {
 Need HostNeed(const MemoryPlan& plan) {
   Need need{.of_slots = 0,
             .of_decoding = OffloadedBytes(plan),
-            .once = static_cast<double>(plan.frames) + static_cast<double>(plan.checkpoint)};
+            .once = static_cast<double>(plan.frames) + static_cast<double>(plan.checkpoint),
+            .of_others = static_cast<double>(plan.others)};
   if (plan.device_memory > 0) return need;
   const Need device = DeviceNeed(plan);
   need.of_slots += device.of_slots;
@@ -46,10 +48,11 @@ Need HostNeed(const MemoryPlan& plan) {
 
 absl::Status Check(const MemoryPlan& plan, const Need& need, double available, const std::string& of) {
   if (need.sum() <= available) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("max_sessions: ", plan.slots, " sessions of the model's largest size and longest block need ",
-                   MiB(need.sum()), " (", MiB(need.of_slots), " for the sessions, ", MiB(need.of_decoding),
-                   " for decoding, ", MiB(need.once), " once), and there are ", MiB(available), " of ", of));
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "max_sessions: ", plan.slots, " sessions of the model's largest size and longest block need ", MiB(need.sum()),
+      " (", MiB(need.of_slots), " for the sessions, ", MiB(need.of_decoding), " for decoding, ", MiB(need.once),
+      " once", need.of_others > 0 ? absl::StrCat(", ", MiB(need.of_others), " for the rest of the process") : "",
+      "), and there are ", MiB(available), " of ", of));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct MemoryPlan {
   uint64_t scratch = 0;
   uint64_t frames = 0;         // on the host
   uint64_t checkpoint = 0;     // of a session that is being saved, on the host
+  uint64_t others = 0;         // of the rest of the process, on the host
   uint64_t device_memory = 0;  // total memory of the device; 0: it works in host memory
 };
 

@@ -49,6 +49,12 @@ SlotEngine::~SlotEngine() {
   if (thread_.joinable()) thread_.join();
 }
 
+uint64_t SlotEngine::host_bytes_left() const {
+  const MemoryBudget budget = MemoryBudget::Detect();
+  const MemoryLimit* limit = budget.tightest();
+  return limit == nullptr ? Engine::host_bytes_left() : limit->available();
+}
+
 std::vector<MemoryRegion> SlotEngine::memory() const {
   const int slots = plan_.slots;
   int used = 0;

@@ -42,6 +42,7 @@ class SlotEngine : public MovableEngine {
 
   const ModelInfo& model() const override { return model_->info(); }
   std::vector<MemoryRegion> memory() const override;
+  uint64_t host_bytes_left() const override;
   bool lanes_overlap() const override { return parts_.lanes_overlap(); }
   std::vector<int> BlockLengths(int latent_frames) const override;
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;

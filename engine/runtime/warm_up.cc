@@ -64,7 +64,7 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
       ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
       sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), sum);
     }
-    checkpoint = {};  // first, for the plan has room for one
+    checkpoint = std::vector<std::byte>();  // `= {}` would keep its memory, and the plan has room for one
     ASSIGN_OR_RETURN(PassResult saved, RunPass(executor, session, {.kind = PassKind::kSave}));
     checkpoint = std::move(saved.checkpoint);
   }

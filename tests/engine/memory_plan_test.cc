@@ -41,6 +41,16 @@ TEST(MemoryPlan, FitsIntoWhatTheTightestLimitLeaves) {
   EXPECT_TRUE(CheckMemory(Plan(), {}).ok());  // a system that says nothing
 }
 
+TEST(MemoryPlan, LeavesRoomForTheRestOfTheProcess) {
+  MemoryPlan plan = Plan();
+  plan.others = 70 * kMiB;
+  EXPECT_TRUE(CheckMemory(plan, Left(700)).ok());
+  EXPECT_THAT(std::string(CheckMemory(plan, Left(699)).message()), HasSubstr("70 MiB for the rest of the process"));
+  plan.device_memory = 920 * kMiB;
+  EXPECT_TRUE(CheckMemory(plan, Left(80)).ok());
+  EXPECT_FALSE(CheckMemory(plan, Left(79)).ok());
+}
+
 TEST(MemoryPlan, CachesOfAllSessionsCountOnTheHostWhereTheirSlotsAreFewer) {
   MemoryPlan plan = Plan();
   plan.decoder_cache_slots = 1;
