@@ -145,6 +145,7 @@ void Admission::Refuse(const Session& session, Offer& offer) const {
     if (quote.start <= absl::ZeroDuration()) free += FreePlaces(device);
     placed += static_cast<int64_t>(device.placed.size());
   }
+  if (request.accepted_before) return;
   if (quote.waiting >= options_.max_waiting + std::max<int64_t>(0, free)) {
     const bool known = quote.first_chunk < absl::InfiniteDuration();
     refuse(Refusal::kQueueFull, known ? quote.start : tuning::kRetryUnknown,

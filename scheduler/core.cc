@@ -47,7 +47,9 @@ void Core::Touch(Session& session, absl::Duration now) {
   session.timer = absl::InfiniteDuration();
   if (session.end_why.has_value()) return;
   if (session.state == Session::State::kWaiting) {
-    const absl::Duration most = std::min(options_.max_wait, session.request().max_wait);
+    const absl::Duration most = session.request().accepted_before
+                                    ? absl::InfiniteDuration()
+                                    : std::min(options_.max_wait, session.request().max_wait);
     session.timer = session.arrived + most;
     if (session.timer <= now) {
       return End(session, absl::DeadlineExceededError(

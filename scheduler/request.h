@@ -24,6 +24,8 @@ struct Request {
   // Blocks, from 1 on, before which another prompt is encoded: prompts 1, 2, ... Prompt 0 is the first block's. Of two
   // for one block the later holds.
   std::vector<int> prompt_blocks;
+  // It was accepted before: it waits as long as it takes, and the queue's limits are for others.
+  bool accepted_before = false;
   // Of a session that goes on: so many blocks were finished before, and Device::Resume brings back what it needs of
   // them.
   int made_blocks = 0;

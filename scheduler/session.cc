@@ -171,6 +171,7 @@ Session::Finished Session::Finish(PassKind kind, absl::Duration now) {
 absl::StatusOr<int> Session::ChangePrompt(int block, int prompt) {
   const bool begun = step_ > 0 || transformer_busy_ || prompt_fresh_;
   block = std::max(block, committed_blocks_ + (begun ? 1 : 0));
+  block = std::max(block, static_cast<int>(request_.made_levels.size()));  // those before were shown
   if (block >= blocks()) return absl::FailedPreconditionError("the video has no block left to begin");
   if (!prompt_at_.contains(block)) ++passes_;
   prompt_at_[block] = prompt;

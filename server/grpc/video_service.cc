@@ -242,7 +242,11 @@ grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext* context,
                                                     const v1::DeleteVideoRequest* request, google::protobuf::Empty*) {
   const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  return Answer(context, studio.ok() ? (*studio)->Delete(request->name()) : studio.status());
+  if (!studio.ok()) return Answer(context, studio.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (*studio)->Delete(request->name(),
+                    [context, reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status, context)); });
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* context, const v1::ForkVideoRequest*,

@@ -29,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of a file that is being written. Names of the store's users do not end so.
+// Of what is being written or removed. Names of the store's users do not end so.
 constexpr char kUnfinished[] = ".unfinished";
 
 absl::Status SystemError(std::error_code error, const std::string& what, const std::string& path) {
@@ -99,6 +99,21 @@ absl::Status SyncFolder(const std::string& folder) {
   ASSIGN_OR_RETURN(const Descriptor file, Open(folder, O_RDONLY | O_DIRECTORY));
   if (fsync(file.get()) != 0) return SystemError("cannot sync", folder);
   return absl::OkStatus();
+}
+
+// Removes what an earlier process has left without a name of its own.
+absl::Status SweepUnfinished(const std::string& directory) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
+    if (!absl::EndsWith(at->path().native(), kUnfinished)) continue;
+    at.disable_recursion_pending();
+    found.push_back(at->path());
+  }
+  for (const fs::path& path : found) {
+    if (!error) fs::remove_all(path, error);
+  }
+  return error ? SystemError(error, "cannot sweep", directory) : absl::OkStatus();
 }
 
 // One thread carries out what is asked. It takes all that has come meanwhile at once: their files are written, then all
@@ -213,7 +228,7 @@ class DirectoryStore : public Store {
       }
       if (!jobs.front().remove.empty()) {
         Job& job = jobs.front();
-        if (job.status.ok()) job.status = RemoveAll(Path(job.remove));
+        if (job.status.ok()) job.status = RemoveAll(Path(job.remove), absl::StrCat(".", ++written_, kUnfinished));
       } else {
         PutAll(jobs);
       }
@@ -271,9 +286,15 @@ class DirectoryStore : public Store {
     return SyncFolder(FolderOf(folder));
   }
 
-  static absl::Status RemoveAll(const std::string& path) {
+  // First it loses its name, at once and for good: a half removed video would be taken for one to go on with.
+  static absl::Status RemoveAll(const std::string& path, const std::string& suffix) {
+    const std::string nameless = path + suffix;
+    if (rename(path.c_str(), nameless.c_str()) != 0) {
+      return errno == ENOENT ? absl::OkStatus() : SystemError("cannot remove", path);
+    }
+    RETURN_IF_ERROR(SyncFolder(FolderOf(path)));
     std::error_code error;
-    fs::remove_all(path, error);
+    fs::remove_all(nameless, error);
     return error ? SystemError(error, "cannot remove", path) : absl::OkStatus();
   }
 
@@ -303,6 +324,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenDirectoryStore(const std::string& dir
     if (errno != EWOULDBLOCK) return SystemError("cannot lock", lock_path);
     return absl::FailedPreconditionError(absl::StrCat("store: ", directory, " is used by another server"));
   }
+  RETURN_IF_ERROR(SweepUnfinished(directory));
   auto store = std::make_unique<DirectoryStore>(directory, std::move(lock));
   RETURN_IF_ERROR(store->Start());
   return store;

@@ -45,6 +45,11 @@ int64_t ChunkLog::Append(Event event, std::string media) {
     }
     latest_ = nullptr;
     bytes_ += grown;
+    if (early_.has_value() && head_.size() == kHead) {
+      repeat_ = *early_;
+      latest_ = MakePiece(*std::exchange(early_, std::nullopt), {}, end());
+      ++latest_number_;
+    }
   }
   Tell();
   return grown;
@@ -75,7 +80,11 @@ void ChunkLog::SetLatest(Event event) {
   {
     // Under the lock, so that it takes its place in the log as it is serialised; its one message is small.
     const MutexLock lock(mutex_);
-    if (closed_.has_value() || discarded_.has_value() || head_.size() < kHead) return;
+    if (closed_.has_value() || discarded_.has_value()) return;
+    if (head_.size() < kHead) {
+      early_ = std::move(event);
+      return;
+    }
     repeat_ = event;
     latest_ = MakePiece(std::move(event), {}, end());
     ++latest_number_;
@@ -85,6 +94,7 @@ void ChunkLog::SetLatest(Event event) {
 
 void ChunkLog::SetRepeat(Event event) {
   const MutexLock lock(mutex_);
+  early_.reset();
   repeat_ = std::move(event);
 }
 

@@ -151,6 +151,7 @@ class ChunkLog {
   int next_block_ ABSL_GUARDED_BY(mutex_) = 0;                   // of the next chunk
   std::shared_ptr<const Piece> latest_ ABSL_GUARDED_BY(mutex_);  // newer than all pieces
   uint64_t latest_number_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::optional<Event> early_ ABSL_GUARDED_BY(mutex_);   // of SetLatest, before the head was there
   std::optional<Event> repeat_ ABSL_GUARDED_BY(mutex_);  // the newest of SetLatest
   std::optional<absl::Status> closed_ ABSL_GUARDED_BY(mutex_), discarded_ ABSL_GUARDED_BY(mutex_);
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -77,7 +77,7 @@ int EngineDevice::SaveBehind(scheduler::SessionId session, PassKind kind, double
   return blocks;
 }
 
-void EngineDevice::Save(scheduler::SessionId session, int blocks) {
+void EngineDevice::Save(scheduler::SessionId session, int blocks, std::function<void()> then) {
   std::shared_ptr<void> held(nullptr, [this](void* /*nothing*/) {
     const MutexLock lock(mutex_);
     saving_ = false;
@@ -88,18 +88,21 @@ void EngineDevice::Save(scheduler::SessionId session, int blocks) {
     const MutexLock lock(mutex_);
     engine_session = jobs_.at(session).engine_session;
   }
-  engine_->Submit(Lane::kDecoder, {{.kind = PassKind::kSave, .session = engine_session}},
-                  [this, session, blocks, held = std::move(held)](size_t /*index*/, PassResult result) {
-                    decltype(Job::on_checkpoint) on_checkpoint;
-                    {
-                      const MutexLock lock(mutex_);
-                      const auto found = jobs_.find(session);
-                      if (!result.status.ok() || found == jobs_.end()) return;
-                      save_seconds_ += 0.25 * (result.device_seconds - save_seconds_);
-                      on_checkpoint = found->second.job.on_checkpoint;
-                    }
-                    on_checkpoint(blocks, std::move(result.checkpoint), held);
-                  });
+  engine_->Submit(
+      Lane::kDecoder, {{.kind = PassKind::kSave, .session = engine_session}},
+      [this, session, blocks, held = std::move(held), then = std::move(then)](size_t /*index*/, PassResult result) {
+        decltype(Job::on_checkpoint) on_checkpoint;
+        {
+          const MutexLock lock(mutex_);
+          const auto found = jobs_.find(session);
+          if (result.status.ok() && found != jobs_.end()) {
+            save_seconds_ += 0.25 * (result.device_seconds - save_seconds_);
+            on_checkpoint = found->second.job.on_checkpoint;
+          }
+        }
+        if (on_checkpoint != nullptr) on_checkpoint(blocks, std::move(result.checkpoint), held);
+        then();
+      });
 }
 
 void EngineDevice::AwaitSaves() {
@@ -214,10 +217,15 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
          on_result = std::move(part.on_result), done](size_t i, PassResult result) {
           watch_->OnPassDone(batch, kinds[i], result.device_seconds);
           if (result.status.ok() && on_result[i] != nullptr) on_result[i](result);
-          // Before the scheduler hears of the pass, so that a save comes before the next commit.
           const int blocks = result.status.ok() ? SaveBehind(sessions[i], kinds[i], result.device_seconds) : 0;
-          if (blocks > 0) Save(sessions[i], blocks);
-          done(index[i], {std::move(result.status), result.device_seconds});
+          const auto tell = [done, index = index[i], status = std::move(result.status),
+                             seconds = result.device_seconds] {
+            done(index, {status, seconds});
+          };
+          // The scheduler hears of the decode when the save is done: it knows nothing of saves, and may suspend, close
+          // or commit the session next, which the engine refuses beside one.
+          if (blocks == 0) return tell();
+          Save(sessions[i], blocks, tell);
         });
   }
 }

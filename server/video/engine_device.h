@@ -74,7 +74,8 @@ class EngineDevice : public scheduler::Device {
   };
   // A pass of the session has ended. The blocks behind which it is to be saved now; 0: it is not.
   int SaveBehind(scheduler::SessionId session, PassKind kind, double device_seconds);
-  void Save(scheduler::SessionId session, int blocks);
+  // Then calls `then`.
+  void Save(scheduler::SessionId session, int blocks, std::function<void()> then);
   // For the engine.
   static Pass EncodePrompt(const Entry& entry, int prompt);
   int64_t Tokens(const Pass& pass, const SessionSpec& spec) const;

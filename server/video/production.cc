@@ -165,7 +165,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
   request.made_blocks = checkpoint.blocks;
   if (video->goes_on()) {
     request.made_levels = MadeLevels(*video);
-    request.max_wait = absl::InfiniteDuration();
+    request.accepted_before = true;
   }
   scheduler_->Enter(std::move(request), [this, video, from = checkpoint.blocks](const scheduler::Quote& quote) {
     if (!quote.ok()) {

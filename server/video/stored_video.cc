@@ -102,6 +102,11 @@ std::string BlockPath(const std::string& name, int block, const char* type) {
 
 uint32_t Checksum(const std::string& text) { return Crc32c(std::as_bytes(std::span(text))); }
 
+// Of a checkpoint, with the number of its blocks.
+uint32_t ChecksumOf(int blocks, std::span<const std::byte> checkpoint) {
+  return Crc32c(checkpoint, Checksum(absl::StrCat(blocks)));
+}
+
 StoredFile JsonFile(std::string path, const json& body) {
   const json file = {{"crc32c", Checksum(body.dump())}, {"version", kVersion}, {"body", body}};
   return {std::move(path), file.dump()};
@@ -109,6 +114,14 @@ StoredFile JsonFile(std::string path, const json& body) {
 
 absl::Status Damaged(const std::string& path, const std::string& what) {
   return absl::DataLossError(absl::StrCat("store: ", path, ": ", what));
+}
+
+// Of what the JSON library threw: its own words may quote the file, in which there are prompts.
+std::string WordsOf(const json::exception& error) {
+  if (const auto* parse = dynamic_cast<const json::parse_error*>(&error); parse != nullptr) {
+    return absl::StrCat("it is no JSON from byte ", parse->byte, " on");
+  }
+  return absl::StrCat("a field is missing or of another type (JSON error ", error.id, ")");
 }
 
 // What `read` makes of the file's body. It may throw what the JSON library throws of a missing or wrong field.
@@ -125,7 +138,7 @@ auto ReadJson(const Store& store, const std::string& path, Read read) -> absl::S
       return Damaged(path, "its bytes have changed, the checksum differs");
     return read(body);
   } catch (const json::exception& error) {
-    return Damaged(path, error.what());
+    return Damaged(path, WordsOf(error));
   }
 }
 
@@ -246,7 +259,7 @@ std::string CheckpointPath(const std::string& name) { return Path(name, "checkpo
 
 StoredFile CheckpointFile(const std::string& name, int blocks, const std::vector<std::byte>& checkpoint) {
   StoredFile file{CheckpointPath(name),
-                  json({{"version", kVersion}, {"blocks", blocks}, {"crc32c", Crc32c(checkpoint)}}).dump()};
+                  json({{"version", kVersion}, {"blocks", blocks}, {"crc32c", ChecksumOf(blocks, checkpoint)}}).dump()};
   file.bytes.reserve(file.bytes.size() + 1 + checkpoint.size());
   file.bytes += '\n';
   file.bytes.append(reinterpret_cast<const char*>(checkpoint.data()), checkpoint.size());
@@ -317,10 +330,12 @@ absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const 
     const json line = json::parse(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(end));
     if (line.at("version") != kVersion) return Damaged(path, "its version is not known");
     const auto bytes = std::as_bytes(std::span(file)).subspan(end + 1);
-    if (line.at("crc32c") != Crc32c(bytes)) return Damaged(path, "its bytes have changed, the checksum differs");
-    return StoredCheckpoint{line.at("blocks"), {bytes.begin(), bytes.end()}};
+    const int blocks = line.at("blocks");
+    if (line.at("crc32c") != ChecksumOf(blocks, bytes))
+      return Damaged(path, "its bytes have changed, the checksum differs");
+    return StoredCheckpoint{blocks, {bytes.begin(), bytes.end()}};
   } catch (const json::exception& error) {
-    return Damaged(path, error.what());
+    return Damaged(path, WordsOf(error));
   }
 }
 

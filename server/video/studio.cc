@@ -118,8 +118,8 @@ void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd
   production_.Enter(*video, absl::InfiniteDuration());
 }
 
-void Studio::Forget(const std::shared_ptr<Video>& video) {
-  video->Forget();
+void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
+  video->Forget(std::move(done));
   library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, video->name())));
 }
 
@@ -226,12 +226,11 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {
   return video;
 }
 
-absl::Status Studio::Delete(const std::string& name) {
+void Studio::Delete(const std::string& name, std::function<void(const absl::Status&)> done) {
   const std::shared_ptr<Video> video = library_.Remove(name);
-  if (video == nullptr) return NotFound(Reason::kVideoNotFound, name);
+  if (video == nullptr) return done(NotFound(Reason::kVideoNotFound, name));
   video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
-  Forget(video);
-  return absl::OkStatus();
+  Forget(video, [done = std::move(done)] { done(absl::OkStatus()); });
 }
 
 absl::StatusOr<absl::Duration> Studio::ReportPlayback(const std::string& name, const std::string& viewer_id,

@@ -70,7 +70,8 @@ class Studio {
   // VIDEO_NOT_FOUND from each of them.
   absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const { return library_.Find(name); }
   absl::StatusOr<std::shared_ptr<Video>> Cancel(const std::string& name);
-  absl::Status Delete(const std::string& name);
+  // `done`: it is gone, also after a restart.
+  void Delete(const std::string& name, std::function<void(const absl::Status&)> done);
 
   // Where the viewer of this id is; VIEWER_NOT_FOUND too. Returns when it should report again.
   absl::StatusOr<absl::Duration> ReportPlayback(const std::string& name, const std::string& viewer_id,
@@ -101,7 +102,8 @@ class Studio {
   Metrics::Viewers viewers() const;
   void Restore();
   void RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end);
-  void Forget(const std::shared_ptr<Video>& video);
+  void Forget(
+      const std::shared_ptr<Video>& video, std::function<void()> done = [] {});
   void Loop();  // thread_'s
 
   const StudioOptions options_;

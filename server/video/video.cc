@@ -229,12 +229,14 @@ void Video::Cancel(const absl::Status& why) {
   host_->Cancel(id_, why);
 }
 
-void Video::Forget() {
-  if (store_ == nullptr) return;
+void Video::Forget(std::function<void()> done) {
+  if (store_ == nullptr) return done();
   const MutexLock lock(store_mutex_);
   stores_ = false;
-  store_->Remove(name_, [self = shared_from_this()](const absl::Status& status) {
+  forgotten_ = true;
+  store_->Remove(name_, [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
     if (!status.ok()) self->host_->OnStoreFailed(*self, status);
+    done();
   });
 }
 
@@ -250,13 +252,16 @@ void Video::KeepPrompt(int block, const std::string& text, std::function<void()>
       plan.prompt_blocks.push_back(from);
     }
   }
-  const MutexLock lock(store_mutex_);
-  if (!stores_) return done();
-  store_->Put({PromptsFile(name_, plan)},
-              [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
-                if (!status.ok()) self->host_->OnStoreFailed(*self, status);
-                done();
-              });
+  {
+    const MutexLock lock(store_mutex_);
+    if (stores_) {
+      return store_->Put({PromptsFile(name_, plan)}, [self = shared_from_this(), done](const absl::Status& status) {
+        if (!status.ok()) self->StopStoring(status);
+        done();
+      });
+    }
+  }
+  done();
 }
 
 void Video::Tick() {
@@ -287,7 +292,9 @@ absl::StatusOr<std::unique_ptr<Watch>> Video::OpenWatch(const WatchOptions& opti
                           .with_progress = options.with_progress};
   int first_block = cursor.from_block;
   if (options.resume.has_value()) {
-    const std::optional<int> block = log_.BlockAt(*options.resume);
+    std::optional<int> block = log_.BlockAt(*options.resume);
+    // What a viewer was sent of a block that was not stored yet comes again, with the same bytes in the same places.
+    if (!block.has_value() && goes_on_ && !log_.closed()) block = log_.newest_block();
     if (!block.has_value()) return InvalidRequest({{"resume_token", "is beyond what the video has sent"}});
     cursor.from_block = 0;
     cursor.at = *options.resume;

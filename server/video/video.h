@@ -97,8 +97,8 @@ class Video : public std::enable_shared_from_this<Video> {
 
   // Ends it; what was encoded by then stays in the log. Nothing happens to one that has ended.
   void Cancel(const absl::Status& why);
-  // Removes it from the store, and stores nothing of it any more.
-  void Forget();
+  // Removes it from the store, and stores nothing of it any more. `done`: it would not be there after a restart.
+  void Forget(std::function<void()> done = [] {});
   // Carries out what its disconnect policy has for this moment, and tells its viewers that time has passed.
   void Tick();
 
@@ -127,9 +127,13 @@ class Video : public std::enable_shared_from_this<Video> {
   void ChangedPrompt(const Event& changed);
   void AppendMade(Maker::Made made);
   void Close(const absl::Status& status);
-  // Runs `then` behind what waits already; if there are files, once they are stored. It is told whether they are.
+  // Runs `then` behind what waits already; if there are files, once they are stored. `stored`: they are, and so is all
+  // before them.
   void Tell(std::vector<StoredFile> files, std::function<void(bool stored)> then);
   void OnStored(const absl::Status& status);
+  // After an error nothing more is stored: blocks behind a hole would help nobody.
+  void StopStoring(const absl::Status& why);
+  void StoreFailedEnd(StoredEnd end);
   // The files of the block that ends with the last event.
   std::vector<StoredFile> TakeUnstored(int block);
   // Stores what came of OnCheckpoint, if its blocks are stored.
@@ -139,7 +143,7 @@ class Video : public std::enable_shared_from_this<Video> {
   absl::StatusOr<std::vector<std::vector<Recorded>>> ReadBlocks(bool whole) const;
   // Puts them into the log.
   void Load(std::vector<std::vector<Recorded>> blocks);
-  // The log of one that has ended, unless it is there.
+  // Fills the log of one that has ended, the first time.
   absl::Status LoadEnded() ABSL_LOCKS_EXCLUDED(load_mutex_);
 
   // Of watches.
@@ -166,6 +170,8 @@ class Video : public std::enable_shared_from_this<Video> {
   // On the strand only.
   Maker maker_;
   std::vector<Recorded> unstored_;  // events since the last stored block
+  int stored_blocks_ = 0;
+  std::vector<Event> early_prompts_;  // of blocks that come after the one being encoded
   StoredCheckpoint unstored_checkpoint_;
   std::shared_ptr<void> held_;  // with it
   struct Telling {
@@ -185,6 +191,7 @@ class Video : public std::enable_shared_from_this<Video> {
 
   Mutex store_mutex_;  // held while something is put, so that nothing is put behind a removal
   bool stores_ ABSL_GUARDED_BY(store_mutex_) = false;
+  bool store_failed_ ABSL_GUARDED_BY(store_mutex_) = false, forgotten_ ABSL_GUARDED_BY(store_mutex_) = false;
 
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kQueued;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "server/video/error.h"
 #include "server/video/video.h"
@@ -27,7 +28,10 @@ absl::StatusOr<std::shared_ptr<Video>> Video::Restore(VideoCreation creation, co
     }
   }
   video->stored_end_ = end;
-  if (end.has_value()) return video;
+  if (end.has_value()) {
+    video->log_.SetStored(end->blocks + 1);  // so that nothing of it is ever given up for want of memory
+    return video;
+  }
   video->goes_on_ = true;
   ASSIGN_OR_RETURN(std::vector<std::vector<Recorded>> blocks, video->ReadBlocks(/*whole=*/true));
   const int count = static_cast<int>(blocks.size());
@@ -75,7 +79,7 @@ void Video::Load(std::vector<std::vector<Recorded>> blocks) {
   }
   log_.SetStored(static_cast<int>(blocks.size()));
   const MutexLock lock(mutex_);
-  // What is stored has gone out, or waits for nobody.
+  // For the scheduler all that is stored is delivered.
   made_ = delivered_ = maker_.frames();
   size_bytes_ = maker_.bytes();
 }
@@ -84,6 +88,11 @@ absl::Status Video::LoadEnded() {
   const MutexLock lock(load_mutex_);
   if (loaded_) return absl::OkStatus();
   ASSIGN_OR_RETURN(std::vector<std::vector<Recorded>> blocks, ReadBlocks(/*whole=*/false));
+  // One more where the last was cut off.
+  if (const int count = static_cast<int>(blocks.size()); count < stored_end_->blocks) {
+    return StoreError(absl::DataLossError(
+        absl::StrCat("store: ", name_, ": block ", count, " of ", stored_end_->blocks, " is missing")));
+  }
   Load(std::move(blocks));
   if (stored_end_->finished.has_value()) Log(*stored_end_->finished);
   log_.Close(stored_end_->error);
@@ -105,6 +114,7 @@ void Video::FinishBlock(int block, const BlockReport& report) {
   if (!made.ok()) return Cancel(made.status());
   AppendMade(*std::move(made));
   KeepCheckpoint();
+  for (const Event& changed : std::exchange(early_prompts_, {})) ChangedPrompt(changed);
 }
 
 // A block that is stored was made again, for those behind it. Whoever watches has it: for the scheduler it has been
@@ -116,7 +126,14 @@ void Video::PassOver(int block) {
 }
 
 void Video::ChangedPrompt(const Event& changed) {
-  if (ended() || told_prompts_.contains(std::get<PromptChanged>(changed.body).prompt)) return;
+  const auto& prompt = std::get<PromptChanged>(changed.body);
+  if (ended() || told_prompts_.contains(prompt.prompt)) return;
+  // Where lanes overlap it may be encoded before the last chunk of the block before. Its place in the log is always the
+  // same, or resume tokens would mean something else when the video is made again.
+  if (prompt.block > maker_.block()) {
+    early_prompts_.push_back(changed);
+    return;
+  }
   if (store_ != nullptr) unstored_.push_back({changed, {}});
   Tell({}, [this, changed](bool /*stored*/) { Log(changed); });
 }
@@ -132,7 +149,7 @@ void Video::AppendMade(Maker::Made made) {
   auto bytes = std::make_shared<std::string>(std::move(made.bytes));
   Tell(std::move(files), [this, event, bytes](bool stored) {
     const auto& chunk = std::get<Chunk>(event.body);
-    if (stored) log_.SetStored(chunk.block + 1);
+    if (stored) log_.SetStored(stored_blocks_ = chunk.block + 1);
     {
       // Before the chunk is in the log, for a viewer may take it at once.
       const MutexLock lock(mutex_);
@@ -151,7 +168,10 @@ void Video::KeepCheckpoint() {
   const StoredCheckpoint checkpoint = std::exchange(unstored_checkpoint_, {});
   const std::shared_ptr<void> held = std::move(held_);
   if (ended()) return;
-  Tell({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, [held](bool /*stored*/) {});
+  // No chunk waits for it. Without it blocks are made again, so an error is none.
+  const MutexLock lock(store_mutex_);
+  if (!stores_) return;
+  store_->Put({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, [held](const absl::Status& /*status*/) {});
 }
 
 std::vector<StoredFile> Video::TakeUnstored(int block) {
@@ -174,20 +194,37 @@ void Video::Tell(std::vector<StoredFile> files, std::function<void(bool)> then) 
 }
 
 void Video::OnStored(const absl::Status& status) {
-  bool stored = false, first = false;
+  if (!status.ok()) StopStoring(status);
+  bool stored = false;
   {
-    // After an error nothing more is stored: blocks behind a hole would help nobody.
     const MutexLock lock(store_mutex_);
     stored = stores_ && status.ok();
-    first = stores_ && !status.ok();
-    stores_ = stored;
   }
-  if (first) host_->OnStoreFailed(*this, status);
   do {
     const Telling next = std::move(telling_.front());
     telling_.pop_front();
     next.tell(stored && next.waits);
   } while (!telling_.empty() && !telling_.front().waits);
+}
+
+void Video::StopStoring(const absl::Status& why) {
+  {
+    const MutexLock lock(store_mutex_);
+    if (!std::exchange(stores_, false)) return;
+    store_failed_ = true;
+  }
+  host_->OnStoreFailed(*this, why);
+}
+
+// What is stored is not all of it, so the next server must not go on with it.
+void Video::StoreFailedEnd(StoredEnd end) {
+  const MutexLock lock(store_mutex_);
+  if (!store_failed_ || forgotten_) return;
+  end.state = State::kFailed;
+  end.error = StoreError(absl::DataLossError("store: not all of the video could be stored"));
+  end.blocks = stored_blocks_;
+  end.finished.reset();
+  store_->Put(EndFiles(name_, *plan_, end), [](const absl::Status& /*status*/) {});
 }
 
 void Video::Close(const absl::Status& status) {
@@ -230,6 +267,7 @@ void Video::Close(const absl::Status& status) {
       self->log_.SetStored(blocks);
       self->store_->Remove(CheckpointPath(self->name_), [](const absl::Status& /*status*/) {});
     }
+    self->StoreFailedEnd(end);
     if (end.finished.has_value()) self->Log(*end.finished);
     self->log_.Close(end.error);
     self->host_->OnClosed(*self);

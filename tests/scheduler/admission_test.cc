@@ -135,6 +135,8 @@ TEST_F(AdmissionTest, RefusalsSayWhyAndWhen) {
   EXPECT_GE(quote.retry_after, absl::Seconds(1));
   EXPECT_LE(quote.retry_after, tuning::kRetryMost);
   EXPECT_EQ(quote.waiting, 1);
+  request.accepted_before = true;
+  EXPECT_TRUE(Enter(request).ok()) << "a promise is a promise";
   for (const Refusal refusal : {Refusal::kQueueFull, Refusal::kOwnMaxWait, Refusal::kDeadline}) {
     EXPECT_STRNE(Name(refusal), "unknown");
   }
@@ -177,6 +179,9 @@ TEST_F(AdmissionTest, WhoHasWaitedTooLongIsEndedToTheInstant) {
   Request request = Live(3, 1);
   request.max_wait = absl::Seconds(4);
   ASSERT_TRUE(Enter(request).ok());
+  request.id = SessionId{4};
+  request.accepted_before = true;
+  ASSERT_TRUE(Enter(request).ok());
   RunFor(absl::Seconds(4) - absl::Nanoseconds(1));
   EXPECT_FALSE(story(3).ended);
   RunFor(absl::Nanoseconds(1));
@@ -185,6 +190,7 @@ TEST_F(AdmissionTest, WhoHasWaitedTooLongIsEndedToTheInstant) {
   EXPECT_FALSE(story(2).ended);
   RunFor(absl::Nanoseconds(1));
   EXPECT_EQ(story(2).status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(story(4).ended) << "one that goes on waits as long as it takes";
 }
 
 // Whoever is told "first chunk in so many seconds" is kept to that though requests enter at the same moment, and though

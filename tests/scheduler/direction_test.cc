@@ -224,6 +224,15 @@ TEST_F(DirectionTest, AVideoGoesOnBehindTheBlocksThatWereMade) {
   EXPECT_EQ(passes.back().passes_done, passes.back().passes);
 }
 
+TEST_F(DirectionTest, BlocksThatWereShownKeepTheirPrompt) {
+  Request request = Video(8, 6);
+  request.made_levels = {0, 0, 0};
+  ASSERT_TRUE(Enter(request).ok());
+  EXPECT_THAT(Change(8, 1), 3);
+  RunAll();
+  EXPECT_THAT(Encodings(8), ElementsAre(std::pair(0, 0), std::pair(1, 3)));
+}
+
 TEST_F(DirectionTest, ContradictionsAreRefused) {
   const auto refused = [&](std::vector<int> ladder, std::vector<int> prompt_blocks, std::vector<int> made_levels = {}) {
     Request request = Video(9, 3, 4);

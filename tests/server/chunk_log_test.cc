@@ -120,6 +120,20 @@ TEST_F(ChunkLogTest, ADiscardedLogEndsItsReadersAtOnce) {
   EXPECT_EQ(log.Append({{}, Finished{}}), 0);
 }
 
+TEST(EarlyChunkLog, WhatIsSaidBeforeItBeginsIsReadBehindItsHead) {
+  ChunkLog log(Serialize);
+  log.SetLatest({{}, Waiting{3}});
+  ChunkLog::Cursor cursor;
+  EXPECT_EQ(log.Next(cursor).piece, nullptr);
+  log.Append({{}, Accepted{}});
+  log.Append({{}, InitSegment{}}, "i");
+  for (int i = 0; i < 2; ++i) EXPECT_NE(log.Next(cursor).piece, nullptr);
+  const ChunkLog::Step step = log.Next(cursor);
+  ASSERT_NE(step.piece, nullptr);
+  EXPECT_EQ(std::get<Waiting>(step.piece->event.body).position, 3);
+  EXPECT_NE(log.Repeat(cursor, absl::Seconds(10)), nullptr);
+}
+
 // Blocks of two chunks each, "ab" and "cde", that are in the store.
 TEST(StoredChunkLog, ReadsWhatItHasDroppedAgain) {
   int reads = 0;

@@ -70,6 +70,7 @@ absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
 
 void FakeEngine::CloseSession(SessionId id) {
   const MutexLock lock(mutex_);
+  if (decoding_.contains(id)) ++out_of_order_;  // its slot would not be free yet
   sessions_.erase(id);
 }
 
@@ -88,6 +89,8 @@ void FakeEngine::Submit(Lane, std::vector<Pass> passes, std::function<void(size_
     for (const Pass& pass : passes) {
       // Beside a restore a session has no other pass.
       if (restoring_.contains(pass.session)) ++out_of_order_;
+      // Of decodes, saves and restores there is one at a time.
+      if (LaneOf(pass.kind) == Lane::kDecoder && !decoding_.insert(pass.session).second) ++out_of_order_;
       if (pass.kind == PassKind::kRestore) restoring_.insert(pass.session);
     }
     batches_.push_back({std::move(passes), std::move(done)});
@@ -119,6 +122,7 @@ PassResult FakeEngine::Run(const Pass& pass) {
   PassResult result;
   result.device_seconds = absl::ToDoubleSeconds(took);
   const MutexLock lock(mutex_);
+  if (LaneOf(pass.kind) == Lane::kDecoder) decoding_.erase(pass.session);
   const auto found = sessions_.find(pass.session);
   if (found == sessions_.end()) {
     result.status = absl::FailedPreconditionError("no such session");

@@ -89,6 +89,7 @@ class FakeEngine : public Engine {
   ConditionVariable submitted_;  // or stopping
   std::deque<Batch> batches_ ABSL_GUARDED_BY(mutex_);
   std::set<SessionId> restoring_ ABSL_GUARDED_BY(mutex_);  // with a restore under way
+  std::set<SessionId> decoding_ ABSL_GUARDED_BY(mutex_);   // with a pass of the decoder's lane under way
   std::vector<Ran> ran_ ABSL_GUARDED_BY(mutex_);
   int out_of_order_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -169,6 +169,15 @@ TEST_F(RestoreTest, AnInterruptedVideoGoesOnWithTheSameBytes) {
     const int stored = Blocks(directory, name);
     EXPECT_LT(stored, blocks);
     StartOn(directory);
+    // Whoever had seen so much by the crash, also of a block that was not stored, comes back at once and gets the rest.
+    std::string had;
+    for (const v1::WatchVideoResponse& event : seen.events) {
+      if (event.has_init_segment()) had += event.init_segment().data();
+      if (event.has_chunk()) had += event.chunk().data();
+      if (!event.has_chunk() || event.chunk().block() < stored) continue;
+      EXPECT_EQ(had + Watch(name, event.resume_token()).bytes, undisturbed.bytes);
+      break;
+    }
     const Watched after = Watch(name);
     EXPECT_TRUE(after.status.ok()) << after.status.error_message();
     EXPECT_EQ(after.bytes, undisturbed.bytes) << "with " << stored << " blocks stored";
@@ -178,15 +187,6 @@ TEST_F(RestoreTest, AnInterruptedVideoGoesOnWithTheSameBytes) {
     if (stored >= 4) {
       EXPECT_LT(Commits(), blocks) << "it was made again from its beginning";
       from_checkpoint = true;
-    }
-    // Whoever had seen so much by the crash gets the rest.
-    std::string had;
-    for (const v1::WatchVideoResponse& event : seen.events) {
-      if (event.has_init_segment()) had += event.init_segment().data();
-      if (event.has_chunk()) had += event.chunk().data();
-      if (!event.has_chunk() || event.chunk().block() < stored) continue;
-      EXPECT_EQ(had + Watch(name, event.resume_token()).bytes, undisturbed.bytes);
-      break;
     }
   }
   EXPECT_TRUE(from_checkpoint);
@@ -335,16 +335,22 @@ TEST_F(RestoreTest, WhatMemoryDoesNotHoldIsReadFromTheStore) {
     EXPECT_TRUE(again.status.ok()) << again.status.error_message();
     EXPECT_EQ(again.bytes, before.bytes);
   }
+  // Nor does a server that finds it in the store give it up for want of memory.
+  StartOn("store", {.noisy = true}, options);
+  Generate(Kept(2));
+  EXPECT_EQ(Watch(before.video().name()).bytes, before.bytes);
 }
 
 TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
   StartOn("store");
   const Watched damaged = Generate(Kept(3)), unreadable = Generate(Kept(1)), sound = Generate(Kept(1));
+  const Watched torn = Generate(Kept(3));
   server.reset();
   const std::string segment = Path("store/" + damaged.video().name() + "/block-00002.m4s");
   ASSERT_TRUE(fs::exists(segment));
   std::fstream(segment, std::ios::in | std::ios::out | std::ios::binary).seekp(100).put('?');
-  std::ofstream(Path("store/" + unreadable.video().name() + "/video.json")) << "{";
+  std::ofstream(Path("store/" + unreadable.video().name() + "/video.json")) << R"({"body": {"prompt": "a red ba)";
+  fs::remove(Path("store/" + torn.video().name() + "/block-00003.json"));
   // Of one that nobody was told of.
   folder.Write("store/videos/0123/init.mp4", "");
   StartOn("store");
@@ -356,6 +362,10 @@ TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
   EXPECT_GT(cut.bytes.size(), 1000u);
   EXPECT_EQ(ReasonOf(Watch(unreadable.video().name()).status), "VIDEO_NOT_FOUND");
   EXPECT_THAT(log.str(), HasSubstr(unreadable.video().name() + " message=\"store: "));
+  EXPECT_THAT(log.str(), testing::Not(HasSubstr("a red")));
+  const Watched cut_off = Watch(torn.video().name());
+  EXPECT_EQ(cut_off.status.error_code(), grpc::StatusCode::DATA_LOSS);
+  EXPECT_THAT(cut_off.status.error_message(), HasSubstr("block 3"));
   EXPECT_EQ(Watch(sound.video().name()).bytes, sound.bytes);
   EXPECT_TRUE(fs::exists(Path("store/" + unreadable.video().name()))) << "nothing damaged is removed";
   EXPECT_FALSE(fs::exists(Path("store/videos/0123")));

@@ -76,6 +76,17 @@ TEST(DirectoryStore, KeepsFilesUntilTheyAreRemoved) {
   EXPECT_TRUE(absl::IsNotFound(store->Get("videos/a/one").status()));
 }
 
+TEST(DirectoryStore, SweepsWhatWasLeftHalfWrittenOrHalfRemoved) {
+  const TempFolder folder;
+  folder.Write("store/videos/a/one", "1");
+  folder.Write("store/videos/a/two.7.unfinished", "2");
+  folder.Write("store/videos/b.8.unfinished/video.json", "3");
+  const auto store = Open(folder);
+  EXPECT_THAT(Names(*store, "videos"), ElementsAre("a"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() + "/store/videos/b.8.unfinished"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() + "/store/videos/a/two.7.unfinished"));
+}
+
 TEST(DirectoryStore, CarriesOutCallsInTheirOrder) {
   const TempFolder folder;
   const auto store = Open(folder);
