@@ -294,7 +294,9 @@ class DeviceGroup : public Engine {
 
   // The session's memory is lost. Passes held by the move complete with `status`; later passes are refused as those of
   // a closed session.
-  void Lose(MutexLock& lock, const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  // The analysis does not follow a lock that a caller passes.
+  void Lose(MutexLock& lock, const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     const std::vector<Part> held = std::move(move_->held);
     if (const auto it = sessions_.find(move_->session); it != sessions_.end()) it->second.place.local = 0;
     move_.reset();
