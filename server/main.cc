@@ -122,11 +122,7 @@ int main(int argc, char** argv) {
 
   // Loading happens beside the wait for a signal.
   settings.engine.others_bytes = [sessions = settings.engine.max_sessions](const longtake::ModelInfo& model) {
-    longtake::Size largest;
-    for (const longtake::Size size : model.sizes) {
-      if (size.width * size.height > largest.width * largest.height) largest = size;
-    }
-    return longtake::server::ServerBytes(sessions, largest);
+    return longtake::server::ServerBytes(sessions, model);
   };
   settings.engine.progress = LogProgress(logger);
   settings.engine.log = [&logger](const std::string& line) { logger.info("engine {}", line); };

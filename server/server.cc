@@ -278,14 +278,17 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   changed.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return probes.started || stopped; });
 }
 
-uint64_t ServerBytes(int sessions, Size largest) {
+uint64_t ServerBytes(int sessions, const ModelInfo& model) {
   // Threads' stacks and heaps, connections, metrics: the bundled model's server took 10 MiB more with its first client,
   // an encoder and 10 s of chunks among them, and 6 MiB more with four at once.
   constexpr uint64_t kProcess = uint64_t{16} << 20;
   // An encoder took 2.7 MiB for 256x160, 13.8 MiB for 832x480, 28.4 MiB for 1280x704. Each video has one while a block
   // of it is decoded.
   constexpr uint64_t kEncoder = uint64_t{3} << 19, kEncoderPixel = 36;
-  const uint64_t pixels = static_cast<uint64_t>(largest.width) * static_cast<uint64_t>(largest.height);
+  uint64_t pixels = 0;
+  for (const Size size : model.sizes) {
+    pixels = std::max(pixels, static_cast<uint64_t>(size.width) * static_cast<uint64_t>(size.height));
+  }
   return kProcess + static_cast<uint64_t>(sessions) * (kEncoder + kEncoderPixel * pixels);
 }
 

@@ -41,8 +41,8 @@ struct ServerOptions {
 };
 
 // Host memory that the server takes beside the engine and the chunks that it keeps, while it makes so many videos of
-// sizes up to this one.
-uint64_t ServerBytes(int sessions, Size largest);
+// the model's largest size.
+uint64_t ServerBytes(int sessions, const ModelInfo& model);
 
 // gRPC's health service answers for "" and "liveness", "readiness" with the names of both services, and "startup"; HTTP
 // for /livez, /readyz and /startupz, beside /metrics. Lifecycle says what they mean.

@@ -20,6 +20,14 @@ CLI::Option* AddSeconds(CLI::App& app, const char* name, absl::Duration& target,
       ->default_str(absl::StrCat(absl::ToDoubleSeconds(target)));
 }
 
+// A flag of MiB, from 1 to `most`; its default is what `bytes` holds.
+void AddMib(CLI::App& app, const char* name, int64_t& bytes, int most, const char* help) {
+  app.add_option_function<int64_t>(
+         name, [&bytes](int64_t mib) { bytes = mib << 20; }, help)
+      ->check(CLI::Range(1, most))
+      ->default_str(absl::StrCat(bytes >> 20));
+}
+
 void AddLifecycleFlags(CLI::App& app, ServerOptions& options) {
   LifecycleOptions& lifecycle = options.lifecycle;
   AddSeconds(app, "--shutdown-grace-seconds", lifecycle.shutdown_grace,
@@ -93,18 +101,12 @@ void AddFlags(CLI::App& app, Settings& settings) {
       ->capture_default_str();
   app.add_option("--store", settings.server.store,
                  "Directory in which videos outlive the process; without it they are in memory only");
-  app.add_option_function<int64_t>(
-         "--store-mib", [&studio](int64_t mib) { studio.store_bytes = mib << 20; },
-         "Of it for chunks, in MiB; above it the oldest ended videos are removed")
-      ->check(CLI::Range(1, 1 << 30))
-      ->default_str(absl::StrCat(studio.store_bytes >> 20));
+  AddMib(app, "--store-mib", studio.store_bytes, 1 << 30,
+         "Of it for chunks, in MiB; above it the oldest ended videos are removed");
   AddSeconds(app, "--store-seconds", studio.store_age, "A stored video is removed so long after its end")
       ->check(CLI::PositiveNumber);
-  app.add_option_function<int64_t>(
-         "--keep-mib", [&studio](int64_t mib) { studio.keep_bytes = mib << 20; },
-         "Memory for the chunks of videos, in MiB; above it the oldest ended videos lose theirs")
-      ->check(CLI::Range(1, 1 << 20))
-      ->default_str(absl::StrCat(studio.keep_bytes >> 20));
+  AddMib(app, "--keep-mib", studio.keep_bytes, 1 << 20,
+         "Memory for the chunks of videos, in MiB; above it the oldest ended videos lose theirs");
   AddSeconds(app, "--max-wait-seconds", studio.max_wait,
              "Requests with a longer predicted wait for a place are refused, and those that have waited so long end")
       ->check(CLI::PositiveNumber);

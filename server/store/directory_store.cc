@@ -143,8 +143,8 @@ class DirectoryStore : public Store {
     Post(std::move(job));
   }
 
-  void Remove(const std::string& folder, Done done) override {
-    Post({.remove = folder, .status = CheckName(folder), .done = std::move(done)});
+  void Remove(const std::string& name, Done done) override {
+    Post({.remove = name, .status = CheckName(name), .done = std::move(done)});
   }
 
   void AwaitIdle() override {

@@ -29,8 +29,8 @@ class Store {
   // the process or the machine ends. `done` comes on the store's thread, once they would survive a power cut. Calls are
   // carried out in their order.
   virtual void Put(std::vector<StoredFile> files, Done done) = 0;
-  // Removes the folder with all that is in it, behind what was put before. One that is not there is no error.
-  virtual void Remove(const std::string& folder, Done done) = 0;
+  // Removes the file, or the folder with all that is in it, behind what was put before. What is not there is no error.
+  virtual void Remove(const std::string& name, Done done) = 0;
 
   // Waits until everything that was asked is done, and told.
   virtual void AwaitIdle() = 0;

@@ -51,14 +51,12 @@ absl::Status EngineDevice::Open(scheduler::SessionId session, scheduler::DeviceI
   return absl::OkStatus();
 }
 
-void EngineDevice::Close(scheduler::SessionId session) {
-  SessionId engine_session = 0;
-  {
-    const MutexLock lock(mutex_);
-    engine_session = jobs_.at(session).engine_session;
-  }
-  engine_->CloseSession(engine_session);
+SessionId EngineDevice::EngineSession(scheduler::SessionId session) const {
+  const MutexLock lock(mutex_);
+  return jobs_.at(session).engine_session;
 }
+
+void EngineDevice::Close(scheduler::SessionId session) { engine_->CloseSession(EngineSession(session)); }
 
 int EngineDevice::SaveBehind(scheduler::SessionId session, PassKind kind, double device_seconds) {
   const MutexLock lock(mutex_);
@@ -83,11 +81,7 @@ void EngineDevice::Save(scheduler::SessionId session, int blocks, std::function<
     saving_ = false;
     saved_.NotifyAll();  // under the lock: who waits may destroy this next
   });
-  SessionId engine_session = 0;
-  {
-    const MutexLock lock(mutex_);
-    engine_session = jobs_.at(session).engine_session;
-  }
+  const SessionId engine_session = EngineSession(session);
   engine_->Submit(
       Lane::kDecoder, {{.kind = PassKind::kSave, .session = engine_session}},
       [this, session, blocks, held = std::move(held), then = std::move(then)](size_t /*index*/, PassResult result) {
@@ -111,11 +105,7 @@ void EngineDevice::AwaitSaves() {
 }
 
 void EngineDevice::Suspend(scheduler::SessionId session, Done done) {
-  SessionId engine_session = 0;
-  {
-    const MutexLock lock(mutex_);
-    engine_session = jobs_.at(session).engine_session;
-  }
+  const SessionId engine_session = EngineSession(session);
   const absl::StatusOr<SessionProgress> at = engine_->progress(engine_session);
   if (!at.ok()) return done(at.status());
   if (at->block == 0) {

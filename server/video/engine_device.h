@@ -72,6 +72,7 @@ class EngineDevice : public scheduler::Device {
     double since_save = 0;              // device seconds of its passes since the last save began
     std::vector<std::byte> checkpoint;  // of a suspended session that has a block, and of one that goes on
   };
+  SessionId EngineSession(scheduler::SessionId session) const;
   // A pass of the session has ended. The blocks behind which it is to be saved now; 0: it is not.
   int SaveBehind(scheduler::SessionId session, PassKind kind, double device_seconds);
   // Then calls `then`.
@@ -83,7 +84,7 @@ class EngineDevice : public scheduler::Device {
   Engine* const engine_;
   DeviceWatch* const watch_;
   const std::function<void(size_t, int64_t)> on_batch_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<scheduler::SessionId, Entry> jobs_ ABSL_GUARDED_BY(mutex_);
   double save_seconds_ ABSL_GUARDED_BY(mutex_) = 0;  // of a save, a moving mean
   bool saving_ ABSL_GUARDED_BY(mutex_) = false;      // a checkpoint is being made, or held

@@ -14,36 +14,22 @@ constexpr int kDefaultPage = 50, kMaxPage = 1000;
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video, const std::string& request_id,
-                                                    const VideoSpec& spec, const DeliveryOptions& options) {
+absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video) {
+  const StoredVideo& asked = video->description();
+  const std::string& request_id = asked.info.request_id;
   const MutexLock lock(mutex_);
   if (const auto found = request_ids_.find(request_id); !request_id.empty() && found != request_ids_.end()) {
-    const Entry& entry = entries_.at(found->second);
-    if (entry.spec == spec && entry.options == options) return entry.video;
+    const std::shared_ptr<Video>& known = entries_.at(found->second).video;
+    if (known->description().spec == asked.spec && known->description().options == asked.options) return known;
     return MakeError(absl::StatusCode::kAlreadyExists,
                      absl::StrCat("request_id: \"", request_id, "\" has asked for another video"),
-                     {.reason = Reason::kRequestIdReused, .resource = entry.video->name()});
+                     {.reason = Reason::kRequestIdReused, .resource = known->name()});
   }
   const uint64_t number = ++last_number_;
   by_number_[number] = video;
   if (!request_id.empty()) request_ids_[request_id] = video->name();
-  entries_[video->name()] = {video, number, request_id, spec, options};
+  entries_[video->name()] = {video, number};
   return video;
-}
-
-bool Library::Restore(const std::shared_ptr<Video>& video) {
-  const StoredVideo& stored = video->description();
-  const std::string& request_id = stored.info.request_id;
-  {
-    const MutexLock lock(mutex_);
-    if (entries_.contains(video->name()) || (!request_id.empty() && request_ids_.contains(request_id))) return false;
-    const uint64_t number = ++last_number_;
-    by_number_[number] = video;
-    if (!request_id.empty()) request_ids_[request_id] = video->name();
-    entries_[video->name()] = {video, number, request_id, stored.spec, stored.options};
-  }
-  if (IsEnd(video->state())) OnEnded(*video);
-  return true;
 }
 
 absl::StatusOr<std::shared_ptr<Video>> Library::Find(const std::string& name) const {
@@ -58,7 +44,7 @@ std::shared_ptr<Video> Library::RemoveLocked(const std::string& name) {
   if (found == entries_.end()) return nullptr;
   std::shared_ptr<Video> video = std::move(found->second.video);
   by_number_.erase(found->second.number);
-  request_ids_.erase(found->second.request_id);
+  request_ids_.erase(video->description().info.request_id);
   entries_.erase(found);
   return video;
 }

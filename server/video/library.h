@@ -27,12 +27,9 @@ class Library {
   // `keep_ended`: above it the oldest ended videos are forgotten.
   Library(int64_t keep_bytes, size_t keep_ended) : keep_bytes_(keep_bytes), keep_ended_(keep_ended) {}
 
-  // Adds the video, or returns the one that the same `request_id` asked for before. REQUEST_ID_REUSED: that was for
-  // another spec or other options. An empty id is nobody's.
-  absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video, const std::string& request_id,
-                                             const VideoSpec& spec, const DeliveryOptions& options);
-  // One from the store; the order of the calls is that of their creation. False: its name or its request id is known.
-  bool Restore(const std::shared_ptr<Video>& video);
+  // Adds the video, or returns the one that its request id asked for before. REQUEST_ID_REUSED: that was for another
+  // spec or other options. An empty id is nobody's.
+  absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video);
   // VIDEO_NOT_FOUND.
   absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const;
   // Forgets it. Returns it, or nothing if it is not there.
@@ -58,9 +55,6 @@ class Library {
   struct Entry {
     std::shared_ptr<Video> video;
     uint64_t number = 0;  // in the order of creation
-    std::string request_id;
-    VideoSpec spec;  // as it was asked for
-    DeliveryOptions options;
   };
   void Trim();
   std::shared_ptr<Video> RemoveLocked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -7,7 +7,6 @@
 #include <span>
 #include <utility>
 
-#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/crc32c.h"
@@ -64,6 +63,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FrameRate, numerator, denominator)
 
 namespace longtake::scheduler {
 NLOHMANN_JSON_SERIALIZE_ENUM(Delivery, {{Delivery::kLive, "live"}, {Delivery::kOffline, "offline"}})
+// Of an accepted request: its status says nothing.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Quote, first_chunk, last_chunk, start, confidence, waiting)
 }  // namespace longtake::scheduler
 
 namespace longtake::server {
@@ -142,24 +143,6 @@ auto ReadJson(const Store& store, const std::string& path, Read read) -> absl::S
   }
 }
 
-json ToJson(const scheduler::Quote& quote) {
-  return {{"first_chunk", quote.first_chunk},
-          {"last_chunk", quote.last_chunk},
-          {"start", quote.start},
-          {"confidence", quote.confidence},
-          {"waiting", quote.waiting}};
-}
-
-scheduler::Quote QuoteFrom(const json& in) {
-  scheduler::Quote quote;
-  quote.first_chunk = in.at("first_chunk");
-  quote.last_chunk = in.at("last_chunk");
-  quote.start = in.at("start");
-  quote.confidence = in.at("confidence");
-  quote.waiting = in.at("waiting");
-  return quote;
-}
-
 json ToJson(const absl::Status& error) {
   json out = {{"code", static_cast<int>(error.code())}, {"message", std::string(error.message())}};
   if (!error.ok()) {
@@ -212,7 +195,7 @@ std::vector<StoredFile> FilesOf(const StoredVideo& video) {
                {"plan", *info.plan},
                {"spec", video.spec},
                {"options", video.options},
-               {"quote", ToJson(video.quote)},
+               {"quote", video.quote},
                {"elapsed", video.elapsed},
                {"model_digest", video.model_digest},
                {"media_type", video.stream.media_type}};
@@ -293,7 +276,7 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
                      read.info.plan = std::make_shared<const VideoPlan>(body.at("plan").get<VideoPlan>());
                      read.spec = body.at("spec");
                      read.options = body.at("options");
-                     read.quote = QuoteFrom(body.at("quote"));
+                     read.quote = body.at("quote");
                      read.elapsed = body.at("elapsed");
                      read.model_digest = body.at("model_digest");
                      read.stream.media_type = body.at("media_type");

@@ -66,6 +66,11 @@ Studio::~Studio() {
   while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
 }
 
+// It stays where it is, for somebody to look at.
+void Studio::LogUnreadable(const std::string& name, const absl::Status& why) const {
+  logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(why.message()));
+}
+
 void Studio::Restore() {
   absl::StatusOr<std::vector<std::string>> ids = store_->List(kVideosFolder);
   if (!ids.ok()) return logger_->error("the store cannot be read message=\"{}\"", std::string(ids.status().message()));
@@ -81,8 +86,7 @@ void Studio::Restore() {
     if (video.ok() && (end.ok() || absl::IsNotFound(end.status()))) {
       found.emplace_back(*std::move(video), end.ok() ? std::optional(*std::move(end)) : std::nullopt);
     } else {
-      // It stays where it is, for somebody to look at.
-      logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(end.status().message()));
+      LogUnreadable(name, end.status());
     }
   }
   std::sort(found.begin(), found.end(),
@@ -99,14 +103,11 @@ void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd
                                                                  .max_unread = options_.max_unread,
                                                                  .store = store_},
                                                                 end, clock_, production_.encoders(), &production_);
-  if (!video.ok()) {
-    return logger_->error("a stored video cannot be read name={} message=\"{}\"", name,
-                          std::string(video.status().message()));
-  }
-  if (!library_.Restore(*video)) {
+  if (!video.ok()) return LogUnreadable(name, video.status());
+  if (const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(*video); !known.ok() || *known != *video) {
     return logger_->error("a stored video has the request id of another name={}", name);
   }
-  if (end.has_value()) return;
+  if (end.has_value()) return library_.OnEnded(**video);
   if (stored.info.numerics_id != model().numerics_id || stored.model_digest != model().model_digest) {
     // Other numbers would go on with another video than the one that was shown.
     return production_.End(*video,
@@ -203,8 +204,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
                                                            .max_unread = options_.max_unread,
                                                            .store = store_},
                                              clock_, production_.encoders(), &production_);
-  const absl::StatusOr<std::shared_ptr<Video>> known =
-      library_.Add(video, request.request_id, request.spec, request.options);
+  const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(video);
   if (!known.ok()) return done(known.status());
   (*known)->WhenDecided([known = *known, done = std::move(done)](const absl::Status& decision) {
     if (!decision.ok()) return done(decision);

@@ -101,6 +101,7 @@ class Studio {
  private:
   Metrics::Viewers viewers() const;
   void Restore();
+  void LogUnreadable(const std::string& name, const absl::Status& why) const;
   void RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end);
   void Forget(
       const std::shared_ptr<Video>& video, std::function<void()> done = [] {});

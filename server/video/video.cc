@@ -205,6 +205,7 @@ void Video::OnCheckpoint(int blocks, std::vector<std::byte> checkpoint, std::sha
   // shared_ptr: std::function copies what it holds.
   auto shared = std::make_shared<StoredCheckpoint>(StoredCheckpoint{blocks, std::move(checkpoint)});
   strand_.Post([self = shared_from_this(), shared, held = std::move(held)] {
+    if (self->ended()) return;
     self->unstored_checkpoint_ = std::move(*shared);
     self->held_ = held;
     self->KeepCheckpoint();

@@ -164,10 +164,9 @@ void Video::AppendMade(Maker::Made made) {
 }
 
 void Video::KeepCheckpoint() {
-  if (unstored_checkpoint_.blocks == 0 || (unstored_checkpoint_.blocks > maker_.block() && !ended())) return;
+  if (unstored_checkpoint_.blocks == 0 || unstored_checkpoint_.blocks > maker_.block()) return;
   const StoredCheckpoint checkpoint = std::exchange(unstored_checkpoint_, {});
   const std::shared_ptr<void> held = std::move(held_);
-  if (ended()) return;
   // No chunk waits for it. Without it blocks are made again, so an error is none.
   const MutexLock lock(store_mutex_);
   if (!stores_) return;
