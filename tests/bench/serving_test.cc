@@ -1,7 +1,6 @@
 // The simulator: times of its machine, what its viewers see, and what its statistics say.
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "bench/serving/statistics.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/temp_folder.h"
 
 namespace longtake::bench {
 namespace {
@@ -63,12 +63,11 @@ TEST(PassTableTest, TheCommittedTablesCanBeRead) {
 }
 
 TEST(PassTableTest, AFaultIsNamed) {
-  const std::string path = testing::TempDir() + "/table.json";
+  const TempFolder folder;
   const auto load = [&](const std::string& text) {
-    std::ofstream(path) << text;
-    return std::string(LoadTable(path).status().message());
+    return std::string(LoadTable(folder.Write("table.json", text)).status().message());
   };
-  EXPECT_THAT(load("{"), HasSubstr(path));
+  EXPECT_THAT(load("{"), HasSubstr(folder.path()));
   EXPECT_THAT(load("{}"), HasSubstr("name"));
   const std::string rest =
       R"("places":1,"steps":1,"block_latents":1,"frames_per_latent":1,"text":0,"encode":0,"encode_begin":0,"engine_speed":[1],)"

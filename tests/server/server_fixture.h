@@ -158,9 +158,9 @@ class ServerFixture : public testing::Test {
     return video;
   }
 
-  // Waits for a condition that other threads bring about; fails after ten seconds.
+  // Waits for a condition that other threads bring about; fails after two minutes.
   static void Await(const std::function<bool()>& condition, const char* what) {
-    for (int i = 0; i < 10000; ++i) {
+    for (int i = 0; i < 120'000; ++i) {
       if (condition()) return;
       absl::SleepFor(absl::Milliseconds(1));
     }

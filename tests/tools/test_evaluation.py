@@ -17,10 +17,13 @@ def server(repository):
     build, options = repository / "build" / "release", ["--max-sessions", "2", "--live-places", "0"]
     process, line = start_server(build, repository / "models" / "longtake-tiny", options, subprocess.DEVNULL)
     with process:
-        address = "127.0.0.1:" + re.match(r"port=(\d+)", line).group(1)
-        subprocess.run([build / "longtake", "models", "--server", address, "--wait", "120"], check=True, stdout=subprocess.DEVNULL)
-        yield address
-        process.terminate()
+        try:
+            address = "127.0.0.1:" + re.match(r"port=(\d+)", line).group(1)
+            command = [build / "longtake", "models", "--server", address, "--wait", "120"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            yield address
+        finally:
+            process.terminate()
 
 
 def test_what_the_server_delivers_is_measured(repository, server, tmp_path):

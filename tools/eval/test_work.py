@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 import threading
-import time
 import unittest
 
 from tools.clips import Story
@@ -16,11 +15,15 @@ from tools.eval.work import Work, digest
 
 
 class _Maker:
-    """Writes the prompt; knows how many it was asked for at once."""
+    """Writes the prompt; knows how many it was asked for at once.
+
+    together: a barrier that so many must have come to before any of them goes on.
+    """
 
     name, title = "fake", "fake"
 
-    def __init__(self, fail=None):
+    def __init__(self, fail=None, together=None):
+        self.together = together
         self.made, self.fail, self.lock, self.busy, self.most = [], fail, threading.Lock(), 0, 0
 
     def make(self, path, case):
@@ -28,7 +31,8 @@ class _Maker:
             self.busy += 1
             self.most = max(self.most, self.busy)
             self.made.append(case.name)
-        time.sleep(0.05)
+        if self.together is not None:
+            self.together.wait(timeout=600)
         with self.lock:
             self.busy -= 1
         with open(path, "w") as file:
@@ -52,7 +56,7 @@ class TestWork(unittest.TestCase):
         return Work(maker, self.folder, source, looker).all(self.cases, _look, 3, alone)
 
     def test_results_come_in_order_and_nothing_is_made_twice(self):
-        maker = _Maker()
+        maker = _Maker(together=threading.Barrier(3))  # of six cases
         out = self._all(maker)
         self.assertEqual([n["found"]["prompt"] for n in out], [c.prompt for c in self.cases])
         self.assertEqual(maker.most, 3)
