@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "clients/cli/ask.h"
 #include "clients/cli/connect.h"
 #include "clients/cli/error_text.h"
 #include "clients/cli/interrupt.h"
@@ -156,6 +157,26 @@ int Watch(const WatchFlags& flags) {
   }
   request.set_follow(!flags.no_follow);
   return Stream(flags.server, flags.output, &v1::VideoService::Stub::WatchVideo, request);
+}
+
+int Fork(const ForkFlags& flags) {
+  v1::ForkVideoRequest request;
+  v1::VideoSpec spec;
+  auto error = CheckOutput(flags.request.output);
+  if (!error.has_value()) error = MakeRequest(flags.request, spec, *request.mutable_delivery_options());
+  if (error.has_value()) return Complain(*error);
+  request.set_name(VideoName(flags.video));
+  request.set_from_block(flags.from_block);
+  request.set_prompt(spec.prompt());
+  *request.mutable_prompt_changes() = spec.prompt_changes();
+  if (flags.seconds.has_value()) *request.mutable_duration() = ToProto(*flags.seconds);
+  request.mutable_delivery_options()->set_disconnect_policy(flags.request.keep ? v1::DISCONNECT_POLICY_CONTINUE
+                                                                               : v1::DISCONNECT_POLICY_CANCEL);
+  v1::Video video;
+  const auto stub = v1::VideoService::NewStub(Connect(flags.request.server));
+  const grpc::Status status = Ask(*stub, &v1::VideoService::Stub::ForkVideo, request, video);
+  if (!status.ok()) return Complain(ErrorText(status));
+  return Watch({.server = flags.request.server, .video = video.name(), .output = flags.request.output});
 }
 
 }  // namespace longtake::client

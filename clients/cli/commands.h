@@ -53,6 +53,16 @@ struct WatchFlags {
 // Writes a video, or the rest of one, to the file while it arrives.
 int Watch(const WatchFlags& flags);
 
+struct ForkFlags {
+  GenerateFlags request;          // of the new video: its prompt, changes, delivery and output
+  std::string video;              // as WatchFlags::video
+  int from_block = 0;             // the first that differs
+  std::optional<double> seconds;  // the new video's length; without it the other one's
+};
+
+// Makes a video that is another one up to a block, and writes it as Generate does.
+int Fork(const ForkFlags& flags);
+
 struct VideosFlags {
   std::string server = "127.0.0.1:50051";
   bool json = false;

@@ -5,12 +5,8 @@
 
 namespace {
 
-void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
-  command.add_option("--seconds", flags.seconds, "Length of the video")->capture_default_str();
-  command.add_option("--seed", flags.seed, "Same seed, same video; without it, or with -1, the server chooses");
-  command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
-  command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
-  command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
+// What a video of any kind is asked for with.
+void AddDelivery(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command
       .add_option("--then", flags.then, "SECONDS:PROMPT: what it shows from the first block at or after that; repeat")
       ->allow_extra_args(false);
@@ -20,6 +16,15 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--max-lead", flags.max_lead, "Seconds that the video may be made ahead of its viewer at most");
   command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");
   command.add_option("--server", flags.server, "Address of the server")->capture_default_str();
+}
+
+void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
+  command.add_option("--seconds", flags.seconds, "Length of the video")->capture_default_str();
+  command.add_option("--seed", flags.seed, "Same seed, same video; without it, or with -1, the server chooses");
+  command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
+  command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
+  command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
+  AddDelivery(command, flags);
 }
 
 void AddOutput(CLI::App& command, longtake::client::OutputFlags& flags) {
@@ -51,6 +56,18 @@ CLI::App* AddWatch(CLI::App& app, longtake::client::WatchFlags& flags) {
   AddOutput(*watch, flags.output);
   AddServer(*watch, flags.server);
   return watch;
+}
+
+CLI::App* AddFork(CLI::App& app, longtake::client::ForkFlags& flags) {
+  CLI::App* fork = app.add_subcommand("fork", "Make a video that is another one up to a block and then goes elsewhere");
+  fork->add_option("video", flags.video, "The other video's name, as generate and list say")->required();
+  fork->add_option("prompt", flags.request.prompt, "What it shows from there on")->required();
+  fork->add_option("--from-block", flags.from_block, "The first block that differs, from 1")->required();
+  fork->add_option("--seconds", flags.seconds, "Length of the new video; without it that of the other one");
+  fork->add_flag("--keep", flags.request.keep, "Make it to its end even when this client goes");
+  AddOutput(*fork, flags.request.output);
+  AddDelivery(*fork, flags.request);
+  return fork;
 }
 
 CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
@@ -127,6 +144,8 @@ int main(int argc, char** argv) {
 
   longtake::client::WatchFlags watched;
   const CLI::App* watch = AddWatch(app, watched);
+  longtake::client::ForkFlags forked;
+  const CLI::App* fork = AddFork(app, forked);
   longtake::client::VideosFlags listed;
   CLI::App* videos = app.add_subcommand("list", "List the server's videos, the newest first");
   videos->add_flag("--json", listed.json, "Print JSON, a line for each");
@@ -144,6 +163,7 @@ int main(int argc, char** argv) {
   if (*quote) return longtake::client::Quote(quoted);
   if (*prompt) return longtake::client::ChangePrompt(change);
   if (*watch) return longtake::client::Watch(watched);
+  if (*fork) return longtake::client::Fork(forked);
   if (*videos) return longtake::client::List(listed);
   if (*get) return longtake::client::Get(got);
   if (*cancel) return longtake::client::Cancel(cancelled);

@@ -19,11 +19,6 @@ grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const abs
   return reactor;
 }
 
-absl::Status NotImplemented(const char* method) {
-  return MakeError(absl::StatusCode::kUnimplemented, absl::StrCat(method, " is not implemented yet"),
-                   {.reason = Reason::kNotImplemented});
-}
-
 // Until the call's deadline; infinite without one.
 absl::Duration DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -39,11 +34,12 @@ absl::Status Parse(const grpc::ByteBuffer& bytes, Request& request) {
   return InvalidRequest({{"request", "its bytes cannot be parsed"}});
 }
 
-// Of CreateVideo and GenerateVideo.
+// Of CreateVideo, GenerateVideo and ForkVideo.
 constexpr Reason kRefusals[] = {Reason::kInvalidRequest, Reason::kModelLoading,    Reason::kShuttingDown,
                                 Reason::kQueueFull,      Reason::kWaitTooLong,     Reason::kDeadlineTooShort,
                                 Reason::kModelNotFound,  Reason::kRequestIdReused, Reason::kEncoderFailed,
-                                Reason::kInternal};
+                                Reason::kInternal,       Reason::kVideoNotFound,   Reason::kBlockNotMade,
+                                Reason::kBlockNotKept,   Reason::kOtherModel,      Reason::kStoreFailed};
 
 std::string LabelOf(Reason reason) { return absl::AsciiStrToLower(NameOf(reason)); }
 
@@ -146,16 +142,20 @@ grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext*
   create.spec = FromProto(request->spec(), "spec", create.errors);
   create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*studio)->Create(std::move(create),
-                    [this, context, response, reactor](const absl::StatusOr<std::shared_ptr<Video>>& video) {
-                      if (video.ok()) {
-                        *response = ToProto((*video)->info());
-                      } else {
-                        Count(video.status());
-                      }
-                      reactor->Finish(ToGrpc(video.status(), context));
-                    });
+  (*studio)->Create(std::move(create), AnswerCreated(context, response, reactor));
   return reactor;
+}
+
+std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService::AnswerCreated(
+    grpc::CallbackServerContext* context, v1::Video* response, grpc::ServerUnaryReactor* reactor) {
+  return [this, context, response, reactor](const absl::StatusOr<std::shared_ptr<Video>>& video) {
+    if (video.ok()) {
+      *response = ToProto((*video)->info());
+    } else {
+      Count(video.status());
+    }
+    reactor->Finish(ToGrpc(video.status(), context));
+  };
 }
 
 grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* context,
@@ -249,9 +249,26 @@ grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext*
   return reactor;
 }
 
-grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* context, const v1::ForkVideoRequest*,
-                                                  v1::Video*) {
-  return Answer(context, NotImplemented("ForkVideo"));
+grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* context,
+                                                  const v1::ForkVideoRequest* request, v1::Video* response) {
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) {
+    Count(studio.status());
+    return Answer(context, studio.status());
+  }
+  ForkRequest fork{.name = request->name(),
+                   .from_block = request->from_block(),
+                   .prompt = request->prompt(),
+                   .request_id = request->request_id()};
+  for (int i = 0; i < request->prompt_changes_size(); ++i) {
+    fork.prompt_changes.push_back(
+        FromProto(request->prompt_changes(i), absl::StrCat("prompt_changes[", i, "]"), fork.errors));
+  }
+  if (request->has_duration()) fork.duration = FromProto(request->duration(), "duration", fork.errors);
+  fork.options = FromProto(request->delivery_options(), "delivery_options", fork.errors);
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  (*studio)->Fork(std::move(fork), AnswerCreated(context, response, reactor));
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerContext* context,

@@ -47,6 +47,10 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
  private:
   std::shared_ptr<WatchCall> NewCall(grpc::CallbackServerContext* context);
   void Count(const absl::Status& refusal);
+  // Finishes a call with the video that was created, or counts why none was.
+  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> AnswerCreated(grpc::CallbackServerContext* context,
+                                                                                   v1::Video* response,
+                                                                                   grpc::ServerUnaryReactor* reactor);
 
   StudioSlot* const studio_;
   Metrics* const metrics_;

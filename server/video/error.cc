@@ -58,12 +58,14 @@ const char* NameOf(Reason reason) {
       return "DEVICE_FAILED";
     case Reason::kEncoderFailed:
       return "ENCODER_FAILED";
-    case Reason::kNotImplemented:
-      return "NOT_IMPLEMENTED";
     case Reason::kInternal:
       return "INTERNAL";
     case Reason::kViewerNotFound:
       return "VIEWER_NOT_FOUND";
+    case Reason::kOtherModel:
+      return "OTHER_MODEL";
+    case Reason::kBlockNotMade:
+      return "BLOCK_NOT_MADE";
     case Reason::kStoreFailed:
       return "STORE_FAILED";
   }

@@ -33,10 +33,11 @@ enum class Reason {
   kBlockNotKept,
   kDeviceFailed,
   kEncoderFailed,
-  kNotImplemented,
-  kInternal,
+  kInternal = 20,
   kViewerNotFound,
   kStoreFailed,
+  kBlockNotMade,
+  kOtherModel,
 };
 
 // "QUEUE_FULL"; of every reason.

@@ -163,10 +163,8 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
   scheduler::Request request = MakeRequest(id, plan);
   request.deadline = deadline;
   request.made_blocks = checkpoint.blocks;
-  if (video->goes_on()) {
-    request.made_levels = MadeLevels(*video);
-    request.accepted_before = true;
-  }
+  request.made_levels = MadeLevels(*video);
+  request.accepted_before = video->goes_on();
   scheduler_->Enter(std::move(request), [this, video, from = checkpoint.blocks](const scheduler::Quote& quote) {
     if (!quote.ok()) {
       device_.RemoveJob(scheduler::SessionId{video->id()});
@@ -185,6 +183,10 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
                   plan.session.size.width, plan.session.size.height,
                   absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
                   video->live() ? "live" : "offline");
+    if (const size_t shared = video->made_steps().size(); shared > 0) {
+      logger_->info("video begins with another's blocks name={} shared={} made_again_from={}", video->name(), shared,
+                    from);
+    }
     video->Accept(quote);
   });
 }

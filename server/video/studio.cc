@@ -108,15 +108,18 @@ void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd
     return logger_->error("a stored video has the request id of another name={}", name);
   }
   if (end.has_value()) return library_.OnEnded(**video);
-  if (stored.info.numerics_id != model().numerics_id || stored.model_digest != model().model_digest) {
-    // Other numbers would go on with another video than the one that was shown.
-    return production_.End(*video,
-                           MakeError(absl::StatusCode::kAborted,
-                                     absl::StrCat("the video cannot go on: it was begun with another model, or as ",
-                                                  stored.info.numerics_id, " and not ", model().numerics_id),
-                                     {.reason = Reason::kDeviceFailed}));
-  }
+  if (const absl::Status same = CheckNumerics(stored); !same.ok()) return production_.End(*video, same);
   production_.Enter(*video, absl::InfiniteDuration());
+}
+
+absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
+  if (video.info.numerics_id == model().numerics_id && video.model_digest == model().model_digest) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat(video.info.name, " cannot go on: it was begun with another model, or as ",
+                                video.info.numerics_id, " and not ", model().numerics_id),
+                   {.reason = Reason::kOtherModel, .resource = video.info.name});
 }
 
 void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
@@ -187,6 +190,11 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
     return done(
         MakeError(stream.status().code(), std::string(stream.status().message()), {.reason = Reason::kEncoderFailed}));
   }
+  StoredCheckpoint checkpoint;
+  if (request.shared.has_value()) {
+    if (absl::Status fit = CheckShared(*request.shared, *plan, model()); !fit.ok()) return done(fit);
+    checkpoint = CheckpointOfShared(*request.shared, *plan, store_);
+  }
   StoredVideo description;
   description.info.name = NewVideoName();
   description.info.plan = std::make_shared<const VideoPlan>(*std::move(plan));
@@ -198,11 +206,15 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   description.model_digest = model().model_digest;
   description.stream = *std::move(stream);
   ChunkLog::Serializer serializer = serializer_for_(description.info.name);
+  std::vector<std::vector<Recorded>> shared;
+  if (request.shared.has_value()) shared = std::move(request.shared->blocks);
   const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
                                                            .description = std::move(description),
                                                            .serializer = std::move(serializer),
                                                            .max_unread = options_.max_unread,
-                                                           .store = store_},
+                                                           .store = store_,
+                                                           .shared_blocks = std::move(shared),
+                                                           .checkpoint = std::move(checkpoint)},
                                              clock_, production_.encoders(), &production_);
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(video);
   if (!known.ok()) return done(known.status());
@@ -215,6 +227,29 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
     if (!decision.ok()) library_.Remove(name);
   });
   production_.Enter(video, request.deadline);
+}
+
+void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
+  const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(request.name);
+  if (!source.ok()) return done(source.status());
+  const VideoPlan& plan = (*source)->plan();
+  if (request.from_block < 1 || request.from_block >= plan.blocks()) {
+    request.errors.push_back(
+        {"from_block", absl::StrCat(request.from_block, " is not within 1 ... ", plan.blocks() - 1)});
+    return done(InvalidRequest(std::move(request.errors)));
+  }
+  if (absl::Status same = CheckNumerics((*source)->description()); !same.ok()) return done(same);
+  absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->FirstBlocks(request.from_block);
+  if (!blocks.ok()) return done(blocks.status());
+  CreateRequest create{.options = request.options, .request_id = request.request_id};
+  create.errors = std::move(request.errors);
+  create.shared = SharedBlocks{(*source)->name(), plan.block_latents, *std::move(blocks)};
+  create.spec = SpecOfFork(request, plan, (*source)->prompts(), *create.shared);
+  const size_t changes = create.spec.prompt_changes.size() - request.prompt_changes.size() - 1;
+  Create(std::move(create), [changes, done = std::move(done)](absl::StatusOr<std::shared_ptr<Video>> video) {
+    if (!video.ok()) return done(RenameFields(video.status(), changes));
+    done(std::move(video));
+  });
 }
 
 absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {

@@ -18,6 +18,7 @@
 #include "server/store/store.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/error.h"
+#include "server/video/fork.h"
 #include "server/video/library.h"
 #include "server/video/production.h"
 #include "server/video/request.h"
@@ -36,6 +37,7 @@ struct CreateRequest {
   Disconnect default_disconnect = Disconnect::kContinue;  // where `options` have none
   absl::Duration deadline = absl::InfiniteDuration();     // for the whole video, from now on
   std::vector<FieldError> errors;                         // found before
+  std::optional<SharedBlocks> shared = {};                // what it begins with
 };
 
 class Studio {
@@ -66,6 +68,10 @@ class Studio {
   // Calls `done` once, in this call or later, with the video: a new one, or that of an earlier request of the same
   // request_id. An error: refused, and nothing is kept of it.
   void Create(CreateRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
+
+  // As Create, of a video that is another one up to a block. VIDEO_NOT_FOUND, BLOCK_NOT_MADE, BLOCK_NOT_KEPT or
+  // OTHER_MODEL: it cannot begin with these blocks.
+  void Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
 
   // VIDEO_NOT_FOUND from each of them.
   absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const { return library_.Find(name); }
@@ -101,6 +107,8 @@ class Studio {
  private:
   Metrics::Viewers viewers() const;
   void Restore();
+  // OTHER_MODEL: what is made of the video from now on would not fit to what there is of it.
+  absl::Status CheckNumerics(const StoredVideo& video) const;
   void LogUnreadable(const std::string& name, const absl::Status& why) const;
   void RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end);
   void Forget(

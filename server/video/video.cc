@@ -44,7 +44,13 @@ Video::Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* 
                                   int block) { return ReadStoredBlock(*store, name, block, /*with_media=*/true); }),
       strand_(encoders),
       maker_(plan_.get(), description_.stream, clock),
-      stores_(store_ != nullptr) {}
+      shared_blocks_(std::move(creation.shared_blocks)),
+      checkpoint_(std::move(creation.checkpoint)),
+      stores_(store_ != nullptr) {
+  for (const std::vector<Recorded>& block : shared_blocks_) {
+    for (const Recorded& each : block) AddMade(each.event, static_cast<int64_t>(each.media.size()));
+  }
+}
 
 VideoInfo Video::info() const {
   const MutexLock lock(mutex_);
@@ -101,6 +107,13 @@ void Video::WhenDecided(std::function<void(const absl::Status&)> decided) {
   decided(decision);
 }
 
+std::vector<std::string> Video::prompts() const {
+  std::vector<std::string> prompts = plan_->prompts;
+  const MutexLock lock(mutex_);
+  for (const auto& [text, block] : changes_) prompts.push_back(text);
+  return prompts;
+}
+
 absl::Duration Video::promised() const {
   const MutexLock lock(mutex_);
   return promised_;
@@ -114,19 +127,37 @@ void Video::Accept(const scheduler::Quote& quote) {
     alone_since_ = clock_->Now();
   }
   const Event accepted{elapsed(), Accepted{.video = info(), .quote = quote, .media_type = maker_.stream().media_type}};
-  if (store_ == nullptr) return Announce(accepted);
   strand_.Post([self = shared_from_this(), accepted] {
-    StoredVideo stored = self->description_;
-    stored.info = std::get<Accepted>(accepted.body).video;
-    stored.quote = std::get<Accepted>(accepted.body).quote;
-    stored.elapsed = accepted.elapsed;
-    self->Tell(FilesOf(stored), [self, accepted](bool /*stored*/) { self->Announce(accepted); });
+    std::vector<StoredFile> files;
+    if (self->store_ != nullptr) {
+      StoredVideo stored = self->description_;
+      stored.info = std::get<Accepted>(accepted.body).video;
+      stored.quote = std::get<Accepted>(accepted.body).quote;
+      stored.elapsed = accepted.elapsed;
+      files = FilesOf(stored);
+      for (StoredFile& file : self->SharedFiles()) files.push_back(std::move(file));
+    }
+    self->Tell(std::move(files), [self, accepted](bool stored) { self->Announce(accepted, stored); });
   });
 }
 
-void Video::Announce(const Event& accepted) {
+void Video::Announce(const Event& accepted, bool stored) {
   Log(accepted);
   Log({accepted.elapsed, InitSegment{}}, maker_.stream().init_segment);
+  const int shared = static_cast<int>(shared_blocks_.size());
+  if (stored) log_.SetStored(stored_blocks_ = shared);
+  {
+    // Before its chunks are in the log, for a viewer may take them at once. For the scheduler they are delivered.
+    const MutexLock lock(mutex_);
+    made_blocks_ = shared;
+    made_ = delivered_ = plan_->block_starts[shared];
+    for (const std::vector<Recorded>& block : shared_blocks_) {
+      for (const Recorded& each : block) size_bytes_ += static_cast<int64_t>(each.media.size());
+    }
+  }
+  for (std::vector<Recorded>& block : std::exchange(shared_blocks_, {})) {
+    for (Recorded& each : block) Log({accepted.elapsed, std::move(each.event.body)}, std::move(each.media));
+  }
   std::vector<std::function<void(const absl::Status&)>> undecided;
   {
     const MutexLock lock(mutex_);
@@ -242,7 +273,6 @@ void Video::Forget(std::function<void()> done) {
 }
 
 void Video::KeepPrompt(int block, const std::string& text, std::function<void()> done) {
-  if (store_ == nullptr) return done();
   VideoPlan plan = *plan_;
   {
     // Numbers follow each other, and are given one at a time.
@@ -253,7 +283,7 @@ void Video::KeepPrompt(int block, const std::string& text, std::function<void()>
       plan.prompt_blocks.push_back(from);
     }
   }
-  {
+  if (store_ != nullptr) {
     const MutexLock lock(store_mutex_);
     if (stores_) {
       return store_->Put({PromptsFile(name_, plan)}, [self = shared_from_this(), done](const absl::Status& status) {

@@ -43,6 +43,10 @@ struct VideoCreation {
   ChunkLog::Serializer serializer;
   absl::Duration max_unread;  // one that nobody has ever watched is ended after so long, unless it is to continue
   Store* store = nullptr;     // outlives it; null: nothing of it outlives the process
+  // Of a fork: the events of its first blocks with their media, which it begins with, and what the engine needs to go
+  // on behind them or behind fewer.
+  std::vector<std::vector<Recorded>> shared_blocks = {};
+  StoredCheckpoint checkpoint = {};
 };
 
 // States move under a lock by the table of state.h. The log's pieces are appended by one strand. The scheduler's
@@ -62,7 +66,9 @@ class Video : public std::enable_shared_from_this<Video> {
   const VideoPlan& plan() const { return *plan_; }
   // As it was asked for.
   const StoredVideo& description() const { return description_; }
-  // Of one that is made again: of its stored blocks, the denoising steps.
+  // Its prompts, by number.
+  std::vector<std::string> prompts() const;
+  // Of one that goes on, and of a fork: of the blocks that it began with, the denoising steps.
   const std::vector<int>& made_steps() const { return made_steps_; }
   // And how many of them need not be made again, with what the engine needs to go on behind them. Once.
   StoredCheckpoint TakeCheckpoint() { return std::exchange(checkpoint_, {}); }
@@ -108,6 +114,9 @@ class Video : public std::enable_shared_from_this<Video> {
                                                    const std::weak_ptr<ChunkLog::Listener>& more);
   // A viewer's own word. VIEWER_NOT_FOUND: nobody of this id watches.
   absl::Status ReportPlayback(const std::string& viewer_id, absl::Duration position, bool paused);
+  // The events of its first blocks with their media, for another video. BLOCK_NOT_MADE: there are not so many yet;
+  // BLOCK_NOT_KEPT; the store's errors.
+  absl::StatusOr<std::vector<std::vector<Recorded>>> FirstBlocks(int count);
   // As Audience::Count.
   void CountViewers(int& undisturbed, int& stalled) const;
 
@@ -117,8 +126,8 @@ class Video : public std::enable_shared_from_this<Video> {
   void End(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // to kFailed or kCancelled
   void Log(Event event, std::string media = {});
   bool ended() const;
-  // Its acceptance is in the log, and who waited for it is told.
-  void Announce(const Event& accepted);
+  // Its acceptance is in the log, and the blocks that it begins with; who waited for it is told.
+  void Announce(const Event& accepted, bool stored);
 
   // On the strand (video_making.cc).
   void Encode(const DecodedFrames& frames, const BlockReport& making);
@@ -134,6 +143,10 @@ class Video : public std::enable_shared_from_this<Video> {
   // After an error nothing more is stored: blocks behind a hole would help nobody.
   void StopStoring(const absl::Status& why);
   void StoreFailedEnd(StoredEnd end);
+  // Those of the blocks that it begins with.
+  std::vector<StoredFile> SharedFiles() const;
+  // What was made before: its steps, and what is not told again.
+  void AddMade(const Event& event, int64_t media_bytes);
   // The files of the block that ends with the last event.
   std::vector<StoredFile> TakeUnstored(int block);
   // Stores what came of OnCheckpoint, if its blocks are stored.
@@ -169,7 +182,8 @@ class Video : public std::enable_shared_from_this<Video> {
 
   // On the strand only.
   Maker maker_;
-  std::vector<Recorded> unstored_;  // events since the last stored block
+  std::vector<std::vector<Recorded>> shared_blocks_;  // of a fork, until it is accepted
+  std::vector<Recorded> unstored_;                    // events since the last stored block
   int stored_blocks_ = 0;
   std::vector<Event> early_prompts_;  // of blocks that come after the one being encoded
   StoredCheckpoint unstored_checkpoint_;
@@ -180,11 +194,11 @@ class Video : public std::enable_shared_from_this<Video> {
   };
   std::deque<Telling> telling_;  // the first one waits
 
-  // Of a restored video.
-  bool goes_on_ = false;
+  // Of a restored video, and of a fork.
   std::vector<int> made_steps_;
   std::set<int> told_prompts_;
   StoredCheckpoint checkpoint_;
+  bool goes_on_ = false;
   std::optional<StoredEnd> stored_end_;  // its log is loaded when somebody watches
   Mutex load_mutex_;
   bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;

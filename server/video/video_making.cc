@@ -68,12 +68,7 @@ void Video::Load(std::vector<std::vector<Recorded>> blocks) {
   Log({description_.elapsed, InitSegment{}}, description_.stream.init_segment);
   for (std::vector<Recorded>& events : blocks) {
     for (Recorded& each : events) {
-      if (const auto* chunk = std::get_if<Chunk>(&each.event.body); chunk != nullptr) {
-        if (chunk->index == 0) made_steps_.push_back(chunk->denoise_steps);
-        maker_.PassOver(*chunk, each.media_bytes);
-      } else if (const auto* changed = std::get_if<PromptChanged>(&each.event.body); changed != nullptr) {
-        told_prompts_.insert(changed->prompt);
-      }
+      AddMade(each.event, each.media_bytes);
       host_->OnGrown(log_.AppendStored(std::move(each.event)));
     }
   }
@@ -82,6 +77,40 @@ void Video::Load(std::vector<std::vector<Recorded>> blocks) {
   // For the scheduler all that is stored is delivered.
   made_ = delivered_ = maker_.frames();
   size_bytes_ = maker_.bytes();
+}
+
+void Video::AddMade(const Event& event, int64_t media_bytes) {
+  if (const auto* chunk = std::get_if<Chunk>(&event.body); chunk != nullptr) {
+    if (chunk->index == 0) made_steps_.push_back(chunk->denoise_steps);
+    maker_.PassOver(*chunk, media_bytes);
+  } else if (const auto* changed = std::get_if<PromptChanged>(&event.body); changed != nullptr) {
+    told_prompts_.insert(changed->prompt);
+  }
+}
+
+absl::StatusOr<std::vector<std::vector<Recorded>>> Video::FirstBlocks(int count) {
+  if (stored_end_.has_value()) RETURN_IF_ERROR(LoadEnded());
+  std::vector<std::vector<Recorded>> blocks(1);
+  ChunkLog::Cursor cursor{.follow = false, .with_progress = false};
+  while (static_cast<int>(blocks.size()) <= count) {
+    const ChunkLog::Step step = log_.Next(cursor);
+    host_->OnGrown(step.grown);
+    if (step.end.has_value() && !step.end->ok()) return *step.end;
+    if (step.end.has_value()) {
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition,
+          absl::StrCat("from_block: ", name_, " has ", blocks.size() - 1, " whole blocks so far, fewer than ", count),
+          {.reason = Reason::kBlockNotMade, .resource = name_});
+    }
+    if (!step.last_message()) continue;  // a piece has several, and counts once
+    const Event& event = step.piece->event;
+    const auto* chunk = std::get_if<Chunk>(&event.body);
+    if (chunk == nullptr && !std::holds_alternative<PromptChanged>(event.body)) continue;
+    blocks.back().push_back({event, step.piece->media});
+    if (chunk != nullptr && chunk->last_in_block()) blocks.emplace_back();
+  }
+  blocks.pop_back();
+  return blocks;
 }
 
 absl::Status Video::LoadEnded() {
@@ -171,6 +200,18 @@ void Video::KeepCheckpoint() {
   const MutexLock lock(store_mutex_);
   if (!stores_) return;
   store_->Put({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, [held](const absl::Status& /*status*/) {});
+}
+
+std::vector<StoredFile> Video::SharedFiles() const {
+  std::vector<StoredFile> files;
+  for (size_t block = 0; block < shared_blocks_.size(); ++block) {
+    // The index comes last, and the next block's takes its place.
+    if (block > 0) files.pop_back();
+    for (StoredFile& file : BlockFiles(name_, *plan_, static_cast<int>(block), shared_blocks_[block])) {
+      files.push_back(std::move(file));
+    }
+  }
+  return files;
 }
 
 std::vector<StoredFile> Video::TakeUnstored(int block) {

@@ -205,6 +205,27 @@ TEST_P(SaveRestoreTest, RewindsToAnEarlierBlock) {
   }
 }
 
+// A fork of a video goes on with another prompt than the one that the state was saved under: where models commit the last
+// block again for that, its inputs are in the checkpoint.
+TEST_P(SaveRestoreTest, TakesAnotherPromptAtTheBoundary) {
+  Video video(*engine_, kSpec);
+  video.switched = true;  // not by itself
+  Frames frames;
+  while (video.at().block < 2 || video.at().decoded_latents < video.at().committed_frames) {
+    ASSERT_TRUE(video.Step(&frames));
+  }
+  const Saved saved = video.Save();
+  ASSERT_TRUE(video.Run(PassKind::kEncodePrompt, kNextPrompt).status.ok());
+  // As if it had been encoded during the block before.
+  EXPECT_EQ(video.Finish(), Tail(expected_, saved.at.decoded_latents));
+
+  Video fork(*engine_, kSpec);
+  fork.switched = true;
+  ASSERT_TRUE(fork.Restore(saved.bytes).ok());
+  ASSERT_TRUE(fork.Run(PassKind::kEncodePrompt, kNextPrompt).status.ok());
+  EXPECT_EQ(fork.Finish(), Tail(expected_, saved.at.decoded_latents));
+}
+
 TEST_P(SaveRestoreTest, HasThePlannedBytes) {
   Video video(*engine_, {kLarge, 9, 7});
   Frames frames;

@@ -303,6 +303,27 @@ TEST_F(Programs, AVideoThatIsKeptIsWatchedAgain) {
   unsetenv("http_proxy");
 }
 
+TEST_F(Programs, AForkIsTheVideoThatItsSpecWouldMake) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  const auto make = [&](const std::string& output, std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--output", folder / output, "--json"});
+    EXPECT_EQ(Client(arguments), 0) << client->err();
+    return nlohmann::json::parse(client->out())["name"].get<std::string>();
+  };
+  const std::vector<std::string> generate = {"generate", "a red ball", "--seconds", "4", "--seed", "5", "--keep"};
+  const std::string video = make("whole.mp4", generate);
+  // The third block begins at 33 frames of 16 a second.
+  make("fork.mp4", {"fork", video, "a blue star", "--from-block", "2"});
+  std::vector<std::string> story = generate;
+  story.insert(story.end(), {"--then", "2.0625:a blue star"});
+  make("story.mp4", story);
+  EXPECT_TRUE(Read(folder / "fork.mp4") == Read(folder / "story.mp4"));
+  EXPECT_FALSE(Read(folder / "fork.mp4") == Read(folder / "whole.mp4"));
+  make("longer.mp4", {"fork", video, "a blue star", "--from-block", "2", "--seconds", "8"});
+  EXPECT_GT(fs::file_size(folder / "longer.mp4"), fs::file_size(folder / "fork.mp4"));
+}
+
 TEST_F(Programs, AVideoOutlivesAServerThatIsKilled) {
   const std::vector<std::string> store = {"--store", folder / "store"};
   StartServer(kModel, store);

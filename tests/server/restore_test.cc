@@ -398,8 +398,8 @@ TEST_F(RestoreTest, AVideoOfAnotherModelDoesNotGoOn) {
   other.model.numerics_id = "other";
   StartOn("crash", other);
   const Watched cut = Watch(video.video().name());
-  EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::ABORTED);
-  EXPECT_THAT(cut.status.error_message(), HasSubstr("other"));
+  EXPECT_EQ(ReasonOf(cut.status), "OTHER_MODEL");
+  EXPECT_THAT(cut.status.error_message(), HasSubstr("as fake-1 and not other"));
   EXPECT_TRUE(video.bytes.starts_with(cut.bytes));
   EXPECT_GT(cut.bytes.size(), 1000u);
 }
