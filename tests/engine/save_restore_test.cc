@@ -205,8 +205,8 @@ TEST_P(SaveRestoreTest, RewindsToAnEarlierBlock) {
   }
 }
 
-// A fork of a video goes on with another prompt than the one that the state was saved under: where models commit the last
-// block again for that, its inputs are in the checkpoint.
+// A fork of a video goes on with another prompt than the one that the state was saved under: where models commit the
+// last block again for that, its inputs are in the checkpoint.
 TEST_P(SaveRestoreTest, TakesAnotherPromptAtTheBoundary) {
   Video video(*engine_, kSpec);
   video.switched = true;  // not by itself
