@@ -12,7 +12,7 @@ packages=(
   git
   libabsl-dev
   libbenchmark-dev
-  libcivetweb-dev
+  libboost-dev
   libcli11-dev
   libdnnl-dev
   libgmock-dev

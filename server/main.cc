@@ -117,7 +117,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   // Ports that the system chose are for scripts to read; stdout holds nothing else.
-  std::printf("port=%d metrics_port=%d\n", (*server)->port(), (*server)->metrics_port());
+  std::printf("port=%d metrics_port=%d http_port=%d\n", (*server)->port(), (*server)->metrics_port(),
+              (*server)->http_port());
   std::fflush(stdout);
 
   // Loading happens beside the wait for a signal.

@@ -14,11 +14,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/thread.h"
-#include "server/grpc/acceptor.h"
 #include "server/grpc/model_service.h"
 #include "server/grpc/video_service.h"
 #include "server/grpc/wire.h"
 #include "server/http/http_server.h"
+#include "server/listen/acceptor.h"
 #include "server/video/error.h"
 #include "spdlog/logger.h"
 
@@ -43,6 +43,13 @@ int Milliseconds(absl::Duration duration) {
 
 const char* YesNo(bool value) { return value ? "yes" : "no"; }
 
+int PortOf(const std::unique_ptr<HttpServer>& server) { return server == nullptr ? 0 : server->port(); }
+
+// The error with the option that it comes of.
+absl::Status Named(const char* option, const absl::Status& error) {
+  return {error.code(), absl::StrCat(option, ": ", error.message())};
+}
+
 HttpAnswer ProbeAnswer(bool yes, const char* what) {
   return {.status = yes ? 200 : 503, .body = absl::StrCat(yes ? "" : "not ", what, "\n")};
 }
@@ -58,7 +65,8 @@ struct Server::Impl : Lifecycle::Actions {
   ~Impl() override;
 
   absl::Status Start();
-  absl::Status ListenForHttp();
+  absl::Status ListenForMetrics();
+  absl::Status ListenForVideos();
   std::unique_ptr<grpc::Server> BuildGrpc();
   void Serve(std::unique_ptr<Engine> engine);
   void Run();  // thread's
@@ -85,6 +93,7 @@ struct Server::Impl : Lifecycle::Actions {
   StudioSlot studio;
   VideoService videos{&studio, &metrics};
   ModelService models{&studio};
+  Routes routes{options.http, &studio, &metrics, [this] { return Now().ready; }};
   Lifecycle lifecycle;
   std::unique_ptr<Acceptor> acceptor;
   std::string device_reason;  // what Run said last about the device; empty: it works
@@ -95,14 +104,14 @@ struct Server::Impl : Lifecycle::Actions {
   bool look ABSL_GUARDED_BY(mutex) = false;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
 
-  std::unique_ptr<HttpServer> http;  // its pages read the above
+  std::unique_ptr<HttpServer> metrics_http, http;  // what they answer reads the above
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections;
   std::unique_ptr<grpc::Server> grpc;
   std::thread thread;
 };
 
-absl::Status Server::Impl::ListenForHttp() {
-  std::map<std::string, HttpServer::Page> pages = {
+absl::Status Server::Impl::ListenForMetrics() {
+  const std::map<std::string, std::function<HttpAnswer()>> pages = {
       {"/metrics",
        [this] {
          return HttpAnswer{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.Text()};
@@ -110,8 +119,29 @@ absl::Status Server::Impl::ListenForHttp() {
       {"/livez", [this] { return ProbeAnswer(Now().live, "live"); }},
       {"/readyz", [this] { return ProbeAnswer(Now().ready, "ready"); }},
       {"/startupz", [this] { return ProbeAnswer(Now().started, "started"); }}};
-  absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(options.metrics_listen, std::move(pages));
-  if (!made.ok()) return made.status();
+  const HttpHandler handler = [pages](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+    const auto page = pages.find(request.path);
+    if (page == pages.end()) return responder->Answer({.status = 404, .body = "not found\n"});
+    if (request.method != "GET") return responder->Answer({.status = 405, .headers = {{"Allow", "GET"}}});
+    HttpAnswer answer = page->second();
+    answer.headers.emplace_back("Cache-Control", "no-store");
+    responder->Answer(std::move(answer));
+  };
+  absl::StatusOr<std::unique_ptr<HttpServer>> made =
+      HttpServer::Start(options.metrics_listen, handler, {.connections = 256}, logger);
+  if (!made.ok()) return Named("metrics_listen", made.status());
+  metrics_http = *std::move(made);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::ListenForVideos() {
+  absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
+      options.http_listen,
+      [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+        routes.Handle(request, std::move(responder));
+      },
+      {}, logger);
+  if (!made.ok()) return Named("http_listen", made.status());
   http = *std::move(made);
   return absl::OkStatus();
 }
@@ -145,15 +175,18 @@ absl::Status Server::Impl::Start() {
     store = *std::move(opened);
   }
   if (!options.metrics_listen.empty()) {
-    if (absl::Status status = ListenForHttp(); !status.ok()) return status;
+    if (absl::Status status = ListenForMetrics(); !status.ok()) return status;
+  }
+  if (!options.http_listen.empty()) {
+    if (absl::Status status = ListenForVideos(); !status.ok()) return status;
   }
   absl::StatusOr<std::unique_ptr<Acceptor>> listening = Acceptor::Listen(options.listen, logger);
   if (!listening.ok()) return listening.status();
   acceptor = *std::move(listening);
   grpc = BuildGrpc();
   if (grpc == nullptr) return absl::UnavailableError("listen: gRPC cannot start");
-  logger->info("listening address={} port={} metrics_port={}", options.listen, acceptor->port(),
-               http == nullptr ? 0 : http->port());
+  logger->info("listening address={} port={} metrics_port={} http_port={}", options.listen, acceptor->port(),
+               PortOf(metrics_http), PortOf(http));
   lifecycle.Advance({});
   absl::Status accepting = acceptor->Start([this](int descriptor) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
@@ -219,6 +252,7 @@ void Server::Impl::Run() {
 
 void Server::Impl::Close() {
   acceptor->Stop();
+  http.reset();
   grpc->Shutdown(std::chrono::system_clock::now());  // cancels what is left
   grpc->Wait();
   studio.AwaitNoCalls();
@@ -319,7 +353,8 @@ bool Server::AwaitStopped(absl::Duration limit) {
 }
 
 int Server::port() const { return impl_->acceptor->port(); }
-int Server::metrics_port() const { return impl_->http == nullptr ? 0 : impl_->http->port(); }
+int Server::metrics_port() const { return PortOf(impl_->metrics_http); }
+int Server::http_port() const { return PortOf(impl_->http); }
 std::string Server::MetricsText() const { return impl_->metrics.Text(); }
 
 }  // namespace longtake::server

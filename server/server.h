@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/http/routes.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/video/studio_options.h"
 
@@ -33,7 +34,9 @@ struct KeepaliveOptions {
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: any free one
   std::string metrics_listen = {};         // of metrics and probes; empty: they are not served over HTTP
-  std::string store = {};                  // a directory in which videos outlive the process; empty: they do not
+  std::string http_listen = {};            // of videos and the page over HTTP; empty: they are not
+  RouteOptions http = {};
+  std::string store = {};  // a directory in which videos outlive the process; empty: they do not
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
   KeepaliveOptions keepalive = {};
@@ -64,6 +67,7 @@ class Server {
 
   int port() const;
   int metrics_port() const;  // 0: none
+  int http_port() const;     // the same
   std::string MetricsText() const;
 
  private:

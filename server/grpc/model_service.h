@@ -5,7 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "longtake/v1/model_service.grpc.pb.h"
-#include "server/grpc/studio_slot.h"
+#include "server/video/studio_slot.h"
 
 namespace longtake::server {
 

@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "longtake/v1/video_service.grpc.pb.h"
-#include "server/grpc/studio_slot.h"
+#include "server/video/studio_slot.h"
 #include "server/grpc/watch_call.h"
 #include "server/telemetry/metrics.h"
 

@@ -1,70 +1,104 @@
 #include "server/http/http_server.h"
 
-#include <CivetServer.h>
+#include <unistd.h>
 
-#include <exception>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <map>
+#include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "absl/base/thread_annotations.h"
+#include "common/mutex.h"
+#include "common/thread.h"
+#include "server/http/connection.h"
+#include "server/listen/acceptor.h"
 
 namespace longtake::server {
 namespace {
 
-// A scraper that reads slowly must not keep a probe waiting.
-constexpr char kThreads[] = "4";
-
-const char* Phrase(int status) { return status == 200 ? "OK" : status == 404 ? "Not Found" : "Service Unavailable"; }
-
-class Handler : public CivetHandler {
- public:
-  explicit Handler(std::map<std::string, HttpServer::Page> pages) : pages_(std::move(pages)) {}
-  bool handleGet(CivetServer*, mg_connection* connection) override { return Write(connection, true); }
-  bool handleHead(CivetServer*, mg_connection* connection) override { return Write(connection, false); }
-
- private:
-  bool Write(mg_connection* connection, bool with_body) const {
-    const char* path = mg_get_request_info(connection)->local_uri;
-    const auto page = pages_.find(path == nullptr ? "" : path);
-    const HttpAnswer answer = page == pages_.end() ? HttpAnswer{.status = 404, .body = "not found\n"} : page->second();
-    std::string out = absl::StrCat(
-        "HTTP/1.1 ", answer.status, " ", Phrase(answer.status), "\r\nContent-Type: ", answer.content_type,
-        "\r\nContent-Length: ", answer.body.size(), "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n");
-    if (with_body) out += answer.body;
-    mg_write(connection, out.data(), out.size());
-    return true;
-  }
-
-  const std::map<std::string, HttpServer::Page> pages_;
-};
+// Sockets take their bytes in microseconds, and two keep one that hands over megabytes from holding up the others.
+constexpr int kThreads = 2;
 
 }  // namespace
 
 struct HttpServer::Impl {
-  explicit Impl(std::map<std::string, Page> pages) : handler(std::move(pages)) {}
-  Handler handler;
-  std::unique_ptr<CivetServer> civet;  // destroyed first: it calls the handler
+  // Outlives the connections, of which one may be held by somebody who answers late.
+  struct Registry {
+    Mutex mutex;
+    std::map<Connection*, std::weak_ptr<Connection>> connections ABSL_GUARDED_BY(mutex);
+  };
+
+  Impl(HttpHandler given, const HttpLimits& limit) : handler(std::move(given)), limits(limit) {}
+  ~Impl() {
+    if (acceptor != nullptr) acceptor->Stop();
+    for (const std::shared_ptr<Connection>& connection : All()) connection->Close();
+    // What is under way ends with an error; then nothing is left to do.
+    work.reset();
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  void OnConnection(int descriptor);
+  std::vector<std::shared_ptr<Connection>> All();
+
+  const HttpHandler handler;
+  const HttpLimits limits;
+  const std::shared_ptr<Registry> registry = std::make_shared<Registry>();
+  const std::shared_ptr<boost::asio::io_context> context = std::make_shared<boost::asio::io_context>(kThreads);
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{context->get_executor()};
+  std::vector<std::thread> threads;
+  std::unique_ptr<Acceptor> acceptor;
 };
+
+std::vector<std::shared_ptr<Connection>> HttpServer::Impl::All() {
+  std::vector<std::shared_ptr<Connection>> all;
+  const MutexLock lock(registry->mutex);
+  for (const auto& [key, weak] : registry->connections) {
+    if (std::shared_ptr<Connection> connection = weak.lock(); connection != nullptr) all.push_back(connection);
+  }
+  return all;
+}
+
+void HttpServer::Impl::OnConnection(int descriptor) {
+  const auto gone = [registry = registry](Connection* connection) {
+    const MutexLock lock(registry->mutex);
+    registry->connections.erase(connection);
+  };
+  {
+    const MutexLock lock(registry->mutex);
+    if (static_cast<int>(registry->connections.size()) >= limits.connections) {
+      close(descriptor);
+      return;
+    }
+  }
+  const auto connection = std::make_shared<Connection>(context, descriptor, &handler, &limits, gone);
+  {
+    const MutexLock lock(registry->mutex);
+    registry->connections[connection.get()] = connection;
+  }
+  connection->Run();
+}
 
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen,
-                                                              std::map<std::string, Page> pages) {
-  auto impl = std::make_unique<Impl>(std::move(pages));
-  try {  // CivetWeb throws where the address is taken or none
-    impl->civet = std::make_unique<CivetServer>(
-        std::vector<std::string>{"listening_ports", listen, "num_threads", kThreads, "request_timeout_ms", "10000"});
-    impl->civet->addHandler("/", impl->handler);
-    if (impl->civet->getListeningPorts().empty()) {
-      return absl::UnavailableError(absl::StrCat("metrics_listen: nothing listens on ", listen));
-    }
-  } catch (const std::exception& error) {
-    return absl::UnavailableError(absl::StrCat("metrics_listen: cannot listen on ", listen, ": ", error.what()));
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen, HttpHandler handler,
+                                                              const HttpLimits& limits, spdlog::logger* logger) {
+  auto impl = std::make_unique<Impl>(std::move(handler), limits);
+  absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(listen, logger);
+  if (!acceptor.ok()) return acceptor.status();
+  impl->acceptor = *std::move(acceptor);
+  for (int i = 0; i < kThreads; ++i) {
+    absl::StatusOr<std::thread> thread = StartThread("http", [context = impl->context] { context->run(); });
+    if (!thread.ok()) return thread.status();
+    impl->threads.push_back(*std::move(thread));
   }
+  absl::Status accepting = impl->acceptor->Start([raw = impl.get()](int descriptor) { raw->OnConnection(descriptor); });
+  if (!accepting.ok()) return accepting;
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 
-int HttpServer::port() const { return impl_->civet->getListeningPorts().front(); }
+int HttpServer::port() const { return impl_->acceptor->port(); }
 
 }  // namespace longtake::server

@@ -1,32 +1,32 @@
-// The HTTP port: pages that are made when they are asked for. The only header of this room.
+// Serves HTTP/1.1. Connections cost memory and no thread, for viewers are thousands of slow ones.
 #ifndef LONGTAKE_SERVER_HTTP_HTTP_SERVER_H_
 #define LONGTAKE_SERVER_HTTP_HTTP_SERVER_H_
 
-#include <functional>
-#include <map>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/http/http.h"
+#include "spdlog/logger.h"
 
 namespace longtake::server {
 
-struct HttpAnswer {
-  int status = 200;
-  std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
+struct HttpLimits {
+  int connections = 10'000;  // more are closed at once
+  size_t header_bytes = size_t{16} << 10;
+  size_t body_bytes = size_t{16} << 20;
+  // A request must be there within this time from its first byte; a connection between requests is kept for so long.
+  absl::Duration request = absl::Seconds(30), idle = absl::Seconds(75);
 };
 
 class HttpServer {
  public:
-  // Any thread, several at a time.
-  using Page = std::function<HttpAnswer()>;
-
-  // Answers GET and HEAD of these paths on "host:port" (port 0: any free one) until destroyed; 404 for all others.
-  // Unavailable: the address is taken or none.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen,
-                                                           std::map<std::string, Page> pages);
-  ~HttpServer();
+  // Listens on "host:port" (port 0: any free one) until destroyed. Unavailable: the address is taken or none, or the
+  // system gives no thread. `logger` outlives it.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen, HttpHandler handler,
+                                                           const HttpLimits& limits, spdlog::logger* logger);
+  ~HttpServer();  // closes all connections
 
   int port() const;
 

@@ -165,6 +165,14 @@ absl::Status ErrorFrom(const json& in) {
 
 // HLS, RFC 8216. Durations have so many digits that their sums are exact to the microsecond.
 StoredFile IndexFile(const std::string& name, const VideoPlan& plan, int blocks, bool ended) {
+  return {Path(name, "index.m3u8"), HlsPlaylist(plan, blocks, ended)};
+}
+
+json PromptsOf(const VideoPlan& plan) { return {{"prompts", plan.prompts}, {"prompt_blocks", plan.prompt_blocks}}; }
+
+}  // namespace
+
+std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended) {
   const auto seconds = [&plan](int block) {
     return absl::ToDoubleSeconds(plan.BlockStart(block + 1) - plan.BlockStart(block));
   };
@@ -178,12 +186,8 @@ StoredFile IndexFile(const std::string& name, const VideoPlan& plan, int blocks,
     absl::StrAppendFormat(&text, "#EXTINF:%.6f,\nblock-%05d.m4s\n", seconds(block), block);
   }
   if (ended) text += "#EXT-X-ENDLIST\n";
-  return {Path(name, "index.m3u8"), std::move(text)};
+  return text;
 }
-
-json PromptsOf(const VideoPlan& plan) { return {{"prompts", plan.prompts}, {"prompt_blocks", plan.prompt_blocks}}; }
-
-}  // namespace
 
 std::vector<StoredFile> FilesOf(const StoredVideo& video) {
   const VideoInfo& info = video.info;

@@ -117,6 +117,8 @@ class Video : public std::enable_shared_from_this<Video> {
   // The events of its first blocks with their media, for another video. BLOCK_NOT_MADE: there are not so many yet;
   // BLOCK_NOT_KEPT; the store's errors.
   absl::StatusOr<std::vector<std::vector<Recorded>>> FirstBlocks(int count);
+  // The bytes of one block's chunks. The same errors.
+  absl::StatusOr<std::string> Segment(int block);
   // As Audience::Count.
   void CountViewers(int& undisturbed, int& stalled) const;
 
@@ -126,6 +128,8 @@ class Video : public std::enable_shared_from_this<Video> {
   void End(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // to kFailed or kCancelled
   void Log(Event event, std::string media = {});
   bool ended() const;
+  // Those of so many blocks from the first on.
+  absl::StatusOr<std::vector<std::vector<Recorded>>> Blocks(int first, int count);
   // Its acceptance is in the log, and the blocks that it begins with; who waited for it is told.
   void Announce(const Event& accepted, bool stored);
 

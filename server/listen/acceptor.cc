@@ -1,4 +1,4 @@
-#include "server/grpc/acceptor.h"
+#include "server/listen/acceptor.h"
 
 #include <fcntl.h>
 #include <netdb.h>

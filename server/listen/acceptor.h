@@ -1,7 +1,7 @@
 // Listens, and accepts connections. gRPC's own loop (1.51) stops listening for ever when one accept fails, as it does
 // where the process has no descriptor left.
-#ifndef LONGTAKE_SERVER_GRPC_ACCEPTOR_H_
-#define LONGTAKE_SERVER_GRPC_ACCEPTOR_H_
+#ifndef LONGTAKE_SERVER_LISTEN_ACCEPTOR_H_
+#define LONGTAKE_SERVER_LISTEN_ACCEPTOR_H_
 
 #include <cstdint>
 #include <functional>
@@ -62,4 +62,4 @@ class Acceptor {
 
 }  // namespace longtake::server
 
-#endif  // LONGTAKE_SERVER_GRPC_ACCEPTOR_H_
+#endif  // LONGTAKE_SERVER_LISTEN_ACCEPTOR_H_

@@ -1,6 +1,6 @@
 // The studio as the services see it: there once the model is loaded, gone when the server has ended.
-#ifndef LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
-#define LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
+#ifndef LONGTAKE_SERVER_VIDEO_STUDIO_SLOT_H_
+#define LONGTAKE_SERVER_VIDEO_STUDIO_SLOT_H_
 
 #include <memory>
 
@@ -32,4 +32,4 @@ class StudioSlot {
 
 }  // namespace longtake::server
 
-#endif  // LONGTAKE_SERVER_GRPC_STUDIO_SLOT_H_
+#endif  // LONGTAKE_SERVER_VIDEO_STUDIO_SLOT_H_

@@ -1,4 +1,4 @@
-#include "server/grpc/studio_slot.h"
+#include "server/video/studio_slot.h"
 
 #include <utility>
 

@@ -1,0 +1,10 @@
+# Writes OUT, a source with the files of FOLDER as the strings that server/http/page.h declares.
+set(text "#include \"server/http/page.h\"\n\nnamespace longtake::server {\n\n")
+foreach(pair "kIndexHtml|index.html" "kAppJs|app.js" "kStyleCss|style.css")
+  string(REPLACE "|" ";" pair "${pair}")
+  list(GET pair 0 name)
+  list(GET pair 1 file)
+  file(READ "${FOLDER}/${file}" content)
+  string(APPEND text "const std::string_view ${name} = R\"embedded(${content})embedded\";\n\n")
+endforeach()
+file(WRITE "${OUT}" "${text}}  // namespace longtake::server\n")

@@ -1,0 +1,336 @@
+#include "server/http/connection.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/write.hpp>
+#include <chrono>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+
+namespace longtake::server {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+constexpr char kLineEnd[] = "\r\n", kLastChunk[] = "0\r\n\r\n";
+
+std::chrono::milliseconds ToChrono(absl::Duration duration) {
+  return std::chrono::milliseconds(absl::ToInt64Milliseconds(duration));
+}
+
+std::string Decoded(absl::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && absl::ascii_isxdigit(text[i + 1]) &&
+        absl::ascii_isxdigit(text[i + 2])) {
+      out += absl::HexStringToBytes(text.substr(i + 1, 2));
+      i += 2;
+    } else {
+      out += text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+HttpRequest FromBeast(http::request<http::string_body> request) {
+  HttpRequest out;
+  out.method = std::string(request.method_string());
+  const std::pair<absl::string_view, absl::string_view> target =
+      absl::StrSplit(absl::string_view(request.target().data(), request.target().size()), absl::MaxSplits('?', 1));
+  out.path = Decoded(target.first);
+  for (const absl::string_view field : absl::StrSplit(target.second, '&', absl::SkipEmpty())) {
+    const std::pair<absl::string_view, absl::string_view> pair = absl::StrSplit(field, absl::MaxSplits('=', 1));
+    out.query[Decoded(pair.first)] = Decoded(pair.second);
+  }
+  for (const auto& field : request) {
+    out.headers[absl::AsciiStrToLower(std::string(field.name_string()))] = std::string(field.value());
+  }
+  out.body = std::move(request.body());
+  return out;
+}
+
+// "bytes=first-last", "bytes=first-", "bytes=-count" of a body of `size` bytes. False: it is none of these, and is
+// ignored, as RFC 9110 (section 14.2) has it.
+bool ReadRange(absl::string_view text, size_t size, size_t& begin, size_t& end) {
+  if (!absl::ConsumePrefix(&text, "bytes=")) return false;
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, '-');
+  if (parts.size() != 2) return false;
+  uint64_t first = 0, last = 0;
+  if (parts[0].empty()) {
+    if (!absl::SimpleAtoi(parts[1], &last)) return false;
+    begin = size - std::min<uint64_t>(last, size);
+    end = size;
+    return true;
+  }
+  if (!absl::SimpleAtoi(parts[0], &first)) return false;
+  if (!parts[1].empty() && (!absl::SimpleAtoi(parts[1], &last) || last < first)) return false;
+  begin = first;
+  end = parts[1].empty() ? size : std::min<uint64_t>(size, last + 1);
+  return true;
+}
+
+}  // namespace
+
+// Runs `body` on the connection's strand, unless the connection is gone. What waits in the context does not hold it:
+// they would hold each other for ever where nobody runs the context any more.
+template <typename Body>
+void Connection::PostTo(const std::weak_ptr<Connection>& weak, Body body) {
+  const std::shared_ptr<Connection> to = weak.lock();
+  if (to == nullptr) return;
+  asio::post(to->socket_.get_executor(), [weak, body = std::move(body)]() mutable {
+    if (const std::shared_ptr<Connection> self = weak.lock(); self != nullptr) body(*self);
+  });
+}
+
+// Brings an answer to the connection's strand. What is not answered is a bug of ours, and the client is told so.
+class ConnectionResponder : public HttpResponder {
+ public:
+  explicit ConnectionResponder(std::weak_ptr<Connection> connection) : connection_(std::move(connection)) {}
+  ~ConnectionResponder() override {
+    if (!answered_) Answer({.status = 500, .body = "the request was not answered\n"});
+  }
+  void Answer(HttpAnswer answer) override {
+    Post([answer = std::move(answer)](Connection& to) mutable { to.Answer(std::move(answer)); });
+  }
+  void Stream(HttpHead head, std::shared_ptr<HttpStream> stream) override {
+    Post([head = std::move(head), stream = std::move(stream)](Connection& to) mutable {
+      to.Begin(head, std::move(stream));
+    });
+  }
+
+ private:
+  template <typename Body>
+  void Post(Body body) {
+    answered_ = true;
+    Connection::PostTo(connection_, std::move(body));
+  }
+
+  std::weak_ptr<Connection> connection_;
+  bool answered_ = false;
+};
+
+Connection::Connection(std::shared_ptr<asio::io_context> context, int descriptor, const HttpHandler* handler,
+                       const HttpLimits* limits, std::function<void(Connection*)> on_gone)
+    : context_(std::move(context)),
+      socket_(asio::make_strand(*context_)),
+      timer_(socket_.get_executor()),
+      handler_(handler),
+      limits_(limits),
+      on_gone_(std::move(on_gone)) {
+  // Of a socket that is there the protocol's family matters to nobody.
+  socket_.socket().assign(asio::generic::stream_protocol(AF_INET, 0), descriptor);
+}
+
+Connection::~Connection() { on_gone_(this); }
+
+void Connection::Run() {
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->Read(); });
+}
+
+void Connection::Close() {
+  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->Shut(); });
+}
+
+void Connection::Shut() {
+  closed_ = true;
+  self_.reset();
+  stream_.reset();
+  timer_.cancel();
+  beast::error_code ignored;
+  socket_.socket().shutdown(asio::socket_base::shutdown_both, ignored);
+  socket_.socket().close(ignored);
+}
+
+void Connection::Read() {
+  if (closed_) return;
+  parser_.emplace();
+  parser_->header_limit(static_cast<uint32_t>(limits_->header_bytes));
+  parser_->body_limit(limits_->body_bytes);
+  socket_.expires_after(ToChrono(limits_->idle));
+  // First the header alone: from then on the request has its own limit of time.
+  http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
+    if (error) return self->Refuse(error);
+    self->socket_.expires_after(ToChrono(self->limits_->request));
+    http::async_read(self->socket_, self->buffer_, *self->parser_, [self](beast::error_code failed, size_t) {
+      if (failed) return self->Refuse(failed);
+      self->OnRequest(self->parser_->release());
+    });
+  });
+}
+
+void Connection::Refuse(beast::error_code why) {
+  keep_alive_ = false;
+  head_ = false;
+  const bool ours = why.category() == http::make_error_code(http::error::end_of_stream).category();
+  if (!ours || why == http::error::end_of_stream || why == http::error::partial_message) return Shut();
+  const bool large = why == http::error::body_limit;
+  const int status = large ? 413 : why == http::error::header_limit ? 431 : 400;
+  Answer({.status = status, .body = absl::StrCat(why.message(), "\n")});
+}
+
+void Connection::OnRequest(Request request) {
+  socket_.expires_never();
+  head_ = request.method() == http::verb::head;
+  keep_alive_ = request.keep_alive();
+  version_ = static_cast<int>(request.version());
+  range_ = std::string(request[http::field::range]);
+  if_none_match_ = std::string(request[http::field::if_none_match]);
+  HttpRequest out = FromBeast(std::move(request));
+  if (head_) out.method = "GET";
+  self_ = shared_from_this();
+  (*handler_)(out, std::make_shared<ConnectionResponder>(weak_from_this()));
+}
+
+void Connection::Answer(HttpAnswer answer) {
+  self_.reset();
+  if (closed_) return;
+  Response response;
+  response.version(version_);
+  response.set(http::field::content_type, answer.content_type);
+  for (const auto& [name, value] : answer.headers) response.set(name, value);
+  std::string body = std::move(answer.body);
+  if (!answer.etag.empty() && answer.status == 200) {
+    const std::string etag = absl::StrCat("\"", answer.etag, "\"");
+    response.set(http::field::etag, etag);
+    response.set(http::field::accept_ranges, "bytes");
+    size_t begin = 0, end = body.size();
+    if (if_none_match_.find(etag) != std::string::npos) {
+      answer.status = 304;
+      body.clear();
+    } else if (ReadRange(range_, body.size(), begin, end)) {
+      if (begin >= end) {
+        answer.status = 416;
+        response.set(http::field::content_range, absl::StrCat("bytes */", body.size()));
+        body.clear();
+      } else {
+        answer.status = 206;
+        response.set(http::field::content_range, absl::StrCat("bytes ", begin, "-", end - 1, "/", body.size()));
+        body = body.substr(begin, end - begin);
+      }
+    }
+  }
+  response.result(static_cast<unsigned>(answer.status));
+  response.content_length(body.size());
+  if (!head_) response.body() = std::move(body);
+  Send(std::move(response));
+}
+
+void Connection::Send(Response response) {
+  response.keep_alive(keep_alive_);
+  response_ = std::move(response);
+  socket_.expires_after(ToChrono(limits_->request));
+  http::async_write(socket_, *response_, [self = shared_from_this()](beast::error_code error, size_t) {
+    self->response_.reset();
+    if (error || !self->keep_alive_) return self->Shut();
+    self->Read();
+  });
+}
+
+void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream) {
+  self_.reset();
+  if (closed_) return;
+  const bool chunked = version_ == 11;
+  keep_alive_ = keep_alive_ && chunked;
+  chunk_head_ =
+      absl::StrCat("HTTP/1.", version_ % 10, " 200 OK\r\nContent-Type: ", head.content_type,
+                   "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n",
+                   chunked ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_ ? "" : "Connection: close\r\n");
+  for (const auto& [name, value] : head.headers) absl::StrAppend(&chunk_head_, name, ": ", value, kLineEnd);
+  chunk_head_ += kLineEnd;
+  if (!head_) {
+    stream_ = std::move(stream);
+    stream_->Start([weak = weak_from_this()] { PostTo(weak, [](Connection& self) { self.Advance(); }); });
+  }
+  socket_.expires_never();  // how long a stream may stand still, it says itself
+  writing_ = true;
+  asio::async_write(socket_, asio::buffer(chunk_head_), [self = shared_from_this()](beast::error_code error, size_t) {
+    self->writing_ = false;
+    if (error) return self->Shut();
+    if (self->stream_ == nullptr) return self->EndStream(/*cut=*/false);
+    self->WatchClient();
+    self->Tick();
+    self->Advance();
+  });
+}
+
+// A client that goes is noticed though nothing is written to it. It has nothing to say while it is being answered.
+void Connection::WatchClient() {
+  socket_.socket().async_receive(asio::buffer(unexpected_), asio::socket_base::message_peek,
+                                 [self = shared_from_this()](beast::error_code error, size_t size) {
+                                   if (self->stream_ == nullptr) return;
+                                   if (error || size == 0) self->Shut();
+                                 });
+}
+
+void Connection::Tick() {
+  if (stream_ == nullptr || closed_) return;
+  timer_.expires_after(std::chrono::seconds(1));
+  timer_.async_wait([self = shared_from_this()](beast::error_code error) {
+    if (error || self->stream_ == nullptr) return;
+    if (self->writing_ && self->stream_->Unread()) return self->Shut();
+    self->Advance();
+    self->Tick();
+  });
+}
+
+void Connection::Advance() {
+  if (stream_ == nullptr || writing_ || closed_) return;
+  HttpStream::Step step = stream_->Next();
+  if (step.has_part) return WritePart(std::move(step.part));
+  if (step.ended) EndStream(step.cut);
+}
+
+void Connection::WritePart(HttpStream::Part part) {
+  part_ = std::move(part);
+  const bool chunked = version_ == 11;
+  chunk_head_ = chunked ? absl::StrCat(absl::Hex(part_.head.size() + part_.bytes.size()), kLineEnd) : "";
+  const std::array<asio::const_buffer, 4> buffers = {asio::buffer(chunk_head_), asio::buffer(part_.head),
+                                                     asio::buffer(part_.bytes.data(), part_.bytes.size()),
+                                                     chunked ? asio::const_buffer(kLineEnd, 2) : asio::const_buffer()};
+  writing_ = true;
+  asio::async_write(socket_, buffers, [self = shared_from_this()](beast::error_code error, size_t) {
+    self->writing_ = false;
+    self->part_ = {};
+    if (error) return self->Shut();
+    const std::shared_ptr<HttpStream> stream = self->stream_;
+    if (stream == nullptr) return;
+    stream->Written();
+    self->Advance();
+    stream->Report();
+  });
+}
+
+void Connection::EndStream(bool cut) {
+  stream_.reset();
+  timer_.cancel();
+  if (cut) return Shut();  // without the last chunk the client knows
+  if (version_ < 11 || head_) {
+    if (!keep_alive_) return Shut();
+    return Read();
+  }
+  // The receive that looked for the client's going is still under way, and would be in the way of the next request.
+  beast::error_code ignored;
+  socket_.socket().cancel(ignored);
+  asio::async_write(socket_, asio::const_buffer(kLastChunk, 5),
+                    [self = shared_from_this()](beast::error_code error, size_t) {
+                      if (error || !self->keep_alive_) return self->Shut();
+                      self->Read();
+                    });
+}
+
+}  // namespace longtake::server

@@ -1,0 +1,92 @@
+// One connection of the HTTP port.
+#ifndef LONGTAKE_SERVER_HTTP_CONNECTION_H_
+#define LONGTAKE_SERVER_HTTP_CONNECTION_H_
+
+#include <array>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/http/http.h"
+#include "server/http/http_server.h"
+
+namespace longtake::server {
+
+// Reads a request, has it answered, and reads the next one. All of it happens on one strand; it holds itself while
+// something is under way.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  using Strand = boost::asio::strand<boost::asio::io_context::executor_type>;
+  using Socket = boost::beast::basic_stream<boost::asio::generic::stream_protocol, Strand>;
+
+  // Owns `descriptor`, a socket. The limits outlive its use of them, which ends with Close.
+  Connection(std::shared_ptr<boost::asio::io_context> context, int descriptor, const HttpHandler* handler,
+             const HttpLimits* limits, std::function<void(Connection*)> on_gone);
+  ~Connection();
+
+  // Both from any thread.
+  void Run();
+  void Close();
+
+ private:
+  friend class ConnectionResponder;
+  using Request = boost::beast::http::request<boost::beast::http::string_body>;
+  using Response = boost::beast::http::response<boost::beast::http::string_body>;
+
+  template <typename Body>
+  static void PostTo(const std::weak_ptr<Connection>& weak, Body body);
+  void Read();
+  void OnRequest(Request request);
+  void Answer(HttpAnswer answer);
+  // An answer to a request that could not be read.
+  void Refuse(boost::beast::error_code why);
+  void Send(Response response);
+  void Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream);
+  // Starts the next write of the stream if none is under way.
+  void Advance();
+  void WritePart(HttpStream::Part part);
+  void EndStream(bool cut);
+  void WatchClient();
+  void Tick();
+  void Shut();
+
+  // Whoever answers late finds the context, though nobody runs it any more.
+  const std::shared_ptr<boost::asio::io_context> context_;
+  Socket socket_;
+  boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
+                                    Strand>
+      timer_;
+  const HttpHandler* const handler_;
+  const HttpLimits* const limits_;
+  const std::function<void(Connection*)> on_gone_;
+  boost::beast::flat_buffer buffer_;
+  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::optional<Response> response_;
+
+  // Of the request being answered. It holds itself until there is an answer.
+  std::shared_ptr<Connection> self_;
+  bool head_ = false, keep_alive_ = false;
+  int version_ = 11;
+  std::string range_, if_none_match_;
+
+  // Of a stream.
+  std::shared_ptr<HttpStream> stream_;
+  bool writing_ = false, closed_ = false;
+  std::string chunk_head_;
+  HttpStream::Part part_;
+  std::array<char, 1> unexpected_;
+};
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_HTTP_CONNECTION_H_

@@ -1,0 +1,303 @@
+#include "server/http/routes.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "server/http/page.h"
+#include "server/http/video_json.h"
+#include "server/http/video_stream.h"
+#include "server/video/stored_video.h"
+
+namespace longtake::server {
+namespace {
+
+using nlohmann::json;
+
+HttpAnswer NoSuchPath(const HttpRequest& request) { return ToAnswer(NotFound(Reason::kVideoNotFound, request.path)); }
+
+HttpAnswer WrongMethod(const char* allowed) {
+  HttpAnswer answer{.status = 405, .body = "not for this method\n"};
+  answer.headers.emplace_back("Allow", allowed);
+  return answer;
+}
+
+// Nothing that a page of ours needs comes from elsewhere.
+HttpAnswer PagePart(const char* type, std::string_view text) {
+  return {.content_type = type,
+          .body = std::string(text),
+          .headers = {{"Cache-Control", "no-cache"},
+                      {"Content-Security-Policy", "default-src 'self'; media-src 'self' blob:; frame-ancestors 'self'"},
+                      {"X-Content-Type-Options", "nosniff"}}};
+}
+
+// Says which of the spec's and the options' fields of the API a field of the JSON is.
+absl::Status InJsonNames(const absl::Status& error) {
+  ErrorDetails details = DetailsOf(error);
+  if (details.reason != Reason::kInvalidRequest) return error;
+  for (FieldError& each : details.fields) {
+    absl::string_view field = each.field;
+    if (!absl::ConsumePrefix(&field, "spec.")) absl::ConsumePrefix(&field, "delivery_options.");
+    each.field = std::string(field);
+    absl::string_view rest = field;
+    if (absl::ConsumeSuffix(&rest, "at_offset")) each.field = absl::StrCat(rest, "at_seconds");
+    if (field == "duration") each.field = "seconds";
+    if (field == "max_wait_duration") each.field = "max_wait_seconds";
+    if (field == "max_lead_duration") each.field = "max_lead_seconds";
+    if (field == "reconnect_timeout") each.field = "reconnect_seconds";
+    if (field == "disconnect_policy") each.field = "on_disconnect";
+  }
+  return InvalidRequest(std::move(details.fields));
+}
+
+// Parses the body, or answers why that cannot be done.
+std::optional<json> BodyOf(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
+  absl::StatusOr<json> body = ParseBody(request.body);
+  if (body.ok()) return *std::move(body);
+  responder->Answer(ToAnswer(body.status()));
+  return std::nullopt;
+}
+
+// Lets pages of another origin read the answers.
+class OpenTo : public HttpResponder {
+ public:
+  OpenTo(std::string origin, std::shared_ptr<HttpResponder> responder)
+      : origin_(std::move(origin)), responder_(std::move(responder)) {}
+  void Answer(HttpAnswer answer) override {
+    Add(answer.headers);
+    responder_->Answer(std::move(answer));
+  }
+  void Stream(HttpHead head, std::shared_ptr<HttpStream> stream) override {
+    Add(head.headers);
+    responder_->Stream(std::move(head), std::move(stream));
+  }
+
+ private:
+  void Add(HttpFields& headers) const {
+    headers.emplace_back("Access-Control-Allow-Origin", origin_);
+    headers.emplace_back("Vary", "Origin");
+  }
+
+  const std::string origin_;
+  const std::shared_ptr<HttpResponder> responder_;
+};
+
+std::string QueryOf(const HttpRequest& request, const char* name) {
+  const auto found = request.query.find(name);
+  return found == request.query.end() ? std::string() : found->second;
+}
+
+}  // namespace
+
+void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+  if (!options_.allow_origin.empty()) {
+    responder = std::make_shared<OpenTo>(options_.allow_origin, std::move(responder));
+    if (request.method == "OPTIONS") {
+      return responder->Answer({.status = 204,
+                                .headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
+                                            {"Access-Control-Allow-Headers", "authorization, content-type"},
+                                            {"Access-Control-Max-Age", "86400"}}});
+    }
+  }
+  const bool get = request.method == "GET";
+  if (options_.page && get && request.path == "/") {
+    return responder->Answer(PagePart("text/html; charset=utf-8", kIndexHtml));
+  }
+  if (options_.page && get && request.path == "/app.js") {
+    return responder->Answer(PagePart("text/javascript; charset=utf-8", kAppJs));
+  }
+  if (options_.page && get && request.path == "/style.css") {
+    return responder->Answer(PagePart("text/css; charset=utf-8", kStyleCss));
+  }
+  if (request.path == "/healthz") return responder->Answer({.body = "ok\n"});
+  if (request.path == "/readyz") {
+    const bool yes = ready_();
+    return responder->Answer({.status = yes ? 200 : 503, .body = yes ? "ok\n" : "not ready\n"});
+  }
+  std::string rest = request.path;
+  if (rest.rfind("/v1/", 0) != 0) return responder->Answer(NoSuchPath(request));
+  rest = rest.substr(4);
+  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return responder->Answer(ToAnswer(studio.status()));
+  HandleApi(**studio, request, rest, responder);
+}
+
+void Routes::HandleApi(Studio& studio, const HttpRequest& request, const std::string& rest,
+                       const Responder& responder) {
+  const bool get = request.method == "GET", post = request.method == "POST";
+  if (rest == "models") {
+    if (!get) return responder->Answer(WrongMethod("GET"));
+    return responder->Answer(ToAnswer(json{{"object", "list"}, {"data", json::array({ToJson(studio.model())})}}));
+  }
+  if (rest == "quote") return post ? Quote(studio, request, responder) : responder->Answer(WrongMethod("POST"));
+  if (rest == "videos") {
+    if (get) return List(studio, request, responder);
+    return post ? Create(studio, request, responder) : responder->Answer(WrongMethod("GET, POST"));
+  }
+  absl::string_view path = rest;
+  if (!absl::ConsumePrefix(&path, "videos/")) return responder->Answer(NoSuchPath(request));
+  const size_t slash = path.find('/');
+  const std::string name = absl::StrCat("videos/", path.substr(0, slash));
+  const std::string action = slash == absl::string_view::npos ? "" : std::string(path.substr(slash + 1));
+  const absl::StatusOr<std::shared_ptr<Video>> video = studio.Find(name);
+  if (!video.ok()) return responder->Answer(ToAnswer(video.status()));
+  HandleVideo(studio, request, *video, action, responder);
+}
+
+void Routes::HandleVideo(Studio& studio, const HttpRequest& request, const std::shared_ptr<Video>& video,
+                         const std::string& action, const Responder& responder) {
+  const std::string& name = video->name();
+  if (request.method == "DELETE" && action.empty()) {
+    return studio.Delete(name, [responder, name](const absl::Status& status) {
+      if (!status.ok()) return responder->Answer(ToAnswer(status));
+      responder->Answer(ToAnswer(json{{"id", IdOf(name)}, {"object", "video.deleted"}, {"deleted", true}}));
+    });
+  }
+  if (request.method == "POST") {
+    if (action == "prompt") return ChangePrompt(studio, request, name, responder);
+    if (action == "fork") return Fork(studio, request, name, responder);
+    if (action == "playback") return ReportPlayback(studio, request, name, responder);
+    if (action != "cancel") return responder->Answer(NoSuchPath(request));
+    const absl::StatusOr<std::shared_ptr<Video>> cancelled = studio.Cancel(name);
+    return responder->Answer(cancelled.ok() ? ToAnswer(ToJson((*cancelled)->info())) : ToAnswer(cancelled.status()));
+  }
+  if (request.method != "GET") return responder->Answer(WrongMethod("GET, POST, DELETE"));
+  if (action.empty()) return responder->Answer(ToAnswer(ToJson(video->info())));
+  if (action == "watch") return Stream(studio, request, video, /*events=*/true, responder);
+  if (action == "stream.mp4" || action == "content") return Stream(studio, request, video, /*events=*/false, responder);
+  responder->Answer(Hls(*video, action));
+}
+
+void Routes::List(Studio& studio, const HttpRequest& request, const Responder& responder) const {
+  int size = 0;
+  const std::string limit = QueryOf(request, "limit");
+  if (!limit.empty() && !absl::SimpleAtoi(limit, &size)) {
+    return responder->Answer(ToAnswer(InvalidRequest({{"limit", "is not a number"}})));
+  }
+  const absl::StatusOr<Library::Page> page = studio.List(size, QueryOf(request, "after"));
+  if (!page.ok()) return responder->Answer(ToAnswer(page.status()));
+  json data = json::array();
+  for (const std::shared_ptr<Video>& video : page->videos) data.push_back(ToJson(video->info()));
+  responder->Answer(ToAnswer(
+      json{{"object", "list"}, {"data", data}, {"has_more", !page->next_token.empty()}, {"next", page->next_token}}));
+}
+
+std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Routes::Created(const Responder& responder) {
+  return [this, responder](const absl::StatusOr<std::shared_ptr<Video>>& video) {
+    if (video.ok()) return responder->Answer(ToAnswer(ToJson((*video)->info())));
+    metrics_->Refused(absl::AsciiStrToLower(NameOf(DetailsOf(video.status()).reason)));
+    responder->Answer(ToAnswer(InJsonNames(video.status())));
+  };
+}
+
+void Routes::Create(Studio& studio, const HttpRequest& request, const Responder& responder) {
+  const std::optional<json> body = BodyOf(request, responder);
+  if (!body.has_value()) return;
+  CreateRequest create = ToCreateRequest(*body);
+  create.default_disconnect = Disconnect::kContinue;
+  studio.Create(std::move(create), Created(responder));
+}
+
+void Routes::Fork(Studio& studio, const HttpRequest& request, const std::string& name, const Responder& responder) {
+  const std::optional<json> body = BodyOf(request, responder);
+  if (!body.has_value()) return;
+  ForkRequest fork = ToForkRequest(*body);
+  fork.name = name;
+  studio.Fork(std::move(fork), Created(responder));
+}
+
+void Routes::Quote(Studio& studio, const HttpRequest& request, const Responder& responder) const {
+  const std::optional<json> body = BodyOf(request, responder);
+  if (!body.has_value()) return;
+  CreateRequest create = ToCreateRequest(*body);
+  const absl::StatusOr<VideoPlan> plan =
+      studio.Check(create.spec, create.options, std::move(create.errors), Purpose::kQuote);
+  if (!plan.ok()) return responder->Answer(ToAnswer(InJsonNames(plan.status())));
+  studio.GetQuote(*plan, [responder](const scheduler::Quote& quote) {
+    responder->Answer(quote.status.ok() ? ToAnswer(ToJson(quote)) : ToAnswer(quote.status));
+  });
+}
+
+void Routes::ChangePrompt(Studio& studio, const HttpRequest& request, const std::string& name,
+                          const Responder& responder) const {
+  const std::optional<json> body = BodyOf(request, responder);
+  if (!body.has_value()) return;
+  std::vector<FieldError> errors;
+  const PromptChange change = ToPromptChange(*body, errors);
+  studio.ChangePrompt(name, change, std::move(errors), [responder](const absl::StatusOr<Studio::Receipt>& receipt) {
+    if (!receipt.ok()) return responder->Answer(ToAnswer(InJsonNames(receipt.status())));
+    responder->Answer(ToAnswer(
+        json{{"prompt", receipt->prompt}, {"block", receipt->block}, {"start", absl::ToDoubleSeconds(receipt->pts)}}));
+  });
+}
+
+void Routes::ReportPlayback(Studio& studio, const HttpRequest& request, const std::string& name,
+                            const Responder& responder) const {
+  const std::optional<json> body = BodyOf(request, responder);
+  if (!body.has_value()) return;
+  std::vector<FieldError> errors;
+  const PlaybackReport report = ToPlaybackReport(*body, errors);
+  if (!errors.empty()) return responder->Answer(ToAnswer(InvalidRequest(std::move(errors))));
+  const absl::StatusOr<absl::Duration> again =
+      studio.ReportPlayback(name, report.viewer_id, report.position, report.paused);
+  if (!again.ok()) return responder->Answer(ToAnswer(again.status()));
+  responder->Answer(ToAnswer(json{{"report_after_seconds", absl::ToDoubleSeconds(*again)}}));
+}
+
+void Routes::Stream(Studio& studio, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
+                    const Responder& responder) const {
+  WatchOptions options{.with_progress = events, .viewer_id = QueryOf(request, "viewer_id")};
+  const std::string from = QueryOf(request, "from_block");
+  if (!IsIdentifier(options.viewer_id, 64)) {
+    return responder->Answer(
+        ToAnswer(InvalidRequest({{"viewer_id", "is not of at most 64 letters, digits, '.', '_' and '-'"}})));
+  }
+  if (!from.empty() && !absl::SimpleAtoi(from, &options.from_block)) {
+    return responder->Answer(ToAnswer(InvalidRequest({{"from_block", "is not a number"}})));
+  }
+  const auto stream = VideoStream::Open(studio_, video, options, events ? StreamForm::kEvents : StreamForm::kMp4,
+                                        studio.options().max_unread);
+  if (!stream.ok()) return responder->Answer(ToAnswer(stream.status()));
+  responder->Stream({.content_type = events ? "application/x-longtake-events" : "video/mp4"}, *stream);
+}
+
+HttpAnswer Routes::Hls(Video& video, const std::string& file) {
+  const VideoInfo info = video.info();
+  const std::string id = IdOf(info.name);
+  // What is finished never changes, so that any cache may keep it.
+  const HttpFields for_ever = {{"Cache-Control", "public, max-age=31536000, immutable"}};
+  if (file == "index.m3u8") {
+    return {.content_type = "application/vnd.apple.mpegurl",
+            .body = HlsPlaylist(*info.plan, info.blocks, info.end_time.has_value()),
+            .headers = {{"Cache-Control", info.end_time.has_value() ? "public, max-age=60" : "no-cache"}}};
+  }
+  if (file == "init.mp4") {
+    return {.content_type = "video/mp4",
+            .body = video.description().stream.init_segment,
+            .headers = for_ever,
+            .etag = absl::StrCat(id, "-init")};
+  }
+  absl::string_view number = file;
+  int block = 0;
+  if (!absl::ConsumePrefix(&number, "block-") || !absl::ConsumeSuffix(&number, ".m4s") ||
+      !absl::SimpleAtoi(number, &block) || block < 0 || block >= info.plan->blocks()) {
+    return ToAnswer(NotFound(Reason::kVideoNotFound, absl::StrCat(info.name, "/", file)));
+  }
+  absl::StatusOr<std::string> segment = video.Segment(block);
+  if (!segment.ok()) {
+    HttpAnswer answer = ToAnswer(segment.status());
+    if (DetailsOf(segment.status()).reason == Reason::kBlockNotMade) answer.status = 404;
+    return answer;
+  }
+  return {.content_type = "video/mp4",
+          .body = *std::move(segment),
+          .headers = for_ever,
+          .etag = absl::StrCat(id, "-", block)};
+}
+
+}  // namespace longtake::server

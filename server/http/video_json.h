@@ -1,0 +1,47 @@
+// Videos in JSON, in the shape of the video endpoints that OpenAI's clients and their gateways speak, and with more
+// fields.
+#ifndef LONGTAKE_SERVER_HTTP_VIDEO_JSON_H_
+#define LONGTAKE_SERVER_HTTP_VIDEO_JSON_H_
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/http/http.h"
+#include "server/video/event.h"
+#include "server/video/fork.h"
+#include "server/video/studio.h"
+
+namespace longtake::server {
+
+// "videos/{id}" without its first part.
+std::string IdOf(const std::string& name);
+
+nlohmann::json ToJson(const VideoInfo& video);
+nlohmann::json ToJson(const ModelInfo& model);
+nlohmann::json ToJson(const scheduler::Quote& quote);
+// {"event": ..., "bytes": those of its media, if it has any}.
+nlohmann::json ToJson(const Event& event, size_t media_size);
+
+// An error with the status that HTTP has for it, and Retry-After where it is known.
+HttpAnswer ToAnswer(const absl::Status& error);
+HttpAnswer ToAnswer(const nlohmann::json& json);
+
+// The body of a request: InvalidRequest where it is no JSON object. An empty one is {}.
+absl::StatusOr<nlohmann::json> ParseBody(const std::string& body);
+// A field of another type, and one that nobody knows, is added to the request's errors.
+CreateRequest ToCreateRequest(const nlohmann::json& body);
+ForkRequest ToForkRequest(const nlohmann::json& body);
+PromptChange ToPromptChange(const nlohmann::json& body, std::vector<FieldError>& errors);
+struct PlaybackReport {
+  std::string viewer_id;
+  absl::Duration position;
+  bool paused = false;
+};
+PlaybackReport ToPlaybackReport(const nlohmann::json& body, std::vector<FieldError>& errors);
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_HTTP_VIDEO_JSON_H_

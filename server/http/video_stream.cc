@@ -1,0 +1,80 @@
+#include "server/http/video_stream.h"
+
+#include <utility>
+
+#include "server/http/video_json.h"
+
+namespace longtake::server {
+
+absl::StatusOr<std::shared_ptr<VideoStream>> VideoStream::Open(StudioSlot* slot, const std::shared_ptr<Video>& video,
+                                                               const WatchOptions& options, StreamForm form,
+                                                               absl::Duration max_unread) {
+  std::shared_ptr<VideoStream> stream(new VideoStream(slot, form, max_unread));
+  absl::StatusOr<std::unique_ptr<Watch>> watch = video->OpenWatch(options, stream);
+  if (!watch.ok()) return watch.status();
+  stream->watch_ = *std::move(watch);
+  return stream;
+}
+
+VideoStream::~VideoStream() {
+  watch_.reset();
+  slot_->RemoveCall();
+}
+
+void VideoStream::Start(std::function<void()> more) {
+  const MutexLock lock(mutex_);
+  more_ = std::move(more);
+}
+
+void VideoStream::OnMore() {
+  std::function<void()> more;
+  {
+    const MutexLock lock(mutex_);
+    more = more_;
+  }
+  if (more) more();
+}
+
+HttpStream::Part VideoStream::PartOf(const ChunkLog::Step& step) const {
+  const Piece& piece = *step.piece;
+  const Message& message = piece.messages[step.message];
+  Part part;
+  if (form_ == StreamForm::kEvents && step.message == 0) {
+    part.head = ToJson(piece.event, piece.media.size()).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    part.head += '\n';
+  }
+  if (message.media_size > 0) {
+    part.owner = step.piece;
+    part.bytes = std::string_view(piece.media).substr(message.media_begin, message.media_size);
+  }
+  return part;
+}
+
+HttpStream::Step VideoStream::Next() {
+  if (told_end_) return {.ended = true};
+  while (true) {
+    const ChunkLog::Step step = watch_->Next();
+    if (step.piece != nullptr) {
+      Part part = PartOf(step);
+      if (!part.head.empty() || !part.bytes.empty()) return {.has_part = true, .part = std::move(part)};
+      watch_->Report(watch_->Written());
+      continue;
+    }
+    if (!step.end.has_value()) return {};
+    if (step.end->ok()) return {.ended = true};
+    if (form_ == StreamForm::kMp4) return {.ended = true, .cut = true};
+    // The stream is whole, though its video is not.
+    told_end_ = true;
+    const ErrorDetails details = DetailsOf(*step.end);
+    const nlohmann::json error = {
+        {"event", "error"}, {"code", NameOf(details.reason)}, {"message", std::string(step.end->message())}};
+    return {.has_part = true,
+            .part = {.head = error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"}};
+  }
+}
+
+void VideoStream::Written() { sent_ = watch_->Written(); }
+
+void VideoStream::Report() { watch_->Report(std::exchange(sent_, {})); }
+
+}  // namespace longtake::server
