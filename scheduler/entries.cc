@@ -60,16 +60,20 @@ Quote Core::Enter(Request request) {
   session.first_quoted = now + offer.quote.first_chunk;
   // Where there is no promise yet, a first chunk is due at once. What a promise has to cover errors of prediction is
   // not for others to use up.
+  // The first chunk of a video whose blocks are made again is one that nobody waits for.
+  Quote quote = offer.quote;
+  const bool again = !session.request().made_levels.empty();
+  if (again) quote.first_chunk = absl::InfiniteDuration();
   const bool promised = offer.first_chunk < absl::InfiniteDuration();
   session.first_due = promised ? now + offer.first_chunk : now;
-  if (promised && session.live()) {
+  if (promised && session.live() && !again) {
     admission_.promises().Given(id, now, offer.first_chunk, offer.quote.first_chunk);
   }
   roster_.waiting(session.live()).push_back(&session);
   Touch(session, now);
   admission_.Changed();
   positions_changed_ = true;
-  return offer.quote;
+  return quote;
 }
 
 void Core::Cancel(SessionId id, absl::Status why) {

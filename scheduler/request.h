@@ -30,7 +30,8 @@ struct Request {
   // them.
   int made_blocks = 0;
   // Of a session that goes on or is made again: for its first blocks, the indices into step_ladder that they had. Else
-  // the steps of a later block would follow other frames than those that were shown.
+  // the steps of a later block would follow other frames than those that were shown. Its quote says no first chunk: the
+  // first that comes is of a block that was shown.
   std::vector<int> made_levels;
   // What a pass over one latent frame costs, in a unit that is the same for all sessions of the device: transformer
   // tokens, or anything in proportion to them. Above 0.

@@ -8,12 +8,12 @@
 
 namespace longtake::client {
 
-// Calls the stub's method and waits for the answer: 10 s at most, then the status is DEADLINE_EXCEEDED.
+// Calls the stub's method and waits for the answer: so long at most, then the status is DEADLINE_EXCEEDED.
 template <typename Stub, typename Request, typename Response>
 grpc::Status Ask(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                 const Request& request, Response& response) {
+                 const Request& request, Response& response, std::chrono::seconds limit = std::chrono::seconds(10)) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  context.set_deadline(std::chrono::system_clock::now() + limit);
   return (stub.*method)(&context, request, &response);
 }
 

@@ -30,8 +30,7 @@ int Models(const ModelsFlags& flags) {
     // A server that starts on a busy machine may also take a call and not answer in time.
     const bool not_yet = status.error_code() == grpc::StatusCode::UNAVAILABLE ||
                          status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
-    if (!not_yet ||
-        std::chrono::steady_clock::now() - began >= std::chrono::duration<double>(flags.wait_seconds))
+    if (!not_yet || std::chrono::steady_clock::now() - began >= std::chrono::duration<double>(flags.wait_seconds))
       break;
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
   }

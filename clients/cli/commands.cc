@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -169,12 +170,18 @@ int Fork(const ForkFlags& flags) {
   request.set_from_block(flags.from_block);
   request.set_prompt(spec.prompt());
   *request.mutable_prompt_changes() = spec.prompt_changes();
-  if (flags.seconds.has_value()) *request.mutable_duration() = ToProto(*flags.seconds);
+  if (flags.seconds.has_value()) {
+    if (!(std::abs(*flags.seconds) < kLongestSeconds)) {
+      return Complain(absl::StrFormat("--seconds: %g is no length", *flags.seconds));
+    }
+    *request.mutable_duration() = ToProto(*flags.seconds);
+  }
   request.mutable_delivery_options()->set_disconnect_policy(flags.request.keep ? v1::DISCONNECT_POLICY_CONTINUE
                                                                                : v1::DISCONNECT_POLICY_CANCEL);
   v1::Video video;
   const auto stub = v1::VideoService::NewStub(Connect(flags.request.server));
-  const grpc::Status status = Ask(*stub, &v1::VideoService::Stub::ForkVideo, request, video);
+  // Its answer waits until the shared blocks are stored.
+  const grpc::Status status = Ask(*stub, &v1::VideoService::Stub::ForkVideo, request, video, std::chrono::seconds(60));
   if (!status.ok()) return Complain(ErrorText(status));
   return Watch({.server = flags.request.server, .video = video.name(), .output = flags.request.output});
 }

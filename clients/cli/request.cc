@@ -16,14 +16,8 @@
 
 namespace longtake::client {
 
-namespace {
-
-constexpr double kLongest = 1e9;  // seconds: what a Duration holds, and far beyond every video
-
-}  // namespace
-
 std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec& spec, v1::DeliveryOptions& options) {
-  if (!(std::abs(flags.seconds) < kLongest)) return absl::StrFormat("--seconds: %g is no length", flags.seconds);
+  if (!(std::abs(flags.seconds) < kLongestSeconds)) return absl::StrFormat("--seconds: %g is no length", flags.seconds);
   spec.set_prompt(flags.prompt);
   spec.set_negative_prompt(flags.negative_prompt);
   *spec.mutable_duration() = ToProto(flags.seconds);
@@ -45,7 +39,7 @@ std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec
   for (const std::string& text : flags.then) {
     const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
     double at = 0;
-    if (!absl::SimpleAtod(parts.first, &at) || !(std::abs(at) < kLongest))
+    if (!absl::SimpleAtod(parts.first, &at) || !(std::abs(at) < kLongestSeconds))
       return absl::StrFormat("--then: \"%s\" is not SECONDS:PROMPT", text);
     v1::PromptChange& change = *spec.add_prompt_changes();
     *change.mutable_at_offset() = ToProto(at);

@@ -10,6 +10,9 @@
 
 namespace longtake::client {
 
+// What a Duration holds, and far beyond every video.
+inline constexpr double kLongestSeconds = 1e9;
+
 // An error's text where the flags do not make a request. Whether the values make sense, the server says.
 std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec& spec, v1::DeliveryOptions& options);
 

@@ -256,15 +256,15 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
     Count(studio.status());
     return Answer(context, studio.status());
   }
-  ForkRequest fork{.name = request->name(),
-                   .from_block = request->from_block(),
-                   .prompt = request->prompt(),
-                   .request_id = request->request_id()};
+  ForkRequest fork{.request_id = request->request_id()};
+  fork.fork.name = request->name();
+  fork.fork.from_block = request->from_block();
+  fork.fork.prompt = request->prompt();
   for (int i = 0; i < request->prompt_changes_size(); ++i) {
-    fork.prompt_changes.push_back(
+    fork.fork.prompt_changes.push_back(
         FromProto(request->prompt_changes(i), absl::StrCat("prompt_changes[", i, "]"), fork.errors));
   }
-  if (request->has_duration()) fork.duration = FromProto(request->duration(), "duration", fork.errors);
+  if (request->has_duration()) fork.fork.duration = FromProto(request->duration(), "duration", fork.errors);
   fork.options = FromProto(request->delivery_options(), "delivery_options", fork.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   (*studio)->Fork(std::move(fork), AnswerCreated(context, response, reactor));

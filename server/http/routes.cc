@@ -207,7 +207,7 @@ void Routes::Fork(Studio& studio, const HttpRequest& request, const std::string&
   const std::optional<json> body = BodyOf(request, responder);
   if (!body.has_value()) return;
   ForkRequest fork = ToForkRequest(*body);
-  fork.name = name;
+  fork.fork.name = name;
   studio.Fork(std::move(fork), Created(responder));
 }
 

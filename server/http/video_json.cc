@@ -374,10 +374,11 @@ CreateRequest ToCreateRequest(const json& body) {
 ForkRequest ToForkRequest(const json& body) {
   ForkRequest request;
   Fields fields(body, "", request.errors);
-  request.from_block = static_cast<int>(std::clamp<int64_t>(fields.Whole("from_block").value_or(0), 0, INT32_MAX));
-  request.prompt = fields.Text("prompt");
-  request.prompt_changes = Changes(fields, request.errors);
-  request.duration = fields.Time("seconds");
+  ForkSpec& fork = request.fork;
+  fork.from_block = static_cast<int>(std::clamp<int64_t>(fields.Whole("from_block").value_or(0), 0, INT32_MAX));
+  fork.prompt = fields.Text("prompt");
+  fork.prompt_changes = Changes(fields, request.errors);
+  fork.duration = fields.Time("seconds");
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
   return request;

@@ -13,6 +13,11 @@ void Audience::Took(const Watch& watch, int64_t frames) {
   if (watch.follows()) taken_ = std::max(taken_, frames);
 }
 
+bool Audience::BeginsBehind(int block) const {
+  return std::any_of(watches_.begin(), watches_.end(),
+                     [block](const Watch* watch) { return watch->follows() && watch->first_block() > block; });
+}
+
 int64_t Audience::taken(const VideoPlan& plan) const {
   int64_t taken = taken_;
   for (const Watch* watch : watches_) {

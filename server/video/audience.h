@@ -27,6 +27,9 @@ class Audience {
   // Frames that need not wait for a viewer any more: the foremost follower has them, or has begun behind them.
   int64_t taken(const VideoPlan& plan) const;
 
+  // Whether a follower has begun behind this block, as if it had played it.
+  bool BeginsBehind(int block) const;
+
   // A viewer's own word, to all watches of its id. False: there is none.
   bool ReportPlayback(const std::string& viewer_id, absl::Duration position, bool paused);
   // Where the foremost of the followers that play is; where all of them pause, the foremost of all.

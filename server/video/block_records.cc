@@ -4,6 +4,11 @@
 
 namespace longtake::server {
 
+void BlockRecords::SetPrompt(int prompt) {
+  const MutexLock lock(mutex_);
+  prompt_ = prompt;
+}
+
 void BlockRecords::Add(const scheduler::PassReport& pass) {
   const absl::Duration took = absl::Seconds(pass.device_seconds), ended = pass.ended - accepted_;
   const MutexLock lock(mutex_);

@@ -19,6 +19,8 @@ class BlockRecords {
   // `accepted`: the moment from which reports count.
   explicit BlockRecords(absl::Duration accepted) : accepted_(accepted) {}
 
+  // That of the blocks until another one is encoded.
+  void SetPrompt(int prompt);
   void Add(const scheduler::PassReport& pass);
   // What is known of the block by now.
   BlockReport Get(int block) const;

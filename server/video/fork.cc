@@ -17,15 +17,19 @@ const Chunk& ChunkOf(const std::vector<Recorded>& block) { return std::get<Chunk
 
 }  // namespace
 
-VideoSpec SpecOfFork(const ForkRequest& request, const VideoPlan& source, const std::vector<std::string>& texts,
-                     SharedBlocks& shared) {
+absl::StatusOr<VideoSpec> SpecOfFork(const ForkSpec& fork, const VideoPlan& source,
+                                     const std::vector<std::string>& texts, SharedBlocks& shared) {
   VideoSpec spec = source.spec;
   spec.prompt_changes.clear();
-  if (request.duration.has_value()) spec.duration = *request.duration;
+  if (fork.duration.has_value()) spec.duration = *fork.duration;
 
   std::map<int, int> numbers;  // the fork's, by the other video's
   for (size_t i = 0; i < shared.blocks.size(); ++i) {
     const int prompt = ChunkOf(shared.blocks[i]).prompt;
+    if (prompt < 0 || prompt >= static_cast<int>(texts.size())) {
+      return StoreError(absl::DataLossError(
+          absl::StrCat("store: ", fork.name, ": block ", i, " has prompt ", prompt, " of ", texts.size())));
+    }
     if (!numbers.emplace(prompt, numbers.size()).second) continue;
     if (i == 0) {
       spec.prompt = texts[prompt];
@@ -33,31 +37,33 @@ VideoSpec SpecOfFork(const ForkRequest& request, const VideoPlan& source, const 
       spec.prompt_changes.push_back({texts[prompt], source.BlockStart(static_cast<int>(i))});
     }
   }
+  shared.prompt_changes = static_cast<int>(spec.prompt_changes.size());
   for (std::vector<Recorded>& block : shared.blocks) {
+    const int number = numbers.at(ChunkOf(block).prompt);
     std::erase_if(block, [&numbers](const Recorded& each) {
       const auto* changed = std::get_if<PromptChanged>(&each.event.body);
       return changed != nullptr && !numbers.contains(changed->prompt);
     });
     for (Recorded& each : block) {
-      if (auto* chunk = std::get_if<Chunk>(&each.event.body); chunk != nullptr) {
-        chunk->prompt = numbers.at(chunk->prompt);
-        if (chunk->report.has_value()) chunk->report->prompt = chunk->prompt;
-      } else {
-        int& prompt = std::get<PromptChanged>(each.event.body).prompt;
-        prompt = numbers.at(prompt);
+      if (auto* changed = std::get_if<PromptChanged>(&each.event.body); changed != nullptr) {
+        changed->prompt = numbers.at(changed->prompt);
+        continue;
       }
+      Chunk& chunk = std::get<Chunk>(each.event.body);
+      chunk.prompt = number;
+      if (chunk.report.has_value()) chunk.report->prompt = number;
     }
   }
 
-  spec.prompt_changes.push_back({request.prompt, source.BlockStart(request.from_block)});
-  spec.prompt_changes.insert(spec.prompt_changes.end(), request.prompt_changes.begin(), request.prompt_changes.end());
+  spec.prompt_changes.push_back({fork.prompt, source.BlockStart(fork.from_block)});
+  spec.prompt_changes.insert(spec.prompt_changes.end(), fork.prompt_changes.begin(), fork.prompt_changes.end());
   return spec;
 }
 
 absl::Status CheckShared(const SharedBlocks& shared, const VideoPlan& plan, const ModelInfo& model) {
   const size_t count = shared.blocks.size();
   if (count > plan.block_latents.size() ||
-      !std::equal(shared.source_latents.begin(), shared.source_latents.begin() + static_cast<int64_t>(count),
+      !std::equal(shared.latents.begin(), shared.latents.begin() + static_cast<int64_t>(count),
                   plan.block_latents.begin())) {
     return InvalidRequest({{"duration", "blocks before from_block would have other lengths"}});
   }
@@ -72,31 +78,24 @@ absl::Status CheckShared(const SharedBlocks& shared, const VideoPlan& plan, cons
   return absl::OkStatus();
 }
 
-StoredCheckpoint CheckpointOfShared(const SharedBlocks& shared, const VideoPlan& plan, const Store* store) {
-  // A state is of a video of one length.
-  if (store == nullptr || shared.source_latents != plan.block_latents) return {};
-  absl::StatusOr<StoredCheckpoint> checkpoint = ReadStoredCheckpoint(*store, shared.source);
-  if (!checkpoint.ok() || checkpoint->blocks > static_cast<int>(shared.blocks.size())) return {};
-  return *std::move(checkpoint);
-}
-
-absl::Status RenameFields(const absl::Status& error, size_t changes) {
+absl::Status RenameFields(const absl::Status& error, int shared_changes) {
   ErrorDetails details = DetailsOf(error);
   if (details.reason != Reason::kInvalidRequest) return error;
   for (FieldError& each : details.fields) {
     absl::string_view field = each.field;
     if (!absl::ConsumePrefix(&field, "spec.")) continue;
     absl::string_view rest = field;
-    size_t number = 0;
-    const size_t bracket = field.find(']');
-    const bool of_change = absl::ConsumePrefix(&rest, "prompt_changes[") && bracket != absl::string_view::npos &&
-                           absl::SimpleAtoi(rest.substr(0, rest.find(']')), &number) && number >= changes;
+    int number = 0;
+    const bool of_change =
+        absl::ConsumePrefix(&rest, "prompt_changes[") && absl::SimpleAtoi(rest.substr(0, rest.find(']')), &number);
     if (!of_change) {
       each.field = std::string(field);
-    } else if (number > changes) {
-      each.field = absl::StrCat("prompt_changes[", number - changes - 1, field.substr(bracket));
-    } else {
+    } else if (number > shared_changes) {
+      each.field = absl::StrCat("prompt_changes[", number - shared_changes - 1, field.substr(field.find(']')));
+    } else if (number == shared_changes) {
       each.field = absl::EndsWith(field, ".prompt") ? "prompt" : "from_block";
+    } else {
+      each.field = "duration";  // the shared changes fit the other video's
     }
   }
   return InvalidRequest(std::move(details.fields));

@@ -12,6 +12,12 @@ namespace {
 
 constexpr int kDefaultPage = 50, kMaxPage = 1000;
 
+absl::Status Reused(const std::string& request_id, const Video& known) {
+  return MakeError(absl::StatusCode::kAlreadyExists,
+                   absl::StrCat("request_id: \"", request_id, "\" has asked for another video"),
+                   {.reason = Reason::kRequestIdReused, .resource = known.name()});
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video) {
@@ -20,16 +26,27 @@ absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video
   const MutexLock lock(mutex_);
   if (const auto found = request_ids_.find(request_id); !request_id.empty() && found != request_ids_.end()) {
     const std::shared_ptr<Video>& known = entries_.at(found->second).video;
-    if (known->description().spec == asked.spec && known->description().options == asked.options) return known;
-    return MakeError(absl::StatusCode::kAlreadyExists,
-                     absl::StrCat("request_id: \"", request_id, "\" has asked for another video"),
-                     {.reason = Reason::kRequestIdReused, .resource = known->name()});
+    if (known->description().spec == asked.spec && known->description().options == asked.options &&
+        known->description().fork == asked.fork) {
+      return known;
+    }
+    return Reused(request_id, *known);
   }
   const uint64_t number = ++last_number_;
   by_number_[number] = video;
   if (!request_id.empty()) request_ids_[request_id] = video->name();
   entries_[video->name()] = {video, number};
   return video;
+}
+
+absl::StatusOr<std::shared_ptr<Video>> Library::FindFork(const std::string& request_id, const ForkSpec& fork,
+                                                         const DeliveryOptions& options) const {
+  const MutexLock lock(mutex_);
+  const auto found = request_ids_.find(request_id);
+  if (request_id.empty() || found == request_ids_.end()) return nullptr;
+  const std::shared_ptr<Video>& known = entries_.at(found->second).video;
+  if (known->description().fork == fork && known->description().options == options) return known;
+  return Reused(request_id, *known);
 }
 
 absl::StatusOr<std::shared_ptr<Video>> Library::Find(const std::string& name) const {

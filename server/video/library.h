@@ -30,6 +30,9 @@ class Library {
   // Adds the video, or returns the one that its request id asked for before. REQUEST_ID_REUSED: that was for another
   // spec or other options. An empty id is nobody's.
   absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video);
+  // The video that this request id asked for, if that was the fork; nothing: the id is new.
+  absl::StatusOr<std::shared_ptr<Video>> FindFork(const std::string& request_id, const ForkSpec& fork,
+                                                  const DeliveryOptions& options) const;
   // VIDEO_NOT_FOUND.
   absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const;
   // Forgets it. Returns it, or nothing if it is not there.

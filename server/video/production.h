@@ -87,7 +87,7 @@ class Production : public scheduler::Listener, public VideoHost {
   scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
   // Null where nothing is stored.
   decltype(EngineDevice::Job::on_checkpoint) OnCheckpoint(const std::shared_ptr<Video>& video) const;
-  // Of a video that goes on.
+  // Of a video that goes on, and of a fork.
   std::vector<int> MadeLevels(const Video& video) const;
   void Remove(uint64_t id);
 

@@ -229,6 +229,16 @@ class Checker {
 
 }  // namespace
 
+int VideoPlan::PromptAt(int block) const {
+  int prompt = 0, from = 0;
+  for (size_t i = 0; i < prompt_blocks.size(); ++i) {
+    if (prompt_blocks[i] > block || prompt_blocks[i] < from) continue;
+    from = prompt_blocks[i];
+    prompt = static_cast<int>(i) + 1;
+  }
+  return prompt;
+}
+
 int VideoPlan::BlockAt(absl::Duration at) const {
   const auto begins_before = [this](int64_t start, absl::Duration time) { return rate.TimeOf(start) < time; };
   return static_cast<int>(

@@ -41,6 +41,16 @@ struct VideoSpec {
   friend bool operator==(const VideoSpec&, const VideoSpec&) = default;
 };
 
+// The video that another one is up to a block; fields as in longtake.v1.ForkVideoRequest.
+struct ForkSpec {
+  std::string name;  // of the other one
+  int from_block = 0;
+  std::string prompt;
+  std::vector<PromptChange> prompt_changes;
+  std::optional<absl::Duration> duration;
+  friend bool operator==(const ForkSpec&, const ForkSpec&) = default;
+};
+
 enum class Fidelity { kFull, kAdaptive };
 enum class Disconnect { kCancel, kContinue, kPause };
 
@@ -76,6 +86,8 @@ struct VideoPlan {
   int blocks() const { return static_cast<int>(block_frames.size()); }
   int64_t frames() const { return block_starts.back(); }
   absl::Duration BlockStart(int block) const { return rate.TimeOf(block_starts[block]); }
+  // The prompt that holds in a block. Of two for one block it is the later.
+  int PromptAt(int block) const;
   // The first block that begins at or after `at`, give or take a microsecond; blocks() where none does.
   int BlockAt(absl::Duration at) const;
 };

@@ -80,6 +80,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adapter, name, strength)
 // first_image is a file of its own, for its bytes are no text.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(VideoSpec, prompt, negative_prompt, seed, size, duration, model, prompt_changes,
                                    adapters)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ForkSpec, name, from_block, prompt, prompt_changes, duration)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DeliveryOptions, delivery, max_wait, max_lead, fidelity, priority, disconnect,
                                    reconnect_timeout)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(VideoPlan, spec, options, session, rate, block_latents, block_frames, block_starts,
@@ -189,7 +190,7 @@ std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended) {
   return text;
 }
 
-std::vector<StoredFile> FilesOf(const StoredVideo& video) {
+std::vector<StoredFile> FilesOf(const StoredVideo& video, int blocks) {
   const VideoInfo& info = video.info;
   json body = {{"name", info.name},
                {"request_id", info.request_id},
@@ -199,6 +200,7 @@ std::vector<StoredFile> FilesOf(const StoredVideo& video) {
                {"plan", *info.plan},
                {"spec", video.spec},
                {"options", video.options},
+               {"fork", video.fork},
                {"quote", video.quote},
                {"elapsed", video.elapsed},
                {"model_digest", video.model_digest},
@@ -208,7 +210,7 @@ std::vector<StoredFile> FilesOf(const StoredVideo& video) {
     files.push_back({Path(info.name, "first_image"), info.plan->spec.first_image});
   }
   files.push_back({Path(info.name, "init.mp4"), video.stream.init_segment});
-  files.push_back(IndexFile(info.name, *info.plan, 0, false));
+  files.push_back(IndexFile(info.name, *info.plan, blocks, false));
   files.push_back(JsonFile(Path(info.name, "video.json"), body));
   return files;
 }
@@ -280,6 +282,7 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
                      read.info.plan = std::make_shared<const VideoPlan>(body.at("plan").get<VideoPlan>());
                      read.spec = body.at("spec");
                      read.options = body.at("options");
+                     read.fork = body.at("fork").get<std::optional<ForkSpec>>();
                      read.quote = body.at("quote");
                      read.elapsed = body.at("elapsed");
                      read.model_digest = body.at("model_digest");

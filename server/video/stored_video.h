@@ -38,6 +38,7 @@ struct StoredVideo {
   // As they were asked for, by which a request id is known again.
   VideoSpec spec;
   DeliveryOptions options;
+  std::optional<ForkSpec> fork;
   scheduler::Quote quote;
   absl::Duration elapsed;  // of its Accepted
   std::string model_digest;
@@ -54,7 +55,8 @@ struct StoredEnd {
   std::optional<Event> finished;
 };
 
-std::vector<StoredFile> FilesOf(const StoredVideo& video);
+// `blocks`: those that are stored already.
+std::vector<StoredFile> FilesOf(const StoredVideo& video, int blocks);
 // All of the plan's, by number.
 StoredFile PromptsFile(const std::string& name, const VideoPlan& plan);
 // `events`: since the block before; its chunks' media is the segment. The index comes last.

@@ -116,10 +116,11 @@ absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
   if (video.info.numerics_id == model().numerics_id && video.model_digest == model().model_digest) {
     return absl::OkStatus();
   }
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat(video.info.name, " cannot go on: it was begun with another model, or as ",
-                                video.info.numerics_id, " and not ", model().numerics_id),
-                   {.reason = Reason::kOtherModel, .resource = video.info.name});
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      absl::StrCat("nothing can be added to ", video.info.name, ": it was begun with another model, or as ",
+                   video.info.numerics_id, " and not ", model().numerics_id),
+      {.reason = Reason::kOtherModel, .resource = video.info.name});
 }
 
 void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
@@ -162,9 +163,15 @@ Metrics::Viewers Studio::viewers() const {
 
 absl::StatusOr<VideoPlan> Studio::Check(const VideoSpec& spec, const DeliveryOptions& options,
                                         std::vector<FieldError> errors, Purpose purpose) const {
+  return Check(spec, options, std::move(errors), purpose, options_.limits);
+}
+
+absl::StatusOr<VideoPlan> Studio::Check(const VideoSpec& spec, const DeliveryOptions& options,
+                                        std::vector<FieldError> errors, Purpose purpose,
+                                        const RequestLimits& limits) const {
   // 32 bits of a chosen seed are enough to differ and short enough to type again.
-  absl::StatusOr<VideoPlan> plan = CheckRequest(spec, options, std::move(errors), purpose, production_.engine(),
-                                                options_.limits, std::random_device()());
+  absl::StatusOr<VideoPlan> plan =
+      CheckRequest(spec, options, std::move(errors), purpose, production_.engine(), limits, std::random_device()());
   if (plan.ok() && options_.max_wait < absl::InfiniteDuration()) {
     plan->options.max_wait = std::min(plan->options.max_wait.value_or(options_.max_wait), options_.max_wait);
   }
@@ -175,7 +182,11 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   if (!IsIdentifier(request.request_id, kMaxRequestId)) {
     request.errors.push_back({"request_id", "is not of at most 64 letters, digits, '.', '_' and '-'"});
   }
-  absl::StatusOr<VideoPlan> plan = Check(request.spec, request.options, std::move(request.errors), Purpose::kMake);
+  // The limit of changes is on those that are asked for, not on those that were made by the way.
+  RequestLimits limits = options_.limits;
+  limits.max_prompt_changes += request.shared.prompt_changes + (request.fork.has_value() ? 1 : 0);
+  absl::StatusOr<VideoPlan> plan =
+      Check(request.spec, request.options, std::move(request.errors), Purpose::kMake, limits);
   if (!plan.ok()) return done(plan.status());
   DeliveryOptions& options = plan->options;
   if (!options.disconnect.has_value()) options.disconnect = request.default_disconnect;
@@ -190,11 +201,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
     return done(
         MakeError(stream.status().code(), std::string(stream.status().message()), {.reason = Reason::kEncoderFailed}));
   }
-  StoredCheckpoint checkpoint;
-  if (request.shared.has_value()) {
-    if (absl::Status fit = CheckShared(*request.shared, *plan, model()); !fit.ok()) return done(fit);
-    checkpoint = CheckpointOfShared(*request.shared, *plan, store_);
-  }
+  if (absl::Status fit = CheckShared(request.shared, *plan, model()); !fit.ok()) return done(fit);
   StoredVideo description;
   description.info.name = NewVideoName();
   description.info.plan = std::make_shared<const VideoPlan>(*std::move(plan));
@@ -203,18 +210,16 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   description.info.denoise_steps = model().denoise_steps;
   description.spec = request.spec;
   description.options = request.options;
+  description.fork = request.fork;
   description.model_digest = model().model_digest;
   description.stream = *std::move(stream);
   ChunkLog::Serializer serializer = serializer_for_(description.info.name);
-  std::vector<std::vector<Recorded>> shared;
-  if (request.shared.has_value()) shared = std::move(request.shared->blocks);
   const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
                                                            .description = std::move(description),
                                                            .serializer = std::move(serializer),
                                                            .max_unread = options_.max_unread,
                                                            .store = store_,
-                                                           .shared_blocks = std::move(shared),
-                                                           .checkpoint = std::move(checkpoint)},
+                                                           .shared_blocks = std::move(request.shared.blocks)},
                                              clock_, production_.encoders(), &production_);
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(video);
   if (!known.ok()) return done(known.status());
@@ -230,22 +235,34 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
 }
 
 void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
-  const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(request.name);
+  // Asked for again, it is there, whatever became of the other video.
+  const auto known = library_.FindFork(request.request_id, request.fork, request.options);
+  if (!known.ok()) return done(known.status());
+  if (*known != nullptr) {
+    return (*known)->WhenDecided([known = *known, done = std::move(done)](const absl::Status& decision) {
+      if (!decision.ok()) return done(decision);
+      done(known);
+    });
+  }
+  const ForkSpec& fork = request.fork;
+  const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(fork.name);
   if (!source.ok()) return done(source.status());
   const VideoPlan& plan = (*source)->plan();
-  if (request.from_block < 1 || request.from_block >= plan.blocks()) {
-    request.errors.push_back(
-        {"from_block", absl::StrCat(request.from_block, " is not within 1 ... ", plan.blocks() - 1)});
-    return done(InvalidRequest(std::move(request.errors)));
+  if (!model().switches_prompt) request.errors.push_back({"prompt", "this model keeps its prompt"});
+  if (fork.from_block < 1 || fork.from_block >= plan.blocks()) {
+    request.errors.push_back({"from_block", absl::StrCat(fork.from_block, " is not within 1 ... ", plan.blocks() - 1)});
   }
+  if (!request.errors.empty()) return done(InvalidRequest(std::move(request.errors)));
   if (absl::Status same = CheckNumerics((*source)->description()); !same.ok()) return done(same);
-  absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->FirstBlocks(request.from_block);
+  absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->FirstBlocks(fork.from_block);
   if (!blocks.ok()) return done(blocks.status());
   CreateRequest create{.options = request.options, .request_id = request.request_id};
-  create.errors = std::move(request.errors);
-  create.shared = SharedBlocks{(*source)->name(), plan.block_latents, *std::move(blocks)};
-  create.spec = SpecOfFork(request, plan, (*source)->prompts(), *create.shared);
-  const size_t changes = create.spec.prompt_changes.size() - request.prompt_changes.size() - 1;
+  create.fork = fork;
+  create.shared = {.latents = plan.block_latents, .blocks = *std::move(blocks)};
+  absl::StatusOr<VideoSpec> spec = SpecOfFork(fork, plan, (*source)->prompts(), create.shared);
+  if (!spec.ok()) return done(spec.status());
+  create.spec = *std::move(spec);
+  const int changes = create.shared.prompt_changes;
   Create(std::move(create), [changes, done = std::move(done)](absl::StatusOr<std::shared_ptr<Video>> video) {
     if (!video.ok()) return done(RenameFields(video.status(), changes));
     done(std::move(video));

@@ -37,7 +37,8 @@ struct CreateRequest {
   Disconnect default_disconnect = Disconnect::kContinue;  // where `options` have none
   absl::Duration deadline = absl::InfiniteDuration();     // for the whole video, from now on
   std::vector<FieldError> errors;                         // found before
-  std::optional<SharedBlocks> shared = {};                // what it begins with
+  std::optional<ForkSpec> fork = {};                      // it is one, and begins with these
+  SharedBlocks shared = {};
 };
 
 class Studio {
@@ -106,6 +107,8 @@ class Studio {
 
  private:
   Metrics::Viewers viewers() const;
+  absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
+                                  Purpose purpose, const RequestLimits& limits) const;
   void Restore();
   // OTHER_MODEL: what is made of the video from now on would not fit to what there is of it.
   absl::Status CheckNumerics(const StoredVideo& video) const;

@@ -20,6 +20,15 @@ absl::Duration Age(const StoredVideo& video) {
   return std::max(absl::ZeroDuration(), absl::Now() - video.info.create_time);
 }
 
+// All of a block's making, too: it was not made in this video.
+void SetTime(absl::Duration elapsed, Event& event) {
+  event.elapsed = elapsed;
+  auto* chunk = std::get_if<Chunk>(&event.body);
+  if (chunk == nullptr || !chunk->report.has_value()) return;
+  BlockReport& report = *chunk->report;
+  report.start = report.denoise = report.commit = report.decode = report.finish = elapsed;
+}
+
 absl::Status NotRead() {
   return MakeError(absl::StatusCode::kAborted, "nobody has read the video for too long", {.reason = Reason::kNotRead});
 }
@@ -45,11 +54,12 @@ Video::Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* 
       strand_(encoders),
       maker_(plan_.get(), description_.stream, clock),
       shared_blocks_(std::move(creation.shared_blocks)),
-      checkpoint_(std::move(creation.checkpoint)),
       stores_(store_ != nullptr) {
   for (const std::vector<Recorded>& block : shared_blocks_) {
     for (const Recorded& each : block) AddMade(each.event, static_cast<int64_t>(each.media.size()));
   }
+  made_blocks_ = static_cast<int>(shared_blocks_.size());
+  size_bytes_ = maker_.bytes();
 }
 
 VideoInfo Video::info() const {
@@ -127,36 +137,29 @@ void Video::Accept(const scheduler::Quote& quote) {
     alone_since_ = clock_->Now();
   }
   const Event accepted{elapsed(), Accepted{.video = info(), .quote = quote, .media_type = maker_.stream().media_type}};
+  if (store_ == nullptr && made_steps_.empty()) return Announce(accepted, /*stored=*/false);
   strand_.Post([self = shared_from_this(), accepted] {
-    std::vector<StoredFile> files;
-    if (self->store_ != nullptr) {
-      StoredVideo stored = self->description_;
-      stored.info = std::get<Accepted>(accepted.body).video;
-      stored.quote = std::get<Accepted>(accepted.body).quote;
-      stored.elapsed = accepted.elapsed;
-      files = FilesOf(stored);
-      for (StoredFile& file : self->SharedFiles()) files.push_back(std::move(file));
+    // This is their time in this video.
+    for (std::vector<Recorded>& block : self->shared_blocks_) {
+      for (Recorded& each : block) SetTime(accepted.elapsed, each.event);
     }
-    self->Tell(std::move(files), [self, accepted](bool stored) { self->Announce(accepted, stored); });
+    if (self->store_ == nullptr) return self->Announce(accepted, /*stored=*/false);
+    auto stored = std::make_shared<StoredVideo>(self->description_);
+    stored->info = std::get<Accepted>(accepted.body).video;
+    stored->quote = std::get<Accepted>(accepted.body).quote;
+    stored->elapsed = accepted.elapsed;
+    self->telling_.push_back({[self, accepted](bool done) { self->Announce(accepted, done); }, /*waits=*/true});
+    self->storing_shared_ = true;
+    self->StoreShared(0, stored);
   });
 }
 
 void Video::Announce(const Event& accepted, bool stored) {
   Log(accepted);
   Log({accepted.elapsed, InitSegment{}}, maker_.stream().init_segment);
-  const int shared = static_cast<int>(shared_blocks_.size());
-  if (stored) log_.SetStored(stored_blocks_ = shared);
-  {
-    // Before its chunks are in the log, for a viewer may take them at once. For the scheduler they are delivered.
-    const MutexLock lock(mutex_);
-    made_blocks_ = shared;
-    made_ = delivered_ = plan_->block_starts[shared];
-    for (const std::vector<Recorded>& block : shared_blocks_) {
-      for (const Recorded& each : block) size_bytes_ += static_cast<int64_t>(each.media.size());
-    }
-  }
+  if (stored) log_.SetStored(stored_blocks_ = static_cast<int>(shared_blocks_.size()));
   for (std::vector<Recorded>& block : std::exchange(shared_blocks_, {})) {
-    for (Recorded& each : block) Log({accepted.elapsed, std::move(each.event.body)}, std::move(each.media));
+    for (Recorded& each : block) Log(std::move(each.event), std::move(each.media));
   }
   std::vector<std::function<void(const absl::Status&)>> undecided;
   {
@@ -389,7 +392,7 @@ void Video::Pace() {
     from = std::exchange(delivered_, std::max(delivered_, until));
   }
   if (until <= from) return;
-  if (from == 0) host_->OnFirstChunk(*this, elapsed());
+  if (from == 0 && made_steps_.empty()) host_->OnFirstChunk(*this, elapsed());
   host_->Delivered(id_, plan_->rate.TimeOf(until));
 }
 

@@ -43,10 +43,8 @@ struct VideoCreation {
   ChunkLog::Serializer serializer;
   absl::Duration max_unread;  // one that nobody has ever watched is ended after so long, unless it is to continue
   Store* store = nullptr;     // outlives it; null: nothing of it outlives the process
-  // Of a fork: the events of its first blocks with their media, which it begins with, and what the engine needs to go
-  // on behind them or behind fewer.
+  // Of a fork: the events of its first blocks with their media, which it begins with.
   std::vector<std::vector<Recorded>> shared_blocks = {};
-  StoredCheckpoint checkpoint = {};
 };
 
 // States move under a lock by the table of state.h. The log's pieces are appended by one strand. The scheduler's
@@ -144,11 +142,14 @@ class Video : public std::enable_shared_from_this<Video> {
   // before them.
   void Tell(std::vector<StoredFile> files, std::function<void(bool stored)> then);
   void OnStored(const absl::Status& status);
+  // False: nothing is stored any more.
+  bool Put(std::vector<StoredFile> files);
   // After an error nothing more is stored: blocks behind a hole would help nobody.
   void StopStoring(const absl::Status& why);
   void StoreFailedEnd(StoredEnd end);
-  // Those of the blocks that it begins with.
-  std::vector<StoredFile> SharedFiles() const;
+  // Stores the blocks that it begins with, from this one on and one after the other, for all at once would hold
+  // hundreds of descriptors; then what says that there is such a video. Ends as the store's part of a Tell.
+  void StoreShared(size_t block, const std::shared_ptr<const StoredVideo>& stored);
   // What was made before: its steps, and what is not told again.
   void AddMade(const Event& event, int64_t media_bytes);
   // The files of the block that ends with the last event.
@@ -194,9 +195,11 @@ class Video : public std::enable_shared_from_this<Video> {
   std::shared_ptr<void> held_;  // with it
   struct Telling {
     std::function<void(bool)> tell;
-    bool waits = false;  // for the store
+    bool waits = false;             // for the store
+    std::vector<StoredFile> files;  // to be put when the shared blocks are stored
   };
   std::deque<Telling> telling_;  // the first one waits
+  bool storing_shared_ = false;
 
   // Of a restored video, and of a fork.
   std::vector<int> made_steps_;

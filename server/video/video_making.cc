@@ -38,7 +38,11 @@ absl::StatusOr<std::shared_ptr<Video>> Video::Restore(VideoCreation creation, co
   video->Load(std::move(blocks));
   // One that is damaged, or of a block that is not stored, costs nothing but the time to make its blocks again.
   absl::StatusOr<StoredCheckpoint> checkpoint = ReadStoredCheckpoint(*video->store_, video->name_);
-  if (checkpoint.ok() && checkpoint->blocks <= count) video->checkpoint_ = *std::move(checkpoint);
+  if (checkpoint.ok() && checkpoint->blocks <= count) {
+    video->checkpoint_ = *std::move(checkpoint);
+    // It has its prompt with it, which is not encoded again.
+    video->records_.SetPrompt(video->plan_->PromptAt(video->checkpoint_.blocks - 1));
+  }
   const MutexLock lock(video->mutex_);
   video->made_blocks_ = count;
   video->alone_since_ = clock->Now();
@@ -157,12 +161,23 @@ void Video::FinishBlock(int block, const BlockReport& report) {
   for (const Event& changed : std::exchange(early_prompts_, {})) ChangedPrompt(changed);
 }
 
-// A block that is stored was made again, for those behind it. Whoever watches has it: for the scheduler it has been
-// played.
+// A block that viewers have was made again, for those behind it.
 void Video::PassOver(int block) {
   const absl::Duration until = plan_->BlockStart(block + 1);
-  host_->Delivered(id_, until);
-  if (live()) host_->Consumed(id_, until, /*paused=*/false);
+  bool played = goes_on_;
+  if (goes_on_) {
+    host_->Delivered(id_, until);
+  } else {
+    // A fork's viewers are sent it as any other block, and the scheduler takes them to play it from now on; but not
+    // those who began behind it.
+    {
+      const MutexLock lock(mutex_);
+      made_ = std::max(made_, plan_->block_starts[block + 1]);
+      played = audience_.BeginsBehind(block);
+    }
+    Pace();
+  }
+  if (live() && played) host_->Consumed(id_, until, /*paused=*/false);
 }
 
 void Video::ChangedPrompt(const Event& changed) {
@@ -213,16 +228,29 @@ void Video::KeepCheckpoint() {
   store_->Put({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, [held](const absl::Status& /*status*/) {});
 }
 
-std::vector<StoredFile> Video::SharedFiles() const {
-  std::vector<StoredFile> files;
-  for (size_t block = 0; block < shared_blocks_.size(); ++block) {
-    // The index comes last, and the next block's takes its place.
-    if (block > 0) files.pop_back();
-    for (StoredFile& file : BlockFiles(name_, *plan_, static_cast<int>(block), shared_blocks_[block])) {
-      files.push_back(std::move(file));
+void Video::StoreShared(size_t block, const std::shared_ptr<const StoredVideo>& stored) {
+  const int shared = static_cast<int>(shared_blocks_.size());
+  const bool last = block == shared_blocks_.size();
+  std::vector<StoredFile> files =
+      last ? FilesOf(*stored, shared) : BlockFiles(name_, *plan_, static_cast<int>(block), shared_blocks_[block]);
+  const auto done = [self = shared_from_this(), block, stored, last](const absl::Status& status) {
+    if (!last && status.ok()) return self->StoreShared(block + 1, stored);
+    self->storing_shared_ = false;
+    // What was to be told meanwhile is stored behind it.
+    for (Telling& each : self->telling_) {
+      if (!each.files.empty()) each.waits = status.ok() && self->Put(std::exchange(each.files, {}));
+    }
+    self->OnStored(status);
+  };
+  {
+    const MutexLock lock(store_mutex_);
+    if (stores_) {
+      return store_->Put(std::move(files), [self = shared_from_this(), done](const absl::Status& status) {
+        self->strand_.Post([done, status] { done(status); });
+      });
     }
   }
-  return files;
+  done(absl::CancelledError("the video was deleted"));
 }
 
 std::vector<StoredFile> Video::TakeUnstored(int block) {
@@ -230,18 +258,22 @@ std::vector<StoredFile> Video::TakeUnstored(int block) {
 }
 
 void Video::Tell(std::vector<StoredFile> files, std::function<void(bool)> then) {
-  bool waits = false;
-  if (!files.empty()) {
-    const MutexLock lock(store_mutex_);
-    waits = stores_;
-    if (waits) {
-      store_->Put(std::move(files), [self = shared_from_this()](const absl::Status& status) {
-        self->strand_.Post([self, status] { self->OnStored(status); });
-      });
-    }
+  if (!files.empty() && storing_shared_) {
+    telling_.push_back({std::move(then), /*waits=*/true, std::move(files)});
+    return;
   }
+  const bool waits = !files.empty() && Put(std::move(files));
   if (!waits && telling_.empty()) return then(false);
-  telling_.push_back({std::move(then), waits});
+  telling_.push_back({std::move(then), waits, {}});
+}
+
+bool Video::Put(std::vector<StoredFile> files) {
+  const MutexLock lock(store_mutex_);
+  if (!stores_) return false;
+  store_->Put(std::move(files), [self = shared_from_this()](const absl::Status& status) {
+    self->strand_.Post([self, status] { self->OnStored(status); });
+  });
+  return true;
 }
 
 void Video::OnStored(const absl::Status& status) {

@@ -1,6 +1,6 @@
 // Over real gRPC: videos that begin with another one's blocks.
+#include <algorithm>
 #include <atomic>
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -186,7 +186,15 @@ TEST_F(ForkTest, ARequestIdIsKnownAgain) {
   request.set_request_id("mine");
   v1::Video first, second;
   ASSERT_TRUE(Fork(request, first).ok());
-  ASSERT_TRUE(Fork(request, second).ok());
+  {
+    v1::DeleteVideoRequest gone;
+    gone.set_name(name);
+    grpc::ClientContext context;
+    google::protobuf::Empty nothing;
+    ASSERT_TRUE(stub->DeleteVideo(&context, gone, &nothing).ok());
+  }
+  const grpc::Status again = Fork(request, second);
+  ASSERT_TRUE(again.ok()) << again.error_message();
   EXPECT_EQ(first.name(), second.name());
   request.set_from_block(3);
   EXPECT_EQ(ReasonOf(Fork(request, second)), "REQUEST_ID_REUSED");
@@ -235,35 +243,33 @@ TEST_F(ForkTest, InAStoreItOutlivesItsServerAndTheOtherVideo) {
   EXPECT_EQ(second.bytes, Generate(Story(4, {{25.0 / 16, "the sun rises"}, {41.0 / 16, "it rains"}})).bytes);
 }
 
-TEST_F(ForkTest, AStoredStateIsTakenUp) {
+TEST_F(ForkTest, TheSharedBlocksHaveTheForksTime) {
   ServerOptions options;
   options.store = folder.path() + "/store";
-  std::atomic<bool> forked = false;
-  const std::string folder_path = options.store;
-  int commits = 0;
-  std::string name;
-  StartAndServe({.delay =
-                     [&](const Pass& pass) {
-                       if (pass.kind != PassKind::kCommit || ++commits != 9) return absl::ZeroDuration();
-                       Await([&] { return forked.load(); }, "the fork");
-                       return absl::ZeroDuration();
-                     }},
-                options);
-  v1::Video fork;
-  const Watched first = Generate(Story(5, {}), [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
-    if (event.has_accepted()) name = event.accepted().video().name();
-    if (!event.has_chunk() || event.chunk().block() != 7 || !event.chunk().has_report()) return;
-    Await([&] { return std::filesystem::exists(folder_path + "/" + name + "/checkpoint"); }, "a checkpoint");
-    EXPECT_TRUE(Fork(ForkOf(name, 8, "the sun rises"), fork).ok());
-    forked = true;
-  });
-  ASSERT_TRUE(first.status.ok());
-  const Watched watched = Watch(fork.name());
-  EXPECT_TRUE(watched.status.ok()) << watched.status.error_message();
-  const int blocks = static_cast<int>(BlocksOf(first).size());
-  EXPECT_LT(Commits(), 2 * blocks) << "it was made from its beginning";
-  EXPECT_EQ(watched.bytes, Generate(Story(5, {{65.0 / 16, "the sun rises"}})).bytes);
-  EXPECT_EQ(engine->passes_out_of_order(), 0);
+  options.studio.keep_bytes = 1;  // chunks come from the store
+  StartAndServe({}, options);
+  const Watched first = Generate(Story(2, {}));
+  const Watched fork = ForkAndWatch(ForkOf(first.video().name(), 3, "the sun rises"));
+  const auto times = [](const Watched& video) {
+    std::vector<double> times;
+    for (const v1::WatchVideoResponse& event : video.events) times.push_back(Seconds(event.elapsed_duration()));
+    return times;
+  };
+  const std::vector<double> seen = times(fork);
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_EQ(times(Watch(fork.video().name())), seen);
+  EXPECT_EQ(fork.video().progress().block_count(), 3) << "of its acceptance";
+  EXPECT_FALSE(fork.accepted().quote().has_first_chunk_delay()) << "it has it";
+}
+
+TEST_F(ForkTest, ManyPromptsOnTheWayHinderNoFork) {
+  ServerOptions options;
+  options.studio.limits.max_prompt_changes = 1;
+  StartAndServe({}, options);
+  const Watched first = Generate(Story(3, {{1.0, "night falls"}}));
+  const Watched second = ForkAndWatch(ForkOf(first.video().name(), 3, "the sun rises"));
+  const Watched third = ForkAndWatch(ForkOf(second.video().name(), 4, "it rains"));
+  EXPECT_THAT(Prompts(third), ElementsAre(0, 0, 1, 2, 3, 3));
 }
 
 }  // namespace
