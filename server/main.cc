@@ -131,11 +131,9 @@ int main(int argc, char** argv) {
   std::future<bool> loaded = outcome.get_future();
   absl::StatusOr<std::thread> loading = longtake::StartThread("the thread that loads", [&] {
     const absl::Status status = LoadAndServe(settings.engine, **server);
-    if (!status.ok()) {
-      logger.error("cannot load: {}", status.ToString());
-      signals.Raise();
-    }
-    outcome.set_value(status.ok());
+    if (!status.ok()) logger.error("cannot load: {}", status.ToString());
+    outcome.set_value(status.ok());  // before the signal, on which the outcome is looked at
+    if (!status.ok()) signals.Raise();
   });
   if (!loading.ok()) {
     logger.error("cannot load: {}", loading.status().ToString());
@@ -145,8 +143,7 @@ int main(int argc, char** argv) {
   (*server)->Stop(/*grace=*/signal == SIGTERM);
   AwaitStopped(**server, signals, settings.server.lifecycle.shutdown_limit, logger);
   // Loading takes minutes for a large model and cannot be interrupted. It has written nothing that must be in order.
-  // The thread that failed to load is about to say so.
-  if (loaded.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready) _exit(0);
+  if (loaded.wait_for(std::chrono::seconds(0)) != std::future_status::ready) _exit(0);
   loading->join();
   return loaded.get() ? 0 : 1;
 }

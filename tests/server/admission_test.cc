@@ -5,10 +5,9 @@
 #include <chrono>
 #include <thread>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/fake_clock.h"
 #include "tests/server/server_fixture.h"
 
 namespace longtake::server {
@@ -25,12 +24,51 @@ class Admission : public ServerFixture {
     *quoted.mutable_delivery_options() = request.delivery_options();
     return stub->QuoteVideo(&context, quoted, &response);
   }
+  // On a clock that only passes move, so that their times are those of `engine_options` on any machine.
+  void StartOnClock(FakeEngineOptions engine_options, ServerOptions options = {}) {
+    // From a pass that takes no time nothing is learned.
+    for (absl::Duration* time : {&engine_options.denoise, &engine_options.commit, &engine_options.decode}) {
+      *time = std::max(*time, absl::Milliseconds(1));
+    }
+    engine_options.clock = &clock;
+    options.clock = &clock;
+    StartAndServe(std::move(engine_options), std::move(options));
+  }
   // Videos one after the other until the server can promise.
   void Learn() { ASSERT_TRUE(Generate(Request(1, 99)).status.ok()); }
+  // A request that waits for the only place, which another video has, ends after `limit` and no sooner.
+  void WaitInVain(const v1::GenerateVideoRequest& request, absl::Duration limit) {
+    // Before anything is learned nothing is predicted, so the request is accepted.
+    std::atomic<bool> ended = false;
+    StartOnClock({.max_sessions = 1,
+                  .delay = HoldBefore(
+                      PassKind::kEncodePrompt, 1, [&] { return ended.load(); }, "the request's end")});
+    std::thread running([&] { Generate(Request(1, 1)); });
+    Await([&] { return engine->open_sessions() == 1; }, "the video");
+    int waits = 0;
+    const Watched waited = Generate(request, [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+      if (!event.has_waiting()) return;
+      ++waits;
+      EXPECT_EQ(event.waiting().position(), 1);
+      clock.Advance(limit - absl::Milliseconds(1));
+      // Each reading has the scheduler look at its clock, and the second shows what the first has brought about.
+      server->MetricsText();
+      EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_queue_length{delivery=\"live\"} 1\n"));
+      clock.Advance(absl::Milliseconds(2));
+    });
+    ended = true;
+    running.join();
+    EXPECT_EQ(waits, 1);
+    EXPECT_EQ(waited.events.size(), 3u);
+    EXPECT_EQ(waited.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_EQ(ReasonOf(waited.status), "WAITED_TOO_LONG");
+  }
+
+  FakeClock clock;
 };
 
 TEST_F(Admission, AQuoteIsGivenBeforehandAndKept) {
-  StartAndServe({.text = absl::Milliseconds(5), .denoise = absl::Milliseconds(20), .decode = absl::Milliseconds(5)});
+  StartOnClock({.text = absl::Milliseconds(5), .denoise = absl::Milliseconds(20), .decode = absl::Milliseconds(5)});
   v1::GenerateVideoRequest request = Request(3);
   request.mutable_spec()->clear_prompt();
   v1::QuoteVideoResponse response;
@@ -73,24 +111,31 @@ TEST_F(Admission, AQuoteNamesFieldsAtFaultAndWantsNoPrompt) {
 }
 
 TEST_F(Admission, AQuoteOfAFullQueueIsAnAnswer) {
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(30)}, {.studio = {.max_waiting = 0}});
+  std::atomic<bool> answered = false;
+  StartOnClock({.max_sessions = 1,
+                .denoise = absl::Milliseconds(30),
+                .delay = HoldBefore(
+                    PassKind::kEncodePrompt, 2, [&] { return answered.load(); }, "the quote")},
+               {.studio = {.max_waiting = 0}});
   Learn();
   std::thread running([&] { Generate(Request(3, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
   v1::QuoteVideoResponse response;
-  ASSERT_TRUE(Quote(Request(1), response).ok());
+  EXPECT_TRUE(Quote(Request(1), response).ok());
   EXPECT_EQ(response.refusal().reason(), v1::ERROR_REASON_QUEUE_FULL);
   EXPECT_GE(Seconds(response.refusal().retry_delay()), 1);
+  answered = true;
   running.join();
 }
 
 // A call's deadline is for the whole video: work that could not be in time is not begun.
 TEST_F(Admission, ADeadlineBeforeThePromisedLastChunkIsRefused) {
-  StartAndServe({.denoise = absl::Milliseconds(20)});
+  // Ten seconds take two minutes; the deadline is so far that it is not over before the answer.
+  StartOnClock({.denoise = absl::Seconds(2)});
   Learn();
   const size_t passes = engine->ran().size();
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
   auto reader = stub->GenerateVideo(&context, Request(10));
   v1::WatchVideoResponse event;
   EXPECT_FALSE(reader->Read(&event));
@@ -101,13 +146,19 @@ TEST_F(Admission, ADeadlineBeforeThePromisedLastChunkIsRefused) {
 }
 
 TEST_F(Admission, ALongerWaitThanTheRequestPermitsIsRefused) {
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(50)});
+  std::atomic<bool> answered = false;
+  StartOnClock({.max_sessions = 1,
+                .denoise = absl::Milliseconds(50),
+                .delay = HoldBefore(
+                    PassKind::kEncodePrompt, 2, [&] { return answered.load(); }, "the refusal")});
   Learn();
   std::thread running([&] { Generate(Request(8, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
   v1::GenerateVideoRequest request = Request(1, 2);
   *request.mutable_delivery_options()->mutable_max_wait_duration() = ToProto(0.5);
   const Watched refused = Generate(request);
+  answered = true;
+  running.join();
   EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(refused.status.error_message(), HasSubstr("max_wait_duration"));
   EXPECT_TRUE(refused.events.empty());
@@ -118,35 +169,17 @@ TEST_F(Admission, ALongerWaitThanTheRequestPermitsIsRefused) {
   EXPECT_NEAR(Seconds(DetailOf<google::rpc::RetryInfo>(refused.status)->retry_delay()), std::max(1.0, start - 0.5),
               0.01);
   EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"wait_too_long\"} 1"));
-  running.join();
 }
 
 TEST_F(Admission, ARequestThatHasWaitedTooLongEnds) {
-  // Before anything is learned nothing is predicted, so the request is accepted.
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(100)});
-  std::thread running([&] { Generate(Request(4, 1)); });
-  Await([&] { return engine->open_sessions() == 1; }, "the video");
   v1::GenerateVideoRequest request = Request(1, 2);
-  *request.mutable_delivery_options()->mutable_max_wait_duration() = ToProto(0.3);
-  const absl::Time began = absl::Now();
-  const Watched waited = Generate(request);
-  EXPECT_EQ(waited.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_EQ(ReasonOf(waited.status), "WAITED_TOO_LONG");
-  EXPECT_GE(absl::Now() - began, absl::Milliseconds(300));
-  EXPECT_LT(absl::Now() - began, absl::Milliseconds(900));
-  ASSERT_EQ(waited.events.size(), 3u);
-  EXPECT_EQ(waited.events[2].waiting().position(), 1);
-  running.join();
+  *request.mutable_delivery_options()->mutable_max_wait_duration() = ToProto(0.25);
+  WaitInVain(request, absl::Milliseconds(250));
 }
 
 TEST_F(Admission, TheServersOwnLimitOnWaitingHolds) {
   max_wait = absl::Milliseconds(300);
-  StartAndServe({.max_sessions = 1, .denoise = absl::Milliseconds(100)});
-  std::thread running([&] { Generate(Request(4, 1)); });
-  Await([&] { return engine->open_sessions() == 1; }, "the video");
-  const Watched waited = Generate(Request(1, 2));
-  EXPECT_EQ(ReasonOf(waited.status), "WAITED_TOO_LONG");
-  running.join();
+  WaitInVain(Request(1, 2), absl::Milliseconds(300));
 }
 
 TEST_F(Admission, LiveVideosBeyondTheLoadWait) {
@@ -178,10 +211,15 @@ TEST_F(Admission, LiveVideosBeyondTheLoadWait) {
 // Two places and two that wait: of forty that come at once all others are refused. How soon is measured by
 // scripts/bench.sh live. The deadline is far, so that no quote of a busy machine reaches it.
 TEST_F(Admission, WhatIsBeyondTheQueueIsRefused) {
-  StartAndServe({.max_sessions = 2, .denoise = absl::Milliseconds(20)}, {.studio = {.max_waiting = 2}});
+  // No video ends before all have come.
+  std::atomic<int> refused = 0;
+  StartOnClock({.max_sessions = 2,
+                .denoise = absl::Milliseconds(20),
+                .delay = HoldBefore(
+                    PassKind::kEncodePrompt, 2, [&] { return refused >= 36; }, "the refusals")},
+               {.studio = {.max_waiting = 2}});
   Learn();
   std::vector<std::thread> viewers;
-  std::atomic<int> refused = 0;
   for (int i = 0; i < 40; ++i) {
     viewers.emplace_back([&, i] {
       grpc::ClientContext context;
@@ -194,7 +232,7 @@ TEST_F(Admission, WhatIsBeyondTheQueueIsRefused) {
     });
   }
   for (std::thread& viewer : viewers) viewer.join();
-  EXPECT_GE(refused, 1);
+  EXPECT_GE(refused, 36);
   Await([&] { return engine->open_sessions() == 0; }, "the last slot");
 }
 

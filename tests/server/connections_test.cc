@@ -66,27 +66,30 @@ TEST_F(Connections, WhoPingsTooOftenIsDisconnected) {
 }
 
 TEST_F(Connections, AVanishedClientIsMissedWithAndWithoutACall) {
-  StartSilent({.interval = absl::Milliseconds(50), .timeout = absl::Seconds(3)});
+  // The timeout is what a client that is still there may be late by on a busy machine.
+  StartSilent({.interval = absl::Milliseconds(50), .timeout = absl::Seconds(15)});
   grpc::ClientContext context;
   auto present = stub->GenerateVideo(&context, Request(1));
   Await([&] { return engine->open_sessions() == 1; }, "the first video");
   RawHttp2 waiting(server->port()), idle(server->port());
   waiting.Call(kGenerate, Request(1).SerializeAsString());
   AwaitWaiting(1);
-  // By itself gRPC pings only twice where no data goes. These answer more often, and then are gone: they neither answer
-  // nor close their connections.
-  for (RawHttp2* client : {&waiting, &idle}) {
-    for (int pings = 0; pings < 5;) {
-      const auto frame = client->Read();
-      ASSERT_TRUE(frame.has_value());
-      if (!frame->IsPing()) continue;
+  // By itself gRPC pings only twice where no data goes. These answer more often, in turn, and then are gone: they
+  // neither answer nor close their connections.
+  for (int pings = 0; pings < 5; ++pings) {
+    for (RawHttp2* client : {&waiting, &idle}) {
+      std::optional<RawHttp2::Frame> frame;
+      do {
+        frame = client->Read();
+        ASSERT_TRUE(frame.has_value());
+      } while (!frame->IsPing());
       client->Answer(*frame);
-      ++pings;
     }
   }
   AwaitWaiting(0);
   while (idle.Read().has_value()) {
   }
+  EXPECT_TRUE(idle.closed());
   EXPECT_EQ(engine->open_sessions(), 1) << "the client that is still there keeps its video";
   gate.Open();
   v1::WatchVideoResponse event;

@@ -117,7 +117,11 @@ PassResult FakeEngine::Run(const Pass& pass) {
                               : pass.kind == PassKind::kDenoise    ? options_.denoise
                               : pass.kind == PassKind::kCommit     ? options_.commit
                                                                    : options_.decode;
-  absl::SleepFor(took);
+  if (options_.clock != nullptr) {
+    options_.clock->Advance(took);
+  } else {
+    absl::SleepFor(took);
+  }
   if (options_.delay) absl::SleepFor(options_.delay(pass));
   PassResult result;
   result.device_seconds = absl::ToDoubleSeconds(took);

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "common/mutex.h"
 #include "engine/engine.h"
+#include "tests/server/fake_clock.h"
 
 namespace longtake {
 
@@ -22,6 +23,7 @@ struct FakeEngineOptions {
   ModelInfo model = {};  // see FakeModel
   int max_sessions = 4;
   absl::Duration text = {}, denoise = {}, commit = {}, decode = {};  // of a pass
+  FakeClock* clock = nullptr;                                        // passes move it by those times; null: they sleep
   // Asked before each pass, on the engine's thread, for a delay beside those.
   std::function<absl::Duration(const Pass& pass)> delay = {};
   // Asked when a session is opened; an error is what OpenSession returns.

@@ -115,8 +115,9 @@ class Faults : public testing::Test {
     }
     return ended;
   }
+  // Fails after five minutes, so that a busy machine is no failure.
   static void Await(const std::function<bool()>& condition, const char* what) {
-    for (int i = 0; i < 20000; ++i) {
+    for (int i = 0; i < 300'000; ++i) {
       if (condition()) return;
       absl::SleepFor(absl::Milliseconds(1));
     }
@@ -133,7 +134,7 @@ class Faults : public testing::Test {
 // Passes take 0 to 2 ms by chance, and clients go after 0 to 30 ms by chance: while they wait, while their place is
 // being opened, in any pass, between passes, and at the end.
 TEST_F(Faults, AThousandCancelsFreeTheirPlaceAtTheNextTurn) {
-  constexpr int kTries = 1000, kAtOnce = 6;
+  constexpr int kTries = 1000, kAtOnce = 6, kPlaced = 4;  // one in kPlaced waits for its place before it sleeps
   std::atomic<uint64_t> delays = 1;
   Start({.max_sessions = 4,
          .delay = [&](const Pass&) { return absl::Microseconds(std::minstd_rand(delays++ * 7919)() % 2000); }},
@@ -146,6 +147,10 @@ TEST_F(Faults, AThousandCancelsFreeTheirPlaceAtTheNextTurn) {
       const auto viewer = std::make_shared<CheckedViewer>();
       const absl::StatusOr<std::shared_ptr<Video>> video = Generate(seed, 10, viewer, n % 3 == 0);
       ASSERT_TRUE(video.ok()) << video.status();
+      // Some have a place for certain, however slowly this machine gives them.
+      if (n % kPlaced == 1) {
+        Await([&] { return engine->SessionOfSeed(seed) != 0; }, "a place");
+      }
       absl::SleepFor(absl::Microseconds(random() % 30'000));
       viewer->Leave();
       Await([&] { return viewer->closed(); }, "the last read");
@@ -185,7 +190,7 @@ TEST_F(Faults, AThousandCancelsFreeTheirPlaceAtTheNextTurn) {
   std::vector<std::thread> clients;
   for (int i = 0; i < kAtOnce; ++i) clients.emplace_back(client, i);
   for (std::thread& thread : clients) thread.join();
-  EXPECT_GT(placed, kTries / 2);
+  EXPECT_GE(placed, kTries / kPlaced);
   EXPECT_EQ(engine->fake().open_sessions(), 0);
   EXPECT_EQ(engine->fake().passes_out_of_order(), 0);
 }
@@ -215,6 +220,9 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
       const auto reads = n % 40 == 0  ? CheckedViewer::Reads::kNever
                          : n % 5 == 0 ? CheckedViewer::Reads::kLate
                                       : CheckedViewer::Reads::kAtOnce;
+      // Of those that never read, the first ones can end in no other way than that the server gives them up, unless a
+      // fault comes first: they are live, long enough, end with their viewer, and nobody cancels them.
+      const bool given_up = reads == CheckedViewer::Reads::kNever && n < kRequests / 2;
       Case& c = cases[n];
       absl::StatusOr<std::shared_ptr<Video>> video = absl::ResourceExhaustedError("not asked yet");
       while (absl::IsResourceExhausted(video.status())) {
@@ -224,8 +232,9 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
         }
         c.viewer = std::make_shared<CheckedViewer>(reads);
         c.viewer->give_up_after = absl::Milliseconds(300);
-        video = Generate(n, 0.2 + static_cast<double>(random() % 40) / 10, c.viewer, n % 3 == 0,
-                         n % 7 == 0 ? Disconnect::kContinue : Disconnect::kCancel);
+        const double seconds = given_up ? 4 : 0.2 + static_cast<double>(random() % 40) / 10;
+        video = Generate(n, seconds, c.viewer, n % 3 == 0 && !given_up,
+                         n % 7 == 0 && !given_up ? Disconnect::kContinue : Disconnect::kCancel);
       }
       if (!video.ok()) {
         EXPECT_TRUE(absl::IsUnavailable(video.status())) << video.status();
@@ -240,7 +249,7 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
                                          .live_edge = n % 8 == 1})
                         .ok());
       }
-      const uint32_t fate = random() % 8;
+      const uint32_t fate = given_up ? 4 : random() % 8;
       if (fate < 2) {
         absl::SleepFor(absl::Microseconds(random() % 20'000));
         c.viewer->Leave();
@@ -285,6 +294,7 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
   int ends = 0;
   for (const auto& [code, count] : codes) ends += count;
   EXPECT_EQ(ends, accepted);
+  Await([&] { return Ended() >= accepted; }, "the count of the last end");  // which follows the end of its log
   EXPECT_EQ(Ended(), accepted);
   // Each way to end was taken.
   EXPECT_GT(accepted, kRequests * 3 / 4);

@@ -90,7 +90,7 @@ TEST_F(ForkTest, ItIsTheVideoThatItsSpecWouldMake) {
   EXPECT_THAT(told, ElementsAre(0, 1, 2, 3));
   EXPECT_EQ(Watch(first.video().name()).bytes, first.bytes) << "the other one is as it was";
   EXPECT_EQ(engine->passes_out_of_order(), 0);
-  EXPECT_THAT(log.str(), testing::Not(HasSubstr("sun")));
+  EXPECT_THAT(LogText(), testing::Not(HasSubstr("sun")));
 }
 
 TEST_F(ForkTest, OfAVideoWhosePromptsWereChangedOnTheWay) {

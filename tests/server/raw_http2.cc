@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -32,8 +33,8 @@ std::string Field(const std::string& name, const std::string& value) {
 
 RawHttp2::RawHttp2(int port) : connection_(ConnectTo(port)) {
   EXPECT_GE(connection_, 0);
-  const timeval minute{.tv_sec = 60, .tv_usec = 0};
-  setsockopt(connection_, SOL_SOCKET, SO_RCVTIMEO, &minute, sizeof(minute));
+  const timeval patience{.tv_sec = 120, .tv_usec = 0};
+  setsockopt(connection_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
   const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
   EXPECT_EQ(send(connection_, preface.data(), preface.size(), MSG_NOSIGNAL), static_cast<ssize_t>(preface.size()));
   Send(kSettings, 0, 0, "");
@@ -64,7 +65,10 @@ bool RawHttp2::Fill(size_t bytes) {
   std::array<char, 4096> buffer;
   while (received_.size() < bytes) {
     const ssize_t size = recv(connection_, buffer.data(), buffer.size(), 0);
-    if (size <= 0) return false;
+    if (size <= 0) {
+      closed_ = size == 0 || errno == ECONNRESET;
+      return false;
+    }
     received_.append(buffer.data(), size);
   }
   return true;

@@ -33,8 +33,9 @@ class RawHttp2 {
   void Answer(const Frame& ping);
 
   // The next frame, however long it takes; settings are acknowledged on the way. Nothing: the server has closed the
-  // connection, or nothing has come for a minute.
+  // connection, or nothing has come for two minutes.
   std::optional<Frame> Read();
+  bool closed() const { return closed_; }  // by the server, as Read has found
   // Pings, and reads until the answer. Answers the server's pings on the way. False: GOAWAY or the end came instead.
   bool PingAndAwaitAnswer();
 
@@ -45,6 +46,7 @@ class RawHttp2 {
   bool Fill(size_t bytes);
 
   int connection_ = -1;
+  bool closed_ = false;
   std::string received_;
   std::string goaway_;
 };

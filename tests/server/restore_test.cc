@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -101,6 +103,8 @@ TEST_F(RestoreTest, AFinishedVideoIsTheSameAfterARestart) {
   const Watched before = Generate(Kept(5));
   ASSERT_TRUE(before.status.ok()) << before.status.error_message();
   const std::string name = before.video().name();
+  // The call's end is told before the server has let its viewer go.
+  Await([&] { return Get(name).progress().viewer_count() == 0; }, "the viewer's end");
   const v1::Video described = Get(name);
 
   StartOn("store");
@@ -220,15 +224,18 @@ TEST_F(RestoreTest, ADamagedCheckpointCostsTimeOnly) {
 TEST_F(RestoreTest, AServerThatShutsDownLeavesItsVideosToTheNext) {
   StartOn("whole");
   const Watched undisturbed = Generate(Kept(5));
-  std::atomic<bool> slow = true;
-  StartOn("store", {.delay = [&slow](const Pass&) { return absl::Milliseconds(slow ? 20 : 0); }},
-          {.lifecycle = {.shutdown_limit = absl::Milliseconds(100), .shutdown_reading = absl::Milliseconds(50)}});
+  // The fourth block has begun when the videos are ended, a tenth of a second after the stop.
+  const absl::Duration reading = absl::Minutes(5);
+  StartOn("store",
+          {.delay = HoldBefore(
+               PassKind::kDenoise, 10, [this] { return absl::StrContains(LogText(), "still being made are ended"); },
+               "the cut")},
+          {.lifecycle = {.shutdown_limit = reading + absl::Milliseconds(100), .shutdown_reading = reading}});
   const Watched cut = Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
     if (event.has_chunk() && event.chunk().block() == 1) server->Stop(/*grace=*/false);
   });
   EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::UNAVAILABLE);
   const std::string name = cut.video().name();
-  slow = false;
   StartOn("store");
   const Watched rest = Watch(name, cut.events.back().resume_token());
   EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
@@ -292,8 +299,10 @@ TEST_F(RestoreTest, ARequestIdIsKnownAgain) {
 }
 
 TEST_F(RestoreTest, ACancelledVideoStaysCancelledAndADeletedOneIsGone) {
-  StartOn("store", {.denoise = absl::Milliseconds(5)});
-  const auto cancel = [this](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+  std::atomic<bool> answered = false;
+  StartOn("store", {.delay = HoldBefore(
+                        PassKind::kDenoise, 10, [&] { return answered.load(); }, "the cancellation")});
+  const auto cancel = [this, &answered](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
     if (event.has_accepted()) last_name = event.accepted().video().name();
     if (!event.has_chunk() || event.chunk().block() != 2) return;
     v1::CancelVideoRequest request;
@@ -301,6 +310,7 @@ TEST_F(RestoreTest, ACancelledVideoStaysCancelledAndADeletedOneIsGone) {
     grpc::ClientContext context;
     v1::Video video;
     EXPECT_TRUE(stub->CancelVideo(&context, request, &video).ok());
+    answered = true;
   };
   const Watched cut = Generate(Kept(5), cancel);
   EXPECT_EQ(cut.status.error_code(), grpc::StatusCode::CANCELLED);
@@ -361,14 +371,14 @@ TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
   EXPECT_TRUE(damaged.bytes.starts_with(cut.bytes));
   EXPECT_GT(cut.bytes.size(), 1000u);
   EXPECT_EQ(ReasonOf(Watch(unreadable.video().name()).status), "VIDEO_NOT_FOUND");
-  EXPECT_THAT(log.str(), HasSubstr(unreadable.video().name() + " message=\"store: "));
-  EXPECT_THAT(log.str(), testing::Not(HasSubstr("a red")));
+  EXPECT_THAT(LogText(), HasSubstr(unreadable.video().name() + " message=\"store: "));
+  EXPECT_THAT(LogText(), testing::Not(HasSubstr("a red")));
   const Watched cut_off = Watch(torn.video().name());
   EXPECT_EQ(cut_off.status.error_code(), grpc::StatusCode::DATA_LOSS);
   EXPECT_THAT(cut_off.status.error_message(), HasSubstr("block 3"));
   EXPECT_EQ(Watch(sound.video().name()).bytes, sound.bytes);
   EXPECT_TRUE(fs::exists(Path("store/" + unreadable.video().name()))) << "nothing damaged is removed";
-  EXPECT_FALSE(fs::exists(Path("store/videos/0123")));
+  Await([&] { return !fs::exists(Path("store/videos/0123")); }, "the removal of what was never accepted");
 }
 
 TEST_F(RestoreTest, AStoreThatFailsStopsNoVideo) {
@@ -378,7 +388,7 @@ TEST_F(RestoreTest, AStoreThatFailsStopsNoVideo) {
   EXPECT_TRUE(video.status.ok()) << video.status.error_message();
   EXPECT_EQ(Watch(video.video().name()).bytes, video.bytes);
   EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_store_failures_total 1\n"));
-  EXPECT_THAT(log.str(), HasSubstr("is not stored any further name=" + video.video().name()));
+  EXPECT_THAT(LogText(), HasSubstr("is not stored any further name=" + video.video().name()));
 }
 
 TEST_F(RestoreTest, AVideoOfAnotherModelDoesNotGoOn) {

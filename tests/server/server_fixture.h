@@ -5,15 +5,17 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/client_unary_call.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "clients/cli/proto_time.h"
@@ -24,7 +26,7 @@
 #include "longtake/v1/video_service.grpc.pb.h"
 #include "server/server.h"
 #include "spdlog/logger.h"
-#include "spdlog/sinks/ostream_sink.h"
+#include "spdlog/sinks/base_sink.h"
 #include "tests/server/fake_engine.h"
 
 namespace longtake::server {
@@ -87,6 +89,25 @@ inline v1::GenerateVideoRequest Request(double seconds, int64_t seed = 1) {
   request.mutable_spec()->set_seed(seed);
   return request;
 }
+
+// All that a logger has written. It may be read while other threads write.
+class TextSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  std::string text() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return text_;
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    text_.append(line.data(), line.size());
+  }
+  void flush_() override {}
+
+  std::string text_;  // guarded by the base's mutex_
+};
 
 class ServerFixture : public testing::Test {
  protected:
@@ -166,11 +187,32 @@ class ServerFixture : public testing::Test {
     }
     FAIL() << "waited in vain for " << what;
   }
+  // The same for a text in the metrics. What a client sees may come before it is counted.
+  void AwaitMetrics(const std::string& text) {
+    Await([&] { return absl::StrContains(server->MetricsText(), text); }, text.c_str());
+  }
+
+  using Delay = std::function<absl::Duration(const Pass&)>;
+
+  // FakeEngineOptions::delay: before the n-th pass of this kind, counted from 1, the engine waits for `go`.
+  static Delay HoldBefore(PassKind kind, int n, std::function<bool()> go, const char* what) {
+    return [=, passes = 0](const Pass& pass) mutable {
+      if (pass.kind == kind && ++passes == n) Await(go, what);
+      return absl::ZeroDuration();
+    };
+  }
+  // How many passes of sessions with this seed have ended.
+  int64_t PassesOf(uint64_t seed) const {
+    const std::vector<FakeEngine::Ran> ran = engine->ran();
+    return std::count_if(ran.begin(), ran.end(), [&](const FakeEngine::Ran& pass) { return pass.seed == seed; });
+  }
+
+  std::string LogText() const { return lines->text(); }
 
   absl::Duration max_wait =
       absl::InfiniteDuration();  // the server's: so long that tests on a busy machine are not refused
-  std::ostringstream log;
-  spdlog::logger logger{"test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)};
+  const std::shared_ptr<TextSink> lines = std::make_shared<TextSink>();
+  spdlog::logger logger{"test", lines};
   std::unique_ptr<Server> server;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::VideoService::Stub> stub;

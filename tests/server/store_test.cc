@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -127,14 +128,18 @@ TEST(DirectoryStore, HasOneOwner) {
   EXPECT_FALSE(OpenDirectoryStore(folder.Write("file", "") + "/store").ok());
 }
 
-// Each file's bytes say how many they are.
+// Each file's bytes say how many they are. The child writes a byte to a pipe for each of its first two Puts, and is
+// killed some time after the second.
 TEST(DirectoryStore, AFileIsWholeOrNotThereWhereTheProcessWasKilled) {
   const TempFolder folder;
   std::minstd_rand random(1);
-  size_t found = 0;
+  constexpr int kStored = 2;
   for (int round = 0; round < 10; ++round) {
+    std::array<int, 2> said = {};
+    ASSERT_EQ(pipe(said.data()), 0);
     const pid_t child = fork();
     if (child == 0) {
+      close(said[0]);
       const auto store = OpenDirectoryStore(folder.path() + "/store");
       if (!store.ok()) _exit(1);
       for (int i = 0;; ++i) {
@@ -142,14 +147,20 @@ TEST(DirectoryStore, AFileIsWholeOrNotThereWhereTheProcessWasKilled) {
         std::vector<StoredFile> files;
         for (const char* part : {"a", "b"}) files.push_back({absl::StrCat("videos/", round, "-", i, "/", part), bytes});
         if (!Put(**store, std::move(files)).ok()) _exit(1);
+        if (i < kStored && write(said[1], "s", 1) != 1) _exit(1);
       }
     }
-    absl::SleepFor(absl::Milliseconds(20 + random() % 50));
+    close(said[1]);
+    char byte = 0;
+    for (int i = 0; i < kStored; ++i) ASSERT_EQ(read(said[0], &byte, 1), 1) << "the child ended by itself";
+    close(said[0]);
+    absl::SleepFor(absl::Milliseconds(random() % 50));
     kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
     ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself: " << WEXITSTATUS(status);
     const auto store = Open(folder);
+    int found = 0;
     for (const std::string& name : Names(*store, "videos")) {
       const std::vector<std::string> parts = Names(*store, "videos/" + name);
       const int i = std::stoi(name.substr(name.find('-') + 1));
@@ -160,8 +171,8 @@ TEST(DirectoryStore, AFileIsWholeOrNotThereWhereTheProcessWasKilled) {
       }
       EXPECT_TRUE(parts.size() != 1 || parts[0] == "a") << "files come in their order";
     }
+    EXPECT_GE(found, 2 * kStored * (round + 1)) << "what was stored is gone";
   }
-  EXPECT_GT(found, 10u);
 }
 
 TEST(DirectoryStore, AFileThatDoesNotFitIsAnErrorAndTheNextOneIsStored) {

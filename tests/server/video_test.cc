@@ -51,8 +51,9 @@ class VideoTest : public testing::Test {
     clock.Advance(time);
     studio->Tick();
   }
+  // Fails after two minutes, so that a busy machine is no failure.
   void Await(const std::function<bool()>& condition, const char* what) {
-    for (int i = 0; i < 20000; ++i) {
+    for (int i = 0; i < 120'000; ++i) {
       if (condition()) return;
       absl::SleepFor(absl::Milliseconds(1));
     }

@@ -14,6 +14,7 @@
 #include "clients/cli/load/timetable.h"
 #include "clients/cli/load/viewer.h"
 #include "clients/cli/load/visits.h"
+#include "common/clock.h"
 #include "common/mutex.h"
 
 namespace longtake::client {
@@ -71,7 +72,8 @@ class LoadTest {
   bool closing_ = false;
   Mutex mutex_;
   Timeline timeline_ ABSL_GUARDED_BY(mutex_);
-  Timetable timetable_;  // last: what it holds refers to the others
+  MonotonicClock clock_;
+  Timetable timetable_{&clock_};  // last: what it holds refers to the others
 };
 
 }  // namespace longtake::client

@@ -2,21 +2,23 @@
 #ifndef LONGTAKE_CLIENTS_CLI_LOAD_TIMETABLE_H_
 #define LONGTAKE_CLIENTS_CLI_LOAD_TIMETABLE_H_
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <queue>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
 #include "common/mutex.h"
 
 namespace longtake::client {
 
-// Its clock counts seconds from its making. Every method may be called from any thread.
+// Counts seconds from its making. Every method may be called from any thread.
 class Timetable {
  public:
-  double now() const { return std::chrono::duration<double>(Clock::now() - began_).count(); }
+  explicit Timetable(const Clock* clock) : clock_(clock), began_(clock->Now()) {}  // `clock` outlives it
+  double now() const { return absl::ToDoubleSeconds(clock_->Now() - began_); }
   // `what` runs on the thread that runs the timetable; of equal times in the order of the calls.
   void At(double when, std::function<void()> what);
   // Runs what is due, when it is due, until Stop.
@@ -26,7 +28,6 @@ class Timetable {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Entry {
     double when;
     uint64_t number;
@@ -34,7 +35,8 @@ class Timetable {
     bool operator>(const Entry& other) const { return when != other.when ? when > other.when : number > other.number; }
   };
 
-  const Clock::time_point began_ = Clock::now();
+  const Clock* const clock_;
+  const absl::Duration began_;
   bool stopped_ = false;  // the running thread's
   Mutex mutex_;
   ConditionVariable changed_;
