@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
 # From nothing to a video: installs, builds, starts the server with the bundled model, asks it for a video, stops it.
 #   ./scripts/demo.sh ["PROMPT"] [SECONDS]
+#   ./scripts/demo.sh --web [PORT]    # serves a page on which videos are made and watched, until it is interrupted
 source "$(dirname "$0")/common.sh"
 source scripts/serve.sh
 
+web=no
+if [[ ${1:-} == --web ]]; then
+  web=yes
+  http_port=${2:-8080}
+  set --
+fi
 prompt=${1:-A red balloon rises slowly over a meadow at sunset}
 seconds=${2:-10}
 model=models/longtake-tiny
@@ -15,6 +22,14 @@ scripts/install.sh
 scripts/build.sh release longtake longtake-server
 mkdir -p out
 rm -f "$output"
+
+if [[ $web == yes ]]; then
+  say "Starting the server (log in $log)"
+  start_server "$model" "$log" --http-listen "127.0.0.1:$http_port"
+  say "Open http://127.0.0.1:$http_port/ in a browser; Ctrl-C ends the server"
+  wait "$server"
+  exit
+fi
 
 say "Starting the server (log in $log)"
 start_server "$model" "$log"

@@ -41,7 +41,8 @@ absl::Status InJsonNames(const absl::Status& error) {
   ErrorDetails details = DetailsOf(error);
   if (details.reason != Reason::kInvalidRequest) return error;
   for (FieldError& each : details.fields) {
-    absl::string_view field = each.field;
+    const std::string named = each.field;
+    absl::string_view field = named;
     if (!absl::ConsumePrefix(&field, "spec.")) absl::ConsumePrefix(&field, "delivery_options.");
     each.field = std::string(field);
     absl::string_view rest = field;

@@ -244,7 +244,7 @@ json ToJson(const VideoInfo& video) {
               {"status", StatusOf(video.state)},
               {"progress", plan.blocks() == 0 ? 0 : 100 * video.blocks / plan.blocks()},
               {"created_at", absl::ToUnixSeconds(video.create_time)},
-              {"model", plan.spec.model},
+              {"model", std::string(absl::StripPrefix(plan.spec.model, "models/"))},
               {"prompt", plan.spec.prompt},
               {"prompt_changes", changes},
               {"seconds", absl::StrFormat("%.2f", Seconds(plan.rate.TimeOf(plan.frames())))},
