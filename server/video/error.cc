@@ -66,6 +66,10 @@ const char* NameOf(Reason reason) {
       return "VIEWER_NOT_FOUND";
     case Reason::kStoreFailed:
       return "STORE_FAILED";
+    case Reason::kUnauthenticated:
+      return "UNAUTHENTICATED";
+    case Reason::kQuotaExceeded:
+      return "QUOTA_EXCEEDED";
   }
   return "INTERNAL";
 }

@@ -37,6 +37,8 @@ enum class Reason {
   kInternal,
   kViewerNotFound,
   kStoreFailed,
+  kUnauthenticated,
+  kQuotaExceeded,
 };
 
 // "QUEUE_FULL"; of every reason.
