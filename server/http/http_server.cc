@@ -14,7 +14,18 @@ namespace {
 // A scraper that reads slowly must not keep a probe waiting.
 constexpr char kThreads[] = "4";
 
-const char* Phrase(int status) { return status == 200 ? "OK" : status == 404 ? "Not Found" : "Service Unavailable"; }
+const char* Phrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 401:
+      return "Unauthorized";
+    case 404:
+      return "Not Found";
+    default:
+      return "Service Unavailable";
+  }
+}
 
 class Handler : public CivetHandler {
  public:
@@ -26,10 +37,14 @@ class Handler : public CivetHandler {
   bool Write(mg_connection* connection, bool with_body) const {
     const char* path = mg_get_request_info(connection)->local_uri;
     const auto page = pages_.find(path == nullptr ? "" : path);
-    const HttpAnswer answer = page == pages_.end() ? HttpAnswer{.status = 404, .body = "not found\n"} : page->second();
+    const char* authorization = mg_get_header(connection, "Authorization");
+    const HttpRequest request{.authorization = authorization == nullptr ? "" : authorization};
+    const HttpAnswer answer =
+        page == pages_.end() ? HttpAnswer{.status = 404, .body = "not found\n"} : page->second(request);
     std::string out = absl::StrCat(
         "HTTP/1.1 ", answer.status, " ", Phrase(answer.status), "\r\nContent-Type: ", answer.content_type,
-        "\r\nContent-Length: ", answer.body.size(), "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n");
+        "\r\nContent-Length: ", answer.body.size(), answer.status == 401 ? "\r\nWWW-Authenticate: Bearer" : "",
+        "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n");
     if (with_body) out += answer.body;
     mg_write(connection, out.data(), out.size());
     return true;

@@ -17,10 +17,14 @@ struct HttpAnswer {
   std::string body;
 };
 
+struct HttpRequest {
+  std::string authorization;  // the header's value; empty: there is none
+};
+
 class HttpServer {
  public:
-  // Any thread, several at a time.
-  using Page = std::function<HttpAnswer()>;
+  // Any thread, several at a time. An answer of 401 asks for a bearer token.
+  using Page = std::function<HttpAnswer(const HttpRequest&)>;
 
   // Answers GET and HEAD of these paths on "host:port" (port 0: any free one) until destroyed; 404 for all others.
   // Unavailable: the address is taken or none.
