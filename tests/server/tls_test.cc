@@ -1,4 +1,5 @@
 // Encrypted connections, and clients that a certificate identifies.
+#include "clients/cli/connect.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/access_fixture.h"
@@ -68,6 +69,33 @@ TEST_F(TlsTest, ACertificateIdentifiesItsClient) {
   EXPECT_EQ(ReasonOf(Call(ChannelOf(ca), kListModels, "")), "UNAUTHENTICATED");
   channel = ChannelOf(ca);
   EXPECT_EQ(Health(), 1);
+}
+
+TEST_F(TlsTest, OurClientShowsItsTokenOrItsCertificate) {
+  TlsOptions tls = WriteServer(ca);
+  tls.client_authorities = Write("clients.pem", ca.Certificate());
+  StartAndServe({}, WithTokens({.tls = tls}));
+  client::ServerFlags flags{.address = absl::StrCat("localhost:", server->port()),
+                            .ca = Write("ca.pem", ca.Certificate())};
+  const auto status = [&flags] {
+    const absl::StatusOr<client::Target> target = client::ReadTarget(flags);
+    EXPECT_TRUE(target.ok()) << target.status();
+    v1::ListModelsResponse response;
+    grpc::ClientContext context;
+    return v1::ModelService::NewStub(client::Connect(*target, /*own=*/true))->ListModels(&context, {}, &response);
+  };
+  EXPECT_EQ(ReasonOf(status()), "UNAUTHENTICATED");
+  flags.token = TokenOf("alice");
+  EXPECT_TRUE(status().ok());
+  flags.token = "";
+  flags.cert = Write("client.pem", ca.Sign(client_key, {"acme", "alice"}));
+  flags.key = Write("client_key.pem", client_key.Pem());
+  EXPECT_TRUE(status().ok());
+
+  server.reset();
+  StartAndServe({}, WithTokens());
+  flags = {.address = absl::StrCat("127.0.0.1:", server->port()), .token = TokenOf("alice")};
+  EXPECT_TRUE(status().ok());  // plain text, to this machine
 }
 
 TEST_F(TlsTest, WithoutClientAuthoritiesACertificateSaysNothing) {
