@@ -102,8 +102,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::Ca
     refuse(status);
     return call.get();
   }
-  CreateRequest create{
-      .request_id = request.request_id(), .default_disconnect = Disconnect::kCancel, .deadline = DeadlineOf(*context)};
+  CreateRequest create{.tenant = visit->tenant,
+                       .request_id = request.request_id(),
+                       .default_disconnect = Disconnect::kCancel,
+                       .deadline = DeadlineOf(*context)};
   create.spec = FromProto(request.spec(), "spec", create.errors);
   create.options = FromProto(request.delivery_options(), "delivery_options", create.errors);
   CheckViewer(request.viewer_id(), create.errors);
@@ -125,7 +127,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::Callb
   if (status.ok()) status = Parse(*bytes, request);
   if (status.ok()) {
     // An unknown name before a token that cannot be of it.
-    const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(request.name());
+    const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request.name());
     const absl::StatusOr<WatchOptions> options =
         video.ok() ? FromProto(request) : absl::StatusOr<WatchOptions>(video.status());
     if (options.ok()) call->Open(visit->studio, *video, *options);
@@ -142,7 +144,8 @@ grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext*
     Count(visit.status());
     return Answer(context, visit.status());
   }
-  CreateRequest create{.request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
+  CreateRequest create{
+      .tenant = visit->tenant, .request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
   create.spec = FromProto(request->spec(), "spec", create.errors);
   create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -170,7 +173,8 @@ grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* 
   if (!plan.ok()) return Answer(context, plan.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   visit->studio->GetQuote(
-      *plan, [context, response, reactor, delivery = plan->options.delivery](const scheduler::Quote& quote) {
+      visit->tenant, *plan,
+      [context, response, reactor, delivery = plan->options.delivery](const scheduler::Quote& quote) {
         if (!quote.status.ok() && !absl::IsResourceExhausted(quote.status)) {
           return reactor->Finish(ToGrpc(quote.status, context));
         }
@@ -196,7 +200,7 @@ grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext
     errors.push_back({"change.when", "says neither at_offset nor next_block"});
   }
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  visit->studio->ChangePrompt(request->name(), change, std::move(errors),
+  visit->studio->ChangePrompt(visit->tenant, request->name(), change, std::move(errors),
                               [context, response, reactor](const absl::StatusOr<Studio::Receipt>& receipt) {
                                 if (receipt.ok()) {
                                   response->mutable_receipt()->set_prompt(receipt->prompt);
@@ -212,7 +216,7 @@ grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* co
                                                  const v1::GetVideoRequest* request, v1::Video* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
-  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(request->name());
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
   if (video.ok()) *response = ToProto((*video)->info());
   return Answer(context, video.status());
 }
@@ -222,7 +226,8 @@ grpc::ServerUnaryReactor* VideoService::ListVideos(grpc::CallbackServerContext* 
                                                    v1::ListVideosResponse* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
-  const absl::StatusOr<Library::Page> page = visit->studio->List(request->page_size(), request->page_token());
+  const absl::StatusOr<Library::Page> page =
+      visit->studio->List(visit->tenant, request->page_size(), request->page_token());
   if (page.ok()) {
     for (const std::shared_ptr<Video>& video : page->videos) *response->add_videos() = ToProto(video->info());
     response->set_next_page_token(page->next_token);
@@ -234,7 +239,7 @@ grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext*
                                                     const v1::CancelVideoRequest* request, v1::Video* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
-  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Cancel(request->name());
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Cancel(visit->tenant, request->name());
   if (video.ok()) *response = ToProto((*video)->info());
   return Answer(context, video.status());
 }
@@ -244,7 +249,7 @@ grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext*
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  visit->studio->Delete(request->name(),
+  visit->studio->Delete(visit->tenant, request->name(),
                         [context, reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status, context)); });
   return reactor;
 }
@@ -270,7 +275,7 @@ grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerConte
   }
   if (!errors.empty()) return Answer(context, InvalidRequest(std::move(errors)));
   const absl::StatusOr<absl::Duration> again =
-      visit->studio->ReportPlayback(request->name(), request->viewer_id(), position, request->paused());
+      visit->studio->ReportPlayback(visit->tenant, request->name(), request->viewer_id(), position, request->paused());
   if (again.ok()) *response->mutable_report_delay() = ToProto(*again);
   return Answer(context, again.status());
 }

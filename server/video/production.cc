@@ -88,7 +88,7 @@ uint64_t Production::NewId() {
   return ++last_id_;
 }
 
-scheduler::Request Production::MakeRequest(uint64_t id, const VideoPlan& plan) const {
+scheduler::Request Production::MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const {
   // Tokens are in proportion to pixels, by one factor for all sizes of a model.
   const double pixels = static_cast<double>(plan.session.size.width) * plan.session.size.height;
   return {
@@ -104,11 +104,13 @@ scheduler::Request Production::MakeRequest(uint64_t id, const VideoPlan& plan) c
       .latent_seconds = engine_->model().frames_per_latent / engine_->model().fps,
       .max_lead = plan.options.max_lead.value_or(absl::InfiniteDuration()),
       .max_wait = plan.options.max_wait.value_or(absl::InfiniteDuration()),
+      .tenant = tenant.id,
       .priority = plan.options.priority};
 }
 
-void Production::GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const {
-  scheduler_->GetQuote(MakeRequest(0, plan), [done = std::move(done)](scheduler::Quote quote) {
+void Production::GetQuote(const Tenant& tenant, const VideoPlan& plan,
+                          std::function<void(const scheduler::Quote&)> done) const {
+  scheduler_->GetQuote(MakeRequest(0, tenant, plan), [done = std::move(done)](scheduler::Quote quote) {
     quote.status = ToError(quote);
     done(quote);
   });
@@ -160,7 +162,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
        .block_latents = plan.block_latents,
        .checkpoint = std::move(checkpoint.bytes),
        .made_latents = std::accumulate(plan.block_latents.begin(), plan.block_latents.begin() + checkpoint.blocks, 0)});
-  scheduler::Request request = MakeRequest(id, plan);
+  scheduler::Request request = MakeRequest(id, video->tenant(), plan);
   request.deadline = deadline;
   request.made_blocks = checkpoint.blocks;
   if (video->goes_on()) {
@@ -181,10 +183,10 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
       return;
     }
     const VideoPlan& plan = video->plan();
-    logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", video->name(),
-                  plan.session.size.width, plan.session.size.height,
+    logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={} tenant=\"{}\"",
+                  video->name(), plan.session.size.width, plan.session.size.height,
                   absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
-                  video->live() ? "live" : "offline");
+                  video->live() ? "live" : "offline", video->tenant().id);
     video->Accept(quote);
   });
 }

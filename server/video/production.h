@@ -41,7 +41,7 @@ class Production : public scheduler::Listener, public VideoHost {
 
   // What Enter would promise now; its status says why it would refuse. Keeps nothing. `done` comes on the scheduler's
   // loop.
-  void GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const;
+  void GetQuote(const Tenant& tenant, const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const;
 
   // Accepts or refuses the video, which is told so on the scheduler's loop, before any event of it. One that goes on
   // from the store was accepted before: where it is refused now, it ends.
@@ -84,7 +84,7 @@ class Production : public scheduler::Listener, public VideoHost {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
-  scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
+  scheduler::Request MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const;
   // Null where nothing is stored.
   decltype(EngineDevice::Job::on_checkpoint) OnCheckpoint(const std::shared_ptr<Video>& video) const;
   // Of a video that goes on.

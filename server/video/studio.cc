@@ -189,6 +189,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   }
   StoredVideo description;
   description.info.name = NewVideoName();
+  description.tenant = request.tenant;
   description.info.plan = std::make_shared<const VideoPlan>(*std::move(plan));
   description.info.request_id = request.request_id;
   description.info.numerics_id = model().numerics_id;
@@ -211,14 +212,14 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
     done(known);
   });
   if (*known != video) return;
-  video->WhenDecided([this, name = video->name()](const absl::Status& decision) {
-    if (!decision.ok()) library_.Remove(name);
+  video->WhenDecided([this, tenant = video->tenant(), name = video->name()](const absl::Status& decision) {
+    if (!decision.ok()) library_.Remove(tenant, name);
   });
   production_.Enter(video, request.deadline);
 }
 
-absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {
-  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const Tenant& tenant, const std::string& name) {
+  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
   if (video.ok()) {
     (*video)->Cancel(
         MakeError(absl::StatusCode::kCancelled, "the video was cancelled", {.reason = Reason::kVideoCancelled}));
@@ -226,24 +227,25 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {
   return video;
 }
 
-void Studio::Delete(const std::string& name, std::function<void(const absl::Status&)> done) {
-  const std::shared_ptr<Video> video = library_.Remove(name);
+void Studio::Delete(const Tenant& tenant, const std::string& name, std::function<void(const absl::Status&)> done) {
+  const std::shared_ptr<Video> video = library_.Remove(tenant, name);
   if (video == nullptr) return done(NotFound(Reason::kVideoNotFound, name));
   video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
   Forget(video, [done = std::move(done)] { done(absl::OkStatus()); });
 }
 
-absl::StatusOr<absl::Duration> Studio::ReportPlayback(const std::string& name, const std::string& viewer_id,
-                                                      absl::Duration position, bool paused) {
-  const absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+absl::StatusOr<absl::Duration> Studio::ReportPlayback(const Tenant& tenant, const std::string& name,
+                                                      const std::string& viewer_id, absl::Duration position,
+                                                      bool paused) {
+  const absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
   if (!video.ok()) return video.status();
   const absl::Status known = (*video)->ReportPlayback(viewer_id, position, paused);
   if (!known.ok()) return known;
   return kReportAgain;
 }
 
-void Studio::ChangePrompt(const std::string& name, const PromptChange& change, std::vector<FieldError> errors,
-                          std::function<void(const absl::StatusOr<Receipt>&)> done) {
+void Studio::ChangePrompt(const Tenant& tenant, const std::string& name, const PromptChange& change,
+                          std::vector<FieldError> errors, std::function<void(const absl::StatusOr<Receipt>&)> done) {
   if (auto error = CheckPrompt("change.prompt", change.prompt, options_.limits.max_prompt_bytes); error.has_value()) {
     errors.push_back(*std::move(error));
   }
@@ -253,7 +255,7 @@ void Studio::ChangePrompt(const std::string& name, const PromptChange& change, s
   }
   if (!model().switches_prompt) errors.push_back({"change", "this model keeps its prompt"});
   if (!errors.empty()) return done(InvalidRequest(std::move(errors)));
-  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
   if (!video.ok()) return done(video.status());
   const VideoPlan& plan = (*video)->plan();
   const int block = plan.BlockAt(at);
