@@ -70,6 +70,7 @@ struct Server::Impl : Lifecycle::Actions {
   Metrics metrics;
   std::unique_ptr<Store> store;  // outlives the studio
   std::unique_ptr<Authenticator> authenticator;
+  std::unique_ptr<Quotas> quotas;
   std::unique_ptr<Front> front;
   Lifecycle lifecycle;
   std::string device_reason;  // what Run said last about the device; empty: it works
@@ -109,6 +110,10 @@ absl::Status Server::Impl::OpenAccess() {
   absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger);
   if (!opened.ok()) return opened.status();
   authenticator = *std::move(opened);
+  absl::StatusOr<std::unique_ptr<Quotas>> limits =
+      Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
+  if (!limits.ok()) return limits.status();
+  quotas = *std::move(limits);
   if (authenticator->open()) {
     logger->warn("callers are not asked who they are: all of them have the same rights, and see each other's videos");
   } else if (options.tls.certificate.empty()) {
@@ -120,7 +125,7 @@ absl::Status Server::Impl::OpenAccess() {
 absl::Status Server::Impl::ListenForGrpc() {
   absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen(
       {.listen = options.listen, .keepalive = options.keepalive, .tls = options.tls, .reflection = !options.production},
-      authenticator.get(), &metrics, logger);
+      authenticator.get(), quotas.get(), &metrics, logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();
@@ -242,7 +247,7 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   front->studio().Set(std::make_shared<Studio>(
       studio_options, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger, /*with_thread=*/true, store.get()));
+      &metrics, logger, /*with_thread=*/true, store.get(), quotas.get()));
   if (!lifecycle.Loaded()) return;
   Look();
   MutexLock lock(mutex);

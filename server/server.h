@@ -28,6 +28,7 @@ struct ServerOptions {
   KeepaliveOptions keepalive = {};
   // Who is asking. Clients' certificates identify them where `tls` has authorities for them.
   AccessOptions access = {};
+  std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
   TlsOptions tls = {};
   bool production = false;       // without reflection
   const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock

@@ -64,6 +64,8 @@ void AddAccessFlags(CLI::App& app, ServerOptions& options) {
   app.add_option("--jwt-audience", access.jwt.audience, "And aud, so that tokens for other services are refused");
   app.add_option("--jwt-tenant-claim", access.jwt.tenant_claim, "The claim that names the tenant")
       ->capture_default_str();
+  app.add_option("--quotas", options.quotas,
+                 "JSON file of what each tenant may have; docs/access.md describes it. Without it nothing is limited");
   app.add_option("--tls-cert", options.tls.certificate,
                  "Certificate of the server with its chain, PEM, read again when it changes; without it connections "
                  "are plain text");

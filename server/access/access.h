@@ -1,7 +1,8 @@
-// Who is asking. The only header of this room that others include, with those that it names.
+// Who is asking, and what they may have. The only header of this room that others include, with those that it names.
 #ifndef LONGTAKE_SERVER_ACCESS_ACCESS_H_
 #define LONGTAKE_SERVER_ACCESS_ACCESS_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +12,8 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "server/telemetry/metrics.h"
+#include "server/video/accounts.h"
 #include "server/video/tenant.h"
 #include "spdlog/logger.h"
 
@@ -61,6 +64,35 @@ class Authenticator {
  private:
   struct Impl;
   explicit Authenticator(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// What tenants may have. Thread-safe. The file is read again as the Authenticator's are; a limit that has become lower
+// takes nothing away from those who have more.
+class Quotas : public Accounts {
+ public:
+  // `path`: QuotaTable says what is in it; empty: nothing is limited. `max_waiting`: of which queue_share is a share,
+  // of each delivery. All pointers outlive it.
+  static absl::StatusOr<std::unique_ptr<Quotas>> Open(const std::string& path, int max_waiting, const Clock* clock,
+                                                      Metrics* metrics, spdlog::logger* logger);
+  ~Quotas() override;
+
+  // QUOTA_EXCEEDED from each of them names the quota, and says when to try again where time alone helps.
+  absl::Status OnCall(const Tenant& tenant);
+  // The watch lasts until the result is let go.
+  absl::StatusOr<std::shared_ptr<void>> OpenWatch(const Tenant& tenant);
+
+  // Requests of one tenant that come at the same moment may wait beyond its share: whether one waits is known when the
+  // scheduler has looked at it.
+  absl::Status OnNew(uint64_t id, const Tenant& tenant, scheduler::Delivery delivery, bool restored) override;
+  void OnWaiting(uint64_t id) override;
+  void OnPlaced(uint64_t id) override;
+  void OnUsed(uint64_t id, double device_seconds) override;
+  void OnOver(uint64_t id) override;
+
+ private:
+  struct Impl;
+  explicit Quotas(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -16,7 +16,7 @@ absl::string_view View(const grpc::string_ref& text) { return {text.data(), text
 
 }  // namespace
 
-absl::StatusOr<Identity> Door::Identify(const grpc::CallbackServerContext& context) const {
+absl::StatusOr<Identity> Door::IdentityOf(const grpc::CallbackServerContext& context) const {
   if (authenticator_->open()) return Identity{};
   const auto [first, last] = context.client_metadata().equal_range("authorization");
   if (first != last && std::next(first) != last) {
@@ -34,10 +34,22 @@ absl::StatusOr<Identity> Door::Identify(const grpc::CallbackServerContext& conte
   return authenticator_->Identify(credentials);
 }
 
+absl::StatusOr<Identity> Door::Identify(const grpc::CallbackServerContext& context) const {
+  ASSIGN_OR_RETURN(Identity identity, IdentityOf(context));
+  RETURN_IF_ERROR(quotas_->OnCall(identity.tenant));
+  return identity;
+}
+
+absl::StatusOr<Visit> Door::EnterToWatch(const grpc::CallbackServerContext& context) const {
+  ASSIGN_OR_RETURN(Visit visit, Enter(context));
+  ASSIGN_OR_RETURN(visit.watch, quotas_->OpenWatch(visit.tenant));
+  return visit;
+}
+
 absl::StatusOr<Visit> Door::Enter(const grpc::CallbackServerContext& context) const {
   ASSIGN_OR_RETURN(Identity identity, Identify(context));
   ASSIGN_OR_RETURN(std::shared_ptr<Studio> studio, slot_->Get());
-  return Visit{.tenant = std::move(identity.tenant), .studio = std::move(studio)};
+  return Visit{.tenant = std::move(identity.tenant), .studio = std::move(studio), .watch = nullptr};
 }
 
 }  // namespace longtake::server

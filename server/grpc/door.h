@@ -17,15 +17,19 @@ namespace longtake::server {
 struct Visit {
   Tenant tenant;
   std::shared_ptr<Studio> studio;
+  std::shared_ptr<void> watch;  // of a streaming call: counts as one of the tenant's until it is let go
 };
 
 class Door {
  public:
-  // Both outlive it.
-  Door(const Authenticator* authenticator, StudioSlot* slot) : authenticator_(authenticator), slot_(slot) {}
+  // All outlive it.
+  Door(const Authenticator* authenticator, Quotas* quotas, StudioSlot* slot)
+      : authenticator_(authenticator), quotas_(quotas), slot_(slot) {}
 
-  // UNAUTHENTICATED; for a caller who is known MODEL_LOADING before there is a studio.
+  // UNAUTHENTICATED; for a caller who is known QUOTA_EXCEEDED, and MODEL_LOADING before there is a studio.
   absl::StatusOr<Visit> Enter(const grpc::CallbackServerContext& context) const;
+  // The same of a call that watches a video.
+  absl::StatusOr<Visit> EnterToWatch(const grpc::CallbackServerContext& context) const;
   // The same without a studio.
   absl::StatusOr<Identity> Identify(const grpc::CallbackServerContext& context) const;
 
@@ -34,7 +38,10 @@ class Door {
   void RemoveCall() const { slot_->RemoveCall(); }
 
  private:
+  absl::StatusOr<Identity> IdentityOf(const grpc::CallbackServerContext& context) const;
+
   const Authenticator* const authenticator_;
+  Quotas* const quotas_;
   StudioSlot* const slot_;
 };
 

@@ -25,7 +25,7 @@ class Front {
  public:
   // Takes the port, and answers nobody yet. All pointers outlive it.
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                       Metrics* metrics, spdlog::logger* logger);
+                                                       Quotas* quotas, Metrics* metrics, spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -40,8 +40,8 @@ class Front {
   int port() const { return acceptor_->port(); }
 
  private:
-  Front(const Authenticator* authenticator, Metrics* metrics)
-      : door_(authenticator, &studio_), videos_(&door_, metrics), models_(&door_), reflection_(&door_) {}
+  Front(const Authenticator* authenticator, Quotas* quotas, Metrics* metrics)
+      : door_(authenticator, quotas, &studio_), videos_(&door_, metrics), models_(&door_), reflection_(&door_) {}
   void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials);
 
   StudioSlot studio_;

@@ -26,8 +26,8 @@ struct TlsOptions {
   // Authorities whose certificates identify clients; empty: clients are not asked for one. A client without one is let
   // in and refused by each call that needs an identity, because a health probe has none.
   std::string client_authorities;
-  // The files are looked at so often. Where a certificate and its key are exchanged one after the other, new connections
-  // may fail for so long.
+  // The files are looked at so often. Where a certificate and its key are exchanged one after the other, new
+  // connections may fail for so long.
   absl::Duration reload = absl::Seconds(1);
 };
 

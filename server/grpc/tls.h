@@ -12,8 +12,8 @@
 namespace longtake::server {
 
 // Of files that are read again when they change. While a certificate and a key do not match, new connections fail and
-// those that there are go on: gRPC keeps no pair from before. InvalidArgument names the option and the file; gRPC itself
-// would start and fail every connection.
+// those that there are go on: gRPC keeps no pair from before. InvalidArgument names the option and the file; gRPC
+// itself would start and fail every connection.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& options);
 
 }  // namespace longtake::server

@@ -80,21 +80,26 @@ VideoService::VideoService(const Door* door, Metrics* metrics) : door_(door), me
   metrics_->SetRefusalReasons(reasons);
 }
 
-std::shared_ptr<WatchCall> VideoService::NewCall(grpc::CallbackServerContext* context) {
+std::shared_ptr<WatchCall> VideoService::NewCall(grpc::CallbackServerContext* context,
+                                                 const absl::StatusOr<Visit>& visit) {
   door_->AddCall();
-  return WatchCall::Create(context, [this] { door_->RemoveCall(); });
+  // The watch goes first: behind the last call the server may be gone.
+  return WatchCall::Create(context, [this, watch = visit.ok() ? visit->watch : nullptr]() mutable {
+    watch.reset();
+    door_->RemoveCall();
+  });
 }
 
 void VideoService::Count(const absl::Status& refusal) { metrics_->Refused(LabelOf(DetailsOf(refusal).reason)); }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::CallbackServerContext* context,
                                                                         const grpc::ByteBuffer* bytes) {
-  const std::shared_ptr<WatchCall> call = NewCall(context);
+  absl::StatusOr<Visit> visit = door_->EnterToWatch(*context);
+  const std::shared_ptr<WatchCall> call = NewCall(context, visit);
   const auto refuse = [this, call](const absl::Status& why) {
     Count(why);
     call->Refuse(why);
   };
-  const absl::StatusOr<Visit> visit = door_->Enter(*context);
   v1::GenerateVideoRequest request;
   absl::Status status = visit.status();
   if (status.ok()) status = Parse(*bytes, request);
@@ -120,8 +125,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::Ca
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::CallbackServerContext* context,
                                                                      const grpc::ByteBuffer* bytes) {
-  const std::shared_ptr<WatchCall> call = NewCall(context);
-  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  absl::StatusOr<Visit> visit = door_->EnterToWatch(*context);
+  const std::shared_ptr<WatchCall> call = NewCall(context, visit);
   v1::WatchVideoRequest request;
   absl::Status status = visit.status();
   if (status.ok()) status = Parse(*bytes, request);

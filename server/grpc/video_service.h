@@ -45,7 +45,7 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                                        v1::QuoteVideoResponse* response) override;
 
  private:
-  std::shared_ptr<WatchCall> NewCall(grpc::CallbackServerContext* context);
+  std::shared_ptr<WatchCall> NewCall(grpc::CallbackServerContext* context, const absl::StatusOr<Visit>& visit);
   void Count(const absl::Status& refusal);
 
   const Door* const door_;

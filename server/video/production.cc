@@ -49,7 +49,7 @@ absl::Status ToError(const scheduler::Quote& quote) {
 }  // namespace
 
 Production::Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-                       Metrics* metrics, spdlog::logger* logger, Library* library, Store* store)
+                       Metrics* metrics, spdlog::logger* logger, Library* library, Store* store, Accounts* accounts)
     : options_(options),
       engine_(std::move(engine)),
       clock_(clock),
@@ -57,6 +57,7 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
       logger_(logger),
       library_(library),
       store_(store),
+      accounts_(accounts != nullptr ? accounts : &no_accounts_),
       device_watch_(options.stuck_after, options.stuck_factor, clock),
       device_(engine_.get(), &device_watch_,
               [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
@@ -219,16 +220,25 @@ std::shared_ptr<Video> Production::Find(uint64_t id) const {
 }
 
 void Production::Remove(uint64_t id) {
+  accounts_->OnOver(id);
   const MutexLock lock(mutex_);
   sessions_.erase(id);
   ended_.NotifyAll();  // under the lock: the destructor may be waiting for it
 }
 
-void Production::OnWaiting(scheduler::SessionId id, int position) { Find(Number(id))->OnWaiting(position); }
-void Production::OnAdmitted(scheduler::SessionId id) { Find(Number(id))->OnAdmitted(); }
+void Production::OnWaiting(scheduler::SessionId id, int position) {
+  accounts_->OnWaiting(Number(id));
+  Find(Number(id))->OnWaiting(position);
+}
+
+void Production::OnAdmitted(scheduler::SessionId id) {
+  accounts_->OnPlaced(Number(id));
+  Find(Number(id))->OnAdmitted();
+}
 
 void Production::OnPass(scheduler::SessionId id, const scheduler::PassReport& report) {
   metrics_->Passed(report.kind, report.device_seconds);
+  accounts_->OnUsed(Number(id), report.device_seconds);
   Find(Number(id))->OnPass(report);
 }
 

@@ -17,6 +17,7 @@
 #include "scheduler/scheduler.h"
 #include "server/store/store.h"
 #include "server/telemetry/metrics.h"
+#include "server/video/accounts.h"
 #include "server/video/device_watch.h"
 #include "server/video/engine_device.h"
 #include "server/video/library.h"
@@ -32,10 +33,11 @@ class Production : public scheduler::Listener, public VideoHost {
  public:
   // All pointers outlive it.
   Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-             Metrics* metrics, spdlog::logger* logger, Library* library, Store* store);
+             Metrics* metrics, spdlog::logger* logger, Library* library, Store* store, Accounts* accounts);
   ~Production() override;  // ends what is still being made, and waits for the passes under way
 
   const Engine& engine() const { return *engine_; }
+  Accounts* accounts() { return accounts_; }
   WorkerPool* encoders() { return encoders_.get(); }
   uint64_t NewId();
 
@@ -98,6 +100,8 @@ class Production : public scheduler::Listener, public VideoHost {
   spdlog::logger* const logger_;
   Library* const library_;
   Store* const store_;
+  Accounts no_accounts_;
+  Accounts* const accounts_;
   DeviceWatch device_watch_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;

@@ -28,7 +28,8 @@ constexpr absl::Duration kReportAgain = absl::Seconds(10);
 }  // namespace
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
-               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store)
+               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store,
+               Accounts* accounts)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
@@ -36,7 +37,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       logger_(logger),
       store_(store),
       library_(options.keep_bytes, options.keep_ended),
-      production_(options, std::move(engine), clock, metrics, logger, &library_, store),
+      production_(options, std::move(engine), clock, metrics, logger, &library_, store, accounts),
       ticked_(clock->Now()),
       sampled_(clock->Now()),
       expired_(clock->Now()) {
@@ -116,6 +117,9 @@ void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd
                                                   stored.info.numerics_id, " and not ", model().numerics_id),
                                      {.reason = Reason::kDeviceFailed}));
   }
+  const absl::Status counted = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(),
+                                                             (*video)->plan().options.delivery, /*restored=*/true);
+  if (!counted.ok()) return production_.End(*video, counted);
   production_.Enter(*video, absl::InfiniteDuration());
 }
 
@@ -215,6 +219,9 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   video->WhenDecided([this, tenant = video->tenant(), name = video->name()](const absl::Status& decision) {
     if (!decision.ok()) library_.Remove(tenant, name);
   });
+  const absl::Status may =
+      production_.accounts()->OnNew(video->id(), video->tenant(), video->plan().options.delivery, /*restored=*/false);
+  if (!may.ok()) return video->Refuse(may);
   production_.Enter(video, request.deadline);
 }
 

@@ -17,6 +17,7 @@
 #include "scheduler/scheduler.h"
 #include "server/store/store.h"
 #include "server/telemetry/metrics.h"
+#include "server/video/accounts.h"
 #include "server/video/error.h"
 #include "server/video/library.h"
 #include "server/video/production.h"
@@ -44,11 +45,12 @@ class Studio {
   // The serializer of the log of the video of this name.
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
-  // `clock`, `metrics`, `logger` and `store` outlive it. Without `with_thread`, Tick is the caller's to call. What the
-  // store has of videos is there from the beginning, and those that were not finished go on; null: nothing is stored.
+  // `clock`, `metrics`, `logger`, `store` and `accounts` outlive it; without accounts nothing is limited by tenant.
+  // Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the beginning, and
+  // those that were not finished go on; null: nothing is stored.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
          const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
-         Store* store = nullptr);
+         Store* store = nullptr, Accounts* accounts = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }

@@ -4,6 +4,8 @@
 #include "grpc/reflection/v1alpha/reflection.pb.h"
 #include "gtest/gtest.h"
 #include "tests/server/access_fixture.h"
+#include "tests/server/fake_clock.h"
+#include "tests/server/gate.h"
 #include "tests/server/http_get.h"
 
 namespace longtake::server {
@@ -136,12 +138,127 @@ TEST_F(AccessTest, ReflectionDescribesFilesAndWhatTheyImport) {
   EXPECT_EQ(response.error_response().error_code(), static_cast<int>(grpc::StatusCode::NOT_FOUND));
 }
 
+class QuotaTest : public AccessTest {
+ protected:
+  // The engine's passes wait for the gate, and then take a millisecond.
+  void StartWith(const std::string& quotas, int max_sessions = 4) {
+    gate.Close();
+    StartAndServe({.max_sessions = max_sessions,
+                   .denoise = absl::Milliseconds(1),
+                   .delay =
+                       [this](const Pass&) {
+                         gate.Pass();
+                         return absl::ZeroDuration();
+                       }},
+                  WithTokens({.quotas = Write("quotas", quotas), .clock = &clock}));
+  }
+  void TearDown() override {
+    gate.Open();
+    AccessTest::TearDown();
+  }
+  grpc::Status Create(const std::string& caller, v1::Video* video = nullptr, const std::string& request_id = "") {
+    v1::CreateVideoRequest request;
+    *request.mutable_spec() = Request(1).spec();
+    request.set_request_id(request_id);
+    v1::Video made;
+    const grpc::Status status = As(caller, &Stub::CreateVideo, request, made);
+    if (video != nullptr) *video = made;
+    return status;
+  }
+  static std::string QuotaOf(const grpc::Status& status) {
+    if (status.ok()) return "";
+    EXPECT_EQ(ReasonOf(status), "QUOTA_EXCEEDED") << status.error_message();
+    return DetailOf<google::rpc::ErrorInfo>(status)->metadata().at("quota");
+  }
+
+  Gate gate;
+  FakeClock clock;
+};
+
+TEST_F(QuotaTest, VideosOfATenantAreLimitedAndTheErrorSaysSo) {
+  StartWith(R"({"acme": {"concurrent_videos": 1}})");
+  v1::Video first;
+  ASSERT_TRUE(Create("alice", &first, "id").ok());
+  const grpc::Status refused = Create("bob");
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(QuotaOf(refused), "concurrent_videos");
+  EXPECT_EQ(DetailOf<google::rpc::QuotaFailure>(refused)->violations(0).subject(), "tenants/acme");
+  EXPECT_FALSE(DetailOf<google::rpc::RetryInfo>(refused).has_value());
+  EXPECT_EQ(QuotaOf(GenerateAs("alice", Request(1)).status), "concurrent_videos");
+  EXPECT_TRUE(Create("carol").ok());
+  // A call that is repeated asks for nothing new.
+  EXPECT_TRUE(Create("alice", nullptr, "id").ok());
+  v1::CancelVideoRequest cancel;
+  cancel.set_name(first.name());
+  v1::Video video;
+  ASSERT_TRUE(As("alice", &Stub::CancelVideo, cancel, video).ok());
+  gate.Open();
+  Await([&] { return Create("alice").ok(); }, "the video's end");
+  v1::ListVideosResponse videos;
+  ASSERT_TRUE(As("alice", &Stub::ListVideos, v1::ListVideosRequest(), videos).ok());
+  EXPECT_EQ(videos.videos_size(), 2);  // of refused ones nothing is left
+}
+
+TEST_F(QuotaTest, WhatWaitsIsLimited) {
+  StartWith(R"({"acme": {"queue_share": 0.1}})", /*max_sessions=*/1);
+  ASSERT_TRUE(Create("alice").ok());
+  ASSERT_TRUE(Create("alice").ok());  // waits
+  Await([&] { return absl::StrContains(server->MetricsText(), "longtake_queue_length{delivery=\"live\"} 1"); }, "it");
+  EXPECT_EQ(QuotaOf(Create("alice")), "queue_share");
+  EXPECT_TRUE(Create("carol").ok());
+}
+
+TEST_F(QuotaTest, CallsASecondSayWhenToTryAgain) {
+  StartWith(R"({"acme": {"calls_a_second": 1}})");
+  v1::ListVideosResponse videos;
+  EXPECT_TRUE(As("alice", &Stub::ListVideos, v1::ListVideosRequest(), videos).ok());
+  const grpc::Status refused = As("bob", &Stub::ListVideos, v1::ListVideosRequest(), videos);
+  EXPECT_EQ(QuotaOf(refused), "calls_a_second");
+  EXPECT_EQ(DetailOf<google::rpc::RetryInfo>(refused)->retry_delay().seconds(), 1);
+  clock.Advance(absl::Seconds(1));
+  EXPECT_TRUE(As("bob", &Stub::ListVideos, v1::ListVideosRequest(), videos).ok());
+  EXPECT_EQ(QuotaOf(Call(channel, kReflection, "alice")), "calls_a_second");
+  EXPECT_EQ(Health(), 1);
+}
+
+TEST_F(QuotaTest, WatchesAreLimitedWhileTheyLast) {
+  StartWith(R"({"acme": {"watches": 1}})");
+  v1::Video video;
+  ASSERT_TRUE(Create("alice", &video).ok());
+  v1::WatchVideoRequest watch;
+  watch.set_name(video.name());
+  grpc::ClientContext context;
+  Say(context, "alice");
+  const auto first = stub->WatchVideo(&context, watch);
+  v1::WatchVideoResponse event;
+  ASSERT_TRUE(first->Read(&event));
+  EXPECT_EQ(QuotaOf(WatchAs("bob", watch).status), "watches");
+  EXPECT_EQ(QuotaOf(GenerateAs("bob", Request(1)).status), "watches");
+  EXPECT_EQ(ReasonOf(WatchAs("carol", watch).status), "VIDEO_NOT_FOUND");
+  context.TryCancel();
+  while (first->Read(&event)) {
+  }
+  first->Finish();
+  watch.set_follow(false);
+  Await([&] { return WatchAs("bob", watch).status.ok(); }, "the first watch's end");
+}
+
+TEST_F(QuotaTest, DeviceTimeIsCharged) {
+  StartWith(R"({"acme": {"device_seconds_a_day": 0.005}})");
+  gate.Open();
+  ASSERT_TRUE(GenerateAs("alice", Request(1)).status.ok());
+  const grpc::Status refused = Create("bob");
+  EXPECT_EQ(QuotaOf(refused), "device_seconds_a_day");
+  EXPECT_GT(DetailOf<google::rpc::RetryInfo>(refused)->retry_delay().seconds(), 23 * 3600);
+}
+
 TEST_F(AccessTest, AServerThatAsksNobodySaysSo) {
   StartAndServe();
-  EXPECT_THAT(log.str(), HasSubstr("callers are not asked who they are"));
   server.reset();
+  EXPECT_THAT(log.str(), HasSubstr("callers are not asked who they are"));
   log.str("");
   StartAndServe({}, WithTokens());
+  server.reset();
   EXPECT_THAT(log.str(), Not(HasSubstr("callers are not asked")));
   EXPECT_THAT(log.str(), HasSubstr("connections are not encrypted"));
 }
