@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-// Clocks of servers that have time from a network differ by less.
+// Clocks of machines that are set over the network differ by less.
 constexpr absl::Duration kLeeway = absl::Seconds(60);
 // Above what providers issue; bounds the work for one that nobody has issued.
 constexpr size_t kMaxBytes = 16 << 10;
