@@ -13,6 +13,7 @@ packages=(
   libabsl-dev
   libbenchmark-dev
   libboost-dev
+  libcjose-dev
   libcli11-dev
   libdnnl-dev
   libgmock-dev
@@ -22,6 +23,7 @@ packages=(
   libprotobuf-dev
   libsentencepiece-dev
   libspdlog-dev
+  libssl-dev
   libx264-dev
   ninja-build
   nlohmann-json3-dev

@@ -1,12 +1,6 @@
 #include "server/server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
-
 #include <algorithm>
-#include <limits>
-#include <map>
 #include <thread>
 #include <utility>
 
@@ -14,11 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/thread.h"
-#include "server/grpc/model_service.h"
-#include "server/grpc/video_service.h"
+#include "server/grpc/front.h"
 #include "server/grpc/wire.h"
 #include "server/http/http_server.h"
-#include "server/listen/acceptor.h"
+#include "server/http/routes.h"
+#include "server/http/video_json.h"
 #include "server/video/error.h"
 #include "spdlog/logger.h"
 
@@ -31,15 +25,8 @@ constexpr const char* kReadiness[] = {"readiness", "longtake.v1.VideoService", "
 constexpr const char* kStartup[] = {"startup"};
 // By then another instance answers, or this one is back.
 constexpr absl::Duration kShutdownRetry = absl::Seconds(5);
-// Above every limit of ours, so that what is too large is refused by the name of its field. The library's own answer,
-// RESOURCE_EXHAUSTED, would look like a full queue.
-constexpr int kMaxReceiveBytes = 16 << 20;
 // The device's health and, in a shutdown, whether anything still runs are looked at so often.
 constexpr absl::Duration kLookEvery = absl::Milliseconds(200), kLookEveryAtTheEnd = absl::Milliseconds(10);
-
-int Milliseconds(absl::Duration duration) {
-  return static_cast<int>(std::clamp<int64_t>(absl::ToInt64Milliseconds(duration), 1, std::numeric_limits<int>::max()));
-}
 
 const char* YesNo(bool value) { return value ? "yes" : "no"; }
 
@@ -67,11 +54,12 @@ struct Server::Impl : Lifecycle::Actions {
   absl::Status Start();
   absl::Status ListenForMetrics();
   absl::Status ListenForVideos();
-  std::unique_ptr<grpc::Server> BuildGrpc();
+  HttpAnswer Page(const HttpRequest& request);
+  absl::Status OpenAccess();
+  absl::Status ListenForGrpc();
   void Serve(std::unique_ptr<Engine> engine);
   void Run();  // thread's
   Lifecycle::Observed Observe();
-  void Close();
 
   void Publish(const Lifecycle::Probes& now) override;
   void RefuseWork(Lifecycle::Refusal why) override;
@@ -90,12 +78,10 @@ struct Server::Impl : Lifecycle::Actions {
   const Clock* const clock;
   Metrics metrics;
   std::unique_ptr<Store> store;  // outlives the studio
-  StudioSlot studio;
-  VideoService videos{&studio, &metrics};
-  ModelService models{&studio};
-  Routes routes{options.http, &studio, &metrics, [this] { return Now().ready; }};
+  std::unique_ptr<Authenticator> authenticator;
+  std::unique_ptr<Quotas> quotas;
+  std::unique_ptr<Front> front;
   Lifecycle lifecycle;
-  std::unique_ptr<Acceptor> acceptor;
   std::string device_reason;  // what Run said last about the device; empty: it works
 
   Mutex mutex;
@@ -104,26 +90,25 @@ struct Server::Impl : Lifecycle::Actions {
   bool look ABSL_GUARDED_BY(mutex) = false;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
 
+  std::unique_ptr<Routes> routes;
   std::unique_ptr<HttpServer> metrics_http, http;  // what they answer reads the above
-  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections;
-  std::unique_ptr<grpc::Server> grpc;
   std::thread thread;
 };
 
+// Of the port of metrics and probes. A kubelet has no token, and probes say nothing of anybody's videos.
+HttpAnswer Server::Impl::Page(const HttpRequest& request) {
+  if (request.path == "/livez") return ProbeAnswer(Now().live, "live");
+  if (request.path == "/readyz") return ProbeAnswer(Now().ready, "ready");
+  if (request.path == "/startupz") return ProbeAnswer(Now().started, "started");
+  if (request.path != "/metrics") return {.status = 404, .body = "not found\n"};
+  if (const absl::Status known = Identify(*authenticator, request).status(); !known.ok()) return ToAnswer(known);
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.Text()};
+}
+
 absl::Status Server::Impl::ListenForMetrics() {
-  const std::map<std::string, std::function<HttpAnswer()>> pages = {
-      {"/metrics",
-       [this] {
-         return HttpAnswer{.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.Text()};
-       }},
-      {"/livez", [this] { return ProbeAnswer(Now().live, "live"); }},
-      {"/readyz", [this] { return ProbeAnswer(Now().ready, "ready"); }},
-      {"/startupz", [this] { return ProbeAnswer(Now().started, "started"); }}};
-  const HttpHandler handler = [pages](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
-    const auto page = pages.find(request.path);
-    if (page == pages.end()) return responder->Answer({.status = 404, .body = "not found\n"});
+  const HttpHandler handler = [this](const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
     if (request.method != "GET") return responder->Answer({.status = 405, .headers = {{"Allow", "GET"}}});
-    HttpAnswer answer = page->second();
+    HttpAnswer answer = Page(request);
     answer.headers.emplace_back("Cache-Control", "no-store");
     responder->Answer(std::move(answer));
   };
@@ -135,10 +120,14 @@ absl::Status Server::Impl::ListenForMetrics() {
 }
 
 absl::Status Server::Impl::ListenForVideos() {
+  RouteOptions route_options = options.http;
+  route_options.page = route_options.page && !options.production;
+  routes = std::make_unique<Routes>(route_options, &front->studio(), authenticator.get(), quotas.get(), &metrics,
+                                    [this] { return Now().ready; });
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.http_listen,
       [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
-        routes.Handle(request, std::move(responder));
+        routes->Handle(request, std::move(responder));
       },
       {}, logger);
   if (!made.ok()) return Named("http_listen", made.status());
@@ -146,29 +135,35 @@ absl::Status Server::Impl::ListenForVideos() {
   return absl::OkStatus();
 }
 
-std::unique_ptr<grpc::Server> Server::Impl::BuildGrpc() {
-  // Both act on every server built afterwards; there is one in a process.
-  grpc::EnableDefaultHealthCheckService(true);
-  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  connections = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
-  builder.RegisterService(&videos);
-  builder.RegisterService(&models);
-  builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
-  const KeepaliveOptions& keepalive = options.keepalive;
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(keepalive.interval));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(keepalive.timeout));
-  // Connections without calls, too. By default gRPC pings those not at all, and lets clients ping once in two hours.
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  // By default pings end after the second without data between them: a client that waits would never be missed.
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             Milliseconds(keepalive.min_client_interval));
-  return builder.BuildAndStart();
+absl::Status Server::Impl::OpenAccess() {
+  AccessOptions access = options.access;
+  access.certificates = !options.tls.client_authorities.empty();
+  absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger);
+  if (!opened.ok()) return opened.status();
+  authenticator = *std::move(opened);
+  absl::StatusOr<std::unique_ptr<Quotas>> limits =
+      Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
+  if (!limits.ok()) return limits.status();
+  quotas = *std::move(limits);
+  if (authenticator->open()) {
+    logger->warn("callers are not asked who they are: all of them have the same rights, and see each other's videos");
+  } else if (options.tls.certificate.empty()) {
+    logger->warn("connections are not encrypted: whoever can read them can read tokens");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Impl::ListenForGrpc() {
+  absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen(
+      {.listen = options.listen, .keepalive = options.keepalive, .tls = options.tls, .reflection = !options.production},
+      authenticator.get(), quotas.get(), &metrics, logger);
+  if (!made.ok()) return made.status();
+  front = *std::move(made);
+  return absl::OkStatus();
 }
 
 absl::Status Server::Impl::Start() {
+  if (absl::Status status = OpenAccess(); !status.ok()) return status;
   if (!options.store.empty()) {
     absl::StatusOr<std::unique_ptr<Store>> opened = OpenDirectoryStore(options.store);
     if (!opened.ok()) return opened.status();
@@ -177,23 +172,14 @@ absl::Status Server::Impl::Start() {
   if (!options.metrics_listen.empty()) {
     if (absl::Status status = ListenForMetrics(); !status.ok()) return status;
   }
+  if (absl::Status status = ListenForGrpc(); !status.ok()) return status;
   if (!options.http_listen.empty()) {
     if (absl::Status status = ListenForVideos(); !status.ok()) return status;
   }
-  absl::StatusOr<std::unique_ptr<Acceptor>> listening = Acceptor::Listen(options.listen, logger);
-  if (!listening.ok()) return listening.status();
-  acceptor = *std::move(listening);
-  grpc = BuildGrpc();
-  if (grpc == nullptr) return absl::UnavailableError("listen: gRPC cannot start");
-  logger->info("listening address={} port={} metrics_port={} http_port={}", options.listen, acceptor->port(),
+  logger->info("listening address={} port={} metrics_port={} http_port={}", options.listen, front->port(),
                PortOf(metrics_http), PortOf(http));
   lifecycle.Advance({});
-  absl::Status accepting = acceptor->Start([this](int descriptor) {
-    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-    parameters.fd = descriptor;
-    connections->HandleNewConnection(&parameters);
-  });
-  if (!accepting.ok()) return accepting;
+  if (absl::Status status = front->Accept(); !status.ok()) return status;
   absl::StatusOr<std::thread> started = StartThread("lifecycle", [this] { Run(); });
   if (!started.ok()) return started.status();
   thread = *std::move(started);
@@ -205,8 +191,9 @@ Server::Impl::~Impl() {
   Look();
   if (thread.joinable()) {
     thread.join();
-  } else if (grpc != nullptr) {
-    Close();
+  } else if (front != nullptr) {
+    http.reset();
+    front->Close();
   }
 }
 
@@ -219,15 +206,15 @@ void Server::Impl::Look() {
 }
 
 Lifecycle::Observed Server::Impl::Observe() {
-  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
-  if (!made.ok()) return {.busy = studio.has_calls()};
+  const absl::StatusOr<std::shared_ptr<Studio>> made = front->studio().Get();
+  if (!made.ok()) return {.busy = front->studio().has_calls()};
   const DeviceHealth device = (*made)->device_health();
   if (device.state != DeviceHealth::State::kWorks && device_reason.empty()) logger->error("{}", device.reason);
   if (device.state == DeviceHealth::State::kWorks && !device_reason.empty()) logger->info("the device works again");
   device_reason = device.reason;
   return {.device_stuck = device.state == DeviceHealth::State::kStuck,
           .device_lost = device.state == DeviceHealth::State::kLost,
-          .busy = (*made)->has_sessions() || studio.has_calls()};
+          .busy = (*made)->has_sessions() || front->studio().has_calls()};
 }
 
 void Server::Impl::Run() {
@@ -241,7 +228,8 @@ void Server::Impl::Run() {
     changed.WaitFor(lock, wait, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return look; });
     look = false;
   }
-  Close();
+  http.reset();  // its streams count as calls
+  front->Close();
   logger->info("stopped");
   {
     const MutexLock lock(mutex);
@@ -250,20 +238,10 @@ void Server::Impl::Run() {
   changed.NotifyAll();
 }
 
-void Server::Impl::Close() {
-  acceptor->Stop();
-  http.reset();
-  grpc->Shutdown(std::chrono::system_clock::now());  // cancels what is left
-  grpc->Wait();
-  studio.AwaitNoCalls();
-  studio.Set(nullptr);
-}
-
 void Server::Impl::Publish(const Lifecycle::Probes& now) {
-  grpc::HealthCheckServiceInterface* health = grpc->GetHealthCheckService();
-  for (const char* name : kLiveness) health->SetServingStatus(name, now.live);
-  for (const char* name : kReadiness) health->SetServingStatus(name, now.ready);
-  for (const char* name : kStartup) health->SetServingStatus(name, now.started);
+  for (const char* name : kLiveness) front->SetServing(name, now.live);
+  for (const char* name : kReadiness) front->SetServing(name, now.ready);
+  for (const char* name : kStartup) front->SetServing(name, now.started);
   logger->info("health live={} ready={} started={}", YesNo(now.live), YesNo(now.ready), YesNo(now.started));
   {
     const MutexLock lock(mutex);
@@ -276,7 +254,7 @@ void Server::Impl::RefuseWork(Lifecycle::Refusal why) {
   const bool lost = why == Lifecycle::Refusal::kDeviceLost;
   const char* message = lost ? "the device is lost" : "the server is shutting down";
   logger->info("new work is refused: {}", message);
-  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
+  const absl::StatusOr<std::shared_ptr<Studio>> made = front->studio().Get();
   if (!made.ok()) return;
   (*made)->StopAdmission(
       MakeError(absl::StatusCode::kUnavailable, message,
@@ -285,7 +263,7 @@ void Server::Impl::RefuseWork(Lifecycle::Refusal why) {
 
 void Server::Impl::EndVideos() {
   logger->warn("the time is over: videos that are still being made are ended");
-  const absl::StatusOr<std::shared_ptr<Studio>> made = studio.Get();
+  const absl::StatusOr<std::shared_ptr<Studio>> made = front->studio().Get();
   if (!made.ok()) return;
   (*made)->EndAll(MakeError(absl::StatusCode::kUnavailable, "the server is shutting down",
                             {.reason = Reason::kShuttingDown, .retry_delay = kShutdownRetry}));
@@ -302,10 +280,10 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
     studio_options.keep_bytes = static_cast<int64_t>(left / 2);
     logger->info("keep_mib={}: half of the memory that is left", studio_options.keep_bytes >> 20);
   }
-  studio.Set(std::make_shared<Studio>(
+  front->studio().Set(std::make_shared<Studio>(
       studio_options, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger, /*with_thread=*/true, store.get()));
+      &metrics, logger, /*with_thread=*/true, store.get(), quotas.get()));
   if (!lifecycle.Loaded()) return;
   Look();
   MutexLock lock(mutex);
@@ -352,7 +330,7 @@ bool Server::AwaitStopped(absl::Duration limit) {
                                 [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(impl_->mutex) { return impl_->stopped; });
 }
 
-int Server::port() const { return impl_->acceptor->port(); }
+int Server::port() const { return impl_->front->port(); }
 int Server::metrics_port() const { return PortOf(impl_->metrics_http); }
 int Server::http_port() const { return PortOf(impl_->http); }
 std::string Server::MetricsText() const { return impl_->metrics.Text(); }

@@ -7,8 +7,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "engine/engine.h"
+#include "server/access/access.h"
+#include "server/grpc/front_options.h"
 #include "server/http/routes.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/video/studio_options.h"
@@ -19,18 +20,6 @@ class logger;
 
 namespace longtake::server {
 
-// HTTP/2 pings, which find out whether a silent peer is still there.
-struct KeepaliveOptions {
-  // A client from which nothing has come for `interval` is pinged, and given up where no answer comes for `timeout`
-  // more: one that has vanished is noticed within their sum. The timeout is longer than a mobile network's usual gap.
-  absl::Duration interval = absl::Seconds(15);
-  absl::Duration timeout = absl::Seconds(20);
-  // Clients may ping so often, with and without calls; who does so more often is disconnected (GOAWAY too_many_pings).
-  // Half of the 10 s that client libraries have as their shortest interval, since pings that a network delays arrive
-  // closer together than they were sent.
-  absl::Duration min_client_interval = absl::Seconds(5);
-};
-
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: any free one
   std::string metrics_listen = {};         // of metrics and probes; empty: they are not served over HTTP
@@ -40,6 +29,11 @@ struct ServerOptions {
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
   KeepaliveOptions keepalive = {};
+  // Who is asking. Clients' certificates identify them where `tls` has authorities for them.
+  AccessOptions access = {};
+  std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
+  TlsOptions tls = {};
+  bool production = false;       // without reflection
   const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock
 };
 
@@ -52,7 +46,7 @@ uint64_t ServerBytes(int sessions, const ModelInfo& model);
 class Server {
  public:
   // Listens and answers: live, not ready, not started until Serve. Unavailable: an address is taken, or the system
-  // gives no thread. `logger` outlives it.
+  // gives no thread. Others name the option or the file that is wrong. `logger` outlives it.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, spdlog::logger* logger);
   ~Server();  // ends everything at once, but waits for the passes under way
 

@@ -54,6 +54,28 @@ void AddLifecycleFlags(CLI::App& app, ServerOptions& options) {
       ->capture_default_str();
 }
 
+void AddAccessFlags(CLI::App& app, ServerOptions& options) {
+  AccessOptions& access = options.access;
+  app.add_option("--tokens", access.tokens,
+                 "File of who may call: a line has tenant, name and the SHA-256 of a token, so that reading it gives "
+                 "nobody a token. Without any of --tokens, --jwks and --tls-client-ca everybody may do everything");
+  app.add_option("--jwks", access.jwt.keys, "JWKS file of an identity provider, whose JSON Web Tokens are accepted");
+  app.add_option("--jwt-issuer", access.jwt.issuer, "What their claim iss must be; no default, or others' would do");
+  app.add_option("--jwt-audience", access.jwt.audience, "And aud, so that tokens for other services are refused");
+  app.add_option("--jwt-tenant-claim", access.jwt.tenant_claim, "The claim that names the tenant")
+      ->capture_default_str();
+  app.add_option("--quotas", options.quotas,
+                 "JSON file of what each tenant may have; docs/access.md describes it. Without it nothing is limited");
+  app.add_option("--tls-cert", options.tls.certificate,
+                 "Certificate of the server with its chain, PEM, read again when it changes; without it connections "
+                 "are plain text");
+  app.add_option("--tls-key", options.tls.key, "Its key");
+  app.add_option("--tls-client-ca", options.tls.client_authorities,
+                 "Authorities, PEM: a client's certificate by one of them says who it is, by O= the tenant");
+  app.add_flag("--production", options.production,
+               "Without reflection, which describes the API to whoever may call it");
+}
+
 void AddFlags(CLI::App& app, Settings& settings) {
   StudioOptions& studio = settings.server.studio;
   app.add_option("--model", settings.engine.model_dir, "Model folder in diffusers' layout");
@@ -126,6 +148,7 @@ void AddFlags(CLI::App& app, Settings& settings) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   AddLifecycleFlags(app, settings.server);
+  AddAccessFlags(app, settings.server);
   app.add_option("--log-level", settings.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

@@ -116,7 +116,7 @@ int Receive(const OutputFlags& flags, grpc::ClientContext& context, const std::a
 
 // A call that streams a video, into the output; Ctrl-C ends it.
 template <typename Request>
-int Stream(const std::string& server, const OutputFlags& flags,
+int Stream(const Target& server, const OutputFlags& flags,
            std::unique_ptr<grpc::ClientReader<v1::WatchVideoResponse>> (v1::VideoService::Stub::*method)(
                grpc::ClientContext*, const Request&),
            const Request& request) {

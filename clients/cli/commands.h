@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "clients/cli/connect.h"
 #include "clients/cli/load/visits.h"
 
 namespace longtake::client {
@@ -19,7 +20,7 @@ struct OutputFlags {
 };
 
 struct GenerateFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   std::string prompt, negative_prompt;
   double seconds = 5;
   OutputFlags output;
@@ -42,7 +43,7 @@ int Generate(const GenerateFlags& flags);
 int Quote(const GenerateFlags& flags);
 
 struct WatchFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   std::string video;  // "videos/...", or without its first part
   OutputFlags output;
   int from_block = 0;
@@ -64,7 +65,7 @@ struct ForkFlags {
 int Fork(const ForkFlags& flags);
 
 struct VideosFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   bool json = false;
 };
 
@@ -72,7 +73,7 @@ struct VideosFlags {
 int List(const VideosFlags& flags);
 
 struct VideoFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   std::string video;  // as WatchFlags::video
   bool json = false;
 };
@@ -83,7 +84,7 @@ int Cancel(const VideoFlags& flags);
 int Delete(const VideoFlags& flags);
 
 struct PromptFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   std::string video, prompt;  // "videos/...", or without its first part
   double at = 0;              // seconds of the video; 0: the next block
 };
@@ -92,7 +93,7 @@ struct PromptFlags {
 int ChangePrompt(const PromptFlags& flags);
 
 struct ModelsFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   double wait_seconds = 0;  // for a server that is starting or loading
   bool json = false;
 };
@@ -100,7 +101,7 @@ struct ModelsFlags {
 int Models(const ModelsFlags& flags);
 
 struct LoadtestFlags {
-  std::string server = "127.0.0.1:50051";
+  Target server;
   Mix mix;
   int viewers = 0;  // at the same time; or
   double rate = 0;  // arrivals a second

@@ -1,7 +1,11 @@
 // longtake: the command line client.
 #include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <string>
 
 #include "clients/cli/commands.h"
+#include "clients/cli/connect.h"
+#include "clients/cli/request.h"
 
 namespace {
 
@@ -15,7 +19,6 @@ void AddDelivery(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--priority", flags.priority, "Among offline videos; higher goes first");
   command.add_option("--max-lead", flags.max_lead, "Seconds that the video may be made ahead of its viewer at most");
   command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");
-  command.add_option("--server", flags.server, "Address of the server")->capture_default_str();
 }
 
 void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
@@ -33,8 +36,19 @@ void AddOutput(CLI::App& command, longtake::client::OutputFlags& flags) {
   command.add_flag("--quiet,-q", flags.quiet, "No progress");
 }
 
-void AddServer(CLI::App& command, std::string& server) {
-  command.add_option("--server", server, "Address of the server")->capture_default_str();
+// Of every command.
+void AddServer(CLI::App& command, longtake::client::ServerFlags& flags) {
+  command.add_option("--server", flags.address, "Address of the server")->capture_default_str();
+  command.add_option(
+      "--token-file", flags.token_file,
+      "File of the token to show; else that of LONGTAKE_TOKEN. No flag takes the token itself, since every "
+      "user of a machine can read command lines");
+  command.add_option(
+      "--ca", flags.ca,
+      "Authorities that the server's certificate must be of, PEM; without it the connection is plain text, "
+      "on which a token goes to this machine only");
+  command.add_option("--cert", flags.cert, "Certificate to show, PEM");
+  command.add_option("--key", flags.key, "Its key");
 }
 
 // A command about one video.
@@ -42,7 +56,6 @@ CLI::App* AddVideo(CLI::App& app, const char* name, const char* help, longtake::
   CLI::App* command = app.add_subcommand(name, help);
   command->add_option("video", flags.video, "The video's name, as generate and list say")->required();
   command->add_flag("--json", flags.json, "Print JSON");
-  AddServer(*command, flags.server);
   return command;
 }
 
@@ -54,7 +67,6 @@ CLI::App* AddWatch(CLI::App& app, longtake::client::WatchFlags& flags) {
   watch->add_flag("--live", flags.live, "From the newest block on")->excludes(from);
   watch->add_flag("--no-follow", flags.no_follow, "End with what is there now");
   AddOutput(*watch, flags.output);
-  AddServer(*watch, flags.server);
   return watch;
 }
 
@@ -104,7 +116,6 @@ CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
       ->capture_default_str();
   load->add_option("--seed", flags.seed, "Same seed, same viewers")->capture_default_str();
   load->add_option("--json", flags.json, "File for all that was measured; python -m bench.plot_loadtest draws it");
-  load->add_option("--server", flags.server, "Address of the server")->capture_default_str();
   load->add_flag("--quiet,-q", flags.quiet, "No progress");
   return load;
 }
@@ -133,11 +144,9 @@ int main(int argc, char** argv) {
   prompt->add_option("prompt", change.prompt, "What it shows from there on")->required();
   prompt->add_option("--at", change.at, "From the first block at or after so many seconds; 0: the next block")
       ->capture_default_str();
-  prompt->add_option("--server", change.server, "Address of the server")->capture_default_str();
 
   longtake::client::ModelsFlags models;
   CLI::App* list = app.add_subcommand("models", "List what the server can make");
-  list->add_option("--server", models.server, "Address of the server")->capture_default_str();
   list->add_option("--wait", models.wait_seconds, "Seconds to wait for a server that is not ready yet")
       ->capture_default_str();
   list->add_flag("--json", models.json, "Print JSON");
@@ -149,7 +158,6 @@ int main(int argc, char** argv) {
   longtake::client::VideosFlags listed;
   CLI::App* videos = app.add_subcommand("list", "List the server's videos, the newest first");
   videos->add_flag("--json", listed.json, "Print JSON, a line for each");
-  AddServer(*videos, listed.server);
   longtake::client::VideoFlags got, cancelled, deleted;
   const CLI::App* get = AddVideo(app, "get", "Show where a video stands", got);
   const CLI::App* cancel = AddVideo(app, "cancel", "End a video; what was made can still be watched", cancelled);
@@ -158,7 +166,15 @@ int main(int argc, char** argv) {
   longtake::client::LoadtestFlags loadtest;
   const CLI::App* load = AddLoadtest(app, loadtest);
 
+  longtake::client::ServerFlags server;
+  for (CLI::App* command : app.get_subcommands({})) AddServer(*command, server);
+
   CLI11_PARSE(app, argc, argv);
+  if (const char* token = std::getenv("LONGTAKE_TOKEN"); token != nullptr) server.token = token;
+  const absl::StatusOr<longtake::client::Target> target = longtake::client::ReadTarget(server);
+  if (!target.ok()) return longtake::client::Complain(std::string(target.status().message()));
+  generate.server = quoted.server = change.server = models.server = watched.server = *target;
+  listed.server = got.server = cancelled.server = deleted.server = loadtest.server = *target;
   if (*make) return longtake::client::Generate(generate);
   if (*quote) return longtake::client::Quote(quoted);
   if (*prompt) return longtake::client::ChangePrompt(change);

@@ -5,14 +5,14 @@
 #include <grpcpp/grpcpp.h>
 
 #include "longtake/v1/model_service.grpc.pb.h"
-#include "server/video/studio_slot.h"
+#include "server/grpc/door.h"
 
 namespace longtake::server {
 
 class ModelService : public v1::ModelService::CallbackService {
  public:
-  // `studio` outlives it.
-  explicit ModelService(const StudioSlot* studio) : studio_(studio) {}
+  // `door` outlives it.
+  explicit ModelService(const Door* door) : door_(door) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context, const v1::GetModelRequest* request,
                                      v1::Model* response) override;
@@ -20,7 +20,7 @@ class ModelService : public v1::ModelService::CallbackService {
                                        v1::ListModelsResponse* response) override;
 
  private:
-  const StudioSlot* const studio_;
+  const Door* const door_;
 };
 
 }  // namespace longtake::server

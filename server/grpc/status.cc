@@ -43,7 +43,7 @@ google::rpc::Status ToRpc(const absl::Status& status) {
     }
     out.add_details()->PackFrom(bad);
   }
-  if (details.reason == Reason::kTooManyPrompts) {
+  if (details.reason == Reason::kTooManyPrompts || details.reason == Reason::kQuotaExceeded) {
     google::rpc::QuotaFailure quota;
     auto* violation = quota.add_violations();
     violation->set_subject(details.resource);

@@ -35,11 +35,12 @@ absl::Status Parse(const grpc::ByteBuffer& bytes, Request& request) {
 }
 
 // Of CreateVideo, GenerateVideo and ForkVideo.
-constexpr Reason kRefusals[] = {Reason::kInvalidRequest, Reason::kModelLoading,    Reason::kShuttingDown,
-                                Reason::kQueueFull,      Reason::kWaitTooLong,     Reason::kDeadlineTooShort,
-                                Reason::kModelNotFound,  Reason::kRequestIdReused, Reason::kEncoderFailed,
-                                Reason::kInternal,       Reason::kVideoNotFound,   Reason::kBlockNotMade,
-                                Reason::kBlockNotKept,   Reason::kOtherModel,      Reason::kStoreFailed};
+constexpr Reason kRefusals[] = {Reason::kInvalidRequest,  Reason::kModelLoading,    Reason::kShuttingDown,
+                                Reason::kQueueFull,       Reason::kWaitTooLong,     Reason::kDeadlineTooShort,
+                                Reason::kModelNotFound,   Reason::kRequestIdReused, Reason::kEncoderFailed,
+                                Reason::kInternal,        Reason::kVideoNotFound,   Reason::kBlockNotMade,
+                                Reason::kBlockNotKept,    Reason::kOtherModel,      Reason::kStoreFailed,
+                                Reason::kUnauthenticated, Reason::kQuotaExceeded};
 
 std::string LabelOf(Reason reason) { return absl::AsciiStrToLower(NameOf(reason)); }
 
@@ -70,61 +71,68 @@ absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
 
 }  // namespace
 
-VideoService::VideoService(StudioSlot* studio, Metrics* metrics) : studio_(studio), metrics_(metrics) {
+VideoService::VideoService(const Door* door, Metrics* metrics) : door_(door), metrics_(metrics) {
   std::vector<std::string> reasons;
   for (const Reason reason : kRefusals) reasons.push_back(LabelOf(reason));
   metrics_->SetRefusalReasons(reasons);
 }
 
-std::shared_ptr<WatchCall> VideoService::NewCall(grpc::CallbackServerContext* context) {
-  studio_->AddCall();
-  return WatchCall::Create(context, [this] { studio_->RemoveCall(); });
+std::shared_ptr<WatchCall> VideoService::NewCall(grpc::CallbackServerContext* context,
+                                                 const absl::StatusOr<Visit>& visit) {
+  door_->AddCall();
+  // The watch goes first: behind the last call the server may be gone.
+  return WatchCall::Create(context, [this, watch = visit.ok() ? visit->watch : nullptr]() mutable {
+    watch.reset();
+    door_->RemoveCall();
+  });
 }
 
 void VideoService::Count(const absl::Status& refusal) { metrics_->Refused(LabelOf(DetailsOf(refusal).reason)); }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::CallbackServerContext* context,
                                                                         const grpc::ByteBuffer* bytes) {
-  const std::shared_ptr<WatchCall> call = NewCall(context);
+  absl::StatusOr<Visit> visit = door_->EnterToWatch(*context);
+  const std::shared_ptr<WatchCall> call = NewCall(context, visit);
   const auto refuse = [this, call](const absl::Status& why) {
     Count(why);
     call->Refuse(why);
   };
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
   v1::GenerateVideoRequest request;
-  absl::Status status = studio.status();
+  absl::Status status = visit.status();
   if (status.ok()) status = Parse(*bytes, request);
   if (!status.ok()) {
     refuse(status);
     return call.get();
   }
-  CreateRequest create{
-      .request_id = request.request_id(), .default_disconnect = Disconnect::kCancel, .deadline = DeadlineOf(*context)};
+  CreateRequest create{.tenant = visit->tenant,
+                       .request_id = request.request_id(),
+                       .default_disconnect = Disconnect::kCancel,
+                       .deadline = DeadlineOf(*context)};
   create.spec = FromProto(request.spec(), "spec", create.errors);
   create.options = FromProto(request.delivery_options(), "delivery_options", create.errors);
   CheckViewer(request.viewer_id(), create.errors);
   const WatchOptions options{.with_progress = !request.without_progress(), .viewer_id = request.viewer_id()};
-  (*studio)->Create(std::move(create),
-                    [studio = *studio, call, options, refuse](absl::StatusOr<std::shared_ptr<Video>> video) {
-                      if (!video.ok()) return refuse(video.status());
-                      call->Open(studio, *video, options);
-                    });
+  visit->studio->Create(std::move(create),
+                        [studio = visit->studio, call, options, refuse](absl::StatusOr<std::shared_ptr<Video>> video) {
+                          if (!video.ok()) return refuse(video.status());
+                          call->Open(studio, *video, options);
+                        });
   return call.get();
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::CallbackServerContext* context,
                                                                      const grpc::ByteBuffer* bytes) {
-  const std::shared_ptr<WatchCall> call = NewCall(context);
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  absl::StatusOr<Visit> visit = door_->EnterToWatch(*context);
+  const std::shared_ptr<WatchCall> call = NewCall(context, visit);
   v1::WatchVideoRequest request;
-  absl::Status status = studio.status();
+  absl::Status status = visit.status();
   if (status.ok()) status = Parse(*bytes, request);
   if (status.ok()) {
     // An unknown name before a token that cannot be of it.
-    const absl::StatusOr<std::shared_ptr<Video>> video = (*studio)->Find(request.name());
+    const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request.name());
     const absl::StatusOr<WatchOptions> options =
         video.ok() ? FromProto(request) : absl::StatusOr<WatchOptions>(video.status());
-    if (options.ok()) call->Open(*studio, *video, *options);
+    if (options.ok()) call->Open(visit->studio, *video, *options);
     status = options.status();
   }
   if (!status.ok()) call->Refuse(status);
@@ -133,16 +141,17 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::Callb
 
 grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext* context,
                                                     const v1::CreateVideoRequest* request, v1::Video* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) {
-    Count(studio.status());
-    return Answer(context, studio.status());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) {
+    Count(visit.status());
+    return Answer(context, visit.status());
   }
-  CreateRequest create{.request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
+  CreateRequest create{
+      .tenant = visit->tenant, .request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
   create.spec = FromProto(request->spec(), "spec", create.errors);
   create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*studio)->Create(std::move(create), AnswerCreated(context, response, reactor));
+  visit->studio->Create(std::move(create), AnswerCreated(context, response, reactor));
   return reactor;
 }
 
@@ -161,58 +170,59 @@ std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService:
 grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* context,
                                                    const v1::QuoteVideoRequest* request,
                                                    v1::QuoteVideoResponse* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
   std::vector<FieldError> errors;
   const VideoSpec spec = FromProto(request->spec(), "spec", errors);
   const DeliveryOptions options = FromProto(request->delivery_options(), "delivery_options", errors);
-  const absl::StatusOr<VideoPlan> plan = (*studio)->Check(spec, options, std::move(errors), Purpose::kQuote);
+  const absl::StatusOr<VideoPlan> plan = visit->studio->Check(spec, options, std::move(errors), Purpose::kQuote);
   if (!plan.ok()) return Answer(context, plan.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*studio)->GetQuote(*plan,
-                      [context, response, reactor, delivery = plan->options.delivery](const scheduler::Quote& quote) {
-                        if (!quote.status.ok() && !absl::IsResourceExhausted(quote.status)) {
-                          return reactor->Finish(ToGrpc(quote.status, context));
-                        }
-                        *response->mutable_quote() = ToProto(quote, delivery);
-                        if (!quote.status.ok()) {
-                          v1::Refusal& refusal = *response->mutable_refusal();
-                          refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
-                          *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
-                        }
-                        reactor->Finish(grpc::Status::OK);
-                      });
+  visit->studio->GetQuote(
+      visit->tenant, *plan,
+      [context, response, reactor, delivery = plan->options.delivery](const scheduler::Quote& quote) {
+        if (!quote.status.ok() && !absl::IsResourceExhausted(quote.status)) {
+          return reactor->Finish(ToGrpc(quote.status, context));
+        }
+        *response->mutable_quote() = ToProto(quote, delivery);
+        if (!quote.status.ok()) {
+          v1::Refusal& refusal = *response->mutable_refusal();
+          refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
+          *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
+        }
+        reactor->Finish(grpc::Status::OK);
+      });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext* context,
                                                      const v1::ChangePromptRequest* request,
                                                      v1::ChangePromptResponse* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
   std::vector<FieldError> errors;
   const PromptChange change = FromProto(request->change(), "change", errors);
   if (request->change().when_case() == v1::PromptChange::WHEN_NOT_SET) {
     errors.push_back({"change.when", "says neither at_offset nor next_block"});
   }
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*studio)->ChangePrompt(request->name(), change, std::move(errors),
-                          [context, response, reactor](const absl::StatusOr<Studio::Receipt>& receipt) {
-                            if (receipt.ok()) {
-                              response->mutable_receipt()->set_prompt(receipt->prompt);
-                              response->mutable_receipt()->set_block(receipt->block);
-                              *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
-                            }
-                            reactor->Finish(ToGrpc(receipt.status(), context));
-                          });
+  visit->studio->ChangePrompt(visit->tenant, request->name(), change, std::move(errors),
+                              [context, response, reactor](const absl::StatusOr<Studio::Receipt>& receipt) {
+                                if (receipt.ok()) {
+                                  response->mutable_receipt()->set_prompt(receipt->prompt);
+                                  response->mutable_receipt()->set_block(receipt->block);
+                                  *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
+                                }
+                                reactor->Finish(ToGrpc(receipt.status(), context));
+                              });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* context,
                                                  const v1::GetVideoRequest* request, v1::Video* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
-  const absl::StatusOr<std::shared_ptr<Video>> video = (*studio)->Find(request->name());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
   if (video.ok()) *response = ToProto((*video)->info());
   return Answer(context, video.status());
 }
@@ -220,9 +230,10 @@ grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* co
 grpc::ServerUnaryReactor* VideoService::ListVideos(grpc::CallbackServerContext* context,
                                                    const v1::ListVideosRequest* request,
                                                    v1::ListVideosResponse* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
-  const absl::StatusOr<Library::Page> page = (*studio)->List(request->page_size(), request->page_token());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
+  const absl::StatusOr<Library::Page> page =
+      visit->studio->List(visit->tenant, request->page_size(), request->page_token());
   if (page.ok()) {
     for (const std::shared_ptr<Video>& video : page->videos) *response->add_videos() = ToProto(video->info());
     response->set_next_page_token(page->next_token);
@@ -232,31 +243,31 @@ grpc::ServerUnaryReactor* VideoService::ListVideos(grpc::CallbackServerContext* 
 
 grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext* context,
                                                     const v1::CancelVideoRequest* request, v1::Video* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
-  const absl::StatusOr<std::shared_ptr<Video>> video = (*studio)->Cancel(request->name());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Cancel(visit->tenant, request->name());
   if (video.ok()) *response = ToProto((*video)->info());
   return Answer(context, video.status());
 }
 
 grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext* context,
                                                     const v1::DeleteVideoRequest* request, google::protobuf::Empty*) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*studio)->Delete(request->name(),
-                    [context, reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status, context)); });
+  visit->studio->Delete(visit->tenant, request->name(),
+                        [context, reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status, context)); });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* context,
                                                   const v1::ForkVideoRequest* request, v1::Video* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) {
-    Count(studio.status());
-    return Answer(context, studio.status());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) {
+    Count(visit.status());
+    return Answer(context, visit.status());
   }
-  ForkRequest fork{.request_id = request->request_id()};
+  ForkRequest fork{.tenant = visit->tenant, .request_id = request->request_id()};
   fork.fork.name = request->name();
   fork.fork.from_block = request->from_block();
   fork.fork.prompt = request->prompt();
@@ -267,15 +278,15 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
   if (request->has_duration()) fork.fork.duration = FromProto(request->duration(), "duration", fork.errors);
   fork.options = FromProto(request->delivery_options(), "delivery_options", fork.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  (*studio)->Fork(std::move(fork), AnswerCreated(context, response, reactor));
+  visit->studio->Fork(std::move(fork), AnswerCreated(context, response, reactor));
   return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerContext* context,
                                                        const v1::ReportPlaybackRequest* request,
                                                        v1::ReportPlaybackResponse* response) {
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return Answer(context, studio.status());
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
   std::vector<FieldError> errors;
   CheckViewer(request->viewer_id(), errors);
   const absl::Duration position = FromProto(request->position_offset(), "position_offset", errors);
@@ -286,7 +297,7 @@ grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerConte
   }
   if (!errors.empty()) return Answer(context, InvalidRequest(std::move(errors)));
   const absl::StatusOr<absl::Duration> again =
-      (*studio)->ReportPlayback(request->name(), request->viewer_id(), position, request->paused());
+      visit->studio->ReportPlayback(visit->tenant, request->name(), request->viewer_id(), position, request->paused());
   if (again.ok()) *response->mutable_report_delay() = ToProto(*again);
   return Answer(context, again.status());
 }

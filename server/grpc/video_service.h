@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "longtake/v1/video_service.grpc.pb.h"
-#include "server/video/studio_slot.h"
+#include "server/grpc/door.h"
 #include "server/grpc/watch_call.h"
 #include "server/telemetry/metrics.h"
 
@@ -18,7 +18,7 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                          v1::VideoService::WithRawCallbackMethod_GenerateVideo<v1::VideoService::CallbackService>> {
  public:
   // Both outlive it.
-  VideoService(StudioSlot* studio, Metrics* metrics);
+  VideoService(const Door* door, Metrics* metrics);
 
   grpc::ServerUnaryReactor* CreateVideo(grpc::CallbackServerContext* context, const v1::CreateVideoRequest* request,
                                         v1::Video* response) override;
@@ -45,14 +45,14 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                                        v1::QuoteVideoResponse* response) override;
 
  private:
-  std::shared_ptr<WatchCall> NewCall(grpc::CallbackServerContext* context);
+  std::shared_ptr<WatchCall> NewCall(grpc::CallbackServerContext* context, const absl::StatusOr<Visit>& visit);
   void Count(const absl::Status& refusal);
   // Finishes a call with the video that was created, or counts why none was.
   std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> AnswerCreated(grpc::CallbackServerContext* context,
                                                                                    v1::Video* response,
                                                                                    grpc::ServerUnaryReactor* reactor);
 
-  StudioSlot* const studio_;
+  const Door* const door_;
   Metrics* const metrics_;
 };
 

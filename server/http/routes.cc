@@ -95,6 +95,24 @@ std::string QueryOf(const HttpRequest& request, const char* name) {
 
 }  // namespace
 
+absl::StatusOr<Identity> Identify(const Authenticator& authenticator, const HttpRequest& request) {
+  if (authenticator.open()) return Identity{};
+  Credentials credentials;
+  if (const auto found = request.headers.find("authorization"); found != request.headers.end()) {
+    credentials.authorization = found->second;
+  }
+  return authenticator.Identify(credentials);
+}
+
+absl::StatusOr<Routes::Visit> Routes::Enter(const HttpRequest& request) const {
+  absl::StatusOr<Identity> identity = Identify(*authenticator_, request);
+  if (!identity.ok()) return identity.status();
+  if (absl::Status allowed = quotas_->OnCall(identity->tenant); !allowed.ok()) return allowed;
+  absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
+  if (!studio.ok()) return studio.status();
+  return Visit{std::move(identity->tenant), *std::move(studio)};
+}
+
 void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
   if (!options_.allow_origin.empty()) {
     responder = std::make_shared<OpenTo>(options_.allow_origin, std::move(responder));
@@ -123,64 +141,65 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
   std::string rest = request.path;
   if (rest.rfind("/v1/", 0) != 0) return responder->Answer(NoSuchPath(request));
   rest = rest.substr(4);
-  const absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
-  if (!studio.ok()) return responder->Answer(ToAnswer(studio.status()));
-  HandleApi(**studio, request, rest, responder);
+  const absl::StatusOr<Visit> visit = Enter(request);
+  if (!visit.ok()) return responder->Answer(ToAnswer(visit.status()));
+  HandleApi(*visit, request, rest, responder);
 }
 
-void Routes::HandleApi(Studio& studio, const HttpRequest& request, const std::string& rest,
+void Routes::HandleApi(const Visit& visit, const HttpRequest& request, const std::string& rest,
                        const Responder& responder) {
   const bool get = request.method == "GET", post = request.method == "POST";
   if (rest == "models") {
     if (!get) return responder->Answer(WrongMethod("GET"));
-    return responder->Answer(ToAnswer(json{{"object", "list"}, {"data", json::array({ToJson(studio.model())})}}));
+    return responder->Answer(
+        ToAnswer(json{{"object", "list"}, {"data", json::array({ToJson(visit.studio->model())})}}));
   }
-  if (rest == "quote") return post ? Quote(studio, request, responder) : responder->Answer(WrongMethod("POST"));
+  if (rest == "quote") return post ? Quote(visit, request, responder) : responder->Answer(WrongMethod("POST"));
   if (rest == "videos") {
-    if (get) return List(studio, request, responder);
-    return post ? Create(studio, request, responder) : responder->Answer(WrongMethod("GET, POST"));
+    if (get) return List(visit, request, responder);
+    return post ? Create(visit, request, responder) : responder->Answer(WrongMethod("GET, POST"));
   }
   absl::string_view path = rest;
   if (!absl::ConsumePrefix(&path, "videos/")) return responder->Answer(NoSuchPath(request));
   const size_t slash = path.find('/');
   const std::string name = absl::StrCat("videos/", path.substr(0, slash));
   const std::string action = slash == absl::string_view::npos ? "" : std::string(path.substr(slash + 1));
-  const absl::StatusOr<std::shared_ptr<Video>> video = studio.Find(name);
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit.studio->Find(visit.tenant, name);
   if (!video.ok()) return responder->Answer(ToAnswer(video.status()));
-  HandleVideo(studio, request, *video, action, responder);
+  HandleVideo(visit, request, *video, action, responder);
 }
 
-void Routes::HandleVideo(Studio& studio, const HttpRequest& request, const std::shared_ptr<Video>& video,
+void Routes::HandleVideo(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video,
                          const std::string& action, const Responder& responder) {
   const std::string& name = video->name();
   if (request.method == "DELETE" && action.empty()) {
-    return studio.Delete(name, [responder, name](const absl::Status& status) {
+    return visit.studio->Delete(visit.tenant, name, [responder, name](const absl::Status& status) {
       if (!status.ok()) return responder->Answer(ToAnswer(status));
       responder->Answer(ToAnswer(json{{"id", IdOf(name)}, {"object", "video.deleted"}, {"deleted", true}}));
     });
   }
   if (request.method == "POST") {
-    if (action == "prompt") return ChangePrompt(studio, request, name, responder);
-    if (action == "fork") return Fork(studio, request, name, responder);
-    if (action == "playback") return ReportPlayback(studio, request, name, responder);
+    if (action == "prompt") return ChangePrompt(visit, request, name, responder);
+    if (action == "fork") return Fork(visit, request, name, responder);
+    if (action == "playback") return ReportPlayback(visit, request, name, responder);
     if (action != "cancel") return responder->Answer(NoSuchPath(request));
-    const absl::StatusOr<std::shared_ptr<Video>> cancelled = studio.Cancel(name);
+    const absl::StatusOr<std::shared_ptr<Video>> cancelled = visit.studio->Cancel(visit.tenant, name);
     return responder->Answer(cancelled.ok() ? ToAnswer(ToJson((*cancelled)->info())) : ToAnswer(cancelled.status()));
   }
   if (request.method != "GET") return responder->Answer(WrongMethod("GET, POST, DELETE"));
   if (action.empty()) return responder->Answer(ToAnswer(ToJson(video->info())));
-  if (action == "watch") return Stream(studio, request, video, /*events=*/true, responder);
-  if (action == "stream.mp4" || action == "content") return Stream(studio, request, video, /*events=*/false, responder);
+  if (action == "watch") return Stream(visit, request, video, /*events=*/true, responder);
+  if (action == "stream.mp4" || action == "content") return Stream(visit, request, video, /*events=*/false, responder);
   responder->Answer(Hls(*video, action));
 }
 
-void Routes::List(Studio& studio, const HttpRequest& request, const Responder& responder) const {
+void Routes::List(const Visit& visit, const HttpRequest& request, const Responder& responder) const {
   int size = 0;
   const std::string limit = QueryOf(request, "limit");
   if (!limit.empty() && !absl::SimpleAtoi(limit, &size)) {
     return responder->Answer(ToAnswer(InvalidRequest({{"limit", "is not a number"}})));
   }
-  const absl::StatusOr<Library::Page> page = studio.List(size, QueryOf(request, "after"));
+  const absl::StatusOr<Library::Page> page = visit.studio->List(visit.tenant, size, QueryOf(request, "after"));
   if (!page.ok()) return responder->Answer(ToAnswer(page.status()));
   json data = json::array();
   for (const std::shared_ptr<Video>& video : page->videos) data.push_back(ToJson(video->info()));
@@ -196,48 +215,51 @@ std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Routes::Creat
   };
 }
 
-void Routes::Create(Studio& studio, const HttpRequest& request, const Responder& responder) {
+void Routes::Create(const Visit& visit, const HttpRequest& request, const Responder& responder) {
   const std::optional<json> body = BodyOf(request, responder);
   if (!body.has_value()) return;
   CreateRequest create = ToCreateRequest(*body);
+  create.tenant = visit.tenant;
   create.default_disconnect = Disconnect::kContinue;
-  studio.Create(std::move(create), Created(responder));
+  visit.studio->Create(std::move(create), Created(responder));
 }
 
-void Routes::Fork(Studio& studio, const HttpRequest& request, const std::string& name, const Responder& responder) {
+void Routes::Fork(const Visit& visit, const HttpRequest& request, const std::string& name, const Responder& responder) {
   const std::optional<json> body = BodyOf(request, responder);
   if (!body.has_value()) return;
   ForkRequest fork = ToForkRequest(*body);
+  fork.tenant = visit.tenant;
   fork.fork.name = name;
-  studio.Fork(std::move(fork), Created(responder));
+  visit.studio->Fork(std::move(fork), Created(responder));
 }
 
-void Routes::Quote(Studio& studio, const HttpRequest& request, const Responder& responder) const {
+void Routes::Quote(const Visit& visit, const HttpRequest& request, const Responder& responder) const {
   const std::optional<json> body = BodyOf(request, responder);
   if (!body.has_value()) return;
   CreateRequest create = ToCreateRequest(*body);
   const absl::StatusOr<VideoPlan> plan =
-      studio.Check(create.spec, create.options, std::move(create.errors), Purpose::kQuote);
+      visit.studio->Check(create.spec, create.options, std::move(create.errors), Purpose::kQuote);
   if (!plan.ok()) return responder->Answer(ToAnswer(InJsonNames(plan.status())));
-  studio.GetQuote(*plan, [responder](const scheduler::Quote& quote) {
+  visit.studio->GetQuote(visit.tenant, *plan, [responder](const scheduler::Quote& quote) {
     responder->Answer(quote.status.ok() ? ToAnswer(ToJson(quote)) : ToAnswer(quote.status));
   });
 }
 
-void Routes::ChangePrompt(Studio& studio, const HttpRequest& request, const std::string& name,
+void Routes::ChangePrompt(const Visit& visit, const HttpRequest& request, const std::string& name,
                           const Responder& responder) const {
   const std::optional<json> body = BodyOf(request, responder);
   if (!body.has_value()) return;
   std::vector<FieldError> errors;
   const PromptChange change = ToPromptChange(*body, errors);
-  studio.ChangePrompt(name, change, std::move(errors), [responder](const absl::StatusOr<Studio::Receipt>& receipt) {
-    if (!receipt.ok()) return responder->Answer(ToAnswer(InJsonNames(receipt.status())));
-    responder->Answer(ToAnswer(
-        json{{"prompt", receipt->prompt}, {"block", receipt->block}, {"start", absl::ToDoubleSeconds(receipt->pts)}}));
-  });
+  visit.studio->ChangePrompt(
+      visit.tenant, name, change, std::move(errors), [responder](const absl::StatusOr<Studio::Receipt>& receipt) {
+        if (!receipt.ok()) return responder->Answer(ToAnswer(InJsonNames(receipt.status())));
+        responder->Answer(ToAnswer(json{
+            {"prompt", receipt->prompt}, {"block", receipt->block}, {"start", absl::ToDoubleSeconds(receipt->pts)}}));
+      });
 }
 
-void Routes::ReportPlayback(Studio& studio, const HttpRequest& request, const std::string& name,
+void Routes::ReportPlayback(const Visit& visit, const HttpRequest& request, const std::string& name,
                             const Responder& responder) const {
   const std::optional<json> body = BodyOf(request, responder);
   if (!body.has_value()) return;
@@ -245,12 +267,12 @@ void Routes::ReportPlayback(Studio& studio, const HttpRequest& request, const st
   const PlaybackReport report = ToPlaybackReport(*body, errors);
   if (!errors.empty()) return responder->Answer(ToAnswer(InvalidRequest(std::move(errors))));
   const absl::StatusOr<absl::Duration> again =
-      studio.ReportPlayback(name, report.viewer_id, report.position, report.paused);
+      visit.studio->ReportPlayback(visit.tenant, name, report.viewer_id, report.position, report.paused);
   if (!again.ok()) return responder->Answer(ToAnswer(again.status()));
   responder->Answer(ToAnswer(json{{"report_after_seconds", absl::ToDoubleSeconds(*again)}}));
 }
 
-void Routes::Stream(Studio& studio, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
+void Routes::Stream(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
                     const Responder& responder) const {
   WatchOptions options{.with_progress = events, .viewer_id = QueryOf(request, "viewer_id")};
   const std::string from = QueryOf(request, "from_block");
@@ -261,8 +283,11 @@ void Routes::Stream(Studio& studio, const HttpRequest& request, const std::share
   if (!from.empty() && !absl::SimpleAtoi(from, &options.from_block)) {
     return responder->Answer(ToAnswer(InvalidRequest({{"from_block", "is not a number"}})));
   }
-  const auto stream = VideoStream::Open(studio_, video, options, events ? StreamForm::kEvents : StreamForm::kMp4,
-                                        studio.options().max_unread);
+  absl::StatusOr<std::shared_ptr<void>> counted = quotas_->OpenWatch(visit.tenant);
+  if (!counted.ok()) return responder->Answer(ToAnswer(counted.status()));
+  const auto stream =
+      VideoStream::Open(studio_, *std::move(counted), video, options, events ? StreamForm::kEvents : StreamForm::kMp4,
+                        visit.studio->options().max_unread);
   if (!stream.ok()) return responder->Answer(ToAnswer(stream.status()));
   responder->Stream({.content_type = events ? "application/x-longtake-events" : "video/mp4"}, *stream);
 }

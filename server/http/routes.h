@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "server/access/access.h"
 #include "server/http/http.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/studio_slot.h"
@@ -17,29 +18,44 @@ struct RouteOptions {
   std::string allow_origin;  // pages of this origin may use the port ("*": all); empty: those of the port's own
 };
 
+// Who is asking, by the Authorization header. UNAUTHENTICATED.
+absl::StatusOr<Identity> Identify(const Authenticator& authenticator, const HttpRequest& request);
+
 class Routes {
  public:
-  // Both outlive it, and it outlives what it answers. `ready`: whether new work is taken.
-  Routes(const RouteOptions& options, StudioSlot* studio, Metrics* metrics, std::function<bool()> ready)
-      : options_(options), studio_(studio), metrics_(metrics), ready_(std::move(ready)) {}
+  // All pointers outlive it, and it outlives what it answers. `ready`: whether new work is taken.
+  Routes(const RouteOptions& options, StudioSlot* studio, const Authenticator* authenticator, Quotas* quotas,
+         Metrics* metrics, std::function<bool()> ready)
+      : options_(options),
+        studio_(studio),
+        authenticator_(authenticator),
+        quotas_(quotas),
+        metrics_(metrics),
+        ready_(std::move(ready)) {}
 
   void Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder);
 
  private:
   using Responder = std::shared_ptr<HttpResponder>;
+  // A request that may go on.
+  struct Visit {
+    Tenant tenant;
+    std::shared_ptr<Studio> studio;
+  };
+  absl::StatusOr<Visit> Enter(const HttpRequest& request) const;
   // `rest`: the path behind "/v1/".
-  void HandleApi(Studio& studio, const HttpRequest& request, const std::string& rest, const Responder& responder);
-  void HandleVideo(Studio& studio, const HttpRequest& request, const std::shared_ptr<Video>& video,
+  void HandleApi(const Visit& visit, const HttpRequest& request, const std::string& rest, const Responder& responder);
+  void HandleVideo(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video,
                    const std::string& action, const Responder& responder);
-  void List(Studio& studio, const HttpRequest& request, const Responder& responder) const;
-  void Create(Studio& studio, const HttpRequest& request, const Responder& responder);
-  void Quote(Studio& studio, const HttpRequest& request, const Responder& responder) const;
-  void Fork(Studio& studio, const HttpRequest& request, const std::string& name, const Responder& responder);
-  void ChangePrompt(Studio& studio, const HttpRequest& request, const std::string& name,
+  void List(const Visit& visit, const HttpRequest& request, const Responder& responder) const;
+  void Create(const Visit& visit, const HttpRequest& request, const Responder& responder);
+  void Quote(const Visit& visit, const HttpRequest& request, const Responder& responder) const;
+  void Fork(const Visit& visit, const HttpRequest& request, const std::string& name, const Responder& responder);
+  void ChangePrompt(const Visit& visit, const HttpRequest& request, const std::string& name,
                     const Responder& responder) const;
-  void ReportPlayback(Studio& studio, const HttpRequest& request, const std::string& name,
+  void ReportPlayback(const Visit& visit, const HttpRequest& request, const std::string& name,
                       const Responder& responder) const;
-  void Stream(Studio& studio, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
+  void Stream(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
               const Responder& responder) const;
   static HttpAnswer Hls(Video& video, const std::string& file);
   // Answers with a video that was created, or says why none was.
@@ -47,6 +63,8 @@ class Routes {
 
   const RouteOptions options_;
   StudioSlot* const studio_;
+  const Authenticator* const authenticator_;
+  Quotas* const quotas_;
   Metrics* const metrics_;
   const std::function<bool()> ready_;
 };

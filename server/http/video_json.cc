@@ -336,6 +336,7 @@ HttpAnswer ToAnswer(const absl::Status& error) {
   body["param"] = details.fields.empty() ? json() : json(details.fields.front().field);
   HttpAnswer answer = ToAnswer(json{{"error", body}});
   answer.status = status;
+  if (status == 401) answer.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (details.retry_delay.has_value()) {
     answer.headers.emplace_back("Retry-After", absl::StrCat(std::max(1.0, std::ceil(Seconds(*details.retry_delay)))));
   }

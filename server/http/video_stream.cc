@@ -6,10 +6,12 @@
 
 namespace longtake::server {
 
-absl::StatusOr<std::shared_ptr<VideoStream>> VideoStream::Open(StudioSlot* slot, const std::shared_ptr<Video>& video,
+absl::StatusOr<std::shared_ptr<VideoStream>> VideoStream::Open(StudioSlot* slot, std::shared_ptr<void> counted,
+                                                               const std::shared_ptr<Video>& video,
                                                                const WatchOptions& options, StreamForm form,
                                                                absl::Duration max_unread) {
   std::shared_ptr<VideoStream> stream(new VideoStream(slot, form, max_unread));
+  stream->counted_ = std::move(counted);
   absl::StatusOr<std::unique_ptr<Watch>> watch = video->OpenWatch(options, stream);
   if (!watch.ok()) return watch.status();
   stream->watch_ = *std::move(watch);

@@ -22,8 +22,9 @@ enum class StreamForm {
 // Pulls a video's log for one client. Nothing is queued in it: what the client does not read stays in the log.
 class VideoStream : public HttpStream, public ChunkLog::Listener, public std::enable_shared_from_this<VideoStream> {
  public:
-  // `slot` outlives it. InvalidRequest: a block that the video does not have.
-  static absl::StatusOr<std::shared_ptr<VideoStream>> Open(StudioSlot* slot, const std::shared_ptr<Video>& video,
+  // `slot` outlives it. `counted`: is let go with it. InvalidRequest: a block that the video does not have.
+  static absl::StatusOr<std::shared_ptr<VideoStream>> Open(StudioSlot* slot, std::shared_ptr<void> counted,
+                                                           const std::shared_ptr<Video>& video,
                                                            const WatchOptions& options, StreamForm form,
                                                            absl::Duration max_unread);
   ~VideoStream() override;
@@ -44,6 +45,7 @@ class VideoStream : public HttpStream, public ChunkLog::Listener, public std::en
   Part PartOf(const ChunkLog::Step& step) const;
 
   StudioSlot* const slot_;
+  std::shared_ptr<void> counted_;
   const StreamForm form_;
   const absl::Duration max_unread_;
   std::unique_ptr<Watch> watch_;

@@ -99,6 +99,8 @@ struct Metrics::Impl {
       NewCounters("longtake_live_viewers_left_total", "Viewers of live videos that have left, by what they saw.");
   std::map<ViewerOutcome, prometheus::Counter*> left;
   Counters& refusals = NewCounters("longtake_refusals_total", "Requests for a video refused, by reason.");
+  Counters& quota_refusals =
+      NewCounters("longtake_quota_refusals_total", "Calls refused because their tenant has its quota, by quota.");
   prometheus::Counter& store_failures =
       NewCounter("longtake_store_failures_total", "Videos of which something could not be stored or removed.");
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
@@ -138,6 +140,10 @@ void Metrics::SetRefusalReasons(const std::vector<std::string>& reasons) {
   for (const std::string& reason : reasons) impl_->refusals.Add({{"reason", reason}});
 }
 void Metrics::Refused(const std::string& reason) { impl_->refusals.Add({{"reason", reason}}).Increment(); }
+void Metrics::SetQuotas(const std::vector<std::string>& quotas) {
+  for (const std::string& quota : quotas) impl_->quota_refusals.Add({{"quota", quota}});
+}
+void Metrics::QuotaExceeded(const std::string& quota) { impl_->quota_refusals.Add({{"quota", quota}}).Increment(); }
 void Metrics::StoreFailed() { impl_->store_failures.Increment(); }
 void Metrics::Ended(absl::StatusCode outcome) { impl_->ended.Add({{"outcome", Name(outcome)}}).Increment(); }
 

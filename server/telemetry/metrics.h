@@ -57,6 +57,9 @@ class Metrics {
   void Ended(absl::StatusCode outcome);
   void ViewerLeft(ViewerOutcome outcome);
   void StoreFailed();
+  // As SetRefusalReasons and Refused, of calls beyond their tenant's quota.
+  void SetQuotas(const std::vector<std::string>& quotas);
+  void QuotaExceeded(const std::string& quota);
 
   std::string Text() const;  // in Prometheus' text format
 

@@ -68,6 +68,10 @@ const char* NameOf(Reason reason) {
       return "BLOCK_NOT_MADE";
     case Reason::kStoreFailed:
       return "STORE_FAILED";
+    case Reason::kUnauthenticated:
+      return "UNAUTHENTICATED";
+    case Reason::kQuotaExceeded:
+      return "QUOTA_EXCEEDED";
   }
   return "INTERNAL";
 }

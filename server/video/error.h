@@ -38,6 +38,8 @@ enum class Reason {
   kStoreFailed,
   kBlockNotMade,
   kOtherModel,
+  kUnauthenticated,
+  kQuotaExceeded,
 };
 
 // "QUEUE_FULL"; of every reason.

@@ -17,10 +17,12 @@
 #include "server/video/error.h"
 #include "server/video/event.h"
 #include "server/video/request.h"
+#include "server/video/tenant.h"
 
 namespace longtake::server {
 
 struct ForkRequest {
+  Tenant tenant;
   ForkSpec fork;
   DeliveryOptions options;
   std::string request_id;

@@ -23,8 +23,9 @@ absl::Status Reused(const std::string& request_id, const Video& known) {
 absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video) {
   const StoredVideo& asked = video->description();
   const std::string& request_id = asked.info.request_id;
+  const std::pair<Tenant, std::string> key(asked.tenant, request_id);
   const MutexLock lock(mutex_);
-  if (const auto found = request_ids_.find(request_id); !request_id.empty() && found != request_ids_.end()) {
+  if (const auto found = request_ids_.find(key); !request_id.empty() && found != request_ids_.end()) {
     const std::shared_ptr<Video>& known = entries_.at(found->second).video;
     if (known->description().spec == asked.spec && known->description().options == asked.options &&
         known->description().fork == asked.fork) {
@@ -34,25 +35,25 @@ absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video
   }
   const uint64_t number = ++last_number_;
   by_number_[number] = video;
-  if (!request_id.empty()) request_ids_[request_id] = video->name();
+  if (!request_id.empty()) request_ids_[key] = video->name();
   entries_[video->name()] = {video, number};
   return video;
 }
 
-absl::StatusOr<std::shared_ptr<Video>> Library::FindFork(const std::string& request_id, const ForkSpec& fork,
-                                                         const DeliveryOptions& options) const {
+absl::StatusOr<std::shared_ptr<Video>> Library::FindFork(const Tenant& tenant, const std::string& request_id,
+                                                         const ForkSpec& fork, const DeliveryOptions& options) const {
   const MutexLock lock(mutex_);
-  const auto found = request_ids_.find(request_id);
+  const auto found = request_ids_.find({tenant, request_id});
   if (request_id.empty() || found == request_ids_.end()) return nullptr;
   const std::shared_ptr<Video>& known = entries_.at(found->second).video;
   if (known->description().fork == fork && known->description().options == options) return known;
   return Reused(request_id, *known);
 }
 
-absl::StatusOr<std::shared_ptr<Video>> Library::Find(const std::string& name) const {
+absl::StatusOr<std::shared_ptr<Video>> Library::Find(const Tenant& tenant, const std::string& name) const {
   const MutexLock lock(mutex_);
   const auto found = entries_.find(name);
-  if (found == entries_.end()) return NotFound(Reason::kVideoNotFound, name);
+  if (found == entries_.end() || found->second.video->tenant() != tenant) return NotFound(Reason::kVideoNotFound, name);
   return found->second.video;
 }
 
@@ -61,17 +62,19 @@ std::shared_ptr<Video> Library::RemoveLocked(const std::string& name) {
   if (found == entries_.end()) return nullptr;
   std::shared_ptr<Video> video = std::move(found->second.video);
   by_number_.erase(found->second.number);
-  request_ids_.erase(video->description().info.request_id);
+  request_ids_.erase({video->tenant(), video->description().info.request_id});
   entries_.erase(found);
   return video;
 }
 
-std::shared_ptr<Video> Library::Remove(const std::string& name) {
+std::shared_ptr<Video> Library::Remove(const Tenant& tenant, const std::string& name) {
   const MutexLock lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end() || found->second.video->tenant() != tenant) return nullptr;
   return RemoveLocked(name);
 }
 
-absl::StatusOr<Library::Page> Library::List(int page_size, const std::string& token) const {
+absl::StatusOr<Library::Page> Library::List(const Tenant& tenant, int page_size, const std::string& token) const {
   if (page_size < 0) return InvalidRequest({{"page_size", absl::StrCat(page_size, " is below 0")}});
   uint64_t before = 0;  // the number of the last video on the page before
   if (!token.empty() && (!absl::SimpleAtoi(token, &before) || before == 0)) {
@@ -81,8 +84,17 @@ absl::StatusOr<Library::Page> Library::List(int page_size, const std::string& to
   Page page;
   const MutexLock lock(mutex_);
   auto at = token.empty() ? by_number_.end() : by_number_.lower_bound(before);
-  while (at != by_number_.begin() && page.videos.size() < size) page.videos.push_back((--at)->second);
-  if (at != by_number_.begin()) page.next_token = absl::StrCat(at->first);
+  uint64_t last = 0;
+  while (at != by_number_.begin()) {
+    --at;
+    if (at->second->tenant() != tenant) continue;
+    if (page.videos.size() == size) {
+      page.next_token = absl::StrCat(last);
+      break;
+    }
+    page.videos.push_back(at->second);
+    last = at->first;
+  }
   return page;
 }
 

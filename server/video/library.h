@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -15,6 +16,7 @@
 #include "absl/time/time.h"
 #include "common/mutex.h"
 #include "server/video/request.h"
+#include "server/video/tenant.h"
 #include "server/video/video.h"
 
 namespace longtake::server {
@@ -27,23 +29,24 @@ class Library {
   // `keep_ended`: above it the oldest ended videos are forgotten.
   Library(int64_t keep_bytes, size_t keep_ended) : keep_bytes_(keep_bytes), keep_ended_(keep_ended) {}
 
-  // Adds the video, or returns the one that its request id asked for before. REQUEST_ID_REUSED: that was for another
-  // spec or other options. An empty id is nobody's.
+  // Adds the video, or returns the one that its request id asked for before, of the same tenant. REQUEST_ID_REUSED:
+  // that was for another spec or other options. An empty id is nobody's.
   absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video);
   // The video that this request id asked for, if that was the fork; nothing: the id is new.
-  absl::StatusOr<std::shared_ptr<Video>> FindFork(const std::string& request_id, const ForkSpec& fork,
-                                                  const DeliveryOptions& options) const;
-  // VIDEO_NOT_FOUND.
-  absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const;
-  // Forgets it. Returns it, or nothing if it is not there.
-  std::shared_ptr<Video> Remove(const std::string& name);
+  absl::StatusOr<std::shared_ptr<Video>> FindFork(const Tenant& tenant, const std::string& request_id,
+                                                  const ForkSpec& fork, const DeliveryOptions& options) const;
+  // VIDEO_NOT_FOUND, byte for byte the same for another tenant's video: whether a name exists is not for others to
+  // know.
+  absl::StatusOr<std::shared_ptr<Video>> Find(const Tenant& tenant, const std::string& name) const;
+  // Forgets it. Returns it, or nothing if the tenant has no such video.
+  std::shared_ptr<Video> Remove(const Tenant& tenant, const std::string& name);
 
   struct Page {
     std::vector<std::shared_ptr<Video>> videos;  // the newest first
     std::string next_token;                      // empty: there are no more
   };
-  // `token`: of the page before, or empty. InvalidRequest: a token that is none, or a size below 0.
-  absl::StatusOr<Page> List(int page_size, const std::string& token) const;
+  // Of the tenant's. `token`: of the page before, or empty. InvalidRequest: a token that is none, or a size below 0.
+  absl::StatusOr<Page> List(const Tenant& tenant, int page_size, const std::string& token) const;
   std::vector<std::shared_ptr<Video>> all() const;
 
   // A log has grown, or shrunk.
@@ -66,8 +69,8 @@ class Library {
   const size_t keep_ended_;
   mutable Mutex mutex_;
   uint64_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);            // by name
-  std::map<std::string, std::string> request_ids_ ABSL_GUARDED_BY(mutex_);  // to names
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);                               // by name
+  std::map<std::pair<Tenant, std::string>, std::string> request_ids_ ABSL_GUARDED_BY(mutex_);  // to names
   std::map<uint64_t, std::shared_ptr<Video>> by_number_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::string> ended_
       ABSL_GUARDED_BY(mutex_);  // the oldest first; names that are gone stay until their turn

@@ -49,7 +49,7 @@ absl::Status ToError(const scheduler::Quote& quote) {
 }  // namespace
 
 Production::Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-                       Metrics* metrics, spdlog::logger* logger, Library* library, Store* store)
+                       Metrics* metrics, spdlog::logger* logger, Library* library, Store* store, Accounts* accounts)
     : options_(options),
       engine_(std::move(engine)),
       clock_(clock),
@@ -57,6 +57,7 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
       logger_(logger),
       library_(library),
       store_(store),
+      accounts_(accounts != nullptr ? accounts : &no_accounts_),
       device_watch_(options.stuck_after, options.stuck_factor, clock),
       device_(engine_.get(), &device_watch_,
               [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
@@ -88,7 +89,7 @@ uint64_t Production::NewId() {
   return ++last_id_;
 }
 
-scheduler::Request Production::MakeRequest(uint64_t id, const VideoPlan& plan) const {
+scheduler::Request Production::MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const {
   // Tokens are in proportion to pixels, by one factor for all sizes of a model.
   const double pixels = static_cast<double>(plan.session.size.width) * plan.session.size.height;
   return {
@@ -104,11 +105,13 @@ scheduler::Request Production::MakeRequest(uint64_t id, const VideoPlan& plan) c
       .latent_seconds = engine_->model().frames_per_latent / engine_->model().fps,
       .max_lead = plan.options.max_lead.value_or(absl::InfiniteDuration()),
       .max_wait = plan.options.max_wait.value_or(absl::InfiniteDuration()),
+      .tenant = tenant.id,
       .priority = plan.options.priority};
 }
 
-void Production::GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const {
-  scheduler_->GetQuote(MakeRequest(0, plan), [done = std::move(done)](scheduler::Quote quote) {
+void Production::GetQuote(const Tenant& tenant, const VideoPlan& plan,
+                          std::function<void(const scheduler::Quote&)> done) const {
+  scheduler_->GetQuote(MakeRequest(0, tenant, plan), [done = std::move(done)](scheduler::Quote quote) {
     quote.status = ToError(quote);
     done(quote);
   });
@@ -160,7 +163,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
        .block_latents = plan.block_latents,
        .checkpoint = std::move(checkpoint.bytes),
        .made_latents = std::accumulate(plan.block_latents.begin(), plan.block_latents.begin() + checkpoint.blocks, 0)});
-  scheduler::Request request = MakeRequest(id, plan);
+  scheduler::Request request = MakeRequest(id, video->tenant(), plan);
   request.deadline = deadline;
   request.made_blocks = checkpoint.blocks;
   request.made_levels = MadeLevels(*video);
@@ -179,10 +182,10 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
       return;
     }
     const VideoPlan& plan = video->plan();
-    logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={}", video->name(),
-                  plan.session.size.width, plan.session.size.height,
+    logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={} tenant=\"{}\"",
+                  video->name(), plan.session.size.width, plan.session.size.height,
                   absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
-                  video->live() ? "live" : "offline");
+                  video->live() ? "live" : "offline", video->tenant().id);
     if (const size_t shared = video->made_steps().size(); shared > 0) {
       logger_->info("video begins with another's blocks name={} shared={} made_again_from={}", video->name(), shared,
                     from);
@@ -219,16 +222,25 @@ std::shared_ptr<Video> Production::Find(uint64_t id) const {
 }
 
 void Production::Remove(uint64_t id) {
+  accounts_->OnOver(id);
   const MutexLock lock(mutex_);
   sessions_.erase(id);
   ended_.NotifyAll();  // under the lock: the destructor may be waiting for it
 }
 
-void Production::OnWaiting(scheduler::SessionId id, int position) { Find(Number(id))->OnWaiting(position); }
-void Production::OnAdmitted(scheduler::SessionId id) { Find(Number(id))->OnAdmitted(); }
+void Production::OnWaiting(scheduler::SessionId id, int position) {
+  accounts_->OnWaiting(Number(id));
+  Find(Number(id))->OnWaiting(position);
+}
+
+void Production::OnAdmitted(scheduler::SessionId id) {
+  accounts_->OnPlaced(Number(id));
+  Find(Number(id))->OnAdmitted();
+}
 
 void Production::OnPass(scheduler::SessionId id, const scheduler::PassReport& report) {
   metrics_->Passed(report.kind, report.device_seconds);
+  accounts_->OnUsed(Number(id), report.device_seconds);
   Find(Number(id))->OnPass(report);
 }
 

@@ -17,6 +17,7 @@
 #include "scheduler/scheduler.h"
 #include "server/store/store.h"
 #include "server/telemetry/metrics.h"
+#include "server/video/accounts.h"
 #include "server/video/device_watch.h"
 #include "server/video/engine_device.h"
 #include "server/video/library.h"
@@ -32,16 +33,17 @@ class Production : public scheduler::Listener, public VideoHost {
  public:
   // All pointers outlive it.
   Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-             Metrics* metrics, spdlog::logger* logger, Library* library, Store* store);
+             Metrics* metrics, spdlog::logger* logger, Library* library, Store* store, Accounts* accounts);
   ~Production() override;  // ends what is still being made, and waits for the passes under way
 
   const Engine& engine() const { return *engine_; }
+  Accounts* accounts() { return accounts_; }
   WorkerPool* encoders() { return encoders_.get(); }
   uint64_t NewId();
 
   // What Enter would promise now; its status says why it would refuse. Keeps nothing. `done` comes on the scheduler's
   // loop.
-  void GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const;
+  void GetQuote(const Tenant& tenant, const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const;
 
   // Accepts or refuses the video, which is told so on the scheduler's loop, before any event of it. One that goes on
   // from the store was accepted before: where it is refused now, it ends.
@@ -84,7 +86,7 @@ class Production : public scheduler::Listener, public VideoHost {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
-  scheduler::Request MakeRequest(uint64_t id, const VideoPlan& plan) const;
+  scheduler::Request MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const;
   // Null where nothing is stored.
   decltype(EngineDevice::Job::on_checkpoint) OnCheckpoint(const std::shared_ptr<Video>& video) const;
   // Of a video that goes on, and of a fork.
@@ -98,6 +100,8 @@ class Production : public scheduler::Listener, public VideoHost {
   spdlog::logger* const logger_;
   Library* const library_;
   Store* const store_;
+  Accounts no_accounts_;
+  Accounts* const accounts_;
   DeviceWatch device_watch_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;

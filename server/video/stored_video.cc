@@ -193,6 +193,7 @@ std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended) {
 std::vector<StoredFile> FilesOf(const StoredVideo& video, int blocks) {
   const VideoInfo& info = video.info;
   json body = {{"name", info.name},
+               {"tenant", video.tenant.id},
                {"request_id", info.request_id},
                {"numerics_id", info.numerics_id},
                {"denoise_steps", info.denoise_steps},
@@ -275,6 +276,7 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
   ASSIGN_OR_RETURN(StoredVideo video, ReadJson(store, path, [](const json& body) {
                      StoredVideo read;
                      read.info.name = body.at("name");
+                     read.tenant.id = body.value("tenant", "");  // stores of before tenants have none
                      read.info.request_id = body.at("request_id");
                      read.info.numerics_id = body.at("numerics_id");
                      read.info.denoise_steps = body.at("denoise_steps");

@@ -26,6 +26,7 @@
 #include "server/store/store.h"
 #include "server/video/event.h"
 #include "server/video/request.h"
+#include "server/video/tenant.h"
 
 namespace longtake::server {
 
@@ -35,6 +36,7 @@ inline constexpr char kVideosFolder[] = "videos";
 // Of one that was accepted.
 struct StoredVideo {
   VideoInfo info;  // as it was accepted
+  Tenant tenant;   // empty in a store of a server that did not ask callers who they are
   // As they were asked for, by which a request id is known again.
   VideoSpec spec;
   DeliveryOptions options;

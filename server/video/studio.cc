@@ -28,7 +28,8 @@ constexpr absl::Duration kReportAgain = absl::Seconds(10);
 }  // namespace
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
-               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store)
+               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store,
+               Accounts* accounts)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
@@ -36,7 +37,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       logger_(logger),
       store_(store),
       library_(options.keep_bytes, options.keep_ended),
-      production_(options, std::move(engine), clock, metrics, logger, &library_, store),
+      production_(options, std::move(engine), clock, metrics, logger, &library_, store, accounts),
       ticked_(clock->Now()),
       sampled_(clock->Now()),
       expired_(clock->Now()) {
@@ -109,6 +110,9 @@ void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd
   }
   if (end.has_value()) return library_.OnEnded(**video);
   if (const absl::Status same = CheckNumerics(stored); !same.ok()) return production_.End(*video, same);
+  const absl::Status counted = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(),
+                                                             (*video)->plan().options.delivery, /*restored=*/true);
+  if (!counted.ok()) return production_.End(*video, counted);
   production_.Enter(*video, absl::InfiniteDuration());
 }
 
@@ -204,6 +208,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   if (absl::Status fit = CheckShared(request.shared, *plan, model()); !fit.ok()) return done(fit);
   StoredVideo description;
   description.info.name = NewVideoName();
+  description.tenant = request.tenant;
   description.info.plan = std::make_shared<const VideoPlan>(*std::move(plan));
   description.info.request_id = request.request_id;
   description.info.numerics_id = model().numerics_id;
@@ -228,15 +233,18 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
     done(known);
   });
   if (*known != video) return;
-  video->WhenDecided([this, name = video->name()](const absl::Status& decision) {
-    if (!decision.ok()) library_.Remove(name);
+  video->WhenDecided([this, tenant = video->tenant(), name = video->name()](const absl::Status& decision) {
+    if (!decision.ok()) library_.Remove(tenant, name);
   });
+  const absl::Status may =
+      production_.accounts()->OnNew(video->id(), video->tenant(), video->plan().options.delivery, /*restored=*/false);
+  if (!may.ok()) return video->Refuse(may);
   production_.Enter(video, request.deadline);
 }
 
 void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
   // Asked for again, it is there, whatever became of the other video.
-  const auto known = library_.FindFork(request.request_id, request.fork, request.options);
+  const auto known = library_.FindFork(request.tenant, request.request_id, request.fork, request.options);
   if (!known.ok()) return done(known.status());
   if (*known != nullptr) {
     return (*known)->WhenDecided([known = *known, done = std::move(done)](const absl::Status& decision) {
@@ -245,7 +253,7 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
     });
   }
   const ForkSpec& fork = request.fork;
-  const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(fork.name);
+  const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(request.tenant, fork.name);
   if (!source.ok()) return done(source.status());
   const VideoPlan& plan = (*source)->plan();
   if (!model().switches_prompt) request.errors.push_back({"prompt", "this model keeps its prompt"});
@@ -256,7 +264,7 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   if (absl::Status same = CheckNumerics((*source)->description()); !same.ok()) return done(same);
   absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->FirstBlocks(fork.from_block);
   if (!blocks.ok()) return done(blocks.status());
-  CreateRequest create{.options = request.options, .request_id = request.request_id};
+  CreateRequest create{.tenant = request.tenant, .options = request.options, .request_id = request.request_id};
   create.fork = fork;
   create.shared = {.latents = plan.block_latents, .blocks = *std::move(blocks)};
   absl::StatusOr<VideoSpec> spec = SpecOfFork(fork, plan, (*source)->prompts(), create.shared);
@@ -269,8 +277,8 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   });
 }
 
-absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {
-  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const Tenant& tenant, const std::string& name) {
+  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
   if (video.ok()) {
     (*video)->Cancel(
         MakeError(absl::StatusCode::kCancelled, "the video was cancelled", {.reason = Reason::kVideoCancelled}));
@@ -278,24 +286,25 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const std::string& name) {
   return video;
 }
 
-void Studio::Delete(const std::string& name, std::function<void(const absl::Status&)> done) {
-  const std::shared_ptr<Video> video = library_.Remove(name);
+void Studio::Delete(const Tenant& tenant, const std::string& name, std::function<void(const absl::Status&)> done) {
+  const std::shared_ptr<Video> video = library_.Remove(tenant, name);
   if (video == nullptr) return done(NotFound(Reason::kVideoNotFound, name));
   video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
   Forget(video, [done = std::move(done)] { done(absl::OkStatus()); });
 }
 
-absl::StatusOr<absl::Duration> Studio::ReportPlayback(const std::string& name, const std::string& viewer_id,
-                                                      absl::Duration position, bool paused) {
-  const absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+absl::StatusOr<absl::Duration> Studio::ReportPlayback(const Tenant& tenant, const std::string& name,
+                                                      const std::string& viewer_id, absl::Duration position,
+                                                      bool paused) {
+  const absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
   if (!video.ok()) return video.status();
   const absl::Status known = (*video)->ReportPlayback(viewer_id, position, paused);
   if (!known.ok()) return known;
   return kReportAgain;
 }
 
-void Studio::ChangePrompt(const std::string& name, const PromptChange& change, std::vector<FieldError> errors,
-                          std::function<void(const absl::StatusOr<Receipt>&)> done) {
+void Studio::ChangePrompt(const Tenant& tenant, const std::string& name, const PromptChange& change,
+                          std::vector<FieldError> errors, std::function<void(const absl::StatusOr<Receipt>&)> done) {
   if (auto error = CheckPrompt("change.prompt", change.prompt, options_.limits.max_prompt_bytes); error.has_value()) {
     errors.push_back(*std::move(error));
   }
@@ -305,7 +314,7 @@ void Studio::ChangePrompt(const std::string& name, const PromptChange& change, s
   }
   if (!model().switches_prompt) errors.push_back({"change", "this model keeps its prompt"});
   if (!errors.empty()) return done(InvalidRequest(std::move(errors)));
-  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(name);
+  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
   if (!video.ok()) return done(video.status());
   const VideoPlan& plan = (*video)->plan();
   const int block = plan.BlockAt(at);

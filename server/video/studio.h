@@ -17,6 +17,7 @@
 #include "scheduler/scheduler.h"
 #include "server/store/store.h"
 #include "server/telemetry/metrics.h"
+#include "server/video/accounts.h"
 #include "server/video/error.h"
 #include "server/video/fork.h"
 #include "server/video/library.h"
@@ -31,6 +32,7 @@ namespace longtake::server {
 
 // What CreateVideo and GenerateVideo ask for.
 struct CreateRequest {
+  Tenant tenant;
   VideoSpec spec;
   DeliveryOptions options;
   std::string request_id;
@@ -46,11 +48,12 @@ class Studio {
   // The serializer of the log of the video of this name.
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
-  // `clock`, `metrics`, `logger` and `store` outlive it. Without `with_thread`, Tick is the caller's to call. What the
-  // store has of videos is there from the beginning, and those that were not finished go on; null: nothing is stored.
+  // `clock`, `metrics`, `logger`, `store` and `accounts` outlive it; without accounts nothing is limited by tenant.
+  // Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the beginning, and
+  // those that were not finished go on; null: nothing is stored.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
          const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
-         Store* store = nullptr);
+         Store* store = nullptr, Accounts* accounts = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }
@@ -62,8 +65,8 @@ class Studio {
 
   // What Create would promise now; its status says why it would refuse. Keeps nothing. `done` comes in this call or
   // later.
-  void GetQuote(const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const {
-    production_.GetQuote(plan, std::move(done));
+  void GetQuote(const Tenant& tenant, const VideoPlan& plan, std::function<void(const scheduler::Quote&)> done) const {
+    production_.GetQuote(tenant, plan, std::move(done));
   }
 
   // Calls `done` once, in this call or later, with the video: a new one, or that of an earlier request of the same
@@ -74,18 +77,20 @@ class Studio {
   // OTHER_MODEL: it cannot begin with these blocks.
   void Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
 
-  // VIDEO_NOT_FOUND from each of them.
-  absl::StatusOr<std::shared_ptr<Video>> Find(const std::string& name) const { return library_.Find(name); }
-  absl::StatusOr<std::shared_ptr<Video>> Cancel(const std::string& name);
+  // VIDEO_NOT_FOUND from each of them, for another tenant's video too.
+  absl::StatusOr<std::shared_ptr<Video>> Find(const Tenant& tenant, const std::string& name) const {
+    return library_.Find(tenant, name);
+  }
+  absl::StatusOr<std::shared_ptr<Video>> Cancel(const Tenant& tenant, const std::string& name);
   // `done`: it is gone, also after a restart.
-  void Delete(const std::string& name, std::function<void(const absl::Status&)> done);
+  void Delete(const Tenant& tenant, const std::string& name, std::function<void(const absl::Status&)> done);
 
   // Where the viewer of this id is; VIEWER_NOT_FOUND too. Returns when it should report again.
-  absl::StatusOr<absl::Duration> ReportPlayback(const std::string& name, const std::string& viewer_id,
-                                                absl::Duration position, bool paused);
+  absl::StatusOr<absl::Duration> ReportPlayback(const Tenant& tenant, const std::string& name,
+                                                const std::string& viewer_id, absl::Duration position, bool paused);
 
-  absl::StatusOr<Library::Page> List(int page_size, const std::string& token) const {
-    return library_.List(page_size, token);
+  absl::StatusOr<Library::Page> List(const Tenant& tenant, int page_size, const std::string& token) const {
+    return library_.List(tenant, page_size, token);
   }
 
   // From a block on, a video shows another prompt. `errors`: what was found before.
@@ -93,8 +98,8 @@ class Studio {
     int prompt = 0, block = 0;
     absl::Duration pts;
   };
-  void ChangePrompt(const std::string& name, const PromptChange& change, std::vector<FieldError> errors,
-                    std::function<void(const absl::StatusOr<Receipt>&)> done);
+  void ChangePrompt(const Tenant& tenant, const std::string& name, const PromptChange& change,
+                    std::vector<FieldError> errors, std::function<void(const absl::StatusOr<Receipt>&)> done);
 
   void StopAdmission(const absl::Status& why) { production_.StopAdmission(why); }
   void EndAll(const absl::Status& why) { production_.EndAll(why); }

@@ -61,6 +61,7 @@ class Video : public std::enable_shared_from_this<Video> {
 
   uint64_t id() const { return id_; }
   const std::string& name() const { return name_; }
+  const Tenant& tenant() const { return description_.tenant; }
   const VideoPlan& plan() const { return *plan_; }
   // As it was asked for.
   const StoredVideo& description() const { return description_; }

@@ -10,7 +10,7 @@ namespace {
 
 TEST(Error, ReasonsAreThoseOfTheApi) {
   const google::protobuf::EnumDescriptor* api = v1::ErrorReason_descriptor();
-  EXPECT_EQ(api->value_count(), static_cast<int>(Reason::kStoreFailed) + 1);
+  EXPECT_EQ(api->value_count(), static_cast<int>(Reason::kQuotaExceeded) + 1);
   for (int i = 1; i < api->value_count(); ++i) {
     EXPECT_EQ(api->value(i)->name(), std::string("ERROR_REASON_") + NameOf(static_cast<Reason>(i)));
   }

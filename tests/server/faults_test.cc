@@ -255,7 +255,7 @@ TEST_F(Faults, EachAcceptedRequestEndsOnceAndItsChunksAreContiguous) {
         c.viewer->Leave();
       } else if (fate == 2) {
         absl::SleepFor(absl::Microseconds(random() % 20'000));
-        EXPECT_TRUE(studio->Cancel(c.video->name()).ok());
+        EXPECT_TRUE(studio->Cancel({}, c.video->name()).ok());
       } else if (fate != 3) {  // some do not wait before the next comes
         Await([&] { return c.video->log().closed(); }, "the end");
       }

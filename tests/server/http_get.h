@@ -27,11 +27,11 @@ inline int ConnectTo(int port) {
   return -1;
 }
 
-// The answer with its headers.
-inline std::string HttpGet(int port, const std::string& path) {
+// The answer with its headers. `headers`: more lines of the request, each with its end.
+inline std::string HttpGet(int port, const std::string& path, const std::string& headers = "") {
   const int connection = ConnectTo(port);
   EXPECT_GE(connection, 0);
-  const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n");
+  const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n", headers, "\r\n");
   EXPECT_EQ(send(connection, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
   std::string text;
   std::array<char, 4096> buffer;

@@ -520,6 +520,42 @@ TEST_F(Programs, OptionsComeFromAFileToo) {
   EXPECT_THAT(server->err(), HasSubstr("none.toml"));
 }
 
+TEST_F(Programs, ATokenOpensTheServerAndIsSaidNowhere) {
+  const std::string token = "unmistakable-token", prompt = "an unmistakable ball";
+  std::ofstream(folder / "token") << token << "\n";
+  std::ofstream(folder / "tokens") << "acme alice "
+                                   << Shell(absl::StrCat("printf %s ", token, " | sha256sum | cut -d' ' -f1"));
+  std::ofstream(folder / "quotas") << R"({"acme": {"concurrent_videos": 1}})";
+  StartServer(kModel,
+              {"--tokens", folder / "tokens", "--quotas", folder / "quotas", "--production", "--log-level", "debug"});
+  AwaitLog("ready=yes");
+  const std::vector<std::string> generate = {"generate", prompt, "--seconds", "1", "-o", folder / "a.mp4"};
+  const auto with = [&generate](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = generate;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  EXPECT_EQ(Client(generate), 1);
+  EXPECT_THAT(client->err(), HasSubstr("does not say who is asking"));
+  EXPECT_EQ(Client(with({"--token-file", folder / "token"})), 0) << client->err();
+  const std::string said = client->out() + client->err();
+  setenv("LONGTAKE_TOKEN", token.c_str(), 1);
+  EXPECT_EQ(Client({"list"}), 0) << client->err();
+  setenv("LONGTAKE_TOKEN", "another-unmistakable-token", 1);
+  EXPECT_EQ(Client({"list"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("the token is not known"));
+  unsetenv("LONGTAKE_TOKEN");
+  EXPECT_THAT(HttpGet(metrics_port, "/metrics"), HasSubstr("401"));
+  EXPECT_THAT(HttpGet(metrics_port, "/readyz"), HasSubstr("200"));
+  const std::string metrics = HttpGet(metrics_port, "/metrics", absl::StrCat("Authorization: Bearer ", token, "\r\n"));
+  EXPECT_THAT(metrics, HasSubstr("longtake_chunks_total"));
+  server->Signal(SIGTERM);
+  EXPECT_EQ(server->Wait(), 0);
+  for (const std::string& text : {server->out(), server->err(), client->err(), said, metrics}) {
+    EXPECT_THAT(text, testing::Not(HasSubstr("unmistakable")));
+  }
+}
+
 TEST_F(Programs, ABrokenModelFolderEndsTheServerWithAWord) {
   const fs::path broken = folder / "broken";
   fs::copy(kModel, broken, fs::copy_options::recursive);

@@ -168,7 +168,7 @@ TEST_F(VideoTest, ARefusedPromptTakesNoNumber) {
   const std::shared_ptr<Video> video = Create(1, Disconnect::kContinue);  // two blocks
   const auto change = [&](absl::Duration at) {
     std::promise<absl::StatusOr<Studio::Receipt>> answer;
-    studio->ChangePrompt(video->name(), {.prompt = "a blue ball", .at = at}, {},
+    studio->ChangePrompt({}, video->name(), {.prompt = "a blue ball", .at = at}, {},
                          [&](const absl::StatusOr<Studio::Receipt>& receipt) { answer.set_value(receipt); });
     return answer.get_future().get();
   };

@@ -174,7 +174,7 @@ TEST_F(ViewerTest, APauseIsToldAndNothingMoreIsMade) {
   std::unique_ptr<Watch> watch = Create(10, Disconnect::kCancel, "tv");
   TakeBlocks(*watch, 2);
   TakeAll(*watch);
-  ASSERT_TRUE(studio->ReportPlayback(video->name(), "tv", absl::Seconds(0.5), true).ok());
+  ASSERT_TRUE(studio->ReportPlayback({}, video->name(), "tv", absl::Seconds(0.5), true).ok());
   Await([&] { return studio->stats().asleep == 1; }, "its sleep");
   EXPECT_EQ(studio->stats().live_load, 0);
   TakeAll(*watch);
@@ -184,7 +184,7 @@ TEST_F(ViewerTest, APauseIsToldAndNothingMoreIsMade) {
   TakeAll(*watch);
   EXPECT_EQ(video->info().blocks, blocks) << "its lead has not shrunk";
   // It plays on, and is a second further by its own word.
-  ASSERT_TRUE(studio->ReportPlayback(video->name(), "tv", absl::Seconds(1.5), false).ok());
+  ASSERT_TRUE(studio->ReportPlayback({}, video->name(), "tv", absl::Seconds(1.5), false).ok());
   Await([&] { return video->info().blocks > blocks; }, "more");
   EXPECT_EQ(studio->stats().asleep, 0);
   watch.reset();
@@ -201,7 +201,7 @@ TEST_F(ViewerTest, TheForemostWhoPlaysCounts) {
   TakeBlocks(**second, 1);
   TakeAll(*first);
   const auto report = [&](const char* viewer, bool paused) {
-    return studio->ReportPlayback(video->name(), viewer, absl::Milliseconds(100), paused).status();
+    return studio->ReportPlayback({}, video->name(), viewer, absl::Milliseconds(100), paused).status();
   };
   ASSERT_TRUE(report("a", true).ok());
   Settle();
@@ -212,14 +212,14 @@ TEST_F(ViewerTest, TheForemostWhoPlaysCounts) {
   Await([&] { return studio->stats().asleep == 0; }, "the first to play on");
   ASSERT_TRUE(report("b", true).ok());
   EXPECT_EQ(DetailsOf(report("c", true)).reason, Reason::kViewerNotFound);
-  EXPECT_EQ(DetailsOf(studio->ReportPlayback("videos/1", "a", {}, true).status()).reason, Reason::kVideoNotFound);
+  EXPECT_EQ(DetailsOf(studio->ReportPlayback({}, "videos/1", "a", {}, true).status()).reason, Reason::kVideoNotFound);
 }
 
 TEST_F(ViewerTest, OneWhoPausesAndGoesDoesNotStopAVideoThatContinues) {
   Start({.lead = absl::Seconds(1), .max_lead = absl::Seconds(1)});
   std::unique_ptr<Watch> watch = Create(5, Disconnect::kContinue, "tv");
   TakeBlocks(*watch, 1);
-  ASSERT_TRUE(studio->ReportPlayback(video->name(), "tv", absl::ZeroDuration(), true).ok());
+  ASSERT_TRUE(studio->ReportPlayback({}, video->name(), "tv", absl::ZeroDuration(), true).ok());
   Await([&] { return studio->stats().asleep == 1; }, "its sleep");
   watch.reset();
   Await(

@@ -1,0 +1,21 @@
+// TLS for gRPC's connections.
+#ifndef LONGTAKE_SERVER_GRPC_TLS_H_
+#define LONGTAKE_SERVER_GRPC_TLS_H_
+
+#include <grpcpp/security/server_credentials.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "server/grpc/front_options.h"
+
+namespace longtake::server {
+
+// Of files that are read again when they change. While a certificate and a key do not match, new connections fail and
+// those that there are go on: gRPC keeps no pair from before. InvalidArgument names the option and the file; gRPC
+// itself would start and fail every connection.
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& options);
+
+}  // namespace longtake::server
+
+#endif  // LONGTAKE_SERVER_GRPC_TLS_H_
