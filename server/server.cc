@@ -30,8 +30,6 @@ constexpr absl::Duration kLookEvery = absl::Milliseconds(200), kLookEveryAtTheEn
 
 const char* YesNo(bool value) { return value ? "yes" : "no"; }
 
-int PortOf(const std::unique_ptr<HttpServer>& server) { return server == nullptr ? 0 : server->port(); }
-
 // The error with the option that it comes of.
 absl::Status Named(const char* option, const absl::Status& error) {
   return {error.code(), absl::StrCat(option, ": ", error.message())};
@@ -91,6 +89,7 @@ struct Server::Impl : Lifecycle::Actions {
   bool stopped ABSL_GUARDED_BY(mutex) = false;
 
   std::unique_ptr<Routes> routes;
+  int metrics_port = 0, http_port = 0;
   std::unique_ptr<HttpServer> metrics_http, http;  // what they answer reads the above
   std::thread thread;
 };
@@ -112,16 +111,17 @@ absl::Status Server::Impl::ListenForMetrics() {
     answer.headers.emplace_back("Cache-Control", "no-store");
     responder->Answer(std::move(answer));
   };
-  absl::StatusOr<std::unique_ptr<HttpServer>> made =
-      HttpServer::Start(options.metrics_listen, handler, {.connections = 256}, logger);
+  absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
+      options.metrics_listen, handler, {.connections = 256, .body_bytes = 0, .keep_alive = false}, logger);
   if (!made.ok()) return Named("metrics_listen", made.status());
   metrics_http = *std::move(made);
+  metrics_port = metrics_http->port();
   return absl::OkStatus();
 }
 
 absl::Status Server::Impl::ListenForVideos() {
-  RouteOptions route_options = options.http;
-  route_options.page = route_options.page && !options.production;
+  const RouteOptions route_options{.page = options.http_page && !options.production,
+                                   .allow_origin = options.http_allow_origin};
   routes = std::make_unique<Routes>(route_options, &front->studio(), authenticator.get(), quotas.get(), &metrics,
                                     [this] { return Now().ready; });
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
@@ -132,6 +132,7 @@ absl::Status Server::Impl::ListenForVideos() {
       {}, logger);
   if (!made.ok()) return Named("http_listen", made.status());
   http = *std::move(made);
+  http_port = http->port();
   return absl::OkStatus();
 }
 
@@ -176,8 +177,8 @@ absl::Status Server::Impl::Start() {
   if (!options.http_listen.empty()) {
     if (absl::Status status = ListenForVideos(); !status.ok()) return status;
   }
-  logger->info("listening address={} port={} metrics_port={} http_port={}", options.listen, front->port(),
-               PortOf(metrics_http), PortOf(http));
+  logger->info("listening address={} port={} metrics_port={} http_port={}", options.listen, front->port(), metrics_port,
+               http_port);
   lifecycle.Advance({});
   if (absl::Status status = front->Accept(); !status.ok()) return status;
   absl::StatusOr<std::thread> started = StartThread("lifecycle", [this] { Run(); });
@@ -331,8 +332,8 @@ bool Server::AwaitStopped(absl::Duration limit) {
 }
 
 int Server::port() const { return impl_->front->port(); }
-int Server::metrics_port() const { return PortOf(impl_->metrics_http); }
-int Server::http_port() const { return PortOf(impl_->http); }
+int Server::metrics_port() const { return impl_->metrics_port; }
+int Server::http_port() const { return impl_->http_port; }
 std::string Server::MetricsText() const { return impl_->metrics.Text(); }
 
 }  // namespace longtake::server

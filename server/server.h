@@ -10,7 +10,6 @@
 #include "engine/engine.h"
 #include "server/access/access.h"
 #include "server/grpc/front_options.h"
-#include "server/http/routes.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/video/studio_options.h"
 
@@ -24,8 +23,9 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: any free one
   std::string metrics_listen = {};         // of metrics and probes; empty: they are not served over HTTP
   std::string http_listen = {};            // of videos and the page over HTTP; empty: they are not
-  RouteOptions http = {};
-  std::string store = {};  // a directory in which videos outlive the process; empty: they do not
+  bool http_page = true;                   // of the latter: the page at /
+  std::string http_allow_origin = {};      // of it: pages of this origin may use it; "*": of all; empty: its own alone
+  std::string store = {};                  // a directory in which videos outlive the process; empty: they do not
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
   KeepaliveOptions keepalive = {};

@@ -84,9 +84,9 @@ void AddFlags(CLI::App& app, Settings& settings) {
                  "Address and port of /metrics, /livez, /readyz and /startupz over HTTP; without it there are none");
   app.add_option("--http-listen", settings.server.http_listen,
                  "Address and port of videos over HTTP: JSON, growing MP4, HLS and a page; without it there are none");
-  app.add_flag("--http-page,!--no-http-page", settings.server.http.page, "Of --http-listen: the page at /")
+  app.add_flag("--http-page,!--no-http-page", settings.server.http_page, "Of --http-listen: the page at /")
       ->capture_default_str();
-  app.add_option("--http-allow-origin", settings.server.http.allow_origin,
+  app.add_option("--http-allow-origin", settings.server.http_allow_origin,
                  "Of --http-listen: pages of this origin may use it, * those of all; without it its own page alone");
   app.add_option("--backend", settings.engine.backend, "cpu, cuda or reference")->capture_default_str();
   app.add_option(

@@ -1,6 +1,7 @@
 #include "server/http/connection.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <boost/asio/buffer.hpp>
@@ -10,6 +11,7 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/write.hpp>
 #include <chrono>
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -80,7 +82,7 @@ bool ReadRange(absl::string_view text, size_t size, size_t& begin, size_t& end) 
   if (!absl::SimpleAtoi(parts[0], &first)) return false;
   if (!parts[1].empty() && (!absl::SimpleAtoi(parts[1], &last) || last < first)) return false;
   begin = first;
-  end = parts[1].empty() ? size : std::min<uint64_t>(size, last + 1);
+  end = parts[1].empty() || last >= size ? size : last + 1;
   return true;
 }
 
@@ -124,16 +126,17 @@ class ConnectionResponder : public HttpResponder {
   bool answered_ = false;
 };
 
-Connection::Connection(std::shared_ptr<asio::io_context> context, int descriptor, const HttpHandler* handler,
-                       const HttpLimits* limits, std::function<void(Connection*)> on_gone)
+Connection::Connection(std::shared_ptr<asio::io_context> context, int descriptor, Shared* shared,
+                       std::function<void(Connection*)> on_gone)
     : context_(std::move(context)),
       socket_(asio::make_strand(*context_)),
       timer_(socket_.get_executor()),
-      handler_(handler),
-      limits_(limits),
+      shared_(shared),
       on_gone_(std::move(on_gone)) {
   // Of a socket that is there the protocol's family matters to nobody.
-  socket_.socket().assign(asio::generic::stream_protocol(AF_INET, 0), descriptor);
+  beast::error_code error;
+  socket_.socket().assign(asio::generic::stream_protocol(AF_INET, 0), descriptor, error);
+  if (error) close(descriptor);  // every operation on it fails, and it is gone
 }
 
 Connection::~Connection() { on_gone_(this); }
@@ -159,19 +162,38 @@ void Connection::Shut() {
 void Connection::Read() {
   if (closed_) return;
   parser_.emplace();
-  parser_->header_limit(static_cast<uint32_t>(limits_->header_bytes));
-  parser_->body_limit(limits_->body_bytes);
-  socket_.expires_after(ToChrono(limits_->idle));
+  parser_->header_limit(static_cast<uint32_t>(shared_->limits.header_bytes));
+  parser_->body_limit(shared_->limits.body_bytes);
+  socket_.expires_after(ToChrono(shared_->limits.idle));
   // First the header alone: from then on the request has its own limit of time.
   http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
     if (error) return self->Refuse(error);
-    self->socket_.expires_after(ToChrono(self->limits_->request));
-    http::async_read(self->socket_, self->buffer_, *self->parser_, [self](beast::error_code failed, size_t) {
-      if (failed) return self->Refuse(failed);
-      self->OnRequest(self->parser_->release());
-    });
+    self->ReadBody();
   });
 }
+
+void Connection::ReadBody() {
+  const Request& request = parser_->get();
+  head_ = request.method() == http::verb::head;
+  keep_alive_ = false;
+  // A coding that is not understood would make of the body another request.
+  if (request.count(http::field::transfer_encoding) > 0 && !request.chunked()) {
+    return Answer({.status = 400, .body = "Transfer-Encoding is not understood\n"});
+  }
+  claimed_ = request.chunked() ? shared_->limits.body_bytes : parser_->content_length().value_or(0);
+  if ((shared_->body_bytes += claimed_) > shared_->limits.all_body_bytes) {
+    Release();
+    return Answer({.status = 503, .body = "too many requests are being read\n", .headers = {{"Retry-After", "1"}}});
+  }
+  socket_.expires_after(ToChrono(shared_->limits.request));
+  http::async_read(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
+    self->Release();
+    if (error) return self->Refuse(error);
+    self->OnRequest(self->parser_->release());
+  });
+}
+
+void Connection::Release() { shared_->body_bytes -= std::exchange(claimed_, 0); }
 
 void Connection::Refuse(beast::error_code why) {
   keep_alive_ = false;
@@ -184,16 +206,26 @@ void Connection::Refuse(beast::error_code why) {
 }
 
 void Connection::OnRequest(Request request) {
+  if (closed_) return;
   socket_.expires_never();
-  head_ = request.method() == http::verb::head;
-  keep_alive_ = request.keep_alive();
+  keep_alive_ = request.keep_alive() && shared_->limits.keep_alive;
   version_ = static_cast<int>(request.version());
   range_ = std::string(request[http::field::range]);
   if_none_match_ = std::string(request[http::field::if_none_match]);
   HttpRequest out = FromBeast(std::move(request));
+  out.head = head_;
   if (head_) out.method = "GET";
   self_ = shared_from_this();
-  (*handler_)(out, std::make_shared<ConnectionResponder>(weak_from_this()));
+  // shared_ptr: std::function copies what it holds.
+  auto to_answer = std::make_shared<HttpRequest>(std::move(out));
+  shared_->workers->Post(
+      [shared = shared_, to_answer, responder = std::make_shared<ConnectionResponder>(weak_from_this())] {
+        try {
+          shared->handler(*to_answer, responder);
+        } catch (const std::exception& error) {
+          // The responder says that nobody has answered.
+        }
+      });
 }
 
 void Connection::Answer(HttpAnswer answer) {
@@ -209,6 +241,7 @@ void Connection::Answer(HttpAnswer answer) {
     response.set(http::field::etag, etag);
     response.set(http::field::accept_ranges, "bytes");
     size_t begin = 0, end = body.size();
+    if (head_) range_.clear();  // ranges are of GET
     if (if_none_match_.find(etag) != std::string::npos) {
       answer.status = 304;
       body.clear();
@@ -225,7 +258,11 @@ void Connection::Answer(HttpAnswer answer) {
     }
   }
   response.result(static_cast<unsigned>(answer.status));
-  response.content_length(body.size());
+  if (answer.status == 204 || answer.status == 304) {
+    response.content_length(boost::none);
+  } else {
+    response.content_length(body.size());
+  }
   if (!head_) response.body() = std::move(body);
   Send(std::move(response));
 }
@@ -233,7 +270,7 @@ void Connection::Answer(HttpAnswer answer) {
 void Connection::Send(Response response) {
   response.keep_alive(keep_alive_);
   response_ = std::move(response);
-  socket_.expires_after(ToChrono(limits_->request));
+  socket_.expires_after(ToChrono(shared_->limits.request));
   http::async_write(socket_, *response_, [self = shared_from_this()](beast::error_code error, size_t) {
     self->response_.reset();
     if (error || !self->keep_alive_) return self->Shut();
@@ -256,11 +293,12 @@ void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream)
     stream_ = std::move(stream);
     stream_->Start([weak = weak_from_this()] { PostTo(weak, [](Connection& self) { self.Advance(); }); });
   }
-  socket_.expires_never();  // how long a stream may stand still, it says itself
+  socket_.expires_after(ToChrono(shared_->limits.request));
   writing_ = true;
   asio::async_write(socket_, asio::buffer(chunk_head_), [self = shared_from_this()](beast::error_code error, size_t) {
     self->writing_ = false;
     if (error) return self->Shut();
+    self->socket_.expires_never();  // how long a stream may stand still, it says itself
     if (self->stream_ == nullptr) return self->EndStream(/*cut=*/false);
     self->WatchClient();
     self->Tick();
@@ -272,7 +310,8 @@ void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream)
 void Connection::WatchClient() {
   socket_.socket().async_receive(asio::buffer(unexpected_), asio::socket_base::message_peek,
                                  [self = shared_from_this()](beast::error_code error, size_t size) {
-                                   if (self->stream_ == nullptr) return;
+                                   // Cancelled where its stream has ended; the next one has its own.
+                                   if (self->stream_ == nullptr || error == asio::error::operation_aborted) return;
                                    if (error || size == 0) self->Shut();
                                  });
 }
@@ -316,7 +355,8 @@ void Connection::WritePart(HttpStream::Part part) {
 }
 
 void Connection::EndStream(bool cut) {
-  stream_.reset();
+  // It counts as a call until its end is written.
+  const std::shared_ptr<HttpStream> ending = std::exchange(stream_, nullptr);
   timer_.cancel();
   if (cut) return Shut();  // without the last chunk the client knows
   if (version_ < 11 || head_) {
@@ -326,8 +366,9 @@ void Connection::EndStream(bool cut) {
   // The receive that looked for the client's going is still under way, and would be in the way of the next request.
   beast::error_code ignored;
   socket_.socket().cancel(ignored);
+  socket_.expires_after(ToChrono(shared_->limits.request));
   asio::async_write(socket_, asio::const_buffer(kLastChunk, 5),
-                    [self = shared_from_this()](beast::error_code error, size_t) {
+                    [self = shared_from_this(), ending](beast::error_code error, size_t) {
                       if (error || !self->keep_alive_) return self->Shut();
                       self->Read();
                     });

@@ -3,6 +3,7 @@
 #define LONGTAKE_SERVER_HTTP_CONNECTION_H_
 
 #include <array>
+#include <atomic>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -17,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "common/worker_pool.h"
 #include "server/http/http.h"
 #include "server/http/http_server.h"
 
@@ -29,9 +31,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   using Strand = boost::asio::strand<boost::asio::io_context::executor_type>;
   using Socket = boost::beast::basic_stream<boost::asio::generic::stream_protocol, Strand>;
 
-  // Owns `descriptor`, a socket. The limits outlive its use of them, which ends with Close.
-  Connection(std::shared_ptr<boost::asio::io_context> context, int descriptor, const HttpHandler* handler,
-             const HttpLimits* limits, std::function<void(Connection*)> on_gone);
+  // What all connections of a server share. It outlives their use of it, which ends with Close.
+  struct Shared {
+    HttpHandler handler;
+    HttpLimits limits;
+    std::atomic<size_t> body_bytes = 0;  // that are being read
+    // Runs handlers: they may read from a disk, and whoever writes to viewers must not wait for that.
+    WorkerPool* workers = nullptr;
+  };
+
+  // Owns `descriptor`, a socket.
+  Connection(std::shared_ptr<boost::asio::io_context> context, int descriptor, Shared* shared,
+             std::function<void(Connection*)> on_gone);
   ~Connection();
 
   // Both from any thread.
@@ -46,6 +57,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   template <typename Body>
   static void PostTo(const std::weak_ptr<Connection>& weak, Body body);
   void Read();
+  void ReadBody();
+  void Release();  // what was claimed
   void OnRequest(Request request);
   void Answer(HttpAnswer answer);
   // An answer to a request that could not be read.
@@ -66,10 +79,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::basic_waitable_timer<std::chrono::steady_clock, boost::asio::wait_traits<std::chrono::steady_clock>,
                                     Strand>
       timer_;
-  const HttpHandler* const handler_;
-  const HttpLimits* const limits_;
+  Shared* const shared_;
   const std::function<void(Connection*)> on_gone_;
-  boost::beast::flat_buffer buffer_;
+  // Limited, for Beast limits no extension and no trailer of a chunked body.
+  boost::beast::flat_buffer buffer_{size_t{64} << 10};
+  size_t claimed_ = 0;  // of Shared::body_bytes
   std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
   std::optional<Response> response_;
 

@@ -15,6 +15,7 @@
 namespace longtake::server {
 
 struct HttpRequest {
+  bool head = false;         // the method is HEAD, and said to be GET; only the answer's head is wanted
   std::string method, path;  // "GET"; percent-decoded, without the query
   std::map<std::string, std::string> query;
   std::map<std::string, std::string> headers;  // by their names in lower case
@@ -73,7 +74,7 @@ class HttpResponder {
   virtual void Stream(HttpHead head, std::shared_ptr<HttpStream> stream) = 0;
 };
 
-// On a thread that serves connections: must not wait.
+// On one of a few threads that do nothing else. What it throws is answered as an error of the server's.
 using HttpHandler = std::function<void(const HttpRequest& request, std::shared_ptr<HttpResponder> responder)>;
 
 }  // namespace longtake::server

@@ -15,8 +15,11 @@ namespace longtake::server {
 struct HttpLimits {
   int connections = 10'000;  // more are closed at once
   size_t header_bytes = size_t{16} << 10;
-  size_t body_bytes = size_t{16} << 20;
-  // A request must be there within this time from its first byte; a connection between requests is kept for so long.
+  // Of one request, twice what the longest prompts take; of all that are being read; more is refused.
+  size_t body_bytes = size_t{512} << 10, all_body_bytes = size_t{64} << 20;
+  bool keep_alive = true;  // a connection serves one request after the other
+  // A body must be there within the first of these from its header on, and a header within the second from the
+  // connection's beginning or the answer before.
   absl::Duration request = absl::Seconds(30), idle = absl::Seconds(75);
 };
 

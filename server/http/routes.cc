@@ -43,11 +43,12 @@ absl::Status InJsonNames(const absl::Status& error) {
   for (FieldError& each : details.fields) {
     const std::string named = each.field;
     absl::string_view field = named;
-    if (!absl::ConsumePrefix(&field, "spec.")) absl::ConsumePrefix(&field, "delivery_options.");
+    for (const char* prefix : {"spec.", "delivery_options.", "change."}) absl::ConsumePrefix(&field, prefix);
     each.field = std::string(field);
     absl::string_view rest = field;
     if (absl::ConsumeSuffix(&rest, "at_offset")) each.field = absl::StrCat(rest, "at_seconds");
     if (field == "duration") each.field = "seconds";
+    if (field == "delivery") each.field = "offline";
     if (field == "max_wait_duration") each.field = "max_wait_seconds";
     if (field == "max_lead_duration") each.field = "max_lead_seconds";
     if (field == "reconnect_timeout") each.field = "reconnect_seconds";
@@ -113,6 +114,15 @@ absl::StatusOr<Routes::Visit> Routes::Enter(const HttpRequest& request) const {
   return Visit{std::move(identity->tenant), *std::move(studio)};
 }
 
+// A browser says whose page asks. Without this any page could have videos made, though it could not read the answer.
+bool Routes::OriginMay(const HttpRequest& request) const {
+  const auto origin = request.headers.find("origin"), host = request.headers.find("host");
+  if (origin == request.headers.end() || options_.allow_origin == "*") return true;
+  if (origin->second == options_.allow_origin) return true;
+  return host != request.headers.end() && (origin->second == absl::StrCat("http://", host->second) ||
+                                           origin->second == absl::StrCat("https://", host->second));
+}
+
 void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
   if (!options_.allow_origin.empty()) {
     responder = std::make_shared<OpenTo>(options_.allow_origin, std::move(responder));
@@ -122,6 +132,9 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
                                             {"Access-Control-Allow-Headers", "authorization, content-type"},
                                             {"Access-Control-Max-Age", "86400"}}});
     }
+  }
+  if (!OriginMay(request)) {
+    return responder->Answer({.status = 403, .body = "pages of this origin may not: --http-allow-origin\n"});
   }
   const bool get = request.method == "GET";
   if (options_.page && get && request.path == "/") {
@@ -202,7 +215,7 @@ void Routes::List(const Visit& visit, const HttpRequest& request, const Responde
   const absl::StatusOr<Library::Page> page = visit.studio->List(visit.tenant, size, QueryOf(request, "after"));
   if (!page.ok()) return responder->Answer(ToAnswer(page.status()));
   json data = json::array();
-  for (const std::shared_ptr<Video>& video : page->videos) data.push_back(ToJson(video->info()));
+  for (const std::shared_ptr<Video>& video : page->videos) data.push_back(ToJson(video->info(), /*with_blocks=*/false));
   responder->Answer(ToAnswer(
       json{{"object", "list"}, {"data", data}, {"has_more", !page->next_token.empty()}, {"next", page->next_token}}));
 }
@@ -241,7 +254,7 @@ void Routes::Quote(const Visit& visit, const HttpRequest& request, const Respond
       visit.studio->Check(create.spec, create.options, std::move(create.errors), Purpose::kQuote);
   if (!plan.ok()) return responder->Answer(ToAnswer(InJsonNames(plan.status())));
   visit.studio->GetQuote(visit.tenant, *plan, [responder](const scheduler::Quote& quote) {
-    responder->Answer(quote.status.ok() ? ToAnswer(ToJson(quote)) : ToAnswer(quote.status));
+    responder->Answer(quote.status.ok() ? ToAnswer(ToJson(quote)) : ToAnswer(InJsonNames(quote.status)));
   });
 }
 
@@ -283,13 +296,17 @@ void Routes::Stream(const Visit& visit, const HttpRequest& request, const std::s
   if (!from.empty() && !absl::SimpleAtoi(from, &options.from_block)) {
     return responder->Answer(ToAnswer(InvalidRequest({{"from_block", "is not a number"}})));
   }
+  if (absl::Status kept = video->CheckKept(options.from_block); !kept.ok()) return responder->Answer(ToAnswer(kept));
+  const char* type = events ? "application/x-longtake-events" : "video/mp4";
+  // Whoever only asks for the head is no viewer.
+  if (request.head) return responder->Answer({.content_type = type});
   absl::StatusOr<std::shared_ptr<void>> counted = quotas_->OpenWatch(visit.tenant);
   if (!counted.ok()) return responder->Answer(ToAnswer(counted.status()));
   const auto stream =
       VideoStream::Open(studio_, *std::move(counted), video, options, events ? StreamForm::kEvents : StreamForm::kMp4,
                         visit.studio->options().max_unread);
   if (!stream.ok()) return responder->Answer(ToAnswer(stream.status()));
-  responder->Stream({.content_type = events ? "application/x-longtake-events" : "video/mp4"}, *stream);
+  responder->Stream({.content_type = type}, *stream);
 }
 
 HttpAnswer Routes::Hls(Video& video, const std::string& file) {

@@ -14,8 +14,8 @@
 namespace longtake::server {
 
 struct RouteOptions {
-  bool page = true;          // at "/"
-  std::string allow_origin;  // pages of this origin may use the port ("*": all); empty: those of the port's own
+  bool page = true;               // at "/"
+  std::string allow_origin = {};  // pages of this origin may use the port ("*": all); empty: those of the port's own
 };
 
 // Who is asking, by the Authorization header. UNAUTHENTICATED.
@@ -43,6 +43,7 @@ class Routes {
     std::shared_ptr<Studio> studio;
   };
   absl::StatusOr<Visit> Enter(const HttpRequest& request) const;
+  bool OriginMay(const HttpRequest& request) const;
   // `rest`: the path behind "/v1/".
   void HandleApi(const Visit& visit, const HttpRequest& request, const std::string& rest, const Responder& responder);
   void HandleVideo(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video,

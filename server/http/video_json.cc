@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -21,6 +20,10 @@ namespace {
 using nlohmann::json;
 
 constexpr double kLongest = 1e9;  // seconds: beyond every video
+// What is said to be wrong with one request at most: who sends more is not helped by reading on.
+constexpr size_t kMostErrors = 16;
+// A list of objects in a request.
+constexpr int kDeepest = 3;
 
 double Seconds(absl::Duration duration) { return absl::ToDoubleSeconds(duration); }
 
@@ -62,6 +65,7 @@ const char* NameOf(scheduler::PassKind kind) {
 }
 
 int HttpStatusOf(const absl::Status& error) {
+  if (DetailsOf(error).reason == Reason::kBlockNotKept) return 410;
   switch (error.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kOutOfRange:
@@ -107,7 +111,8 @@ class Fields {
  public:
   Fields(const json& body, std::string path, std::vector<FieldError>& errors)
       : body_(body), path_(std::move(path)), errors_(errors) {}
-  ~Fields() {
+  // Those that are left are unknown.
+  void Finish() {
     for (const auto& [name, value] : body_.items()) {
       if (!known_.contains(name)) Wrong(name, "is not known");
     }
@@ -128,7 +133,8 @@ class Fields {
   std::optional<int64_t> Whole(const std::string& name) {
     const json* value = Find(name);
     if (value == nullptr) return std::nullopt;
-    if (value->is_number_integer()) return value->get<int64_t>();
+    const bool fits = !value->is_number_unsigned() || value->get<uint64_t>() <= uint64_t{INT64_MAX};
+    if (value->is_number_integer() && fits) return value->get<int64_t>();
     Wrong(name, "is not a whole number");
     return std::nullopt;
   }
@@ -151,7 +157,9 @@ class Fields {
     const auto found = body_.find(name);
     return found == body_.end() || found->is_null() ? nullptr : &*found;
   }
-  void Wrong(const std::string& name, const char* why) { errors_.push_back({absl::StrCat(path_, name), why}); }
+  void Wrong(const std::string& name, const char* why) {
+    if (errors_.size() < kMostErrors) errors_.push_back({absl::StrCat(path_, name), why});
+  }
   const std::string& path() const { return path_; }
 
  private:
@@ -175,6 +183,7 @@ std::vector<PromptChange> Changes(Fields& fields, std::vector<FieldError>& error
     Fields change((*list)[i], name + ".", errors);
     changes.push_back({.prompt = change.Text("prompt"), .at = change.Time("at_seconds")});
     if (!changes.back().at.has_value()) change.Wrong("at_seconds", "is missing");
+    change.Finish();
   }
   return changes;
 }
@@ -227,10 +236,10 @@ json ChunkJson(const Chunk& chunk) {
 
 std::string IdOf(const std::string& name) { return std::string(absl::StripPrefix(name, "videos/")); }
 
-json ToJson(const VideoInfo& video) {
+json ToJson(const VideoInfo& video, bool with_blocks) {
   const VideoPlan& plan = *video.plan;
   json blocks = json::array();
-  for (int block = 0; block < plan.blocks(); ++block) {
+  for (int block = 0; with_blocks && block < plan.blocks(); ++block) {
     const absl::Duration start = plan.BlockStart(block);
     blocks.push_back(
         {{"index", block}, {"start", Seconds(start)}, {"seconds", Seconds(plan.BlockStart(block + 1) - start)}});
@@ -252,11 +261,11 @@ json ToJson(const VideoInfo& video) {
               {"seed", plan.session.seed},
               {"fps", static_cast<double>(plan.rate.numerator) / plan.rate.denominator},
               {"frames", plan.frames()},
-              {"blocks", blocks},
               {"made_blocks", video.blocks},
               {"paused", video.state == State::kPaused},
               {"viewers", video.viewers},
               {"error", video.error.ok() ? json() : ErrorJson(video.error)}};
+  if (with_blocks) out["blocks"] = blocks;
   if (video.end_time.has_value()) out["completed_at"] = absl::ToUnixSeconds(*video.end_time);
   if (!video.request_id.empty()) out["request_id"] = video.request_id;
   return out;
@@ -345,6 +354,20 @@ HttpAnswer ToAnswer(const absl::Status& error) {
 
 absl::StatusOr<json> ParseBody(const std::string& body) {
   if (body.empty()) return json::object();
+  // Before it is parsed: each of half a million brackets would become an object of its own.
+  int depth = 0;
+  bool in_text = false;
+  for (size_t i = 0; i < body.size(); ++i) {
+    if (in_text && body[i] == '\\') {
+      ++i;
+    } else if (body[i] == '"') {
+      in_text = !in_text;
+    } else if (!in_text && (body[i] == '[' || body[i] == '{')) {
+      if (++depth > kDeepest) return InvalidRequest({{"body", "nests too deep"}});
+    } else if (!in_text && (body[i] == ']' || body[i] == '}')) {
+      --depth;
+    }
+  }
   json parsed = json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object()) return InvalidRequest({{"body", "is not a JSON object"}});
   return parsed;
@@ -363,12 +386,10 @@ CreateRequest ToCreateRequest(const json& body) {
   if (const std::string model = fields.Text("model"); !model.empty()) {
     spec.model = absl::StartsWith(model, "models/") ? model : absl::StrCat("models/", model);
   }
-  if (const std::string image = fields.Text("first_image"); !image.empty()) {
-    if (!absl::Base64Unescape(image, &spec.first_image)) fields.Wrong("first_image", "is not base64");
-  }
   spec.prompt_changes = Changes(fields, request.errors);
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
+  fields.Finish();
   return request;
 }
 
@@ -376,18 +397,21 @@ ForkRequest ToForkRequest(const json& body) {
   ForkRequest request;
   Fields fields(body, "", request.errors);
   ForkSpec& fork = request.fork;
-  fork.from_block = static_cast<int>(std::clamp<int64_t>(fields.Whole("from_block").value_or(0), 0, INT32_MAX));
+  fork.from_block = static_cast<int>(std::clamp<int64_t>(fields.Whole("from_block").value_or(0), INT32_MIN, INT32_MAX));
   fork.prompt = fields.Text("prompt");
   fork.prompt_changes = Changes(fields, request.errors);
   fork.duration = fields.Time("seconds");
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
+  fields.Finish();
   return request;
 }
 
 PromptChange ToPromptChange(const json& body, std::vector<FieldError>& errors) {
   Fields fields(body, "", errors);
-  return {.prompt = fields.Text("prompt"), .at = fields.Time("at_seconds")};
+  const PromptChange change{.prompt = fields.Text("prompt"), .at = fields.Time("at_seconds")};
+  fields.Finish();
+  return change;
 }
 
 PlaybackReport ToPlaybackReport(const json& body, std::vector<FieldError>& errors) {
@@ -395,6 +419,7 @@ PlaybackReport ToPlaybackReport(const json& body, std::vector<FieldError>& error
   PlaybackReport report{.viewer_id = fields.Text("viewer_id"), .paused = fields.Flag("paused")};
   report.position = fields.Time("position").value_or(-absl::Seconds(1));
   if (report.position < absl::ZeroDuration()) fields.Wrong("position", "is missing or below 0");
+  fields.Finish();
   return report;
 }
 

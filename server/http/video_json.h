@@ -19,7 +19,8 @@ namespace longtake::server {
 // "videos/{id}" without its first part.
 std::string IdOf(const std::string& name);
 
-nlohmann::json ToJson(const VideoInfo& video);
+// `with_blocks`: where each of its blocks begins.
+nlohmann::json ToJson(const VideoInfo& video, bool with_blocks = true);
 nlohmann::json ToJson(const ModelInfo& model);
 nlohmann::json ToJson(const scheduler::Quote& quote);
 // {"event": ..., "bytes": those of its media, if it has any}.
@@ -29,7 +30,8 @@ nlohmann::json ToJson(const Event& event, size_t media_size);
 HttpAnswer ToAnswer(const absl::Status& error);
 HttpAnswer ToAnswer(const nlohmann::json& json);
 
-// The body of a request: InvalidRequest where it is no JSON object. An empty one is {}.
+// The body of a request: InvalidRequest where it is no JSON object, or one that nests deeper than any request does.
+// An empty one is {}.
 absl::StatusOr<nlohmann::json> ParseBody(const std::string& body);
 // A field of another type, and one that nobody knows, is added to the request's errors.
 CreateRequest ToCreateRequest(const nlohmann::json& body);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "server/http/video_json.h"
 
 namespace longtake::server {
@@ -28,7 +29,14 @@ void VideoStream::Start(std::function<void()> more) {
   more_ = std::move(more);
 }
 
+bool VideoStream::Unread() {
+  if (told_end_.has_value()) return absl::Now() - *told_end_ > max_unread_;
+  return watch_->Unread(max_unread_);
+}
+
 void VideoStream::OnMore() {
+  // Each pass tells each viewer; one that has not looked yet need not be told again.
+  if (more_told_.exchange(true)) return;
   std::function<void()> more;
   {
     const MutexLock lock(mutex_);
@@ -53,7 +61,8 @@ HttpStream::Part VideoStream::PartOf(const ChunkLog::Step& step) const {
 }
 
 HttpStream::Step VideoStream::Next() {
-  if (told_end_) return {.ended = true};
+  more_told_ = false;
+  if (told_end_.has_value()) return {.ended = true};
   while (true) {
     const ChunkLog::Step step = watch_->Next();
     if (step.piece != nullptr) {
@@ -66,7 +75,7 @@ HttpStream::Step VideoStream::Next() {
     if (step.end->ok()) return {.ended = true};
     if (form_ == StreamForm::kMp4) return {.ended = true, .cut = true};
     // The stream is whole, though its video is not.
-    told_end_ = true;
+    told_end_ = absl::Now();
     const ErrorDetails details = DetailsOf(*step.end);
     const nlohmann::json error = {
         {"event", "error"}, {"code", NameOf(details.reason)}, {"message", std::string(step.end->message())}};

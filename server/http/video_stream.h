@@ -2,8 +2,10 @@
 #ifndef LONGTAKE_SERVER_HTTP_VIDEO_STREAM_H_
 #define LONGTAKE_SERVER_HTTP_VIDEO_STREAM_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -33,7 +35,7 @@ class VideoStream : public HttpStream, public ChunkLog::Listener, public std::en
   Step Next() override;
   void Written() override;
   void Report() override;
-  bool Unread() override { return watch_->Unread(max_unread_); }
+  bool Unread() override;
   void OnMore() override;
 
  private:
@@ -50,7 +52,8 @@ class VideoStream : public HttpStream, public ChunkLog::Listener, public std::en
   const absl::Duration max_unread_;
   std::unique_ptr<Watch> watch_;
   Watch::Sent sent_;
-  bool told_end_ = false;  // kEvents: the error of a video that has failed has been sent
+  std::optional<absl::Time> told_end_;   // kEvents: since when the error of a video that has failed is being sent
+  std::atomic<bool> more_told_ = false;  // since the last Next
   Mutex mutex_;
   std::function<void()> more_ ABSL_GUARDED_BY(mutex_);
 };

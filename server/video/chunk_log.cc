@@ -284,6 +284,11 @@ bool ChunkLog::stored() const {
   return stored_blocks_ > newest_block_;
 }
 
+absl::Status ChunkLog::CheckKept(int block) const {
+  const MutexLock lock(mutex_);
+  return block < memory_block_ && block >= stored_blocks_ ? NotKept() : absl::OkStatus();
+}
+
 bool ChunkLog::closed() const {
   const MutexLock lock(mutex_);
   return closed_.has_value() || discarded_.has_value();

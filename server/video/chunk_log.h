@@ -115,6 +115,8 @@ class ChunkLog {
   // That the first chunk at or after `at` belongs to, or the first to come. Nothing: the log is not that long.
   std::optional<int> BlockAt(const Position& at) const;
 
+  // BLOCK_NOT_KEPT: the chunks of this block were forgotten, and are not stored.
+  absl::Status CheckKept(int block) const;
   bool closed() const;
   int64_t bytes() const;
 

@@ -116,6 +116,8 @@ class Video : public std::enable_shared_from_this<Video> {
   // The events of its first blocks with their media, for another video. BLOCK_NOT_MADE: there are not so many yet;
   // BLOCK_NOT_KEPT; the store's errors.
   absl::StatusOr<std::vector<std::vector<Recorded>>> FirstBlocks(int count);
+  // BLOCK_NOT_KEPT: who begins at this block would not get it.
+  absl::Status CheckKept(int block) const { return log_.CheckKept(block); }
   // The bytes of one block's chunks. The same errors.
   absl::StatusOr<std::string> Segment(int block);
   // As Audience::Count.

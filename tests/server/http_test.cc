@@ -10,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/server/access_fixture.h"
 #include "tests/server/http_client.h"
 #include "tests/server/server_fixture.h"
 
@@ -211,6 +212,9 @@ TEST_F(HttpTest, ErrorsNameTheirFields) {
   EXPECT_EQ(Ask("GET", "/nowhere").status, 404);
   EXPECT_EQ(Ask("PUT", "/v1/videos").status, 405);
   EXPECT_EQ(Ask("GET", "/v1/videos?limit=x").status, 400);
+  EXPECT_EQ(Ask("POST", "/v1/videos", std::string(100'000, '[')).json()["error"]["message"], "body: nests too deep");
+  EXPECT_THAT(error(R"({"prompt": "x", "seed": 18446744073709551615})")["message"].get<std::string>(),
+              HasSubstr("seed: is not a whole number"));
   const std::string video = Create(TwoSeconds());
   EXPECT_EQ(Ask("GET", video + "/watch?from_block=99").status, 400);
   EXPECT_EQ(Ask("GET", video + "/watch?from_block=x").status, 400);
@@ -230,6 +234,12 @@ TEST_F(HttpTest, GarbageAndLargeRequestsAreRefused) {
   HttpClient long_body(server->http_port());
   long_body.Send("POST /v1/videos HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n");
   EXPECT_EQ(long_body.Read().status, 413);
+  HttpClient coded(server->http_port());
+  coded.Send("POST /v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n");
+  EXPECT_EQ(coded.Read().status, 400);
+  HttpClient extension(server->http_port());
+  extension.Send("POST /v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'a'));
+  EXPECT_EQ(extension.Read().status, 400);
   HttpClient half(server->http_port());
   half.Send("GET /healthz HTTP/1.1\r\nHo");
   EXPECT_EQ(Ask("GET", "/healthz").status, 200) << "one that says only half holds up nobody";
@@ -290,10 +300,18 @@ TEST_F(HttpTest, ThePageAndOtherOrigins) {
   EXPECT_THAT(page.headers.at("content-security-policy"), HasSubstr("default-src 'self'"));
   EXPECT_THAT(Ask("GET", "/app.js").headers.at("content-type"), HasSubstr("javascript"));
   EXPECT_FALSE(page.headers.contains("access-control-allow-origin"));
+  const auto with_origin = [&](const char* origin) {
+    return Ask("GET", "/healthz", "", absl::StrCat("Origin: ", origin, "\r\n")).status;
+  };
+  EXPECT_EQ(with_origin("http://localhost"), 200) << "its own";
+  EXPECT_EQ(with_origin("https://example.com"), 403);
   ServerOptions options;
-  options.http = {.page = false, .allow_origin = "https://example.com"};
+  options.http_page = false;
+  options.http_allow_origin = "https://example.com";
   StartHttp({}, options);
   EXPECT_EQ(Ask("GET", "/").status, 404);
+  EXPECT_EQ(with_origin("https://example.com"), 200);
+  EXPECT_EQ(with_origin("https://example.org"), 403);
   EXPECT_EQ(Ask("GET", "/healthz").headers.at("access-control-allow-origin"), "https://example.com");
   const HttpReply preflight = Ask("OPTIONS", "/v1/videos");
   EXPECT_EQ(preflight.status, 204);
@@ -314,6 +332,43 @@ TEST_F(HttpTest, NothingIsAskedOfAModelThatLoads) {
   EXPECT_EQ(early.headers.at("retry-after"), "1");
   Serve();
   EXPECT_EQ(Ask("GET", "/readyz").status, 200);
+}
+
+class HttpAccess : public AccessFixture {};
+
+TEST_F(HttpAccess, AsksWhoIsAskingAndShowsTenantsTheirOwn) {
+  ServerOptions options = WithTokens();
+  options.http_listen = options.metrics_listen = "127.0.0.1:0";
+  StartAndServe({}, options);
+  const auto ask = [&](const std::string& method, const std::string& path, const std::string& caller,
+                       const std::string& body = {}) {
+    const std::string header = caller.empty() ? "" : absl::StrCat("Authorization: Bearer ", TokenOf(caller), "\r\n");
+    return HttpClient(server->http_port()).Ask(method, path, body, header);
+  };
+  EXPECT_EQ(ask("GET", "/healthz", "").status, 200);
+  EXPECT_EQ(ask("GET", "/", "").status, 200);
+  const HttpReply created = ask("POST", "/v1/videos", "alice", R"({"prompt": "a red ball", "seconds": 1})");
+  ASSERT_EQ(created.status, 200) << created.body;
+  const std::string video = absl::StrCat("/v1/videos/", created.json()["id"].get<std::string>());
+  EXPECT_TRUE(ask("GET", video + "/stream.mp4", "bob").whole) << "of the same tenant";
+  const std::vector<std::pair<std::string, std::string>> calls = {
+      {"GET", ""},         {"GET", "/stream.mp4"},  {"GET", "/content"},
+      {"GET", "/watch"},   {"GET", "/index.m3u8"},  {"GET", "/init.mp4"},
+      {"POST", "/prompt"}, {"POST", "/fork"},       {"POST", "/playback"},
+      {"POST", "/cancel"}, {"GET", "/block-0.m4s"}, {"DELETE", ""}};
+  for (const auto& [method, path] : calls) {
+    const HttpReply unknown = ask(method, video + path, "");
+    EXPECT_EQ(unknown.status, 401) << path;
+    EXPECT_EQ(unknown.headers.at("www-authenticate"), "Bearer");
+    EXPECT_EQ(ask(method, video + path, "nobody").status, 401) << path;
+    EXPECT_EQ(ask(method, video + path, "carol").status, 404) << path;
+  }
+  for (const char* path : {"/v1/videos", "/v1/models"}) EXPECT_EQ(ask("GET", path, "").status, 401) << path;
+  EXPECT_EQ(ask("POST", "/v1/quote", "").status, 401);
+  EXPECT_EQ(ask("GET", "/v1/videos", "carol").json()["data"].size(), 0u);
+  EXPECT_EQ(ask("GET", "/v1/videos", "bob").json()["data"].size(), 1u);
+  HttpClient metrics(server->metrics_port());
+  EXPECT_EQ(metrics.Ask("GET", "/metrics").status, 401);
 }
 
 }  // namespace

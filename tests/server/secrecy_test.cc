@@ -139,9 +139,9 @@ TEST_F(SecrecyTest, NothingSaysATokenOrAPrompt) {
   said += server->MetricsText();
   server.reset();
 
-  EXPECT_THAT(log.str(), testing::AllOf(HasSubstr(name), HasSubstr("block made"), HasSubstr("prompt changed"),
+  EXPECT_THAT(LogText(), testing::AllOf(HasSubstr(name), HasSubstr("block made"), HasSubstr("prompt changed"),
                                         HasSubstr("line 1: the SHA-256"), HasSubstr("cannot be read name=")));
-  for (const std::string& text : {log.str(), said}) {
+  for (const std::string& text : {LogText(), said}) {
     EXPECT_THAT(text, Not(HasSubstr(kNeedle)));
     EXPECT_THAT(text, Not(HasSubstr(jwt.substr(0, jwt.find('.')))));
     EXPECT_THAT(text, Not(HasSubstr(Sha256Hex(token))));
