@@ -22,15 +22,15 @@ if [[ -n $cuda ]]; then
   staged+=("$home/longtake-cuda.so")
 fi
 
-# owner PATH: the package that has the file. Where /lib is a link to /usr/lib, dpkg knows a file by one of the two names.
-owner() {
-  local path=$1 name
-  for name in "$path" "/usr$path" "${path#/usr}"; do
-    if dpkg-query --search "$name" 2> /dev/null; then return; fi
-  done
-  echo "no package has $path" >&2
-  return 1
-}
-if ldd "${staged[@]}" | grep 'not found'; then exit 1; fi
-ldd "${staged[@]}" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | grep -v "^$(realpath "$home")/" | sort -u |
-  while read -r library; do owner "$library"; done | cut -d: -f1 | sort -u > "$out/packages"
+linked=$(ldd "${staged[@]}")
+if grep 'not found' <<< "$linked" >&2; then exit 1; fi
+mapfile -t libraries < <(awk '$2 == "=>" && $3 ~ /^\// {print $3}' <<< "$linked" | grep -v "^$(realpath "$home")/" | sort -u)
+# Where /lib is a link to /usr/lib, dpkg knows a file by one of its two names. One call for all: each reads dpkg's whole list.
+short=("${libraries[@]#/usr}")
+owners=$(dpkg-query --search "${short[@]}" "${short[@]/#//usr}" 2> /dev/null || true)
+awk -F ': ' '
+  NR == FNR { owner[$2] = $1; next }
+  { path = $1 in owner ? $1 : "/usr" $1
+    if (!(path in owner)) { print "no package has " $1 > "/dev/stderr"; exit 1 }
+    package = owner[path]; sub(/:.*/, "", package); print package }
+' <(printf '%s\n' "$owners") <(printf '%s\n' "${short[@]}") | sort -u > "$out/packages"
