@@ -4,6 +4,8 @@
 # CUDA_IMAGE is an image with CUDA 13's toolkit (nvcc, cuBLASLt) in /usr/local/cuda, for glibc 2.36 or older.
 # scripts/image-test.sh builds and tries the image without a daemon. docs/kubernetes.md says how it is run.
 ARG BASE=debian:bookworm-slim
+# For the label that says which commit the image was made of: --build-arg REVISION="$(git rev-parse HEAD)"
+ARG REVISION=unknown
 ARG CUDA_IMAGE=scratch
 
 FROM ${CUDA_IMAGE} AS toolkit
@@ -61,6 +63,8 @@ ENTRYPOINT ["/usr/bin/longtake-server"]
 
 FROM runtime AS cuda
 COPY --from=staged-cuda /programs /
+ARG REVISION
+LABEL org.opencontainers.image.revision="${REVISION}"
 ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 CMD ["--listen", "0.0.0.0:50051", "--metrics-listen", "0.0.0.0:9090", "--backend", "cuda", "--dtype", "bfloat16", \
      "--model", "/usr/share/longtake/models/longtake-tiny"]
@@ -68,5 +72,7 @@ CMD ["--listen", "0.0.0.0:50051", "--metrics-listen", "0.0.0.0:9090", "--backend
 # Last, so that it is what a build without --target gives.
 FROM runtime AS cpu
 COPY --from=staged /programs /
+ARG REVISION
+LABEL org.opencontainers.image.revision="${REVISION}"
 CMD ["--listen", "0.0.0.0:50051", "--metrics-listen", "0.0.0.0:9090", \
      "--model", "/usr/share/longtake/models/longtake-tiny"]

@@ -52,7 +52,7 @@ if ! buildah inspect --type image "$base" > /dev/null 2>&1; then
   rm "$work/base.tar"
 fi
 
-options=(--build-arg "BASE=$base")
+options=(--build-arg "BASE=$base" --build-arg "REVISION=$(git rev-parse HEAD)")
 if [[ $staged == yes ]]; then
   deploy/image/stage.sh "$BUILD" "$work/staged"
   options+=(--build-context "staged=$work/staged")
