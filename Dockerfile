@@ -24,13 +24,14 @@ RUN --mount=type=cache,target=/ccache \
     cmake --build build/release --target longtake longtake-server && \
     deploy/image/stage.sh build/release /staged
 
-FROM compiler AS build-cuda
+# The programs are the same; the backend is a library that they load.
+FROM build AS build-cuda
 COPY --from=toolkit /usr/local/cuda /usr/local/cuda
 ENV PATH=/usr/local/cuda/bin:$PATH LD_LIBRARY_PATH=/usr/local/cuda/lib64
 RUN --mount=type=cache,target=/ccache \
     cmake --preset cuda -DBUILD_TESTING=OFF && \
-    cmake --build build/cuda --target longtake longtake-server longtake_cuda_module && \
-    deploy/image/stage.sh build/cuda /staged build/cuda/longtake-cuda.so
+    cmake --build build/cuda --target longtake_cuda_module && \
+    deploy/image/stage.sh build/release /staged-cuda build/cuda/longtake-cuda.so
 
 # What is built, in stages of their own: `--build-context staged=DIR` puts a folder of deploy/image/stage.sh in the place of
 # a build.
@@ -38,7 +39,7 @@ FROM scratch AS staged
 COPY --from=build /staged /
 
 FROM scratch AS staged-cuda
-COPY --from=build-cuda /staged /
+COPY --from=build-cuda /staged-cuda /
 
 # ---- The image -------------------------------------------------------------------------------------------------------
 FROM ${BASE} AS runtime

@@ -59,15 +59,22 @@ if [[ $staged == yes ]]; then
 fi
 if [[ $target == cuda ]]; then
   toolkit=localhost/longtake-cuda-toolkit
-  container=$(buildah from scratch)
-  # What building takes of the toolkit; all of it has several GiB.
-  folder=$(realpath /usr/local/cuda)
-  tar --create --directory "$folder" --exclude='*_static.a' --exclude='lib*/libcu[dfs]*' --exclude='lib*/libnpp*' \
-    --exclude='lib*/libnccl*' --exclude='lib*/libcublas.so*' bin include lib lib64 nvvm targets > "$work/toolkit.tar"
-  tar --append --directory "$folder" --file "$work/toolkit.tar" lib/libcudart_static.a lib/libcudadevrt.a
-  buildah add --quiet "$container" "$work/toolkit.tar" /usr/local/cuda > /dev/null
-  buildah commit --quiet --rm "$container" "$toolkit" > /dev/null
-  rm "$work/toolkit.tar"
+  if ! buildah inspect --type image "$toolkit" > /dev/null 2>&1; then
+    say "An image of what building takes of CUDA's toolkit"
+    # In the layout of NVIDIA's own; the whole toolkit has several GiB.
+    home=targets/$(uname -m)-linux
+    mkdir -p "$work/toolkit/$home/lib"
+    cp --recursive --dereference /usr/local/cuda/{bin,nvvm} "$work/toolkit/"
+    cp --recursive --dereference /usr/local/cuda/include "$work/toolkit/$home/"
+    cp --archive /usr/local/cuda/lib64/{libcudart,libcublasLt}.so* /usr/local/cuda/lib64/lib{cudart_static,cudadevrt,culibos}.a \
+      "$work/toolkit/$home/lib/"
+    ln -s "$home/include" "$work/toolkit/include"
+    ln -s "$home/lib" "$work/toolkit/lib64"
+    container=$(buildah from scratch)
+    buildah add --quiet "$container" "$work/toolkit" /usr/local/cuda > /dev/null
+    buildah commit --quiet --rm "$container" "$toolkit" > /dev/null
+    rm -r "$work/toolkit"
+  fi
   options+=(--build-arg "CUDA_IMAGE=$toolkit")
 fi
 say "Building $image (log in $run/build-$target.log)"
