@@ -22,7 +22,8 @@ if [[ -n $cuda ]]; then
   staged+=("$home/longtake-cuda.so")
 fi
 
-linked=$(ldd "${staged[@]}")
+# As in the image: nothing else says where libraries are.
+linked=$(env --unset=LD_LIBRARY_PATH ldd "${staged[@]}")
 if grep 'not found' <<< "$linked" >&2; then exit 1; fi
 mapfile -t libraries < <(awk '$2 == "=>" && $3 ~ /^\// {print $3}' <<< "$linked" | grep -v "^$(realpath "$home")/" | sort -u)
 # Where /lib is a link to /usr/lib, dpkg knows a file by one of its two names. One call for all: each reads dpkg's whole list.
