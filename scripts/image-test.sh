@@ -180,6 +180,7 @@ if [[ $target == cuda ]]; then
   message=$(podman run --rm --runtime runc --read-only --user "$user:$user" --cap-drop all --network none \
     "${limits[@]}" "$image" 2>&1 || true)
   tail -n 1 <<< "$message"
+  if grep -q 'shared object' <<< "$message"; then die "the cuda backend was not loaded"; fi
 fi
 
 printf '{"image": "%s", "compiled_in_image": %s, "image_bytes": %s, "base_bytes": %s, "packages": %s, "build_seconds": %s, ' \
