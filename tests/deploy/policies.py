@@ -1,0 +1,192 @@
+"""What every rendered overlay must keep to. `faults` says what it does not keep to; an empty list is right."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+
+BUNDLED = "/usr/share/longtake/models/"
+# ConfigMaps that whoever installs makes (docs/kubernetes.md).
+MADE_BY_HAND = {"longtake-model-sums"}
+UNITS = {"Mi": 1, "Gi": 1024}
+
+
+def mib(quantity: str) -> int:
+    return int(quantity[:-2]) * UNITS[quantity[-2:]]
+
+
+def of_kind(documents: list[dict], kind: str) -> list[dict]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def the(documents: list[dict], kind: str, name: str | None = None) -> dict:
+    found = [d for d in of_kind(documents, kind) if name is None or d["metadata"]["name"] == name]
+    assert len(found) == 1, (kind, name, len(found))
+    return found[0]
+
+
+def settings(documents: list[dict]) -> dict:
+    """The server's options: its file, and what its command line has in the place of the file's."""
+    stateful_set = the(documents, "StatefulSet")
+    pod = stateful_set["spec"]["template"]["spec"]
+    volume = next(v for v in pod["volumes"] if v["name"] == "config")
+    text = the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"]
+    options = tomllib.loads(text)
+    for argument in pod["containers"][0]["args"]:
+        if match := re.fullmatch(r"--([\w-]+)=(\d+)", argument):
+            options[match[1]] = int(match[2])
+    return options
+
+
+def faults(documents: list[dict]) -> list[str]:
+    stateful_set = the(documents, "StatefulSet")
+    pod = stateful_set["spec"]["template"]["spec"]
+    containers = [*pod.get("initContainers", []), *pod["containers"]]
+    found = [*pod_faults(pod)]
+    for container in containers:
+        found += [f"{container['name']}: {fault}" for fault in container_faults(container)]
+    found += server_faults(documents)
+    found += reference_faults(documents)
+    found += reach_faults(documents)
+    found += scaling_faults(documents)
+    return found
+
+
+def pod_faults(pod: dict) -> Iterator[str]:
+    security = pod.get("securityContext", {})
+    if security.get("runAsNonRoot") is not True or security.get("runAsUser", 0) < 1000:
+        yield "may run as root"
+    if security.get("seccompProfile") != {"type": "RuntimeDefault"}:
+        yield "no seccomp profile"
+    if pod.get("automountServiceAccountToken") is not False:
+        yield "gets a token"
+    if any(pod.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")):
+        yield "in the node's namespaces"
+    if any("hostPath" in volume for volume in pod["volumes"]):
+        yield "sees the node's files"
+    if len(pod.get("topologySpreadConstraints", [])) < 2:
+        yield "not spread over nodes and zones"
+
+
+def container_faults(container: dict) -> Iterator[str]:
+    security = container.get("securityContext", {})
+    if security.get("allowPrivilegeEscalation") is not False or security.get("privileged") is not False:
+        yield "may gain privileges"
+    if security.get("readOnlyRootFilesystem") is not True:
+        yield "root file system is writable"
+    if security.get("capabilities") != {"drop": ["ALL"]}:
+        yield "has capabilities"
+    if "runAsUser" in security or "runAsNonRoot" in security:
+        yield "has a user of its own"
+    resources = container.get("resources", {})
+    if set(resources.get("limits", {})) < {"cpu", "memory"} or resources["limits"] != resources.get("requests"):
+        yield "limits are missing, or not the requests"
+    if not re.fullmatch(r"longtake:(cpu|cuda)", container["image"]):
+        yield f"image {container['image']}"
+    if container.get("lifecycle"):
+        yield "has a hook"
+    for mount in container["volumeMounts"]:
+        if not mount.get("readOnly") and mount["name"] != "store":
+            yield f"may write to {mount['mountPath']}"
+
+
+def server_faults(documents: list[dict]) -> Iterator[str]:
+    """Manifest and server.toml say the same."""
+    stateful_set, options = the(documents, "StatefulSet"), settings(documents)
+    pod = stateful_set["spec"]["template"]["spec"]
+    server = pod["containers"][0]
+    if server["args"][:2] != ["--config", "/etc/longtake/server.toml"]:
+        yield "does not read its configuration"
+    ports = {port["name"]: port["containerPort"] for port in server["ports"]}
+    if ports != {name: int(options[option].split(":")[1]) for name, option in (("grpc", "listen"), ("http", "metrics-listen"))}:
+        yield "other ports than server.toml"
+    for probe, path in (("startupProbe", "/startupz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
+        if server.get(probe, {}).get("httpGet") != {"path": path, "port": "http"}:
+            yield f"no {probe}"
+    if pod["terminationGracePeriodSeconds"] < options["shutdown-seconds"] + 5:
+        yield "is killed before it has shut down"
+    limits = server["resources"]["limits"]
+    if options["keep-mib"] > mib(limits["memory"]) / 2:
+        yield "keeps more chunks than memory allows"
+    claim = stateful_set["spec"]["volumeClaimTemplates"][0]
+    if options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
+        yield "the store is larger than its volume"
+    mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
+    folder = next((path for path in mounts if options["store"].startswith(path + "/")), None)
+    if folder is None or mounts[folder]["name"] != claim["metadata"]["name"]:
+        yield "the store is not on its volume"
+    if (options.get("backend") == "cuda") != ("nvidia.com/gpu" in limits) or (server["image"] == "longtake:cuda") != (
+        "nvidia.com/gpu" in limits
+    ):
+        yield "backend, image and GPUs do not fit"
+    if not options["model"].startswith(BUNDLED):
+        checks = [c["args"][0] for c in pod.get("initContainers", []) if c["command"] == ["/usr/bin/longtake-verify-model"]]
+        if checks != [options["model"]]:
+            yield "the model is not verified"
+
+
+def reference_faults(documents: list[dict]) -> Iterator[str]:
+    """What is named is there."""
+    stateful_set = the(documents, "StatefulSet")
+    pod = stateful_set["spec"]["template"]["spec"]
+    maps = {d["metadata"]["name"] for d in of_kind(documents, "ConfigMap")} | MADE_BY_HAND
+    claims = {d["metadata"]["name"] for d in of_kind(documents, "PersistentVolumeClaim")}
+    for volume in pod["volumes"]:
+        if "configMap" in volume and volume["configMap"]["name"] not in maps:
+            yield f"no ConfigMap {volume['configMap']['name']}"
+        if "persistentVolumeClaim" in volume and volume["persistentVolumeClaim"]["claimName"] not in claims:
+            yield f"no claim {volume['persistentVolumeClaim']['claimName']}"
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    volumes |= {claim["metadata"]["name"] for claim in stateful_set["spec"]["volumeClaimTemplates"]}
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        for mount in container["volumeMounts"]:
+            if mount["name"] not in volumes:
+                yield f"no volume {mount['name']}"
+    the(documents, "ServiceAccount", pod["serviceAccountName"])
+    headless = the(documents, "Service", stateful_set["spec"]["serviceName"])
+    if headless["spec"].get("clusterIP") != "None" or not headless["spec"].get("publishNotReadyAddresses"):
+        yield "pods have no names while they shut down"
+
+
+def reach_faults(documents: list[dict]) -> Iterator[str]:
+    """Selectors select the pods, and the network policy lets in whom it should."""
+    stateful_set = the(documents, "StatefulSet")
+    labels = stateful_set["spec"]["template"]["metadata"]["labels"].items()
+    names = {port["name"] for port in stateful_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    policy = the(documents, "NetworkPolicy")["spec"]
+    services = of_kind(documents, "Service")
+    selectors = [service["spec"]["selector"] for service in services]
+    selectors += [stateful_set["spec"]["selector"]["matchLabels"], policy["podSelector"]["matchLabels"]]
+    selectors += [the(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]]
+    if not all(selector and selector.items() <= labels for selector in selectors):
+        yield "a selector does not select the pods"
+    if not {port["targetPort"] for service in services for port in service["spec"]["ports"]} <= names:
+        yield "a service names a port that is not there"
+    if sorted(policy["policyTypes"]) != ["Egress", "Ingress"] or policy["egress"]:
+        yield "the server may open connections"
+    allowed = {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
+    if allowed != {
+        "grpc": [{"podSelector": {"matchLabels": {"longtake-client": "true"}}}],
+        "http": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+    }:
+        yield "the network policy lets in others"
+    for monitor in of_kind(documents, "ServiceMonitor"):
+        chosen = [s for s in services if monitor["spec"]["selector"]["matchLabels"].items() <= s["metadata"]["labels"].items()]
+        ports = {port["name"] for service in chosen for port in service["spec"]["ports"]}
+        if len(chosen) != 1 or not {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports:
+            yield "the monitor scrapes nothing, or twice"
+
+
+def scaling_faults(documents: list[dict]) -> Iterator[str]:
+    stateful_set = the(documents, "StatefulSet")
+    scalers = of_kind(documents, "HorizontalPodAutoscaler") + of_kind(documents, "ScaledObject")
+    if len(scalers) > 1:
+        yield "two autoscalers"
+    if bool(scalers) == ("replicas" in stateful_set["spec"]):
+        yield "each apply sets the number of pods back, or nobody sets it"
+    for scaler in scalers:
+        target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": stateful_set["metadata"]["name"]}
+        if scaler["spec"]["scaleTargetRef"] != target:
+            yield "the autoscaler scales something else"
+        for trigger in scaler["spec"].get("triggers", []):
+            if f'namespace="{stateful_set["metadata"]["namespace"]}"' not in trigger["metadata"]["query"]:
+                yield "the query asks for another namespace"
