@@ -28,13 +28,11 @@ def test_pictures(folder):
     """A clip with a key frame where a block begins (frames 0, 17, 33, ...) and a fragment for every four frames."""
     path = Path(folder) / "clip.mp4"
     keys = "eq(n,0)+gt(n,1)*eq(mod(n-1,16),0)"
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=size=256x160:rate={FPS}:duration={MAX_SECONDS}"]
-        + ["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "999", "-pix_fmt", "yuv420p"]
-        + ["-force_key_frames", f"expr:{keys}", "-frag_duration", "250000"]
-        + ["-movflags", "+frag_keyframe+empty_moov+default_base_moof", str(path)],
-        check=True,
-    )
+    source = f"testsrc2=size=256x160:rate={FPS}:duration={MAX_SECONDS}"
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-preset", "veryfast", "-bf", "0"]
+    command += ["-pix_fmt", "yuv420p", "-g", "999", "-force_key_frames", f"expr:{keys}", "-frag_duration", "250000"]
+    command += ["-movflags", "+frag_keyframe+empty_moov+default_base_moof", str(path)]
+    subprocess.run(command, check=True)
     return path
 
 

@@ -32,7 +32,7 @@ function show(view) {
 function fail(error) {
   watching = null;
   show('missing');
-  setText($('missing-text'), error.message);
+  setText($('missing-text'), error.status === 404 ? 'It never was, was deleted, or is no longer kept.' : error.message);
   document.title = 'Longtake';
 }
 
@@ -169,6 +169,15 @@ function renderForm(now) {
     : `${kept}. The rest follows the new prompt.`);
 }
 
+async function changePrompt(current, prompt) {
+  try {
+    return await call(`videos/${current.id}/prompt`, {body: {prompt}});
+  } catch (error) {
+    if (error.status === 409) error.message = 'No block is left that could begin with a new prompt. Fork it instead.';
+    throw error;
+  }
+}
+
 // Enter changes the prompt, or forks where nothing is left to change.
 $('direct').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -181,7 +190,7 @@ $('direct').addEventListener('submit', (event) => {
       throw new Error('Write what happens next first.');
     }
     if (!isFork) {
-      const receipt = await call(`videos/${current.id}/prompt`, {body: {prompt}});
+      const receipt = await changePrompt(current, prompt);
       current.learn(receipt.prompt, {prompt, block: receipt.block, start: receipt.start});
       notice(`New prompt from ${clock(receipt.start, 1)}, block ${receipt.block + 1}`);
     } else {

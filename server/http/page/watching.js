@@ -137,8 +137,8 @@ export class Watching {
       const done = message.step / message.steps;
       // Denoising is most of a block's work; the rest shows as its chunks arrive.
       if (message.kind === 'denoise') block.share = Math.max(block.share, 0.7 * done);
-      const work = {encode_prompt: 'reading the prompt', denoise: `step ${message.step} of ${message.steps}`}[message.kind];
-      this.activity = `Making block ${message.block + 1} of ${this.blocks.length}${work ? `, ${work}` : ''}`;
+      const work = {encode_prompt: 'reading the prompt', denoise: `step ${message.step}/${message.steps}`}[message.kind];
+      this.activity = `Block ${message.block + 1}/${this.blocks.length}${work ? `, ${work}` : ''}`;
     } else if (message.event === 'prompt_changed') {
       this.learn(message.prompt, {block: message.block, start: message.start});
     } else if (message.event === 'chunk') {
