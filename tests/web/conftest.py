@@ -117,7 +117,7 @@ def open_page(browser, api, request):
         if request.config.getoption("page_files"):
             context.route(lambda url: url.startswith(api.base) and "/v1/" not in url, from_tree)
         page = context.new_page()
-        page.set_default_timeout(60000)
+        page.set_default_timeout(120000)
         page.goto(api.base + path)
         opened.append((context, page))
         return page

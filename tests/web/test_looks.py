@@ -35,7 +35,7 @@ def test_screenshots(open_page, screen, scheme):
     shoot("making")
     page.click("#fork")
     shoot("error")
-    until(page, "!document.querySelector('.block:not(.made)')", limit=120)
+    until(page, "!document.querySelector('.block:not(.made)')")
     page.locator("#prompts button").nth(1).click()
     page.wait_for_timeout(700)
     page.click("#play")

@@ -6,11 +6,11 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-# Chromium and others announce a type that they cannot play later on with the same empty answer.
+expect.set_options(timeout=60000)  # Of a busy machine; nothing waits so long where it is not.
 NO_MEDIA_SOURCE = "delete window.MediaSource; delete window.ManagedMediaSource; delete window.WebKitMediaSource;"
 
 
-def until(page, condition, argument=None, limit=60):
+def until(page, condition, argument=None, limit=300):
     """Waits for a condition in JavaScript. (Playwright's own waiting evaluates strings in the page, which our policy forbids.)"""
     give_up = time.monotonic() + limit
     while not page.evaluate(condition, argument):
@@ -40,7 +40,7 @@ def await_position(page, seconds):
 
 
 def await_made(page):
-    expect(page.locator("#status")).to_have_text("All of it is made", timeout=120000)
+    expect(page.locator("#status")).to_have_text("All of it is made", timeout=300000)
 
 
 def prompts_of_blocks(page):
@@ -253,21 +253,19 @@ def test_keyboard(open_page):
 
 
 def test_reading_stops_far_ahead_and_old_pictures_leave(open_page, request):
-    page = open_page(scripts=["Object.defineProperty(window, 'quick', {value: 1});"])
+    page = open_page()
     begin(page, seconds=60)
     until(page, "seen.began !== null")
     if not request.config.getoption("mock"):
         until(page, "document.querySelectorAll('.block.made').length > 45")
-    # Eight times as fast, so that the test is short; the buffer's limits are in seconds of video.
-    page.evaluate("document.getElementById('video').pause()")
     page.click("#play")
     ahead = "((v) => v.buffered.length ? v.buffered.end(v.buffered.length - 1) - v.currentTime : 0)(video)"
-    until(page, f"{ahead} > 30", limit=120)
+    until(page, f"{ahead} > 30")
     page.wait_for_timeout(2500)
     assert page.evaluate(ahead) < 31.5
     expect(page.locator("#status")).to_have_text(re.compile("blocks made|All of it is made"))
     page.click("#play")
-    page.evaluate("video.playbackRate = 8")
+    page.evaluate("video.playbackRate = 8")  # So that the test is short.
     until(page, "video.currentTime > 45")
     page.evaluate("video.playbackRate = 1")
     assert page.evaluate("video.buffered.start(0)") > 15

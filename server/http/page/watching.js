@@ -114,6 +114,7 @@ export class Watching {
       } catch (error) {
         if (signal.aborted) return;
         if (error.status >= 400 && error.status < 500) return this.fail(error);
+        if (video.error) return this.fail(new ApiError(`The browser cannot play it: ${video.error.message}`, 415));
       }
       if (signal.aborted) return;
       this.activity = 'Connection lost, trying again';
