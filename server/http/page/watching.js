@@ -16,7 +16,7 @@ export class Watching {
     this.id = id;
     this.view = view;                   // changed(), announce(text), fail(error).
     this.gone = new AbortController();  // Ends everything that belongs to this watching.
-    this.prompts = [];                  // By number: {prompt, block, start}.
+    this.prompts = recents.get(id).prompts ?? [];  // By number: {prompt, block, start}.
     this.blocks = [];                   // {start, seconds, prompt, made: seconds, share: of its work that is done, 0 to 1}.
     this.wants = true;                  // Whether the viewer wants it to play.
     this.stalls = 0;
@@ -93,6 +93,7 @@ export class Watching {
 
   learn(number, fields) {
     this.prompts[number] = {...this.prompts[number], ...fields};
+    recents.update(this.id, {prompts: this.prompts});  // The server need not know a changed prompt's words later on.
   }
 
   // Reads the watch from a block on and feeds the player; after a broken connection it goes on with the block that it was at.
