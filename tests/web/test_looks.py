@@ -24,14 +24,14 @@ def test_screenshots(open_page, screen, scheme):
         assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen]["width"]
 
     shoot("start")
-    begin(page, seconds=16)
+    begin(page, seconds=24)
     page.wait_for_timeout(150)
     shoot("waiting")
-    await_position(page, 2)
+    until(page, "seen.picture !== null")
     page.fill("#next", "night falls")
     page.click("#change")
     until(page, "document.querySelectorAll('#prompts li').length === 2")
-    page.wait_for_timeout(200)
+    await_position(page, 2)
     shoot("making")
     page.click("#fork")
     shoot("error")

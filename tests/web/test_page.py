@@ -98,11 +98,12 @@ def test_prompt_change_shows_in_the_timeline_and_as_a_receipt(open_page):
 
 def test_reload_in_mid_video_goes_on(open_page):
     page = open_page()
-    begin(page, seconds=12)
-    await_position(page, 3)
+    begin(page, seconds=30)
+    until(page, "seen.picture !== null")
     page.fill("#next", "a blue star rises")
     page.click("#change")
     expect(page.locator("#prompts li")).to_have_count(2)
+    await_position(page, 3)
     page.wait_for_timeout(300)
     page.evaluate("window.before = 1")
     before = position(page)
