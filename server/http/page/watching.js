@@ -283,6 +283,7 @@ export class Watching {
   async report() {
     this.reportAt = performance.now() + 10000;
     recents.update(this.id, {position: video.ended ? 0 : video.currentTime});
+    if (!Source) return;  // Of HLS the server knows no viewers.
     try {
       const body = {viewer_id: viewerId, position: video.currentTime, paused: !this.wants};
       const answer = await call(`videos/${this.id}/playback`, {body, signal: this.gone.signal, keepalive: true});
