@@ -1,10 +1,10 @@
-# Writes OUT, a source with the files of FOLDER as the strings that server/http/page.h declares.
+# Writes OUT, a source with the files FILES of FOLDER as server/http/page.h declares them.
 set(text "#include \"server/http/page.h\"\n\nnamespace longtake::server {\n\n")
-foreach(pair "kIndexHtml|index.html" "kAppJs|app.js" "kStyleCss|style.css")
-  string(REPLACE "|" ";" pair "${pair}")
-  list(GET pair 0 name)
-  list(GET pair 1 file)
+string(APPEND text "std::string_view PageFile(std::string_view name) {\n")
+string(REPLACE "," ";" FILES "${FILES}")
+foreach(file IN LISTS FILES)
   file(READ "${FOLDER}/${file}" content)
-  string(APPEND text "const std::string_view ${name} = R\"embedded(${content})embedded\";\n\n")
+  string(APPEND text "  if (name == \"${file}\") {\n    return R\"embedded(${content})embedded\";\n  }\n")
 endforeach()
+string(APPEND text "  return {};\n}\n\n")
 file(WRITE "${OUT}" "${text}}  // namespace longtake::server\n")

@@ -1,4 +1,4 @@
-// The page that the HTTP port shows, and its parts; they are files in page/, put into the program by the build.
+// The page that the HTTP port shows: the files of page/, put into the program by the build.
 #ifndef LONGTAKE_SERVER_HTTP_PAGE_H_
 #define LONGTAKE_SERVER_HTTP_PAGE_H_
 
@@ -6,7 +6,8 @@
 
 namespace longtake::server {
 
-extern const std::string_view kIndexHtml, kAppJs, kStyleCss;
+// The text of "index.html" and of what it names; empty: there is no such file.
+std::string_view PageFile(std::string_view name);
 
 }  // namespace longtake::server
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -28,11 +29,15 @@ HttpAnswer WrongMethod(const char* allowed) {
 }
 
 // Nothing that a page of ours needs comes from elsewhere.
-HttpAnswer PagePart(const char* type, std::string_view text) {
+HttpAnswer PagePart(const std::string& file, std::string_view text) {
+  const char* type = absl::EndsWith(file, ".js")    ? "text/javascript; charset=utf-8"
+                     : absl::EndsWith(file, ".css") ? "text/css; charset=utf-8"
+                                                    : "text/html; charset=utf-8";
   return {.content_type = type,
           .body = std::string(text),
           .headers = {{"Cache-Control", "no-cache"},
-                      {"Content-Security-Policy", "default-src 'self'; media-src 'self' blob:; frame-ancestors 'self'"},
+                      {"Content-Security-Policy",
+                       "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; frame-ancestors 'self'"},
                       {"X-Content-Type-Options", "nosniff"}}};
 }
 
@@ -137,14 +142,9 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
     return responder->Answer({.status = 403, .body = "pages of this origin may not: --http-allow-origin\n"});
   }
   const bool get = request.method == "GET";
-  if (options_.page && get && request.path == "/") {
-    return responder->Answer(PagePart("text/html; charset=utf-8", kIndexHtml));
-  }
-  if (options_.page && get && request.path == "/app.js") {
-    return responder->Answer(PagePart("text/javascript; charset=utf-8", kAppJs));
-  }
-  if (options_.page && get && request.path == "/style.css") {
-    return responder->Answer(PagePart("text/css; charset=utf-8", kStyleCss));
+  if (options_.page && get) {
+    const std::string file = request.path == "/" ? "index.html" : request.path.substr(1);
+    if (const std::string_view text = PageFile(file); !text.empty()) return responder->Answer(PagePart(file, text));
   }
   if (request.path == "/healthz") return responder->Answer({.body = "ok\n"});
   if (request.path == "/readyz") {

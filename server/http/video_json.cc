@@ -248,6 +248,7 @@ json ToJson(const VideoInfo& video, bool with_blocks) {
   for (size_t i = 0; i < plan.prompt_blocks.size(); ++i) {
     changes.push_back({{"prompt", plan.prompts[i + 1]}, {"block", plan.prompt_blocks[i]}});
   }
+  for (const auto& [prompt, block] : video.changes) changes.push_back({{"prompt", prompt}, {"block", block}});
   json out = {{"id", IdOf(video.name)},
               {"object", "video"},
               {"status", StatusOf(video.state)},

@@ -6,7 +6,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -25,8 +27,9 @@ struct VideoInfo {
   int denoise_steps = 0;
   absl::Time create_time;
   std::optional<absl::Time> start_time, end_time;
-  int blocks = 0;          // whose chunks are all there
-  int64_t size_bytes = 0;  // of the chunks so far
+  std::vector<std::pair<std::string, int>> changes = {};  // prompts behind the plan's, and their blocks
+  int blocks = 0;                                         // whose chunks are all there
+  int64_t size_bytes = 0;                                 // of the chunks so far
   int viewers = 0;
   absl::Status error;  // of kFailed and kCancelled
 };

@@ -181,6 +181,7 @@ std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended) {
   for (int block = 0; block < plan.blocks(); ++block) longest = std::max(longest, seconds(block));
   std::string text = absl::StrFormat(
       "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%d\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT-SEGMENTS\n"
+      "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
       "#EXT-X-MAP:URI=\"init.mp4\"\n",
       static_cast<int>(std::ceil(longest)));
   for (int block = 0; block < blocks; ++block) {

@@ -73,6 +73,7 @@ VideoInfo Video::info() const {
           .create_time = create_time_,
           .start_time = start_time_,
           .end_time = end_time_,
+          .changes = changes_,
           .blocks = made_blocks_,
           .size_bytes = size_bytes_,
           .viewers = audience_.size(),

@@ -1,0 +1,100 @@
+// The start page: what to make, what that would take, and the videos of before.
+import {call, recents} from './api.js';
+import {$, act, add, clock, setText, showError, spell} from './dom.js';
+
+const EXAMPLES = ['a red ball bounces above the meadow', 'a blue star rises in the night',
+                  'a green boat sails left over the sea'];
+const LIVE_LEAD_SECONDS = 8;  // A video that is directed live is made so far ahead, so that a new prompt shows soon.
+
+const wanted = () => ({
+  prompt: $('prompt').value.trim(),
+  seconds: Number($('seconds').value),
+  ...($('size').value && {size: $('size').value}),
+  ...($('direct-live').checked && {max_lead_seconds: LIVE_LEAD_SECONDS}),
+});
+
+async function loadModel() {
+  const model = (await call('models')).data[0];
+  $('seconds').max = Math.max(2, Math.floor(model.max_seconds));
+  if (model.about) setText($('about'), model.about);
+  $('direct-live').parentElement.hidden = model.switches_prompt === false;
+  $('size').replaceChildren(...model.sizes.map((size) => new Option(size.replace('x', ' × '), size)));
+  $('size').hidden = model.sizes.length < 2;
+  if (model.examples?.length) showExamples(model.examples);
+  showLength();
+}
+
+function showExamples(examples) {
+  $('examples').replaceChildren();
+  for (const example of examples) {
+    add($('examples'), 'button', '', example).addEventListener('click', () => {
+      $('prompt').value = example;
+      $('prompt').focus();
+      askQuote();
+    });
+  }
+  $('prompt').placeholder = examples[0];
+}
+
+function showLength() {
+  const seconds = Number($('seconds').value);
+  setText($('length'), seconds < 60 ? `${seconds} s` : clock(seconds));
+  $('seconds').setAttribute('aria-valuetext', `${seconds} seconds`);
+}
+
+let quoteTimer = 0;
+function askQuote() {
+  clearTimeout(quoteTimer);
+  showError($('home-error'), null);
+  if (!wanted().prompt) return setText($('quote'), '');
+  quoteTimer = setTimeout(async () => {
+    const body = wanted();
+    const text = await call('quote', {body}).then(describeQuote, (error) => (error.retryAfter ? error.message : ''));
+    if (body.prompt === wanted().prompt) setText($('quote'), text);
+  }, 300);
+}
+
+function describeQuote({first_chunk_seconds: first, last_chunk_seconds: last, waiting}) {
+  const queue = waiting > 0 ? `, after ${waiting} in the queue` : '';
+  if (first === undefined) return '';
+  return `First picture in about ${spell(first)}${queue}; all of it in about ${spell(last)}.`;
+}
+
+$('make').addEventListener('submit', (event) => {
+  event.preventDefault();
+  act($('make-button'), $('home-error'), async () => {
+    if (!wanted().prompt) {
+      $('prompt').focus();
+      throw new Error('Describe what the video shows first.');
+    }
+    const made = await call('videos', {body: {...wanted(), on_disconnect: 'continue'}});
+    recents.update(made.id, {prompt: made.prompt, seconds: Number(made.seconds)});
+    location.hash = `videos/${made.id}`;
+  });
+});
+
+export function renderRecent() {
+  const list = recents.all();
+  $('recent').hidden = !list.length;
+  $('recent-list').replaceChildren();
+  for (const {id, prompt, seconds, picture} of list) {
+    const item = add($('recent-list'), 'li', '');
+    const link = add(item, 'a', '');
+    link.href = `#videos/${id}`;
+    const image = add(link, picture ? 'img' : 'span', 'picture');
+    if (picture) Object.assign(image, {src: picture, alt: ''});
+    add(link, 'span', 'name', prompt);
+    add(link, 'span', 'meta', clock(seconds));
+    const remove = add(item, 'button', 'icon');
+    remove.innerHTML = '<svg aria-hidden="true"><use href="#icon-remove"/></svg>';
+    remove.ariaLabel = remove.title = 'Remove from this list';
+    remove.addEventListener('click', () => { recents.remove(id); renderRecent(); $('prompt').focus({preventScroll: true}); });
+  }
+}
+
+export function startHome() {
+  for (const name of ['input', 'change']) $('make').addEventListener(name, () => { showLength(); askQuote(); });
+  showExamples(EXAMPLES);
+  showLength();
+  loadModel().catch((error) => showError($('home-error'), error));
+}
