@@ -173,7 +173,7 @@ int main(int argc, char** argv) {
   if (const char* token = std::getenv("LONGTAKE_TOKEN"); token != nullptr) server.token = token;
   const absl::StatusOr<longtake::client::Target> target = longtake::client::ReadTarget(server);
   if (!target.ok()) return longtake::client::Complain(std::string(target.status().message()));
-  generate.server = quoted.server = change.server = models.server = watched.server = *target;
+  generate.server = quoted.server = change.server = models.server = watched.server = forked.request.server = *target;
   listed.server = got.server = cancelled.server = deleted.server = loadtest.server = *target;
   if (*make) return longtake::client::Generate(generate);
   if (*quote) return longtake::client::Quote(quoted);

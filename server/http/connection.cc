@@ -208,7 +208,7 @@ void Connection::Refuse(beast::error_code why) {
 void Connection::OnRequest(Request request) {
   if (closed_) return;
   socket_.expires_never();
-  keep_alive_ = request.keep_alive() && shared_->limits.keep_alive;
+  keep_alive_ = request.keep_alive() && request.version() == 11 && shared_->limits.keep_alive;
   version_ = static_cast<int>(request.version());
   range_ = std::string(request[http::field::range]);
   if_none_match_ = std::string(request[http::field::if_none_match]);
@@ -232,7 +232,7 @@ void Connection::Answer(HttpAnswer answer) {
   self_.reset();
   if (closed_) return;
   Response response;
-  response.version(version_);
+  response.version(11);  // ours, whatever the client's
   response.set(http::field::content_type, answer.content_type);
   for (const auto& [name, value] : answer.headers) response.set(name, value);
   std::string body = std::move(answer.body);
@@ -282,9 +282,8 @@ void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream)
   self_.reset();
   if (closed_) return;
   const bool chunked = version_ == 11;
-  keep_alive_ = keep_alive_ && chunked;
   chunk_head_ =
-      absl::StrCat("HTTP/1.", version_ % 10, " 200 OK\r\nContent-Type: ", head.content_type,
+      absl::StrCat("HTTP/1.1 200 OK\r\nContent-Type: ", head.content_type,
                    "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n",
                    chunked ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_ ? "" : "Connection: close\r\n");
   for (const auto& [name, value] : head.headers) absl::StrAppend(&chunk_head_, name, ": ", value, kLineEnd);

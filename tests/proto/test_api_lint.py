@@ -183,11 +183,14 @@ def rpcs(api):
 
 
 def numbers(api):
-    """Field numbers are 1, 2, 3, ... without a gap; one-byte tags for up to 15. Nothing is reserved yet."""
+    """Field numbers are 1, 2, 3, ... without a gap; one-byte tags for up to 15. A value that is gone leaves its number reserved."""
     for name, (message, _, _) in api.messages.items():
         assert [field.number for field in message.field] == list(range(1, len(message.field) + 1)), name
     for name, (enum, _, _) in api.enums.items():
-        assert [value.number for value in enum.value] == list(range(len(enum.value))), name
+        gone = [number for each in enum.reserved_range for number in range(each.start, each.end + 1)]
+        used = sorted(gone + [value.number for value in enum.value])
+        assert used == list(range(len(used))), name
+        assert len(enum.reserved_name) == len(gone), f"{name}: the names of reserved numbers are reserved too"
 
 
 def types(api):

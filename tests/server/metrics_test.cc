@@ -65,7 +65,7 @@ std::map<std::string, std::string> Documented() {
   std::ifstream file("docs/metrics.md");
   for (std::string line; std::getline(file, line);) {
     const std::vector<std::string> cells = absl::StrSplit(line, '|');
-    if (cells.size() < 5 || !absl::StartsWith(cells[1], " `")) continue;
+    if (cells.size() < 5 || !absl::StartsWith(cells[1], " `longtake_")) continue;
     types[cells[1].substr(2, cells[1].size() - 4)] = std::string(absl::StripAsciiWhitespace(cells[2]));
   }
   return types;
