@@ -39,7 +39,7 @@ class Serving:
 
     def __init__(self, process: subprocess.Popen, log: Path) -> None:
         self._process, self._log = process, log
-        line = self._wait(lambda: re.search(r"^port=(\d+) metrics_port=(\d+)$", log.read_text(), re.MULTILINE))
+        line = self._wait(lambda: re.search(r"^port=(\d+) metrics_port=(\d+)", log.read_text(), re.MULTILINE))
         self.port, self.metrics_port = int(line[1]), int(line[2])
         self._wait(lambda: "longtake_model_info{" in self.metrics())
 
