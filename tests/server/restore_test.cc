@@ -224,7 +224,7 @@ TEST_F(RestoreTest, ADamagedCheckpointCostsTimeOnly) {
 TEST_F(RestoreTest, AServerThatShutsDownLeavesItsVideosToTheNext) {
   StartOn("whole");
   const Watched undisturbed = Generate(Kept(5));
-  // The fourth block has begun when the videos are ended, a tenth of a second after the stop.
+  // No further block is begun before the videos are ended, a tenth of a second after the stop.
   const absl::Duration reading = absl::Minutes(5);
   StartOn("store",
           {.delay = HoldBefore(
