@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "server/http/page.h"
+#include "server/http/request_json.h"
 #include "server/http/video_json.h"
 #include "server/http/video_stream.h"
 #include "server/video/stored_video.h"

@@ -11,8 +11,6 @@
 #include "absl/time/time.h"
 #include "server/http/http.h"
 #include "server/video/event.h"
-#include "server/video/fork.h"
-#include "server/video/studio.h"
 
 namespace longtake::server {
 
@@ -29,20 +27,6 @@ nlohmann::json ToJson(const Event& event, size_t media_size);
 // An error with the status that HTTP has for it, and Retry-After where it is known.
 HttpAnswer ToAnswer(const absl::Status& error);
 HttpAnswer ToAnswer(const nlohmann::json& json);
-
-// The body of a request: InvalidRequest where it is no JSON object, or one that nests deeper than any request does.
-// An empty one is {}.
-absl::StatusOr<nlohmann::json> ParseBody(const std::string& body);
-// A field of another type, and one that nobody knows, is added to the request's errors.
-CreateRequest ToCreateRequest(const nlohmann::json& body);
-ForkRequest ToForkRequest(const nlohmann::json& body);
-PromptChange ToPromptChange(const nlohmann::json& body, std::vector<FieldError>& errors);
-struct PlaybackReport {
-  std::string viewer_id;
-  absl::Duration position;
-  bool paused = false;
-};
-PlaybackReport ToPlaybackReport(const nlohmann::json& body, std::vector<FieldError>& errors);
 
 }  // namespace longtake::server
 

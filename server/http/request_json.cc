@@ -1,0 +1,213 @@
+#include "server/http/request_json.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace longtake::server {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kLongest = 1e9;  // seconds: beyond every video
+// What is said to be wrong with one request at most: who sends more is not helped by reading on.
+constexpr size_t kMostErrors = 16;
+// A list of objects in a request.
+constexpr int kDeepest = 3;
+
+// Reads an object's fields; what is wrong with them, and those that were not asked for, end up in `errors`.
+class Fields {
+ public:
+  Fields(const json& body, std::string path, std::vector<FieldError>& errors)
+      : body_(body), path_(std::move(path)), errors_(errors) {}
+  // Those that are left are unknown.
+  void Finish() {
+    for (const auto& [name, value] : body_.items()) {
+      if (!known_.contains(name)) Wrong(name, "is not known");
+    }
+  }
+
+  std::string Text(const std::string& name) {
+    const json* value = Find(name);
+    if (value == nullptr) return {};
+    if (value->is_string()) return value->get<std::string>();
+    Wrong(name, "is not a string");
+    return {};
+  }
+  bool Flag(const std::string& name) {
+    const json* value = Find(name);
+    if (value != nullptr && !value->is_boolean()) Wrong(name, "is not true or false");
+    return value != nullptr && value->is_boolean() && value->get<bool>();
+  }
+  std::optional<int64_t> Whole(const std::string& name) {
+    const json* value = Find(name);
+    if (value == nullptr) return std::nullopt;
+    const bool fits = !value->is_number_unsigned() || value->get<uint64_t>() <= uint64_t{INT64_MAX};
+    if (value->is_number_integer() && fits) return value->get<int64_t>();
+    Wrong(name, "is not a whole number");
+    return std::nullopt;
+  }
+  // A number, or one in a string, as some clients have it.
+  std::optional<absl::Duration> Time(const std::string& name) {
+    const json* value = Find(name);
+    if (value == nullptr) return std::nullopt;
+    double seconds = 0;
+    const bool number = value->is_number();
+    if (number) seconds = value->get<double>();
+    if ((number || (value->is_string() && absl::SimpleAtod(value->get<std::string>(), &seconds))) &&
+        std::abs(seconds) < kLongest) {
+      return absl::Seconds(seconds);
+    }
+    Wrong(name, "is not a number of seconds");
+    return std::nullopt;
+  }
+  const json* Find(const std::string& name) {
+    known_.insert(name);
+    const auto found = body_.find(name);
+    return found == body_.end() || found->is_null() ? nullptr : &*found;
+  }
+  void Wrong(const std::string& name, const char* why) {
+    if (errors_.size() < kMostErrors) errors_.push_back({absl::StrCat(path_, name), why});
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  const json& body_;
+  const std::string path_;
+  std::vector<FieldError>& errors_;
+  std::set<std::string> known_;
+};
+
+std::vector<PromptChange> Changes(Fields& fields, std::vector<FieldError>& errors) {
+  std::vector<PromptChange> changes;
+  const json* list = fields.Find("prompt_changes");
+  if (list == nullptr) return changes;
+  if (!list->is_array()) fields.Wrong("prompt_changes", "is not a list");
+  for (size_t i = 0; list->is_array() && i < list->size(); ++i) {
+    const std::string name = absl::StrCat("prompt_changes[", i, "]");
+    if (!(*list)[i].is_object()) {
+      fields.Wrong(name, "is not an object");
+      continue;
+    }
+    Fields change((*list)[i], name + ".", errors);
+    changes.push_back({.prompt = change.Text("prompt"), .at = change.Time("at_seconds")});
+    if (!changes.back().at.has_value()) change.Wrong("at_seconds", "is missing");
+    change.Finish();
+  }
+  return changes;
+}
+
+std::optional<Size> ReadSize(Fields& fields) {
+  const std::string text = fields.Text("size");
+  if (text.empty()) return std::nullopt;
+  const std::vector<std::string> sides = absl::StrSplit(text, 'x');
+  Size size;
+  if (sides.size() == 2 && absl::SimpleAtoi(sides[0], &size.width) && absl::SimpleAtoi(sides[1], &size.height)) {
+    return size;
+  }
+  fields.Wrong("size", "is not WIDTHxHEIGHT");
+  return std::nullopt;
+}
+
+DeliveryOptions Delivery(Fields& fields) {
+  DeliveryOptions options;
+  if (fields.Flag("offline")) options.delivery = scheduler::Delivery::kOffline;
+  if (fields.Flag("adaptive")) options.fidelity = Fidelity::kAdaptive;
+  options.max_wait = fields.Time("max_wait_seconds");
+  options.max_lead = fields.Time("max_lead_seconds");
+  options.reconnect_timeout = fields.Time("reconnect_seconds");
+  if (const auto priority = fields.Whole("priority"); priority.has_value()) {
+    options.priority = static_cast<int>(std::clamp<int64_t>(*priority, INT32_MIN, INT32_MAX));
+  }
+  const std::string disconnect = fields.Text("on_disconnect");
+  if (disconnect == "cancel") options.disconnect = Disconnect::kCancel;
+  if (disconnect == "continue") options.disconnect = Disconnect::kContinue;
+  if (disconnect == "pause") options.disconnect = Disconnect::kPause;
+  if (!disconnect.empty() && !options.disconnect.has_value()) {
+    fields.Wrong("on_disconnect", "is not cancel, continue or pause");
+  }
+  return options;
+}
+
+}  // namespace
+
+absl::StatusOr<json> ParseBody(const std::string& body) {
+  if (body.empty()) return json::object();
+  // Before it is parsed: each of half a million brackets would become an object of its own.
+  int depth = 0;
+  bool in_text = false;
+  for (size_t i = 0; i < body.size(); ++i) {
+    if (in_text && body[i] == '\\') {
+      ++i;
+    } else if (body[i] == '"') {
+      in_text = !in_text;
+    } else if (!in_text && (body[i] == '[' || body[i] == '{')) {
+      if (++depth > kDeepest) return InvalidRequest({{"body", "nests too deep"}});
+    } else if (!in_text && (body[i] == ']' || body[i] == '}')) {
+      --depth;
+    }
+  }
+  json parsed = json::parse(body, nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_object()) return InvalidRequest({{"body", "is not a JSON object"}});
+  return parsed;
+}
+
+CreateRequest ToCreateRequest(const json& body) {
+  CreateRequest request;
+  Fields fields(body, "", request.errors);
+  VideoSpec& spec = request.spec;
+  spec.prompt = fields.Text("prompt");
+  spec.negative_prompt = fields.Text("negative_prompt");
+  spec.seed = fields.Whole("seed");
+  spec.size = ReadSize(fields);
+  // As long as OpenAI's by default.
+  spec.duration = fields.Time("seconds").value_or(absl::Seconds(4));
+  if (const std::string model = fields.Text("model"); !model.empty()) {
+    spec.model = absl::StartsWith(model, "models/") ? model : absl::StrCat("models/", model);
+  }
+  spec.prompt_changes = Changes(fields, request.errors);
+  request.options = Delivery(fields);
+  request.request_id = fields.Text("request_id");
+  fields.Finish();
+  return request;
+}
+
+ForkRequest ToForkRequest(const json& body) {
+  ForkRequest request;
+  Fields fields(body, "", request.errors);
+  ForkSpec& fork = request.fork;
+  fork.from_block = static_cast<int>(std::clamp<int64_t>(fields.Whole("from_block").value_or(0), INT32_MIN, INT32_MAX));
+  fork.prompt = fields.Text("prompt");
+  fork.prompt_changes = Changes(fields, request.errors);
+  fork.duration = fields.Time("seconds");
+  request.options = Delivery(fields);
+  request.request_id = fields.Text("request_id");
+  fields.Finish();
+  return request;
+}
+
+PromptChange ToPromptChange(const json& body, std::vector<FieldError>& errors) {
+  Fields fields(body, "", errors);
+  const PromptChange change{.prompt = fields.Text("prompt"), .at = fields.Time("at_seconds")};
+  fields.Finish();
+  return change;
+}
+
+PlaybackReport ToPlaybackReport(const json& body, std::vector<FieldError>& errors) {
+  Fields fields(body, "", errors);
+  PlaybackReport report{.viewer_id = fields.Text("viewer_id"), .paused = fields.Flag("paused")};
+  report.position = fields.Time("position").value_or(-absl::Seconds(1));
+  if (report.position < absl::ZeroDuration()) fields.Wrong("position", "is missing or below 0");
+  fields.Finish();
+  return report;
+}
+
+}  // namespace longtake::server
