@@ -320,7 +320,7 @@ TEST_F(Programs, AVideoThatIsKeptIsWatchedAgain) {
 
 TEST_F(Programs, AForkIsTheVideoThatItsSpecWouldMake) {
   StartServer();
-  ASSERT_EQ(Client({"models", "--wait", "60"}), 0);
+  ASSERT_EQ(Client({"models", "--wait", "300"}), 0);
   const auto make = [&](const std::string& output, std::vector<std::string> arguments) {
     arguments.insert(arguments.end(), {"--output", folder / output, "--json"});
     EXPECT_EQ(Client(arguments), 0) << client->err();
