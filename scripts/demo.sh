@@ -27,7 +27,9 @@ if [[ $web == yes ]]; then
   say "Starting the server (log in $log)"
   start_server "$model" "$log" --http-listen "127.0.0.1:$http_port"
   say "Open http://127.0.0.1:$http_port/ in a browser; Ctrl-C ends the server"
-  wait "$server"
+  # The server gets an interrupt, too, and ends by it; a second signal would end it in the middle of that.
+  trap : INT
+  while kill -0 "$server" 2> /dev/null; do wait "$server" || true; done
   exit
 fi
 
