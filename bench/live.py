@@ -59,11 +59,12 @@ class Server:
         self.out = out
         with open(out / f"server-{name}.log", "w") as log:
             self.process, line = start_server(build, model, options, log)
-        ports = re.match(r"port=(\d+) metrics_port=(\d+)", line)
+        ports = re.match(r"port=(\d+) metrics_port=(\d+) http_port=(\d+)", line)
         if ports is None:
             raise SystemExit(f"the server did not start; see {out}/server-{name}.log")
         self.address = f"127.0.0.1:{ports[1]}"
         self.metrics_url = f"http://127.0.0.1:{ports[2]}/metrics"  # where --metrics-listen was given
+        self.http_port = int(ports[3])  # 0 without --http-listen
         subprocess.run(
             [build / "longtake", "models", "--server", self.address, "--wait", "120"],
             check=True,

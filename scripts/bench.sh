@@ -9,6 +9,8 @@
 #   ./scripts/bench.sh live [--quick] [--out DIR] [--docs DIR]
 # `front` measures the server's front with a fake engine: memory of idle watchers, throughput, latency; two minutes:
 #   ./scripts/bench.sh front
+# `http` lets 2,000 viewers read 20 videos over HTTP while they are made; two minutes; the last line is JSON:
+#   ./scripts/bench.sh http [--viewers N] [--videos N] [--seconds S]
 # `store` measures what storing videos costs; four minutes; the last line is JSON:
 #   ./scripts/bench.sh store [--rounds N]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
@@ -44,6 +46,12 @@ if [[ ${1:-} == front ]]; then
   scripts/build.sh release longtake-frontbench
   for mode in idle throughput latency; do "$BUILD/longtake-frontbench" "$mode"; done
   exit 0
+fi
+if [[ ${1:-} == http ]]; then
+  shift
+  scripts/install.sh
+  scripts/build.sh release longtake longtake-server
+  exec "$PYTHON" -m bench.http --build "$BUILD" "$@"
 fi
 if [[ ${1:-} == store ]]; then
   shift
