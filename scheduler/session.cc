@@ -252,7 +252,8 @@ absl::Duration Session::NextUpdate(absl::Duration now, const Options& options, c
   }
   if (unread_since().has_value()) {
     next = std::min(next, *unread_since() + options.max_unread);
-    if (live() && attention == Attention::kAwake) next = std::min(next, *unread_since() + AsleepAfter());
+    // One that is waking too: it may have parked again before there was room for it.
+    if (live() && attention != Attention::kAsleep) next = std::min(next, *unread_since() + AsleepAfter());
   }
   return next;
 }

@@ -68,6 +68,27 @@ TEST_F(AdmissionTest, ClientsThatReadNothingHoldUpNobody) {
   EXPECT_LE(story(11).block_at[0] - arrived, absl::Milliseconds(620)) << "as alone";
 }
 
+// 1 reads one block after its sleep, and nothing more. There is no room to wake it, but its next block is made where
+// the others rest.
+TEST_F(AdmissionTest, OneThatParksAgainBeforeItIsAwakeSleepsAgain) {
+  MakeForTwo();
+  silent.insert(1);
+  ASSERT_TRUE(Enter(Live(1, 60, 3)).ok());
+  RunFor(absl::Seconds(5));
+  ASSERT_EQ(scheduler->stats().asleep, 1);
+  for (const uint64_t id : {2, 3}) ASSERT_TRUE(Enter(Live(id, 60, 3)).ok());
+  RunFor(absl::Seconds(3));
+  ASSERT_TRUE(story(2).admitted && story(3).admitted);
+  Deliver(1, 0, 1);
+  ASSERT_EQ(scheduler->stats().asleep, 0);
+  for (int i = 0; i < 600 && story(1).block_at.size() < 3; ++i) RunFor(absl::Milliseconds(100));
+  ASSERT_EQ(story(1).block_at.size(), 3u);
+  for (const uint64_t id : {2, 3}) Cancel(id);
+  RunFor(absl::Seconds(5));
+  EXPECT_EQ(scheduler->stats().asleep, 1);
+  EXPECT_EQ(scheduler->stats().live_load, 0) << "nobody would be let in for it";
+}
+
 // 1 needs 0.62 of the device for half a minute, 2 as much and so has to wait; 3 needs 0.22 for a few seconds.
 TEST_F(AdmissionTest, AShortRequestPassesALongOneWithoutMovingItsStart) {
   MakeForTwo();
