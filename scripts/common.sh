@@ -21,3 +21,23 @@ make_venv() {
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
   printf '%s\n' "$stamp" > "$folder/stamp"
 }
+
+# install_packages PACKAGE...: of Debian's, those that are missing.
+install_packages() {
+  local package status missing=() as_root=()
+  for package in "$@"; do
+    status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+    [[ $status == installed ]] || missing+=("$package")
+  done
+  if ((${#missing[@]} == 0)); then
+    say "All $# packages are installed"
+    return
+  fi
+  if ((EUID != 0)); then
+    command -v sudo > /dev/null || die "run as root or install sudo; missing packages: ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "Installing ${#missing[@]} packages: ${missing[*]}"
+  "${as_root[@]}" apt-get update --quiet
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+}

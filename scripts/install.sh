@@ -35,21 +35,4 @@ packages=(
   python3-venv
 )
 
-missing=()
-for package in "${packages[@]}"; do
-  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
-  [[ $status == installed ]] || missing+=("$package")
-done
-if ((${#missing[@]} == 0)); then
-  say "All ${#packages[@]} packages are installed"
-  exit 0
-fi
-
-as_root=()
-if ((EUID != 0)); then
-  command -v sudo > /dev/null || die "run as root or install sudo; missing packages: ${missing[*]}"
-  as_root=(sudo)
-fi
-say "Installing ${#missing[@]} packages: ${missing[*]}"
-"${as_root[@]}" apt-get update --quiet
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+install_packages "${packages[@]}"

@@ -10,18 +10,7 @@ if [[ ${1:-} == --mock ]]; then
   shift
 fi
 
-missing=()
-for program in chromium ffmpeg; do command -v "$program" > /dev/null || missing+=("$program"); done
-if ((${#missing[@]} > 0)); then
-  as_root=()
-  if ((EUID != 0)); then
-    command -v sudo > /dev/null || die "run as root or install sudo; missing packages: ${missing[*]}"
-    as_root=(sudo)
-  fi
-  say "Installing ${missing[*]}"
-  "${as_root[@]}" apt-get update --quiet
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
-fi
+install_packages chromium ffmpeg
 make_venv .venv-web tools/requirements-web.txt
 if ((${#options[@]} == 0)); then
   scripts/install.sh

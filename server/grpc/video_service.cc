@@ -3,7 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/grpc/status.h"
 #include "server/grpc/translate.h"
@@ -42,14 +41,8 @@ constexpr Reason kRefusals[] = {Reason::kInvalidRequest,  Reason::kModelLoading,
                                 Reason::kBlockNotKept,    Reason::kOtherModel,      Reason::kStoreFailed,
                                 Reason::kUnauthenticated, Reason::kQuotaExceeded};
 
-std::string LabelOf(Reason reason) { return absl::AsciiStrToLower(NameOf(reason)); }
-
-constexpr size_t kMaxViewerId = 64;
-
 void CheckViewer(const std::string& viewer_id, std::vector<FieldError>& errors) {
-  if (!IsIdentifier(viewer_id, kMaxViewerId)) {
-    errors.push_back({"viewer_id", "is not of at most 64 letters, digits, '.', '_' and '-'"});
-  }
+  if (auto error = CheckIdentifier("viewer_id", viewer_id); error.has_value()) errors.push_back(*std::move(error));
 }
 
 // Where a watch begins. `resume_token` is that of a video of this name, or the error names it.

@@ -208,8 +208,8 @@ void Connection::Refuse(beast::error_code why) {
 void Connection::OnRequest(Request request) {
   if (closed_) return;
   socket_.expires_never();
-  keep_alive_ = request.keep_alive() && request.version() == 11 && shared_->limits.keep_alive;
-  version_ = static_cast<int>(request.version());
+  chunked_ = request.version() == 11;
+  keep_alive_ = request.keep_alive() && chunked_ && shared_->limits.keep_alive;
   range_ = std::string(request[http::field::range]);
   if_none_match_ = std::string(request[http::field::if_none_match]);
   HttpRequest out = FromBeast(std::move(request));
@@ -281,11 +281,10 @@ void Connection::Send(Response response) {
 void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream) {
   self_.reset();
   if (closed_) return;
-  const bool chunked = version_ == 11;
   chunk_head_ =
       absl::StrCat("HTTP/1.1 200 OK\r\nContent-Type: ", head.content_type,
                    "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n",
-                   chunked ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_ ? "" : "Connection: close\r\n");
+                   chunked_ ? "Transfer-Encoding: chunked\r\n" : "", keep_alive_ ? "" : "Connection: close\r\n");
   for (const auto& [name, value] : head.headers) absl::StrAppend(&chunk_head_, name, ": ", value, kLineEnd);
   chunk_head_ += kLineEnd;
   if (!head_) {
@@ -335,11 +334,10 @@ void Connection::Advance() {
 
 void Connection::WritePart(HttpStream::Part part) {
   part_ = std::move(part);
-  const bool chunked = version_ == 11;
-  chunk_head_ = chunked ? absl::StrCat(absl::Hex(part_.head.size() + part_.bytes.size()), kLineEnd) : "";
+  chunk_head_ = chunked_ ? absl::StrCat(absl::Hex(part_.head.size() + part_.bytes.size()), kLineEnd) : "";
   const std::array<asio::const_buffer, 4> buffers = {asio::buffer(chunk_head_), asio::buffer(part_.head),
                                                      asio::buffer(part_.bytes.data(), part_.bytes.size()),
-                                                     chunked ? asio::const_buffer(kLineEnd, 2) : asio::const_buffer()};
+                                                     chunked_ ? asio::const_buffer(kLineEnd, 2) : asio::const_buffer()};
   writing_ = true;
   asio::async_write(socket_, buffers, [self = shared_from_this()](beast::error_code error, size_t) {
     self->writing_ = false;
@@ -358,7 +356,7 @@ void Connection::EndStream(bool cut) {
   const std::shared_ptr<HttpStream> ending = std::exchange(stream_, nullptr);
   timer_.cancel();
   if (cut) return Shut();  // without the last chunk the client knows
-  if (version_ < 11 || head_) {
+  if (!chunked_ || head_) {
     if (!keep_alive_) return Shut();
     return Read();
   }

@@ -90,7 +90,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Of the request being answered. It holds itself until there is an answer.
   std::shared_ptr<Connection> self_;
   bool head_ = false, keep_alive_ = false;
-  int version_ = 11;
+  bool chunked_ = true;  // HTTP/1.1: a stream's body is sent in chunks
   std::string range_, if_none_match_;
 
   // Of a stream.

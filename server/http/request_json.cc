@@ -77,7 +77,6 @@ class Fields {
   void Wrong(const std::string& name, const char* why) {
     if (errors_.size() < kMostErrors) errors_.push_back({absl::StrCat(path_, name), why});
   }
-  const std::string& path() const { return path_; }
 
  private:
   const json& body_;

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -103,7 +102,6 @@ std::string QueryOf(const HttpRequest& request, const char* name) {
 }  // namespace
 
 absl::StatusOr<Identity> Identify(const Authenticator& authenticator, const HttpRequest& request) {
-  if (authenticator.open()) return Identity{};
   Credentials credentials;
   if (const auto found = request.headers.find("authorization"); found != request.headers.end()) {
     credentials.authorization = found->second;
@@ -224,7 +222,7 @@ void Routes::List(const Visit& visit, const HttpRequest& request, const Responde
 std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Routes::Created(const Responder& responder) {
   return [this, responder](const absl::StatusOr<std::shared_ptr<Video>>& video) {
     if (video.ok()) return responder->Answer(ToAnswer(ToJson((*video)->info())));
-    metrics_->Refused(absl::AsciiStrToLower(NameOf(DetailsOf(video.status()).reason)));
+    metrics_->Refused(LabelOf(DetailsOf(video.status()).reason));
     responder->Answer(ToAnswer(InJsonNames(video.status())));
   };
 }
@@ -290,9 +288,8 @@ void Routes::Stream(const Visit& visit, const HttpRequest& request, const std::s
                     const Responder& responder) const {
   WatchOptions options{.with_progress = events, .viewer_id = QueryOf(request, "viewer_id")};
   const std::string from = QueryOf(request, "from_block");
-  if (!IsIdentifier(options.viewer_id, 64)) {
-    return responder->Answer(
-        ToAnswer(InvalidRequest({{"viewer_id", "is not of at most 64 letters, digits, '.', '_' and '-'"}})));
+  if (const auto error = CheckIdentifier("viewer_id", options.viewer_id); error.has_value()) {
+    return responder->Answer(ToAnswer(InvalidRequest({*error})));
   }
   if (!from.empty() && !absl::SimpleAtoi(from, &options.from_block)) {
     return responder->Answer(ToAnswer(InvalidRequest({{"from_block", "is not a number"}})));

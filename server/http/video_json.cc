@@ -35,23 +35,6 @@ const char* StatusOf(State state) {
   return "failed";
 }
 
-const char* NameOf(scheduler::PassKind kind) {
-  switch (kind) {
-    case scheduler::PassKind::kEncodePrompt:
-      return "encode_prompt";
-    case scheduler::PassKind::kDenoise:
-      return "denoise";
-    case scheduler::PassKind::kCommit:
-      return "commit";
-    case scheduler::PassKind::kDecode:
-      return "decode";
-    case scheduler::PassKind::kSave:
-    case scheduler::PassKind::kRestore:
-      break;
-  }
-  return "other";
-}
-
 int HttpStatusOf(const absl::Status& error) {
   if (DetailsOf(error).reason == Reason::kBlockNotKept) return 410;
   switch (error.code()) {
@@ -89,11 +72,6 @@ const char* TypeOf(int status) {
                          : "server_error";
 }
 
-json ErrorJson(const absl::Status& error) {
-  const ErrorDetails details = DetailsOf(error);
-  return {{"code", server::NameOf(details.reason)}, {"message", std::string(error.message())}};
-}
-
 json ChunkJson(const Chunk& chunk) {
   return {{"event", "chunk"},
           {"block", chunk.block},
@@ -109,6 +87,13 @@ json ChunkJson(const Chunk& chunk) {
 }  // namespace
 
 std::string IdOf(const std::string& name) { return std::string(absl::StripPrefix(name, "videos/")); }
+
+json ErrorJson(const absl::Status& error) {
+  const ErrorDetails details = DetailsOf(error);
+  return {{"code", NameOf(details.reason)}, {"message", std::string(error.message())}};
+}
+
+std::string ToLine(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
 
 json ToJson(const VideoInfo& video, bool with_blocks) {
   const VideoPlan& plan = *video.plan;
@@ -185,8 +170,8 @@ json ToJson(const Event& event, size_t media_size) {
   } else if (const auto* waiting = std::get_if<Waiting>(&event.body); waiting != nullptr) {
     out = {{"event", "waiting"}, {"position", waiting->position}};
   } else if (const auto* progress = std::get_if<Progress>(&event.body); progress != nullptr) {
-    out = {{"event", "progress"},    {"kind", NameOf(progress->kind)}, {"block", progress->block},
-           {"step", progress->step}, {"steps", progress->steps},       {"done", progress->done}};
+    out = {{"event", "progress"},    {"kind", Name(progress->kind)}, {"block", progress->block},
+           {"step", progress->step}, {"steps", progress->steps},     {"done", progress->done}};
   } else if (const auto* changed = std::get_if<PromptChanged>(&event.body); changed != nullptr) {
     out = {{"event", "prompt_changed"},
            {"prompt", changed->prompt},
@@ -207,9 +192,7 @@ json ToJson(const Event& event, size_t media_size) {
 }
 
 HttpAnswer ToAnswer(const json& body) {
-  return {.content_type = "application/json",
-          .body = body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n",
-          .headers = {{"Cache-Control", "no-store"}}};
+  return {.content_type = "application/json", .body = ToLine(body), .headers = {{"Cache-Control", "no-store"}}};
 }
 
 HttpAnswer ToAnswer(const absl::Status& error) {

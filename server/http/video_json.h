@@ -24,6 +24,11 @@ nlohmann::json ToJson(const scheduler::Quote& quote);
 // {"event": ..., "bytes": those of its media, if it has any}.
 nlohmann::json ToJson(const Event& event, size_t media_size);
 
+// {"code": the reason's name, "message": ...}.
+nlohmann::json ErrorJson(const absl::Status& error);
+// As one line; bytes that are no UTF-8 are replaced.
+std::string ToLine(const nlohmann::json& json);
+
 // An error with the status that HTTP has for it, and Retry-After where it is known.
 HttpAnswer ToAnswer(const absl::Status& error);
 HttpAnswer ToAnswer(const nlohmann::json& json);

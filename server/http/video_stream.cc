@@ -50,8 +50,7 @@ HttpStream::Part VideoStream::PartOf(const ChunkLog::Step& step) const {
   const Message& message = piece.messages[step.message];
   Part part;
   if (form_ == StreamForm::kEvents && step.message == 0) {
-    part.head = ToJson(piece.event, piece.media.size()).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    part.head += '\n';
+    part.head = ToLine(ToJson(piece.event, piece.media.size()));
   }
   if (message.media_size > 0) {
     part.owner = step.piece;
@@ -76,11 +75,9 @@ HttpStream::Step VideoStream::Next() {
     if (form_ == StreamForm::kMp4) return {.ended = true, .cut = true};
     // The stream is whole, though its video is not.
     told_end_ = absl::Now();
-    const ErrorDetails details = DetailsOf(*step.end);
-    const nlohmann::json error = {
-        {"event", "error"}, {"code", NameOf(details.reason)}, {"message", std::string(step.end->message())}};
-    return {.has_part = true,
-            .part = {.head = error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"}};
+    nlohmann::json error = ErrorJson(*step.end);
+    error["event"] = "error";
+    return {.has_part = true, .part = {.head = ToLine(error)}};
   }
 }
 

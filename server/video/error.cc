@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -75,6 +76,8 @@ const char* NameOf(Reason reason) {
   }
   return "INTERNAL";
 }
+
+std::string LabelOf(Reason reason) { return absl::AsciiStrToLower(NameOf(reason)); }
 
 absl::Status MakeError(absl::StatusCode code, const std::string& message, const ErrorDetails& details) {
   nlohmann::json fields = nlohmann::json::array();

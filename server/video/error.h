@@ -44,6 +44,8 @@ enum class Reason {
 
 // "QUEUE_FULL"; of every reason.
 const char* NameOf(Reason reason);
+// "queue_full": as metrics have it.
+std::string LabelOf(Reason reason);
 
 struct FieldError {
   std::string field;  // path in the request, as in "spec.size"

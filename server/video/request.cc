@@ -254,8 +254,10 @@ std::optional<FieldError> CheckPrompt(const std::string& field, const std::strin
   return std::nullopt;
 }
 
-bool IsIdentifier(const std::string& id, size_t max_bytes) {
-  return id.size() <= max_bytes && std::all_of(id.begin(), id.end(), IsIdentifierByte);
+std::optional<FieldError> CheckIdentifier(const std::string& field, const std::string& id) {
+  constexpr size_t kMostBytes = 64;
+  if (id.size() <= kMostBytes && std::all_of(id.begin(), id.end(), IsIdentifierByte)) return std::nullopt;
+  return FieldError{field, absl::StrCat("is not of at most ", kMostBytes, " letters, digits, '.', '_' and '-'")};
 }
 
 std::string ModelName(const ModelInfo& model) {

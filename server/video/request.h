@@ -103,8 +103,8 @@ absl::StatusOr<VideoPlan> CheckRequest(const VideoSpec& spec, const DeliveryOpti
 // A prompt on its own; `field` is its path. Nothing: it is fit.
 std::optional<FieldError> CheckPrompt(const std::string& field, const std::string& prompt, int max_prompt_bytes);
 
-// Whether `id` is at most `max_bytes` of a-z, A-Z, 0-9, '.', '_' and '-'.
-bool IsIdentifier(const std::string& id, size_t max_bytes);
+// An id that the caller has chosen; `field` is its path. Nothing: it is at most 64 of a-z, A-Z, 0-9, '.', '_' and '-'.
+std::optional<FieldError> CheckIdentifier(const std::string& field, const std::string& id);
 
 // "models/{model}" of a model folder's name.
 std::string ModelName(const ModelInfo& model);

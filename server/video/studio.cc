@@ -13,7 +13,6 @@
 namespace longtake::server {
 namespace {
 
-constexpr size_t kMaxRequestId = 64;
 // Of a video that is paused and of which the request does not say how long.
 constexpr absl::Duration kPauseFor = absl::Minutes(5);
 // Tick comes so often.
@@ -24,6 +23,15 @@ constexpr absl::Duration kLookForExpiredEvery = absl::Seconds(10);
 // Between two reports of a viewer the server counts on with 1x: an error of a percent in the viewer's clock is 0.1 s by
 // then, less than a block.
 constexpr absl::Duration kReportAgain = absl::Seconds(10);
+
+// Calls `done` with the video once it is accepted, or with the reason why it was refused.
+void AnswerWhenDecided(const std::shared_ptr<Video>& video,
+                       std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
+  video->WhenDecided([video, done = std::move(done)](const absl::Status& decision) {
+    if (!decision.ok()) return done(decision);
+    done(video);
+  });
+}
 
 }  // namespace
 
@@ -183,8 +191,8 @@ absl::StatusOr<VideoPlan> Studio::Check(const VideoSpec& spec, const DeliveryOpt
 }
 
 void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
-  if (!IsIdentifier(request.request_id, kMaxRequestId)) {
-    request.errors.push_back({"request_id", "is not of at most 64 letters, digits, '.', '_' and '-'"});
+  if (auto error = CheckIdentifier("request_id", request.request_id); error.has_value()) {
+    request.errors.push_back(*std::move(error));
   }
   // The limit of changes is on those that are asked for, not on those that were made by the way.
   RequestLimits limits = options_.limits;
@@ -228,10 +236,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
                                              clock_, production_.encoders(), &production_);
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(video);
   if (!known.ok()) return done(known.status());
-  (*known)->WhenDecided([known = *known, done = std::move(done)](const absl::Status& decision) {
-    if (!decision.ok()) return done(decision);
-    done(known);
-  });
+  AnswerWhenDecided(*known, std::move(done));
   if (*known != video) return;
   video->WhenDecided([this, tenant = video->tenant(), name = video->name()](const absl::Status& decision) {
     if (!decision.ok()) library_.Remove(tenant, name);
@@ -246,12 +251,7 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   // Asked for again, it is there, whatever became of the other video.
   const auto known = library_.FindFork(request.tenant, request.request_id, request.fork, request.options);
   if (!known.ok()) return done(known.status());
-  if (*known != nullptr) {
-    return (*known)->WhenDecided([known = *known, done = std::move(done)](const absl::Status& decision) {
-      if (!decision.ok()) return done(decision);
-      done(known);
-    });
-  }
+  if (*known != nullptr) return AnswerWhenDecided(*known, std::move(done));
   const ForkSpec& fork = request.fork;
   const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(request.tenant, fork.name);
   if (!source.ok()) return done(source.status());
@@ -262,7 +262,7 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   }
   if (!request.errors.empty()) return done(InvalidRequest(std::move(request.errors)));
   if (absl::Status same = CheckNumerics((*source)->description()); !same.ok()) return done(same);
-  absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->FirstBlocks(fork.from_block);
+  absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->Blocks(0, fork.from_block);
   if (!blocks.ok()) return done(blocks.status());
   CreateRequest create{.tenant = request.tenant, .options = request.options, .request_id = request.request_id};
   create.fork = fork;

@@ -113,9 +113,9 @@ class Video : public std::enable_shared_from_this<Video> {
                                                    const std::weak_ptr<ChunkLog::Listener>& more);
   // A viewer's own word. VIEWER_NOT_FOUND: nobody of this id watches.
   absl::Status ReportPlayback(const std::string& viewer_id, absl::Duration position, bool paused);
-  // The events of its first blocks with their media, for another video. BLOCK_NOT_MADE: there are not so many yet;
+  // The events of so many blocks, from the first on, with their media. BLOCK_NOT_MADE: there are not so many yet;
   // BLOCK_NOT_KEPT; the store's errors.
-  absl::StatusOr<std::vector<std::vector<Recorded>>> FirstBlocks(int count);
+  absl::StatusOr<std::vector<std::vector<Recorded>>> Blocks(int first, int count);
   // BLOCK_NOT_KEPT: who begins at this block would not get it.
   absl::Status CheckKept(int block) const { return log_.CheckKept(block); }
   // The bytes of one block's chunks. The same errors.
@@ -129,8 +129,6 @@ class Video : public std::enable_shared_from_this<Video> {
   void End(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // to kFailed or kCancelled
   void Log(Event event, std::string media = {});
   bool ended() const;
-  // Those of so many blocks from the first on.
-  absl::StatusOr<std::vector<std::vector<Recorded>>> Blocks(int first, int count);
   // Its acceptance is in the log, and the blocks that it begins with; who waited for it is told.
   void Announce(const Event& accepted, bool stored);
 
@@ -145,8 +143,10 @@ class Video : public std::enable_shared_from_this<Video> {
   // before them.
   void Tell(std::vector<StoredFile> files, std::function<void(bool stored)> then);
   void OnStored(const absl::Status& status);
-  // False: nothing is stored any more.
-  bool Put(std::vector<StoredFile> files);
+  // Of Tell: OnStored follows.
+  bool PutTold(std::vector<StoredFile> files);
+  // Calls `done` on the strand. False: nothing is stored any more, and it is not called.
+  bool Put(std::vector<StoredFile> files, std::function<void(const absl::Status&)> done);
   // After an error nothing more is stored: blocks behind a hole would help nobody.
   void StopStoring(const absl::Status& why);
   void StoreFailedEnd(StoredEnd end);

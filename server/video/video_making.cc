@@ -92,8 +92,6 @@ void Video::AddMade(const Event& event, int64_t media_bytes) {
   }
 }
 
-absl::StatusOr<std::vector<std::vector<Recorded>>> Video::FirstBlocks(int count) { return Blocks(0, count); }
-
 absl::StatusOr<std::string> Video::Segment(int block) {
   ASSIGN_OR_RETURN(const std::vector<std::vector<Recorded>> blocks, Blocks(block, 1));
   std::string segment;
@@ -233,24 +231,16 @@ void Video::StoreShared(size_t block, const std::shared_ptr<const StoredVideo>& 
   const bool last = block == shared_blocks_.size();
   std::vector<StoredFile> files =
       last ? FilesOf(*stored, shared) : BlockFiles(name_, *plan_, static_cast<int>(block), shared_blocks_[block]);
-  const auto done = [self = shared_from_this(), block, stored, last](const absl::Status& status) {
-    if (!last && status.ok()) return self->StoreShared(block + 1, stored);
-    self->storing_shared_ = false;
+  const auto done = [this, block, stored, last](const absl::Status& status) {
+    if (!last && status.ok()) return StoreShared(block + 1, stored);
+    storing_shared_ = false;
     // What was to be told meanwhile is stored behind it.
-    for (Telling& each : self->telling_) {
-      if (!each.files.empty()) each.waits = status.ok() && self->Put(std::exchange(each.files, {}));
+    for (Telling& each : telling_) {
+      if (!each.files.empty()) each.waits = status.ok() && PutTold(std::exchange(each.files, {}));
     }
-    self->OnStored(status);
+    OnStored(status);
   };
-  {
-    const MutexLock lock(store_mutex_);
-    if (stores_) {
-      return store_->Put(std::move(files), [self = shared_from_this(), done](const absl::Status& status) {
-        self->strand_.Post([done, status] { done(status); });
-      });
-    }
-  }
-  done(absl::CancelledError("the video was deleted"));
+  if (!Put(std::move(files), done)) done(absl::CancelledError("the video was deleted"));
 }
 
 std::vector<StoredFile> Video::TakeUnstored(int block) {
@@ -262,16 +252,20 @@ void Video::Tell(std::vector<StoredFile> files, std::function<void(bool)> then) 
     telling_.push_back({std::move(then), /*waits=*/true, std::move(files)});
     return;
   }
-  const bool waits = !files.empty() && Put(std::move(files));
+  const bool waits = !files.empty() && PutTold(std::move(files));
   if (!waits && telling_.empty()) return then(false);
   telling_.push_back({std::move(then), waits, {}});
 }
 
-bool Video::Put(std::vector<StoredFile> files) {
+bool Video::PutTold(std::vector<StoredFile> files) {
+  return Put(std::move(files), [this](const absl::Status& status) { OnStored(status); });
+}
+
+bool Video::Put(std::vector<StoredFile> files, std::function<void(const absl::Status&)> done) {
   const MutexLock lock(store_mutex_);
   if (!stores_) return false;
-  store_->Put(std::move(files), [self = shared_from_this()](const absl::Status& status) {
-    self->strand_.Post([self, status] { self->OnStored(status); });
+  store_->Put(std::move(files), [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
+    self->strand_.Post([self, done, status] { done(status); });
   });
   return true;
 }

@@ -46,23 +46,11 @@ class ForkTest : public ServerFixture {
     EXPECT_TRUE(status.ok()) << status.error_message();
     return Watch(video.name());
   }
-  Watched Watch(const std::string& name) {
-    v1::WatchVideoRequest request;
-    request.set_name(name);
-    grpc::ClientContext context;
-    return ReadAll(context, *stub->WatchVideo(&context, request), nullptr);
-  }
   static std::vector<int> Prompts(const Watched& video) {
     std::vector<int> prompts;
     for (const v1::Chunk* chunk : BlocksOf(video)) prompts.push_back(chunk->prompt());
     return prompts;
   }
-  int Commits() const {
-    int commits = 0;
-    for (const FakeEngine::Ran& ran : engine->ran()) commits += ran.kind == PassKind::kCommit ? 1 : 0;
-    return commits;
-  }
-
   const TempFolder folder;
 };
 
@@ -186,13 +174,7 @@ TEST_F(ForkTest, ARequestIdIsKnownAgain) {
   request.set_request_id("mine");
   v1::Video first, second;
   ASSERT_TRUE(Fork(request, first).ok());
-  {
-    v1::DeleteVideoRequest gone;
-    gone.set_name(name);
-    grpc::ClientContext context;
-    google::protobuf::Empty nothing;
-    ASSERT_TRUE(stub->DeleteVideo(&context, gone, &nothing).ok());
-  }
+  ASSERT_TRUE(Delete(name).ok());
   const grpc::Status again = Fork(request, second);
   ASSERT_TRUE(again.ok()) << again.error_message();
   EXPECT_EQ(first.name(), second.name());
@@ -225,13 +207,7 @@ TEST_F(ForkTest, InAStoreItOutlivesItsServerAndTheOtherVideo) {
   v1::Video video;
   ASSERT_TRUE(Fork(ForkOf(first.video().name(), 3, "the sun rises"), video).ok());
   const Watched fork = Watch(video.name());
-  {
-    v1::DeleteVideoRequest request;
-    request.set_name(first.video().name());
-    grpc::ClientContext context;
-    google::protobuf::Empty nothing;
-    EXPECT_TRUE(stub->DeleteVideo(&context, request, &nothing).ok());
-  }
+  EXPECT_TRUE(Delete(first.video().name()).ok());
   server.reset();
   StartAndServe({}, options);
   const Watched again = Watch(video.name());

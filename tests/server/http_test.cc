@@ -38,12 +38,7 @@ class HttpTest : public ServerFixture {
   }
   static json TwoSeconds() { return {{"prompt", "a red ball"}, {"seconds", 2}, {"seed", 1}}; }
   // What gRPC says of it.
-  Watched WatchByGrpc(const std::string& path) const {
-    v1::WatchVideoRequest request;
-    request.set_name(path.substr(4));
-    grpc::ClientContext context;
-    return ReadAll(context, *stub->WatchVideo(&context, request), nullptr);
-  }
+  Watched WatchByGrpc(const std::string& path) { return Watch(path.substr(4)); }
   // The lines of a watch, and its media.
   struct Events {
     std::vector<json> events;

@@ -60,14 +60,6 @@ class RestoreTest : public ServerFixture {
     }
     FAIL() << "the store changes without a pause";
   }
-  Watched Watch(const std::string& name, const std::string& resume_token = {}, const OnEvent& on_event = nullptr) {
-    v1::WatchVideoRequest request;
-    request.set_name(name);
-    request.set_follow(true);
-    if (!resume_token.empty()) request.set_resume_token(resume_token);
-    grpc::ClientContext context;
-    return ReadAll(context, *stub->WatchVideo(&context, request), on_event);
-  }
   v1::Video Get(const std::string& name) {
     v1::GetVideoRequest request;
     request.set_name(name);
@@ -76,11 +68,6 @@ class RestoreTest : public ServerFixture {
     const grpc::Status status = stub->GetVideo(&context, request, &video);
     EXPECT_TRUE(status.ok()) << status.error_message();
     return video;
-  }
-  int Commits() const {
-    int commits = 0;
-    for (const FakeEngine::Ran& ran : engine->ran()) commits += ran.kind == PassKind::kCommit ? 1 : 0;
-    return commits;
   }
   // How many blocks of it are in the store.
   int Blocks(const std::string& directory, const std::string& name) const {
@@ -318,13 +305,7 @@ TEST_F(RestoreTest, ACancelledVideoStaysCancelledAndADeletedOneIsGone) {
   const Watched whole = Generate(Kept(1));
   const std::string deleted = whole.video().name();
   EXPECT_TRUE(fs::exists(Path("store/" + deleted)));
-  {
-    v1::DeleteVideoRequest request;
-    request.set_name(deleted);
-    grpc::ClientContext context;
-    google::protobuf::Empty nothing;
-    EXPECT_TRUE(stub->DeleteVideo(&context, request, &nothing).ok());
-  }
+  EXPECT_TRUE(Delete(deleted).ok());
   StartOn("store");
   EXPECT_FALSE(fs::exists(Path("store/" + deleted)));
   EXPECT_EQ(ReasonOf(Watch(deleted).status), "VIDEO_NOT_FOUND");

@@ -162,6 +162,21 @@ class ServerFixture : public testing::Test {
     grpc::ClientContext context;
     return ReadAll(context, *stub->GenerateVideo(&context, request), on_event);
   }
+  Watched Watch(const std::string& name, const std::string& resume_token = {}, const OnEvent& on_event = nullptr) {
+    v1::WatchVideoRequest request;
+    request.set_name(name);
+    request.set_follow(true);
+    if (!resume_token.empty()) request.set_resume_token(resume_token);
+    grpc::ClientContext context;
+    return ReadAll(context, *stub->WatchVideo(&context, request), on_event);
+  }
+  grpc::Status Delete(const std::string& name) {
+    v1::DeleteVideoRequest request;
+    request.set_name(name);
+    grpc::ClientContext context;
+    google::protobuf::Empty nothing;
+    return stub->DeleteVideo(&context, request, &nothing);
+  }
   static Watched ReadAll(grpc::ClientContext& context, grpc::ClientReader<v1::WatchVideoResponse>& reader,
                          const OnEvent& on_event) {
     Watched video;
@@ -200,6 +215,12 @@ class ServerFixture : public testing::Test {
       if (pass.kind == kind && ++passes == n) Await(go, what);
       return absl::ZeroDuration();
     };
+  }
+  // Blocks that the engine has committed.
+  int Commits() const {
+    int commits = 0;
+    for (const FakeEngine::Ran& ran : engine->ran()) commits += ran.kind == PassKind::kCommit ? 1 : 0;
+    return commits;
   }
   // How many passes of sessions with this seed have ended.
   int64_t PassesOf(uint64_t seed) const {
