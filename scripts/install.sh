@@ -19,6 +19,7 @@ packages=(
   libgmock-dev
   libgrpc++-dev
   libgtest-dev
+  libhiredis-dev
   libicu-dev
   libprotobuf-dev
   libsentencepiece-dev
@@ -33,6 +34,7 @@ packages=(
   protobuf-compiler-grpc
   python3
   python3-venv
+  redis-tools
 )
 
 install_packages "${packages[@]}"

@@ -35,6 +35,18 @@ absl::Status Named(const char* option, const absl::Status& error) {
   return {error.code(), absl::StrCat(option, ": ", error.message())};
 }
 
+// Where other servers reach a port: as the option says, else where it listens.
+absl::StatusOr<std::string> Advertised(const char* option, const std::string& value, const std::string& listen,
+                                       int port) {
+  if (!value.empty()) return value;
+  const std::string host = listen.substr(0, listen.rfind(':'));
+  if (host.empty() || host == "*" || host == "0.0.0.0" || host == "[::]") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, ": other servers cannot reach ", listen, ", so an address of this one is needed"));
+  }
+  return absl::StrCat(host, ":", port);
+}
+
 HttpAnswer ProbeAnswer(bool yes, const char* what) {
   return {.status = yes ? 200 : 503, .body = absl::StrCat(yes ? "" : "not ", what, "\n")};
 }
@@ -55,6 +67,7 @@ struct Server::Impl : Lifecycle::Actions {
   HttpAnswer Page(const HttpRequest& request);
   absl::Status OpenAccess();
   absl::Status ListenForGrpc();
+  absl::Status OpenStorage();
   void Serve(std::unique_ptr<Engine> engine);
   void Run();  // thread's
   Lifecycle::Observed Observe();
@@ -75,7 +88,8 @@ struct Server::Impl : Lifecycle::Actions {
   const MonotonicClock own_clock;
   const Clock* const clock;
   Metrics metrics;
-  std::unique_ptr<Store> store;  // outlives the studio
+  std::unique_ptr<Store> store;  // outlives the studio, as the next does
+  std::unique_ptr<Registry> registry;
   std::unique_ptr<Authenticator> authenticator;
   std::unique_ptr<Quotas> quotas;
   std::unique_ptr<Front> front;
@@ -88,6 +102,7 @@ struct Server::Impl : Lifecycle::Actions {
   bool look ABSL_GUARDED_BY(mutex) = false;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
 
+  std::unique_ptr<HttpPeers> http_peers;
   std::unique_ptr<Routes> routes;
   int metrics_port = 0, http_port = 0;
   std::unique_ptr<HttpServer> metrics_http, http;  // what they answer reads the above
@@ -122,8 +137,11 @@ absl::Status Server::Impl::ListenForMetrics() {
 absl::Status Server::Impl::ListenForVideos() {
   const RouteOptions route_options{.page = options.http_page && !options.production,
                                    .allow_origin = options.http_allow_origin};
-  routes = std::make_unique<Routes>(route_options, &front->studio(), authenticator.get(), quotas.get(), &metrics,
-                                    [this] { return Now().ready; });
+  absl::StatusOr<std::unique_ptr<HttpPeers>> peers = HttpPeers::Start(options.studio.max_unread);
+  if (!peers.ok()) return Named("http_listen", peers.status());
+  http_peers = *std::move(peers);
+  routes = std::make_unique<Routes>(route_options, &front->studio(), http_peers.get(), authenticator.get(),
+                                    quotas.get(), &metrics, [this] { return Now().ready; });
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.http_listen,
       [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
@@ -155,21 +173,52 @@ absl::Status Server::Impl::OpenAccess() {
 }
 
 absl::Status Server::Impl::ListenForGrpc() {
-  absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen(
-      {.listen = options.listen, .keepalive = options.keepalive, .tls = options.tls, .reflection = !options.production},
-      authenticator.get(), quotas.get(), &metrics, logger);
+  absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen({.listen = options.listen,
+                                                               .keepalive = options.keepalive,
+                                                               .tls = options.tls,
+                                                               .peers = {options.peer_ca},
+                                                               .reflection = !options.production},
+                                                              authenticator.get(), quotas.get(), &metrics, logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();
 }
 
+absl::Status Server::Impl::OpenStorage() {
+  if (options.store.empty()) {
+    if (options.registry.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError("registry: is for servers that share a store, and there is none");
+  }
+  const Sharing sharing = options.registry.empty() ? Sharing::kAlone : Sharing::kShared;
+  absl::StatusOr<std::unique_ptr<Store>> opened = OpenDirectoryStore(options.store, sharing);
+  if (!opened.ok()) return opened.status();
+  store = *std::move(opened);
+  if (options.registry.empty()) return absl::OkStatus();
+  if (!options.tls.certificate.empty() && options.peer_ca.empty()) {
+    return absl::InvalidArgumentError(
+        "peer_ca: is needed to call other servers, which have certificates as this one has");
+  }
+  absl::StatusOr<std::string> address = Advertised("advertise", options.advertise, options.listen, front->port());
+  if (!address.ok()) return address.status();
+  absl::StatusOr<std::string> http_address = std::string();
+  if (http != nullptr) {
+    http_address = Advertised("advertise_http", options.advertise_http, options.http_listen, http_port);
+    if (!http_address.ok()) return http_address.status();
+  }
+  absl::StatusOr<std::unique_ptr<Registry>> shared = OpenRedisRegistry({.url = options.registry,
+                                                                        .password_file = options.registry_password_file,
+                                                                        .address = *address,
+                                                                        .http_address = *http_address,
+                                                                        .lease = options.lease},
+                                                                       logger);
+  if (!shared.ok()) return Named("registry", shared.status());
+  registry = *std::move(shared);
+  logger->info("registry address={} http_address={}", *address, *http_address);
+  return absl::OkStatus();
+}
+
 absl::Status Server::Impl::Start() {
   if (absl::Status status = OpenAccess(); !status.ok()) return status;
-  if (!options.store.empty()) {
-    absl::StatusOr<std::unique_ptr<Store>> opened = OpenDirectoryStore(options.store);
-    if (!opened.ok()) return opened.status();
-    store = *std::move(opened);
-  }
   if (!options.metrics_listen.empty()) {
     if (absl::Status status = ListenForMetrics(); !status.ok()) return status;
   }
@@ -177,6 +226,7 @@ absl::Status Server::Impl::Start() {
   if (!options.http_listen.empty()) {
     if (absl::Status status = ListenForVideos(); !status.ok()) return status;
   }
+  if (absl::Status status = OpenStorage(); !status.ok()) return status;
   logger->info("listening address={} port={} metrics_port={} http_port={}", options.listen, front->port(), metrics_port,
                http_port);
   lifecycle.Advance({});
@@ -257,9 +307,11 @@ void Server::Impl::RefuseWork(Lifecycle::Refusal why) {
   logger->info("new work is refused: {}", message);
   const absl::StatusOr<std::shared_ptr<Studio>> made = front->studio().Get();
   if (!made.ok()) return;
-  (*made)->StopAdmission(
+  const absl::Status status =
       MakeError(absl::StatusCode::kUnavailable, message,
-                {.reason = lost ? Reason::kDeviceFailed : Reason::kShuttingDown, .retry_delay = kShutdownRetry}));
+                {.reason = lost ? Reason::kDeviceFailed : Reason::kShuttingDown, .retry_delay = kShutdownRetry});
+  (*made)->StopAdmission(status);
+  if (!lost) (*made)->HandOver(status);
 }
 
 void Server::Impl::EndVideos() {
@@ -284,7 +336,7 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   front->studio().Set(std::make_shared<Studio>(
       studio_options, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger, /*with_thread=*/true, store.get(), quotas.get()));
+      &metrics, logger, /*with_thread=*/true, Storage{store.get(), registry.get()}, quotas.get()));
   if (!lifecycle.Loaded()) return;
   Look();
   MutexLock lock(mutex);

@@ -26,6 +26,13 @@ struct ServerOptions {
   bool http_page = true;                   // of the latter: the page at /
   std::string http_allow_origin = {};      // of it: pages of this origin may use it; "*": of all; empty: its own alone
   std::string store = {};                  // a directory in which videos outlive the process; empty: they do not
+  // Of several servers that share the store: "redis://host:port"; empty: this one has it alone.
+  std::string registry = {};
+  std::string registry_password_file = {};  // its first line; empty: none is sent
+  std::string peer_ca = {};  // authorities of other servers' certificates, PEM; empty: they are called in plain text
+  std::string advertise_http = {};          // the same of `http_listen`
+  std::string advertise = {};               // where other servers reach `listen`; empty: there, if that is an address
+  absl::Duration lease = absl::Seconds(5);  // a server that is silent for so long has lost its videos to others
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
   KeepaliveOptions keepalive = {};

@@ -129,6 +129,18 @@ void AddFlags(CLI::App& app, Settings& settings) {
       ->capture_default_str();
   app.add_option("--store", settings.server.store,
                  "Directory in which videos outlive the process; without it they are in memory only");
+  app.add_option("--registry", settings.server.registry,
+                 "redis://host:port of the Redis by which servers that share --store know who makes which video; "
+                 "without it no other server may use the store");
+  app.add_option("--peer-ca", settings.server.peer_ca,
+                 "Authorities of the certificates of servers that share --store, PEM; needed with --tls-cert");
+  app.add_option("--registry-password-file", settings.server.registry_password_file, "File with its password");
+  app.add_option("--advertise", settings.server.advertise,
+                 "Address and port by which other servers reach --listen; needed where that is of all interfaces");
+  app.add_option("--advertise-http", settings.server.advertise_http, "The same of --http-listen");
+  AddSeconds(app, "--lease-seconds", settings.server.lease,
+             "A server that has not been heard of for so long loses its videos to others, which go on with them")
+      ->check(CLI::Range(0.1, 300.0));
   AddMib(app, "--store-mib", studio.store_bytes, 1 << 30,
          "Of it for chunks, in MiB; above it the oldest ended videos are removed");
   AddSeconds(app, "--store-seconds", studio.store_age, "A stored video is removed so long after its end")

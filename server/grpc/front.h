@@ -12,6 +12,7 @@
 #include "server/grpc/door.h"
 #include "server/grpc/front_options.h"
 #include "server/grpc/model_service.h"
+#include "server/grpc/peers.h"
 #include "server/grpc/reflection_service.h"
 #include "server/grpc/video_service.h"
 #include "server/listen/acceptor.h"
@@ -40,12 +41,17 @@ class Front {
   int port() const { return acceptor_->port(); }
 
  private:
-  Front(const Authenticator* authenticator, Quotas* quotas, Metrics* metrics)
-      : door_(authenticator, quotas, &studio_), videos_(&door_, metrics), models_(&door_), reflection_(&door_) {}
+  Front(const Authenticator* authenticator, Quotas* quotas, Metrics* metrics, std::unique_ptr<Peers> peers)
+      : door_(authenticator, quotas, &studio_),
+        peers_(std::move(peers)),
+        videos_(&door_, peers_.get(), metrics),
+        models_(&door_),
+        reflection_(&door_) {}
   void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials);
 
   StudioSlot studio_;
   const Door door_;
+  const std::unique_ptr<Peers> peers_;
   VideoService videos_;
   ModelService models_;
   ReflectionService reflection_;

@@ -31,10 +31,16 @@ struct TlsOptions {
   absl::Duration reload = absl::Seconds(1);
 };
 
+// How other servers are reached to which calls are passed on.
+struct PeerOptions {
+  std::string authorities = {};  // that have signed their certificates, PEM; empty: connections are plain text
+};
+
 struct FrontOptions {
   std::string listen;
   KeepaliveOptions keepalive = {};
   TlsOptions tls = {};
+  PeerOptions peers = {};
   bool reflection = true;
 };
 

@@ -50,7 +50,7 @@ google::rpc::Status ToRpc(const absl::Status& status) {
     violation->set_description(out.message());
     out.add_details()->PackFrom(quota);
   }
-  if (status.code() == absl::StatusCode::kNotFound) {
+  if (status.code() == absl::StatusCode::kNotFound || details.reason == Reason::kOtherServer) {
     google::rpc::ResourceInfo resource;
     resource.set_resource_type(absl::StartsWith(details.resource, "models/") ? "longtake/Model" : "longtake/Video");
     resource.set_resource_name(details.resource);

@@ -39,7 +39,9 @@ constexpr Reason kRefusals[] = {Reason::kInvalidRequest,  Reason::kModelLoading,
                                 Reason::kModelNotFound,   Reason::kRequestIdReused, Reason::kEncoderFailed,
                                 Reason::kInternal,        Reason::kVideoNotFound,   Reason::kBlockNotMade,
                                 Reason::kBlockNotKept,    Reason::kOtherModel,      Reason::kStoreFailed,
-                                Reason::kUnauthenticated, Reason::kQuotaExceeded};
+                                Reason::kUnauthenticated, Reason::kQuotaExceeded,   Reason::kOtherServer};
+
+using Methods = v1::VideoService::StubInterface::async_interface;
 
 void CheckViewer(const std::string& viewer_id, std::vector<FieldError>& errors) {
   if (auto error = CheckIdentifier("viewer_id", viewer_id); error.has_value()) errors.push_back(*std::move(error));
@@ -64,7 +66,8 @@ absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
 
 }  // namespace
 
-VideoService::VideoService(const Door* door, Metrics* metrics) : door_(door), metrics_(metrics) {
+VideoService::VideoService(const Door* door, Peers* peers, Metrics* metrics)
+    : door_(door), peers_(peers), metrics_(metrics) {
   std::vector<std::string> reasons;
   for (const Reason reason : kRefusals) reasons.push_back(LabelOf(reason));
   metrics_->SetRefusalReasons(reasons);
@@ -116,20 +119,45 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::Ca
 grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::CallbackServerContext* context,
                                                                      const grpc::ByteBuffer* bytes) {
   absl::StatusOr<Visit> visit = door_->EnterToWatch(*context);
-  const std::shared_ptr<WatchCall> call = NewCall(context, visit);
   v1::WatchVideoRequest request;
   absl::Status status = visit.status();
   if (status.ok()) status = Parse(*bytes, request);
+  std::shared_ptr<Video> video;
   if (status.ok()) {
-    // An unknown name before a token that cannot be of it.
-    const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request.name());
-    const absl::StatusOr<WatchOptions> options =
-        video.ok() ? FromProto(request) : absl::StatusOr<WatchOptions>(video.status());
-    if (options.ok()) call->Open(visit->studio, *video, *options);
-    status = options.status();
+    absl::StatusOr<std::shared_ptr<Video>> found = visit->studio->Find(visit->tenant, request.name());
+    status = found.status();
+    if (found.ok()) video = *std::move(found);
   }
-  if (!status.ok()) call->Refuse(status);
+  if (const std::optional<std::string> server = Peers::ServerOf(status, *context); server.has_value()) {
+    door_->AddCall();
+    return peers_->PassOnWatch(*server, context, *bytes, [this, watch = std::move(visit->watch)]() mutable {
+      watch.reset();
+      door_->RemoveCall();
+    });
+  }
+  const std::shared_ptr<WatchCall> call = NewCall(context, visit);
+  // An unknown name is told before a token that cannot be of it.
+  const absl::StatusOr<WatchOptions> options = status.ok() ? FromProto(request) : absl::StatusOr<WatchOptions>(status);
+  if (options.ok()) {
+    call->Open(visit->studio, video, *options);
+  } else {
+    call->Refuse(options.status());
+  }
   return call.get();
+}
+
+template <typename Request>
+std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService::AnswerCreated(
+    Peers::Method<Request, v1::Video> method, grpc::CallbackServerContext* context, const Request* request,
+    v1::Video* response, grpc::ServerUnaryReactor* reactor) {
+  return [=, this](const absl::StatusOr<std::shared_ptr<Video>>& video) {
+    if (!video.ok()) {
+      Count(video.status());
+      return peers_->PassOn(video.status(), method, context, request, response, reactor);
+    }
+    *response = ToProto((*video)->info());
+    reactor->Finish(grpc::Status::OK);
+  };
 }
 
 grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext* context,
@@ -144,20 +172,8 @@ grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext*
   create.spec = FromProto(request->spec(), "spec", create.errors);
   create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  visit->studio->Create(std::move(create), AnswerCreated(context, response, reactor));
+  visit->studio->Create(std::move(create), AnswerCreated(&Methods::CreateVideo, context, request, response, reactor));
   return reactor;
-}
-
-std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService::AnswerCreated(
-    grpc::CallbackServerContext* context, v1::Video* response, grpc::ServerUnaryReactor* reactor) {
-  return [this, context, response, reactor](const absl::StatusOr<std::shared_ptr<Video>>& video) {
-    if (video.ok()) {
-      *response = ToProto((*video)->info());
-    } else {
-      Count(video.status());
-    }
-    reactor->Finish(ToGrpc(video.status(), context));
-  };
 }
 
 grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* context,
@@ -199,15 +215,17 @@ grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext
     errors.push_back({"change.when", "says neither at_offset nor next_block"});
   }
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  visit->studio->ChangePrompt(visit->tenant, request->name(), change, std::move(errors),
-                              [context, response, reactor](const absl::StatusOr<Studio::Receipt>& receipt) {
-                                if (receipt.ok()) {
-                                  response->mutable_receipt()->set_prompt(receipt->prompt);
-                                  response->mutable_receipt()->set_block(receipt->block);
-                                  *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
-                                }
-                                reactor->Finish(ToGrpc(receipt.status(), context));
-                              });
+  visit->studio->ChangePrompt(
+      visit->tenant, request->name(), change, std::move(errors),
+      [this, context, request, response, reactor](const absl::StatusOr<Studio::Receipt>& receipt) {
+        if (!receipt.ok()) {
+          return peers_->PassOn(receipt.status(), &Methods::ChangePrompt, context, request, response, reactor);
+        }
+        response->mutable_receipt()->set_prompt(receipt->prompt);
+        response->mutable_receipt()->set_block(receipt->block);
+        *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
+        reactor->Finish(grpc::Status::OK);
+      });
   return reactor;
 }
 
@@ -216,8 +234,10 @@ grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* co
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
   const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (video.ok()) *response = ToProto((*video)->info());
-  return Answer(context, video.status());
+  peers_->PassOn(video.status(), &Methods::GetVideo, context, request, response, reactor);
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::ListVideos(grpc::CallbackServerContext* context,
@@ -225,10 +245,10 @@ grpc::ServerUnaryReactor* VideoService::ListVideos(grpc::CallbackServerContext* 
                                                    v1::ListVideosResponse* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
-  const absl::StatusOr<Library::Page> page =
+  const absl::StatusOr<VideoPage> page =
       visit->studio->List(visit->tenant, request->page_size(), request->page_token());
   if (page.ok()) {
-    for (const std::shared_ptr<Video>& video : page->videos) *response->add_videos() = ToProto(video->info());
+    for (const VideoInfo& video : page->videos) *response->add_videos() = ToProto(video);
     response->set_next_page_token(page->next_token);
   }
   return Answer(context, page.status());
@@ -239,17 +259,22 @@ grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext*
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
   const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Cancel(visit->tenant, request->name());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (video.ok()) *response = ToProto((*video)->info());
-  return Answer(context, video.status());
+  peers_->PassOn(video.status(), &Methods::CancelVideo, context, request, response, reactor);
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext* context,
-                                                    const v1::DeleteVideoRequest* request, google::protobuf::Empty*) {
+                                                    const v1::DeleteVideoRequest* request,
+                                                    google::protobuf::Empty* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   visit->studio->Delete(visit->tenant, request->name(),
-                        [context, reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status, context)); });
+                        [this, context, request, response, reactor](const absl::Status& status) {
+                          peers_->PassOn(status, &Methods::DeleteVideo, context, request, response, reactor);
+                        });
   return reactor;
 }
 
@@ -271,7 +296,7 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
   if (request->has_duration()) fork.fork.duration = FromProto(request->duration(), "duration", fork.errors);
   fork.options = FromProto(request->delivery_options(), "delivery_options", fork.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  visit->studio->Fork(std::move(fork), AnswerCreated(context, response, reactor));
+  visit->studio->Fork(std::move(fork), AnswerCreated(&Methods::ForkVideo, context, request, response, reactor));
   return reactor;
 }
 
@@ -291,8 +316,10 @@ grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerConte
   if (!errors.empty()) return Answer(context, InvalidRequest(std::move(errors)));
   const absl::StatusOr<absl::Duration> again =
       visit->studio->ReportPlayback(visit->tenant, request->name(), request->viewer_id(), position, request->paused());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (again.ok()) *response->mutable_report_delay() = ToProto(*again);
-  return Answer(context, again.status());
+  peers_->PassOn(again.status(), &Methods::ReportPlayback, context, request, response, reactor);
+  return reactor;
 }
 
 }  // namespace longtake::server

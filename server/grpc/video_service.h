@@ -8,6 +8,7 @@
 
 #include "longtake/v1/video_service.grpc.pb.h"
 #include "server/grpc/door.h"
+#include "server/grpc/peers.h"
 #include "server/grpc/watch_call.h"
 #include "server/telemetry/metrics.h"
 
@@ -17,8 +18,8 @@ namespace longtake::server {
 class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                          v1::VideoService::WithRawCallbackMethod_GenerateVideo<v1::VideoService::CallbackService>> {
  public:
-  // Both outlive it.
-  VideoService(const Door* door, Metrics* metrics);
+  // All outlive it.
+  VideoService(const Door* door, Peers* peers, Metrics* metrics);
 
   grpc::ServerUnaryReactor* CreateVideo(grpc::CallbackServerContext* context, const v1::CreateVideoRequest* request,
                                         v1::Video* response) override;
@@ -47,12 +48,15 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
  private:
   std::shared_ptr<WatchCall> NewCall(grpc::CallbackServerContext* context, const absl::StatusOr<Visit>& visit);
   void Count(const absl::Status& refusal);
-  // Finishes a call with the video that was created, or counts why none was.
-  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> AnswerCreated(grpc::CallbackServerContext* context,
-                                                                                   v1::Video* response,
-                                                                                   grpc::ServerUnaryReactor* reactor);
+  // Finishes a call with the video that was created, or counts why none was. `method`, `request`: the call's, which
+  // another server answers where the video is that one's.
+  template <typename Request>
+  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> AnswerCreated(
+      Peers::Method<Request, v1::Video> method, grpc::CallbackServerContext* context, const Request* request,
+      v1::Video* response, grpc::ServerUnaryReactor* reactor);
 
   const Door* const door_;
+  Peers* const peers_;
   Metrics* const metrics_;
 };
 

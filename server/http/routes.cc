@@ -177,6 +177,9 @@ void Routes::HandleApi(const Visit& visit, const HttpRequest& request, const std
   const std::string name = absl::StrCat("videos/", path.substr(0, slash));
   const std::string action = slash == absl::string_view::npos ? "" : std::string(path.substr(slash + 1));
   const absl::StatusOr<std::shared_ptr<Video>> video = visit.studio->Find(visit.tenant, name);
+  if (const std::string server = HttpPeers::ServerOf(video.status(), request); !server.empty()) {
+    return peers_->PassOn(server, video.status(), request, responder);
+  }
   if (!video.ok()) return responder->Answer(ToAnswer(video.status()));
   HandleVideo(visit, request, *video, action, responder);
 }
@@ -211,10 +214,10 @@ void Routes::List(const Visit& visit, const HttpRequest& request, const Responde
   if (!limit.empty() && !absl::SimpleAtoi(limit, &size)) {
     return responder->Answer(ToAnswer(InvalidRequest({{"limit", "is not a number"}})));
   }
-  const absl::StatusOr<Library::Page> page = visit.studio->List(visit.tenant, size, QueryOf(request, "after"));
+  const absl::StatusOr<VideoPage> page = visit.studio->List(visit.tenant, size, QueryOf(request, "after"));
   if (!page.ok()) return responder->Answer(ToAnswer(page.status()));
   json data = json::array();
-  for (const std::shared_ptr<Video>& video : page->videos) data.push_back(ToJson(video->info(), /*with_blocks=*/false));
+  for (const VideoInfo& video : page->videos) data.push_back(ToJson(video, /*with_blocks=*/false));
   responder->Answer(ToAnswer(
       json{{"object", "list"}, {"data", data}, {"has_more", !page->next_token.empty()}, {"next", page->next_token}}));
 }

@@ -8,6 +8,7 @@
 
 #include "server/access/access.h"
 #include "server/http/http.h"
+#include "server/http/pass_on.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/studio_slot.h"
 
@@ -24,9 +25,10 @@ absl::StatusOr<Identity> Identify(const Authenticator& authenticator, const Http
 class Routes {
  public:
   // All pointers outlive it, and it outlives what it answers. `ready`: whether new work is taken.
-  Routes(const RouteOptions& options, StudioSlot* studio, const Authenticator* authenticator, Quotas* quotas,
-         Metrics* metrics, std::function<bool()> ready)
+  Routes(const RouteOptions& options, StudioSlot* studio, HttpPeers* peers, const Authenticator* authenticator,
+         Quotas* quotas, Metrics* metrics, std::function<bool()> ready)
       : options_(options),
+        peers_(peers),
         studio_(studio),
         authenticator_(authenticator),
         quotas_(quotas),
@@ -63,6 +65,7 @@ class Routes {
   std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Responder& responder);
 
   const RouteOptions options_;
+  HttpPeers* const peers_;
   StudioSlot* const studio_;
   const Authenticator* const authenticator_;
   Quotas* const quotas_;

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <random>
 #include <set>
 #include <system_error>
 #include <thread>
@@ -22,6 +24,7 @@
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "common/thread.h"
+#include "server/store/files.h"
 #include "server/store/store.h"
 
 namespace longtake::server {
@@ -29,30 +32,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of what is being written or removed. Names of the store's users do not end so.
-constexpr char kUnfinished[] = ".unfinished";
-
-absl::Status SystemError(std::error_code error, const std::string& what, const std::string& path) {
-  const std::string message = absl::StrCat("store: ", what, " ", path, ": ", error.message());
-  switch (error.value()) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-    case EMFILE:
-    case ENFILE:
-    case ENOMEM:
-      return absl::ResourceExhaustedError(message);
-    case ENOENT:
-      return absl::NotFoundError(message);
-    default:
-      return absl::UnavailableError(message);
-  }
-}
-
-// What errno says of this path.
-absl::Status SystemError(const std::string& what, const std::string& path) {
-  return SystemError({errno, std::generic_category()}, what, path);
-}
+// What a process left in a shared store has been left for good after so long.
+constexpr auto kLeft = std::chrono::hours(1);
 
 absl::Status CheckName(const std::string& name) {
   for (const absl::string_view part : absl::StrSplit(name, '/')) {
@@ -64,52 +45,23 @@ absl::Status CheckName(const std::string& name) {
   return absl::OkStatus();
 }
 
-std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-absl::StatusOr<Descriptor> Open(const std::string& path, int flags) {
-  Descriptor file(open(path.c_str(), flags | O_CLOEXEC, 0600));
-  if (file.get() < 0) return SystemError("cannot open", path);
-  return file;
-}
-
-absl::Status WriteAll(int fd, const std::string& bytes, const std::string& path) {
-  for (size_t written = 0; written < bytes.size();) {
-    const ssize_t n = write(fd, bytes.data() + written, bytes.size() - written);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return SystemError("cannot write", path);
-    written += static_cast<size_t>(n);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SyncFolder(const std::string& folder) {
-  ASSIGN_OR_RETURN(const Descriptor file, Open(folder, O_RDONLY | O_DIRECTORY));
-  if (fsync(file.get()) != 0) return SystemError("cannot sync", folder);
-  return absl::OkStatus();
-}
-
-// Removes what an earlier process has left without a name of its own.
-absl::Status SweepUnfinished(const std::string& directory) {
+// Removes what an earlier process has left without a name of its own. In a shared store it may be another server's that
+// works; there writers clear their own, and what is left are the remains of a removal.
+absl::Status SweepUnfinished(const std::string& directory, Sharing sharing) {
   std::vector<fs::path> found;
   std::error_code error;
   for (fs::recursive_directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) {
     if (!absl::EndsWith(at->path().native(), kUnfinished)) continue;
     at.disable_recursion_pending();
+    if (sharing == Sharing::kShared) {
+      if (absl::StartsWith(at->path().filename().native(), kWriter)) continue;
+      std::error_code gone;
+      const auto written = fs::last_write_time(at->path(), gone);
+      if (gone || written > fs::file_time_type::clock::now() - kLeft) continue;
+    }
     found.push_back(at->path());
   }
+  if (sharing == Sharing::kShared && error == std::errc::no_such_file_or_directory) error.clear();  // another's removal
   for (const fs::path& path : found) {
     if (!error) fs::remove_all(path, error);
   }
@@ -120,7 +72,8 @@ absl::Status SweepUnfinished(const std::string& directory) {
 // of them are synced, so that the disk sees them together, and then they get their names.
 class DirectoryStore : public Store {
  public:
-  DirectoryStore(std::string root, Descriptor lock) : root_(std::move(root)), lock_(std::move(lock)) {}
+  DirectoryStore(std::string root, Descriptor lock, Sharing sharing)
+      : root_(std::move(root)), lock_(std::move(lock)), sharing_(sharing), next_(std::random_device()()) {}
   ~DirectoryStore() override {
     {
       const MutexLock lock(mutex_);
@@ -134,8 +87,19 @@ class DirectoryStore : public Store {
     return absl::OkStatus();
   }
 
-  void Put(std::vector<StoredFile> files, Done done) override {
-    Job job{.done = std::move(done)};
+  void Fence(const std::string& folder, uint64_t token, Done done) override {
+    Post({.kind = Job::Kind::kFence,
+          .name = folder,
+          .token = token,
+          .status = CheckName(folder),
+          .done = std::move(done)});
+  }
+
+  void Put(std::vector<StoredFile> files, uint64_t token, Done done) override {
+    Job job{.kind = Job::Kind::kPut, .token = token, .done = std::move(done)};
+    if (sharing_ == Sharing::kShared && token == 0) {
+      job.status = absl::InvalidArgumentError("store: who writes into a shared store needs a token");
+    }
     for (const StoredFile& file : files) {
       if (job.status.ok()) job.status = CheckName(file.name);
     }
@@ -143,8 +107,9 @@ class DirectoryStore : public Store {
     Post(std::move(job));
   }
 
-  void Remove(const std::string& name, Done done) override {
-    Post({.remove = name, .status = CheckName(name), .done = std::move(done)});
+  void Remove(const std::string& name, uint64_t token, Done done) override {
+    Post(
+        {.kind = Job::Kind::kRemove, .name = name, .token = token, .status = CheckName(name), .done = std::move(done)});
   }
 
   void AwaitIdle() override {
@@ -154,19 +119,7 @@ class DirectoryStore : public Store {
 
   absl::StatusOr<std::string> Get(const std::string& name) const override {
     RETURN_IF_ERROR(CheckName(name));
-    const std::string path = Path(name);
-    ASSIGN_OR_RETURN(const Descriptor file, Open(path, O_RDONLY));
-    struct stat info {};
-    if (fstat(file.get(), &info) != 0) return SystemError("cannot read", path);
-    std::string bytes(static_cast<size_t>(info.st_size), '\0');
-    for (size_t at = 0; at < bytes.size();) {
-      const ssize_t n = read(file.get(), bytes.data() + at, bytes.size() - at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return SystemError("cannot read", path);
-      if (n == 0) return absl::UnavailableError(absl::StrCat("store: ", path, " became shorter while it was read"));
-      at += static_cast<size_t>(n);
-    }
-    return bytes;
+    return ReadAll(Path(name));
   }
 
   absl::StatusOr<std::vector<std::string>> List(const std::string& folder) const override {
@@ -190,10 +143,12 @@ class DirectoryStore : public Store {
     std::string path, target;
     Descriptor descriptor;
   };
-  // A Put, or a Remove where `remove` is not empty.
   struct Job {
-    std::vector<StoredFile> files;
-    std::string remove;
+    enum class Kind { kPut, kRemove, kFence };
+    Kind kind = Kind::kPut;
+    std::vector<StoredFile> files;  // of a Put
+    std::string name;               // of the others
+    uint64_t token = 0;
     absl::Status status;
     Done done;
     std::vector<Unfinished> unfinished;
@@ -219,18 +174,19 @@ class DirectoryStore : public Store {
         posted_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !jobs_.empty(); });
         if (jobs_.empty()) return;
         busy_ = true;
-        // Up to a Remove, which stands between what was put before it and behind it.
+        // Files that are put one after the other. Anything else stands between what comes before it and behind it.
         do {
           jobs.push_back(std::move(jobs_.front()));
           jobs_.pop_front();
-        } while (!jobs_.empty() && jobs_.front().remove.empty() && jobs.back().remove.empty() &&
+        } while (!jobs_.empty() && jobs_.front().kind == Job::Kind::kPut && jobs.back().kind == Job::Kind::kPut &&
                  jobs.size() < kTogether);
       }
-      if (!jobs.front().remove.empty()) {
-        Job& job = jobs.front();
-        if (job.status.ok()) job.status = RemoveAll(Path(job.remove), absl::StrCat(".", ++written_, kUnfinished));
-      } else {
+      Job& first = jobs.front();
+      if (first.kind == Job::Kind::kPut) {
         PutAll(jobs);
+      } else if (first.status.ok()) {
+        first.status = first.kind == Job::Kind::kFence ? FenceNow(Path(first.name), first.token)
+                                                       : RemoveNow(Path(first.name), first.token);
       }
       for (Job& job : jobs) job.done(job.status);
     }
@@ -249,6 +205,7 @@ class DirectoryStore : public Store {
       for (const Unfinished& file : job.unfinished) {
         if (job.status.ok() && rename(file.path.c_str(), file.target.c_str()) != 0) {
           job.status = SystemError("cannot name", file.target);
+          if (job.token != 0) job.status = AsWriter(job.status, FolderOf(file.target));
         }
         if (!job.status.ok()) unlink(file.path.c_str());
         folders.insert(FolderOf(file.target));
@@ -264,12 +221,15 @@ class DirectoryStore : public Store {
 
   absl::Status WriteUnfinished(Job& job) {
     for (const StoredFile& file : job.files) {
-      const std::string target = Path(file.name);
-      RETURN_IF_ERROR(MakeFolder(FolderOf(target)));
+      const std::string target = Path(file.name), folder = FolderOf(target);
+      // A writer does not make the folder again that was removed.
+      if (job.token == 0) RETURN_IF_ERROR(MakeFolder(folder));
       // Two jobs may have the same file.
-      const std::string path = absl::StrCat(target, ".", ++written_, kUnfinished);
-      ASSIGN_OR_RETURN(Descriptor descriptor, Open(path, O_WRONLY | O_CREAT | O_TRUNC));
-      job.unfinished.push_back({path, target, std::move(descriptor)});
+      const std::string path = job.token == 0 ? absl::StrCat(target, ".", ++next_, kUnfinished)
+                                              : absl::StrCat(WriterFolder(folder, job.token), "/", ++next_);
+      absl::StatusOr<Descriptor> opened = Open(path, O_WRONLY | O_CREAT | O_TRUNC);
+      if (!opened.ok()) return job.token == 0 ? opened.status() : AsWriter(opened.status(), folder);
+      job.unfinished.push_back({path, target, *std::move(opened)});
       const int fd = job.unfinished.back().descriptor.get();
       RETURN_IF_ERROR(WriteAll(fd, file.bytes, target));
       // The disk begins now, so that the syncs behind the last file wait for all of them together.
@@ -287,15 +247,22 @@ class DirectoryStore : public Store {
   }
 
   // First it loses its name, at once and for good: a half removed video would be taken for one to go on with.
-  static absl::Status RemoveAll(const std::string& path, const std::string& suffix) {
-    const std::string nameless = path + suffix;
+  absl::Status RemoveNow(const std::string& path, uint64_t token) {
+    const std::string folder = FolderOf(path);
+    const std::string nameless = token == 0 ? absl::StrCat(path, ".", ++next_, kUnfinished)
+                                            : absl::StrCat(WriterFolder(folder, token), "/", ++next_);
     if (rename(path.c_str(), nameless.c_str()) != 0) {
-      return errno == ENOENT ? absl::OkStatus() : SystemError("cannot remove", path);
+      if (errno != ENOENT) return SystemError("cannot remove", path);
+      const bool writes = token == 0 || access(FolderOf(nameless).c_str(), F_OK) == 0;
+      return writes ? absl::OkStatus() : Fenced(folder);
     }
-    RETURN_IF_ERROR(SyncFolder(FolderOf(path)));
-    std::error_code error;
-    fs::remove_all(nameless, error);
-    return error ? SystemError(error, "cannot remove", path) : absl::OkStatus();
+    RETURN_IF_ERROR(SyncFolder(folder));
+    return RemoveTree(nameless);
+  }
+
+  absl::Status FenceNow(const std::string& folder, uint64_t token) {
+    RETURN_IF_ERROR(MakeFolder(folder));
+    return FenceFolder(folder, token);
   }
 
   // Each holds its files open until they are synced.
@@ -303,29 +270,32 @@ class DirectoryStore : public Store {
 
   const std::string root_;
   const Descriptor lock_;  // held as long as it is open
+  const Sharing sharing_;
   Mutex mutex_;
   ConditionVariable posted_;  // or stopping
   ConditionVariable idle_;
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;  // carries out what it has taken
   std::deque<Job> jobs_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  uint64_t written_ = 0;  // files, by the thread
+  uint64_t next_;  // number of what has no name of its own; of the thread's
   std::thread thread_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Store>> OpenDirectoryStore(const std::string& directory) {
+absl::StatusOr<std::unique_ptr<Store>> OpenDirectoryStore(const std::string& directory, Sharing sharing) {
   if (directory.empty()) return absl::InvalidArgumentError("store: no directory is named");
   if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return SystemError("cannot make", directory);
   const std::string lock_path = directory + "/lock";
   ASSIGN_OR_RETURN(Descriptor lock, Open(lock_path, O_RDWR | O_CREAT));
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+  if (flock(lock.get(), (sharing == Sharing::kAlone ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return SystemError("cannot lock", lock_path);
-    return absl::FailedPreconditionError(absl::StrCat("store: ", directory, " is used by another server"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("store: ", directory,
+                     sharing == Sharing::kAlone ? " is used by another server" : " is used by a server alone"));
   }
-  RETURN_IF_ERROR(SweepUnfinished(directory));
-  auto store = std::make_unique<DirectoryStore>(directory, std::move(lock));
+  RETURN_IF_ERROR(SweepUnfinished(directory, sharing));
+  auto store = std::make_unique<DirectoryStore>(directory, std::move(lock), sharing);
   RETURN_IF_ERROR(store->Start());
   return store;
 }

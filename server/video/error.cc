@@ -73,6 +73,8 @@ const char* NameOf(Reason reason) {
       return "UNAUTHENTICATED";
     case Reason::kQuotaExceeded:
       return "QUOTA_EXCEEDED";
+    case Reason::kOtherServer:
+      return "OTHER_SERVER";
   }
   return "INTERNAL";
 }

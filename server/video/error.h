@@ -40,6 +40,7 @@ enum class Reason {
   kOtherModel,
   kUnauthenticated,
   kQuotaExceeded,
+  kOtherServer = 30,
 };
 
 // "QUEUE_FULL"; of every reason.

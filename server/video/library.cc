@@ -10,8 +10,6 @@
 namespace longtake::server {
 namespace {
 
-constexpr int kDefaultPage = 50, kMaxPage = 1000;
-
 absl::Status Reused(const std::string& request_id, const Video& known) {
   return MakeError(absl::StatusCode::kAlreadyExists,
                    absl::StrCat("request_id: \"", request_id, "\" has asked for another video"),
@@ -33,6 +31,7 @@ absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video
     }
     return Reused(request_id, *known);
   }
+  if (const auto found = entries_.find(video->name()); found != entries_.end()) return found->second.video;
   const uint64_t number = ++last_number_;
   by_number_[number] = video;
   if (!request_id.empty()) request_ids_[key] = video->name();
@@ -74,27 +73,37 @@ std::shared_ptr<Video> Library::Remove(const Tenant& tenant, const std::string& 
   return RemoveLocked(name);
 }
 
-absl::StatusOr<Library::Page> Library::List(const Tenant& tenant, int page_size, const std::string& token) const {
-  if (page_size < 0) return InvalidRequest({{"page_size", absl::StrCat(page_size, " is below 0")}});
+void Library::Drop(Video& video, const absl::Status& why) {
+  {
+    const MutexLock lock(mutex_);
+    RemoveLocked(video.name());
+  }
+  Grow(-video.log().Discard(why));
+}
+
+absl::StatusOr<VideoPage> Library::List(const Tenant& tenant, size_t page_size, const std::string& token) const {
   uint64_t before = 0;  // the number of the last video on the page before
   if (!token.empty() && (!absl::SimpleAtoi(token, &before) || before == 0)) {
     return InvalidRequest({{"page_token", "is not one that this server gave"}});
   }
-  const size_t size = page_size == 0 ? kDefaultPage : std::min(page_size, kMaxPage);
-  Page page;
-  const MutexLock lock(mutex_);
-  auto at = token.empty() ? by_number_.end() : by_number_.lower_bound(before);
-  uint64_t last = 0;
-  while (at != by_number_.begin()) {
-    --at;
-    if (at->second->tenant() != tenant) continue;
-    if (page.videos.size() == size) {
-      page.next_token = absl::StrCat(last);
-      break;
+  std::vector<std::shared_ptr<Video>> videos;
+  VideoPage page;
+  {
+    const MutexLock lock(mutex_);
+    auto at = token.empty() ? by_number_.end() : by_number_.lower_bound(before);
+    uint64_t last = 0;
+    while (at != by_number_.begin()) {
+      --at;
+      if (at->second->tenant() != tenant) continue;
+      if (videos.size() == page_size) {
+        page.next_token = absl::StrCat(last);
+        break;
+      }
+      videos.push_back(at->second);
+      last = at->first;
     }
-    page.videos.push_back(at->second);
-    last = at->first;
   }
+  for (const std::shared_ptr<Video>& video : videos) page.videos.push_back(video->info());
   return page;
 }
 

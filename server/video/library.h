@@ -21,6 +21,11 @@
 
 namespace longtake::server {
 
+struct VideoPage {
+  std::vector<VideoInfo> videos;  // the newest first
+  std::string next_token;         // empty: there are no more
+};
+
 // Thread-safe. No video is called under its lock but for its log's bytes.
 class Library {
  public:
@@ -29,8 +34,8 @@ class Library {
   // `keep_ended`: above it the oldest ended videos are forgotten.
   Library(int64_t keep_bytes, size_t keep_ended) : keep_bytes_(keep_bytes), keep_ended_(keep_ended) {}
 
-  // Adds the video, or returns the one that its request id asked for before, of the same tenant. REQUEST_ID_REUSED:
-  // that was for another spec or other options. An empty id is nobody's.
+  // Adds the video, or returns the one of its name, or that its request id asked for before, of the same tenant.
+  // REQUEST_ID_REUSED: that was for another spec or other options. An empty id is nobody's.
   absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video);
   // The video that this request id asked for, if that was the fork; nothing: the id is new.
   absl::StatusOr<std::shared_ptr<Video>> FindFork(const Tenant& tenant, const std::string& request_id,
@@ -41,13 +46,12 @@ class Library {
   // Forgets it. Returns it, or nothing if the tenant has no such video.
   std::shared_ptr<Video> Remove(const Tenant& tenant, const std::string& name);
 
-  struct Page {
-    std::vector<std::shared_ptr<Video>> videos;  // the newest first
-    std::string next_token;                      // empty: there are no more
-  };
-  // Of the tenant's. `token`: of the page before, or empty. InvalidRequest: a token that is none, or a size below 0.
-  absl::StatusOr<Page> List(const Tenant& tenant, int page_size, const std::string& token) const;
+  // Of the tenant's. `token`: of the page before, or empty. InvalidRequest: a token that is none.
+  absl::StatusOr<VideoPage> List(const Tenant& tenant, size_t page_size, const std::string& token) const;
   std::vector<std::shared_ptr<Video>> all() const;
+
+  // Forgets a video that another server makes now; what is read of its log from now on is `why`.
+  void Drop(Video& video, const absl::Status& why);
 
   // A log has grown, or shrunk.
   void Grow(int64_t bytes);

@@ -49,14 +49,14 @@ absl::Status ToError(const scheduler::Quote& quote) {
 }  // namespace
 
 Production::Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-                       Metrics* metrics, spdlog::logger* logger, Library* library, Store* store, Accounts* accounts)
+                       Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts)
     : options_(options),
       engine_(std::move(engine)),
       clock_(clock),
       metrics_(metrics),
       logger_(logger),
       library_(library),
-      store_(store),
+      storage_(storage),
       accounts_(accounts != nullptr ? accounts : &no_accounts_),
       device_watch_(options.stuck_after, options.stuck_factor, clock),
       device_(engine_.get(), &device_watch_,
@@ -75,8 +75,8 @@ Production::~Production() {
     ended_.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return sessions_.empty(); });
   }
   device_.AwaitSaves();
-  if (store_ != nullptr) store_->AwaitIdle();  // what it tells goes to the encoders' threads
-  encoders_.reset();                           // before the scheduler, which its tasks may call
+  if (storage_.store != nullptr) storage_.store->AwaitIdle();  // what it tells goes to the encoders' threads
+  encoders_.reset();                                           // before the scheduler, which its tasks may call
 }
 
 bool Production::has_sessions() const {
@@ -128,7 +128,7 @@ std::vector<int> Production::MadeLevels(const Video& video) const {
 }
 
 decltype(EngineDevice::Job::on_checkpoint) Production::OnCheckpoint(const std::shared_ptr<Video>& video) const {
-  if (store_ == nullptr) return nullptr;
+  if (storage_.store == nullptr) return nullptr;
   return [video](int blocks, std::vector<std::byte> checkpoint, std::shared_ptr<void> held) {
     video->OnCheckpoint(blocks, std::move(checkpoint), std::move(held));
   };
@@ -191,6 +191,11 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
                     from);
     }
     video->Accept(quote);
+    if (storage_.registry == nullptr) return;
+    // This is the scheduler's loop, which does not wait for Redis.
+    encoders_->Post([registry = storage_.registry, video] {
+      registry->AddVideo(video->tenant().id, video->name(), video->info().create_time);
+    });
   });
 }
 
@@ -205,7 +210,10 @@ void Production::ChangePrompt(const std::shared_ptr<Video>& video, int block, co
           device_.SetPrompt(session, place->prompt, prompt);
           logger_->info("prompt changed name={} prompt={} block={}", video->name(), place->prompt, place->block);
           const Place changed{place->prompt, place->block};
-          return video->KeepPrompt(changed.block, prompt, [changed, done] { done(changed); });
+          return video->KeepPrompt(changed.block, prompt, [changed, done](const absl::Status& kept) {
+            if (!kept.ok()) return done(kept);
+            done(changed);
+          });
         }
         const absl::Status& why = place.status();
         const Reason reason = absl::IsNotFound(why)            ? Reason::kVideoEnded
@@ -294,7 +302,15 @@ void Production::OnClosed(Video& video) {
   metrics_->Ended(info.error.code());
   logger_->info("video ended name={} outcome={} elapsed={:.3f} message=\"{}\"", video.name(), outcome,
                 absl::ToDoubleSeconds(video.elapsed()), std::string(info.error.message()));
-  library_->OnEnded(video);
+  const Reason reason = info.error.ok() ? Reason::kInternal : DetailsOf(info.error).reason;
+  if (storage_.registry != nullptr) {
+    storage_.registry->Release(video.name(), video.token(), /*ended=*/reason != Reason::kShuttingDown);
+  }
+  if (reason == Reason::kOtherServer) {
+    library_->Drop(video, info.error);
+  } else {
+    library_->OnEnded(video);
+  }
   Remove(video.id());
 }
 

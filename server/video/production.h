@@ -15,7 +15,7 @@
 #include "common/worker_pool.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
-#include "server/store/store.h"
+#include "server/store/storage.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/accounts.h"
 #include "server/video/device_watch.h"
@@ -33,7 +33,7 @@ class Production : public scheduler::Listener, public VideoHost {
  public:
   // All pointers outlive it.
   Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-             Metrics* metrics, spdlog::logger* logger, Library* library, Store* store, Accounts* accounts);
+             Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts);
   ~Production() override;  // ends what is still being made, and waits for the passes under way
 
   const Engine& engine() const { return *engine_; }
@@ -99,7 +99,7 @@ class Production : public scheduler::Listener, public VideoHost {
   Metrics* const metrics_;
   spdlog::logger* const logger_;
   Library* const library_;
-  Store* const store_;
+  const Storage storage_;
   Accounts no_accounts_;
   Accounts* const accounts_;
   DeviceWatch device_watch_;

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/crc32c.h"
@@ -270,6 +271,14 @@ std::vector<StoredFile> EndFiles(const std::string& name, const VideoPlan& plan,
 bool WasAccepted(const Store& store, const std::string& name) {
   const absl::StatusOr<std::vector<std::string>> files = store.List(name);
   return !files.ok() || std::find(files->begin(), files->end(), "video.json") != files->end();
+}
+
+int StoredBlocks(const Store& store, const std::string& name) {
+  const absl::StatusOr<std::vector<std::string>> files = store.List(name);
+  if (!files.ok()) return 0;
+  return static_cast<int>(std::count_if(files->begin(), files->end(), [](const std::string& file) {
+    return absl::StartsWith(file, "block-") && absl::EndsWith(file, ".json");
+  }));
 }
 
 absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::string& name) {

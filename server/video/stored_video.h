@@ -79,6 +79,8 @@ struct StoredCheckpoint {
   int blocks = 0;
   std::vector<std::byte> bytes;
 };
+// How many of its blocks are there, one that was cut off among them.
+int StoredBlocks(const Store& store, const std::string& name);
 // NotFound: there is none.
 absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const std::string& name);
 // NotFound: it has not ended.

@@ -20,6 +20,8 @@ constexpr absl::Duration kTickEvery = absl::Milliseconds(50);
 // How late a silence or a lost viewer may be noticed.
 constexpr absl::Duration kTickVideosEvery = absl::Milliseconds(500);
 constexpr absl::Duration kLookForExpiredEvery = absl::Seconds(10);
+// A second beside the lease of a server that is gone.
+constexpr absl::Duration kAdoptEvery = absl::Seconds(1);
 // Between two reports of a viewer the server counts on with 1x: an error of a percent in the viewer's clock is 0.1 s by
 // then, less than a block.
 constexpr absl::Duration kReportAgain = absl::Seconds(10);
@@ -36,19 +38,20 @@ void AnswerWhenDecided(const std::shared_ptr<Video>& video,
 }  // namespace
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
-               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store,
-               Accounts* accounts)
+               const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread,
+               Storage storage, Accounts* accounts)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
       metrics_(metrics),
       logger_(logger),
-      store_(store),
+      storage_(storage),
       library_(options.keep_bytes, options.keep_ended),
-      production_(options, std::move(engine), clock, metrics, logger, &library_, store, accounts),
+      production_(options, std::move(engine), clock, metrics, logger, &library_, storage, accounts),
       ticked_(clock->Now()),
       sampled_(clock->Now()),
-      expired_(clock->Now()) {
+      expired_(clock->Now()),
+      adopted_(clock->Now() - kAdoptEvery) {
   sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
       .model = model().name,
       .numerics_id = model().numerics_id,
@@ -58,7 +61,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       .moves = [this] { return production_.engine().moves(); },
   });
   metrics_->Watch(sources_);
-  if (store_ != nullptr) Restore();
+  if (storage_.store != nullptr) Restore();
   if (with_thread) thread_ = std::thread([this] { Loop(); });
 }
 
@@ -75,55 +78,6 @@ Studio::~Studio() {
   while (!sources.expired()) absl::SleepFor(absl::Milliseconds(1));
 }
 
-// It stays where it is, for somebody to look at.
-void Studio::LogUnreadable(const std::string& name, const absl::Status& why) const {
-  logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(why.message()));
-}
-
-void Studio::Restore() {
-  absl::StatusOr<std::vector<std::string>> ids = store_->List(kVideosFolder);
-  if (!ids.ok()) return logger_->error("the store cannot be read message=\"{}\"", std::string(ids.status().message()));
-  std::vector<std::pair<StoredVideo, std::optional<StoredEnd>>> found;
-  for (const std::string& id : *ids) {
-    const std::string name = absl::StrCat(kVideosFolder, "/", id);
-    if (!WasAccepted(*store_, name)) {
-      store_->Remove(name, [](const absl::Status& /*status*/) {});
-      continue;
-    }
-    absl::StatusOr<StoredVideo> video = ReadStoredVideo(*store_, name);
-    absl::StatusOr<StoredEnd> end = video.ok() ? ReadStoredEnd(*store_, name) : video.status();
-    if (video.ok() && (end.ok() || absl::IsNotFound(end.status()))) {
-      found.emplace_back(*std::move(video), end.ok() ? std::optional(*std::move(end)) : std::nullopt);
-    } else {
-      LogUnreadable(name, end.status());
-    }
-  }
-  std::sort(found.begin(), found.end(),
-            [](const auto& a, const auto& b) { return a.first.info.create_time < b.first.info.create_time; });
-  for (const auto& [video, end] : found) RestoreOne(video, end);
-  logger_->info("store videos={}", found.size());
-}
-
-void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end) {
-  const std::string& name = stored.info.name;
-  absl::StatusOr<std::shared_ptr<Video>> video = Video::Restore({.id = production_.NewId(),
-                                                                 .description = stored,
-                                                                 .serializer = serializer_for_(name),
-                                                                 .max_unread = options_.max_unread,
-                                                                 .store = store_},
-                                                                end, clock_, production_.encoders(), &production_);
-  if (!video.ok()) return LogUnreadable(name, video.status());
-  if (const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(*video); !known.ok() || *known != *video) {
-    return logger_->error("a stored video has the request id of another name={}", name);
-  }
-  if (end.has_value()) return library_.OnEnded(**video);
-  if (const absl::Status same = CheckNumerics(stored); !same.ok()) return production_.End(*video, same);
-  const absl::Status counted = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(),
-                                                             (*video)->plan().options.delivery, /*restored=*/true);
-  if (!counted.ok()) return production_.End(*video, counted);
-  production_.Enter(*video, absl::InfiniteDuration());
-}
-
 absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
   if (video.info.numerics_id == model().numerics_id && video.model_digest == model().model_digest) {
     return absl::OkStatus();
@@ -136,6 +90,12 @@ absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
 }
 
 void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
+  if (storage_.registry != nullptr) {
+    storage_.registry->RemoveVideo(video->tenant().id, video->name());
+    if (const std::string& request_id = video->description().info.request_id; !request_id.empty()) {
+      storage_.registry->ForgetRequest(video->tenant().id, request_id);
+    }
+  }
   video->Forget(std::move(done));
   library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, video->name())));
 }
@@ -156,7 +116,11 @@ void Studio::Tick() {
     ticked_ = now;
     for (const std::shared_ptr<Video>& video : library_.all()) video->Tick();
   }
-  if (store_ != nullptr && now - expired_ >= kLookForExpiredEvery) {
+  if (storage_.registry != nullptr && now - adopted_ >= kAdoptEvery) {
+    adopted_ = now;
+    Adopt();
+  }
+  if (storage_.store != nullptr && now - expired_ >= kLookForExpiredEvery) {
     expired_ = now;
     for (const auto& video : library_.TakeExpired(absl::Now() - options_.store_age, options_.store_bytes))
       Forget(video);
@@ -226,20 +190,30 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   description.fork = request.fork;
   description.model_digest = model().model_digest;
   description.stream = *std::move(stream);
+  uint64_t token = 0;
+  if (storage_.registry != nullptr) {
+    absl::StatusOr<uint64_t> claimed = Claim(description);
+    if (!claimed.ok()) return done(claimed.status());
+    token = *claimed;
+  }
   ChunkLog::Serializer serializer = serializer_for_(description.info.name);
   const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
                                                            .description = std::move(description),
                                                            .serializer = std::move(serializer),
                                                            .max_unread = options_.max_unread,
-                                                           .store = store_,
+                                                           .store = storage_.store,
+                                                           .token = token,
                                                            .shared_blocks = std::move(request.shared.blocks)},
                                              clock_, production_.encoders(), &production_);
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(video);
+  if (token != 0 && (!known.ok() || *known != video)) GiveUp(*video);
   if (!known.ok()) return done(known.status());
   AnswerWhenDecided(*known, std::move(done));
   if (*known != video) return;
-  video->WhenDecided([this, tenant = video->tenant(), name = video->name()](const absl::Status& decision) {
-    if (!decision.ok()) library_.Remove(tenant, name);
+  video->WhenDecided([this, video = video.get()](const absl::Status& decision) {
+    if (decision.ok()) return;
+    GiveUp(*video);
+    library_.Remove(video->tenant(), video->name());
   });
   const absl::Status may =
       production_.accounts()->OnNew(video->id(), video->tenant(), video->plan().options.delivery, /*restored=*/false);
@@ -253,7 +227,7 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   if (!known.ok()) return done(known.status());
   if (*known != nullptr) return AnswerWhenDecided(*known, std::move(done));
   const ForkSpec& fork = request.fork;
-  const absl::StatusOr<std::shared_ptr<Video>> source = library_.Find(request.tenant, fork.name);
+  const absl::StatusOr<std::shared_ptr<Video>> source = Find(request.tenant, fork.name);
   if (!source.ok()) return done(source.status());
   const VideoPlan& plan = (*source)->plan();
   if (!model().switches_prompt) request.errors.push_back({"prompt", "this model keeps its prompt"});
@@ -278,7 +252,7 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
 }
 
 absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const Tenant& tenant, const std::string& name) {
-  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
+  absl::StatusOr<std::shared_ptr<Video>> video = Find(tenant, name);
   if (video.ok()) {
     (*video)->Cancel(
         MakeError(absl::StatusCode::kCancelled, "the video was cancelled", {.reason = Reason::kVideoCancelled}));
@@ -287,6 +261,7 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Cancel(const Tenant& tenant, cons
 }
 
 void Studio::Delete(const Tenant& tenant, const std::string& name, std::function<void(const absl::Status&)> done) {
+  if (const absl::Status found = Find(tenant, name).status(); !found.ok()) return done(found);
   const std::shared_ptr<Video> video = library_.Remove(tenant, name);
   if (video == nullptr) return done(NotFound(Reason::kVideoNotFound, name));
   video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
@@ -296,7 +271,7 @@ void Studio::Delete(const Tenant& tenant, const std::string& name, std::function
 absl::StatusOr<absl::Duration> Studio::ReportPlayback(const Tenant& tenant, const std::string& name,
                                                       const std::string& viewer_id, absl::Duration position,
                                                       bool paused) {
-  const absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
+  const absl::StatusOr<std::shared_ptr<Video>> video = Find(tenant, name);
   if (!video.ok()) return video.status();
   const absl::Status known = (*video)->ReportPlayback(viewer_id, position, paused);
   if (!known.ok()) return known;
@@ -314,7 +289,7 @@ void Studio::ChangePrompt(const Tenant& tenant, const std::string& name, const P
   }
   if (!model().switches_prompt) errors.push_back({"change", "this model keeps its prompt"});
   if (!errors.empty()) return done(InvalidRequest(std::move(errors)));
-  absl::StatusOr<std::shared_ptr<Video>> video = library_.Find(tenant, name);
+  absl::StatusOr<std::shared_ptr<Video>> video = Find(tenant, name);
   if (!video.ok()) return done(video.status());
   const VideoPlan& plan = (*video)->plan();
   const int block = plan.BlockAt(at);

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,7 +16,7 @@
 #include "common/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
-#include "server/store/store.h"
+#include "server/store/storage.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/accounts.h"
 #include "server/video/error.h"
@@ -48,12 +49,12 @@ class Studio {
   // The serializer of the log of the video of this name.
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
-  // `clock`, `metrics`, `logger`, `store` and `accounts` outlive it; without accounts nothing is limited by tenant.
-  // Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the beginning, and
-  // those that were not finished go on; null: nothing is stored.
+  // `clock`, `metrics`, `logger`, what is in `storage`, and `accounts` outlive it; without accounts nothing is limited
+  // by tenant. Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the
+  // beginning. Those that were not finished go on, here or, with a registry, at the first server that takes them.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
          const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
-         Store* store = nullptr, Accounts* accounts = nullptr);
+         Storage storage = {}, Accounts* accounts = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }
@@ -77,10 +78,9 @@ class Studio {
   // OTHER_MODEL: it cannot begin with these blocks.
   void Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
 
-  // VIDEO_NOT_FOUND from each of them, for another tenant's video too.
-  absl::StatusOr<std::shared_ptr<Video>> Find(const Tenant& tenant, const std::string& name) const {
-    return library_.Find(tenant, name);
-  }
+  // VIDEO_NOT_FOUND from each of them, for another tenant's video too. OTHER_SERVER: another one makes it, and the
+  // error's metadata has that one's addresses as "server" and "http_server", or no server does at the moment.
+  absl::StatusOr<std::shared_ptr<Video>> Find(const Tenant& tenant, const std::string& name);
   absl::StatusOr<std::shared_ptr<Video>> Cancel(const Tenant& tenant, const std::string& name);
   // `done`: it is gone, also after a restart.
   void Delete(const Tenant& tenant, const std::string& name, std::function<void(const absl::Status&)> done);
@@ -89,9 +89,9 @@ class Studio {
   absl::StatusOr<absl::Duration> ReportPlayback(const Tenant& tenant, const std::string& name,
                                                 const std::string& viewer_id, absl::Duration position, bool paused);
 
-  absl::StatusOr<Library::Page> List(const Tenant& tenant, int page_size, const std::string& token) const {
-    return library_.List(tenant, page_size, token);
-  }
+  // The tenant's videos, those of other servers too. `token`: of the page before, or empty. InvalidRequest: a token
+  // that is none, or a size below 0.
+  absl::StatusOr<VideoPage> List(const Tenant& tenant, int page_size, const std::string& token) const;
 
   // From a block on, a video shows another prompt. `errors`: what was found before.
   struct Receipt {
@@ -103,6 +103,8 @@ class Studio {
 
   void StopAdmission(const absl::Status& why) { production_.StopAdmission(why); }
   void EndAll(const absl::Status& why) { production_.EndAll(why); }
+  // Ends what is being made, if another server is there to go on with it.
+  void HandOver(const absl::Status& why);
   // Videos that are being made or wait for their place.
   bool has_sessions() const { return production_.has_sessions(); }
   DeviceHealth device_health() const { return production_.device_health(); }
@@ -115,10 +117,29 @@ class Studio {
   absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
                                   Purpose purpose, const RequestLimits& limits) const;
   void Restore();
+  // Reads a video of the store; LogUnreadable where it cannot be read.
+  struct Found {
+    StoredVideo video;
+    std::optional<StoredEnd> end;
+  };
+  std::optional<Found> Read(const std::string& name) const;
+  VideoInfo InfoOf(const Found& found) const;
+  absl::StatusOr<VideoPage> ListShared(const Tenant& tenant, int page_size, const std::string& token) const;
+  // The video of the store that another server has made or makes.
+  absl::StatusOr<std::shared_ptr<Video>> FindElsewhere(const Tenant& tenant, const std::string& name);
+  // Makes a video that is asked for this server's. The token of its writes; 0: its request id asked for another one
+  // before, which is in the library. OTHER_SERVER: which is elsewhere.
+  absl::StatusOr<uint64_t> Claim(const StoredVideo& asked);
+  // It is not to be made.
+  void GiveUp(const Video& video);
+  // Gives up what others have taken, and takes what others have left.
+  void Adopt();
+  void TakeOver(const std::string& name);
   // OTHER_MODEL: what is made of the video from now on would not fit to what there is of it.
   absl::Status CheckNumerics(const StoredVideo& video) const;
   void LogUnreadable(const std::string& name, const absl::Status& why) const;
-  void RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end);
+  // `token`: of its writes, of one that goes on. The video, if it is in the library then.
+  std::shared_ptr<Video> RestoreOne(const Found& found, uint64_t token);
   void Forget(
       const std::shared_ptr<Video>& video, std::function<void()> done = [] {});
   void Loop();  // thread_'s
@@ -128,12 +149,15 @@ class Studio {
   const scheduler::Clock* const clock_;
   Metrics* const metrics_;
   spdlog::logger* const logger_;
-  Store* const store_;
+  const Storage storage_;
   Library library_;
   Production production_;
   std::shared_ptr<const Metrics::Sources> sources_;
-  // The last time that Tick called the videos', looked at the slacks, and looked for videos that have expired.
+  // The last time that Tick called the videos', looked at the slacks, looked for videos that have expired, and for
+  // those that other servers have left.
   absl::Duration ticked_, sampled_, expired_;
+  absl::Duration adopted_;
+  uint64_t lapses_ = 0;  // of the registry's, that Adopt knows
 
   Mutex mutex_;
   ConditionVariable closed_;

@@ -29,6 +29,11 @@ void SetTime(absl::Duration elapsed, Event& event) {
   report.start = report.denoise = report.commit = report.decode = report.finish = elapsed;
 }
 
+absl::Status MadeElsewhere(const std::string& name) {
+  return MakeError(absl::StatusCode::kUnavailable, absl::StrCat("another server makes ", name, " now"),
+                   {.reason = Reason::kOtherServer, .retry_delay = absl::ZeroDuration(), .resource = name});
+}
+
 absl::Status NotRead() {
   return MakeError(absl::StatusCode::kAborted, "nobody has read the video for too long", {.reason = Reason::kNotRead});
 }
@@ -41,6 +46,7 @@ Video::Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* 
       plan_(creation.description.info.plan),
       description_(std::move(creation.description)),
       store_(creation.store),
+      token_(creation.token),
       max_unread_(creation.max_unread),
       clock_(clock),
       host_(host),
@@ -149,6 +155,8 @@ void Video::Accept(const scheduler::Quote& quote) {
     stored->info = std::get<Accepted>(accepted.body).video;
     stored->quote = std::get<Accepted>(accepted.body).quote;
     stored->elapsed = accepted.elapsed;
+    // Its error is that of the first Put.
+    if (self->token_ != 0) self->store_->Fence(self->name_, self->token_, [](const absl::Status& /*status*/) {});
     self->telling_.push_back({[self, accepted](bool done) { self->Announce(accepted, done); }, /*waits=*/true});
     self->storing_shared_ = true;
     self->StoreShared(0, stored);
@@ -265,18 +273,27 @@ void Video::Cancel(const absl::Status& why) {
   host_->Cancel(id_, why);
 }
 
+void Video::Lose() {
+  {
+    const MutexLock lock(store_mutex_);
+    stores_ = false;
+    lost_ = true;
+  }
+  Cancel(MadeElsewhere(name_));
+}
+
 void Video::Forget(std::function<void()> done) {
   if (store_ == nullptr) return done();
   const MutexLock lock(store_mutex_);
   stores_ = false;
   forgotten_ = true;
-  store_->Remove(name_, [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
+  store_->Remove(name_, /*token=*/0, [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
     if (!status.ok()) self->host_->OnStoreFailed(*self, status);
     done();
   });
 }
 
-void Video::KeepPrompt(int block, const std::string& text, std::function<void()> done) {
+void Video::KeepPrompt(int block, const std::string& text, std::function<void(const absl::Status&)> done) {
   VideoPlan plan = *plan_;
   {
     // Numbers follow each other, and are given one at a time.
@@ -290,13 +307,14 @@ void Video::KeepPrompt(int block, const std::string& text, std::function<void()>
   if (store_ != nullptr) {
     const MutexLock lock(store_mutex_);
     if (stores_) {
-      return store_->Put({PromptsFile(name_, plan)}, [self = shared_from_this(), done](const absl::Status& status) {
+      const auto put = [self = shared_from_this(), done](const absl::Status& status) {
         if (!status.ok()) self->StopStoring(status);
-        done();
-      });
+        done(self->lost() ? MadeElsewhere(self->name_) : absl::OkStatus());
+      };
+      return store_->Put({PromptsFile(name_, plan)}, token_, put);
     }
   }
-  done();
+  done(absl::OkStatus());
 }
 
 void Video::Tick() {

@@ -43,6 +43,7 @@ struct VideoCreation {
   ChunkLog::Serializer serializer;
   absl::Duration max_unread;  // one that nobody has ever watched is ended after so long, unless it is to continue
   Store* store = nullptr;     // outlives it; null: nothing of it outlives the process
+  uint64_t token = 0;         // of its writes, where servers share the store (Registry)
   // Of a fork: the events of its first blocks with their media, which it begins with.
   std::vector<std::vector<Recorded>> shared_blocks = {};
 };
@@ -61,6 +62,7 @@ class Video : public std::enable_shared_from_this<Video> {
 
   uint64_t id() const { return id_; }
   const std::string& name() const { return name_; }
+  uint64_t token() const { return token_; }
   const Tenant& tenant() const { return description_.tenant; }
   const VideoPlan& plan() const { return *plan_; }
   // As it was asked for.
@@ -97,11 +99,13 @@ class Video : public std::enable_shared_from_this<Video> {
   void OnPrompt(int prompt, PromptTokens tokens);
   // `held` is let go when the checkpoint is stored, or is not needed.
   void OnCheckpoint(int blocks, std::vector<std::byte> checkpoint, std::shared_ptr<void> held);
-  // A prompt that was changed. Calls `done` once it would survive the process.
-  void KeepPrompt(int block, const std::string& text, std::function<void()> done);
+  // A prompt that was changed. Calls `done` once it would survive the process; OTHER_SERVER: it does not.
+  void KeepPrompt(int block, const std::string& text, std::function<void(const absl::Status&)> done);
 
   // Ends it; what was encoded by then stays in the log. Nothing happens to one that has ended.
   void Cancel(const absl::Status& why);
+  // Another server makes it now: here it ends as OTHER_SERVER, nothing more of it is told, and what is stored stays.
+  void Lose();
   // Removes it from the store, and stores nothing of it any more. `done`: it would not be there after a restart.
   void Forget(std::function<void()> done = [] {});
   // Carries out what its disconnect policy has for this moment, and tells its viewers that time has passed.
@@ -145,6 +149,7 @@ class Video : public std::enable_shared_from_this<Video> {
   void OnStored(const absl::Status& status);
   // Of Tell: OnStored follows.
   bool PutTold(std::vector<StoredFile> files);
+  bool lost() const;
   // Calls `done` on the strand. False: nothing is stored any more, and it is not called.
   bool Put(std::vector<StoredFile> files, std::function<void(const absl::Status&)> done);
   // After an error nothing more is stored: blocks behind a hole would help nobody.
@@ -180,6 +185,7 @@ class Video : public std::enable_shared_from_this<Video> {
   const std::shared_ptr<const VideoPlan> plan_;
   const StoredVideo description_;
   Store* const store_;
+  const uint64_t token_;
   const absl::Duration max_unread_;
   const scheduler::Clock* const clock_;
   VideoHost* const host_;
@@ -213,9 +219,10 @@ class Video : public std::enable_shared_from_this<Video> {
   Mutex load_mutex_;
   bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;
 
-  Mutex store_mutex_;  // held while something is put, so that nothing is put behind a removal
+  mutable Mutex store_mutex_;  // held while something is put, so that nothing is put behind a removal
   bool stores_ ABSL_GUARDED_BY(store_mutex_) = false;
   bool store_failed_ ABSL_GUARDED_BY(store_mutex_) = false, forgotten_ ABSL_GUARDED_BY(store_mutex_) = false;
+  bool lost_ ABSL_GUARDED_BY(store_mutex_) = false;
 
   mutable Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kQueued;

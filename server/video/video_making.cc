@@ -188,7 +188,9 @@ void Video::ChangedPrompt(const Event& changed) {
     return;
   }
   if (store_ != nullptr) unstored_.push_back({changed, {}});
-  Tell({}, [this, changed](bool /*stored*/) { Log(changed); });
+  Tell({}, [this, changed](bool /*stored*/) {
+    if (!lost()) Log(changed);
+  });
 }
 
 void Video::AppendMade(Maker::Made made) {
@@ -201,6 +203,7 @@ void Video::AppendMade(Maker::Made made) {
   // shared_ptr: std::function copies what it holds.
   auto bytes = std::make_shared<std::string>(std::move(made.bytes));
   Tell(std::move(files), [this, event, bytes](bool stored) {
+    if (lost()) return;
     const auto& chunk = std::get<Chunk>(event.body);
     if (stored) log_.SetStored(stored_blocks_ = chunk.block + 1);
     {
@@ -223,7 +226,8 @@ void Video::KeepCheckpoint() {
   // No chunk waits for it. Without it blocks are made again, so an error is none.
   const MutexLock lock(store_mutex_);
   if (!stores_) return;
-  store_->Put({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, [held](const absl::Status& /*status*/) {});
+  store_->Put({CheckpointFile(name_, checkpoint.blocks, checkpoint.bytes)}, token_,
+              [held](const absl::Status& /*status*/) {});
 }
 
 void Video::StoreShared(size_t block, const std::shared_ptr<const StoredVideo>& stored) {
@@ -264,10 +268,16 @@ bool Video::PutTold(std::vector<StoredFile> files) {
 bool Video::Put(std::vector<StoredFile> files, std::function<void(const absl::Status&)> done) {
   const MutexLock lock(store_mutex_);
   if (!stores_) return false;
-  store_->Put(std::move(files), [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
-    self->strand_.Post([self, done, status] { done(status); });
-  });
+  store_->Put(std::move(files), token_,
+              [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
+                self->strand_.Post([self, done, status] { done(status); });
+              });
   return true;
+}
+
+bool Video::lost() const {
+  const MutexLock lock(store_mutex_);
+  return lost_;
 }
 
 void Video::OnStored(const absl::Status& status) {
@@ -285,6 +295,7 @@ void Video::OnStored(const absl::Status& status) {
 }
 
 void Video::StopStoring(const absl::Status& why) {
+  if (absl::IsAborted(why) && token_ != 0) return Lose();
   {
     const MutexLock lock(store_mutex_);
     if (!std::exchange(stores_, false)) return;
@@ -301,14 +312,15 @@ void Video::StoreFailedEnd(StoredEnd end) {
   end.error = StoreError(absl::DataLossError("store: not all of the video could be stored"));
   end.blocks = stored_blocks_;
   end.finished.reset();
-  store_->Put(EndFiles(name_, *plan_, end), [](const absl::Status& /*status*/) {});
+  store_->Put(EndFiles(name_, *plan_, end), token_, [](const absl::Status& /*status*/) {});
 }
 
 void Video::Close(const absl::Status& status) {
   unstored_checkpoint_ = {};
   held_.reset();
-  // A server that ends leaves a stored video as it is: the next one goes on with it.
-  const bool stays = DetailsOf(status).reason == Reason::kShuttingDown;
+  // A server that ends leaves a stored video as it is: the next one goes on with it, or does so already.
+  const Reason reason = DetailsOf(status).reason;
+  const bool stays = reason == Reason::kShuttingDown || reason == Reason::kOtherServer;
   absl::Duration waited;
   StoredEnd end;
   {
@@ -342,7 +354,7 @@ void Video::Close(const absl::Status& status) {
   Tell(std::move(files), [self = shared_from_this(), end, blocks](bool stored) {
     if (stored) {
       self->log_.SetStored(blocks);
-      self->store_->Remove(CheckpointPath(self->name_), [](const absl::Status& /*status*/) {});
+      self->store_->Remove(CheckpointPath(self->name_), self->token_, [](const absl::Status& /*status*/) {});
     }
     self->StoreFailedEnd(end);
     if (end.finished.has_value()) self->Log(*end.finished);

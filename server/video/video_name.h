@@ -9,6 +9,8 @@ namespace longtake::server {
 // "videos/" and 128 bits of the operating system's random numbers as 32 hexadecimal digits: nobody guesses one, and no
 // two servers choose the same.
 std::string NewVideoName();
+// Whether it has this form.
+bool IsVideoName(const std::string& name);
 
 }  // namespace longtake::server
 

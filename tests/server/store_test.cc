@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <future>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -27,13 +29,13 @@ using testing::HasSubstr;
 
 absl::Status Put(Store& store, std::vector<StoredFile> files) {
   std::promise<absl::Status> done;
-  store.Put(std::move(files), [&done](const absl::Status& status) { done.set_value(status); });
+  store.Put(std::move(files), /*token=*/0, [&done](const absl::Status& status) { done.set_value(status); });
   return done.get_future().get();
 }
 
 absl::Status Remove(Store& store, const std::string& folder) {
   std::promise<absl::Status> done;
-  store.Remove(folder, [&done](const absl::Status& status) { done.set_value(status); });
+  store.Remove(folder, /*token=*/0, [&done](const absl::Status& status) { done.set_value(status); });
   return done.get_future().get();
 }
 
@@ -51,7 +53,7 @@ std::string Bytes(const Store& store, const std::string& name) {
 }
 
 std::unique_ptr<Store> Open(const TempFolder& folder) {
-  absl::StatusOr<std::unique_ptr<Store>> store = OpenDirectoryStore(folder.path() + "/store");
+  absl::StatusOr<std::unique_ptr<Store>> store = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
   EXPECT_TRUE(store.ok()) << store.status();
   return *std::move(store);
 }
@@ -93,11 +95,12 @@ TEST(DirectoryStore, CarriesOutCallsInTheirOrder) {
   const auto store = Open(folder);
   std::vector<int> told;
   for (int i = 0; i < 200; ++i) {
-    store->Put({{"a/file", absl::StrCat(i)}}, [&told, i](const absl::Status& status) {
+    store->Put({{"a/file", absl::StrCat(i)}}, /*token=*/0, [&told, i](const absl::Status& status) {
       EXPECT_TRUE(status.ok()) << status;
       told.push_back(i);
     });
-    if (i % 50 == 10) store->Remove("a", [](const absl::Status& status) { EXPECT_TRUE(status.ok()) << status; });
+    if (i % 50 == 10)
+      store->Remove("a", /*token=*/0, [](const absl::Status& status) { EXPECT_TRUE(status.ok()) << status; });
   }
   store->AwaitIdle();
   ASSERT_EQ(told.size(), 200u);
@@ -120,12 +123,12 @@ TEST(DirectoryStore, HasOneOwner) {
   const TempFolder folder;
   {
     const auto store = Open(folder);
-    const auto second = OpenDirectoryStore(folder.path() + "/store");
+    const auto second = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
     EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
     EXPECT_THAT(std::string(second.status().message()), HasSubstr(folder.path()));
   }
   Open(folder);
-  EXPECT_FALSE(OpenDirectoryStore(folder.Write("file", "") + "/store").ok());
+  EXPECT_FALSE(OpenDirectoryStore(folder.Write("file", "") + "/store", Sharing::kAlone).ok());
 }
 
 // Each file's bytes say how many they are. The child writes a byte to a pipe for each of its first two Puts, and is
@@ -140,7 +143,7 @@ TEST(DirectoryStore, AFileIsWholeOrNotThereWhereTheProcessWasKilled) {
     const pid_t child = fork();
     if (child == 0) {
       close(said[0]);
-      const auto store = OpenDirectoryStore(folder.path() + "/store");
+      const auto store = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
       if (!store.ok()) _exit(1);
       for (int i = 0;; ++i) {
         const std::string bytes(1000 + 997 * i % 200'000, static_cast<char>('a' + i % 26));
@@ -183,7 +186,7 @@ TEST(DirectoryStore, AFileThatDoesNotFitIsAnErrorAndTheNextOneIsStored) {
     signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{1 << 16, 1 << 16};
     setrlimit(RLIMIT_FSIZE, &limit);
-    const auto store = OpenDirectoryStore(folder.path() + "/store");
+    const auto store = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
     if (!store.ok()) _exit(1);
     const absl::Status large = Put(**store, {{"a/small", "s"}, {"a/large", std::string(1 << 17, 'x')}});
     if (!absl::IsResourceExhausted(large)) _exit(2);
@@ -197,6 +200,115 @@ TEST(DirectoryStore, AFileThatDoesNotFitIsAnErrorAndTheNextOneIsStored) {
   EXPECT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 0);
   EXPECT_EQ(Bytes(*Open(folder), "a/small"), "s");
+}
+
+std::unique_ptr<Store> OpenShared(const TempFolder& folder) {
+  absl::StatusOr<std::unique_ptr<Store>> store = OpenDirectoryStore(folder.path() + "/store", Sharing::kShared);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return *std::move(store);
+}
+
+absl::Status Fence(Store& store, const std::string& folder, uint64_t token) {
+  std::promise<absl::Status> done;
+  store.Fence(folder, token, [&done](const absl::Status& status) { done.set_value(status); });
+  return done.get_future().get();
+}
+
+absl::Status PutAs(Store& store, uint64_t token, std::vector<StoredFile> files) {
+  std::promise<absl::Status> done;
+  store.Put(std::move(files), token, [&done](const absl::Status& status) { done.set_value(status); });
+  return done.get_future().get();
+}
+
+absl::Status RemoveAs(Store& store, uint64_t token, const std::string& name) {
+  std::promise<absl::Status> done;
+  store.Remove(name, token, [&done](const absl::Status& status) { done.set_value(status); });
+  return done.get_future().get();
+}
+
+TEST(SharedStore, OnlyTheWriterWithTheLargestTokenWrites) {
+  const TempFolder folder;
+  const auto a = OpenShared(folder), b = OpenShared(folder);
+  ASSERT_TRUE(Fence(*a, "videos/v", 1).ok());
+  ASSERT_TRUE(PutAs(*a, 1, {{"videos/v/one", "a"}, {"videos/v/two", "a"}}).ok());
+  ASSERT_TRUE(Fence(*b, "videos/v", 2).ok());
+  EXPECT_TRUE(absl::IsAborted(PutAs(*a, 1, {{"videos/v/one", "late"}, {"videos/v/three", "late"}})));
+  EXPECT_TRUE(absl::IsAborted(RemoveAs(*a, 1, "videos/v/one")));
+  EXPECT_TRUE(absl::IsAborted(RemoveAs(*a, 1, "videos/v/none")));
+  EXPECT_TRUE(absl::IsAborted(Fence(*a, "videos/v", 1))) << "tokens only grow";
+  EXPECT_THAT(Names(*b, "videos/v"), ElementsAre("one", "two"));
+  EXPECT_EQ(Bytes(*b, "videos/v/one"), "a");
+  ASSERT_TRUE(Fence(*b, "videos/v", 2).ok()) << "it is the writer already";
+  ASSERT_TRUE(PutAs(*b, 2, {{"videos/v/one", "b"}}).ok());
+  ASSERT_TRUE(RemoveAs(*b, 2, "videos/v/two").ok());
+  ASSERT_TRUE(RemoveAs(*b, 2, "videos/v/two").ok()) << "it is gone already";
+  EXPECT_THAT(Names(*a, "videos/v"), ElementsAre("one"));
+  EXPECT_EQ(Bytes(*a, "videos/v/one"), "b");
+}
+
+TEST(SharedStore, AFolderThatWasRemovedIsNotMadeAgain) {
+  const TempFolder folder;
+  const auto a = OpenShared(folder), b = OpenShared(folder);
+  ASSERT_TRUE(Fence(*a, "videos/v", 1).ok());
+  ASSERT_TRUE(Remove(*b, "videos/v").ok());
+  EXPECT_TRUE(absl::IsAborted(PutAs(*a, 1, {{"videos/v/one", "late"}})));
+  EXPECT_THAT(Names(*b, "videos"), ElementsAre());
+}
+
+// The writer before writes all the time, as one would that wakes up: behind Fence nothing of it appears.
+TEST(SharedStore, NothingOfTheFormerWriterAppearsBehindAFence) {
+  const TempFolder folder;
+  const auto a = OpenShared(folder), b = OpenShared(folder);
+  for (uint64_t round = 0; round < 50; ++round) {
+    const uint64_t former = 2 * round + 1, next = former + 1;
+    ASSERT_TRUE(Fence(*a, "videos/v", former).ok());
+    std::atomic<bool> began = false;
+    std::thread late([&] {
+      while (PutAs(*a, former, {{"videos/v/file", "a"}, {"videos/v/other", "a"}}).ok()) began = true;
+      began = true;
+    });
+    while (!began) std::this_thread::yield();
+    ASSERT_TRUE(Fence(*b, "videos/v", next).ok());
+    ASSERT_TRUE(PutAs(*b, next, {{"videos/v/file", "b"}, {"videos/v/other", "b"}}).ok());
+    EXPECT_EQ(Bytes(*b, "videos/v/file"), "b");
+    late.join();
+    EXPECT_EQ(Bytes(*b, "videos/v/file"), "b");
+    EXPECT_EQ(Bytes(*b, "videos/v/other"), "b");
+  }
+}
+
+TEST(SharedStore, OfWritersThatComeAtOnceOneIsLeft) {
+  const TempFolder folder;
+  const auto a = OpenShared(folder), b = OpenShared(folder);
+  for (uint64_t round = 0; round < 50; ++round) {
+    const std::string video = absl::StrCat("videos/", round);
+    absl::Status first;
+    std::thread other([&] { first = Fence(*a, video, 1); });
+    ASSERT_TRUE(Fence(*b, video, 2).ok());
+    other.join();
+    EXPECT_TRUE(first.ok() || absl::IsAborted(first)) << first;
+    EXPECT_TRUE(absl::IsAborted(PutAs(*a, 1, {{video + "/file", "a"}})));
+    EXPECT_TRUE(PutAs(*b, 2, {{video + "/file", "b"}}).ok());
+  }
+}
+
+TEST(SharedStore, WhatIsWrongWithItsUseIsAnError) {
+  const TempFolder folder;
+  {
+    const auto shared = OpenShared(folder);
+    EXPECT_TRUE(absl::IsInvalidArgument(PutAs(*shared, 0, {{"videos/v/one", "1"}}))) << "without a token";
+    EXPECT_TRUE(absl::IsAborted(PutAs(*shared, 7, {{"videos/v/one", "1"}}))) << "without a fence";
+    const auto alone = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
+    EXPECT_TRUE(absl::IsFailedPrecondition(alone.status())) << alone.status();
+    ASSERT_TRUE(Fence(*shared, "videos/v", 1).ok());
+    ASSERT_TRUE(PutAs(*shared, 1, {{"videos/v/one", "1"}}).ok());
+  }
+  // What was shared may be one server's alone later.
+  const auto alone = Open(folder);
+  const auto shared = OpenDirectoryStore(folder.path() + "/store", Sharing::kShared);
+  EXPECT_TRUE(absl::IsFailedPrecondition(shared.status())) << shared.status();
+  EXPECT_TRUE(Put(*alone, {{"videos/v/two", "2"}}).ok());
+  EXPECT_THAT(Names(*alone, "videos/v"), ElementsAre("one", "two"));
 }
 
 }  // namespace

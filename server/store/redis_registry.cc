@@ -1,0 +1,270 @@
+#include <atomic>
+#include <fstream>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "common/mutex.h"
+#include "common/status_macros.h"
+#include "common/thread.h"
+#include "server/store/redis.h"
+#include "server/store/registry.h"
+#include "spdlog/logger.h"
+
+namespace longtake::server {
+namespace {
+
+// Keys:
+//   longtake:server:{server}    a server's addresses, with a space between; the key ends with its lease
+//   longtake:servers            sorted set of servers, by the millisecond in which their leases end
+//   longtake:video:{video}      hash: owner (a server), token
+//   longtake:unfinished         set of videos that are being made, or should be
+//   longtake:token              the last token
+//   longtake:videos:{tenant}    sorted set of a tenant's videos, by the microsecond of their creation
+//   longtake:request:{n}:{tenant}:{request id}    a video; n is the length of the tenant's name
+constexpr char kServer[] = "longtake:server:", kServers[] = "longtake:servers",
+               kVideo[] = "longtake:video:", kUnfinishedVideos[] = "longtake:unfinished", kToken[] = "longtake:token",
+               kRequest[] = "longtake:request:", kVideos[] = "longtake:videos:";
+
+// A request that is repeated later than this asks for another video.
+constexpr absl::Duration kRequestKept = absl::Hours(24 * 7);
+constexpr absl::Duration kTimeout = absl::Seconds(1);
+
+// Returns 1 if the lease had not ended.
+constexpr char kRenew[] = R"(
+local held = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[3])
+return held)";
+
+constexpr char kEnd[] = R"(
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1]))";
+
+// Returns 1 if there is another server whose lease has not ended.
+constexpr char kOthers[] = R"(
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for _, server in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')) do
+  if server ~= ARGV[1] then return 1 end
+end
+return 0)";
+
+// Returns the token, or 0 if a server that works owns the video.
+constexpr char kTake[] = R"(
+local owner = redis.call('HGET', KEYS[1], 'owner')
+if owner and owner ~= ARGV[1] and redis.call('EXISTS', ARGV[2] .. owner) == 1 then return 0 end
+local token = redis.call('INCR', KEYS[2])
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', token)
+redis.call('SADD', KEYS[3], ARGV[3])
+return token)";
+
+constexpr char kRelease[] = R"(
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then return 0 end
+if ARGV[3] == 'ended' then
+  redis.call('DEL', KEYS[1])
+  redis.call('SREM', KEYS[2], ARGV[4])
+else
+  redis.call('HDEL', KEYS[1], 'owner')
+end
+return 1)";
+
+// Returns the owner and its address, or nothing.
+constexpr char kOwner[] = R"(
+local owner = redis.call('HGET', KEYS[1], 'owner')
+local address = owner and redis.call('GET', ARGV[1] .. owner)
+if address then return {owner, address} end
+return {})";
+
+constexpr char kOrphans[] = R"(
+local orphans, works = {}, {}
+for _, video in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local owner = redis.call('HGET', ARGV[1] .. video, 'owner')
+  if owner and works[owner] == nil then works[owner] = redis.call('EXISTS', ARGV[2] .. owner) == 1 end
+  if not owner or not works[owner] then orphans[#orphans + 1] = video end
+end
+return orphans)";
+
+constexpr char kClaim[] = R"(
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return ARGV[1] end
+return redis.call('GET', KEYS[1]))";
+
+class RedisRegistry : public Registry {
+ public:
+  RedisRegistry(const RegistryOptions& options, RedisAddress address, std::string password, spdlog::logger* logger)
+      : addresses_(absl::StrCat(options.address, " ", options.http_address)),
+        lease_(options.lease),
+        logger_(logger),
+        redis_(std::move(address), std::move(password), kTimeout) {
+    std::random_device random;
+    id_ = absl::StrFormat("%08x%08x", random(), random());
+  }
+  ~RedisRegistry() override {
+    {
+      const MutexLock lock(mutex_);
+      ending_ = true;
+    }
+    ended_.NotifyAll();
+    if (thread_.joinable()) thread_.join();
+    Log(redis_.Eval(kEnd, {ServerKey(), kServers}, {id_}).status());
+  }
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(Renew().status());
+    ASSIGN_OR_RETURN(thread_, StartThread("the registry's thread", [this] { Run(); }));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> ClaimRequest(const std::string& tenant, const std::string& request_id,
+                                           const std::string& video) override {
+    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kClaim, {RequestKey(tenant, request_id)},
+                                                         {video, absl::StrCat(absl::ToInt64Seconds(kRequestKept))}));
+    return reply.text;
+  }
+  void ForgetRequest(const std::string& tenant, const std::string& request_id) override {
+    Log(redis_.Command({"DEL", RequestKey(tenant, request_id)}).status());
+  }
+
+  absl::StatusOr<uint64_t> Take(const std::string& video) override {
+    ASSIGN_OR_RETURN(const RedisReply reply,
+                     redis_.Eval(kTake, {kVideo + video, kToken, kUnfinishedVideos}, {id_, kServer, video}));
+    if (reply.number == 0) return absl::FailedPreconditionError(absl::StrCat("another server makes ", video));
+    return static_cast<uint64_t>(reply.number);
+  }
+  void Release(const std::string& video, uint64_t token, bool ended) override {
+    Log(redis_
+            .Eval(kRelease, {kVideo + video, kUnfinishedVideos},
+                  {id_, absl::StrCat(token), ended ? "ended" : "goes on", video})
+            .status());
+  }
+  absl::StatusOr<bool> Owns(const std::string& video, uint64_t token) override {
+    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Command({"HMGET", kVideo + video, "owner", "token"}));
+    return reply.list == std::vector<std::string>{id_, absl::StrCat(token)};
+  }
+  absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) override {
+    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kOwner, {kVideo + video}, {kServer}));
+    if (reply.list.size() != 2) return std::nullopt;
+    const std::pair<std::string, std::string> addresses = absl::StrSplit(reply.list[1], absl::MaxSplits(' ', 1));
+    return Owner{.address = addresses.first, .http_address = addresses.second, .self = reply.list[0] == id_};
+  }
+
+  void AddUnfinished(const std::string& video) override {
+    Log(redis_.Command({"SADD", kUnfinishedVideos, video}).status());
+  }
+  absl::StatusOr<std::vector<std::string>> Orphans() override {
+    ASSIGN_OR_RETURN(RedisReply reply, redis_.Eval(kOrphans, {kUnfinishedVideos}, {kVideo, kServer}));
+    return std::move(reply.list);
+  }
+
+  void AddVideo(const std::string& tenant, const std::string& video, absl::Time create_time) override {
+    Log(redis_.Command({"ZADD", kVideos + tenant, absl::StrCat(absl::ToUnixMicros(create_time)), video}).status());
+  }
+  void RemoveVideo(const std::string& tenant, const std::string& video) override {
+    Log(redis_.Command({"ZREM", kVideos + tenant, video}).status());
+  }
+  absl::StatusOr<std::vector<Listed>> ListVideos(const std::string& tenant, const std::optional<Listed>& behind,
+                                                 int count) override {
+    // Of one microsecond the larger name comes first. Those that are passed over are of the same one as `behind`.
+    const std::string from =
+        behind.has_value() ? absl::StrCat(absl::ToUnixMicros(behind->create_time)) : std::string("+inf");
+    std::vector<Listed> found;
+    for (int offset = 0; static_cast<int>(found.size()) < count;) {
+      ASSIGN_OR_RETURN(const RedisReply reply,
+                       redis_.Command({"ZREVRANGEBYSCORE", kVideos + tenant, from, "-inf", "WITHSCORES", "LIMIT",
+                                       absl::StrCat(offset), absl::StrCat(count)}));
+      for (size_t i = 0; i + 1 < reply.list.size(); i += 2) {
+        int64_t micros = 0;
+        if (!absl::SimpleAtoi(reply.list[i + 1], &micros)) continue;
+        const Listed one{.video = reply.list[i], .create_time = absl::FromUnixMicros(micros)};
+        const bool passed = behind.has_value() && one.create_time == behind->create_time && one.video >= behind->video;
+        if (!passed && static_cast<int>(found.size()) < count) found.push_back(one);
+      }
+      if (static_cast<int>(reply.list.size()) < 2 * count) break;
+      offset += count;
+    }
+    return found;
+  }
+
+  uint64_t lapses() const override { return lapses_; }
+  bool has_others() override {
+    const absl::StatusOr<RedisReply> reply = redis_.Eval(kOthers, {kServers}, {id_});
+    Log(reply.status());
+    return reply.ok() && reply->number == 1;
+  }
+
+ private:
+  std::string ServerKey() const { return kServer + id_; }
+  static std::string RequestKey(const std::string& tenant, const std::string& request_id) {
+    return absl::StrCat(kRequest, tenant.size(), ":", tenant, ":", request_id);
+  }
+  void Log(const absl::Status& status) const {
+    if (!status.ok()) logger_->error("registry message=\"{}\"", std::string(status.message()));
+  }
+  // Whether the lease had not ended.
+  absl::StatusOr<bool> Renew() {
+    ASSIGN_OR_RETURN(const RedisReply reply,
+                     redis_.Eval(kRenew, {ServerKey(), kServers},
+                                 {addresses_, absl::StrCat(absl::ToInt64Milliseconds(lease_)), id_}));
+    return reply.number == 1;
+  }
+
+  void Run() {
+    bool answers = true;
+    MutexLock lock(mutex_);
+    while (!ended_.WaitFor(lock, lease_ / 3, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ending_; })) {
+      lock.Unlock();
+      const absl::StatusOr<bool> held = Renew();
+      if (held.ok() != answers) {
+        answers = held.ok();
+        // What is being made goes on: while Redis is away nobody can take it.
+        if (answers) logger_->info("the registry answers again");
+        if (!answers) Log(held.status());
+      }
+      if (held.ok() && !*held) {
+        ++lapses_;
+        logger_->warn("the lease had ended: others may have taken videos of this server");
+      }
+      lock.Lock();
+    }
+  }
+
+  const std::string addresses_;
+  const absl::Duration lease_;
+  spdlog::logger* const logger_;
+  Redis redis_;
+  std::string id_;  // of this process
+  std::atomic<uint64_t> lapses_ = 0;
+  Mutex mutex_;
+  ConditionVariable ended_;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+absl::StatusOr<std::string> ReadPassword(const std::string& file) {
+  if (file.empty()) return std::string();
+  std::ifstream in(file);
+  std::string password;
+  if (!std::getline(in, password) || password.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(file, ": there is no password in its first line"));
+  }
+  return password;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Registry>> OpenRedisRegistry(const RegistryOptions& options, spdlog::logger* logger) {
+  ASSIGN_OR_RETURN(RedisAddress address, ParseRedisUrl(options.url));
+  ASSIGN_OR_RETURN(std::string password, ReadPassword(options.password_file));
+  auto registry = std::make_unique<RedisRegistry>(options, std::move(address), std::move(password), logger);
+  RETURN_IF_ERROR(registry->Start());
+  return registry;
+}
+
+}  // namespace longtake::server

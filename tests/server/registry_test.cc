@@ -1,0 +1,185 @@
+// Leases and tokens, with a real Redis.
+#include "server/store/registry.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/store/redis.h"
+#include "spdlog/logger.h"
+#include "spdlog/sinks/null_sink.h"
+#include "tests/engine/temp_folder.h"
+#include "tests/server/redis_server.h"
+
+namespace longtake::server {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class RegistryTest : public testing::Test {
+ protected:
+  std::unique_ptr<Registry> Open(const std::string& address, absl::Duration lease = absl::Minutes(10)) {
+    absl::StatusOr<std::unique_ptr<Registry>> opened = OpenRedisRegistry(
+        {.url = redis.url(), .password_file = "", .address = address, .http_address = "h" + address, .lease = lease},
+        &logger);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    return *std::move(opened);
+  }
+  static uint64_t Take(Registry& registry, const std::string& video) {
+    const absl::StatusOr<uint64_t> token = registry.Take(video);
+    EXPECT_TRUE(token.ok()) << token.status();
+    return token.value_or(0);
+  }
+
+  spdlog::logger logger{"test", std::make_shared<spdlog::sinks::null_sink_mt>()};
+  RedisServer redis;
+};
+
+TEST_F(RegistryTest, AVideoHasOneOwner) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  EXPECT_EQ(a->OwnerOf("videos/v")->has_value(), false);
+  const uint64_t token = Take(*a, "videos/v");
+  EXPECT_TRUE(absl::IsFailedPrecondition(b->Take("videos/v").status()));
+  EXPECT_EQ((*b->OwnerOf("videos/v"))->address, "a:1");
+  EXPECT_EQ((*b->OwnerOf("videos/v"))->http_address, "ha:1");
+  EXPECT_FALSE((*b->OwnerOf("videos/v"))->self);
+  EXPECT_TRUE((*a->OwnerOf("videos/v"))->self);
+  EXPECT_TRUE(*a->Owns("videos/v", token));
+  EXPECT_FALSE(*b->Owns("videos/v", token));
+  EXPECT_THAT(*b->Orphans(), ElementsAre());
+  EXPECT_TRUE(a->has_others());
+}
+
+TEST_F(RegistryTest, WhatAServerLeavesIsTakenWithALargerToken) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  const uint64_t ended = Take(*a, "videos/ended"), left = Take(*a, "videos/left"), lost = Take(*a, "videos/lost");
+  a->Release("videos/ended", ended, /*ended=*/true);
+  a->Release("videos/left", left, /*ended=*/false);
+  EXPECT_THAT(*b->Orphans(), ElementsAre("videos/left"));
+  EXPECT_GT(Take(*b, "videos/left"), left);
+  redis.EndLeases();
+  // b's lease has ended too, but it takes what it finds.
+  EXPECT_THAT(*b->Orphans(), testing::UnorderedElementsAre("videos/left", "videos/lost"));
+  const uint64_t taken = Take(*b, "videos/lost");
+  EXPECT_GT(taken, lost);
+  EXPECT_FALSE(*a->Owns("videos/lost", lost));
+  // The former owner's word counts no longer.
+  a->Release("videos/lost", lost, /*ended=*/true);
+  EXPECT_TRUE(*b->Owns("videos/lost", taken));
+}
+
+TEST_F(RegistryTest, ServersThatEndGiveTheirVideosBackAtOnce) {
+  const auto b = Open("b:1");
+  {
+    const auto a = Open("a:1");
+    Take(*a, "videos/v");
+    EXPECT_THAT(*b->Orphans(), ElementsAre());
+  }
+  EXPECT_THAT(*b->Orphans(), ElementsAre("videos/v"));
+  EXPECT_FALSE(b->has_others());
+}
+
+TEST_F(RegistryTest, ALeaseThatHadEndedIsNoticed) {
+  const auto a = Open("a:1", absl::Milliseconds(300));
+  EXPECT_EQ(a->lapses(), 0u);
+  for (uint64_t lapses = 1; lapses <= 2; ++lapses) {
+    redis.EndLeases();
+    for (int i = 0; i < 120'000 && a->lapses() < lapses; ++i) absl::SleepFor(absl::Milliseconds(1));
+    EXPECT_GE(a->lapses(), lapses);
+  }
+}
+
+TEST_F(RegistryTest, ARequestIdIsOneTenantsAndOfOneVideo) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  EXPECT_EQ(*a->ClaimRequest("tenant", "id", "videos/1"), "videos/1");
+  EXPECT_EQ(*b->ClaimRequest("tenant", "id", "videos/2"), "videos/1");
+  EXPECT_EQ(*b->ClaimRequest("other", "id", "videos/3"), "videos/3");
+  // Where one name ends and the other begins makes a difference.
+  EXPECT_EQ(*b->ClaimRequest("tenant:i", "d", "videos/4"), "videos/4");
+  a->ForgetRequest("tenant", "id");
+  EXPECT_EQ(*b->ClaimRequest("tenant", "id", "videos/5"), "videos/5");
+}
+
+TEST_F(RegistryTest, VideosAreListedByTheirCreation) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  const absl::Time start = absl::FromUnixSeconds(1'700'000'000);
+  // Seven of one microsecond among others, so that pages begin and end within it.
+  for (int i = 0; i < 20; ++i) {
+    const int micros = i < 5 ? i : i < 12 ? 5 : i;
+    (i % 2 == 0 ? a : b)->AddVideo("tenant", absl::StrCat("videos/", 100 + i), start + absl::Microseconds(micros));
+  }
+  b->AddVideo("other", "videos/other", start);
+  a->RemoveVideo("tenant", "videos/107");
+  std::vector<std::string> expected;
+  for (int i = 19; i >= 0; --i) {
+    if (i != 7) expected.push_back(absl::StrCat("videos/", 100 + i));
+  }
+  for (const int size : {1, 2, 3, 5, 50}) {
+    std::vector<std::string> found;
+    std::optional<Registry::Listed> behind;
+    while (true) {
+      const auto page = b->ListVideos("tenant", behind, size);
+      ASSERT_TRUE(page.ok()) << page.status();
+      if (page->empty()) break;
+      for (const Registry::Listed& each : *page) found.push_back(each.video);
+      behind = page->back();
+    }
+    EXPECT_EQ(found, expected) << "in pages of " << size;
+  }
+}
+
+TEST_F(RegistryTest, UnfinishedVideosOfTheStoreAreTaken) {
+  const auto a = Open("a:1");
+  a->AddUnfinished("videos/found");
+  EXPECT_THAT(*a->Orphans(), ElementsAre("videos/found"));
+  Take(*a, "videos/found");
+  EXPECT_THAT(*a->Orphans(), ElementsAre());
+}
+
+TEST_F(RegistryTest, ARedisThatGoesAndComesBackIsAnErrorMeanwhile) {
+  const auto a = Open("a:1");
+  redis.Kill();
+  const absl::Status gone = a->Take("videos/v").status();
+  EXPECT_TRUE(absl::IsUnavailable(gone)) << gone;
+  EXPECT_THAT(std::string(gone.message()), HasSubstr("registry: Redis at 127.0.0.1:"));
+  redis.Start();
+  for (int i = 0; i < 120'000 && !a->Take("videos/v").ok(); ++i) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_TRUE(a->Take("videos/v").ok());
+}
+
+TEST_F(RegistryTest, WhatIsWrongIsNamed) {
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseRedisUrl("localhost:6379").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseRedisUrl("redis://").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseRedisUrl("redis://host:0").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseRedisUrl("redis://user@host").status()));
+  EXPECT_EQ(ParseRedisUrl("redis://host")->port, 6379);
+  EXPECT_EQ(ParseRedisUrl("redis://[::1]:7000")->port, 7000);
+  const TempFolder folder;
+  RegistryOptions options{
+      .url = redis.url(), .password_file = folder.path() + "/none", .address = "a:1", .http_address = ""};
+  EXPECT_THAT(std::string(OpenRedisRegistry(options, &logger).status().message()), HasSubstr("/none: there is no"));
+  // Redis has no password, and says so.
+  options.password_file = folder.Write("password", "secret\n");
+  const absl::Status refused = OpenRedisRegistry(options, &logger).status();
+  EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
+  EXPECT_THAT(std::string(refused.message()), testing::Not(HasSubstr("secret")));
+}
+
+TEST_F(RegistryTest, APasswordIsSent) {
+  redis.Ask({"CONFIG", "SET", "requirepass", "secret"});
+  const TempFolder folder;
+  const RegistryOptions options{
+      .url = redis.url(), .password_file = folder.Write("password", "secret\n"), .address = "a:1", .http_address = ""};
+  const auto opened = OpenRedisRegistry(options, &logger);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_TRUE((*opened)->Take("videos/v").ok());
+}
+
+}  // namespace
+}  // namespace longtake::server

@@ -1,0 +1,395 @@
+// Two servers that share a store and a Redis.
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/engine/temp_folder.h"
+#include "tests/server/gate.h"
+#include "tests/server/http_client.h"
+#include "tests/server/redis_server.h"
+#include "tests/server/server_fixture.h"
+
+namespace longtake::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SharingTest : public ServerFixture {
+ protected:
+  struct Node {
+    std::unique_ptr<Server> server;
+    std::unique_ptr<v1::VideoService::Stub> stub;
+    FakeEngine* engine = nullptr;
+  };
+  // One of them; the fixture's methods are about the one that was started last.
+  Node Run(FakeEngineOptions engine_options = {}) {
+    ServerOptions options;
+    options.store = folder.path() + "/store";
+    options.http_listen = "127.0.0.1:0";
+    options.registry = redis.url();
+    options.lease = absl::Minutes(10);  // ends when a test says so
+    StartAndServe(std::move(engine_options), options);
+    return {std::move(server), std::move(stub), engine};
+  }
+  // Calls are of this one from now on.
+  void Ask(Node& node) {
+    std::swap(server, node.server);
+    std::swap(stub, node.stub);
+    engine = node.engine;
+  }
+  static v1::GenerateVideoRequest Kept(double seconds) {
+    v1::GenerateVideoRequest request = Request(seconds);
+    request.mutable_delivery_options()->set_disconnect_policy(v1::DISCONNECT_POLICY_CONTINUE);
+    return request;
+  }
+  v1::Video Create(v1::VideoService::Stub& at, double seconds, const std::string& request_id = "") {
+    v1::CreateVideoRequest request;
+    *request.mutable_spec() = Request(seconds).spec();
+    request.set_request_id(request_id);
+    grpc::ClientContext context;
+    v1::Video video;
+    const grpc::Status status = at.CreateVideo(&context, request, &video);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return video;
+  }
+  static Watched WatchAt(v1::VideoService::Stub& at, const std::string& name, const std::string& resume_token = "") {
+    v1::WatchVideoRequest request;
+    request.set_name(name);
+    request.set_follow(true);
+    if (!resume_token.empty()) request.set_resume_token(resume_token);
+    grpc::ClientContext context;
+    return ReadAll(context, *at.WatchVideo(&context, request), nullptr);
+  }
+  static grpc::Status GetAt(v1::VideoService::Stub& at, const std::string& name, v1::Video* video) {
+    v1::GetVideoRequest request;
+    request.set_name(name);
+    grpc::ClientContext context;
+    return at.GetVideo(&context, request, video);
+  }
+  // As a client does that is told to ask again.
+  Watched WatchUntilItEnds(v1::VideoService::Stub& at, const std::string& name) {
+    Watched all;
+    while (true) {
+      const std::string token = all.events.empty() ? "" : all.events.back().resume_token();
+      Watched more = WatchAt(at, name, token);
+      all.bytes += more.bytes;
+      for (v1::WatchVideoResponse& event : more.events) all.events.push_back(std::move(event));
+      all.status = more.status;
+      if (more.status.error_code() != grpc::StatusCode::UNAVAILABLE) return all;
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+  }
+  // The bytes of a video of so many seconds that nothing disturbs.
+  std::string Undisturbed(double seconds) {
+    StartAndServe();
+    const Watched video = Generate(Kept(seconds));
+    EXPECT_TRUE(video.status.ok()) << video.status.error_message();
+    server.reset();
+    return video.bytes;
+  }
+
+  const TempFolder folder;
+  RedisServer redis;
+};
+
+TEST_F(SharingTest, AnyServerAnswersForAnyVideo) {
+  const std::string undisturbed = Undisturbed(5);
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
+    if (pass.kind == PassKind::kCommit && ++commits == 3) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string name = Create(*a.stub, 5).name();
+  v1::Video video;
+  grpc::Status status = GetAt(*b.stub, name, &video);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(video.name(), name);
+  v1::ReportPlaybackRequest report;
+  report.set_name(name);
+  report.set_viewer_id("nobody");
+  *report.mutable_position_offset() = ToProto(1.0);
+  v1::ReportPlaybackResponse reported;
+  grpc::ClientContext reporting;
+  EXPECT_EQ(ReasonOf(b.stub->ReportPlayback(&reporting, report, &reported)), "VIEWER_NOT_FOUND");
+  v1::ForkVideoRequest fork;
+  fork.set_name(name);
+  fork.set_from_block(1000);
+  fork.set_prompt("a blue box");
+  grpc::ClientContext forking;
+  EXPECT_EQ(ReasonOf(b.stub->ForkVideo(&forking, fork, &video)), "INVALID_REQUEST");
+  // Its viewers at the other server see it while it is made: the gate is opened by what one of them has seen.
+  v1::WatchVideoRequest request;
+  request.set_name(name);
+  request.set_follow(true);
+  grpc::ClientContext context;
+  const Watched watched = ReadAll(context, *b.stub->WatchVideo(&context, request),
+                                  [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+                                    if (event.has_chunk() && event.chunk().block() == 1) gate.Open();
+                                  });
+  EXPECT_TRUE(watched.status.ok()) << watched.status.error_message();
+  EXPECT_EQ(watched.bytes, undisturbed);
+  EXPECT_EQ(WatchAt(*a.stub, name).bytes, undisturbed);
+  EXPECT_TRUE(b.engine->ran().empty()) << "it was made twice";
+  // It has ended, and needs its maker no longer.
+  a.server.reset();
+  EXPECT_EQ(WatchAt(*b.stub, name).bytes, undisturbed);
+  EXPECT_EQ(ReasonOf(GetAt(*b.stub, "videos/00000000000000000000000000000000", &video)), "VIDEO_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(GetAt(*b.stub, "videos/../lock", &video)), "VIDEO_NOT_FOUND");
+}
+
+TEST_F(SharingTest, CommandsReachTheServerThatMakesTheVideo) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kCommit) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string name = Create(*a.stub, 5).name();
+  v1::ChangePromptRequest change;
+  change.set_name(name);
+  change.mutable_change()->set_prompt("a blue box");
+  *change.mutable_change()->mutable_at_offset() = ToProto(3.0);
+  v1::ChangePromptResponse changed;
+  grpc::ClientContext changing;
+  grpc::Status status = b.stub->ChangePrompt(&changing, change, &changed);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(changed.receipt().prompt(), 1);
+  v1::CancelVideoRequest cancel;
+  cancel.set_name(name);
+  v1::Video video;
+  grpc::ClientContext cancelling;
+  status = b.stub->CancelVideo(&cancelling, cancel, &video);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(video.state(), v1::Video::STATE_CANCELLED);
+  gate.Open();
+  EXPECT_EQ(WatchAt(*b.stub, name).status.error_code(), grpc::StatusCode::CANCELLED);
+  v1::DeleteVideoRequest remove;
+  remove.set_name(name);
+  google::protobuf::Empty nothing;
+  grpc::ClientContext removing;
+  EXPECT_TRUE(b.stub->DeleteVideo(&removing, remove, &nothing).ok());
+  EXPECT_EQ(ReasonOf(GetAt(*a.stub, name, &video)), "VIDEO_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(GetAt(*b.stub, name, &video)), "VIDEO_NOT_FOUND");
+  EXPECT_FALSE(fs::exists(folder.path() + "/store/" + name));
+}
+
+TEST_F(SharingTest, AnyServerAnswersOverHttp) {
+  const std::string undisturbed = Undisturbed(5);
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
+    if (pass.kind == PassKind::kCommit && ++commits == 3) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string name = Create(*a.stub, 5).name();
+  const std::string path = "/v1/" + name;
+  const auto ask = [&](const std::string& method, const std::string& rest, const std::string& body = "",
+                       const std::string& headers = "") {
+    return HttpClient(b.server->http_port()).Ask(method, path + rest, body, headers);
+  };
+  const HttpReply got = ask("GET", "");
+  EXPECT_EQ(got.status, 200);
+  EXPECT_EQ(got.json()["status"], "in_progress") << got.body;
+  EXPECT_EQ(ask("POST", "/prompt", R"({"prompt": 7})").status, 400) << "as the other server says";
+  EXPECT_EQ(ask("HEAD", "/stream.mp4").headers["content-type"], "video/mp4");
+  // A stream grows while the video is made: the gate is opened by what has come of it.
+  HttpClient viewer(b.server->http_port());
+  const HttpReply stream = viewer.Ask("GET", path + "/stream.mp4", "", "", [&](const std::string& so_far) {
+    if (so_far.size() > undisturbed.size() / 10) gate.Open();
+    return true;
+  });
+  EXPECT_TRUE(stream.whole);
+  EXPECT_EQ(stream.headers.at("content-type"), "video/mp4");
+  EXPECT_EQ(stream.body, undisturbed);
+  EXPECT_TRUE(b.engine->ran().empty());
+  const HttpReply block = ask("GET", "/block-00000.m4s");
+  EXPECT_EQ(block.status, 200);
+  EXPECT_TRUE(absl::StrContains(undisturbed, block.body));
+  const HttpReply part = ask("GET", "/block-00000.m4s", "", "Range: bytes=1-10\r\n");
+  EXPECT_EQ(part.status, 206);
+  EXPECT_EQ(part.body, block.body.substr(1, 10));
+}
+
+TEST_F(SharingTest, ABlockInTheMiddleOfAVideoIsPassedOnWithItsParts) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
+    if (pass.kind == PassKind::kCommit && ++commits == 4) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string path = "/v1/" + Create(*a.stub, 5).name();
+  const auto at = [&](const Node& node, const std::string& headers = "") {
+    return HttpClient(node.server->http_port()).Ask("GET", path + "/block-00001.m4s", "", headers);
+  };
+  Await([&] { return at(a).status == 200; }, "the second block");
+  const HttpReply direct = at(a), passed = at(b);
+  EXPECT_EQ(passed.status, 200);
+  EXPECT_EQ(passed.body, direct.body);
+  EXPECT_EQ(passed.headers.at("etag"), direct.headers.at("etag"));
+  EXPECT_EQ(passed.headers.at("cache-control"), direct.headers.at("cache-control"));
+  const HttpReply part = at(b, "Range: bytes=1-10\r\n");
+  EXPECT_EQ(part.status, 206);
+  EXPECT_EQ(part.body, direct.body.substr(1, 10));
+  EXPECT_EQ(at(b, absl::StrCat("If-None-Match: ", direct.headers.at("etag"), "\r\n")).status, 304);
+  // A viewer who goes is missed by the server that makes the video.
+  const auto viewers = [&] { return HttpClient(a.server->http_port()).Ask("GET", path).json().value("viewers", -1); };
+  {
+    HttpClient viewer(b.server->http_port());
+    viewer.Ask("GET", path + "/stream.mp4", "", "", [](const std::string&) { return false; });
+    EXPECT_EQ(viewers(), 1);
+  }
+  Await([&] { return viewers() == 0; }, "the viewer's end");
+  gate.Open();
+}
+
+TEST_F(SharingTest, VideosOfAllServersAreListed) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kCommit) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  std::set<std::string> names = {Create(*a.stub, 2).name(), Create(*b.stub, 1).name(), Create(*b.stub, 1).name()};
+  const auto list = [](v1::VideoService::Stub& at) {
+    std::set<std::string> found;
+    v1::ListVideosRequest request;
+    request.set_page_size(1);
+    do {
+      grpc::ClientContext context;
+      v1::ListVideosResponse page;
+      const grpc::Status status = at.ListVideos(&context, request, &page);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      for (const v1::Video& video : page.videos()) EXPECT_TRUE(found.insert(video.name()).second) << "twice";
+      request.set_page_token(page.next_page_token());
+    } while (!request.page_token().empty());
+    return found;
+  };
+  Await([&] { return list(*a.stub) == names && list(*b.stub) == names; }, "the lists");
+  gate.Open();
+}
+
+TEST_F(SharingTest, ARequestIdIsOneVideoAtAllServers) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kCommit) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string name = Create(*a.stub, 2, "mine").name();
+  EXPECT_EQ(Create(*b.stub, 2, "mine").name(), name);
+  v1::CreateVideoRequest other;
+  *other.mutable_spec() = Request(3).spec();
+  other.set_request_id("mine");
+  v1::Video video;
+  grpc::ClientContext context;
+  EXPECT_EQ(ReasonOf(b.stub->CreateVideo(&context, other, &video)), "REQUEST_ID_REUSED");
+  gate.Open();
+  EXPECT_TRUE(WatchAt(*a.stub, name).status.ok());
+  EXPECT_EQ(Create(*b.stub, 2, "mine").name(), name) << "it has ended";
+  EXPECT_TRUE(b.engine->ran().empty());
+}
+
+// As one that was stopped, and goes on when others have taken its videos.
+TEST_F(SharingTest, AServerThatWasTakenForDeadWritesAndTellsNothingMore) {
+  const std::string undisturbed = Undisturbed(5);
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
+    if (pass.kind == PassKind::kCommit && ++commits == 4) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  const std::string name = Create(*a.stub, 5).name();
+  const auto stored = [&](int block) {
+    return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-0000", block, ".json"));
+  };
+  Await([&] { return stored(1); }, "two blocks");
+  redis.EndLeases();
+  Node b = Run();
+  const Watched whole = WatchUntilItEnds(*b.stub, name);
+  EXPECT_TRUE(whole.status.ok()) << whole.status.error_message();
+  EXPECT_EQ(whole.bytes, undisturbed);
+  EXPECT_FALSE(b.engine->ran().empty());
+  std::map<std::string, fs::file_time_type> written;
+  for (const auto& file : fs::directory_iterator(folder.path() + "/store/" + name)) {
+    written[file.path()] = fs::last_write_time(file.path());
+  }
+  gate.Open();
+  Await([&] { return a.engine->open_sessions() == 0; }, "the end of the former owner's session");
+  EXPECT_EQ(WatchAt(*a.stub, name).bytes, undisturbed);
+  for (const auto& [path, time] : written) EXPECT_EQ(fs::last_write_time(path), time) << path << " was written again";
+  EXPECT_THAT(LogText(), testing::HasSubstr("another server makes"));
+}
+
+TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {
+  const std::string undisturbed = Undisturbed(5);
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
+    if (pass.kind == PassKind::kCommit && ++commits == 3) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string name = Create(*a.stub, 5).name();
+  std::atomic<bool> stopped = false;
+  v1::WatchVideoRequest request;
+  request.set_name(name);
+  request.set_follow(true);
+  grpc::ClientContext context;
+  Watched seen = ReadAll(context, *a.stub->WatchVideo(&context, request),
+                         [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
+                           if (!event.has_chunk() || event.chunk().block() != 1 || stopped.exchange(true)) return;
+                           a.server->Stop(/*grace=*/false);
+                           Await([&] { return absl::StrContains(LogText(), "handed over"); }, "the shutdown");
+                           gate.Open();
+                         });
+  EXPECT_EQ(seen.status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(seen.status), "SHUTTING_DOWN");
+  Watched rest;
+  do {
+    rest = WatchAt(*b.stub, name, seen.events.back().resume_token());
+  } while (rest.status.error_code() == grpc::StatusCode::UNAVAILABLE && rest.events.empty());
+  EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
+  EXPECT_EQ(seen.bytes + rest.bytes, undisturbed);
+  EXPECT_TRUE(a.server->AwaitStopped(absl::Minutes(1)));
+}
+
+TEST_F(SharingTest, WithoutAnotherServerItGoesOnUntilTheEnd) {
+  Node a = Run();
+  const std::string name = Create(*a.stub, 2).name();
+  a.server->Stop(/*grace=*/false);
+  EXPECT_TRUE(a.server->AwaitStopped(absl::Minutes(2)));
+  EXPECT_THAT(LogText(), testing::Not(testing::HasSubstr("handed over")));
+  a.server.reset();
+  Node b = Run();
+  EXPECT_TRUE(WatchUntilItEnds(*b.stub, name).status.ok());
+}
+
+TEST_F(SharingTest, WhatIsMissingToShareIsNamed) {
+  ServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.registry = redis.url();
+  EXPECT_THAT(std::string(Server::Start(options, &logger).status().message()), testing::HasSubstr("registry: "));
+  options.store = folder.path() + "/store";
+  options.registry = "redis://127.0.0.1:1";
+  EXPECT_THAT(std::string(Server::Start(options, &logger).status().message()),
+              testing::HasSubstr("Redis at 127.0.0.1:1"));
+  options.registry = redis.url();
+  options.listen = "0.0.0.0:0";
+  EXPECT_THAT(std::string(Server::Start(options, &logger).status().message()), testing::HasSubstr("advertise: "));
+}
+
+}  // namespace
+}  // namespace longtake::server
