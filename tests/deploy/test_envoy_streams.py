@@ -116,6 +116,9 @@ def test_the_search_asks_each_server_once(behind) -> None:
     fakes, envoy = behind(*[say(404)] * 8)
     assert envoy.post("/v1/videos/0/prompt", {"prompt": "night falls"}).status == 404
     assert [fake.seen for fake in fakes] == [[("POST", "/v1/videos/0/prompt", b'{"prompt": "night falls"}')]] * 8
+    # Of a body that is too large to be kept for another server, the first answer holds.
+    assert envoy.post("/v1/videos/0/fork", {"prompt": "n" * (200 << 10)}).status == 404
+    assert sum(path == "/v1/videos/0/fork" for fake in fakes for _, path, _ in fake.seen) == 1
 
 
 class Sender:
