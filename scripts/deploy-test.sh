@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what is deployed: manifests against Kubernetes' schemas, policies, dashboards, rules, Dockerfile, scripts.
 #   ./scripts/deploy-test.sh
-# Needs no cluster. tests/deploy is also a part of test.sh; here come the checks that need .venv-deploy (200 MB).
+# Needs no cluster. tests/deploy is also a part of test.sh; here come the checks that need .venv-deploy (350 MB).
 # promtool (Debian: prometheus) and the checks by a server (./scripts/build.sh) are left out where they are missing, and said so.
 source "$(dirname "$0")/common.sh"
 
@@ -40,7 +40,7 @@ fi
 
 say "Shell scripts"
 if command -v shellcheck > /dev/null; then
-  shellcheck --external-sources scripts/{deploy-test,image-test,prometheus-rule}.sh deploy/image/*.sh
+  shellcheck --external-sources scripts/{deploy-test,descriptor-set,image-test,prometheus-rule}.sh deploy/{envoy,image}/*.sh
 else
   say "left out: shellcheck is not installed"
 fi

@@ -7,6 +7,7 @@ packages=(
   ca-certificates
   ccache
   cmake
+  curl
   ffmpeg
   g++
   git

@@ -4,9 +4,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 
+import yaml
+
 BUNDLED = "/usr/share/longtake/models/"
 # ConfigMaps that whoever installs makes (docs/kubernetes.md).
-MADE_BY_HAND = {"longtake-model-sums"}
+MADE_BY_HAND = {"longtake-model-sums", "longtake-api"}
 UNITS = {"Mi": 1, "Gi": 1024}
 
 
@@ -25,15 +27,15 @@ def the(documents: list[dict], kind: str, name: str | None = None) -> dict:
 
 
 def settings(documents: list[dict]) -> dict:
-    """The server's options: its file, and what its command line has in the place of the file's."""
+    """The server's options: its file, and what its command line has beside it or in its place."""
     stateful_set = the(documents, "StatefulSet")
     pod = stateful_set["spec"]["template"]["spec"]
     volume = next(v for v in pod["volumes"] if v["name"] == "config")
     text = the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"]
     options = tomllib.loads(text)
     for argument in pod["containers"][0]["args"]:
-        if match := re.fullmatch(r"--([\w-]+)=(\d+)", argument):
-            options[match[1]] = int(match[2])
+        if match := re.fullmatch(r"--([\w-]+)=(.+)", argument):
+            options[match[1]] = int(match[2]) if match[2].isdigit() else match[2]
     return options
 
 
@@ -48,6 +50,8 @@ def faults(documents: list[dict]) -> list[str]:
     found += reference_faults(documents)
     found += reach_faults(documents)
     found += scaling_faults(documents)
+    if of_kind(documents, "Deployment"):
+        found += envoy_faults(documents)
     return found
 
 
@@ -80,9 +84,9 @@ def container_faults(container: dict) -> Iterator[str]:
     resources = container.get("resources", {})
     if set(resources.get("limits", {})) < {"cpu", "memory"} or resources["limits"] != resources.get("requests"):
         yield "limits are missing, or not the requests"
-    if not re.fullmatch(r"longtake:(cpu|cuda)", container["image"]):
+    if not re.fullmatch(r"longtake:(cpu|cuda)|envoy:v1\.\d+\.\d+", container["image"]):
         yield f"image {container['image']}"
-    if container.get("lifecycle"):
+    if container.get("lifecycle") and not container["image"].startswith("envoy:"):
         yield "has a hook"
     for mount in container["volumeMounts"]:
         if not mount.get("readOnly") and mount["name"] != "store":
@@ -97,7 +101,8 @@ def server_faults(documents: list[dict]) -> Iterator[str]:
     if server["args"][:2] != ["--config", "/etc/longtake/server.toml"]:
         yield "does not read its configuration"
     ports = {port["name"]: port["containerPort"] for port in server["ports"]}
-    if ports != {name: int(options[option].split(":")[1]) for name, option in (("grpc", "listen"), ("http", "metrics-listen"))}:
+    listens = {"grpc": "listen", "http": "metrics-listen", "videos": "http-listen"}
+    if ports != {name: int(options[option].split(":")[1]) for name, option in listens.items() if option in options}:
         yield "other ports than server.toml"
     for probe, path in (("startupProbe", "/startupz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
         if server.get(probe, {}).get("httpGet") != {"path": path, "port": "http"}:
@@ -152,22 +157,26 @@ def reach_faults(documents: list[dict]) -> Iterator[str]:
     stateful_set = the(documents, "StatefulSet")
     labels = stateful_set["spec"]["template"]["metadata"]["labels"].items()
     names = {port["name"] for port in stateful_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
-    policy = the(documents, "NetworkPolicy")["spec"]
-    services = of_kind(documents, "Service")
+    policy = the(documents, "NetworkPolicy", "longtake")["spec"]
+    services = [service for service in of_kind(documents, "Service") if service["metadata"]["name"] != "longtake-envoy"]
     selectors = [service["spec"]["selector"] for service in services]
     selectors += [stateful_set["spec"]["selector"]["matchLabels"], policy["podSelector"]["matchLabels"]]
-    selectors += [the(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"]]
+    selectors += [the(documents, "PodDisruptionBudget", "longtake")["spec"]["selector"]["matchLabels"]]
     if not all(selector and selector.items() <= labels for selector in selectors):
         yield "a selector does not select the pods"
     if not {port["targetPort"] for service in services for port in service["spec"]["ports"]} <= names:
         yield "a service names a port that is not there"
     if sorted(policy["policyTypes"]) != ["Egress", "Ingress"] or policy["egress"]:
         yield "the server may open connections"
-    allowed = {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
-    if allowed != {
-        "grpc": [{"podSelector": {"matchLabels": {"longtake-client": "true"}}}],
-        "http": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
-    }:
+    allowed = {(port["port"], str(rule["from"])) for rule in policy["ingress"] for port in rule["ports"]}
+    expected = {
+        ("grpc", "[{'podSelector': {'matchLabels': {'longtake-client': 'true'}}}]"),
+        ("http", "[{'namespaceSelector': {'matchLabels': {'kubernetes.io/metadata.name': 'monitoring'}}}]"),
+    }
+    if "videos" in names:
+        envoy = "[{'podSelector': {'matchLabels': {'app.kubernetes.io/name': 'longtake-envoy'}}}]"
+        expected |= {("grpc", envoy), ("videos", envoy)}
+    if allowed != expected:
         yield "the network policy lets in others"
     for monitor in of_kind(documents, "ServiceMonitor"):
         chosen = [s for s in services if monitor["spec"]["selector"]["matchLabels"].items() <= s["metadata"]["labels"].items()]
@@ -190,3 +199,47 @@ def scaling_faults(documents: list[dict]) -> Iterator[str]:
         for trigger in scaler["spec"].get("triggers", []):
             if f'namespace="{stateful_set["metadata"]["namespace"]}"' not in trigger["metadata"]["query"]:
                 yield "the query asks for another namespace"
+
+
+def envoy_faults(documents: list[dict]) -> Iterator[str]:
+    """Of Envoy before the servers: what holds for all pods, and that its files fit the manifests."""
+    pod = the(documents, "Deployment")["spec"]["template"]["spec"]
+    labels = the(documents, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    (container,) = pod["containers"]
+    yield from (f"envoy: {fault}" for fault in [*pod_faults(pod), *container_faults(container)])
+    maps = {d["metadata"]["name"]: d for d in of_kind(documents, "ConfigMap")}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
+    if mounts.keys() != {"/etc/envoy", "/etc/envoy-tls", "/etc/longtake-api"}:
+        yield "envoy: other folders than its files name"
+        return
+    if "secret" not in mounts["/etc/envoy-tls"]:
+        yield "envoy: its key is no secret"
+    if mounts["/etc/longtake-api"]["configMap"]["name"] not in MADE_BY_HAND:
+        yield "envoy: no ConfigMap of the API"
+    files = maps.get(mounts["/etc/envoy"]["configMap"]["name"], {"data": {}})["data"]
+    if not {"envoy.yaml", "drain.sh"} <= files.keys():
+        yield "envoy: no ConfigMap of its files"
+        return
+    listeners = yaml.safe_load(files["envoy.yaml"])["static_resources"]["listeners"]
+    listening = {each["name"]: each["address"]["socket_address"]["port_value"] for each in listeners}
+    if listening != {port["name"]: port["containerPort"] for port in container["ports"]}:
+        yield "envoy: other ports than envoy.yaml"
+    hook = container["lifecycle"]["preStop"]["exec"]["command"]
+    if hook[:2] != ["/bin/bash", "/etc/envoy/drain.sh"] or pod["terminationGracePeriodSeconds"] < int(hook[2]) + 5:
+        yield "envoy: is killed before its streams have ended"
+    for kind in ("Service", "NetworkPolicy", "PodDisruptionBudget"):
+        spec = the(documents, kind, "longtake-envoy")["spec"]
+        selector = spec["podSelector"]["matchLabels"] if kind == "NetworkPolicy" else spec["selector"]
+        if not selector.get("matchLabels", selector).items() <= labels:
+            yield f"envoy: its {kind} does not select the pods"
+    stateful_set = the(documents, "StatefulSet")
+    names = {port["name"]: port["containerPort"] for port in stateful_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    reached = yaml.safe_load(files["clusters.yaml"])["resources"]
+    for place in (place for each in reached for group in each["load_assignment"]["endpoints"] for place in group["lb_endpoints"]):
+        address = place["endpoint"]["address"]["socket_address"]
+        host, _, service = address["address"].partition(".")
+        if address["port_value"] not in (names["grpc"], names.get("videos")) or service != stateful_set["spec"]["serviceName"]:
+            yield f"envoy: no server is at {address['address']}:{address['port_value']}"
+        if not re.fullmatch(rf"{stateful_set['metadata']['name']}-\d+", host):
+            yield f"envoy: no pod is called {host}"

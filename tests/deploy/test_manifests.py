@@ -1,5 +1,6 @@
 """The rendered overlays keep to policies.py, and the server takes their configuration."""
 
+import re
 import subprocess
 
 import pytest
@@ -18,6 +19,16 @@ def pod(documents: list[dict]) -> dict:
 
 def server(documents: list[dict]) -> dict:
     return pod(documents)["containers"][0]
+
+
+def envoy(documents: list[dict]) -> dict:
+    return the(documents, "Deployment")["spec"]["template"]["spec"]
+
+
+def envoy_file(documents: list[dict], name: str, line: str, other: str) -> None:
+    (data,) = [d["data"] for d in documents if d["kind"] == "ConfigMap" and name in d["data"]]
+    assert line in data[name]
+    data[name] = data[name].replace(line, other)
 
 
 def option(documents: list[dict], line: str, other: str) -> None:
@@ -62,13 +73,35 @@ MISTAKES = {
         "pods have no names while they shut down": lambda d: the(d, "Service", "longtake-pods")["spec"].pop(
             "publishNotReadyAddresses"
         ),
-        "a selector does not select the pods": lambda d: the(d, "PodDisruptionBudget")["spec"].update(
+        "a selector does not select the pods": lambda d: the(d, "PodDisruptionBudget", "longtake")["spec"].update(
             selector={"matchLabels": {"app": "longtake"}}
         ),
         "a service names a port that is not there": lambda d: server(d)["ports"][0].update(name="rpc"),
         "the server may open connections": lambda d: the(d, "NetworkPolicy")["spec"].update(egress=[{}]),
         "the network policy lets in others": lambda d: the(d, "NetworkPolicy")["spec"]["ingress"][0].update({"from": []}),
         "each apply sets the number of pods back, or nobody sets it": lambda d: the(d, "StatefulSet")["spec"].pop("replicas"),
+    },
+    "envoy": {
+        "envoy: may run as root": lambda d: envoy(d)["securityContext"].update(runAsUser=0),
+        "envoy: root file system is writable": lambda d: envoy(d)["containers"][0]["securityContext"].update(
+            readOnlyRootFilesystem=False
+        ),
+        "server: has a hook": lambda d: server(d).update(lifecycle={"preStop": {"sleep": {"seconds": 5}}}),
+        "envoy: other folders than its files name": lambda d: envoy(d)["containers"][0]["volumeMounts"].pop(),
+        "envoy: its key is no secret": lambda d: envoy(d)["volumes"].__setitem__(
+            1, {"name": "tls", "configMap": {"name": "tls"}}
+        ),
+        "envoy: other ports than envoy.yaml": lambda d: envoy_file(d, "envoy.yaml", "port_value: 8444", "port_value: 8445"),
+        "envoy: is killed before its streams have ended": lambda d: envoy(d).update(terminationGracePeriodSeconds=300),
+        "envoy: its Service does not select the pods": lambda d: the(d, "Service", "longtake-envoy")["spec"].update(
+            selector={"app": "envoy"}
+        ),
+        "envoy: no server is at longtake-0.longtake-pods:8081": lambda d: envoy_file(
+            d, "clusters.yaml", "port_value: 8080", "port_value: 8081"
+        ),
+        "envoy: no pod is called longtak-3": lambda d: envoy_file(d, "clusters.yaml", "longtake-3.", "longtak-3."),
+        "the network policy lets in others": lambda d: the(d, "NetworkPolicy", "longtake")["spec"]["ingress"].pop(),
+        "other ports than server.toml": lambda d: server(d)["args"].pop(),
     },
     "gpu": {
         "the model is not verified": lambda d: option(d, "/models/model", "/models/other"),
@@ -123,6 +156,5 @@ def test_an_autoscaled_server_finishes_videos_first(render) -> None:
 def test_no_file_names_a_registry() -> None:
     """Images are named without a host; an installation says where its own are."""
     for path in KUBERNETES.rglob("*.yaml"):
-        for line in path.read_text().splitlines():
-            if line.strip().startswith(("image:", "- {name: longtake, newName:")):
-                assert "/" not in line and "." not in line, f"{path}: {line}"
+        names = re.findall(r"^ *(?:image: |- {name: \w+, newName: )([^:,\s]+)", path.read_text(), re.MULTILINE)
+        assert set(names) <= {"longtake", "envoy"}, path

@@ -183,7 +183,7 @@ def rpcs(api):
 
 
 def numbers(api):
-    """Field numbers are 1, 2, 3, ... without a gap; one-byte tags for up to 15. A value that is gone leaves its number reserved."""
+    """Field numbers are 1, 2, 3, ... without a gap; one-byte tags for up to 15. A value that is gone reserves its number."""
     for name, (message, _, _) in api.messages.items():
         assert [field.number for field in message.field] == list(range(1, len(message.field) + 1)), name
     for name, (enum, _, _) in api.enums.items():
@@ -252,6 +252,24 @@ def resources(api):
             assert [field.name for field in answer.field[:2]] == [collection, "next_page_token"], f"{method.name}: AIP-158"
 
 
+def bindings(api):
+    """AIP-127: no request of HTTP is two methods'. The server's own HTTP port has other paths; docs/envoy.md."""
+    seen = {}
+    for _, method, _, _ in api.methods():
+        http = api.option(method, "MethodOptions", "http")
+        verb = http.WhichOneof("pattern")
+        path = getattr(http, verb)
+        # What a path binds matters to nobody who compares requests: {name=videos/*} is any videos/*.
+        request = (verb, re.sub(r"\{\w+=([^}]*)\}", r"\1", path))
+        assert request not in seen, f"{method.name}: AIP-127: {verb} {path} is {seen[request]}"
+        seen[request] = method.name
+        requested = api.messages[method.input_type[1:]][0]
+        bound = set(re.findall(r"\{(\w+)=", path))
+        assert bound <= {field.name for field in requested.field}, f"{method.name}: AIP-127: {path} binds no field"
+        # A collection's custom method, videos:quote, is no video's name: * stands for no ":".
+        assert path.count(":") <= 1 and not path.endswith(":"), f"{method.name}: AIP-136: {path}"
+
+
 def comments(api):
     """AIP-192: everything has a comment, and it ends with a full stop."""
 
@@ -273,7 +291,7 @@ def comments(api):
         check(file, path[:2], service.name)
 
 
-_RULES = [files, imports, names, rpcs, numbers, types, resources, comments]
+_RULES = [files, imports, names, rpcs, numbers, types, resources, bindings, comments]
 
 
 @pytest.mark.parametrize("rule", _RULES, ids=lambda rule: rule.__name__)
@@ -294,6 +312,8 @@ _FAULTS = [
     (types, "events.proto", "google.protobuf.Duration wait_duration = 6", "double waited_seconds = 6"),
     (resources, "video_service.proto", 'option (google.api.http) = {get: "/v1/{name=videos/*}"};', ""),
     (resources, "video_service.proto", "string next_page_token = 2;", "string next = 2;"),
+    (bindings, "video_service.proto", "{name=videos/*}:fork", "{name=videos/*}:cancel"),
+    (bindings, "video_service.proto", "{name=videos/*}:fork", "{video=videos/*}:fork"),
     (comments, "resources.proto", "// Above 0.", ""),
 ]  # fmt: skip
 
