@@ -220,7 +220,10 @@ void Production::ChangePrompt(const std::shared_ptr<Video>& video, int block, co
                               : absl::IsResourceExhausted(why) ? Reason::kTooManyPrompts
                                                                : Reason::kNoBlockLeft;
         const absl::StatusCode code = absl::IsNotFound(why) ? absl::StatusCode::kFailedPrecondition : why.code();
-        done(MakeError(code, std::string(why.message()), {.reason = reason, .resource = video->name()}));
+        const std::string message = reason == Reason::kVideoEnded
+                                        ? absl::StrCat(video->name(), " is not being made any more")
+                                        : std::string(why.message());
+        done(MakeError(code, message, {.reason = reason, .resource = video->name()}));
       });
 }
 
