@@ -77,6 +77,7 @@ struct Server::Impl : Lifecycle::Actions {
   Metrics metrics;
   std::unique_ptr<Store> store;  // outlives the studio
   std::unique_ptr<Authenticator> authenticator;
+  std::unique_ptr<ViewingLinks> links;
   std::unique_ptr<Quotas> quotas;
   std::unique_ptr<Front> front;
   Lifecycle lifecycle;
@@ -122,8 +123,8 @@ absl::Status Server::Impl::ListenForMetrics() {
 absl::Status Server::Impl::ListenForVideos() {
   const RouteOptions route_options{.page = options.http_page && !options.production,
                                    .allow_origin = options.http_allow_origin};
-  routes = std::make_unique<Routes>(route_options, &front->studio(), authenticator.get(), quotas.get(), &metrics,
-                                    [this] { return Now().ready; });
+  routes = std::make_unique<Routes>(route_options, &front->studio(), authenticator.get(), links.get(), quotas.get(),
+                                    &metrics, [this] { return Now().ready; });
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.http_listen,
       [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
@@ -139,9 +140,13 @@ absl::Status Server::Impl::ListenForVideos() {
 absl::Status Server::Impl::OpenAccess() {
   AccessOptions access = options.access;
   access.certificates = !options.tls.client_authorities.empty();
-  absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger);
+  absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger, options.now);
   if (!opened.ok()) return opened.status();
   authenticator = *std::move(opened);
+  absl::StatusOr<std::unique_ptr<ViewingLinks>> signer =
+      ViewingLinks::Open(options.links, !authenticator->open(), clock, logger, options.now);
+  if (!signer.ok()) return signer.status();
+  links = *std::move(signer);
   absl::StatusOr<std::unique_ptr<Quotas>> limits =
       Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
   if (!limits.ok()) return limits.status();
@@ -157,7 +162,7 @@ absl::Status Server::Impl::OpenAccess() {
 absl::Status Server::Impl::ListenForGrpc() {
   absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen(
       {.listen = options.listen, .keepalive = options.keepalive, .tls = options.tls, .reflection = !options.production},
-      authenticator.get(), quotas.get(), &metrics, logger);
+      authenticator.get(), links.get(), quotas.get(), &metrics, logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();

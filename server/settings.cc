@@ -64,6 +64,12 @@ void AddAccessFlags(CLI::App& app, ServerOptions& options) {
   app.add_option("--jwt-audience", access.jwt.audience, "And aud, so that tokens for other services are refused");
   app.add_option("--jwt-tenant-claim", access.jwt.tenant_claim, "The claim that names the tenant")
       ->capture_default_str();
+  app.add_option("--link-keys", options.links.keys,
+                 "File of keys, a line each in hexadecimal, with which viewing links are signed: the first signs, all "
+                 "verify. Without it there are no links, since who may watch is then asked of everybody");
+  AddSeconds(app, "--link-max-seconds", options.links.longest,
+             "A viewing link holds for so long at most, since it can only be taken back together with its key")
+      ->check(CLI::PositiveNumber);
   app.add_option("--quotas", options.quotas,
                  "JSON file of what each tenant may have; docs/access.md describes it. Without it nothing is limited");
   app.add_option("--tls-cert", options.tls.certificate,

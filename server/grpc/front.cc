@@ -24,9 +24,10 @@ int Milliseconds(absl::Duration duration) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Front>> Front::Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                     Quotas* quotas, Metrics* metrics, spdlog::logger* logger) {
+                                                     const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
+                                                     spdlog::logger* logger) {
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
-  std::unique_ptr<Front> front(new Front(authenticator, quotas, metrics));
+  std::unique_ptr<Front> front(new Front(authenticator, links, quotas, metrics));
   ASSIGN_OR_RETURN(front->acceptor_, Acceptor::Listen(options.listen, logger));
   front->Build(options, credentials);
   if (front->grpc_ == nullptr) return absl::UnavailableError("listen: gRPC cannot start");

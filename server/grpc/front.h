@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/access/access.h"
+#include "server/access/viewing_links.h"
 #include "server/grpc/door.h"
 #include "server/grpc/front_options.h"
 #include "server/grpc/model_service.h"
@@ -25,7 +26,8 @@ class Front {
  public:
   // Takes the port, and answers nobody yet. All pointers outlive it.
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                       Quotas* quotas, Metrics* metrics, spdlog::logger* logger);
+                                                       const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
+                                                       spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -40,8 +42,8 @@ class Front {
   int port() const { return acceptor_->port(); }
 
  private:
-  Front(const Authenticator* authenticator, Quotas* quotas, Metrics* metrics)
-      : door_(authenticator, quotas, &studio_), videos_(&door_, metrics), models_(&door_), reflection_(&door_) {}
+  Front(const Authenticator* authenticator, const ViewingLinks* links, Quotas* quotas, Metrics* metrics)
+      : door_(authenticator, quotas, &studio_), videos_(&door_, links, metrics), models_(&door_), reflection_(&door_) {}
   void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials);
 
   StudioSlot studio_;

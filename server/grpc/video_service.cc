@@ -1,6 +1,7 @@
 #include "server/grpc/video_service.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -64,7 +65,8 @@ absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
 
 }  // namespace
 
-VideoService::VideoService(const Door* door, Metrics* metrics) : door_(door), metrics_(metrics) {
+VideoService::VideoService(const Door* door, const ViewingLinks* links, Metrics* metrics)
+    : door_(door), links_(links), metrics_(metrics) {
   std::vector<std::string> reasons;
   for (const Reason reason : kRefusals) reasons.push_back(LabelOf(reason));
   metrics_->SetRefusalReasons(reasons);
@@ -273,6 +275,25 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   visit->studio->Fork(std::move(fork), AnswerCreated(context, response, reactor));
   return reactor;
+}
+
+grpc::ServerUnaryReactor* VideoService::CreateViewingLink(grpc::CallbackServerContext* context,
+                                                          const v1::CreateViewingLinkRequest* request,
+                                                          v1::CreateViewingLinkResponse* response) {
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
+  if (!video.ok()) return Answer(context, video.status());
+  std::vector<FieldError> errors;
+  std::optional<absl::Duration> duration;
+  if (request->has_duration()) duration = FromProto(request->duration(), "duration", errors);
+  if (!errors.empty()) return Answer(context, InvalidRequest(std::move(errors)));
+  const absl::StatusOr<ViewingLinks::Link> link = links_->Make(visit->tenant, (*video)->name(), duration);
+  if (link.ok()) {
+    response->set_link(link->text);
+    *response->mutable_expire_time() = ToProto(link->expires);
+  }
+  return Answer(context, link.status());
 }
 
 grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerContext* context,

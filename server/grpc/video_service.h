@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "longtake/v1/video_service.grpc.pb.h"
+#include "server/access/viewing_links.h"
 #include "server/grpc/door.h"
 #include "server/grpc/watch_call.h"
 #include "server/telemetry/metrics.h"
@@ -17,8 +18,8 @@ namespace longtake::server {
 class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                          v1::VideoService::WithRawCallbackMethod_GenerateVideo<v1::VideoService::CallbackService>> {
  public:
-  // Both outlive it.
-  VideoService(const Door* door, Metrics* metrics);
+  // All outlive it.
+  VideoService(const Door* door, const ViewingLinks* links, Metrics* metrics);
 
   grpc::ServerUnaryReactor* CreateVideo(grpc::CallbackServerContext* context, const v1::CreateVideoRequest* request,
                                         v1::Video* response) override;
@@ -41,6 +42,9 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
   grpc::ServerUnaryReactor* ReportPlayback(grpc::CallbackServerContext* context,
                                            const v1::ReportPlaybackRequest* request,
                                            v1::ReportPlaybackResponse* response) override;
+  grpc::ServerUnaryReactor* CreateViewingLink(grpc::CallbackServerContext* context,
+                                              const v1::CreateViewingLinkRequest* request,
+                                              v1::CreateViewingLinkResponse* response) override;
   grpc::ServerUnaryReactor* QuoteVideo(grpc::CallbackServerContext* context, const v1::QuoteVideoRequest* request,
                                        v1::QuoteVideoResponse* response) override;
 
@@ -53,6 +57,7 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                                                                                    grpc::ServerUnaryReactor* reactor);
 
   const Door* const door_;
+  const ViewingLinks* const links_;
   Metrics* const metrics_;
 };
 

@@ -73,6 +73,10 @@ const char* NameOf(Reason reason) {
       return "UNAUTHENTICATED";
     case Reason::kQuotaExceeded:
       return "QUOTA_EXCEEDED";
+    case Reason::kLinkExpired:
+      return "LINK_EXPIRED";
+    case Reason::kLinksUnavailable:
+      return "LINKS_UNAVAILABLE";
   }
   return "INTERNAL";
 }

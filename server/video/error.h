@@ -40,6 +40,8 @@ enum class Reason {
   kOtherModel,
   kUnauthenticated,
   kQuotaExceeded,
+  kLinkExpired,
+  kLinksUnavailable,
 };
 
 // "QUEUE_FULL"; of every reason.
