@@ -21,6 +21,7 @@ packages=(
   libgtest-dev
   libicu-dev
   libprotobuf-dev
+  libre2-dev
   libsentencepiece-dev
   libspdlog-dev
   libssl-dev

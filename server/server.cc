@@ -13,6 +13,7 @@
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
 #include "server/http/video_json.h"
+#include "server/policy/policy_gate.h"
 #include "server/video/error.h"
 #include "spdlog/logger.h"
 
@@ -69,6 +70,10 @@ struct Server::Impl : Lifecycle::Actions {
   }
   // Lets Run look at once.
   void Look();
+  // Answers what waits for the policy, so that nobody comes back from there to a studio that is gone.
+  void ClosePolicy() {
+    if (policy != nullptr) policy->Close();
+  }
 
   const ServerOptions options;
   spdlog::logger* const logger;
@@ -79,6 +84,7 @@ struct Server::Impl : Lifecycle::Actions {
   std::unique_ptr<Authenticator> authenticator;
   std::unique_ptr<ViewingLinks> links;
   std::unique_ptr<Quotas> quotas;
+  std::unique_ptr<PolicyGate> policy;  // null: everything may be made
   std::unique_ptr<Front> front;
   Lifecycle lifecycle;
   std::string device_reason;  // what Run said last about the device; empty: it works
@@ -151,6 +157,9 @@ absl::Status Server::Impl::OpenAccess() {
       Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
   if (!limits.ok()) return limits.status();
   quotas = *std::move(limits);
+  absl::StatusOr<std::unique_ptr<PolicyGate>> gate = PolicyGate::Open(options.policy, clock, &metrics, logger);
+  if (!gate.ok()) return gate.status();
+  policy = *std::move(gate);
   if (authenticator->open()) {
     logger->warn("callers are not asked who they are: all of them have the same rights, and see each other's videos");
   } else if (options.tls.certificate.empty()) {
@@ -199,6 +208,7 @@ Server::Impl::~Impl() {
     thread.join();
   } else if (front != nullptr) {
     http.reset();
+    ClosePolicy();
     front->Close();
   }
 }
@@ -235,6 +245,7 @@ void Server::Impl::Run() {
     look = false;
   }
   http.reset();  // its streams count as calls
+  ClosePolicy();
   front->Close();
   logger->info("stopped");
   {
@@ -289,7 +300,7 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   front->studio().Set(std::make_shared<Studio>(
       studio_options, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger, /*with_thread=*/true, store.get(), quotas.get()));
+      &metrics, logger, /*with_thread=*/true, store.get(), quotas.get(), policy.get()));
   if (!lifecycle.Loaded()) return;
   Look();
   MutexLock lock(mutex);

@@ -13,6 +13,7 @@
 #include "server/access/viewing_links.h"
 #include "server/grpc/front_options.h"
 #include "server/lifecycle/lifecycle.h"
+#include "server/policy/policy_options.h"
 #include "server/video/studio_options.h"
 
 namespace spdlog {
@@ -34,6 +35,7 @@ struct ServerOptions {
   // Who is asking. Clients' certificates identify them where `tls` has authorities for them.
   AccessOptions access = {};
   LinkOptions links = {};
+  PolicyOptions policy = {};
   std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
   TlsOptions tls = {};
   bool production = false;                      // without reflection

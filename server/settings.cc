@@ -72,6 +72,24 @@ void AddAccessFlags(CLI::App& app, ServerOptions& options) {
       ->check(CLI::PositiveNumber);
   app.add_option("--quotas", options.quotas,
                  "JSON file of what each tenant may have; docs/access.md describes it. Without it nothing is limited");
+  PolicyOptions& policy = options.policy;
+  app.add_option("--policy-service", policy.service,
+                 "Address of a longtake.policy.v1.PolicyService that decides what may be made; docs/policy.md. Without "
+                 "it and --policy-rules everything may be");
+  app.add_option("--policy-ca", policy.authorities,
+                 "Authorities of its certificate, PEM; without it the connection is plain text, for a service beside "
+                 "the server");
+  app.add_option("--policy-rules", policy.rules, "Or JSON file of rules by which the server decides itself");
+  AddSeconds(app, "--policy-timeout-seconds", policy.timeout,
+             "Of one question to the service: a caller waits for so long at most before it learns that there is no "
+             "answer")
+      ->check(CLI::PositiveNumber);
+  app.add_option_function<std::string>(
+         "--policy-fail", [&policy](const std::string& fail) { policy.fail_open = fail == "open"; },
+         "What the service does not answer about is refused (closed) or made (open); closed, so that no policy is lost "
+         "unseen")
+      ->check(CLI::IsMember({"open", "closed"}))
+      ->default_str("closed");
   app.add_option("--tls-cert", options.tls.certificate,
                  "Certificate of the server with its chain, PEM, read again when it changes; without it connections "
                  "are plain text");

@@ -35,12 +35,12 @@ absl::Status Parse(const grpc::ByteBuffer& bytes, Request& request) {
 }
 
 // Of CreateVideo, GenerateVideo and ForkVideo.
-constexpr Reason kRefusals[] = {Reason::kInvalidRequest,  Reason::kModelLoading,    Reason::kShuttingDown,
-                                Reason::kQueueFull,       Reason::kWaitTooLong,     Reason::kDeadlineTooShort,
-                                Reason::kModelNotFound,   Reason::kRequestIdReused, Reason::kEncoderFailed,
-                                Reason::kInternal,        Reason::kVideoNotFound,   Reason::kBlockNotMade,
-                                Reason::kBlockNotKept,    Reason::kOtherModel,      Reason::kStoreFailed,
-                                Reason::kUnauthenticated, Reason::kQuotaExceeded};
+constexpr Reason kRefusals[] = {
+    Reason::kInvalidRequest, Reason::kModelLoading,     Reason::kShuttingDown,     Reason::kQueueFull,
+    Reason::kWaitTooLong,    Reason::kDeadlineTooShort, Reason::kModelNotFound,    Reason::kRequestIdReused,
+    Reason::kEncoderFailed,  Reason::kInternal,         Reason::kVideoNotFound,    Reason::kBlockNotMade,
+    Reason::kBlockNotKept,   Reason::kOtherModel,       Reason::kStoreFailed,      Reason::kUnauthenticated,
+    Reason::kQuotaExceeded,  Reason::kPolicyRefused,    Reason::kPolicyUnavailable};
 
 void CheckViewer(const std::string& viewer_id, std::vector<FieldError>& errors) {
   if (auto error = CheckIdentifier("viewer_id", viewer_id); error.has_value()) errors.push_back(*std::move(error));

@@ -77,6 +77,10 @@ const char* NameOf(Reason reason) {
       return "LINK_EXPIRED";
     case Reason::kLinksUnavailable:
       return "LINKS_UNAVAILABLE";
+    case Reason::kPolicyRefused:
+      return "POLICY_REFUSED";
+    case Reason::kPolicyUnavailable:
+      return "POLICY_UNAVAILABLE";
   }
   return "INTERNAL";
 }

@@ -42,6 +42,8 @@ enum class Reason {
   kQuotaExceeded,
   kLinkExpired,
   kLinksUnavailable,
+  kPolicyRefused,
+  kPolicyUnavailable,
 };
 
 // "QUEUE_FULL"; of every reason.
