@@ -23,6 +23,7 @@ packages=(
   libhiredis-dev
   libicu-dev
   libprotobuf-dev
+  libre2-dev
   libsentencepiece-dev
   libspdlog-dev
   libssl-dev

@@ -13,6 +13,7 @@
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
 #include "server/http/video_json.h"
+#include "server/policy/policy_gate.h"
 #include "server/video/error.h"
 #include "spdlog/logger.h"
 
@@ -82,6 +83,10 @@ struct Server::Impl : Lifecycle::Actions {
   }
   // Lets Run look at once.
   void Look();
+  // Answers what waits for the policy, so that nobody comes back from there to a studio that is gone.
+  void ClosePolicy() {
+    if (policy != nullptr) policy->Close();
+  }
 
   const ServerOptions options;
   spdlog::logger* const logger;
@@ -91,7 +96,9 @@ struct Server::Impl : Lifecycle::Actions {
   std::unique_ptr<Store> store;  // outlives the studio, as the next does
   std::unique_ptr<Registry> registry;
   std::unique_ptr<Authenticator> authenticator;
+  std::unique_ptr<ViewingLinks> links;
   std::unique_ptr<Quotas> quotas;
+  std::unique_ptr<PolicyGate> policy;  // null: everything may be made
   std::unique_ptr<Front> front;
   Lifecycle lifecycle;
   std::string device_reason;  // what Run said last about the device; empty: it works
@@ -140,7 +147,7 @@ absl::Status Server::Impl::ListenForVideos() {
   absl::StatusOr<std::unique_ptr<HttpPeers>> peers = HttpPeers::Start(options.studio.max_unread);
   if (!peers.ok()) return Named("http_listen", peers.status());
   http_peers = *std::move(peers);
-  routes = std::make_unique<Routes>(route_options, &front->studio(), http_peers.get(), authenticator.get(),
+  routes = std::make_unique<Routes>(route_options, &front->studio(), http_peers.get(), authenticator.get(), links.get(),
                                     quotas.get(), &metrics, [this] { return Now().ready; });
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.http_listen,
@@ -157,13 +164,20 @@ absl::Status Server::Impl::ListenForVideos() {
 absl::Status Server::Impl::OpenAccess() {
   AccessOptions access = options.access;
   access.certificates = !options.tls.client_authorities.empty();
-  absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger);
+  absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger, options.now);
   if (!opened.ok()) return opened.status();
   authenticator = *std::move(opened);
+  absl::StatusOr<std::unique_ptr<ViewingLinks>> signer =
+      ViewingLinks::Open(options.links, !authenticator->open(), clock, logger, options.now);
+  if (!signer.ok()) return signer.status();
+  links = *std::move(signer);
   absl::StatusOr<std::unique_ptr<Quotas>> limits =
       Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
   if (!limits.ok()) return limits.status();
   quotas = *std::move(limits);
+  absl::StatusOr<std::unique_ptr<PolicyGate>> gate = PolicyGate::Open(options.policy, clock, &metrics, logger);
+  if (!gate.ok()) return gate.status();
+  policy = *std::move(gate);
   if (authenticator->open()) {
     logger->warn("callers are not asked who they are: all of them have the same rights, and see each other's videos");
   } else if (options.tls.certificate.empty()) {
@@ -173,12 +187,13 @@ absl::Status Server::Impl::OpenAccess() {
 }
 
 absl::Status Server::Impl::ListenForGrpc() {
-  absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen({.listen = options.listen,
-                                                               .keepalive = options.keepalive,
-                                                               .tls = options.tls,
-                                                               .peers = {options.peer_ca},
-                                                               .reflection = !options.production},
-                                                              authenticator.get(), quotas.get(), &metrics, logger);
+  absl::StatusOr<std::unique_ptr<Front>> made =
+      Front::Listen({.listen = options.listen,
+                     .keepalive = options.keepalive,
+                     .tls = options.tls,
+                     .peers = {options.peer_ca},
+                     .reflection = !options.production},
+                    authenticator.get(), links.get(), quotas.get(), &metrics, logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();
@@ -244,6 +259,7 @@ Server::Impl::~Impl() {
     thread.join();
   } else if (front != nullptr) {
     http.reset();
+    ClosePolicy();
     front->Close();
   }
 }
@@ -280,6 +296,7 @@ void Server::Impl::Run() {
     look = false;
   }
   http.reset();  // its streams count as calls
+  ClosePolicy();
   front->Close();
   logger->info("stopped");
   {
@@ -336,7 +353,7 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   front->studio().Set(std::make_shared<Studio>(
       studio_options, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger, /*with_thread=*/true, Storage{store.get(), registry.get()}, quotas.get()));
+      &metrics, logger, /*with_thread=*/true, Storage{store.get(), registry.get()}, quotas.get(), policy.get()));
   if (!lifecycle.Loaded()) return;
   Look();
   MutexLock lock(mutex);

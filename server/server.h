@@ -3,14 +3,17 @@
 #define LONGTAKE_SERVER_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "server/access/access.h"
+#include "server/access/viewing_links.h"
 #include "server/grpc/front_options.h"
 #include "server/lifecycle/lifecycle.h"
+#include "server/policy/policy_options.h"
 #include "server/video/studio_options.h"
 
 namespace spdlog {
@@ -38,10 +41,13 @@ struct ServerOptions {
   KeepaliveOptions keepalive = {};
   // Who is asking. Clients' certificates identify them where `tls` has authorities for them.
   AccessOptions access = {};
+  LinkOptions links = {};
+  PolicyOptions policy = {};
   std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
   TlsOptions tls = {};
-  bool production = false;       // without reflection
-  const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock
+  bool production = false;                      // without reflection
+  const Clock* clock = nullptr;                 // outlives the server; null: the system's monotonic clock
+  std::function<absl::Time()> now = absl::Now;  // what the times of tokens and links are compared with
 };
 
 // Host memory that the server takes beside the engine and the chunks that it keeps, while it makes so many videos of

@@ -64,8 +64,32 @@ void AddAccessFlags(CLI::App& app, ServerOptions& options) {
   app.add_option("--jwt-audience", access.jwt.audience, "And aud, so that tokens for other services are refused");
   app.add_option("--jwt-tenant-claim", access.jwt.tenant_claim, "The claim that names the tenant")
       ->capture_default_str();
+  app.add_option("--link-keys", options.links.keys,
+                 "File of keys, a line each in hexadecimal, with which viewing links are signed: the first signs, all "
+                 "verify. Without it there are no links, since who may watch is then asked of everybody");
+  AddSeconds(app, "--link-max-seconds", options.links.longest,
+             "A viewing link holds for so long at most, since it can only be taken back together with its key")
+      ->check(CLI::PositiveNumber);
   app.add_option("--quotas", options.quotas,
                  "JSON file of what each tenant may have; docs/access.md describes it. Without it nothing is limited");
+  PolicyOptions& policy = options.policy;
+  app.add_option("--policy-service", policy.service,
+                 "Address of a longtake.policy.v1.PolicyService that decides what may be made; docs/policy.md. Without "
+                 "it and --policy-rules everything may be");
+  app.add_option("--policy-ca", policy.authorities,
+                 "Authorities of its certificate, PEM; without it the connection is plain text, for a service beside "
+                 "the server");
+  app.add_option("--policy-rules", policy.rules, "Or JSON file of rules by which the server decides itself");
+  AddSeconds(app, "--policy-timeout-seconds", policy.timeout,
+             "Of one question to the service: a caller waits for so long at most before it learns that there is no "
+             "answer")
+      ->check(CLI::PositiveNumber);
+  app.add_option_function<std::string>(
+         "--policy-fail", [&policy](const std::string& fail) { policy.fail_open = fail == "open"; },
+         "What the service does not answer about is refused (closed) or made (open); closed, so that no policy is lost "
+         "unseen")
+      ->check(CLI::IsMember({"open", "closed"}))
+      ->default_str("closed");
   app.add_option("--tls-cert", options.tls.certificate,
                  "Certificate of the server with its chain, PEM, read again when it changes; without it connections "
                  "are plain text");

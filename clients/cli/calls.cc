@@ -8,7 +8,10 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "clients/cli/ask.h"
 #include "clients/cli/commands.h"
 #include "clients/cli/connect.h"
@@ -124,6 +127,39 @@ int ChangePrompt(const PromptFlags& flags) {
   if (!status.ok()) return Complain(ErrorText(status));
   std::printf("prompt %d holds from %.2f s on (block %d)\n", response.receipt().prompt(),
               Seconds(response.receipt().pts_offset()), response.receipt().block());
+  return 0;
+}
+
+int Link(const LinkFlags& flags) {
+  v1::CreateViewingLinkRequest request;
+  request.set_name(VideoName(flags.video));
+  if (!flags.duration.empty()) {
+    absl::Duration duration;
+    if (!absl::ParseDuration(flags.duration, &duration) || duration == absl::InfiniteDuration()) {
+      return Complain(absl::StrCat("--for: \"", flags.duration, "\" is no duration such as 90s, 30m or 1h"));
+    }
+    *request.mutable_duration() = ToProto(absl::ToDoubleSeconds(duration));
+  }
+  v1::CreateViewingLinkResponse response;
+  const auto stub = v1::VideoService::NewStub(Connect(flags.server));
+  const grpc::Status status = Ask(*stub, &v1::VideoService::Stub::CreateViewingLink, request, response);
+  if (!status.ok()) return Complain(ErrorText(status));
+  const std::string expires =
+      absl::FormatTime(absl::RFC3339_sec, absl::FromUnixSeconds(response.expire_time().seconds()), absl::UTCTimeZone());
+  const auto address = [&](const char* before, const char* after) {
+    return absl::StrCat(absl::StripSuffix(flags.base_url, "/"), before, request.name(), after,
+                        "?link=", response.link());
+  };
+  const std::string page = address("/#", ""), stream = address("/v1/", "/stream.mp4"),
+                    playlist = address("/v1/", "/index.m3u8");
+  if (flags.json) {
+    const nlohmann::json out = {
+        {"link", response.link()}, {"expires", expires}, {"page", page}, {"stream", stream}, {"playlist", playlist}};
+    std::printf("%s\n", out.dump().c_str());
+    return 0;
+  }
+  std::printf("page      %s\nfile      %s\nplaylist  %s\nexpires   %s\n", page.c_str(), stream.c_str(),
+              playlist.c_str(), expires.c_str());
   return 0;
 }
 

@@ -83,6 +83,17 @@ int Get(const VideoFlags& flags);
 int Cancel(const VideoFlags& flags);
 int Delete(const VideoFlags& flags);
 
+struct LinkFlags {
+  Target server;
+  std::string video;     // as WatchFlags::video
+  std::string duration;  // as absl::ParseDuration has it; empty: the server chooses
+  std::string base_url;  // of the HTTP port; empty: addresses are printed without it
+  bool json = false;
+};
+
+// Prints where anybody may watch a video until then.
+int Link(const LinkFlags& flags);
+
 struct PromptFlags {
   Target server;
   std::string video, prompt;  // "videos/...", or without its first part

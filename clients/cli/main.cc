@@ -163,6 +163,14 @@ int main(int argc, char** argv) {
   const CLI::App* cancel = AddVideo(app, "cancel", "End a video; what was made can still be watched", cancelled);
   const CLI::App* remove = AddVideo(app, "delete", "End a video and forget it", deleted);
 
+  longtake::client::LinkFlags linked;
+  CLI::App* link = app.add_subcommand("link", "Make a link by which anybody may watch a video over HTTP for a while");
+  link->add_option("video", linked.video, "The video's name, as generate and list say")->required();
+  link->add_option("--for", linked.duration,
+                   "How long it holds, as in 90s, 30m or 1h; without it a day, if the server permits");
+  link->add_option("--base-url", linked.base_url, "Where viewers reach the HTTP port, as in https://video.example");
+  link->add_flag("--json", linked.json, "Print JSON");
+
   longtake::client::LoadtestFlags loadtest;
   const CLI::App* load = AddLoadtest(app, loadtest);
 
@@ -174,7 +182,8 @@ int main(int argc, char** argv) {
   const absl::StatusOr<longtake::client::Target> target = longtake::client::ReadTarget(server);
   if (!target.ok()) return longtake::client::Complain(std::string(target.status().message()));
   generate.server = quoted.server = change.server = models.server = watched.server = forked.request.server = *target;
-  listed.server = got.server = cancelled.server = deleted.server = loadtest.server = *target;
+  listed.server = got.server = cancelled.server = deleted.server = linked.server = *target;
+  loadtest.server = *target;
   if (*make) return longtake::client::Generate(generate);
   if (*quote) return longtake::client::Quote(quoted);
   if (*prompt) return longtake::client::ChangePrompt(change);
@@ -184,5 +193,6 @@ int main(int argc, char** argv) {
   if (*get) return longtake::client::Get(got);
   if (*cancel) return longtake::client::Cancel(cancelled);
   if (*remove) return longtake::client::Delete(deleted);
+  if (*link) return longtake::client::Link(linked);
   return *load ? longtake::client::Loadtest(loadtest) : longtake::client::Models(models);
 }

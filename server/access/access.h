@@ -1,4 +1,5 @@
-// Who is asking, and what they may have. The only header of this room that others include, with those that it names.
+// Who is asking, and what they may have. Others include this header of the room, with those that it names, and
+// viewing_links.h.
 #ifndef LONGTAKE_SERVER_ACCESS_ACCESS_H_
 #define LONGTAKE_SERVER_ACCESS_ACCESS_H_
 

@@ -24,10 +24,11 @@ int Milliseconds(absl::Duration duration) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Front>> Front::Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                     Quotas* quotas, Metrics* metrics, spdlog::logger* logger) {
+                                                     const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
+                                                     spdlog::logger* logger) {
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
   ASSIGN_OR_RETURN(std::unique_ptr<Peers> peers, Peers::Open(options.peers));
-  std::unique_ptr<Front> front(new Front(authenticator, quotas, metrics, std::move(peers)));
+  std::unique_ptr<Front> front(new Front(authenticator, links, quotas, metrics, std::move(peers)));
   ASSIGN_OR_RETURN(front->acceptor_, Acceptor::Listen(options.listen, logger));
   front->Build(options, credentials);
   if (front->grpc_ == nullptr) return absl::UnavailableError("listen: gRPC cannot start");

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/access/access.h"
+#include "server/access/viewing_links.h"
 #include "server/grpc/door.h"
 #include "server/grpc/front_options.h"
 #include "server/grpc/model_service.h"
@@ -26,7 +27,8 @@ class Front {
  public:
   // Takes the port, and answers nobody yet. All pointers outlive it.
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                       Quotas* quotas, Metrics* metrics, spdlog::logger* logger);
+                                                       const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
+                                                       spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -41,10 +43,11 @@ class Front {
   int port() const { return acceptor_->port(); }
 
  private:
-  Front(const Authenticator* authenticator, Quotas* quotas, Metrics* metrics, std::unique_ptr<Peers> peers)
+  Front(const Authenticator* authenticator, const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
+        std::unique_ptr<Peers> peers)
       : door_(authenticator, quotas, &studio_),
         peers_(std::move(peers)),
-        videos_(&door_, peers_.get(), metrics),
+        videos_(&door_, links, peers_.get(), metrics),
         models_(&door_),
         reflection_(&door_) {}
   void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials);

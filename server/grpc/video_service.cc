@@ -1,6 +1,7 @@
 #include "server/grpc/video_service.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,12 +35,12 @@ absl::Status Parse(const grpc::ByteBuffer& bytes, Request& request) {
 }
 
 // Of CreateVideo, GenerateVideo and ForkVideo.
-constexpr Reason kRefusals[] = {Reason::kInvalidRequest,  Reason::kModelLoading,    Reason::kShuttingDown,
-                                Reason::kQueueFull,       Reason::kWaitTooLong,     Reason::kDeadlineTooShort,
-                                Reason::kModelNotFound,   Reason::kRequestIdReused, Reason::kEncoderFailed,
-                                Reason::kInternal,        Reason::kVideoNotFound,   Reason::kBlockNotMade,
-                                Reason::kBlockNotKept,    Reason::kOtherModel,      Reason::kStoreFailed,
-                                Reason::kUnauthenticated, Reason::kQuotaExceeded,   Reason::kOtherServer};
+constexpr Reason kRefusals[] = {
+    Reason::kInvalidRequest, Reason::kModelLoading,     Reason::kShuttingDown,      Reason::kQueueFull,
+    Reason::kWaitTooLong,    Reason::kDeadlineTooShort, Reason::kModelNotFound,     Reason::kRequestIdReused,
+    Reason::kEncoderFailed,  Reason::kInternal,         Reason::kVideoNotFound,     Reason::kBlockNotMade,
+    Reason::kBlockNotKept,   Reason::kOtherModel,       Reason::kStoreFailed,       Reason::kUnauthenticated,
+    Reason::kQuotaExceeded,  Reason::kPolicyRefused,    Reason::kPolicyUnavailable, Reason::kOtherServer};
 
 using Methods = v1::VideoService::StubInterface::async_interface;
 
@@ -66,8 +67,8 @@ absl::StatusOr<WatchOptions> FromProto(const v1::WatchVideoRequest& request) {
 
 }  // namespace
 
-VideoService::VideoService(const Door* door, Peers* peers, Metrics* metrics)
-    : door_(door), peers_(peers), metrics_(metrics) {
+VideoService::VideoService(const Door* door, const ViewingLinks* links, Peers* peers, Metrics* metrics)
+    : door_(door), links_(links), peers_(peers), metrics_(metrics) {
   std::vector<std::string> reasons;
   for (const Reason reason : kRefusals) reasons.push_back(LabelOf(reason));
   metrics_->SetRefusalReasons(reasons);
@@ -298,6 +299,29 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   visit->studio->Fork(std::move(fork), AnswerCreated(&Methods::ForkVideo, context, request, response, reactor));
   return reactor;
+}
+
+grpc::ServerUnaryReactor* VideoService::CreateViewingLink(grpc::CallbackServerContext* context,
+                                                          const v1::CreateViewingLinkRequest* request,
+                                                          v1::CreateViewingLinkResponse* response) {
+  const absl::StatusOr<Visit> visit = door_->Enter(*context);
+  if (!visit.ok()) return Answer(context, visit.status());
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
+  if (!video.ok()) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    peers_->PassOn(video.status(), &Methods::CreateViewingLink, context, request, response, reactor);
+    return reactor;
+  }
+  std::vector<FieldError> errors;
+  std::optional<absl::Duration> duration;
+  if (request->has_duration()) duration = FromProto(request->duration(), "duration", errors);
+  if (!errors.empty()) return Answer(context, InvalidRequest(std::move(errors)));
+  const absl::StatusOr<ViewingLinks::Link> link = links_->Make(visit->tenant, (*video)->name(), duration);
+  if (link.ok()) {
+    response->set_link(link->text);
+    *response->mutable_expire_time() = ToProto(link->expires);
+  }
+  return Answer(context, link.status());
 }
 
 grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerContext* context,

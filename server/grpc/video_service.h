@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "longtake/v1/video_service.grpc.pb.h"
+#include "server/access/viewing_links.h"
 #include "server/grpc/door.h"
 #include "server/grpc/peers.h"
 #include "server/grpc/watch_call.h"
@@ -19,7 +20,7 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
                          v1::VideoService::WithRawCallbackMethod_GenerateVideo<v1::VideoService::CallbackService>> {
  public:
   // All outlive it.
-  VideoService(const Door* door, Peers* peers, Metrics* metrics);
+  VideoService(const Door* door, const ViewingLinks* links, Peers* peers, Metrics* metrics);
 
   grpc::ServerUnaryReactor* CreateVideo(grpc::CallbackServerContext* context, const v1::CreateVideoRequest* request,
                                         v1::Video* response) override;
@@ -42,6 +43,9 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
   grpc::ServerUnaryReactor* ReportPlayback(grpc::CallbackServerContext* context,
                                            const v1::ReportPlaybackRequest* request,
                                            v1::ReportPlaybackResponse* response) override;
+  grpc::ServerUnaryReactor* CreateViewingLink(grpc::CallbackServerContext* context,
+                                              const v1::CreateViewingLinkRequest* request,
+                                              v1::CreateViewingLinkResponse* response) override;
   grpc::ServerUnaryReactor* QuoteVideo(grpc::CallbackServerContext* context, const v1::QuoteVideoRequest* request,
                                        v1::QuoteVideoResponse* response) override;
 
@@ -56,6 +60,7 @@ class VideoService : public v1::VideoService::WithRawCallbackMethod_WatchVideo<
       v1::Video* response, grpc::ServerUnaryReactor* reactor);
 
   const Door* const door_;
+  const ViewingLinks* const links_;
   Peers* const peers_;
   Metrics* const metrics_;
 };

@@ -209,4 +209,11 @@ PlaybackReport ToPlaybackReport(const json& body, std::vector<FieldError>& error
   return report;
 }
 
+std::optional<absl::Duration> ToLinkDuration(const json& body, std::vector<FieldError>& errors) {
+  Fields fields(body, "", errors);
+  const std::optional<absl::Duration> duration = fields.Time("seconds");
+  fields.Finish();
+  return duration;
+}
+
 }  // namespace longtake::server

@@ -3,6 +3,7 @@
 #define LONGTAKE_SERVER_HTTP_REQUEST_JSON_H_
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct PlaybackReport {
   bool paused = false;
 };
 PlaybackReport ToPlaybackReport(const nlohmann::json& body, std::vector<FieldError>& errors);
+// How long a viewing link is to hold, if the request says so.
+std::optional<absl::Duration> ToLinkDuration(const nlohmann::json& body, std::vector<FieldError>& errors);
 
 }  // namespace longtake::server
 

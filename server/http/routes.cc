@@ -9,11 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "server/http/hls.h"
 #include "server/http/page.h"
 #include "server/http/request_json.h"
 #include "server/http/video_json.h"
 #include "server/http/video_stream.h"
-#include "server/video/stored_video.h"
 
 namespace longtake::server {
 namespace {
@@ -109,13 +109,37 @@ absl::StatusOr<Identity> Identify(const Authenticator& authenticator, const Http
   return authenticator.Identify(credentials);
 }
 
-absl::StatusOr<Routes::Visit> Routes::Enter(const HttpRequest& request) const {
+// A link that does not hold is as none: an identity may do without it, and whoever has none learns nothing of links.
+// Only that it has expired is said to whoever has one that was right.
+absl::Status Routes::Admit(const HttpRequest& request, const std::string& rest, Visit& visit) const {
+  const std::string link = QueryOf(request, "link");
+  const std::optional<VideoPath> path = ParseVideoPath(rest);
+  absl::Status expired;
+  if (!link.empty() && path.has_value() && OnlyWatches(request, path->action)) {
+    absl::StatusOr<ViewingGrant> grant = links_->Verify(path->name, link);
+    if (grant.ok()) {
+      visit.viewer = {.link = link, .left = grant->expires - links_->now()};
+      visit.grant = *std::move(grant);
+      visit.tenant = visit.grant.tenant;
+      return absl::OkStatus();
+    }
+    if (absl::IsPermissionDenied(grant.status())) expired = grant.status();
+  }
   absl::StatusOr<Identity> identity = Identify(*authenticator_, request);
-  if (!identity.ok()) return identity.status();
-  if (absl::Status allowed = quotas_->OnCall(identity->tenant); !allowed.ok()) return allowed;
+  if (!identity.ok()) return expired.ok() ? identity.status() : expired;
+  visit.viewer.everybody = authenticator_->open();
+  visit.tenant = std::move(identity->tenant);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Routes::Visit> Routes::Enter(const HttpRequest& request, const std::string& rest) const {
+  Visit visit;
+  if (absl::Status admitted = Admit(request, rest, visit); !admitted.ok()) return admitted;
+  if (absl::Status allowed = quotas_->OnCall(visit.tenant); !allowed.ok()) return allowed;
   absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
   if (!studio.ok()) return studio.status();
-  return Visit{std::move(identity->tenant), *std::move(studio)};
+  visit.studio = *std::move(studio);
+  return visit;
 }
 
 // A browser says whose page asks. Without this any page could have videos made, though it could not read the answer.
@@ -153,7 +177,7 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
   std::string rest = request.path;
   if (rest.rfind("/v1/", 0) != 0) return responder->Answer(NoSuchPath(request));
   rest = rest.substr(4);
-  const absl::StatusOr<Visit> visit = Enter(request);
+  const absl::StatusOr<Visit> visit = Enter(request, rest);
   if (!visit.ok()) return responder->Answer(ToAnswer(visit.status()));
   HandleApi(*visit, request, rest, responder);
 }
@@ -171,17 +195,14 @@ void Routes::HandleApi(const Visit& visit, const HttpRequest& request, const std
     if (get) return List(visit, request, responder);
     return post ? Create(visit, request, responder) : responder->Answer(WrongMethod("GET, POST"));
   }
-  absl::string_view path = rest;
-  if (!absl::ConsumePrefix(&path, "videos/")) return responder->Answer(NoSuchPath(request));
-  const size_t slash = path.find('/');
-  const std::string name = absl::StrCat("videos/", path.substr(0, slash));
-  const std::string action = slash == absl::string_view::npos ? "" : std::string(path.substr(slash + 1));
-  const absl::StatusOr<std::shared_ptr<Video>> video = visit.studio->Find(visit.tenant, name);
+  const std::optional<VideoPath> path = ParseVideoPath(rest);
+  if (!path.has_value()) return responder->Answer(NoSuchPath(request));
+  const absl::StatusOr<std::shared_ptr<Video>> video = visit.studio->Find(visit.tenant, path->name);
   if (const std::string server = HttpPeers::ServerOf(video.status(), request); !server.empty()) {
     return peers_->PassOn(server, video.status(), request, responder);
   }
   if (!video.ok()) return responder->Answer(ToAnswer(video.status()));
-  HandleVideo(visit, request, *video, action, responder);
+  HandleVideo(visit, request, *video, path->action, responder);
 }
 
 void Routes::HandleVideo(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video,
@@ -197,15 +218,21 @@ void Routes::HandleVideo(const Visit& visit, const HttpRequest& request, const s
     if (action == "prompt") return ChangePrompt(visit, request, name, responder);
     if (action == "fork") return Fork(visit, request, name, responder);
     if (action == "playback") return ReportPlayback(visit, request, name, responder);
+    if (action == "link") return MakeLink(visit, request, name, responder);
     if (action != "cancel") return responder->Answer(NoSuchPath(request));
     const absl::StatusOr<std::shared_ptr<Video>> cancelled = visit.studio->Cancel(visit.tenant, name);
     return responder->Answer(cancelled.ok() ? ToAnswer(ToJson((*cancelled)->info())) : ToAnswer(cancelled.status()));
   }
   if (request.method != "GET") return responder->Answer(WrongMethod("GET, POST, DELETE"));
-  if (action.empty()) return responder->Answer(ToAnswer(ToJson(video->info())));
+  if (action.empty()) {
+    const Reader reader = visit.viewer.link.empty() ? Reader::kTenant : Reader::kLinkHolder;
+    return responder->Answer(ToAnswer(ToJson(video->info(), /*with_blocks=*/true, reader)));
+  }
   if (action == "watch") return Stream(visit, request, video, /*events=*/true, responder);
   if (action == "stream.mp4" || action == "content") return Stream(visit, request, video, /*events=*/false, responder);
-  responder->Answer(Hls(*video, action));
+  // Once for each player, or nearly so.
+  if (action == "init.mp4" && !visit.viewer.link.empty()) links_->OnUsed(name);
+  responder->Answer(HlsAnswer(*video, action, visit.viewer));
 }
 
 void Routes::List(const Visit& visit, const HttpRequest& request, const Responder& responder) const {
@@ -287,6 +314,24 @@ void Routes::ReportPlayback(const Visit& visit, const HttpRequest& request, cons
   responder->Answer(ToAnswer(json{{"report_after_seconds", absl::ToDoubleSeconds(*again)}}));
 }
 
+void Routes::MakeLink(const Visit& visit, const HttpRequest& request, const std::string& name,
+                      const Responder& responder) const {
+  const std::optional<json> body = BodyOf(request, responder);
+  if (!body.has_value()) return;
+  std::vector<FieldError> errors;
+  const std::optional<absl::Duration> duration = ToLinkDuration(*body, errors);
+  if (!errors.empty()) return responder->Answer(ToAnswer(InvalidRequest(std::move(errors))));
+  const absl::StatusOr<ViewingLinks::Link> link = links_->Make(visit.tenant, name, duration);
+  if (!link.ok()) return responder->Answer(ToAnswer(InJsonNames(link.status())));
+  const auto address = [&](const char* file) { return absl::StrCat("/v1/", name, "/", file, "?link=", link->text); };
+  responder->Answer(ToAnswer(json{{"object", "video.link"},
+                                  {"id", IdOf(name)},
+                                  {"link", link->text},
+                                  {"expires_at", absl::ToUnixSeconds(link->expires)},
+                                  {"stream", address("stream.mp4")},
+                                  {"playlist", address("index.m3u8")}}));
+}
+
 void Routes::Stream(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
                     const Responder& responder) const {
   WatchOptions options{.with_progress = events, .viewer_id = QueryOf(request, "viewer_id")};
@@ -298,50 +343,24 @@ void Routes::Stream(const Visit& visit, const HttpRequest& request, const std::s
     return responder->Answer(ToAnswer(InvalidRequest({{"from_block", "is not a number"}})));
   }
   if (absl::Status kept = video->CheckKept(options.from_block); !kept.ok()) return responder->Answer(ToAnswer(kept));
-  const char* type = events ? "application/x-longtake-events" : "video/mp4";
+  const bool by_link = !visit.viewer.link.empty();
+  HttpHead head{.content_type = events ? "application/x-longtake-events" : "video/mp4"};
+  // A cache that is not told when it may keep an answer may guess.
+  if (!visit.viewer.everybody) head.headers.emplace_back("Cache-Control", "private, no-store");
   // Whoever only asks for the head is no viewer.
-  if (request.head) return responder->Answer({.content_type = type});
+  if (request.head) return responder->Answer({.content_type = head.content_type, .headers = head.headers});
   absl::StatusOr<std::shared_ptr<void>> counted = quotas_->OpenWatch(visit.tenant);
   if (!counted.ok()) return responder->Answer(ToAnswer(counted.status()));
-  const auto stream =
-      VideoStream::Open(studio_, *std::move(counted), video, options, events ? StreamForm::kEvents : StreamForm::kMp4,
-                        visit.studio->options().max_unread);
-  if (!stream.ok()) return responder->Answer(ToAnswer(stream.status()));
-  responder->Stream({.content_type = type}, *stream);
-}
-
-HttpAnswer Routes::Hls(Video& video, const std::string& file) {
-  const VideoInfo info = video.info();
-  const std::string id = IdOf(info.name);
-  // What is finished never changes, so that any cache may keep it.
-  const HttpFields for_ever = {{"Cache-Control", "public, max-age=31536000, immutable"}};
-  if (file == "index.m3u8") {
-    return {.content_type = "application/vnd.apple.mpegurl",
-            .body = HlsPlaylist(*info.plan, info.blocks, info.end_time.has_value()),
-            .headers = {{"Cache-Control", info.end_time.has_value() ? "public, max-age=60" : "no-cache"}}};
+  const StreamForm form = !events ? StreamForm::kMp4 : by_link ? StreamForm::kLinkEvents : StreamForm::kEvents;
+  const auto opened =
+      VideoStream::Open(studio_, *std::move(counted), video, options, form, visit.studio->options().max_unread);
+  if (!opened.ok()) return responder->Answer(ToAnswer(opened.status()));
+  std::shared_ptr<HttpStream> stream = *opened;
+  if (by_link) {
+    links_->OnUsed(video->name());
+    stream = UntilExpired(std::move(stream), [links = links_, grant = visit.grant] { return links->Expired(grant); });
   }
-  if (file == "init.mp4") {
-    return {.content_type = "video/mp4",
-            .body = video.description().stream.init_segment,
-            .headers = for_ever,
-            .etag = absl::StrCat(id, "-init")};
-  }
-  absl::string_view number = file;
-  int block = 0;
-  if (!absl::ConsumePrefix(&number, "block-") || !absl::ConsumeSuffix(&number, ".m4s") ||
-      !absl::SimpleAtoi(number, &block) || block < 0 || block >= info.plan->blocks()) {
-    return ToAnswer(NotFound(Reason::kVideoNotFound, absl::StrCat(info.name, "/", file)));
-  }
-  absl::StatusOr<std::string> segment = video.Segment(block);
-  if (!segment.ok()) {
-    HttpAnswer answer = ToAnswer(segment.status());
-    if (DetailsOf(segment.status()).reason == Reason::kBlockNotMade) answer.status = 404;
-    return answer;
-  }
-  return {.content_type = "video/mp4",
-          .body = *std::move(segment),
-          .headers = for_ever,
-          .etag = absl::StrCat(id, "-", block)};
+  responder->Stream(std::move(head), std::move(stream));
 }
 
 }  // namespace longtake::server

@@ -7,8 +7,10 @@
 #include <string>
 
 #include "server/access/access.h"
+#include "server/access/viewing_links.h"
 #include "server/http/http.h"
 #include "server/http/pass_on.h"
+#include "server/http/viewing.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/studio_slot.h"
 
@@ -26,11 +28,12 @@ class Routes {
  public:
   // All pointers outlive it, and it outlives what it answers. `ready`: whether new work is taken.
   Routes(const RouteOptions& options, StudioSlot* studio, HttpPeers* peers, const Authenticator* authenticator,
-         Quotas* quotas, Metrics* metrics, std::function<bool()> ready)
+         const ViewingLinks* links, Quotas* quotas, Metrics* metrics, std::function<bool()> ready)
       : options_(options),
         peers_(peers),
         studio_(studio),
         authenticator_(authenticator),
+        links_(links),
         quotas_(quotas),
         metrics_(metrics),
         ready_(std::move(ready)) {}
@@ -42,11 +45,15 @@ class Routes {
   // A request that may go on.
   struct Visit {
     Tenant tenant;
+    Viewer viewer;
+    ViewingGrant grant;  // where the viewer has a link
     std::shared_ptr<Studio> studio;
   };
-  absl::StatusOr<Visit> Enter(const HttpRequest& request) const;
+  // `rest`, here and below: the path behind "/v1/".
+  absl::StatusOr<Visit> Enter(const HttpRequest& request, const std::string& rest) const;
+  // Fills in all but the studio. UNAUTHENTICATED or LINK_EXPIRED.
+  absl::Status Admit(const HttpRequest& request, const std::string& rest, Visit& visit) const;
   bool OriginMay(const HttpRequest& request) const;
-  // `rest`: the path behind "/v1/".
   void HandleApi(const Visit& visit, const HttpRequest& request, const std::string& rest, const Responder& responder);
   void HandleVideo(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video,
                    const std::string& action, const Responder& responder);
@@ -58,9 +65,10 @@ class Routes {
                     const Responder& responder) const;
   void ReportPlayback(const Visit& visit, const HttpRequest& request, const std::string& name,
                       const Responder& responder) const;
+  void MakeLink(const Visit& visit, const HttpRequest& request, const std::string& name,
+                const Responder& responder) const;
   void Stream(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
               const Responder& responder) const;
-  static HttpAnswer Hls(Video& video, const std::string& file);
   // Answers with a video that was created, or says why none was.
   std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Responder& responder);
 
@@ -68,6 +76,7 @@ class Routes {
   HttpPeers* const peers_;
   StudioSlot* const studio_;
   const Authenticator* const authenticator_;
+  const ViewingLinks* const links_;
   Quotas* const quotas_;
   Metrics* const metrics_;
   const std::function<bool()> ready_;

@@ -95,7 +95,7 @@ json ErrorJson(const absl::Status& error) {
 
 std::string ToLine(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
 
-json ToJson(const VideoInfo& video, bool with_blocks) {
+json ToJson(const VideoInfo& video, bool with_blocks, Reader reader) {
   const VideoPlan& plan = *video.plan;
   json blocks = json::array();
   for (int block = 0; with_blocks && block < plan.blocks(); ++block) {
@@ -128,6 +128,10 @@ json ToJson(const VideoInfo& video, bool with_blocks) {
   if (with_blocks) out["blocks"] = blocks;
   if (video.end_time.has_value()) out["completed_at"] = absl::ToUnixSeconds(*video.end_time);
   if (!video.request_id.empty()) out["request_id"] = video.request_id;
+  if (reader == Reader::kLinkHolder) {
+    for (const char* field : {"prompt", "seed", "request_id"}) out.erase(field);
+    for (json& change : out["prompt_changes"]) change.erase("prompt");
+  }
   return out;
 }
 
@@ -158,11 +162,11 @@ json ToJson(const scheduler::Quote& quote) {
   return out;
 }
 
-json ToJson(const Event& event, size_t media_size) {
+json ToJson(const Event& event, size_t media_size, Reader reader) {
   json out;
   if (const auto* accepted = std::get_if<Accepted>(&event.body); accepted != nullptr) {
     out = {{"event", "accepted"},
-           {"video", ToJson(accepted->video)},
+           {"video", ToJson(accepted->video, /*with_blocks=*/true, reader)},
            {"media_type", accepted->media_type},
            {"quote", ToJson(accepted->quote)}};
   } else if (std::holds_alternative<InitSegment>(event.body)) {

@@ -17,12 +17,16 @@ namespace longtake::server {
 // "videos/{id}" without its first part.
 std::string IdOf(const std::string& name);
 
+// Whom a video is described to. Whoever has only a link to it is not told what it is made from: prompts, seed and
+// request id.
+enum class Reader { kTenant, kLinkHolder };
+
 // `with_blocks`: where each of its blocks begins.
-nlohmann::json ToJson(const VideoInfo& video, bool with_blocks = true);
+nlohmann::json ToJson(const VideoInfo& video, bool with_blocks = true, Reader reader = Reader::kTenant);
 nlohmann::json ToJson(const ModelInfo& model);
 nlohmann::json ToJson(const scheduler::Quote& quote);
 // {"event": ..., "bytes": those of its media, if it has any}.
-nlohmann::json ToJson(const Event& event, size_t media_size);
+nlohmann::json ToJson(const Event& event, size_t media_size, Reader reader);
 
 // {"code": the reason's name, "message": ...}.
 nlohmann::json ErrorJson(const absl::Status& error);

@@ -49,8 +49,9 @@ HttpStream::Part VideoStream::PartOf(const ChunkLog::Step& step) const {
   const Piece& piece = *step.piece;
   const Message& message = piece.messages[step.message];
   Part part;
-  if (form_ == StreamForm::kEvents && step.message == 0) {
-    part.head = ToLine(ToJson(piece.event, piece.media.size()));
+  if (form_ != StreamForm::kMp4 && step.message == 0) {
+    const Reader reader = form_ == StreamForm::kEvents ? Reader::kTenant : Reader::kLinkHolder;
+    part.head = ToLine(ToJson(piece.event, piece.media.size(), reader));
   }
   if (message.media_size > 0) {
     part.owner = step.piece;

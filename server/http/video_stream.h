@@ -17,8 +17,9 @@
 namespace longtake::server {
 
 enum class StreamForm {
-  kMp4,     // the init segment, then all chunks: one growing file
-  kEvents,  // each event as a line of JSON, and behind it as many bytes of media as it says
+  kMp4,         // the init segment, then all chunks: one growing file
+  kEvents,      // each event as a line of JSON, and behind it as many bytes of media as it says
+  kLinkEvents,  // the same for whoever has only a link to the video
 };
 
 // Pulls a video's log for one client. Nothing is queued in it: what the client does not read stays in the log.
@@ -52,7 +53,7 @@ class VideoStream : public HttpStream, public ChunkLog::Listener, public std::en
   const absl::Duration max_unread_;
   std::unique_ptr<Watch> watch_;
   Watch::Sent sent_;
-  std::optional<absl::Time> told_end_;   // kEvents: since when the error of a video that has failed is being sent
+  std::optional<absl::Time> told_end_;   // of events: since when the error of a video that has failed is being sent
   std::atomic<bool> more_told_ = false;  // since the last Next
   Mutex mutex_;
   std::function<void()> more_ ABSL_GUARDED_BY(mutex_);

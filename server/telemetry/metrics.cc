@@ -40,6 +40,18 @@ const char* Name(ViewerOutcome outcome) {
   return "";
 }
 
+const char* Name(PolicyOutcome outcome) {
+  switch (outcome) {
+    case PolicyOutcome::kAllowed:
+      return "allowed";
+    case PolicyOutcome::kRefused:
+      return "refused";
+    case PolicyOutcome::kFailed:
+      return "failed";
+  }
+  return "";
+}
+
 std::string Name(absl::StatusCode code) { return absl::AsciiStrToLower(absl::StatusCodeToString(code)); }
 
 }  // namespace
@@ -64,6 +76,9 @@ struct Metrics::Impl {
     for (const ViewerOutcome outcome :
          {ViewerOutcome::kSmooth, ViewerOutcome::kStalled, ViewerOutcome::kLate, ViewerOutcome::kCut}) {
       left[outcome] = &viewers_left.Add({{"outcome", Name(outcome)}});
+    }
+    for (const PolicyOutcome outcome : {PolicyOutcome::kAllowed, PolicyOutcome::kRefused, PolicyOutcome::kFailed}) {
+      policy[outcome] = &policy_answers.Add({{"outcome", Name(outcome)}});
     }
     for (int code = 0; code <= static_cast<int>(absl::StatusCode::kUnauthenticated); ++code) {
       ended.Add({{"outcome", Name(static_cast<absl::StatusCode>(code))}});
@@ -101,6 +116,10 @@ struct Metrics::Impl {
   Counters& refusals = NewCounters("longtake_refusals_total", "Requests for a video refused, by reason.");
   Counters& quota_refusals =
       NewCounters("longtake_quota_refusals_total", "Calls refused because their tenant has its quota, by quota.");
+  Counters& policy_answers = NewCounters("longtake_policy_answers_total", "Questions to the policy, by outcome.");
+  std::map<PolicyOutcome, prometheus::Counter*> policy;
+  prometheus::Histogram& policy_seconds =
+      NewHistogram("longtake_policy_seconds", "Time until the policy has answered, or failed to.", Doubling(0.001, 14));
   prometheus::Counter& store_failures =
       NewCounter("longtake_store_failures_total", "Videos of which something could not be stored or removed.");
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
@@ -144,6 +163,10 @@ void Metrics::SetQuotas(const std::vector<std::string>& quotas) {
   for (const std::string& quota : quotas) impl_->quota_refusals.Add({{"quota", quota}});
 }
 void Metrics::QuotaExceeded(const std::string& quota) { impl_->quota_refusals.Add({{"quota", quota}}).Increment(); }
+void Metrics::PolicyAnswered(PolicyOutcome outcome, double seconds) {
+  impl_->policy.at(outcome)->Increment();
+  impl_->policy_seconds.Observe(seconds);
+}
 void Metrics::StoreFailed() { impl_->store_failures.Increment(); }
 void Metrics::Ended(absl::StatusCode outcome) { impl_->ended.Add({{"outcome", Name(outcome)}}).Increment(); }
 

@@ -22,6 +22,9 @@ enum class ViewerOutcome {
   kCut,      // the video failed before its end
 };
 
+// What came of asking the policy about a request.
+enum class PolicyOutcome { kAllowed, kRefused, kFailed };
+
 class Metrics {
  public:
   Metrics();
@@ -60,6 +63,8 @@ class Metrics {
   // As SetRefusalReasons and Refused, of calls beyond their tenant's quota.
   void SetQuotas(const std::vector<std::string>& quotas);
   void QuotaExceeded(const std::string& quota);
+  // `seconds`: from the question to its answer.
+  void PolicyAnswered(PolicyOutcome outcome, double seconds);
 
   std::string Text() const;  // in Prometheus' text format
 

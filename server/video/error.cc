@@ -73,6 +73,14 @@ const char* NameOf(Reason reason) {
       return "UNAUTHENTICATED";
     case Reason::kQuotaExceeded:
       return "QUOTA_EXCEEDED";
+    case Reason::kLinkExpired:
+      return "LINK_EXPIRED";
+    case Reason::kLinksUnavailable:
+      return "LINKS_UNAVAILABLE";
+    case Reason::kPolicyRefused:
+      return "POLICY_REFUSED";
+    case Reason::kPolicyUnavailable:
+      return "POLICY_UNAVAILABLE";
     case Reason::kOtherServer:
       return "OTHER_SERVER";
   }

@@ -40,7 +40,11 @@ enum class Reason {
   kOtherModel,
   kUnauthenticated,
   kQuotaExceeded,
-  kOtherServer = 30,
+  kLinkExpired,
+  kLinksUnavailable,
+  kPolicyRefused,
+  kPolicyUnavailable,
+  kOtherServer,
 };
 
 // "QUEUE_FULL"; of every reason.

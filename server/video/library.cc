@@ -21,22 +21,33 @@ absl::Status Reused(const std::string& request_id, const Video& known) {
 absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video) {
   const StoredVideo& asked = video->description();
   const std::string& request_id = asked.info.request_id;
-  const std::pair<Tenant, std::string> key(asked.tenant, request_id);
   const MutexLock lock(mutex_);
-  if (const auto found = request_ids_.find(key); !request_id.empty() && found != request_ids_.end()) {
-    const std::shared_ptr<Video>& known = entries_.at(found->second).video;
-    if (known->description().spec == asked.spec && known->description().options == asked.options &&
-        known->description().fork == asked.fork) {
-      return known;
-    }
-    return Reused(request_id, *known);
+  if (absl::StatusOr<std::shared_ptr<Video>> known = FindRequestLocked(asked); !known.ok() || *known != nullptr) {
+    return known;
   }
   if (const auto found = entries_.find(video->name()); found != entries_.end()) return found->second.video;
   const uint64_t number = ++last_number_;
   by_number_[number] = video;
-  if (!request_id.empty()) request_ids_[key] = video->name();
+  if (!request_id.empty()) request_ids_[{asked.tenant, request_id}] = video->name();
   entries_[video->name()] = {video, number};
   return video;
+}
+
+absl::StatusOr<std::shared_ptr<Video>> Library::FindRequest(const StoredVideo& asked) const {
+  const MutexLock lock(mutex_);
+  return FindRequestLocked(asked);
+}
+
+absl::StatusOr<std::shared_ptr<Video>> Library::FindRequestLocked(const StoredVideo& asked) const {
+  const std::string& request_id = asked.info.request_id;
+  const auto found = request_ids_.find({asked.tenant, request_id});
+  if (request_id.empty() || found == request_ids_.end()) return nullptr;
+  const std::shared_ptr<Video>& known = entries_.at(found->second).video;
+  if (known->description().spec == asked.spec && known->description().options == asked.options &&
+      known->description().fork == asked.fork) {
+    return known;
+  }
+  return Reused(request_id, *known);
 }
 
 absl::StatusOr<std::shared_ptr<Video>> Library::FindFork(const Tenant& tenant, const std::string& request_id,

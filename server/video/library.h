@@ -37,6 +37,8 @@ class Library {
   // Adds the video, or returns the one of its name, or that its request id asked for before, of the same tenant.
   // REQUEST_ID_REUSED: that was for another spec or other options. An empty id is nobody's.
   absl::StatusOr<std::shared_ptr<Video>> Add(std::shared_ptr<Video> video);
+  // The video that this request id asked for before; nothing: the id is new. REQUEST_ID_REUSED as Add.
+  absl::StatusOr<std::shared_ptr<Video>> FindRequest(const StoredVideo& asked) const;
   // The video that this request id asked for, if that was the fork; nothing: the id is new.
   absl::StatusOr<std::shared_ptr<Video>> FindFork(const Tenant& tenant, const std::string& request_id,
                                                   const ForkSpec& fork, const DeliveryOptions& options) const;
@@ -66,6 +68,8 @@ class Library {
     std::shared_ptr<Video> video;
     uint64_t number = 0;  // in the order of creation
   };
+  absl::StatusOr<std::shared_ptr<Video>> FindRequestLocked(const StoredVideo& asked) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Trim();
   std::shared_ptr<Video> RemoveLocked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

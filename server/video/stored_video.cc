@@ -174,7 +174,7 @@ json PromptsOf(const VideoPlan& plan) { return {{"prompts", plan.prompts}, {"pro
 
 }  // namespace
 
-std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended) {
+std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended, const std::string& query) {
   const auto seconds = [&plan](int block) {
     return absl::ToDoubleSeconds(plan.BlockStart(block + 1) - plan.BlockStart(block));
   };
@@ -183,10 +183,10 @@ std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended) {
   std::string text = absl::StrFormat(
       "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%d\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT-SEGMENTS\n"
       "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
-      "#EXT-X-MAP:URI=\"init.mp4\"\n",
-      static_cast<int>(std::ceil(longest)));
+      "#EXT-X-MAP:URI=\"init.mp4%s\"\n",
+      static_cast<int>(std::ceil(longest)), query);
   for (int block = 0; block < blocks; ++block) {
-    absl::StrAppendFormat(&text, "#EXTINF:%.6f,\nblock-%05d.m4s\n", seconds(block), block);
+    absl::StrAppendFormat(&text, "#EXTINF:%.6f,\nblock-%05d.m4s%s\n", seconds(block), block, query);
   }
   if (ended) text += "#EXT-X-ENDLIST\n";
   return text;

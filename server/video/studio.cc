@@ -39,13 +39,14 @@ void AnswerWhenDecided(const std::shared_ptr<Video>& video,
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
                const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread,
-               Storage storage, Accounts* accounts)
+               Storage storage, Accounts* accounts, Policy* policy)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
       metrics_(metrics),
       logger_(logger),
       storage_(storage),
+      policy_(policy),
       library_(options.keep_bytes, options.keep_ended),
       production_(options, std::move(engine), clock, metrics, logger, &library_, storage, accounts),
       ticked_(clock->Now()),
@@ -190,6 +191,32 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   description.fork = request.fork;
   description.model_digest = model().model_digest;
   description.stream = *std::move(stream);
+  // What was accepted before is not asked about again.
+  const absl::StatusOr<std::shared_ptr<Video>> known = library_.FindRequest(description);
+  if (!known.ok()) return done(known.status());
+  if (*known != nullptr) return AnswerWhenDecided(*known, std::move(done));
+  PolicyQuestion question{.purpose = request.fork.has_value() ? PolicyPurpose::kFork : PolicyPurpose::kCreate,
+                          .tenant = request.tenant,
+                          .spec = std::move(request.spec),
+                          .video = request.fork.has_value() ? request.fork->name : ""};
+  AskPolicy(std::move(question), done,
+            [this, description = std::move(description), shared = std::move(request.shared),
+             deadline = clock_->Now() + request.deadline, done]() mutable {
+              Admit(std::move(description), std::move(shared), deadline - clock_->Now(), std::move(done));
+            });
+}
+
+void Studio::AskPolicy(PolicyQuestion question, std::function<void(const absl::Status&)> refuse,
+                       std::function<void()> go_on) {
+  if (policy_ == nullptr) return go_on();
+  policy_->Ask(std::move(question), [refuse = std::move(refuse), go_on = std::move(go_on)](const absl::Status& answer) {
+    if (!answer.ok()) return refuse(answer);
+    go_on();
+  });
+}
+
+void Studio::Admit(StoredVideo description, SharedBlocks shared, absl::Duration deadline,
+                   std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
   uint64_t token = 0;
   if (storage_.registry != nullptr) {
     absl::StatusOr<uint64_t> claimed = Claim(description);
@@ -203,7 +230,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
                                                            .max_unread = options_.max_unread,
                                                            .store = storage_.store,
                                                            .token = token,
-                                                           .shared_blocks = std::move(request.shared.blocks)},
+                                                           .shared_blocks = std::move(shared.blocks)},
                                              clock_, production_.encoders(), &production_);
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Add(video);
   if (token != 0 && (!known.ok() || *known != video)) GiveUp(*video);
@@ -218,7 +245,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   const absl::Status may =
       production_.accounts()->OnNew(video->id(), video->tenant(), video->plan().options.delivery, /*restored=*/false);
   if (!may.ok()) return video->Refuse(may);
-  production_.Enter(video, request.deadline);
+  production_.Enter(video, deadline);
 }
 
 void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
@@ -299,11 +326,16 @@ void Studio::ChangePrompt(const Tenant& tenant, const std::string& name, const P
                                                           " s; the last begins at ",
                                                           absl::ToDoubleSeconds(plan.BlockStart(block - 1)), " s")}}));
   }
-  production_.ChangePrompt(*video, block, change.prompt,
-                           [video = *video, done = std::move(done)](const absl::StatusOr<Production::Place>& place) {
-                             if (!place.ok()) return done(place.status());
-                             done(Receipt{place->prompt, place->block, video->plan().BlockStart(place->block)});
-                           });
+  PolicyQuestion question{
+      .purpose = PolicyPurpose::kChangePrompt, .tenant = tenant, .spec = (*video)->description().spec, .video = name};
+  question.spec.prompt = change.prompt;
+  question.spec.prompt_changes.clear();
+  AskPolicy(std::move(question), done, [this, video = *video, block, prompt = change.prompt, done] {
+    production_.ChangePrompt(video, block, prompt, [video, done](const absl::StatusOr<Production::Place>& place) {
+      if (!place.ok()) return done(place.status());
+      done(Receipt{place->prompt, place->block, video->plan().BlockStart(place->block)});
+    });
+  });
 }
 
 }  // namespace longtake::server

@@ -22,6 +22,7 @@
 #include "server/video/error.h"
 #include "server/video/fork.h"
 #include "server/video/library.h"
+#include "server/video/policy.h"
 #include "server/video/production.h"
 #include "server/video/request.h"
 #include "server/video/studio_options.h"
@@ -49,12 +50,13 @@ class Studio {
   // The serializer of the log of the video of this name.
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
-  // `clock`, `metrics`, `logger`, what is in `storage`, and `accounts` outlive it; without accounts nothing is limited
-  // by tenant. Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the
+  // `clock`, `metrics`, `logger`, what is in `storage`, `accounts` and `policy` outlive it; without accounts nothing is
+  // limited by tenant, and without a policy everything may be made. The policy calls nothing of it back once it is
+  // destroyed. Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the
   // beginning. Those that were not finished go on, here or, with a registry, at the first server that takes them.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
          const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
-         Storage storage = {}, Accounts* accounts = nullptr);
+         Storage storage = {}, Accounts* accounts = nullptr, Policy* policy = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }
@@ -116,6 +118,11 @@ class Studio {
   Metrics::Viewers viewers() const;
   absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
                                   Purpose purpose, const RequestLimits& limits) const;
+  // Calls `go_on` once the policy has allowed it, in this call or later, or `refuse` with what it says.
+  void AskPolicy(PolicyQuestion question, std::function<void(const absl::Status&)> refuse, std::function<void()> go_on);
+  // A request that may be made goes on to admission.
+  void Admit(StoredVideo description, SharedBlocks shared, absl::Duration deadline,
+             std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
   void Restore();
   // Reads a video of the store; LogUnreadable where it cannot be read.
   struct Found {
@@ -150,6 +157,7 @@ class Studio {
   Metrics* const metrics_;
   spdlog::logger* const logger_;
   const Storage storage_;
+  Policy* const policy_;
   Library library_;
   Production production_;
   std::shared_ptr<const Metrics::Sources> sources_;

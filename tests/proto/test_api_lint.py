@@ -1,4 +1,5 @@
-"""The API's files against buf's STANDARD rules and those of aip.dev that the API follows, from protoc's descriptors.
+"""The API's files, and those of the policy's service, against buf's STANDARD rules and those of aip.dev that the API follows, from
+protoc's descriptors.
 
 Exceptions stand in the tables at the top, with their reasons.
 """
@@ -170,11 +171,11 @@ def names(api):
 def rpcs(api):
     """buf: names of services, methods, requests and answers."""
     uses = collections.Counter()
-    for service, method, _, _ in api.methods():
+    for service, method, _, file in api.methods():
         assert _PASCAL.fullmatch(service.name) and service.name.endswith("Service"), f"{service.name}: SERVICE_SUFFIX"
         assert _PASCAL.fullmatch(method.name), f"{method.name}: RPC_PASCAL_CASE"
-        assert method.input_type == f".longtake.v1.{method.name}Request", f"{method.name}: RPC_REQUEST_STANDARD_NAME"
-        answer = _ANSWERS.get(method.name, f"longtake.v1.{method.name}Response")
+        assert method.input_type == f".{file.package}.{method.name}Request", f"{method.name}: RPC_REQUEST_STANDARD_NAME"
+        answer = _ANSWERS.get(method.name, f"{file.package}.{method.name}Response")
         assert method.output_type == f".{answer}", f"{method.name}: RPC_RESPONSE_STANDARD_NAME"
         uses[method.input_type] += 1
         if method.name not in _ANSWERS:
@@ -225,7 +226,9 @@ def resources(api):
     for name, field, _, _ in api.fields():
         reference = api.option(field, "FieldOptions", "resource_reference")
         assert reference is None or reference.type in declared, f"{name}: AIP-124"
-    for _, method, _, _ in api.methods():
+    for _, method, _, file in api.methods():
+        if file.package != "longtake.v1":
+            continue  # the policy's service has no resources, and is called over gRPC alone
         request = api.messages[method.input_type[1:]][0]
         by_name = {field.name: field for field in request.field}
         http = api.option(method, "MethodOptions", "http")
@@ -255,7 +258,9 @@ def resources(api):
 def bindings(api):
     """AIP-127: no request of HTTP is two methods'. The server's own HTTP port has other paths; docs/envoy.md."""
     seen = {}
-    for _, method, _, _ in api.methods():
+    for _, method, _, file in api.methods():
+        if file.package != "longtake.v1":
+            continue  # as in resources()
         http = api.option(method, "MethodOptions", "http")
         verb = http.WhichOneof("pattern")
         path = getattr(http, verb)

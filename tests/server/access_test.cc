@@ -1,4 +1,6 @@
 // Who may call what, over real gRPC.
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "grpc/reflection/v1alpha/reflection.pb.h"
@@ -143,6 +145,8 @@ class QuotaTest : public AccessTest {
   // The engine's passes wait for the gate, and then take a millisecond.
   void StartWith(const std::string& quotas, int max_sessions = 4) {
     gate.Close();
+    ServerOptions options{.clock = &clock};
+    options.quotas = Write("quotas", quotas);
     StartAndServe({.max_sessions = max_sessions,
                    .denoise = absl::Milliseconds(1),
                    .delay =
@@ -150,7 +154,7 @@ class QuotaTest : public AccessTest {
                          gate.Pass();
                          return absl::ZeroDuration();
                        }},
-                  WithTokens({.quotas = Write("quotas", quotas), .clock = &clock}));
+                  WithTokens(std::move(options)));
   }
   void TearDown() override {
     gate.Open();

@@ -557,6 +557,36 @@ TEST_F(Programs, ATokenOpensTheServerAndIsSaidNowhere) {
   }
 }
 
+TEST_F(Programs, ALinkShowsAVideoToWhoeverHasIt) {
+  std::ofstream(folder / "token") << "a-token\n";
+  std::ofstream(folder / "tokens") << "acme alice " << Shell("printf %s a-token | sha256sum | cut -d' ' -f1");
+  std::ofstream(folder / "link-keys") << std::string(64, 'a') << "\n";
+  StartServer(kModel,
+              {"--tokens", folder / "tokens", "--link-keys", folder / "link-keys", "--http-listen", "127.0.0.1:0"});
+  AwaitLog("ready=yes");
+  int http_port = 0;
+  ASSERT_EQ(std::sscanf(server->out().c_str(), "port=%*d metrics_port=%*d http_port=%d", &http_port), 1);
+  const fs::path file = folder / "a.mp4";
+  const auto ask = [this](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--token-file", folder / "token"});
+    return Client(arguments);
+  };
+  ASSERT_EQ(ask({"generate", "a ball", "--seconds", "1", "--keep", "-o", file}), 0) << client->err();
+  const std::string name = AwaitName(*client);
+  ASSERT_EQ(ask({"link", name, "--for", "30m", "--base-url", "https://video.example/", "--json"}), 0) << client->err();
+  const auto link = nlohmann::json::parse(client->out());
+  const std::string stream = link["stream"], origin = "https://video.example";
+  ASSERT_THAT(stream, testing::StartsWith(absl::StrCat(origin, "/v1/", name, "/stream.mp4?link=")));
+  EXPECT_TRUE(absl::EndsWith(HttpGet(http_port, stream.substr(origin.size())), "\r\n\r\n" + Read(file)));
+  EXPECT_THAT(HttpGet(http_port, absl::StrCat("/v1/", name, "/stream.mp4")), HasSubstr("401"));
+  EXPECT_EQ(ask({"link", name}), 0) << client->err();
+  EXPECT_THAT(client->out(), HasSubstr(absl::StrCat("page      /#", name, "?link=")));
+  EXPECT_EQ(ask({"link", name, "--for", "soon"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("--for: \"soon\" is no duration"));
+  EXPECT_EQ(ask({"link", name, "--for", "1000h"}), 1);
+  EXPECT_THAT(client->err(), HasSubstr("duration: "));
+}
+
 TEST_F(Programs, ABrokenModelFolderEndsTheServerWithAWord) {
   const fs::path broken = folder / "broken";
   fs::copy(kModel, broken, fs::copy_options::recursive);

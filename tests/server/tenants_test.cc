@@ -65,6 +65,8 @@ std::map<std::string, std::string> RequestsFor(const std::string& name) {
     } else if (auto* fork = dynamic_cast<v1::ForkVideoRequest*>(request.get()); fork != nullptr) {
       fork->set_from_block(1);
       fork->set_prompt("a blue ball");
+    } else if (auto* link = dynamic_cast<v1::CreateViewingLinkRequest*>(request.get()); link != nullptr) {
+      *link->mutable_duration() = ToProto(60);
     }
     requests[absl::StrCat("/longtake.v1.VideoService/", method.name())] = request->SerializeAsString();
   }

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 INCLUDE = re.compile(r'^\s*#\s*include\s*["<]([^">]+)[">]', re.MULTILINE)
 # Generated from proto/.
 PROTO = "longtake/v1"
+POLICY_PROTO = "longtake/policy/v1"
 
 MODELS = ["engine/models/folder", "engine/ops", "engine/core"]
 BACKEND = ["engine/ops", "engine/core"]
@@ -65,6 +66,13 @@ HOUSE: dict[str, list[str]] = {
         "server/video/tenant.h",
         "scheduler",  # kinds of delivery
     ],
+    "server/policy": [
+        "server/access/watched_file.h",
+        "server/grpc/translate.h",
+        "server/telemetry",
+        "server/video",
+        POLICY_PROTO,
+    ],
     "server/http": ["server/access", "server/listen", "server/video", "server/media", "server/store", "server/telemetry"],
     "clients": [PROTO],
 }
@@ -87,9 +95,9 @@ def faults(path: str, text: str) -> list[str]:
     seen = [*HOUSE[room], "common"]
     bad = []
     for name in INCLUDE.findall(text):
-        if not (ROOT / name).is_file() and not name.startswith(PROTO):
+        if not (ROOT / name).is_file() and not name.startswith((PROTO, POLICY_PROTO)):
             continue  # a library's
-        own = not name.startswith(PROTO) and room_of(name) == room
+        own = not name.startswith((PROTO, POLICY_PROTO)) and room_of(name) == room
         if not own and not any(within(name, place) for place in seen):
             bad.append(f"{path}: {name}")
     return bad
@@ -126,6 +134,7 @@ def test_includes_that_climb_are_found() -> None:
         ("server/media/x.cc", "engine/engine.h"),
         ("server/http/x.cc", "scheduler/scheduler.h"),
         ("server/video/x.cc", "longtake/v1/events.pb.h"),
+        ("server/grpc/x.cc", "longtake/policy/v1/policy_service.pb.h"),
         ("clients/cli/x.cc", "server/server.h"),
     ]:
         assert faults(path, f'#include "{name}"\n') == [f"{path}: {name}"]

@@ -281,6 +281,8 @@ class Handler(BaseHTTPRequestHandler):
         elif action == "playback":
             video.viewers[body["viewer_id"]] = body
             self._answer({"report_after_seconds": 2})
+        elif action == "link":
+            raise Problem(409, "LINKS_UNAVAILABLE", "everybody may watch everything here")
         elif action == "fork":
             block = int(body["from_block"])
             prompts = [entry for entry in video.prompts if entry[1] < block] or [(self._prompt(body), 0)]

@@ -129,6 +129,62 @@ def test_opening_the_link_elsewhere_plays(open_page):
     await_made(other)
 
 
+def share(page):
+    """Presses the share button, and returns what it copies."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#share")
+    expect(page.locator("#status")).to_have_text("Link copied")
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def test_share_copies_the_address_where_everybody_may_watch(open_page):
+    page = open_page()
+    begin(page)
+    until(page, "seen.picture !== null")
+    assert share(page) == page.url
+
+
+def test_share_copies_a_viewing_link_where_callers_are_asked_who_they_are(open_page):
+    page = open_page()
+    page.route("**/v1/videos/*/link", lambda route: route.fulfill(json={"link": "a-Link_1"}))
+    video = begin(page, seconds=6)
+    until(page, "seen.picture !== null")
+    shared = share(page)
+    assert shared == f"{page.url}?link=a-Link_1"
+
+    other = open_page()
+    asked = []
+    other.on("request", lambda request: asked.append((request.method, request.url)))
+    other.evaluate("(address) => { location.href = address; }", shared)
+    await_position(other, 1)
+    await_made(other)
+    assert asked
+    for method, address in asked:  # A link permits nothing else.
+        assert (method, f"/v1/videos/{video}" in address, "link=a-Link_1" in address) == ("GET", True, True), address
+    expect(other.locator("#side")).to_be_hidden()
+    assert other.locator("#download").get_attribute("href").endswith("/content?link=a-Link_1")
+    assert share(other) == shared
+    assert not other.evaluate("localStorage.getItem('longtake.recent')")
+
+
+def test_share_says_what_went_wrong(open_page):
+    page = open_page()
+    error = {"error": {"code": "INTERNAL", "message": "no link today"}}
+    page.route("**/v1/videos/*/link", lambda route: route.fulfill(status=500, json=error))
+    begin(page)
+    until(page, "seen.picture !== null")
+    page.click("#share")
+    expect(page.locator("#share-error")).to_have_text("No link today")
+
+
+def test_a_link_that_has_expired_says_so(open_page):
+    page = open_page()
+    error = {"error": {"code": "LINK_EXPIRED", "message": "the link has expired"}}
+    page.route("**/v1/videos/some?link=*", lambda route: route.fulfill(status=403, json=error))
+    page.evaluate("() => { location.hash = 'videos/some?link=old'; }")
+    expect(page.locator("#missing-text")).to_have_text("The link has expired")
+
+
 def test_fork_from_the_block_under_the_playhead(open_page, api):
     page = open_page()
     first = begin(page, seconds=8)

@@ -2,10 +2,11 @@
 import {spell} from './dom.js';
 
 export class ApiError extends Error {
-  constructor(message, status, retryAfter = 0) {
+  constructor(message, status, {retryAfter = 0, code = ''} = {}) {
     super(message);
     this.status = status;  // 0: there was no answer.
     this.retryAfter = retryAfter;
+    this.code = code;      // The reason's name, as in errors.proto; empty: there is none.
   }
 }
 
@@ -22,7 +23,7 @@ export async function request(path, {body, method = body ? 'POST' : 'GET', signa
   const retryAfter = Number(response.headers.get('Retry-After')) || 0;
   let message = told.error?.message || `The server answers with status ${response.status}.`;
   if (retryAfter) message = `The server is busy. Try again in ${spell(retryAfter)}.`;
-  throw new ApiError(message.charAt(0).toUpperCase() + message.slice(1), response.status, retryAfter);
+  throw new ApiError(message.charAt(0).toUpperCase() + message.slice(1), response.status, {retryAfter, code: told.error?.code});
 }
 
 export async function call(path, options) {

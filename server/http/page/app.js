@@ -39,18 +39,20 @@ function fail(error) {
 async function route() {
   watching?.stop();
   watching = null;
-  const id = location.hash.match(/^#videos\/([\w.-]+)$/)?.[1];
+  const [, id, link = ''] = location.hash.match(/^#videos\/([\w.-]+)(?:\?link=([\w-]+))?$/) ?? [];
   if (!id) {
     document.title = 'Longtake';
     show('home');
     renderRecent();
     return $('prompt').focus({preventScroll: true});
   }
-  const mine = watching = new Watching(id, {changed: render, announce, fail});
+  const mine = watching = new Watching(id, {changed: render, announce, fail}, link);
   $('blocks').replaceChildren();
   $('prompts').replaceChildren();
   showError($('direct-error'), null);
-  $('download').href = `v1/videos/${id}/content`;
+  showError($('share-error'), null);
+  $('download').href = `v1/${mine.address('/content')}`;
+  $('side').hidden = Boolean(link);
   $('download').download = `longtake-${id.slice(0, 8)}.mp4`;
   $('player').classList.add('empty');
   show('watch');
@@ -63,12 +65,12 @@ function render() {
   if (!watching?.video) return;
   const {total, made, blocks, active} = watching;
   const now = video.currentTime;
-  const title = watching.video.prompt;
+  const title = watching.video.prompt ?? 'A shared video';  // Whoever has only a link is not told the prompt.
   setText($('watch-title'), title);
   document.title = `${title} – Longtake`;
   setText($('time'), clock(dragged ?? now));
   setText($('total'), clock(total));
-  $('stop').hidden = !active;
+  $('stop').hidden = !active || Boolean(watching.link);
   $('player').style.setProperty('--aspect', watching.video.size.replace('x', ' / '));
   $('player').style.setProperty('--ratio', watching.video.size.split('x').reduce((width, height) => width / height));
   $('player').classList.toggle('empty', !watching.showsPicture);
@@ -227,14 +229,28 @@ $('stop').addEventListener('click', () => act($('stop'), $('direct-error'), asyn
   await call(`videos/${watching.id}/cancel`, {body: {}});
   announce('It is not made further.');
 }));
-$('share').addEventListener('click', async () => {
+
+// An address of the page that others can open. Where callers are asked who they are it needs a link, which expires.
+async function shareable(current) {
+  if (current.link) return location.href;
   try {
-    await navigator.clipboard.writeText(location.href);
+    const {link} = await call(`videos/${current.id}/link`, {body: {}});
+    return new URL(`#videos/${current.id}?link=${link}`, location.href).href;
+  } catch (error) {
+    if (error.code === 'LINKS_UNAVAILABLE') return location.href;
+    throw error;
+  }
+}
+
+$('share').addEventListener('click', () => act($('share'), $('share-error'), async () => {
+  const address = await shareable(watching);
+  try {
+    await navigator.clipboard.writeText(address);
     notice('Link copied');
   } catch {  // Pages without TLS may not write to the clipboard.
-    window.prompt('The link to this video', location.href);
+    window.prompt('The link to this video', address);
   }
-});
+}));
 
 function toTime(event) {
   const {left, width} = $('blocks').getBoundingClientRect();

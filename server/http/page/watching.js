@@ -12,8 +12,9 @@ const viewerId = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => b
 const once = (target, name) => new Promise((done) => target.addEventListener(name, done, {once: true}));
 
 export class Watching {
-  constructor(id, view) {
+  constructor(id, view, link = '') {
     this.id = id;
+    this.link = link;                   // By which it is watched; empty: by none. It permits nothing else.
     this.view = view;                   // changed(), announce(text), fail(error).
     this.gone = new AbortController();  // Ends everything that belongs to this watching.
     this.prompts = recents.get(id).prompts ?? [];  // By number: {prompt, block, start}.
@@ -46,6 +47,17 @@ export class Watching {
     return this.active ? this.blocks[this.blocks.findLastIndex((block) => block.share > 0) + 1] : undefined;
   }
 
+  // An address of the video behind "v1/".
+  address(file = '', parameters = {}) {
+    const query = new URLSearchParams(this.link ? {...parameters, link: this.link} : parameters).toString();
+    return `videos/${this.id}${file}${query && `?${query}`}`;
+  }
+
+  // What a link shows is not remembered: without the link it could not be opened again.
+  remember(fields) {
+    if (!this.link) recents.update(this.id, fields);
+  }
+
   blockAt(seconds) {
     return Math.max(0, this.blocks.findLastIndex((block) => block.start <= seconds + 0.001));
   }
@@ -63,10 +75,10 @@ export class Watching {
     on('playing', () => this.report());
     on('seeked', () => this.report());
     on('ended', () => { this.wants = false; this.report(); });
-    this.take(await call(`videos/${this.id}`, {signal: this.gone.signal}));
+    this.take(await call(this.address(), {signal: this.gone.signal}));
     const {position = 0} = recents.get(this.id);
     this.from = position < this.total - 1 && position <= this.made ? position : 0;
-    recents.update(this.id, {prompt: this.video.prompt, seconds: this.total});
+    this.remember({prompt: this.video.prompt, seconds: this.total});
     this.view.changed();
     this.timers = [setInterval(() => this.decide(), 100), setInterval(() => this.poll(), 1000)];
     if (Source) this.read(this.blockAt(this.from)); else this.playHls();
@@ -93,7 +105,7 @@ export class Watching {
 
   learn(number, fields) {
     this.prompts[number] = {...this.prompts[number], ...fields};
-    recents.update(this.id, {prompts: this.prompts});  // The server need not know a changed prompt's words later on.
+    this.remember({prompts: this.prompts});  // The server need not know a changed prompt's words later on.
   }
 
   // Reads the watch from a block on and feeds the player; after a broken connection it goes on with the block that it was at.
@@ -102,7 +114,7 @@ export class Watching {
     const {signal} = (this.reading = new AbortController());
     for (let failures = 0; from < this.blocks.length; ++failures, await sleep(Math.min(0.5 * 2 ** failures, 8))) {
       try {
-        const response = await request(`videos/${this.id}/watch?from_block=${from}&viewer_id=${viewerId}`, {signal});
+        const response = await request(this.address('/watch', {from_block: from, viewer_id: viewerId}), {signal});
         const messages = new MessageReader(response.body);
         for (let message; (message = await messages.next()) && !signal.aborted; failures = 0) {
           await this.handle(message);
@@ -218,7 +230,7 @@ export class Watching {
     once(video, 'loadedmetadata').then(() => { video.currentTime = from; });  // Players begin a live list near its end.
     const load = () => {  // The list is there when the first block is.
       if (this.gone.signal.aborted) return;
-      if (this.made > 0) video.src = `v1/videos/${this.id}/index.m3u8`; else setTimeout(load, 300);
+      if (this.made > 0) video.src = `v1/${this.address('/index.m3u8')}`; else setTimeout(load, 300);
     };
     load();
   }
@@ -227,7 +239,7 @@ export class Watching {
   async poll(always = false) {
     if (!always && (!this.active || (Source && !this.held))) return;
     try {
-      const told = await call(`videos/${this.id}`, {signal: this.gone.signal});
+      const told = await call(this.address(), {signal: this.gone.signal});
       this.take(told);
       if (this.active && (this.held || !Source)) this.activity = `${told.made_blocks} of ${this.blocks.length} blocks made`;
     } catch { /* The next one may succeed. */ }
@@ -282,8 +294,8 @@ export class Watching {
   // Tells the server where the viewer is, so that it makes in time what is needed next.
   async report() {
     this.reportAt = performance.now() + 10000;
-    recents.update(this.id, {position: video.ended ? 0 : video.currentTime});
-    if (!Source) return;  // Of HLS the server knows no viewers.
+    this.remember({position: video.ended ? 0 : video.currentTime});
+    if (!Source || this.link) return;  // Of HLS the server knows no viewers, and a link may not report.
     try {
       const body = {viewer_id: viewerId, position: video.currentTime, paused: !this.wants};
       const answer = await call(`videos/${this.id}/playback`, {body, signal: this.gone.signal, keepalive: true});
@@ -296,6 +308,6 @@ export class Watching {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [192, 192 * video.videoHeight / video.videoWidth];
     canvas.getContext('2d').drawImage(video, 0, 0, canvas.width, canvas.height);
-    recents.update(this.id, {picture: canvas.toDataURL('image/jpeg', 0.8)});
+    this.remember({picture: canvas.toDataURL('image/jpeg', 0.8)});
   }
 }
