@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test: C++ (ctest), Python tools (pytest), and the module runner over
-# the committed parity set. Needs neither torch nor a model download.
+# Installs what is missing, builds, and runs every test: C++ (ctest), the Python client and tools (pytest), and the module
+# runner over the committed parity set. Needs neither torch nor a model download.
 source "$(dirname "$0")/common.sh"
 begin=$SECONDS
 
