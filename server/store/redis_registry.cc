@@ -57,14 +57,27 @@ for _, server in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')) do
 end
 return 0)";
 
-// Returns the token, or 0 if a server that works owns the video.
+// Returns the token, or 0 if a server that works owns the video. Tokens are microseconds of Redis' clock, so that they
+// grow in a Redis that has forgotten the last one too; where the clock stands or goes back, they grow by one.
 constexpr char kTake[] = R"(
 local owner = redis.call('HGET', KEYS[1], 'owner')
 if owner and owner ~= ARGV[1] and redis.call('EXISTS', ARGV[2] .. owner) == 1 then return 0 end
-local token = redis.call('INCR', KEYS[2])
+local time = redis.call('TIME')
+local token = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('GET', KEYS[2]) or 0) + 1)
+token = string.format('%.0f', token)
+redis.call('SET', KEYS[2], token)
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', token)
 redis.call('SADD', KEYS[3], ARGV[3])
 return token)";
+
+// Returns 1 if the video is this server's, with this token.
+constexpr char kKeep[] = R"(
+local owner, token = unpack(redis.call('HMGET', KEYS[1], 'owner', 'token'))
+if owner == ARGV[1] and token == ARGV[2] then return 1 end
+if owner or (token and token ~= ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[3])
+return 1)";
 
 constexpr char kRelease[] = R"(
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then return 0 end
@@ -135,8 +148,11 @@ class RedisRegistry : public Registry {
   absl::StatusOr<uint64_t> Take(const std::string& video) override {
     ASSIGN_OR_RETURN(const RedisReply reply,
                      redis_.Eval(kTake, {kVideo + video, kToken, kUnfinishedVideos}, {id_, kServer, video}));
-    if (reply.number == 0) return absl::FailedPreconditionError(absl::StrCat("another server makes ", video));
-    return static_cast<uint64_t>(reply.number);
+    uint64_t token = 0;
+    if (reply.number == 0 && !absl::SimpleAtoi(reply.text, &token)) {
+      return absl::FailedPreconditionError(absl::StrCat("another server makes ", video));
+    }
+    return token;
   }
   void Release(const std::string& video, uint64_t token, bool ended) override {
     Log(redis_
@@ -144,9 +160,10 @@ class RedisRegistry : public Registry {
                   {id_, absl::StrCat(token), ended ? "ended" : "goes on", video})
             .status());
   }
-  absl::StatusOr<bool> Owns(const std::string& video, uint64_t token) override {
-    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Command({"HMGET", kVideo + video, "owner", "token"}));
-    return reply.list == std::vector<std::string>{id_, absl::StrCat(token)};
+  absl::StatusOr<bool> Keep(const std::string& video, uint64_t token) override {
+    ASSIGN_OR_RETURN(const RedisReply reply,
+                     redis_.Eval(kKeep, {kVideo + video, kUnfinishedVideos}, {id_, absl::StrCat(token), video}));
+    return reply.number == 1;
   }
   absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) override {
     ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kOwner, {kVideo + video}, {kServer}));

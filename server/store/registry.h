@@ -43,8 +43,9 @@ class Registry {
   // Gives up a video that was taken with this token, if it is this server's still. `ended`: nobody goes on with it;
   // else the next server does.
   virtual void Release(const std::string& video, uint64_t token, bool ended) = 0;
-  // Whether the video is still this server's, with this token.
-  virtual absl::StatusOr<bool> Owns(const std::string& video, uint64_t token) = 0;
+  // Whether the video that was taken with this token is still this server's. One that nobody has taken since is again,
+  // also where the registry has forgotten everything.
+  virtual absl::StatusOr<bool> Keep(const std::string& video, uint64_t token) = 0;
   // Nothing: no server that works.
   virtual absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) = 0;
 

@@ -254,12 +254,12 @@ void Studio::Adopt() {
     bool known = true;
     for (const std::shared_ptr<Video>& video : library_.all()) {
       if (video->token() == 0 || video->log().closed()) continue;
-      const absl::StatusOr<bool> owns = registry.Owns(video->name(), video->token());
-      if (owns.ok() && !*owns) {
+      const absl::StatusOr<bool> kept = registry.Keep(video->name(), video->token());
+      if (kept.ok() && !*kept) {
         logger_->warn("video was taken by another server name={}", video->name());
         video->Lose();
       }
-      known = known && owns.ok();
+      known = known && kept.ok();
     }
     if (known) lapses_ = lapses;
   }
@@ -283,9 +283,15 @@ void Studio::TakeOver(const std::string& name) {
   }
   const std::optional<Found> found = Read(name);
   if (!found.has_value()) return;
-  if (found->end.has_value()) registry.Release(name, *token, /*ended=*/true);
+  if (found->end.has_value()) {
+    registry.Release(name, *token, /*ended=*/true);
+    RestoreOne(*found, /*token=*/0);
+    return;
+  }
   logger_->info("video is taken over name={}", name);
-  RestoreOne(*found, *token);
+  const std::shared_ptr<Video> video = RestoreOne(*found, *token);
+  // What this server had lost before is still ending here. Whoever looks next takes it.
+  if (video != nullptr && video->token() != *token) registry.Release(name, *token, /*ended=*/false);
 }
 
 }  // namespace longtake::server

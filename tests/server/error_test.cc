@@ -14,7 +14,7 @@ TEST(Error, ReasonsAreThoseOfTheApi) {
     const google::protobuf::EnumValueDescriptor& value = *api->value(i);
     EXPECT_EQ(value.name(), std::string("ERROR_REASON_") + NameOf(static_cast<Reason>(value.number())));
   }
-  EXPECT_EQ(api->value(api->value_count() - 1)->number(), static_cast<int>(Reason::kPolicyUnavailable));
+  EXPECT_EQ(api->value(api->value_count() - 1)->number(), static_cast<int>(Reason::kOtherServer));
 }
 
 TEST(Error, KeepsItsDetails) {

@@ -50,8 +50,8 @@ TEST_F(RegistryTest, AVideoHasOneOwner) {
   EXPECT_EQ((*b->OwnerOf("videos/v"))->http_address, "ha:1");
   EXPECT_FALSE((*b->OwnerOf("videos/v"))->self);
   EXPECT_TRUE((*a->OwnerOf("videos/v"))->self);
-  EXPECT_TRUE(*a->Owns("videos/v", token));
-  EXPECT_FALSE(*b->Owns("videos/v", token));
+  EXPECT_TRUE(*a->Keep("videos/v", token));
+  EXPECT_FALSE(*b->Keep("videos/v", token));
   EXPECT_THAT(*b->Orphans(), ElementsAre());
   EXPECT_TRUE(a->has_others());
 }
@@ -68,10 +68,23 @@ TEST_F(RegistryTest, WhatAServerLeavesIsTakenWithALargerToken) {
   EXPECT_THAT(*b->Orphans(), testing::UnorderedElementsAre("videos/left", "videos/lost"));
   const uint64_t taken = Take(*b, "videos/lost");
   EXPECT_GT(taken, lost);
-  EXPECT_FALSE(*a->Owns("videos/lost", lost));
+  EXPECT_FALSE(*a->Keep("videos/lost", lost));
   // The former owner's word counts no longer.
   a->Release("videos/lost", lost, /*ended=*/true);
-  EXPECT_TRUE(*b->Owns("videos/lost", taken));
+  EXPECT_TRUE(*b->Keep("videos/lost", taken));
+}
+
+TEST_F(RegistryTest, ARedisThatHasForgottenEverythingIsToldAgain) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  const uint64_t kept = Take(*a, "videos/kept"), taken = Take(*a, "videos/taken");
+  redis.Ask({"FLUSHALL"});
+  EXPECT_GT(Take(*b, "videos/taken"), taken) << "tokens grow all the same";
+  EXPECT_FALSE(*a->Keep("videos/taken", taken));
+  EXPECT_TRUE(*a->Keep("videos/kept", kept));
+  EXPECT_TRUE(*a->Keep("videos/kept", kept));
+  // It is among the unfinished ones again, for the time behind this server.
+  redis.EndLeases();
+  EXPECT_THAT(*b->Orphans(), testing::UnorderedElementsAre("videos/kept", "videos/taken"));
 }
 
 TEST_F(RegistryTest, ServersThatEndGiveTheirVideosBackAtOnce) {

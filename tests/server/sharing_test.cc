@@ -324,13 +324,16 @@ TEST_F(SharingTest, AServerThatWasTakenForDeadWritesAndTellsNothingMore) {
   EXPECT_FALSE(b.engine->ran().empty());
   std::map<std::string, fs::file_time_type> written;
   for (const auto& file : fs::directory_iterator(folder.path() + "/store/" + name)) {
-    written[file.path()] = fs::last_write_time(file.path());
+    // The new owner may still be removing its checkpoint, for which it uses the writer's folder.
+    if (file.is_regular_file() && file.path().filename() != "checkpoint") {
+      written[file.path()] = fs::last_write_time(file.path());
+    }
   }
+  ASSERT_GE(written.size(), 10u * 2) << "ten blocks";
   gate.Open();
-  Await([&] { return a.engine->open_sessions() == 0; }, "the end of the former owner's session");
-  EXPECT_EQ(WatchAt(*a.stub, name).bytes, undisturbed);
+  Await([&] { return absl::StrContains(LogText(), "another server makes"); }, "the end of it at its former owner");
+  EXPECT_EQ(WatchUntilItEnds(*a.stub, name).bytes, undisturbed);
   for (const auto& [path, time] : written) EXPECT_EQ(fs::last_write_time(path), time) << path << " was written again";
-  EXPECT_THAT(LogText(), testing::HasSubstr("another server makes"));
 }
 
 TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {
