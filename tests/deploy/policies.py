@@ -1,56 +1,37 @@
 """What every rendered overlay must keep to. `faults` says what it does not keep to; an empty list is right."""
 
 import re
-import tomllib
 from collections.abc import Iterator
 
 import yaml
+from rendered import HEADLESS, keepers, mib, of_kind, servers, settings, store_claim, the
+from shared_policies import redis_faults, shared_faults
 
 BUNDLED = "/usr/share/longtake/models/"
-# ConfigMaps that whoever installs makes (docs/kubernetes.md).
+# ConfigMaps and Secrets that whoever installs makes (docs/kubernetes.md).
 MADE_BY_HAND = {"longtake-model-sums", "longtake-api"}
-UNITS = {"Mi": 1, "Gi": 1024}
-
-
-def mib(quantity: str) -> int:
-    return int(quantity[:-2]) * UNITS[quantity[-2:]]
-
-
-def of_kind(documents: list[dict], kind: str) -> list[dict]:
-    return [document for document in documents if document["kind"] == kind]
-
-
-def the(documents: list[dict], kind: str, name: str | None = None) -> dict:
-    found = [d for d in of_kind(documents, kind) if name is None or d["metadata"]["name"] == name]
-    assert len(found) == 1, (kind, name, len(found))
-    return found[0]
-
-
-def settings(documents: list[dict]) -> dict:
-    """The server's options: its file, and what its command line has beside it or in its place."""
-    stateful_set = the(documents, "StatefulSet")
-    pod = stateful_set["spec"]["template"]["spec"]
-    volume = next(v for v in pod["volumes"] if v["name"] == "config")
-    text = the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"]
-    options = tomllib.loads(text)
-    for argument in pod["containers"][0]["args"]:
-        if match := re.fullmatch(r"--([\w-]+)=(.+)", argument):
-            options[match[1]] = int(match[2]) if match[2].isdigit() else match[2]
-    return options
+SECRETS_MADE_BY_HAND = {"longtake-envoy-tls", "longtake-redis"}
+# What containers may write: the server's store, Redis' data.
+WRITABLE = {"store", "data"}
 
 
 def faults(documents: list[dict]) -> list[str]:
-    stateful_set = the(documents, "StatefulSet")
-    pod = stateful_set["spec"]["template"]["spec"]
+    pod = servers(documents)["spec"]["template"]["spec"]
     containers = [*pod.get("initContainers", []), *pod["containers"]]
-    found = [*pod_faults(pod)]
+    found = [*pod_faults(pod), *spread_faults(pod)]
     for container in containers:
         found += [f"{container['name']}: {fault}" for fault in container_faults(container)]
     found += server_faults(documents)
     found += reference_faults(documents)
     found += reach_faults(documents)
     found += scaling_faults(documents)
-    if of_kind(documents, "Deployment"):
+    found += shared_faults(documents)
+    for redis in [d for d in of_kind(documents, "StatefulSet") if d["metadata"]["name"] == "longtake-redis"]:
+        pod = redis["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        each = [*pod_faults(pod), *container_faults(container), *redis_faults(documents)]
+        found += [f"redis: {fault}" for fault in each]
+    if any(d["metadata"]["name"] == "longtake-envoy" for d in of_kind(documents, "Deployment")):
         found += envoy_faults(documents)
     return found
 
@@ -67,6 +48,9 @@ def pod_faults(pod: dict) -> Iterator[str]:
         yield "in the node's namespaces"
     if any("hostPath" in volume for volume in pod["volumes"]):
         yield "sees the node's files"
+
+
+def spread_faults(pod: dict) -> Iterator[str]:
     if len(pod.get("topologySpreadConstraints", [])) < 2:
         yield "not spread over nodes and zones"
 
@@ -84,19 +68,19 @@ def container_faults(container: dict) -> Iterator[str]:
     resources = container.get("resources", {})
     if set(resources.get("limits", {})) < {"cpu", "memory"} or resources["limits"] != resources.get("requests"):
         yield "limits are missing, or not the requests"
-    if not re.fullmatch(r"longtake:(cpu|cuda)|envoy:v1\.\d+\.\d+", container["image"]):
+    if not re.fullmatch(r"longtake:(cpu|cuda)|envoy:v1\.\d+\.\d+|redis:7\.\d+", container["image"]):
         yield f"image {container['image']}"
     if container.get("lifecycle") and not container["image"].startswith("envoy:"):
         yield "has a hook"
     for mount in container["volumeMounts"]:
-        if not mount.get("readOnly") and mount["name"] != "store":
+        if not mount.get("readOnly") and mount["name"] not in WRITABLE:
             yield f"may write to {mount['mountPath']}"
 
 
 def server_faults(documents: list[dict]) -> Iterator[str]:
     """Manifest and server.toml say the same."""
-    stateful_set, options = the(documents, "StatefulSet"), settings(documents)
-    pod = stateful_set["spec"]["template"]["spec"]
+    options = settings(documents)
+    pod = servers(documents)["spec"]["template"]["spec"]
     server = pod["containers"][0]
     if server["args"][:2] != ["--config", "/etc/longtake/server.toml"]:
         yield "does not read its configuration"
@@ -112,12 +96,12 @@ def server_faults(documents: list[dict]) -> Iterator[str]:
     limits = server["resources"]["limits"]
     if options["keep-mib"] > mib(limits["memory"]) / 2:
         yield "keeps more chunks than memory allows"
-    claim = stateful_set["spec"]["volumeClaimTemplates"][0]
-    if options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
+    claim = store_claim(documents)
+    if claim is None or keepers(documents) * options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
         yield "the store is larger than its volume"
     mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
     folder = next((path for path in mounts if options["store"].startswith(path + "/")), None)
-    if folder is None or mounts[folder]["name"] != claim["metadata"]["name"]:
+    if folder is None or mounts[folder]["name"] != "store":
         yield "the store is not on its volume"
     if (options.get("backend") == "cuda") != ("nvidia.com/gpu" in limits) or (server["image"] == "longtake:cuda") != (
         "nvidia.com/gpu" in limits
@@ -131,8 +115,8 @@ def server_faults(documents: list[dict]) -> Iterator[str]:
 
 def reference_faults(documents: list[dict]) -> Iterator[str]:
     """What is named is there."""
-    stateful_set = the(documents, "StatefulSet")
-    pod = stateful_set["spec"]["template"]["spec"]
+    workload = servers(documents)
+    pod = workload["spec"]["template"]["spec"]
     maps = {d["metadata"]["name"] for d in of_kind(documents, "ConfigMap")} | MADE_BY_HAND
     claims = {d["metadata"]["name"] for d in of_kind(documents, "PersistentVolumeClaim")}
     for volume in pod["volumes"]:
@@ -140,27 +124,29 @@ def reference_faults(documents: list[dict]) -> Iterator[str]:
             yield f"no ConfigMap {volume['configMap']['name']}"
         if "persistentVolumeClaim" in volume and volume["persistentVolumeClaim"]["claimName"] not in claims:
             yield f"no claim {volume['persistentVolumeClaim']['claimName']}"
+        if "secret" in volume and volume["secret"]["secretName"] not in SECRETS_MADE_BY_HAND:
+            yield f"no Secret {volume['secret']['secretName']}"
     volumes = {volume["name"] for volume in pod["volumes"]}
-    volumes |= {claim["metadata"]["name"] for claim in stateful_set["spec"]["volumeClaimTemplates"]}
+    volumes |= {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         for mount in container["volumeMounts"]:
             if mount["name"] not in volumes:
                 yield f"no volume {mount['name']}"
     the(documents, "ServiceAccount", pod["serviceAccountName"])
-    headless = the(documents, "Service", stateful_set["spec"]["serviceName"])
+    headless = the(documents, "Service", workload["spec"].get("serviceName", HEADLESS))
     if headless["spec"].get("clusterIP") != "None" or not headless["spec"].get("publishNotReadyAddresses"):
         yield "pods have no names while they shut down"
 
 
 def reach_faults(documents: list[dict]) -> Iterator[str]:
     """Selectors select the pods, and the network policy lets in whom it should."""
-    stateful_set = the(documents, "StatefulSet")
-    labels = stateful_set["spec"]["template"]["metadata"]["labels"].items()
-    names = {port["name"] for port in stateful_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    workload = servers(documents)
+    labels = workload["spec"]["template"]["metadata"]["labels"].items()
+    names = {port["name"] for port in workload["spec"]["template"]["spec"]["containers"][0]["ports"]}
     policy = the(documents, "NetworkPolicy", "longtake")["spec"]
-    services = [service for service in of_kind(documents, "Service") if service["metadata"]["name"] != "longtake-envoy"]
+    services = [service for service in of_kind(documents, "Service") if service["metadata"]["name"] in ("longtake", HEADLESS)]
     selectors = [service["spec"]["selector"] for service in services]
-    selectors += [stateful_set["spec"]["selector"]["matchLabels"], policy["podSelector"]["matchLabels"]]
+    selectors += [workload["spec"]["selector"]["matchLabels"], policy["podSelector"]["matchLabels"]]
     selectors += [the(documents, "PodDisruptionBudget", "longtake")["spec"]["selector"]["matchLabels"]]
     if not all(selector and selector.items() <= labels for selector in selectors):
         yield "a selector does not select the pods"
@@ -186,27 +172,27 @@ def reach_faults(documents: list[dict]) -> Iterator[str]:
 
 
 def scaling_faults(documents: list[dict]) -> Iterator[str]:
-    stateful_set = the(documents, "StatefulSet")
+    workload = servers(documents)
     scalers = of_kind(documents, "HorizontalPodAutoscaler") + of_kind(documents, "ScaledObject")
     if len(scalers) > 1:
         yield "two autoscalers"
-    if bool(scalers) == ("replicas" in stateful_set["spec"]):
+    if bool(scalers) == ("replicas" in workload["spec"]):
         yield "each apply sets the number of pods back, or nobody sets it"
     for scaler in scalers:
-        target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": stateful_set["metadata"]["name"]}
+        target = {"apiVersion": "apps/v1", "kind": workload["kind"], "name": workload["metadata"]["name"]}
         if scaler["spec"]["scaleTargetRef"] != target:
             yield "the autoscaler scales something else"
         for trigger in scaler["spec"].get("triggers", []):
-            if f'namespace="{stateful_set["metadata"]["namespace"]}"' not in trigger["metadata"]["query"]:
+            if f'namespace="{workload["metadata"]["namespace"]}"' not in trigger["metadata"]["query"]:
                 yield "the query asks for another namespace"
 
 
 def envoy_faults(documents: list[dict]) -> Iterator[str]:
     """Of Envoy before the servers: what holds for all pods, and that its files fit the manifests."""
-    pod = the(documents, "Deployment")["spec"]["template"]["spec"]
-    labels = the(documents, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    template = the(documents, "Deployment", "longtake-envoy")["spec"]["template"]
+    pod, labels = template["spec"], template["metadata"]["labels"].items()
     (container,) = pod["containers"]
-    yield from (f"envoy: {fault}" for fault in [*pod_faults(pod), *container_faults(container)])
+    yield from (f"envoy: {fault}" for fault in [*pod_faults(pod), *spread_faults(pod), *container_faults(container)])
     maps = {d["metadata"]["name"]: d for d in of_kind(documents, "ConfigMap")}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"]}
@@ -233,13 +219,14 @@ def envoy_faults(documents: list[dict]) -> Iterator[str]:
         selector = spec["podSelector"]["matchLabels"] if kind == "NetworkPolicy" else spec["selector"]
         if not selector.get("matchLabels", selector).items() <= labels:
             yield f"envoy: its {kind} does not select the pods"
-    stateful_set = the(documents, "StatefulSet")
-    names = {port["name"]: port["containerPort"] for port in stateful_set["spec"]["template"]["spec"]["containers"][0]["ports"]}
+    workload = servers(documents)
+    names = {port["name"]: port["containerPort"] for port in workload["spec"]["template"]["spec"]["containers"][0]["ports"]}
     reached = yaml.safe_load(files["clusters.yaml"])["resources"]
+    # A Deployment's pods have no names of their own, but the headless service has their addresses.
+    pods = r"longtake-\d+\." + HEADLESS if workload["kind"] == "StatefulSet" else HEADLESS
     for place in (place for each in reached for group in each["load_assignment"]["endpoints"] for place in group["lb_endpoints"]):
         address = place["endpoint"]["address"]["socket_address"]
-        host, _, service = address["address"].partition(".")
-        if address["port_value"] not in (names["grpc"], names.get("videos")) or service != stateful_set["spec"]["serviceName"]:
+        if address["port_value"] not in (names["grpc"], names.get("videos")):
             yield f"envoy: no server is at {address['address']}:{address['port_value']}"
-        if not re.fullmatch(rf"{stateful_set['metadata']['name']}-\d+", host):
-            yield f"envoy: no pod is called {host}"
+        if not re.fullmatch(pods, address["address"]):
+            yield f"envoy: no pod is called {address['address']}"

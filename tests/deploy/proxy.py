@@ -17,6 +17,8 @@ import yaml
 from manifests import ROOT
 
 FILES = ROOT / "deploy/envoy"
+# Where servers share a store, these take the place of those of their names.
+SHARED = FILES / "shared"
 NAMES = ("certificate", "clusters", "envoy", "routes")
 # Where Kubernetes mounts what the files name.
 MOUNTS = {"files": "/etc/envoy", "tls": "/etc/envoy-tls", "api": "/etc/longtake-api"}
@@ -31,9 +33,12 @@ def program() -> Path | None:
     return path if path.is_file() else None
 
 
-def read(name: str) -> dict:
+def read(name: str, shared: bool = False) -> dict:
     """One of the files. What YAML's aliases share is apart, so that one place can be changed without the other."""
-    return json.loads(json.dumps(yaml.safe_load((FILES / f"{name}.yaml").read_text())))
+    file = SHARED / f"{name}.yaml"
+    if not (shared and file.is_file()):
+        file = FILES / f"{name}.yaml"
+    return json.loads(json.dumps(yaml.safe_load(file.read_text())))
 
 
 def strings(value: object) -> Iterable[str]:
@@ -54,11 +59,14 @@ class Backend:
     http: int
 
 
-def clusters(backends: list[Backend]) -> dict:
-    """clusters.yaml with servers of this machine in the place of the pods, by the pods' names."""
-    out = read("clusters")
+def clusters(backends: list[Backend], shared: bool) -> dict:
+    """clusters.yaml with servers of this machine in the place of the pods, by the pods' names or, shared, without names."""
+    out = read("clusters", shared)
     for cluster in out["resources"]:
         (group,) = cluster["load_assignment"]["endpoints"]
+        if shared:
+            (place,) = group["lb_endpoints"]
+            group["lb_endpoints"] = [copy.deepcopy(place) for _ in backends]
         group["lb_endpoints"] = group["lb_endpoints"][: len(backends)]
         for place, backend in zip(group["lb_endpoints"], backends, strict=True):
             endpoint = place["endpoint"]
@@ -70,9 +78,9 @@ def clusters(backends: list[Backend]) -> dict:
     return out
 
 
-def lay_out(folder: Path, change: Callable[[dict[str, dict]], None] = lambda files: None) -> None:
+def lay_out(folder: Path, change: Callable[[dict[str, dict]], None] = lambda files: None, shared: bool = False) -> None:
     """The files, a certificate for localhost and the descriptor set in `folder`, in the folders that Kubernetes mounts."""
-    files = {name: read(name) for name in NAMES}
+    files = {name: read(name, shared) for name in NAMES}
     change(files)
     places = {path: folder / path.removeprefix("/") for path in MOUNTS.values()}
     for place in places.values():
@@ -128,15 +136,15 @@ def manager(main: dict, listener: str) -> dict:
 class Proxy:
     """A running Envoy."""
 
-    def __init__(self, folder: Path, backends: list[Backend], admin_port: int) -> None:
+    def __init__(self, folder: Path, backends: list[Backend], admin_port: int, shared: bool = False) -> None:
         def change(files: dict[str, dict]) -> None:
-            files["clusters"] = clusters(backends)
+            files["clusters"] = clusters(backends, shared)
             text = json.dumps(files["envoy"]).replace('"0.0.0.0"', '"127.0.0.1"').replace("9901", str(admin_port))
             main = files["envoy"] = json.loads(text)
             for listener in main["static_resources"]["listeners"]:
                 listener["address"]["socket_address"]["port_value"] = 0
 
-        lay_out(folder, change)
+        lay_out(folder, change, shared)
         self.authorities = folder / "etc/envoy-tls/tls.crt"
         self.tls = ssl.create_default_context(cafile=str(self.authorities))
         self.admin_port = admin_port
@@ -153,6 +161,8 @@ class Proxy:
             }
             for number in range(len(backends)):
                 self.wait(lambda number=number: self._knows(f"longtake-{number}"))
+            for each in read("clusters", shared)["resources"]:
+                self.wait(lambda name=each["name"]: len(self.healthy(name)) == len(backends))
         except BaseException:
             self.close()
             raise

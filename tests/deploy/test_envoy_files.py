@@ -131,7 +131,7 @@ def test_methods_go_to_those_that_answer_them(api) -> None:
         for message in file.message_type
         if message.name.endswith("Request") and "Model" not in message.name and any(f.name == "name" for f in message.field)
     }
-    assert len(about) == 7
+    assert len(about) == 8
     for path, request in methods(api):
         free, named = first_route(path, False), first_route(path, True)
         assert free["cluster"] == named["cluster"]

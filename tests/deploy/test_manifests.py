@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 from manifests import KUBERNETES, OVERLAYS, SERVER
-from policies import faults, settings, the
+from policies import faults
+from rendered import servers, settings, the
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -14,7 +15,7 @@ def test_an_overlay_keeps_to_the_policies(overlay, render) -> None:
 
 
 def pod(documents: list[dict]) -> dict:
-    return the(documents, "StatefulSet")["spec"]["template"]["spec"]
+    return servers(documents)["spec"]["template"]["spec"]
 
 
 def server(documents: list[dict]) -> dict:
@@ -22,7 +23,7 @@ def server(documents: list[dict]) -> dict:
 
 
 def envoy(documents: list[dict]) -> dict:
-    return the(documents, "Deployment")["spec"]["template"]["spec"]
+    return the(documents, "Deployment", "longtake-envoy")["spec"]["template"]["spec"]
 
 
 def envoy_file(documents: list[dict], name: str, line: str, other: str) -> None:
@@ -99,7 +100,7 @@ MISTAKES = {
         "envoy: no server is at longtake-0.longtake-pods:8081": lambda d: envoy_file(
             d, "clusters.yaml", "port_value: 8080", "port_value: 8081"
         ),
-        "envoy: no pod is called longtak-3": lambda d: envoy_file(d, "clusters.yaml", "longtake-3.", "longtak-3."),
+        "envoy: no pod is called longtak-3.longtake-pods": lambda d: envoy_file(d, "clusters.yaml", "longtake-3.", "longtak-3."),
         "the network policy lets in others": lambda d: the(d, "NetworkPolicy", "longtake")["spec"]["ingress"].pop(),
         "other ports than server.toml": lambda d: server(d)["args"].pop(),
     },
@@ -157,4 +158,4 @@ def test_no_file_names_a_registry() -> None:
     """Images are named without a host; an installation says where its own are."""
     for path in KUBERNETES.rglob("*.yaml"):
         names = re.findall(r"^ *(?:image: |- {name: \w+, newName: )([^:,\s]+)", path.read_text(), re.MULTILINE)
-        assert set(names) <= {"longtake", "envoy"}, path
+        assert set(names) <= {"longtake", "envoy", "redis"}, path

@@ -8,7 +8,7 @@ from source_texts import ROOT, literals
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Lines with options of other programs.
-FOREIGN = re.compile(r"\b(curl|ff\w+|openssl|kubectl|docker|cmake|ctest|envoy|sed|python3?|scripts|dtype)\b")
+FOREIGN = re.compile(r"\b(curl|ff\w+|openssl|kubectl|kubernetes-validate|docker|cmake|ctest|envoy|sed|python3?|scripts|dtype)\b")
 
 
 def declared() -> set[str]:
@@ -19,7 +19,7 @@ def declared() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", ["access", "guide", "http", "operations", "troubleshooting"])
+@pytest.mark.parametrize("page", ["access", "guide", "http", "kubernetes", "operations", "servers", "troubleshooting"])
 def test_options_are_there(page) -> None:
     lines = (ROOT / f"docs/{page}.md").read_text().splitlines()
     named = {name for line in lines if not FOREIGN.search(line) for name in OPTION.findall(line)}
