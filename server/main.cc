@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "common/build_info.h"
 #include "common/exception_status.h"
 #include "common/file_limit.h"
 #include "common/thread.h"
@@ -106,6 +107,8 @@ int main(int argc, char** argv) {
   logger.set_level(spdlog::level::from_str(settings.log_level));
   logger.flush_on(spdlog::level::info);
   longtake::RaiseFileLimit();
+  settings.server.build = longtake::GetBuildInfo();
+  logger.info("starting version={} commit={}", settings.server.build.version, settings.server.build.commit);
 
   if (const absl::Status threads = CheckThreads(); !threads.ok()) {
     logger.error("cannot start: {} (ulimit -u, ulimit -v, a pids cgroup)", std::string(threads.message()));

@@ -46,6 +46,7 @@ struct Server::Impl : Lifecycle::Actions {
       : options(given),
         logger(log),
         clock(given.clock != nullptr ? given.clock : &own_clock),
+        metrics(given.build),
         lifecycle(given.lifecycle, clock, this) {}
   ~Impl() override;
 

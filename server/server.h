@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/build_info.h"
 #include "engine/engine.h"
 #include "server/access/access.h"
 #include "server/grpc/front_options.h"
@@ -34,6 +35,7 @@ struct ServerOptions {
   std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
   TlsOptions tls = {};
   bool production = false;       // without reflection
+  BuildInfo build = {};          // what metrics say of this program
   const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock
 };
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "common/build_info.h"
 
 namespace longtake::server {
 namespace {
@@ -171,6 +172,7 @@ std::variant<Settings, int> ReadSettings(int argc, char** argv) {
   Settings settings;
   bool print = false, check = false;
   CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
+  app.set_version_flag("--version", VersionLine(app.get_name(), GetBuildInfo()))->configurable(false);
   AddFlags(app, settings);
   AddFileFlags(app, print, check);
   try {

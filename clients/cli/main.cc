@@ -6,6 +6,7 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/connect.h"
 #include "clients/cli/request.h"
+#include "common/build_info.h"
 
 namespace {
 
@@ -124,6 +125,7 @@ CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app("Makes videos from prompts on a longtake-server.", "longtake");
+  app.set_version_flag("--version", longtake::VersionLine(app.get_name(), longtake::GetBuildInfo()));
   app.require_subcommand(1);
 
   longtake::client::GenerateFlags generate;

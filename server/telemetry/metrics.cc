@@ -55,7 +55,7 @@ struct Metrics::Impl {
   prometheus::Histogram& NewHistogram(const char* name, const char* help, Buckets bounds) {
     return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry).Add({}, std::move(bounds));
   }
-  Impl() {
+  explicit Impl(const BuildInfo& build) : gauges(std::make_shared<Gauges>(build)) {
     auto& passes = prometheus::BuildHistogram()
                        .Name("longtake_pass_device_seconds")
                        .Help("Device time of a pass, by kind.")
@@ -73,7 +73,7 @@ struct Metrics::Impl {
   // A tiny model's pass takes a millisecond, a 2B pass on a CPU half a minute.
   const Buckets kPassSeconds = Doubling(0.0005, 18);
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  std::shared_ptr<Gauges> gauges = std::make_shared<Gauges>();
+  const std::shared_ptr<Gauges> gauges;
   std::map<PassKind, prometheus::Histogram*> pass_seconds;
   prometheus::Histogram& first_chunk =
       NewHistogram("longtake_first_chunk_seconds",
@@ -106,7 +106,7 @@ struct Metrics::Impl {
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
 };
 
-Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::Metrics(const BuildInfo& build) : impl_(std::make_unique<Impl>(build)) {}
 Metrics::~Metrics() = default;
 
 void Metrics::Watch(std::shared_ptr<const Sources> sources) { impl_->gauges->Watch(std::move(sources)); }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/build_info.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 
@@ -24,7 +25,7 @@ enum class ViewerOutcome {
 
 class Metrics {
  public:
-  Metrics();
+  explicit Metrics(const BuildInfo& build = {});
   ~Metrics();
 
   // Of videos that are watched while they are made.
