@@ -12,6 +12,8 @@
 #include "server/access/access.h"
 #include "server/grpc/front_options.h"
 #include "server/lifecycle/lifecycle.h"
+#include "server/telemetry/log_options.h"
+#include "server/telemetry/trace_options.h"
 #include "server/video/studio_options.h"
 
 namespace spdlog {
@@ -32,9 +34,13 @@ struct ServerOptions {
   KeepaliveOptions keepalive = {};
   // Who is asking. Clients' certificates identify them where `tls` has authorities for them.
   AccessOptions access = {};
+  // Whose callers may see all videos at /status; empty: nobody, where callers are asked who they are.
+  std::string operator_tenant = {};
   std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
   TlsOptions tls = {};
-  bool production = false;       // without reflection
+  bool production = false;                       // without reflection
+  CallLogLevel log_calls = CallLogLevel::kAuto;  // when they have finished
+  TraceOptions trace = {};
   BuildInfo build = {};          // what metrics say of this program
   const Clock* clock = nullptr;  // outlives the server; null: the system's monotonic clock
 };

@@ -21,11 +21,14 @@
 
 namespace longtake::server {
 
+class CallLog;
+
 class Front {
  public:
   // Takes the port, and answers nobody yet. All pointers outlive it.
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                       Quotas* quotas, Metrics* metrics, spdlog::logger* logger);
+                                                       Quotas* quotas, Metrics* metrics, const CallLog* calls,
+                                                       spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -42,7 +45,8 @@ class Front {
  private:
   Front(const Authenticator* authenticator, Quotas* quotas, Metrics* metrics)
       : door_(authenticator, quotas, &studio_), videos_(&door_, metrics), models_(&door_), reflection_(&door_) {}
-  void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials);
+  void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials,
+             const CallLog* calls);
 
   StudioSlot studio_;
   const Door door_;

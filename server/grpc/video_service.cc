@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/status.h"
 #include "server/grpc/translate.h"
 #include "server/grpc/wire.h"
@@ -98,6 +99,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::Ca
     return call.get();
   }
   CreateRequest create{.tenant = visit->tenant,
+                       .origin = visit->origin,
                        .request_id = request.request_id(),
                        .default_disconnect = Disconnect::kCancel,
                        .deadline = DeadlineOf(*context)};
@@ -139,8 +141,10 @@ grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext*
     Count(visit.status());
     return Answer(context, visit.status());
   }
-  CreateRequest create{
-      .tenant = visit->tenant, .request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
+  CreateRequest create{.tenant = visit->tenant,
+                       .origin = visit->origin,
+                       .request_id = request->request_id(),
+                       .default_disconnect = Disconnect::kContinue};
   create.spec = FromProto(request->spec(), "spec", create.errors);
   create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -152,6 +156,7 @@ std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService:
     grpc::CallbackServerContext* context, v1::Video* response, grpc::ServerUnaryReactor* reactor) {
   return [this, context, response, reactor](const absl::StatusOr<std::shared_ptr<Video>>& video) {
     if (video.ok()) {
+      SetVideo(context, (*video)->name());
       *response = ToProto((*video)->info());
     } else {
       Count(video.status());
@@ -183,7 +188,7 @@ grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* 
           refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
           *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
         }
-        reactor->Finish(grpc::Status::OK);
+        reactor->Finish(ToGrpc(absl::OkStatus(), context));
       });
   return reactor;
 }
@@ -193,6 +198,7 @@ grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext
                                                      v1::ChangePromptResponse* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   std::vector<FieldError> errors;
   const PromptChange change = FromProto(request->change(), "change", errors);
   if (request->change().when_case() == v1::PromptChange::WHEN_NOT_SET) {
@@ -215,6 +221,7 @@ grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* co
                                                  const v1::GetVideoRequest* request, v1::Video* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
   if (video.ok()) *response = ToProto((*video)->info());
   return Answer(context, video.status());
@@ -238,6 +245,7 @@ grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext*
                                                     const v1::CancelVideoRequest* request, v1::Video* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Cancel(visit->tenant, request->name());
   if (video.ok()) *response = ToProto((*video)->info());
   return Answer(context, video.status());
@@ -247,6 +255,7 @@ grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext*
                                                     const v1::DeleteVideoRequest* request, google::protobuf::Empty*) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   visit->studio->Delete(visit->tenant, request->name(),
                         [context, reactor](const absl::Status& status) { reactor->Finish(ToGrpc(status, context)); });
@@ -260,7 +269,7 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
     Count(visit.status());
     return Answer(context, visit.status());
   }
-  ForkRequest fork{.tenant = visit->tenant, .request_id = request->request_id()};
+  ForkRequest fork{.tenant = visit->tenant, .origin = visit->origin, .request_id = request->request_id()};
   fork.fork.name = request->name();
   fork.fork.from_block = request->from_block();
   fork.fork.prompt = request->prompt();
@@ -280,6 +289,7 @@ grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerConte
                                                        v1::ReportPlaybackResponse* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   std::vector<FieldError> errors;
   CheckViewer(request->viewer_id(), errors);
   const absl::Duration position = FromProto(request->position_offset(), "position_offset", errors);

@@ -13,6 +13,9 @@
 
 namespace longtake::server {
 
+class CallLog;
+struct CallRecord;
+
 struct RouteOptions {
   bool page = true;               // at "/"
   std::string allow_origin = {};  // pages of this origin may use the port ("*": all); empty: those of the port's own
@@ -25,12 +28,13 @@ class Routes {
  public:
   // All pointers outlive it, and it outlives what it answers. `ready`: whether new work is taken.
   Routes(const RouteOptions& options, StudioSlot* studio, const Authenticator* authenticator, Quotas* quotas,
-         Metrics* metrics, std::function<bool()> ready)
+         Metrics* metrics, const CallLog* calls, std::function<bool()> ready)
       : options_(options),
         studio_(studio),
         authenticator_(authenticator),
         quotas_(quotas),
         metrics_(metrics),
+        calls_(calls),
         ready_(std::move(ready)) {}
 
   void Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder);
@@ -41,8 +45,9 @@ class Routes {
   struct Visit {
     Tenant tenant;
     std::shared_ptr<Studio> studio;
+    std::shared_ptr<CallRecord> call;
   };
-  absl::StatusOr<Visit> Enter(const HttpRequest& request) const;
+  absl::StatusOr<Visit> Enter(const HttpRequest& request, const std::shared_ptr<CallRecord>& call) const;
   bool OriginMay(const HttpRequest& request) const;
   // `rest`: the path behind "/v1/".
   void HandleApi(const Visit& visit, const HttpRequest& request, const std::string& rest, const Responder& responder);
@@ -60,13 +65,15 @@ class Routes {
               const Responder& responder) const;
   static HttpAnswer Hls(Video& video, const std::string& file);
   // Answers with a video that was created, or says why none was.
-  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Responder& responder);
+  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Visit& visit,
+                                                                             const Responder& responder);
 
   const RouteOptions options_;
   StudioSlot* const studio_;
   const Authenticator* const authenticator_;
   Quotas* const quotas_;
   Metrics* const metrics_;
+  const CallLog* const calls_;
   const std::function<bool()> ready_;
 };
 

@@ -103,6 +103,10 @@ struct Metrics::Impl {
       NewCounters("longtake_quota_refusals_total", "Calls refused because their tenant has its quota, by quota.");
   prometheus::Counter& store_failures =
       NewCounter("longtake_store_failures_total", "Videos of which something could not be stored or removed.");
+  Counters& spans =
+      NewCounters("longtake_trace_spans_total", "Spans of traces, by whether the collector has taken them.");
+  prometheus::Counter& spans_sent = spans.Add({{"outcome", "sent"}});
+  prometheus::Counter& spans_dropped = spans.Add({{"outcome", "dropped"}});
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
 };
 
@@ -144,6 +148,8 @@ void Metrics::SetQuotas(const std::vector<std::string>& quotas) {
   for (const std::string& quota : quotas) impl_->quota_refusals.Add({{"quota", quota}});
 }
 void Metrics::QuotaExceeded(const std::string& quota) { impl_->quota_refusals.Add({{"quota", quota}}).Increment(); }
+void Metrics::SpansSent(size_t spans) { impl_->spans_sent.Increment(static_cast<double>(spans)); }
+void Metrics::SpansDropped(size_t spans) { impl_->spans_dropped.Increment(static_cast<double>(spans)); }
 void Metrics::StoreFailed() { impl_->store_failures.Increment(); }
 void Metrics::Ended(absl::StatusCode outcome) { impl_->ended.Add({{"outcome", Name(outcome)}}).Increment(); }
 

@@ -3,6 +3,7 @@
 #ifndef LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 #define LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -61,6 +62,10 @@ class Metrics {
   // As SetRefusalReasons and Refused, of calls beyond their tenant's quota.
   void SetQuotas(const std::vector<std::string>& quotas);
   void QuotaExceeded(const std::string& quota);
+
+  // Spans of traces that the collector has taken, and those that it has not.
+  void SpansSent(size_t spans);
+  void SpansDropped(size_t spans);
 
   std::string Text() const;  // in Prometheus' text format
 

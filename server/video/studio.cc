@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/telemetry/log_format.h"
 #include "server/video/video_name.h"
 
 namespace longtake::server {
@@ -37,7 +38,7 @@ void AnswerWhenDecided(const std::shared_ptr<Video>& video,
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
                const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread, Store* store,
-               Accounts* accounts)
+               Accounts* accounts, SpanSink* spans)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
@@ -45,7 +46,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       logger_(logger),
       store_(store),
       library_(options.keep_bytes, options.keep_ended),
-      production_(options, std::move(engine), clock, metrics, logger, &library_, store, accounts),
+      production_(options, std::move(engine), clock, metrics, logger, &library_, store, accounts, spans),
       ticked_(clock->Now()),
       sampled_(clock->Now()),
       expired_(clock->Now()) {
@@ -77,12 +78,12 @@ Studio::~Studio() {
 
 // It stays where it is, for somebody to look at.
 void Studio::LogUnreadable(const std::string& name, const absl::Status& why) const {
-  logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(why.message()));
+  logger_->error("a stored video cannot be read name={} error={}", name, LogValue(why.message()));
 }
 
 void Studio::Restore() {
   absl::StatusOr<std::vector<std::string>> ids = store_->List(kVideosFolder);
-  if (!ids.ok()) return logger_->error("the store cannot be read message=\"{}\"", std::string(ids.status().message()));
+  if (!ids.ok()) return logger_->error("the store cannot be read error={}", LogValue(ids.status().message()));
   std::vector<std::pair<StoredVideo, std::optional<StoredEnd>>> found;
   for (const std::string& id : *ids) {
     const std::string name = absl::StrCat(kVideosFolder, "/", id);
@@ -107,6 +108,7 @@ void Studio::Restore() {
 void Studio::RestoreOne(const StoredVideo& stored, const std::optional<StoredEnd>& end) {
   const std::string& name = stored.info.name;
   absl::StatusOr<std::shared_ptr<Video>> video = Video::Restore({.id = production_.NewId(),
+                                                                 .origin = {.request_id = RequestIdFrom("")},
                                                                  .description = stored,
                                                                  .serializer = serializer_for_(name),
                                                                  .max_unread = options_.max_unread,
@@ -228,6 +230,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   description.stream = *std::move(stream);
   ChunkLog::Serializer serializer = serializer_for_(description.info.name);
   const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
+                                                           .origin = std::move(request.origin),
                                                            .description = std::move(description),
                                                            .serializer = std::move(serializer),
                                                            .max_unread = options_.max_unread,
@@ -264,7 +267,8 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   if (absl::Status same = CheckNumerics((*source)->description()); !same.ok()) return done(same);
   absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->Blocks(0, fork.from_block);
   if (!blocks.ok()) return done(blocks.status());
-  CreateRequest create{.tenant = request.tenant, .options = request.options, .request_id = request.request_id};
+  CreateRequest create{
+      .tenant = request.tenant, .origin = request.origin, .options = request.options, .request_id = request.request_id};
   create.fork = fork;
   create.shared = {.latents = plan.block_latents, .blocks = *std::move(blocks)};
   absl::StatusOr<VideoSpec> spec = SpecOfFork(fork, plan, (*source)->prompts(), create.shared);

@@ -17,6 +17,7 @@
 #include "scheduler/scheduler.h"
 #include "server/store/store.h"
 #include "server/telemetry/metrics.h"
+#include "server/telemetry/span.h"
 #include "server/video/accounts.h"
 #include "server/video/error.h"
 #include "server/video/fork.h"
@@ -33,6 +34,7 @@ namespace longtake::server {
 // What CreateVideo and GenerateVideo ask for.
 struct CreateRequest {
   Tenant tenant;
+  CallOrigin origin = {};
   VideoSpec spec;
   DeliveryOptions options;
   std::string request_id;
@@ -49,11 +51,12 @@ class Studio {
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
   // `clock`, `metrics`, `logger`, `store` and `accounts` outlive it; without accounts nothing is limited by tenant.
+  // `spans`, too; null: nothing is traced.
   // Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the beginning, and
   // those that were not finished go on; null: nothing is stored.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
          const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
-         Store* store = nullptr, Accounts* accounts = nullptr);
+         Store* store = nullptr, Accounts* accounts = nullptr, SpanSink* spans = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }
@@ -100,6 +103,9 @@ class Studio {
   };
   void ChangePrompt(const Tenant& tenant, const std::string& name, const PromptChange& change,
                     std::vector<FieldError> errors, std::function<void(const absl::StatusOr<Receipt>&)> done);
+
+  // Of all tenants: for whoever runs the server.
+  std::vector<std::shared_ptr<Video>> videos() const { return library_.all(); }
 
   void StopAdmission(const absl::Status& why) { production_.StopAdmission(why); }
   void EndAll(const absl::Status& why) { production_.EndAll(why); }

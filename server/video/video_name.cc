@@ -1,23 +1,25 @@
 #include "server/video/video_name.h"
 
-#include <sys/random.h>
+#include <algorithm>
 
-#include <array>
-#include <cerrno>
-#include <cstdlib>
-
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/random_bytes.h"
 
 namespace longtake::server {
+namespace {
 
-std::string NewVideoName() {
-  std::array<char, 16> bits = {};
-  // Up to 256 bytes come at once and whole, unless a signal comes while the kernel is starting.
-  while (getrandom(bits.data(), bits.size(), 0) != static_cast<ssize_t>(bits.size())) {
-    if (errno != EINTR) std::abort();  // a kernel without random numbers
-  }
-  return absl::StrCat("videos/", absl::BytesToHexString({bits.data(), bits.size()}));
+constexpr size_t kBytes = 16;
+
+}  // namespace
+
+std::string NewVideoName() { return absl::StrCat("videos/", absl::BytesToHexString(RandomBytes(kBytes))); }
+
+bool IsVideoName(absl::string_view text) {
+  return absl::ConsumePrefix(&text, "videos/") && text.size() == 2 * kBytes &&
+         std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isxdigit(c); });
 }
 
 }  // namespace longtake::server
