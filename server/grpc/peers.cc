@@ -114,9 +114,9 @@ std::shared_ptr<grpc::ClientContext> Peers::ContextFor(const grpc::CallbackServe
   auto onward = std::make_shared<grpc::ClientContext>();
   onward->set_deadline(context.deadline());
   onward->AddMetadata(kPassedOn, "1");
-  const auto [first, last] = context.client_metadata().equal_range("authorization");
-  for (auto at = first; at != last; ++at) {
-    onward->AddMetadata("authorization", std::string(at->second.data(), at->second.size()));
+  for (const char* key : {"authorization", "x-request-id", "traceparent"}) {
+    const auto [first, last] = context.client_metadata().equal_range(key);
+    for (auto at = first; at != last; ++at) onward->AddMetadata(key, std::string(at->second.data(), at->second.size()));
   }
   return onward;
 }

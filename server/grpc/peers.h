@@ -22,8 +22,8 @@
 
 namespace longtake::server {
 
-// A passed-on call has its client's deadline and Authorization header: the other server asks again who is calling. It
-// is marked, and a marked call is not passed on again.
+// A passed-on call has its client's deadline, Authorization header, request id and trace: the other server asks again
+// who is calling. It is marked, and a marked call is not passed on again.
 class Peers {
  public:
   // InvalidArgument: a file that cannot be read.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/grpc/call_context.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -68,6 +69,10 @@ google::rpc::Status ToRpc(const absl::Status& status) {
 }
 
 grpc::Status ToGrpc(const absl::Status& status, grpc::CallbackServerContext* context) {
+  if (CallRecord* record = RecordOf(context); record != nullptr) {
+    record->code = absl::StatusCodeToString(status.code());
+    record->failed = absl::IsInternal(status) || absl::IsUnknown(status) || absl::IsDataLoss(status);
+  }
   if (status.ok()) return grpc::Status::OK;
   if (const auto delay = DetailsOf(status).retry_delay; delay.has_value()) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", absl::StrCat(Milliseconds(*delay)));

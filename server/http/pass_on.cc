@@ -68,7 +68,8 @@ http::request<http::string_body> ToBeast(const HttpRequest& request, const std::
   out.set(http::field::host, address);
   out.set(http::field::connection, "close");
   out.set(kPassedOn, "1");
-  for (const char* name : {"authorization", "content-type", "accept", "range", "if-none-match"}) {
+  for (const char* name :
+       {"authorization", "content-type", "accept", "range", "if-none-match", "x-request-id", "traceparent"}) {
     if (const auto found = request.headers.find(name); found != request.headers.end()) out.set(name, found->second);
   }
   out.body() = request.body;

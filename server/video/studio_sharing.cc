@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "server/telemetry/log_format.h"
 #include "server/video/error.h"
 #include "server/video/studio.h"
 #include "server/video/video_name.h"
@@ -55,7 +56,7 @@ absl::Status FenceAndWait(Store& store, const std::string& folder, uint64_t toke
 
 // It stays where it is, for somebody to look at.
 void Studio::LogUnreadable(const std::string& name, const absl::Status& why) const {
-  logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(why.message()));
+  logger_->error("a stored video cannot be read name={} error={}", name, LogValue(why.message()));
 }
 
 std::optional<Studio::Found> Studio::Read(const std::string& name) const {
@@ -70,7 +71,7 @@ std::optional<Studio::Found> Studio::Read(const std::string& name) const {
 void Studio::Restore() {
   Store& store = *storage_.store;
   absl::StatusOr<std::vector<std::string>> ids = store.List(kVideosFolder);
-  if (!ids.ok()) return logger_->error("the store cannot be read message=\"{}\"", std::string(ids.status().message()));
+  if (!ids.ok()) return logger_->error("the store cannot be read error={}", LogValue(ids.status().message()));
   std::vector<Found> found;
   for (const std::string& id : *ids) {
     const std::string name = absl::StrCat(kVideosFolder, "/", id);

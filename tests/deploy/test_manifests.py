@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from manifests import KUBERNETES, OVERLAYS, SERVER
+from manifests import KUBERNETES, OVERLAYS, ROOT, SERVER
 from policies import faults
 from rendered import servers, settings, the
 
@@ -144,6 +144,8 @@ def test_the_server_takes_the_configuration(overlay, render, tmp_path) -> None:
     file = tmp_path / "server.toml"
     file.write_text(the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"])
     arguments = [str(file) if a == "/etc/longtake/server.toml" else a for a in server(documents)["args"]]
+    # The model and the store of the image are not here.
+    arguments += ["--model", str(ROOT / "models/longtake-tiny"), "--store", str(tmp_path / "store")]
     done = subprocess.run([SERVER, *arguments, "--check-config"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     file.write_text(file.read_text() + "max-session = 4\n")
