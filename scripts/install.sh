@@ -7,6 +7,7 @@ packages=(
   ca-certificates
   ccache
   cmake
+  curl
   ffmpeg
   g++
   git
@@ -27,11 +28,14 @@ packages=(
   libx264-dev
   ninja-build
   nlohmann-json3-dev
+  node-typescript
+  nodejs
   pkg-config
   prometheus-cpp-dev
   protobuf-compiler
   protobuf-compiler-grpc
   python3
+  python3-protobuf
   python3-venv
 )
 
