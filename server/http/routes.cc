@@ -87,6 +87,8 @@ class OpenTo : public HttpResponder {
  private:
   void Add(HttpFields& headers) const {
     headers.emplace_back("Access-Control-Allow-Origin", origin_);
+    // Else a page does not see when to try again.
+    headers.emplace_back("Access-Control-Expose-Headers", "Retry-After");
     headers.emplace_back("Vary", "Origin");
   }
 
