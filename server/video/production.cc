@@ -52,7 +52,6 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
                        Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts)
     : options_(options),
       engine_(std::move(engine)),
-      clock_(clock),
       metrics_(metrics),
       logger_(logger),
       library_(library),
