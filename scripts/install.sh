@@ -31,11 +31,14 @@ packages=(
   libx264-dev
   ninja-build
   nlohmann-json3-dev
+  node-typescript
+  nodejs
   pkg-config
   prometheus-cpp-dev
   protobuf-compiler
   protobuf-compiler-grpc
   python3
+  python3-protobuf
   python3-venv
   redis-tools
 )

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and runs every test: C++ (ctest), the Python client and tools (pytest), and the module
-# runner over the committed parity set. Needs neither torch nor a model download.
+# Installs what is missing, builds, and runs every test: C++ (ctest), the Python client and tools (pytest), the module runner over
+# the committed parity set, and the TypeScript client (Node's own runner). Needs neither torch nor a model download.
 source "$(dirname "$0")/common.sh"
 begin=$SECONDS
 
@@ -17,5 +17,9 @@ say "Python tests"
 
 say "Parity with diffusers and transformers on the committed set"
 .venv-test/bin/python -m tools.parity tests/parity/data --runner "$BUILD/longtake-module"
+
+say "The TypeScript client"
+clients/typescript/build.sh
+node --test tests/typescript/*.test.mjs
 
 say "All tests passed in $((SECONDS - begin)) s"

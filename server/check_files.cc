@@ -11,8 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "server/access/access.h"
+#include "common/status_macros.h"
+#include "server/access/viewing_links.h"
+#include "server/access/watched_file.h"
 #include "server/grpc/tls.h"
 #include "server/listen/address.h"
+#include "server/policy/policy_gate.h"
+#include "server/store/redis.h"
 #include "server/telemetry/metrics.h"
 #include "spdlog/logger.h"
 
@@ -54,6 +59,17 @@ absl::Status CheckAddress(const std::string& address) {
   return absl::StartsWith(address, "unix:") || SplitAddress(address, host, port) ? absl::OkStatus() : NoAddress();
 }
 
+// Whether Redis answers shows when the server starts.
+absl::Status CheckSharing(const ServerOptions& server) {
+  if (server.registry.empty()) return absl::OkStatus();
+  if (server.store.empty()) return absl::InvalidArgumentError("is for servers that share a store, and there is none");
+  RETURN_IF_ERROR(ParseRedisUrl(server.registry).status());
+  for (const std::string* file : {&server.registry_password_file, &server.peer_ca}) {
+    if (!file->empty()) RETURN_IF_ERROR(ReadFile(*file).status());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOptions& server) {
@@ -66,6 +82,7 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
   };
   add("model", CheckModel(engine.model_dir));
   if (!server.store.empty()) add("store", CheckStore(server.store));
+  add_status("registry: ", CheckSharing(server));
   for (const auto& [option, address] : {std::pair{"listen: ", &server.listen},
                                         {"metrics-listen: ", &server.metrics_listen},
                                         {"http-listen: ", &server.http_listen}}) {
@@ -84,6 +101,11 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
   const absl::Status keys = Authenticator::Open(jwt, &clock, &silent).status();
   add_status(absl::StartsWith(keys.message(), jwt.jwt.keys) ? "jwks: " : "", keys);
   add_status("quotas: ", Quotas::Open(server.quotas, server.studio.max_waiting, &clock, &metrics, &silent).status());
+  // These name the option or the file themselves.
+  const bool asks_callers =
+      !server.access.tokens.empty() || !server.access.jwt.keys.empty() || !server.tls.client_authorities.empty();
+  add_status("", ViewingLinks::Open(server.links, asks_callers, &clock, &silent).status());
+  add_status("", PolicyGate::Open(server.policy, &clock, &metrics, &silent).status());
   add_status("", CheckTls(server.tls));  // the same
   return wrong;
 }

@@ -155,7 +155,7 @@ absl::Status Server::Impl::ListenForMetrics() {
   };
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.metrics_listen, handler, {.connections = 256, .body_bytes = 0, .keep_alive = false}, logger);
-  if (!made.ok()) return Named("metrics_listen", made.status());
+  if (!made.ok()) return Named("metrics-listen", made.status());
   metrics_http = *std::move(made);
   metrics_port = metrics_http->port();
   return absl::OkStatus();
@@ -165,7 +165,7 @@ absl::Status Server::Impl::ListenForVideos() {
   const RouteOptions route_options{.page = options.http_page && !options.production,
                                    .allow_origin = options.http_allow_origin};
   absl::StatusOr<std::unique_ptr<HttpPeers>> peers = HttpPeers::Start(options.studio.max_unread);
-  if (!peers.ok()) return Named("http_listen", peers.status());
+  if (!peers.ok()) return Named("http-listen", peers.status());
   http_peers = *std::move(peers);
   routes = std::make_unique<Routes>(route_options, &front->studio(), http_peers.get(), authenticator.get(), links.get(),
                                     quotas.get(), &metrics, calls.get(), [this] { return Now().ready; });
@@ -175,7 +175,7 @@ absl::Status Server::Impl::ListenForVideos() {
         routes->Handle(request, std::move(responder));
       },
       {}, logger);
-  if (!made.ok()) return Named("http_listen", made.status());
+  if (!made.ok()) return Named("http-listen", made.status());
   http = *std::move(made);
   http_port = http->port();
   return absl::OkStatus();
@@ -231,13 +231,13 @@ absl::Status Server::Impl::OpenStorage() {
   if (options.registry.empty()) return absl::OkStatus();
   if (!options.tls.certificate.empty() && options.peer_ca.empty()) {
     return absl::InvalidArgumentError(
-        "peer_ca: is needed to call other servers, which have certificates as this one has");
+        "peer-ca: is needed to call other servers, which have certificates as this one has");
   }
   absl::StatusOr<std::string> address = Advertised("advertise", options.advertise, options.listen, front->port());
   if (!address.ok()) return address.status();
   absl::StatusOr<std::string> http_address = std::string();
   if (http != nullptr) {
-    http_address = Advertised("advertise_http", options.advertise_http, options.http_listen, http_port);
+    http_address = Advertised("advertise-http", options.advertise_http, options.http_listen, http_port);
     if (!http_address.ok()) return http_address.status();
   }
   absl::StatusOr<std::unique_ptr<Registry>> shared = OpenRedisRegistry({.url = options.registry,

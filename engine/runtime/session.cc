@@ -1,7 +1,6 @@
 #include "engine/runtime/session.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,11 +12,6 @@ namespace {
 // Order of the latent buffers: working and finished, velocity, the negative prompt's velocity if the model is guided,
 // then the sampler's (VideoModel::latent_buffers).
 constexpr int kVelocity = 2, kNegativeVelocity = 3;
-
-// Whether the block being made, begun anew, reads the prompt in use. It does not if it switches to a waiting prompt.
-bool ReadsPrompt(const SessionPosition& at) {
-  return at.has_prompt && !(at.prompt_waits && at.prompt_from <= at.block);
-}
 
 }  // namespace
 
@@ -48,19 +42,8 @@ SessionPosition Session::BlockStart() const {
 }
 
 absl::Status Session::CompletePosition(SessionPosition* at) const {
-  const absl::Status refusal = absl::DataLossError("checkpoint: no session stands where it says");
-  const auto within = [](int64_t value, int64_t least, int64_t most) { return value >= least && value <= most; };
-  const int blocks = static_cast<int>(lengths_.size());
-  if (!within(at->block, 1, blocks) || !within(at->prompt_from, 0, blocks)) return refusal;
-  const auto end = lengths_.begin() + at->block;
-  at->first_frame = std::accumulate(lengths_.begin(), end, 0);
-  if (!within(at->decoded, at->first_frame - *(end - 1), at->first_frame)) return refusal;
-  const auto prompt = [&](const PromptTokens& tokens, bool is_read) {
-    const int64_t least = is_read ? 1 : 0, most = model_.caption().caption_tokens();
-    return within(tokens.positive, least, most) && within(tokens.negative, model_.guided() ? least : 0, most);
-  };
-  if (!prompt(at->prompt, ReadsPrompt(*at)) || !prompt(at->next_prompt, at->prompt_waits)) return refusal;
-  return absl::OkStatus();
+  return longtake::CompletePosition(
+      {.lengths = lengths_, .caption_tokens = model_.caption().caption_tokens(), .guided = model_.guided()}, at);
 }
 
 std::vector<std::span<std::byte>> Session::Memory() const {

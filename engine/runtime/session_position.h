@@ -3,6 +3,9 @@
 #define LONGTAKE_ENGINE_RUNTIME_SESSION_POSITION_H_
 
 #include <cstdint>
+#include <span>
+
+#include "absl/status/status.h"
 
 namespace longtake {
 
@@ -25,6 +28,20 @@ struct SessionPosition {
   bool has_prompt = false, prompt_waits = false;
   int prompt_from = 0;  // first block that uses the waiting prompt
 };
+
+// Whether the block being made, begun anew, reads the prompt in use. It does not if it switches to a waiting prompt.
+bool ReadsPrompt(const SessionPosition& at);
+
+// What the positions of a session may be.
+struct PositionLimits {
+  std::span<const int> lengths;  // of its blocks, in latent frames
+  int64_t caption_tokens = 0;    // of a prompt, at most
+  bool guided = false;           // every prompt has a negative one
+};
+
+// Computes the fields of the position that a checkpoint does not store. DataLoss: a session with these limits cannot
+// have this position.
+absl::Status CompletePosition(const PositionLimits& limits, SessionPosition* at);
 
 }  // namespace longtake
 

@@ -12,6 +12,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/json_depth.h"
 
 namespace longtake::server {
 namespace {
@@ -107,7 +108,7 @@ struct JsonWebKeys::Key {
 };
 
 absl::StatusOr<JsonWebKeys> JsonWebKeys::Parse(const std::string& path, const std::string& text) {
-  const json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json parsed = JsonNestsDeeper(text) ? json() : json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object() || !parsed.contains("keys") || !parsed["keys"].is_array()) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is no JSON object with an array \"keys\""));
   }

@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/json_depth.h"
 #include "server/access/plain_name.h"
 
 namespace longtake::server {
@@ -24,9 +25,10 @@ absl::Status Refused(const std::string& why) { return absl::UnauthenticatedError
 // The JSON object in one part of a token; null where it is none.
 json Decode(const std::string& part) {
   std::string text;
-  if (!absl::WebSafeBase64Unescape(part, &text)) return nullptr;
+  if (!absl::WebSafeBase64Unescape(part, &text) || JsonNestsDeeper(text)) return nullptr;
   json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return parsed.is_object() ? parsed : json(nullptr);
+  if (!parsed.is_object()) return nullptr;
+  return parsed;
 }
 
 bool Is(const json& value, const std::string& wanted) { return value.is_string() && value == wanted; }

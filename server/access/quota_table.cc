@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/json_depth.h"
 #include "common/status_macros.h"
 
 namespace longtake::server {
@@ -61,7 +62,7 @@ absl::StatusOr<QuotaTable> QuotaTable::Parse(const std::string& path, const std:
   const auto error = [&path](const std::string& what) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", what));
   };
-  const json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json parsed = JsonNestsDeeper(text) ? json() : json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object()) return error("is no JSON object");
   QuotaTable table;
   const auto read = [&](const std::string& tenant, const json& given, Quota& quota) -> absl::Status {

@@ -13,14 +13,8 @@
 #include <chrono>
 #include <exception>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 
 namespace longtake::server {
 namespace {
@@ -33,57 +27,6 @@ constexpr char kLineEnd[] = "\r\n", kLastChunk[] = "0\r\n\r\n";
 
 std::chrono::milliseconds ToChrono(absl::Duration duration) {
   return std::chrono::milliseconds(absl::ToInt64Milliseconds(duration));
-}
-
-std::string Decoded(absl::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && absl::ascii_isxdigit(text[i + 1]) &&
-        absl::ascii_isxdigit(text[i + 2])) {
-      out += absl::HexStringToBytes(text.substr(i + 1, 2));
-      i += 2;
-    } else {
-      out += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return out;
-}
-
-HttpRequest FromBeast(http::request<http::string_body> request) {
-  HttpRequest out;
-  out.method = std::string(request.method_string());
-  const std::pair<absl::string_view, absl::string_view> target =
-      absl::StrSplit(absl::string_view(request.target().data(), request.target().size()), absl::MaxSplits('?', 1));
-  out.path = Decoded(target.first);
-  for (const absl::string_view field : absl::StrSplit(target.second, '&', absl::SkipEmpty())) {
-    const std::pair<absl::string_view, absl::string_view> pair = absl::StrSplit(field, absl::MaxSplits('=', 1));
-    out.query[Decoded(pair.first)] = Decoded(pair.second);
-  }
-  for (const auto& field : request) {
-    out.headers[absl::AsciiStrToLower(std::string(field.name_string()))] = std::string(field.value());
-  }
-  out.body = std::move(request.body());
-  return out;
-}
-
-// "bytes=first-last", "bytes=first-", "bytes=-count" of a body of `size` bytes. False: it is none of these, and is
-// ignored, as RFC 9110 (section 14.2) has it.
-bool ReadRange(absl::string_view text, size_t size, size_t& begin, size_t& end) {
-  if (!absl::ConsumePrefix(&text, "bytes=")) return false;
-  const std::vector<absl::string_view> parts = absl::StrSplit(text, '-');
-  if (parts.size() != 2) return false;
-  uint64_t first = 0, last = 0;
-  if (parts[0].empty()) {
-    if (!absl::SimpleAtoi(parts[1], &last)) return false;
-    begin = size - std::min<uint64_t>(last, size);
-    end = size;
-    return true;
-  }
-  if (!absl::SimpleAtoi(parts[0], &first)) return false;
-  if (!parts[1].empty() && (!absl::SimpleAtoi(parts[1], &last) || last < first)) return false;
-  begin = first;
-  end = parts[1].empty() || last >= size ? size : last + 1;
-  return true;
 }
 
 }  // namespace
@@ -162,8 +105,7 @@ void Connection::Shut() {
 void Connection::Read() {
   if (closed_) return;
   parser_.emplace();
-  parser_->header_limit(static_cast<uint32_t>(shared_->limits.header_bytes));
-  parser_->body_limit(shared_->limits.body_bytes);
+  SetLimits(shared_->limits, *parser_);
   socket_.expires_after(ToChrono(shared_->limits.idle));
   // First the header alone: from then on the request has its own limit of time.
   http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
@@ -173,11 +115,10 @@ void Connection::Read() {
 }
 
 void Connection::ReadBody() {
-  const Request& request = parser_->get();
+  const BeastRequest& request = parser_->get();
   head_ = request.method() == http::verb::head;
   keep_alive_ = false;
-  // A coding that is not understood would make of the body another request.
-  if (request.count(http::field::transfer_encoding) > 0 && !request.chunked()) {
+  if (!HasKnownCoding(request)) {
     return Answer({.status = 400, .body = "Transfer-Encoding is not understood\n"});
   }
   claimed_ = request.chunked() ? shared_->limits.body_bytes : parser_->content_length().value_or(0);
@@ -205,7 +146,7 @@ void Connection::Refuse(beast::error_code why) {
   Answer({.status = status, .body = absl::StrCat(why.message(), "\n")});
 }
 
-void Connection::OnRequest(Request request) {
+void Connection::OnRequest(BeastRequest request) {
   if (closed_) return;
   socket_.expires_never();
   chunked_ = request.version() == 11;

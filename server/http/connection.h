@@ -11,7 +11,6 @@
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/message.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <functional>
 #include <memory>
@@ -21,6 +20,7 @@
 #include "common/worker_pool.h"
 #include "server/http/http.h"
 #include "server/http/http_server.h"
+#include "server/http/message.h"
 
 namespace longtake::server {
 
@@ -51,7 +51,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   friend class ConnectionResponder;
-  using Request = boost::beast::http::request<boost::beast::http::string_body>;
   using Response = boost::beast::http::response<boost::beast::http::string_body>;
 
   template <typename Body>
@@ -59,7 +58,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Read();
   void ReadBody();
   void Release();  // what was claimed
-  void OnRequest(Request request);
+  void OnRequest(BeastRequest request);
   void Answer(HttpAnswer answer);
   // An answer to a request that could not be read.
   void Refuse(boost::beast::error_code why);
@@ -84,7 +83,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Limited, for Beast limits no extension and no trailer of a chunked body.
   boost::beast::flat_buffer buffer_{size_t{64} << 10};
   size_t claimed_ = 0;  // of Shared::body_bytes
-  std::optional<boost::beast::http::request_parser<boost::beast::http::string_body>> parser_;
+  std::optional<RequestParser> parser_;
   std::optional<Response> response_;
 
   // Of the request being answered. It holds itself until there is an answer.

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/json_depth.h"
 
 namespace longtake::server {
 namespace {
@@ -141,19 +142,7 @@ DeliveryOptions Delivery(Fields& fields) {
 absl::StatusOr<json> ParseBody(const std::string& body) {
   if (body.empty()) return json::object();
   // Before it is parsed: each of half a million brackets would become an object of its own.
-  int depth = 0;
-  bool in_text = false;
-  for (size_t i = 0; i < body.size(); ++i) {
-    if (in_text && body[i] == '\\') {
-      ++i;
-    } else if (body[i] == '"') {
-      in_text = !in_text;
-    } else if (!in_text && (body[i] == '[' || body[i] == '{')) {
-      if (++depth > kDeepest) return InvalidRequest({{"body", "nests too deep"}});
-    } else if (!in_text && (body[i] == ']' || body[i] == '}')) {
-      --depth;
-    }
-  }
+  if (JsonNestsDeeper(body, kDeepest)) return InvalidRequest({{"body", "nests too deep"}});
   json parsed = json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object()) return InvalidRequest({{"body", "is not a JSON object"}});
   return parsed;

@@ -88,7 +88,8 @@ class OpenTo : public HttpResponder {
  private:
   void Add(HttpFields& headers) const {
     headers.emplace_back("Access-Control-Allow-Origin", origin_);
-    headers.emplace_back("Access-Control-Expose-Headers", kRequestIdKey);
+    // Else a page does not see when to try again, nor what to name to the one who runs the server.
+    headers.emplace_back("Access-Control-Expose-Headers", absl::StrCat("Retry-After, ", kRequestIdKey));
     headers.emplace_back("Vary", "Origin");
   }
 

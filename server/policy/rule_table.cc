@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/json_depth.h"
 #include "common/status_macros.h"
 
 namespace longtake::server {
@@ -106,7 +107,7 @@ bool RuleTable::Rule::Holds(const PolicyQuestion& question) const {
 }
 
 absl::StatusOr<RuleTable> RuleTable::Parse(const std::string& path, const std::string& text) {
-  const json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const json parsed = JsonNestsDeeper(text) ? json() : json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_object() || parsed.size() != 1 || !parsed.contains("rules") || !parsed["rules"].is_array()) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is no JSON object with a list of \"rules\" alone"));
   }

@@ -17,6 +17,20 @@ namespace {
 
 using Reply = std::unique_ptr<redisReply, void (*)(void*)>;
 
+const redisReplyObjectFunctions& HiredisFunctions() {
+  static const redisReplyObjectFunctions functions = [] {
+    const std::unique_ptr<redisReader, void (*)(redisReader*)> reader(redisReaderCreate(), redisReaderFree);
+    return *reader->fn;
+  }();
+  return functions;
+}
+
+// In place of hiredis' own, which has no limit. Nothing: the reply fails as if there were no memory for it.
+void* CreateArray(const redisReadTask* task, int elements) {
+  constexpr int kMostElements = 1 << 20;  // videos that are to be made: far more than servers can make
+  return elements > kMostElements ? nullptr : HiredisFunctions().createArray(task, elements);
+}
+
 std::string TextOf(const redisReply& reply) { return {reply.str, reply.len}; }
 
 }  // namespace
@@ -37,6 +51,36 @@ absl::StatusOr<RedisAddress> ParseRedisUrl(const std::string& url) {
   }
   if (!right) return absl::InvalidArgumentError(absl::StrCat("\"", url, "\" is not redis://host:port"));
   return address;
+}
+
+void SetLimits(redisReader& reader) {
+  // hiredis writes to none of them; it only wants a pointer that it could write by.
+  static redisReplyObjectFunctions functions = [] {
+    redisReplyObjectFunctions limited = HiredisFunctions();
+    limited.createArray = CreateArray;
+    return limited;
+  }();
+  reader.fn = &functions;
+}
+
+absl::StatusOr<RedisReply> ToReply(const redisReply& reply) {
+  RedisReply out;
+  switch (reply.type) {
+    case REDIS_REPLY_ERROR:
+      return absl::InternalError(absl::StrCat("registry: ", TextOf(reply)));
+    case REDIS_REPLY_NIL:
+      out.nil = true;
+      break;
+    case REDIS_REPLY_INTEGER:
+      out.number = reply.integer;
+      break;
+    case REDIS_REPLY_ARRAY:
+      for (size_t i = 0; i < reply.elements; ++i) out.list.push_back(TextOf(*reply.element[i]));
+      break;
+    default:
+      out.text = TextOf(reply);
+  }
+  return out;
 }
 
 Redis::Redis(RedisAddress address, std::string password, absl::Duration timeout)
@@ -62,6 +106,7 @@ absl::Status Redis::Connect() {
   context_.reset(redisConnectWithTimeout(address_.host.c_str(), address_.port, limit));
   if (context_ == nullptr) return Failed("no memory for a connection");
   if (context_->err != 0) return Failed(context_->errstr);
+  SetLimits(*context_->reader);
   if (redisSetTimeout(context_.get(), limit) != REDIS_OK) return Failed(context_->errstr);
   if (password_.empty()) return absl::OkStatus();
   const absl::Status let_in = Ask({"AUTH", password_}).status();
@@ -80,23 +125,7 @@ absl::StatusOr<RedisReply> Redis::Ask(const std::vector<std::string>& words) {
                     freeReplyObject);
   // After a timeout the next reply would be this command's, so the connection is given up.
   if (reply == nullptr) return Failed(context_->errstr);
-  RedisReply out;
-  switch (reply->type) {
-    case REDIS_REPLY_ERROR:
-      return absl::InternalError(absl::StrCat("registry: ", TextOf(*reply)));
-    case REDIS_REPLY_NIL:
-      out.nil = true;
-      break;
-    case REDIS_REPLY_INTEGER:
-      out.number = reply->integer;
-      break;
-    case REDIS_REPLY_ARRAY:
-      for (size_t i = 0; i < reply->elements; ++i) out.list.push_back(TextOf(*reply->element[i]));
-      break;
-    default:
-      out.text = TextOf(*reply);
-  }
-  return out;
+  return ToReply(*reply);
 }
 
 absl::StatusOr<RedisReply> Redis::Command(const std::vector<std::string>& words) {

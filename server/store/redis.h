@@ -14,6 +14,8 @@
 #include "common/mutex.h"
 
 struct redisContext;
+struct redisReader;
+struct redisReply;
 
 namespace longtake::server {
 
@@ -30,6 +32,11 @@ struct RedisReply {
   std::string text;
   std::vector<std::string> list;
 };
+// Refuses lists of more elements than any reply to us has. Without it hiredis makes room for two thousand million when
+// the first bytes of a reply say so, and visits all of it to free it: six seconds in which nothing else is asked.
+void SetLimits(redisReader& reader);
+// Of a reply that hiredis has read; Internal: what Redis says is wrong with the command.
+absl::StatusOr<RedisReply> ToReply(const redisReply& reply);
 
 // Connects when it is used, and again after an error. Thread-safe: calls wait for each other, and for Redis as long as
 // `timeout`. Where Redis did not answer, calls fail at once for as long again, so that a dead one is not waited for by

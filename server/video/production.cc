@@ -57,7 +57,6 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
                        SpanSink* spans)
     : options_(options),
       engine_(std::move(engine)),
-      clock_(clock),
       metrics_(metrics),
       logger_(logger),
       library_(library),

@@ -97,7 +97,6 @@ class Production : public scheduler::Listener, public VideoHost {
 
   const StudioOptions options_;
   const std::unique_ptr<Engine> engine_;
-  const scheduler::Clock* const clock_;
   Metrics* const metrics_;
   spdlog::logger* const logger_;
   Library* const library_;

@@ -5,14 +5,17 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/crc32c.h"
+#include "common/json_depth.h"
 #include "common/status_macros.h"
 #include "server/video/error.h"
+#include "server/video/stored_faults.h"
 
 using nlohmann::json;
 
@@ -131,6 +134,7 @@ std::string WordsOf(const json::exception& error) {
 template <typename Read>
 auto ReadJson(const Store& store, const std::string& path, Read read) -> absl::StatusOr<decltype(read(json()))> {
   ASSIGN_OR_RETURN(const std::string text, store.Get(path));
+  if (JsonNestsDeeper(text)) return Damaged(path, "it nests deeper than any that was written");
   try {
     const json file = json::parse(text);
     if (file.at("version") != kVersion) {
@@ -139,6 +143,7 @@ auto ReadJson(const Store& store, const std::string& path, Read read) -> absl::S
     const json& body = file.at("body");
     if (file.at("crc32c") != Checksum(body.dump()))
       return Damaged(path, "its bytes have changed, the checksum differs");
+    if (!HasWholeNumbers(body)) return Damaged(path, "a whole number has a fraction");
     return read(body);
   } catch (const json::exception& error) {
     return Damaged(path, WordsOf(error));
@@ -304,8 +309,6 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
   if (video.info.name != name) return Damaged(path, "it is of another video");
   ASSIGN_OR_RETURN(video.stream.init_segment, store.Get(Path(name, "init.mp4")));
   VideoPlan plan = *video.info.plan;
-  video.stream.format = {
-      .width = plan.session.size.width, .height = plan.session.size.height, .rate = plan.rate, .frames = plan.frames()};
   const absl::Status prompts = ReadJson(store, Path(name, "prompts.json"), [&plan](const json& body) {
                                  plan.prompts = body.at("prompts").get<std::vector<std::string>>();
                                  plan.prompt_blocks = body.at("prompt_blocks").get<std::vector<int>>();
@@ -319,6 +322,9 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
   } else if (!absl::IsNotFound(image.status())) {
     return image.status();
   }
+  if (const std::optional<std::string> fault = FaultOf(plan); fault.has_value()) return Damaged(path, *fault);
+  video.stream.format = {
+      .width = plan.session.size.width, .height = plan.session.size.height, .rate = plan.rate, .frames = plan.frames()};
   video.info.plan = std::make_shared<const VideoPlan>(std::move(plan));
   return video;
 }
@@ -328,11 +334,14 @@ absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const 
   ASSIGN_OR_RETURN(const std::string file, store.Get(path));
   const size_t end = file.find('\n');
   if (end == std::string::npos) return Damaged(path, "it has no first line");
+  if (JsonNestsDeeper(std::string_view(file).substr(0, end))) return Damaged(path, "its first line is none");
   try {
     const json line = json::parse(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(end));
     if (line.at("version") != kVersion) return Damaged(path, "its version is not known");
     const auto bytes = std::as_bytes(std::span(file)).subspan(end + 1);
+    if (!HasWholeNumbers(line)) return Damaged(path, "a whole number has a fraction");
     const int blocks = line.at("blocks");
+    if (blocks < 1) return Damaged(path, absl::StrCat("it is behind ", blocks, " blocks"));
     if (line.at("crc32c") != ChecksumOf(blocks, bytes))
       return Damaged(path, "its bytes have changed, the checksum differs");
     return StoredCheckpoint{blocks, {bytes.begin(), bytes.end()}};
@@ -341,18 +350,25 @@ absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const 
   }
 }
 
-absl::StatusOr<StoredEnd> ReadStoredEnd(const Store& store, const std::string& name) {
-  return ReadJson(store, Path(name, "end.json"), [](const json& body) {
-    StoredEnd end;
-    end.state = body.at("state");
-    end.error = ErrorFrom(body.at("error"));
-    end.start_time = body.at("start_time");
-    end.end_time = body.at("end_time");
-    end.blocks = body.at("blocks");
-    end.size_bytes = body.at("size_bytes");
-    if (body.contains("finished")) end.finished = {body.at("elapsed"), body.at("finished").get<Finished>()};
-    return end;
-  });
+absl::StatusOr<StoredEnd> ReadStoredEnd(const Store& store, const std::string& name, const VideoPlan& plan) {
+  const std::string path = Path(name, "end.json");
+  ASSIGN_OR_RETURN(StoredEnd read, ReadJson(store, path, [](const json& body) {
+                     StoredEnd end;
+                     end.state = body.at("state");
+                     end.error = ErrorFrom(body.at("error"));
+                     end.start_time = body.at("start_time");
+                     end.end_time = body.at("end_time");
+                     end.blocks = body.at("blocks");
+                     end.size_bytes = body.at("size_bytes");
+                     if (body.contains("finished"))
+                       end.finished = {body.at("elapsed"), body.at("finished").get<Finished>()};
+                     return end;
+                   }));
+  if (read.blocks < 0 || read.blocks > plan.blocks()) {
+    return Damaged(path, absl::StrCat("it has ", read.blocks, " blocks of ", plan.blocks()));
+  }
+  if (read.size_bytes < 0) return Damaged(path, "its size is below 0");
+  return read;
 }
 
 absl::StatusOr<std::vector<Recorded>> ReadStoredBlock(const Store& store, const std::string& name, int block,
@@ -376,13 +392,21 @@ absl::StatusOr<std::vector<Recorded>> ReadStoredBlock(const Store& store, const 
                      }
                      return out;
                    }));
+  int64_t bytes = 0;
+  for (const Recorded& each : read.events) {
+    if (!IsOfBlock(each, block)) {
+      return Damaged(BlockPath(name, block, "json"), "it has a chunk that is none of this block");
+    }
+    bytes += each.media_bytes;
+  }
   if (!with_media) return std::move(read.events);
   const std::string path = BlockPath(name, block, "m4s");
   ASSIGN_OR_RETURN(const std::string segment, store.Get(path));
   if (Checksum(segment) != read.checksum) return Damaged(path, "its bytes have changed, the checksum differs");
+  if (static_cast<int64_t>(segment.size()) != bytes) return Damaged(path, "it has other chunks than were written");
   size_t at = 0;
   for (Recorded& each : read.events) {
-    each.media = segment.substr(std::min(at, segment.size()), each.media_bytes);
+    each.media = segment.substr(at, each.media_bytes);
     at += each.media_bytes;
   }
   return std::move(read.events);

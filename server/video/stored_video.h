@@ -83,8 +83,8 @@ struct StoredCheckpoint {
 int StoredBlocks(const Store& store, const std::string& name);
 // NotFound: there is none.
 absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const std::string& name);
-// NotFound: it has not ended.
-absl::StatusOr<StoredEnd> ReadStoredEnd(const Store& store, const std::string& name);
+// NotFound: it has not ended. `plan`: the video's.
+absl::StatusOr<StoredEnd> ReadStoredEnd(const Store& store, const std::string& name, const VideoPlan& plan);
 // NotFound: that block was not finished. Without media where `with_media` is false.
 absl::StatusOr<std::vector<Recorded>> ReadStoredBlock(const Store& store, const std::string& name, int block,
                                                       bool with_media);

@@ -61,7 +61,7 @@ void Studio::LogUnreadable(const std::string& name, const absl::Status& why) con
 
 std::optional<Studio::Found> Studio::Read(const std::string& name) const {
   absl::StatusOr<StoredVideo> video = ReadStoredVideo(*storage_.store, name);
-  absl::StatusOr<StoredEnd> end = video.ok() ? ReadStoredEnd(*storage_.store, name) : video.status();
+  absl::StatusOr<StoredEnd> end = video.ok() ? ReadStoredEnd(*storage_.store, name, *video->info.plan) : video.status();
   if (video.ok() && end.ok()) return Found{*std::move(video), *std::move(end)};
   if (video.ok() && absl::IsNotFound(end.status())) return Found{*std::move(video), std::nullopt};
   LogUnreadable(name, end.status());

@@ -51,8 +51,7 @@ absl::StatusOr<std::shared_ptr<Video>> Video::Restore(VideoCreation creation, co
 
 absl::StatusOr<std::vector<std::vector<Recorded>>> Video::ReadBlocks(bool whole) const {
   std::vector<std::vector<Recorded>> blocks;
-  while (true) {
-    const int block = static_cast<int>(blocks.size());
+  for (int block = 0; block < plan_->blocks(); ++block) {
     absl::StatusOr<std::vector<Recorded>> events = ReadStoredBlock(*store_, name_, block, /*with_media=*/false);
     if (absl::IsNotFound(events.status())) return blocks;
     if (!events.ok()) return StoreError(events.status());
@@ -63,6 +62,7 @@ absl::StatusOr<std::vector<std::vector<Recorded>>> Video::ReadBlocks(bool whole)
     if (whole && !complete) return blocks;
     blocks.push_back(*std::move(events));
   }
+  return blocks;
 }
 
 void Video::Load(std::vector<std::vector<Recorded>> blocks) {

@@ -307,7 +307,9 @@ TEST_F(HttpTest, ThePageAndOtherOrigins) {
   EXPECT_EQ(Ask("GET", "/").status, 404);
   EXPECT_EQ(with_origin("https://example.com"), 200);
   EXPECT_EQ(with_origin("https://example.org"), 403);
-  EXPECT_EQ(Ask("GET", "/healthz").headers.at("access-control-allow-origin"), "https://example.com");
+  const HttpReply open = Ask("GET", "/healthz");
+  EXPECT_EQ(open.headers.at("access-control-allow-origin"), "https://example.com");
+  EXPECT_EQ(open.headers.at("access-control-expose-headers"), "Retry-After");
   const HttpReply preflight = Ask("OPTIONS", "/v1/videos");
   EXPECT_EQ(preflight.status, 204);
   EXPECT_THAT(preflight.headers.at("access-control-allow-methods"), HasSubstr("DELETE"));

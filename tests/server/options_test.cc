@@ -192,17 +192,23 @@ TEST_F(OptionsTest, FilesThatAreWrongAreNamedAllAtOnce) {
                          "--tls-cert",     folder / "cert.pem",
                          "--tls-key",      folder / "key.pem",
                          "--listen",       "nowhere",
+                         "--link-keys",    Write("links", "0102\n"),
+                         "--policy-rules", Write("rules", "[]"),
+                         "--registry",     "redis:nowhere",
                          "--check-config"});
   EXPECT_EQ(read.status(), 1);
   const std::vector<std::string> lines = absl::StrSplit(read.err, '\n', absl::SkipEmpty());
-  EXPECT_EQ(lines.size(), 7u) << read.err;
-  for (const char* begin : {"model: ", "store: ", "tokens: ", "jwks: ", "quotas: ", "tls-cert: ", "listen: "}) {
+  EXPECT_EQ(lines.size(), 10u) << read.err;
+  for (const std::string& begin : std::vector<std::string>{"model: ", "store: ", "tokens: ", "jwks: ", "quotas: ", "tls-cert: ", "listen: ", "registry: ",
+                            (folder / "links").string(), (folder / "rules").string()}) {
     EXPECT_THAT(lines, testing::Contains(testing::StartsWith(begin)));
   }
   EXPECT_THAT(read.err, HasSubstr("watchers"));
   EXPECT_THAT(read.err, Not(HasSubstr("secret-of-alice")));
   EXPECT_THAT(Say({"--model", kModel, "--tls-cert", "a", "--check-config"}).err, HasSubstr("tls-key: is missing"));
   EXPECT_THAT(Say({"--model", kModel, "--jwt-issuer", "a", "--check-config"}).err, HasSubstr("jwks: is missing"));
+  EXPECT_THAT(Say({"--model", kModel, "--link-keys", "a", "--check-config"}).err, HasSubstr("link-keys: needs tokens"));
+  EXPECT_THAT(Say({"--model", kModel, "--registry", "redis://a", "--check-config"}).err, HasSubstr("registry: "));
   EXPECT_THAT(Say({"--model", folder, "--check-config"}).err, HasSubstr("transformer/config.json"));
   EXPECT_THAT(Say({"--model", kModel, "--store", Write("file", ""), "--check-config"}).err, HasSubstr("store: "));
 }

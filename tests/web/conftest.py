@@ -1,5 +1,6 @@
 """A server, a browser, and pages that note when pictures come and when playing stops."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -60,17 +61,9 @@ class Api:
             return json.load(answer)
 
 
-@pytest.fixture(scope="session")
-def api(request, tmp_path_factory):
-    config = request.config
-    if config.getoption("mock"):
-        command = [sys.executable, str(ROOT / "tests/web/mock_server.py")]
-        if config.getoption("media"):
-            command += ["--media", config.getoption("media")]
-    else:
-        command = [str(config.getoption("server")), "--model", str(ROOT / "models/longtake-tiny")]
-        command += ["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--shutdown-grace-seconds", "0"]
-    log = tmp_path_factory.mktemp("server") / "log"
+@contextlib.contextmanager
+def serving(command, log):
+    """Starts a server; an Api of its HTTP port, once the model is loaded."""
     with log.open("w") as stderr:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
@@ -91,12 +84,36 @@ def api(request, tmp_path_factory):
         server.wait(60)
 
 
+def server_command(config):
+    command = [str(config.getoption("server")), "--model", str(ROOT / "models/longtake-tiny")]
+    return [*command, "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--shutdown-grace-seconds", "0"]
+
+
 @pytest.fixture(scope="session")
-def browser():
+def api(request, tmp_path_factory):
+    config = request.config
+    command = server_command(config)
+    if config.getoption("mock"):
+        command = [sys.executable, str(ROOT / "tests/web/mock_server.py")]
+        if config.getoption("media"):
+            command += ["--media", config.getoption("media")]
+    with serving(command, tmp_path_factory.mktemp("server") / "log") as answers:
+        yield answers
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """Starts a browser with these arguments."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        chromium = playwright.chromium
+        yield lambda *arguments: chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", *arguments])
+
+
+@pytest.fixture(scope="session")
+def browser(launch):
+    chromium = launch()
+    yield chromium
+    chromium.close()
 
 
 @pytest.fixture

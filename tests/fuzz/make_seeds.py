@@ -1,0 +1,143 @@
+"""Writes the seeds that are no texts: protobuf, safetensors, checkpoints, a tokenizer. The others are edited by hand.
+
+.venv-test/bin/python tests/fuzz/make_seeds.py    # in the repository's root; protoc is of Debian
+"""
+
+import json
+import struct
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = ROOT / "tests/fuzz/corpus"
+
+REQUESTS = {
+    "create": (
+        "CreateVideoRequest",
+        """spec { prompt: "a red ball bounces" seed: 7 size { width: 64 height: 48 } duration { seconds: 4 }
+           prompt_changes { prompt: "night falls" at_offset { seconds: 2 nanos: 500000000 } } }
+           delivery_options { delivery: DELIVERY_LIVE max_wait_duration { seconds: 5 } max_lead_duration { seconds: 4 }
+             fidelity: FIDELITY_ADAPTIVE priority: 3 disconnect_policy: DISCONNECT_POLICY_PAUSE
+             reconnect_timeout { seconds: 60 } } request_id: "again-1" """,
+    ),
+    "create_refused": (
+        "CreateVideoRequest",
+        """spec { prompt: " " negative_prompt: "text" duration { seconds: -1 nanos: 5 } model: "models/other"
+           first_image: "image" adapters { name: "a" strength: 0.5 } prompt_changes { prompt: "x" } }
+           delivery_options { priority: 1000 max_wait_duration { nanos: -1 } }""",
+    ),
+    "fork": (
+        "ForkVideoRequest",
+        """name: "videos/0123456789abcdef" from_block: 2 prompt: "a storm comes" duration { seconds: 6 }
+           prompt_changes { prompt: "snow" at_offset { seconds: 4 } } request_id: "fork-1" """,
+    ),
+    "watch": (
+        "WatchVideoRequest",
+        """name: "videos/0123456789abcdef" resume_token: "01234567.3.1" follow: true viewer_id: "viewer-1" """,
+    ),
+    "change_prompt": (
+        "ChangePromptRequest",
+        """name: "videos/0123456789abcdef" change { prompt: "night falls" at_offset { seconds: 2 } }""",
+    ),
+    "playback": ("ReportPlaybackRequest", """name: "videos/01" viewer_id: "v" position_offset { seconds: 3 } paused: true"""),
+}
+
+
+def encoded(message: str, text: str) -> bytes:
+    command = ["protoc", "-I", "proto", f"--encode=longtake.v1.{message}", "proto/longtake/v1/video_service.proto"]
+    return subprocess.run(command, input=text.encode(), capture_output=True, check=True, cwd=ROOT).stdout
+
+
+def safetensors(header: dict[str, object] | bytes, data: bytes) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def checkpoint(fields: bytes, memory: bytes) -> bytes:
+    """The table of engine/runtime/checkpoint.h; the target makes size and checksum right."""
+    texts = b"".join(struct.pack("<I", len(text)) + text for text in (b"cpu/avx2/float32/0", b"0123456789abcdef"))
+    body = texts + fields
+    header = (28 + len(body) + 63) // 64 * 64
+    start = b"LONGTAKE" + struct.pack("<IIQI", 1, 0, 0, header)
+    return (start + body).ljust(header, b"\0") + memory
+
+
+def small_tokenizer() -> dict[str, object]:
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", "\n\n", "<b>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += ["\u2581", "a", "b", "c", "ab", "abc", "bc", "\u2581a"]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": 2, "content": "<bos>", "special": True, "normalized": False, **flags},
+            {"id": 4, "content": "\n\n", "special": False, "normalized": False, **flags},
+            {"id": 5, "content": "<b>", "special": False, "normalized": True, **flags},
+        ],
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": {"String": " "},
+            "behavior": "MergedWithPrevious",
+            "invert": False,
+        },
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<bos>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [],
+            "special_tokens": {"<bos>": {"id": "<bos>", "ids": [2], "tokens": ["<bos>"]}},
+        },
+        "decoder": {"type": "Fuse"},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": "<unk>",
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "ignore_merges": False,
+            "vocab": {piece: index for index, piece in enumerate(pieces)},
+            "merges": [["b", "c"], ["a", "b"], ["a", "bc"], ["\u2581", "a"]],
+        },
+    }
+
+
+def write(target: str, name: str, content: bytes) -> None:
+    path = CORPUS / target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def main() -> None:
+    for name, (message, text) in REQUESTS.items():
+        kind = name.removesuffix("_refused")
+        write("requests", name, kind.encode() + b"\n" + encoded(message, text))
+
+    two = {
+        "__metadata__": {"format": "pt"},
+        "a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
+        "b": {"dtype": "BF16", "shape": [3], "data_offsets": [16, 22]},
+        "none": {"dtype": "I64", "shape": [0, 5], "data_offsets": [22, 22]},
+    }
+    write("safetensors", "two", safetensors(two, bytes(22)))
+    write("safetensors", "empty", safetensors({}, b""))
+    bytes_at = {name: {"dtype": "U8", "shape": [4], "data_offsets": at} for name, at in (("a", [0, 4]), ("b", [2, 6]))}
+    write("safetensors", "overlap", safetensors(bytes_at, bytes(6)))
+    huge = {"a": {"dtype": "F32", "shape": [2**31, 2**31, 4], "data_offsets": [0, 2**63]}}
+    write("safetensors", "huge", safetensors(huge, bytes(8)))
+    write("safetensors", "deep", safetensors(b'{"a":' + b"[" * 200, b""))
+    write("safetensors", "length", struct.pack("<Q", 2**64 - 1) + b"{}")
+
+    fields = struct.pack("<iiiQ", 32, 32, 3, 7) + struct.pack("<iii", 1, 1, 0) + struct.pack("<qqqq", 4, 0, 0, 0) + b"\1\0"
+    write("checkpoint", "right", checkpoint(fields, bytes(64)))
+    write("checkpoint", "short", checkpoint(fields[:9], b""))
+
+    write("tokenizer_files", "small.json", b"json\n" + json.dumps(small_tokenizer(), separators=(",", ":")).encode())
+    bundled = ROOT / "models/longtake-tiny/tokenizer/tokenizer.model"
+    write("tokenizer_files", "bundled.model", b"model\n" + bundled.read_bytes())
+
+
+if __name__ == "__main__":
+    main()
