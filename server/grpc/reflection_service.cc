@@ -79,7 +79,7 @@ class Call : public grpc::ServerBidiReactor<ServerReflectionRequest, ServerRefle
     StartWrite(&response_);
   }
   void OnWriteDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::CANCELLED);
+    if (!ok) return Finish(ToGrpc(absl::CancelledError(""), context_));
     StartRead(&request_);
   }
   void OnDone() override { delete this; }

@@ -16,6 +16,9 @@ google::rpc::Status ToRpc(const absl::Status& status);
 // the trailer that gRPC's own retries obey is added to `context`, which must not have finished.
 grpc::Status ToGrpc(const absl::Status& status, grpc::CallbackServerContext* context);
 
+// What another server has answered for the call, which is its answer as it is: the record gets the code.
+grpc::Status PassedOn(const grpc::Status& status, grpc::CallbackServerContext* context);
+
 }  // namespace longtake::server
 
 #endif  // LONGTAKE_SERVER_GRPC_STATUS_H_

@@ -160,7 +160,7 @@ std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService:
     }
     SetVideo(context, (*video)->name());
     *response = ToProto((*video)->info());
-    reactor->Finish(grpc::Status::OK);
+    reactor->Finish(ToGrpc(absl::OkStatus(), context));
   };
 }
 
@@ -231,7 +231,7 @@ grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext
         response->mutable_receipt()->set_prompt(receipt->prompt);
         response->mutable_receipt()->set_block(receipt->block);
         *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
-        reactor->Finish(grpc::Status::OK);
+        reactor->Finish(ToGrpc(absl::OkStatus(), context));
       });
   return reactor;
 }

@@ -21,8 +21,8 @@ bool IsOneOf(absl::string_view word, const std::array<absl::string_view, kCount>
 }
 
 constexpr std::array<absl::string_view, 5> kMethods = {"DELETE", "GET", "HEAD", "POST", "PUT"};
-constexpr std::array<absl::string_view, 9> kActions = {"cancel",   "content", "fork",       "index.m3u8", "init.mp4",
-                                                       "playback", "prompt",  "stream.mp4", "watch"};
+constexpr std::array<absl::string_view, 10> kActions = {"cancel", "content",  "fork",   "index.m3u8", "init.mp4",
+                                                        "link",   "playback", "prompt", "stream.mp4", "watch"};
 constexpr std::array<absl::string_view, 3> kStreams = {"content", "stream.mp4", "watch"};
 
 // What is behind "/v1/", without what clients choose.

@@ -209,7 +209,7 @@ void Routes::HandleApi(const Visit& visit, const HttpRequest& request, const std
   const absl::StatusOr<std::shared_ptr<Video>> video = visit.studio->Find(visit.tenant, path->name);
   if (const std::string server = HttpPeers::ServerOf(video.status(), request); !server.empty()) {
     visit.call->video = path->name;
-    return peers_->PassOn(server, video.status(), request, responder);
+    return peers_->PassOn(server, video.status(), visit.call->origin, request, responder);
   }
   if (!video.ok()) return responder->Answer(ToAnswer(video.status()));
   visit.call->video = path->name;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 
 namespace longtake::server {
 namespace {
@@ -33,6 +34,10 @@ std::optional<TraceContext> ParseTraceparent(absl::string_view header) {
   if (!IsId(context.trace_id) || !IsId(context.span_id) || !IsHex(flags)) return std::nullopt;
   context.sampled = (absl::HexStringToBytes(flags)[0] & 1) != 0;
   return context;
+}
+
+std::string ToTraceparent(const TraceContext& context) {
+  return absl::StrCat("00-", context.trace_id, "-", context.span_id, context.sampled ? "-01" : "-00");
 }
 
 }  // namespace longtake::server

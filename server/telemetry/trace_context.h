@@ -20,6 +20,9 @@ inline constexpr char kTraceparentKey[] = "traceparent";
 // Nothing: the header is not one that the standard allows, and is to be ignored.
 std::optional<TraceContext> ParseTraceparent(absl::string_view header);
 
+// The header of a call that is made within this span.
+std::string ToTraceparent(const TraceContext& context);
+
 }  // namespace longtake::server
 
 #endif  // LONGTAKE_SERVER_TELEMETRY_TRACE_CONTEXT_H_

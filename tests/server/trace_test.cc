@@ -36,7 +36,9 @@ TEST(Traceparent, IsParsedStrictly) {
   EXPECT_EQ(parsed->trace_id, kTrace);
   EXPECT_EQ(parsed->span_id, kParent);
   EXPECT_TRUE(parsed->sampled);
+  EXPECT_EQ(ToTraceparent(*parsed), Header(true));
   EXPECT_FALSE(ParseTraceparent(Header(false))->sampled);
+  EXPECT_EQ(ToTraceparent(*ParseTraceparent(Header(false))), Header(false));
   // Flags that have no meaning yet, and a later version with more behind.
   EXPECT_TRUE(ParseTraceparent(absl::StrCat("00-", kTrace, "-", kParent, "-ff"))->sampled);
   EXPECT_FALSE(ParseTraceparent(absl::StrCat("00-", kTrace, "-", kParent, "-fe"))->sampled);
