@@ -28,6 +28,7 @@ class Admission {
     Quote quote;                                            // refused only for want of room
     absl::Duration first_chunk = absl::InfiniteDuration();  // as predicted, without what keeps the promise safe
     size_t device = 0;
+    bool at_once = false;  // it is live, and has its place now
   };
   Offer Price(const Session& session, absl::Duration now) const;
 
@@ -82,6 +83,7 @@ class Admission {
   // When a live request starts on a device, from now, and what follows.
   struct LivePrice {
     double start = 0, first = 0, last = 0;
+    bool at_once = false;
   };
 
   bool limited() const { return options_.max_live_load < std::numeric_limits<double>::infinity(); }

@@ -55,6 +55,7 @@ Admission::LivePrice Admission::PriceLive(const Session& session, size_t device,
   const Outlook alone = Look(device, /*with_waiting=*/false, now);
   if (const auto entrance = StartsAtOnce(session, alone, roster_.live_waiting.size(), now); entrance.has_value()) {
     price.first = entrance->first;
+    price.at_once = true;
     length = entrance->demands.back().length();
   } else {
     const Outlook outlook = Look(device, /*with_waiting=*/true, now);
@@ -83,6 +84,7 @@ void Admission::OfferLive(const Session& session, absl::Duration now, Offer& off
     if (best.has_value() && price.first >= best->first) continue;
     best = price;
     offer.device = device;
+    offer.at_once = price.at_once;
   }
   offer.first_chunk = Seconds(best->first);
   offer.quote.start = Seconds(best->start);

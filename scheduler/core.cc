@@ -23,9 +23,7 @@ absl::Duration Core::Turn() {
   const absl::Duration now = Now();
   while (!timers_.empty() && timers_.begin()->first <= now) Touch(roster_.sessions.at(timers_.begin()->second), now);
   WakeSleepers(now);
-  // Places are freed first, then given away, then used.
-  while (EndOne() || AdmitOne(now)) {
-  }
+  Settle();  // before what is there is used
   SuspendForLive(now);
   TellPositions();
   for (const auto& lane : roster_.lanes) SubmitOne(*lane, now);
@@ -34,6 +32,14 @@ absl::Duration Core::Turn() {
     if (const absl::Duration at = lane->NextBatchAt(); at > now) next = std::min(next, at);
   }
   return next;
+}
+
+void Core::Settle() {
+  if (stopping_) return;
+  const absl::Duration now = Now();
+  // Places are freed first, then given away.
+  while (EndOne() || AdmitOne(now)) {
+  }
 }
 
 void Core::Stop(std::function<void()> stopped) {
@@ -101,7 +107,8 @@ bool Core::EndOne() {
 }
 
 bool Core::AdmitOne(absl::Duration now) {
-  const std::optional<Admission::Start> start = admission_.Next(now);
+  std::optional<Admission::Start> start = std::exchange(granted_, std::nullopt);
+  if (!start.has_value()) start = admission_.Next(now);
   if (!start.has_value()) return false;
   Session& session = *start->session;
   if (session.state == Session::State::kSuspended) {

@@ -34,6 +34,9 @@ class Core {
   void CancelAll(const absl::Status& why);
   Stats stats() const;
 
+  // Ends what has ended, and gives what is free to those who wait. Enter does so before it prices a request, and its
+  // caller does behind the answer, so that who is told to start at once has its place before anything else happens.
+  void Settle();
   // Returns when it wants to be called again.
   absl::Duration Turn();
   // From now on there are no turns. `stopped` is called when no pass is under way.
@@ -88,6 +91,7 @@ class Core {
   std::vector<Session*> candidate_sessions_;
   uint64_t admissions_ = 0, turns_ = 0;
   bool positions_changed_ = false;
+  std::optional<Admission::Start> granted_;  // told to start at once, by the Enter before
   absl::Status refuse_why_;
   bool stopping_ = false;
   std::function<void()> stopped_;

@@ -47,6 +47,9 @@ Quote Core::GetQuote(const Request& request) const {
 
 Quote Core::Enter(Request request) {
   if (std::optional<Quote> refused = RefusedOutright(request)) return *std::move(refused);
+  // What became free since the last turn is for those who wait. Were the request priced before they have it, it could
+  // be told a start that goes to one of them.
+  Settle();
   Session made(std::move(request));
   const absl::Duration now = Now();
   const Admission::Offer offer = admission_.Price(made, now);
@@ -73,6 +76,7 @@ Quote Core::Enter(Request request) {
   Touch(session, now);
   admission_.Changed();
   positions_changed_ = true;
+  if (offer.at_once) granted_ = Admission::Start{&session, offer.device};
   return quote;
 }
 

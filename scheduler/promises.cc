@@ -11,7 +11,11 @@ double Promises::Expected(absl::Duration predicted) const {
 }
 
 absl::Duration Promises::Promise(absl::Duration predicted) const {
-  double factor = factors_.size() == 0 ? 0 : factors_.At(tuning::kPromiseQuantile);
+  double factor = 0;
+  if (factors_.size() > 0) {
+    const double late = factors_.At(tuning::kPromiseQuantile);
+    factor = late + (late - factors_.At(tuning::kPromiseTailFrom));
+  }
   if (factors_.size() < tuning::kFew) factor = std::max(factor, tuning::kUnknownFirstChunk);
   return std::max(tuning::kLeastPromise, absl::Seconds(Expected(predicted) * factor * tuning::kFirstChunkBeyond));
 }

@@ -16,9 +16,9 @@ namespace longtake::scheduler {
 
 // Costs predict when a first chunk is decoded. A promise also covers encoding and sending, of which the median is
 // known, and what the prediction cannot know (requests that come later, threads that compete): it is longer by the
-// factor that 99 of a hundred first chunks needed at most. A client that takes much longer than the others to receive
-// its chunk does not count against it. Whoever ends without a first chunk after the promise has passed does, or only
-// the lucky ones would be counted.
+// factor that 999 of a thousand first chunks need at most, by the tail of those that were measured. A client that takes
+// much longer than the others to receive its chunk does not count against it. Whoever ends without a first chunk after
+// the promise has passed does, or only the lucky ones would be counted.
 class Promises {
  public:
   // From now until the first chunk is delivered, at the latest.

@@ -25,12 +25,16 @@ Scheduler::~Scheduler() {
 void Scheduler::Enter(Request request, std::function<void(const Quote&)> done) {
   loop_->Post([this, request = std::move(request), done = std::move(done)]() mutable {
     done(core_->Enter(std::move(request)));
+    core_->Settle();
   });
 }
 
 Quote Scheduler::Enter(Request request) {
   Quote quote;
-  loop_->Call([&] { quote = core_->Enter(std::move(request)); });
+  loop_->Call([&] {
+    quote = core_->Enter(std::move(request));
+    core_->Settle();
+  });
   return quote;
 }
 

@@ -1,5 +1,6 @@
 // Who is let in, who waits, who is refused, and what they are told.
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -113,6 +114,34 @@ TEST_F(AdmissionTest, AShortRequestPassesALongOneWithoutMovingItsStart) {
   ASSERT_TRUE(story(2).admitted);
   EXPECT_LE(story(2).admitted_at, start);
   for (uint64_t id : {1, 2, 3}) EXPECT_LE(WorstStall(id), absl::ZeroDuration()) << id;
+}
+
+// Between two turns of the loop some leave, passes are done, and one comes. What it is told holds whatever comes behind
+// it, and what became free is not given to another that has waited for longer.
+TEST_F(AdmissionTest, WhoeverIsToldToStartAtOnceDoes) {
+  int at_once = 0;
+  for (uint32_t seed = 0; seed < 100; ++seed) {
+    std::mt19937 random(seed);
+    const auto any = [&random](int least, int most) { return std::uniform_int_distribution<int>(least, most)(random); };
+    MakeForTwo({.places = 12, .max_waiting = 8});
+    for (uint64_t id = 1; id <= 40; ++id) {
+      RunFor(absl::Milliseconds(any(0, 1500)));
+      if (any(0, 3) == 0) scheduler->Cancel(SessionId{static_cast<uint64_t>(any(1, 40))}, absl::CancelledError("gone"));
+      requests[id] = Live(id, any(2, 30), any(1, 5));
+      Quote quote;
+      scheduler->Enter(requests[id], [&](const Quote& told) { quote = told; });
+      if (any(0, 1) == 0) device->FinishPass();
+      loop.RunReady();
+      if (!quote.ok() || quote.start > absl::ZeroDuration()) continue;
+      ++at_once;
+      EXPECT_TRUE(story(id).admitted) << "seed " << seed << ", " << id;
+    }
+    scheduler->CancelAll(absl::CancelledError("end"));
+    loop.RunReady();
+    RunAll();
+    listener.story.clear();
+  }
+  EXPECT_GT(at_once, 200);
 }
 
 TEST_F(AdmissionTest, ALongRequestDoesNotPass) {

@@ -43,6 +43,22 @@ TEST_F(PromisesTest, AreCarefulBeforeAnythingIsKnown) {
   EXPECT_GE(Promise(1.0), 1.5);
 }
 
+// Of waiting times with an exponential tail 0.1 % are above 6.9 times their mean.
+TEST_F(PromisesTest, ReachBeyondWhatWasMeasured) {
+  std::mt19937 random(7);
+  std::exponential_distribution<double> wait(1 / 0.1);
+  double sum = 0;
+  constexpr int kRounds = 40;
+  for (int round = 0; round < kRounds; ++round) {
+    for (size_t i = 0; i < tuning::kWindow; ++i) {
+      const double came = 1 + wait(random);
+      Chunk(1, came, came);
+    }
+    sum += Promise(1) / tuning::kFirstChunkBeyond;
+  }
+  EXPECT_NEAR(sum / kRounds, 1 + 0.69, 0.1);
+}
+
 TEST_F(PromisesTest, FollowTheLateOnes) {
   for (int i = 0; i < 20; ++i) Chunk(1, 1, 1);
   Chunk(1, 9, 9);
@@ -80,7 +96,7 @@ TEST_F(PromisesTest, CountTheBrokenOnesOfThoseWhoLeft) {
 // A video of one block is made before its chunk has gone out.
 TEST_F(PromisesTest, SlowClientsDoNotLengthenTheOthersPromises) {
   for (int i = 0; i < 300; ++i) Chunk(1.0, 1.0, i % 20 == 0 ? 3.0 : 1.02);
-  EXPECT_LT(Promise(1.0), 1.15);
+  EXPECT_LT(Promise(1.0), 1.25);
   EXPECT_EQ(promises.kept(), promises.given());
 }
 
@@ -110,9 +126,9 @@ TEST_F(PromisesTest, AreKeptAndStayNear) {
     kept += in_time;
     ratios.push_back(promised / delivered);
   }
-  EXPECT_GE(kept, given * 0.99);
+  EXPECT_GE(kept, given * 0.997);
   std::nth_element(ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2), ratios.end());
-  EXPECT_LE(ratios[ratios.size() / 2], 1.5);
+  EXPECT_LE(ratios[ratios.size() / 2], 1.55);
 }
 
 }  // namespace
