@@ -27,7 +27,11 @@ class PassedOnWatch : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   PassedOnWatch(const std::shared_ptr<grpc::Channel>& channel, grpc::CallbackServerContext* context,
                 std::shared_ptr<grpc::ClientContext> onward, const grpc::ByteBuffer& request,
                 std::function<void()> on_done)
-      : stub_(channel), context_(context), onward_(std::move(onward)), on_done_(std::move(on_done)), upstream_(this, request) {
+      : stub_(channel),
+        context_(context),
+        onward_(std::move(onward)),
+        on_done_(std::move(on_done)),
+        upstream_(this, request) {
     stub_.PrepareBidiStreamingCall(onward_.get(), kWatchMethod, {}, &upstream_);
     upstream_.Start();
   }

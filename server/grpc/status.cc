@@ -24,8 +24,8 @@ void Note(absl::StatusCode code, grpc::CallbackServerContext* context) {
   CallRecord* const record = RecordOf(context);
   if (record == nullptr) return;
   record->code = absl::StatusCodeToString(code);
-  record->failed = code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown ||
-                   code == absl::StatusCode::kDataLoss;
+  record->failed =
+      code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown || code == absl::StatusCode::kDataLoss;
 }
 
 }  // namespace

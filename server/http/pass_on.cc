@@ -59,7 +59,7 @@ std::string Encoded(const std::string& text, const char* kept) {
 }
 
 http::request<http::string_body> ToBeast(const HttpRequest& request, const CallOrigin& origin,
-                                           const std::string& address) {
+                                         const std::string& address) {
   std::string target = Encoded(request.path, "/-._~");
   for (const auto& [name, value] : request.query) {
     absl::StrAppend(&target, target.find('?') == std::string::npos ? "?" : "&", Encoded(name, "-._~"), "=",

@@ -99,14 +99,18 @@ void Studio::Restore() {
 
 std::shared_ptr<Video> Studio::RestoreOne(const Found& found, uint64_t token) {
   const std::string& name = found.video.info.name;
+  // The call that asked for it was another process's, so the log has an id of its own for what follows.
+  CallOrigin origin;
+  origin.request_id = RequestIdFrom("");
+  VideoCreation creation{.id = production_.NewId(),
+                         .origin = std::move(origin),
+                         .description = found.video,
+                         .serializer = serializer_for_(name),
+                         .max_unread = options_.max_unread,
+                         .store = storage_.store,
+                         .token = token};
   absl::StatusOr<std::shared_ptr<Video>> video =
-      Video::Restore({.id = production_.NewId(),
-                      .description = found.video,
-                      .serializer = serializer_for_(name),
-                      .max_unread = options_.max_unread,
-                      .store = storage_.store,
-                      .token = token},
-                     found.end, clock_, production_.encoders(), &production_);
+      Video::Restore(std::move(creation), found.end, clock_, production_.encoders(), &production_);
   if (!video.ok()) {
     LogUnreadable(name, video.status());
     return nullptr;

@@ -199,8 +199,9 @@ TEST_F(OptionsTest, FilesThatAreWrongAreNamedAllAtOnce) {
   EXPECT_EQ(read.status(), 1);
   const std::vector<std::string> lines = absl::StrSplit(read.err, '\n', absl::SkipEmpty());
   EXPECT_EQ(lines.size(), 10u) << read.err;
-  for (const std::string& begin : std::vector<std::string>{"model: ", "store: ", "tokens: ", "jwks: ", "quotas: ", "tls-cert: ", "listen: ", "registry: ",
-                            (folder / "links").string(), (folder / "rules").string()}) {
+  for (const std::string& begin :
+       std::vector<std::string>{"model: ", "store: ", "tokens: ", "jwks: ", "quotas: ", "tls-cert: ", "listen: ",
+                                "registry: ", (folder / "links").string(), (folder / "rules").string()}) {
     EXPECT_THAT(lines, testing::Contains(testing::StartsWith(begin)));
   }
   EXPECT_THAT(read.err, HasSubstr("watchers"));

@@ -275,7 +275,7 @@ TEST_F(SharingTest, ACallThatIsPassedOnHasOneIdInBothLogs) {
   v1::ChangePromptRequest request;
   request.set_name(name);
   request.mutable_change()->set_prompt("a green cone");
-  request.mutable_change()->set_next_block(true);
+  request.mutable_change()->mutable_next_block();
   v1::ChangePromptResponse response;
   grpc::ClientContext context;
   context.AddMetadata("x-request-id", "by-grpc");
@@ -283,8 +283,7 @@ TEST_F(SharingTest, ACallThatIsPassedOnHasOneIdInBothLogs) {
   Await([&] { return lines("by-grpc").size() == 2; }, "both lines");
   EXPECT_THAT(lines("by-grpc"), testing::Each(testing::HasSubstr("VideoService/ChangePrompt code=OK")));
   EXPECT_EQ(HttpClient(b.server->http_port())
-                .Ask("POST", "/v1/" + name + "/prompt", R"({"prompt": "a red cone"})",
-                     "X-Request-Id: by-http\r\n")
+                .Ask("POST", "/v1/" + name + "/prompt", R"({"prompt": "a red cone"})", "X-Request-Id: by-http\r\n")
                 .status,
             200);
   Await([&] { return lines("by-http").size() == 2; }, "both lines");
