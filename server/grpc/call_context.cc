@@ -58,7 +58,8 @@ CallRecord* BeginCall(grpc::CallbackServerContext* context) {
   auto* recorded = dynamic_cast<RecordedContext*>(context);
   if (recorded == nullptr) return nullptr;
   recorded->log->OnBegun(MetadataOf(*context, kRequestIdKey), MetadataOf(*context, kTraceparentKey), recorded->record);
-  context->AddInitialMetadata(kRequestIdKey, recorded->record.origin.request_id);
+  // An error with initial metadata is an answer for Envoy, which then does not ask the server that has the video.
+  context->AddTrailingMetadata(kRequestIdKey, recorded->record.origin.request_id);
   return &recorded->record;
 }
 
@@ -81,7 +82,10 @@ void CallContexts::Release(grpc::CallbackServerContext* context) {
   std::unique_ptr<grpc::CallbackServerContext> over;
   {
     const MutexLock lock(mutex_);
-    over = std::move(contexts_.extract(context).mapped());
+    const auto found = contexts_.find(context);
+    if (found == contexts_.end()) return;  // gRPC's own, of a call to a method that nobody has
+    over = std::move(found->second);
+    contexts_.erase(found);
   }
   const CallRecord* record = RecordOf(context);
   if (!record->origin.request_id.empty()) log_->OnFinished(*record);

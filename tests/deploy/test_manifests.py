@@ -143,8 +143,14 @@ def test_the_server_takes_the_configuration(overlay, render, tmp_path) -> None:
     volume = next(v for v in pod(documents)["volumes"] if v["name"] == "config")
     file = tmp_path / "server.toml"
     file.write_text(the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"])
-    arguments = [str(file) if a == "/etc/longtake/server.toml" else a for a in server(documents)["args"]]
-    # The model and the store of the image are not here.
+    # Files of the image and of secrets are not here.
+    password = tmp_path / "password"
+    password.write_text("a password")
+    here = {"/etc/longtake/server.toml": file, "/etc/longtake-redis/password": password}
+    here |= {f"$({each['name']})": each["value"] for each in server(documents).get("env", []) if "value" in each}
+    arguments = server(documents)["args"]
+    for there, path in here.items():
+        arguments = [argument.replace(there, str(path)) for argument in arguments]
     arguments += ["--model", str(ROOT / "models/longtake-tiny"), "--store", str(tmp_path / "store")]
     done = subprocess.run([SERVER, *arguments, "--check-config"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

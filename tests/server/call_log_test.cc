@@ -68,7 +68,7 @@ class CallLogTest : public AccessFixture {
     return Answered(context);
   }
   static std::string Answered(const grpc::ClientContext& context) {
-    const auto [first, last] = context.GetServerInitialMetadata().equal_range("x-request-id");
+    const auto [first, last] = context.GetServerTrailingMetadata().equal_range("x-request-id");
     EXPECT_EQ(std::distance(first, last), 1);
     return first == last ? "" : std::string(first->second.data(), first->second.size());
   }

@@ -287,7 +287,7 @@ TEST_F(SharingTest, ACallThatIsPassedOnHasOneIdInBothLogs) {
                 .status,
             200);
   Await([&] { return lines("by-http").size() == 2; }, "both lines");
-  EXPECT_THAT(lines("by-http"), testing::Each(testing::HasSubstr("{video}/prompt\" code=200")));
+  EXPECT_THAT(lines("by-http"), testing::Each(testing::HasSubstr("{video}/prompt\" code=\"200\"")));
   gate.Open();
 }
 
