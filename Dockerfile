@@ -4,7 +4,8 @@
 # CUDA_IMAGE is an image with CUDA 13's toolkit (nvcc, cuBLASLt) in /usr/local/cuda, for glibc 2.36 or older.
 # scripts/image-test.sh builds and tries the image without a daemon. docs/kubernetes.md says how it is run.
 ARG BASE=debian:bookworm-slim
-# For the label that says which commit the image was made of: --build-arg REVISION="$(git rev-parse HEAD)"
+# The commit that the image is made of, for its label and for --version: --build-arg REVISION="$(git rev-parse HEAD)". The
+# build has no history to ask.
 ARG REVISION=unknown
 ARG CUDA_IMAGE=scratch
 
@@ -19,8 +20,9 @@ ENV CCACHE_DIR=/ccache
 COPY . .
 
 FROM compiler AS build
+ARG REVISION
 RUN --mount=type=cache,target=/ccache \
-    cmake --preset release -DBUILD_TESTING=OFF && \
+    cmake --preset release -DBUILD_TESTING=OFF -DLONGTAKE_COMMIT="${REVISION}" && \
     cmake --build build/release --target longtake longtake-server && \
     deploy/image/stage.sh build/release /staged
 

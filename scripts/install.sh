@@ -16,6 +16,7 @@ packages=(
   libboost-dev
   libcjose-dev
   libcli11-dev
+  libcurl4-openssl-dev
   libdnnl-dev
   libgmock-dev
   libgrpc++-dev

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <future>
+#include <iostream>
 #include <latch>
 #include <string>
 #include <thread>
@@ -13,12 +14,14 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "common/build_info.h"
 #include "common/exception_status.h"
 #include "common/file_limit.h"
 #include "common/thread.h"
 #include "server/end_signals.h"
 #include "server/server.h"
 #include "server/settings.h"
+#include "server/telemetry/log_format.h"
 #include "spdlog/logger.h"
 #include "spdlog/sinks/stdout_sinks.h"
 
@@ -97,15 +100,17 @@ void AwaitStopped(longtake::server::Server& server, longtake::server::EndSignals
 int main(int argc, char** argv) {
   longtake::server::EndSignals signals;
 
-  const std::variant<longtake::server::Settings, int> read = longtake::server::ReadSettings(argc, argv);
+  const std::variant<longtake::server::Settings, int> read =
+      longtake::server::ReadSettings(argc, argv, longtake::GetBuildInfo(), std::cout, std::cerr);
   if (const int* status = std::get_if<int>(&read)) return *status;
   longtake::server::Settings settings = std::get<longtake::server::Settings>(read);
 
   spdlog::logger logger("longtake", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-  logger.set_pattern("%Y-%m-%dT%H:%M:%S.%e%z level=%l %v");
+  logger.set_formatter(longtake::server::MakeLogFormatter(settings.log_format));
   logger.set_level(spdlog::level::from_str(settings.log_level));
   logger.flush_on(spdlog::level::info);
   longtake::RaiseFileLimit();
+  logger.info("starting version={} commit={}", settings.server.build.version, settings.server.build.commit);
 
   if (const absl::Status threads = CheckThreads(); !threads.ok()) {
     logger.error("cannot start: {} (ulimit -u, ulimit -v, a pids cgroup)", std::string(threads.message()));

@@ -12,8 +12,11 @@
 #include "server/grpc/wire.h"
 #include "server/http/http_server.h"
 #include "server/http/routes.h"
+#include "server/http/status_json.h"
 #include "server/http/video_json.h"
 #include "server/policy/policy_gate.h"
+#include "server/telemetry/call_log.h"
+#include "server/telemetry/tracer.h"
 #include "server/video/error.h"
 #include "spdlog/logger.h"
 
@@ -59,6 +62,7 @@ struct Server::Impl : Lifecycle::Actions {
       : options(given),
         logger(log),
         clock(given.clock != nullptr ? given.clock : &own_clock),
+        metrics(given.build),
         lifecycle(given.lifecycle, clock, this) {}
   ~Impl() override;
 
@@ -66,6 +70,7 @@ struct Server::Impl : Lifecycle::Actions {
   absl::Status ListenForMetrics();
   absl::Status ListenForVideos();
   HttpAnswer Page(const HttpRequest& request);
+  HttpAnswer Status(const Identity& caller);
   absl::Status OpenAccess();
   absl::Status ListenForGrpc();
   absl::Status OpenStorage();
@@ -93,6 +98,8 @@ struct Server::Impl : Lifecycle::Actions {
   const MonotonicClock own_clock;
   const Clock* const clock;
   Metrics metrics;
+  std::unique_ptr<Tracer> tracer;  // null: nothing is traced
+  std::unique_ptr<CallLog> calls;
   std::unique_ptr<Store> store;  // outlives the studio, as the next does
   std::unique_ptr<Registry> registry;
   std::unique_ptr<Authenticator> authenticator;
@@ -116,13 +123,26 @@ struct Server::Impl : Lifecycle::Actions {
   std::thread thread;
 };
 
+// Names videos of all tenants, which is for nobody but who runs the server.
+HttpAnswer Server::Impl::Status(const Identity& caller) {
+  const std::string& tenant = options.operator_tenant;
+  const bool may = authenticator->open() || (!tenant.empty() && caller.tenant.id == tenant);
+  if (!may) return {.status = 403, .body = "for callers of --operator-tenant alone\n"};
+  // This port answers before the other ones are there.
+  absl::StatusOr<std::shared_ptr<Studio>> studio = absl::UnavailableError("the model is being loaded");
+  if (Now().started) studio = front->studio().Get();
+  return ToAnswer(StatusJson(studio.ok() ? studio->get() : nullptr, *quotas, options.store));
+}
+
 // Of the port of metrics and probes. A kubelet has no token, and probes say nothing of anybody's videos.
 HttpAnswer Server::Impl::Page(const HttpRequest& request) {
   if (request.path == "/livez") return ProbeAnswer(Now().live, "live");
   if (request.path == "/readyz") return ProbeAnswer(Now().ready, "ready");
   if (request.path == "/startupz") return ProbeAnswer(Now().started, "started");
-  if (request.path != "/metrics") return {.status = 404, .body = "not found\n"};
-  if (const absl::Status known = Identify(*authenticator, request).status(); !known.ok()) return ToAnswer(known);
+  if (request.path != "/metrics" && request.path != "/status") return {.status = 404, .body = "not found\n"};
+  const absl::StatusOr<Identity> caller = Identify(*authenticator, request);
+  if (!caller.ok()) return ToAnswer(caller.status());
+  if (request.path == "/status") return Status(*caller);
   return {.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics.Text()};
 }
 
@@ -135,7 +155,7 @@ absl::Status Server::Impl::ListenForMetrics() {
   };
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.metrics_listen, handler, {.connections = 256, .body_bytes = 0, .keep_alive = false}, logger);
-  if (!made.ok()) return Named("metrics_listen", made.status());
+  if (!made.ok()) return Named("metrics-listen", made.status());
   metrics_http = *std::move(made);
   metrics_port = metrics_http->port();
   return absl::OkStatus();
@@ -145,17 +165,17 @@ absl::Status Server::Impl::ListenForVideos() {
   const RouteOptions route_options{.page = options.http_page && !options.production,
                                    .allow_origin = options.http_allow_origin};
   absl::StatusOr<std::unique_ptr<HttpPeers>> peers = HttpPeers::Start(options.studio.max_unread);
-  if (!peers.ok()) return Named("http_listen", peers.status());
+  if (!peers.ok()) return Named("http-listen", peers.status());
   http_peers = *std::move(peers);
   routes = std::make_unique<Routes>(route_options, &front->studio(), http_peers.get(), authenticator.get(), links.get(),
-                                    quotas.get(), &metrics, [this] { return Now().ready; });
+                                    quotas.get(), &metrics, calls.get(), [this] { return Now().ready; });
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
       options.http_listen,
       [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
         routes->Handle(request, std::move(responder));
       },
       {}, logger);
-  if (!made.ok()) return Named("http_listen", made.status());
+  if (!made.ok()) return Named("http-listen", made.status());
   http = *std::move(made);
   http_port = http->port();
   return absl::OkStatus();
@@ -193,7 +213,7 @@ absl::Status Server::Impl::ListenForGrpc() {
                      .tls = options.tls,
                      .peers = {options.peer_ca},
                      .reflection = !options.production},
-                    authenticator.get(), links.get(), quotas.get(), &metrics, logger);
+                    authenticator.get(), links.get(), quotas.get(), &metrics, calls.get(), logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();
@@ -211,13 +231,13 @@ absl::Status Server::Impl::OpenStorage() {
   if (options.registry.empty()) return absl::OkStatus();
   if (!options.tls.certificate.empty() && options.peer_ca.empty()) {
     return absl::InvalidArgumentError(
-        "peer_ca: is needed to call other servers, which have certificates as this one has");
+        "peer-ca: is needed to call other servers, which have certificates as this one has");
   }
   absl::StatusOr<std::string> address = Advertised("advertise", options.advertise, options.listen, front->port());
   if (!address.ok()) return address.status();
   absl::StatusOr<std::string> http_address = std::string();
   if (http != nullptr) {
-    http_address = Advertised("advertise_http", options.advertise_http, options.http_listen, http_port);
+    http_address = Advertised("advertise-http", options.advertise_http, options.http_listen, http_port);
     if (!http_address.ok()) return http_address.status();
   }
   absl::StatusOr<std::unique_ptr<Registry>> shared = OpenRedisRegistry({.url = options.registry,
@@ -233,6 +253,12 @@ absl::Status Server::Impl::OpenStorage() {
 }
 
 absl::Status Server::Impl::Start() {
+  if (!options.trace.endpoint.empty()) {
+    absl::StatusOr<std::unique_ptr<Tracer>> started = Tracer::Start(options.trace, options.build, &metrics, logger);
+    if (!started.ok()) return started.status();
+    tracer = *std::move(started);
+  }
+  calls = std::make_unique<CallLog>(options.log_calls, logger, tracer.get());
   if (absl::Status status = OpenAccess(); !status.ok()) return status;
   if (!options.metrics_listen.empty()) {
     if (absl::Status status = ListenForMetrics(); !status.ok()) return status;
@@ -348,12 +374,13 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   const uint64_t left = engine->host_bytes_left();
   if (left / 2 < static_cast<uint64_t>(studio_options.keep_bytes)) {
     studio_options.keep_bytes = static_cast<int64_t>(left / 2);
-    logger->info("keep_mib={}: half of the memory that is left", studio_options.keep_bytes >> 20);
+    logger->info("chunks have half of the memory that is left keep_mib={}", studio_options.keep_bytes >> 20);
   }
   front->studio().Set(std::make_shared<Studio>(
       studio_options, std::move(engine),
       [bytes = options.studio.max_part_bytes](const std::string& name) { return WireSerializer(name, bytes); }, clock,
-      &metrics, logger, /*with_thread=*/true, Storage{store.get(), registry.get()}, quotas.get(), policy.get()));
+      &metrics, logger, /*with_thread=*/true, Storage{store.get(), registry.get()}, quotas.get(), policy.get(),
+      tracer.get()));
   if (!lifecycle.Loaded()) return;
   Look();
   MutexLock lock(mutex);

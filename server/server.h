@@ -8,12 +8,15 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/build_info.h"
 #include "engine/engine.h"
 #include "server/access/access.h"
 #include "server/access/viewing_links.h"
 #include "server/grpc/front_options.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/policy/policy_options.h"
+#include "server/telemetry/log_options.h"
+#include "server/telemetry/trace_options.h"
 #include "server/video/studio_options.h"
 
 namespace spdlog {
@@ -32,9 +35,9 @@ struct ServerOptions {
   // Of several servers that share the store: "redis://host:port"; empty: this one has it alone.
   std::string registry = {};
   std::string registry_password_file = {};  // its first line; empty: none is sent
-  std::string peer_ca = {};  // authorities of other servers' certificates, PEM; empty: they are called in plain text
+  std::string peer_ca = {};    // authorities of other servers' certificates, PEM; empty: they are called in plain text
+  std::string advertise = {};  // where other servers reach `listen`; empty: there, if that is an address
   std::string advertise_http = {};          // the same of `http_listen`
-  std::string advertise = {};               // where other servers reach `listen`; empty: there, if that is an address
   absl::Duration lease = absl::Seconds(5);  // a server that is silent for so long has lost its videos to others
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
@@ -43,9 +46,14 @@ struct ServerOptions {
   AccessOptions access = {};
   LinkOptions links = {};
   PolicyOptions policy = {};
+  // Whose callers may see all videos at /status; empty: nobody, where callers are asked who they are.
+  std::string operator_tenant = {};
   std::string quotas = {};  // a file of what tenants may have; empty: as much as there is
   TlsOptions tls = {};
-  bool production = false;                      // without reflection
+  bool production = false;                       // without reflection
+  CallLogLevel log_calls = CallLogLevel::kAuto;  // when they have finished
+  TraceOptions trace = {};
+  BuildInfo build = {};                         // what metrics say of this program
   const Clock* clock = nullptr;                 // outlives the server; null: the system's monotonic clock
   std::function<absl::Time()> now = absl::Now;  // what the times of tokens and links are compared with
 };

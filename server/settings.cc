@@ -3,11 +3,16 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
-#include <iostream>
+#include <memory>
+#include <ostream>
 #include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "server/check_files.h"
+#include "server/options_file.h"
 
 namespace longtake::server {
 namespace {
@@ -70,6 +75,10 @@ void AddAccessFlags(CLI::App& app, ServerOptions& options) {
   AddSeconds(app, "--link-max-seconds", options.links.longest,
              "A viewing link holds for so long at most, since it can only be taken back together with its key")
       ->check(CLI::PositiveNumber);
+  app.add_option(
+      "--operator-tenant", options.operator_tenant,
+      "The tenant whose callers may see all videos, at /status of --metrics-listen, which longtake top reads; "
+      "where callers are not asked who they are, all may");
   app.add_option("--quotas", options.quotas,
                  "JSON file of what each tenant may have; docs/access.md describes it. Without it nothing is limited");
   PolicyOptions& policy = options.policy;
@@ -109,23 +118,30 @@ void AddFlags(CLI::App& app, Settings& settings) {
   app.add_option("--http-listen", settings.server.http_listen,
                  "Address and port of videos over HTTP: JSON, growing MP4, HLS and a page; without it there are none");
   app.add_flag("--http-page,!--no-http-page", settings.server.http_page, "Of --http-listen: the page at /")
-      ->capture_default_str();
+      ->default_str(settings.server.http_page ? "true" : "false");
   app.add_option("--http-allow-origin", settings.server.http_allow_origin,
                  "Of --http-listen: pages of this origin may use it, * those of all; without it its own page alone");
-  app.add_option("--backend", settings.engine.backend, "cpu, cuda or reference")->capture_default_str();
+  app.add_option("--backend", settings.engine.backend, "cpu, cuda or reference")
+      ->check(CLI::IsMember({"cpu", "cuda", "reference"}))
+      ->capture_default_str();
   app.add_option(
          "--dtype", settings.engine.dtype,
          "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4, which cpu computes too, for evaluations")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float8", "nvfp4"}))
       ->capture_default_str();
   app.add_option("--text-dtype", settings.engine.text_dtype,
                  "Of the text encoder: auto (as --dtype), float32 or bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
       ->capture_default_str();
   app.add_option("--vae-dtype", settings.engine.vae_dtype, "Of the VAE: auto (as --dtype), float32 or bfloat16")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
       ->capture_default_str();
   app.add_option("--devices", settings.engine.devices, "Of cuda: which, as the driver counts; sessions share them")
       ->delimiter(',')
       ->capture_default_str();
-  app.add_option("--isa", settings.engine.isa, "auto, or the highest instruction set to use")->capture_default_str();
+  app.add_option("--isa", settings.engine.isa, "auto, or the highest instruction set to use")
+      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16", "amx_bf16"}))
+      ->capture_default_str();
   app.add_option("--threads", settings.engine.threads,
                  "Threads of the engine; 0: one for each physical core, within the cgroup's quota")
       ->check(CLI::NonNegativeNumber)
@@ -188,41 +204,94 @@ void AddFlags(CLI::App& app, Settings& settings) {
   app.add_option("--log-level", settings.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--log-format",
+         [&settings](const std::string& name) {
+           settings.log_format = name == "json" ? LogFormat::kJson : LogFormat::kText;
+         },
+         "text: a message with name=value behind it; json: an object a line")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->default_str("text");
+  app.add_option_function<std::string>(
+         "--log-calls",
+         [&settings](const std::string& name) {
+           settings.server.log_calls = name == "off"     ? CallLogLevel::kOff
+                                       : name == "info"  ? CallLogLevel::kInfo
+                                       : name == "debug" ? CallLogLevel::kDebug
+                                                         : CallLogLevel::kAuto;
+         },
+         "Level of the line about each finished call: auto, info, debug or off. auto: debug for calls that only read, "
+         "warn for those that failed by the server's fault, else info")
+      ->check(CLI::IsMember({"auto", "info", "debug", "off"}))
+      ->default_str("auto");
+  TraceOptions& trace = settings.server.trace;
+  app.add_option("--otlp-endpoint", trace.endpoint,
+                 "Collector of traces, http://HOST:4318: spans go to /v1/traces behind it, as OTLP in JSON; without it "
+                 "there are no traces");
+  app.add_option("--trace-ratio", trace.ratio,
+                 "Of the calls whose client says nothing of a trace, the share that is traced; others are as it says")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--trace-instance", trace.instance,
+                 "What traces call this server (service.instance.id), as a pod's name; without it a random one");
 }
 
-// What the file has and no option is called is an error: a misspelt key would otherwise leave a default in place
-// unseen.
 void AddFileFlags(CLI::App& app, bool& print, bool& check) {
   app.set_config("--config", "", "File of options, one `name = value` a line (TOML); the command line comes first");
   app.get_config_ptr()->check(CLI::ExistingFile);
+  app.config_formatter(std::make_shared<OptionsFile>(&app));
   app.allow_config_extras(CLI::config_extras_mode::error);
-  app.add_flag("--print-config", print, "Print all options with their values, as --config reads them, and end")
+  app.add_flag("--print-config", print,
+               "Print all options with their values and where these come from, as --config reads them, and end")
       ->configurable(false);
-  app.add_flag("--check-config", check, "Read the options, say what is wrong with them, and end")->configurable(false);
+  app.add_flag("--check-config", check,
+               "Read the options and the files that they name, say what is wrong with them, and end")
+      ->configurable(false);
+}
+
+// Says which options there are in place of those that there are not.
+void SayNearest(const CLI::App& app, std::ostream& err) {
+  for (const std::string& word : app.remaining()) {
+    const std::string name = word.substr(0, word.find('='));
+    if (!absl::StartsWith(name, "--")) continue;
+    const std::string nearest = NearestOption(app, name.substr(2), /*of_file=*/false);
+    if (!nearest.empty()) err << name << ": --" << nearest << " is the nearest option\n";
+  }
+}
+
+int Check(const Settings& settings, std::ostream& err) {
+  const std::vector<std::string> wrong = CheckFiles(settings.engine, settings.server);
+  for (const std::string& each : wrong) err << each << "\n";
+  return wrong.empty() ? 0 : 1;
 }
 
 }  // namespace
 
-std::variant<Settings, int> ReadSettings(int argc, char** argv) {
+std::variant<Settings, int> ReadSettings(int argc, const char* const* argv, const BuildInfo& build, std::ostream& out,
+                                         std::ostream& err) {
   Settings settings;
+  settings.server.build = build;
   bool print = false, check = false;
   CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
+  app.set_version_flag("--version", VersionLine(app.get_name(), build))->configurable(false);
   AddFlags(app, settings);
   AddFileFlags(app, print, check);
   try {
     app.parse(argc, argv);
     if (print) {
-      std::cout << app.config_to_str(/*default_also=*/true, /*write_description=*/true);
+      out << app.config_to_str(/*default_also=*/true, /*write_description=*/true);
       return 0;
     }
     if (settings.engine.model_dir.empty()) throw CLI::RequiredError("--model");
   } catch (const CLI::ConfigError& error) {
-    std::cerr << "In " << app.get_config_ptr()->as<std::string>() << ": ";
-    return app.exit(error);
+    err << "In " << app.get_config_ptr()->as<std::string>() << ":\n";
+    return app.exit(error, out, err);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error);
+    const int status = app.exit(error, out, err);
+    if (status != 0) SayNearest(app, err);
+    return status;
   }
-  if (check) return 0;
+  if (check) return Check(settings, err);
   StudioOptions& studio = settings.server.studio;
   studio.max_sessions = settings.engine.max_sessions;
   studio.live_places = std::min(studio.live_places, studio.max_sessions);

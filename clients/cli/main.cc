@@ -6,6 +6,8 @@
 #include "clients/cli/commands.h"
 #include "clients/cli/connect.h"
 #include "clients/cli/request.h"
+#include "clients/cli/top/top.h"
+#include "common/build_info.h"
 
 namespace {
 
@@ -120,10 +122,24 @@ CLI::App* AddLoadtest(CLI::App& app, longtake::client::LoadtestFlags& flags) {
   return load;
 }
 
+CLI::App* AddTop(CLI::App& app, longtake::client::TopFlags& flags) {
+  CLI::App* top = app.add_subcommand("top", "Show what a server does, again each second: lanes, queue, quotas, videos");
+  top->add_option("--metrics", flags.metrics, "Address of the server's --metrics-listen")->capture_default_str();
+  top->add_option("--token-file", flags.token_file,
+                  "File of the token of an operator to show, where the server asks who is calling; else that of "
+                  "LONGTAKE_TOKEN");
+  top->add_option("--interval", flags.interval, "Seconds between two views")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  top->add_flag("--once", flags.once, "One view of one interval");
+  return top;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app("Makes videos from prompts on a longtake-server.", "longtake");
+  app.set_version_flag("--version", longtake::VersionLine(app.get_name(), longtake::GetBuildInfo()));
   app.require_subcommand(1);
 
   longtake::client::GenerateFlags generate;
@@ -175,10 +191,15 @@ int main(int argc, char** argv) {
   const CLI::App* load = AddLoadtest(app, loadtest);
 
   longtake::client::ServerFlags server;
+  // All but top, which asks another port.
   for (CLI::App* command : app.get_subcommands({})) AddServer(*command, server);
 
+  longtake::client::TopFlags shown;
+  const CLI::App* top = AddTop(app, shown);
+
   CLI11_PARSE(app, argc, argv);
-  if (const char* token = std::getenv("LONGTAKE_TOKEN"); token != nullptr) server.token = token;
+  if (const char* token = std::getenv("LONGTAKE_TOKEN"); token != nullptr) server.token = shown.token = token;
+  if (*top) return longtake::client::Top(shown);
   const absl::StatusOr<longtake::client::Target> target = longtake::client::ReadTarget(server);
   if (!target.ok()) return longtake::client::Complain(std::string(target.status().message()));
   generate.server = quoted.server = change.server = models.server = watched.server = forked.request.server = *target;

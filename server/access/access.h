@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -82,6 +83,13 @@ class Quotas : public Accounts {
   absl::Status OnCall(const Tenant& tenant);
   // The watch lasts until the result is let go.
   absl::StatusOr<std::shared_ptr<void>> OpenWatch(const Tenant& tenant);
+
+  // What tenants have of what is limited for them; a share of the queue as a number of requests. Rates are left out.
+  struct Use {
+    std::string tenant, quota;
+    double used = 0, limit = 0;
+  };
+  std::vector<Use> uses() const;
 
   // Requests of one tenant that come at the same moment may wait beyond its share: whether one waits is known when the
   // scheduler has looked at it.

@@ -67,10 +67,7 @@ struct Quotas::Impl {
     if (quota.concurrent_videos.has_value() && used.videos >= *quota.concurrent_videos) {
       return Exceeded(tenant, "concurrent_videos", *quota.concurrent_videos, "videos made at the same time");
     }
-    // At least one, or a small share of a short queue would be none.
-    if (quota.queue_share.has_value() &&
-        used.waiting[delivery] >=
-            (*quota.queue_share == 0 ? 0 : std::max(1.0, std::floor(*quota.queue_share * max_waiting)))) {
+    if (quota.queue_share.has_value() && used.waiting[delivery] >= QueuePlaces(*quota.queue_share)) {
       return Exceeded(tenant, "queue_share", *quota.queue_share, "of the queue");
     }
     if (quota.device_seconds_a_day.has_value()) {
@@ -82,6 +79,8 @@ struct Quotas::Impl {
     }
     return absl::OkStatus();
   }
+  // Of a share. At least one, or a small share of a short queue would be none.
+  double QueuePlaces(double share) const { return share == 0 ? 0 : std::max(1.0, std::floor(share * max_waiting)); }
   void CloseWatch(const Tenant& tenant) {
     const MutexLock lock(mutex);
     --UsageOf(tenant).watches;
@@ -147,6 +146,26 @@ absl::Status Quotas::OnNew(uint64_t id, const Tenant& tenant, scheduler::Deliver
   ++used.videos;
   impl_->videos[id] = {.tenant = tenant, .delivery = number};
   return absl::OkStatus();
+}
+
+std::vector<Quotas::Use> Quotas::uses() const {
+  std::vector<Use> uses;
+  if (impl_->file == nullptr) return uses;
+  const std::shared_ptr<const QuotaTable> table = impl_->file->Get();
+  const MutexLock lock(impl_->mutex);
+  for (const auto& [tenant, used] : impl_->usage) {
+    const Quota& quota = table->Of(tenant);
+    const auto add = [&uses, &name = tenant.id](const char* what, double has, const std::optional<double>& limit) {
+      if (limit.has_value()) uses.push_back({name, what, has, *limit});
+    };
+    add("concurrent_videos", used.videos, quota.concurrent_videos);
+    add("device_seconds_a_day", used.device.Sum(impl_->clock->Now()), quota.device_seconds_a_day);
+    const std::optional<double> places =
+        quota.queue_share.has_value() ? std::optional(impl_->QueuePlaces(*quota.queue_share)) : std::nullopt;
+    add("queue_share", std::max(used.waiting[0], used.waiting[1]), places);
+    add("watches", used.watches, quota.watches);
+  }
+  return uses;
 }
 
 void Quotas::OnWaiting(uint64_t id) {

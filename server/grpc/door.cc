@@ -7,6 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "common/status_macros.h"
+#include "server/grpc/call_context.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -34,22 +35,28 @@ absl::StatusOr<Identity> Door::IdentityOf(const grpc::CallbackServerContext& con
   return authenticator_->Identify(credentials);
 }
 
-absl::StatusOr<Identity> Door::Identify(const grpc::CallbackServerContext& context) const {
+absl::StatusOr<Identity> Door::Identify(grpc::CallbackServerContext& context) const {
+  CallRecord* const record = BeginCall(&context);
   ASSIGN_OR_RETURN(Identity identity, IdentityOf(context));
+  if (record != nullptr) record->tenant = identity.tenant.id;
   RETURN_IF_ERROR(quotas_->OnCall(identity.tenant));
   return identity;
 }
 
-absl::StatusOr<Visit> Door::EnterToWatch(const grpc::CallbackServerContext& context) const {
+absl::StatusOr<Visit> Door::EnterToWatch(grpc::CallbackServerContext& context) const {
   ASSIGN_OR_RETURN(Visit visit, Enter(context));
   ASSIGN_OR_RETURN(visit.watch, quotas_->OpenWatch(visit.tenant));
   return visit;
 }
 
-absl::StatusOr<Visit> Door::Enter(const grpc::CallbackServerContext& context) const {
+absl::StatusOr<Visit> Door::Enter(grpc::CallbackServerContext& context) const {
   ASSIGN_OR_RETURN(Identity identity, Identify(context));
   ASSIGN_OR_RETURN(std::shared_ptr<Studio> studio, slot_->Get());
-  return Visit{.tenant = std::move(identity.tenant), .studio = std::move(studio), .watch = nullptr};
+  const CallRecord* const record = RecordOf(&context);
+  return Visit{.tenant = std::move(identity.tenant),
+               .origin = record == nullptr ? CallOrigin() : record->origin,
+               .studio = std::move(studio),
+               .watch = nullptr};
 }
 
 }  // namespace longtake::server

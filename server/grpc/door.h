@@ -1,5 +1,5 @@
-// What every call passes first: who is asking. A service reaches the studio through here alone, so that no method can
-// be written that forgets it.
+// What every call passes first: who is asking, and which call this is. A service reaches the studio through here alone,
+// so that no method can be written that forgets it.
 #ifndef LONGTAKE_SERVER_GRPC_DOOR_H_
 #define LONGTAKE_SERVER_GRPC_DOOR_H_
 
@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/access/access.h"
+#include "server/telemetry/origin.h"
 #include "server/video/studio_slot.h"
 
 namespace longtake::server {
@@ -16,6 +17,7 @@ namespace longtake::server {
 // A call that may go on.
 struct Visit {
   Tenant tenant;
+  CallOrigin origin = {};
   std::shared_ptr<Studio> studio;
   std::shared_ptr<void> watch;  // of a streaming call: counts as one of the tenant's until it is let go
 };
@@ -26,12 +28,13 @@ class Door {
   Door(const Authenticator* authenticator, Quotas* quotas, StudioSlot* slot)
       : authenticator_(authenticator), quotas_(quotas), slot_(slot) {}
 
+  // Each of the three gives the call its id, which it answers.
   // UNAUTHENTICATED; for a caller who is known QUOTA_EXCEEDED, and MODEL_LOADING before there is a studio.
-  absl::StatusOr<Visit> Enter(const grpc::CallbackServerContext& context) const;
+  absl::StatusOr<Visit> Enter(grpc::CallbackServerContext& context) const;
   // The same of a call that watches a video.
-  absl::StatusOr<Visit> EnterToWatch(const grpc::CallbackServerContext& context) const;
+  absl::StatusOr<Visit> EnterToWatch(grpc::CallbackServerContext& context) const;
   // The same without a studio.
-  absl::StatusOr<Identity> Identify(const grpc::CallbackServerContext& context) const;
+  absl::StatusOr<Identity> Identify(grpc::CallbackServerContext& context) const;
 
   // As StudioSlot's.
   void AddCall() const { slot_->AddCall(); }

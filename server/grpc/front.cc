@@ -6,8 +6,10 @@
 #include <chrono>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "common/status_macros.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/tls.h"
 
 namespace longtake::server {
@@ -25,17 +27,18 @@ int Milliseconds(absl::Duration duration) {
 
 absl::StatusOr<std::unique_ptr<Front>> Front::Listen(const FrontOptions& options, const Authenticator* authenticator,
                                                      const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
-                                                     spdlog::logger* logger) {
+                                                     const CallLog* calls, spdlog::logger* logger) {
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
   ASSIGN_OR_RETURN(std::unique_ptr<Peers> peers, Peers::Open(options.peers));
   std::unique_ptr<Front> front(new Front(authenticator, links, quotas, metrics, std::move(peers)));
   ASSIGN_OR_RETURN(front->acceptor_, Acceptor::Listen(options.listen, logger));
-  front->Build(options, credentials);
+  front->Build(options, credentials, calls);
   if (front->grpc_ == nullptr) return absl::UnavailableError("listen: gRPC cannot start");
   return front;
 }
 
-void Front::Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+void Front::Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials,
+                  const CallLog* calls) {
   // Acts on every server built afterwards; there is one in a process.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
@@ -44,6 +47,10 @@ void Front::Build(const FrontOptions& options, const std::shared_ptr<grpc::Serve
   builder.RegisterService(&videos_);
   builder.RegisterService(&models_);
   if (options.reflection) builder.RegisterService(&reflection_);
+  builder.SetContextAllocator(std::make_unique<CallContexts>(calls));
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(CallContexts::MethodTeller());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   const KeepaliveOptions& keepalive = options.keepalive;
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(keepalive.interval));

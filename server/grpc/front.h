@@ -23,12 +23,14 @@
 
 namespace longtake::server {
 
+class CallLog;
+
 class Front {
  public:
   // Takes the port, and answers nobody yet. All pointers outlive it.
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
                                                        const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
-                                                       spdlog::logger* logger);
+                                                       const CallLog* calls, spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -50,7 +52,8 @@ class Front {
         videos_(&door_, links, peers_.get(), metrics),
         models_(&door_),
         reflection_(&door_) {}
-  void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials);
+  void Build(const FrontOptions& options, const std::shared_ptr<grpc::ServerCredentials>& credentials,
+             const CallLog* calls);
 
   StudioSlot studio_;
   const Door door_;

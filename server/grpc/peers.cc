@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "server/grpc/call_context.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -23,9 +24,14 @@ constexpr size_t kMaxChannels = 256;
 // has taken the last one, so that the other server sees how fast the client reads. Deletes itself.
 class PassedOnWatch : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  PassedOnWatch(const std::shared_ptr<grpc::Channel>& channel, std::shared_ptr<grpc::ClientContext> onward,
-                const grpc::ByteBuffer& request, std::function<void()> on_done)
-      : stub_(channel), onward_(std::move(onward)), on_done_(std::move(on_done)), upstream_(this, request) {
+  PassedOnWatch(const std::shared_ptr<grpc::Channel>& channel, grpc::CallbackServerContext* context,
+                std::shared_ptr<grpc::ClientContext> onward, const grpc::ByteBuffer& request,
+                std::function<void()> on_done)
+      : stub_(channel),
+        context_(context),
+        onward_(std::move(onward)),
+        on_done_(std::move(on_done)),
+        upstream_(this, request) {
     stub_.PrepareBidiStreamingCall(onward_.get(), kWatchMethod, {}, &upstream_);
     upstream_.Start();
   }
@@ -57,7 +63,7 @@ class PassedOnWatch : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
       watch_->StartWrite(&message_, grpc::WriteOptions().set_write_through());
     }
     // Behind the last read. Behind Finish the watch, and this, may be gone.
-    void OnDone(const grpc::Status& status) override { watch_->Finish(status); }
+    void OnDone(const grpc::Status& status) override { watch_->Finish(PassedOn(status, watch_->context_)); }
 
    private:
     PassedOnWatch* const watch_;
@@ -65,6 +71,7 @@ class PassedOnWatch : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   };
 
   grpc::GenericStub stub_;
+  grpc::CallbackServerContext* const context_;
   const std::shared_ptr<grpc::ClientContext> onward_;
   const std::function<void()> on_done_;
   Upstream upstream_;
@@ -75,7 +82,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::stringstream text;
   text << file.rdbuf();
   if (!file || text.str().empty())
-    return absl::InvalidArgumentError(absl::StrCat("peer_ca: ", path, " cannot be read"));
+    return absl::InvalidArgumentError(absl::StrCat("peer-ca: ", path, " cannot be read"));
   return text.str();
 }
 
@@ -110,13 +117,19 @@ std::shared_ptr<grpc::Channel> Peers::ChannelTo(const std::string& address) {
   return channel;
 }
 
-std::shared_ptr<grpc::ClientContext> Peers::ContextFor(const grpc::CallbackServerContext& context) {
+std::shared_ptr<grpc::ClientContext> Peers::ContextFor(grpc::CallbackServerContext* context) {
   auto onward = std::make_shared<grpc::ClientContext>();
-  onward->set_deadline(context.deadline());
+  onward->set_deadline(context->deadline());
   onward->AddMetadata(kPassedOn, "1");
-  const auto [first, last] = context.client_metadata().equal_range("authorization");
+  const auto [first, last] = context->client_metadata().equal_range("authorization");
   for (auto at = first; at != last; ++at) {
     onward->AddMetadata("authorization", std::string(at->second.data(), at->second.size()));
+  }
+  if (const CallRecord* record = RecordOf(context); record != nullptr) {
+    onward->AddMetadata(kRequestIdKey, record->origin.request_id);
+    if (!record->origin.trace.trace_id.empty()) {
+      onward->AddMetadata(kTraceparentKey, ToTraceparent(record->origin.trace));
+    }
   }
   return onward;
 }
@@ -134,7 +147,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* Peers::PassOnWatch(const std::string
                                                                grpc::CallbackServerContext* context,
                                                                const grpc::ByteBuffer& request,
                                                                std::function<void()> on_done) {
-  return new PassedOnWatch(ChannelTo(address), ContextFor(*context), request, std::move(on_done));
+  return new PassedOnWatch(ChannelTo(address), context, ContextFor(context), request, std::move(on_done));
 }
 
 }  // namespace longtake::server

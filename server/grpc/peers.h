@@ -22,8 +22,9 @@
 
 namespace longtake::server {
 
-// A passed-on call has its client's deadline and Authorization header: the other server asks again who is calling. It
-// is marked, and a marked call is not passed on again.
+// A passed-on call has its client's deadline and Authorization header: the other server asks again who is calling. Its
+// line in that server's log has the same id, and its span there is a child of this server's. It is marked, and a marked
+// call is not passed on again.
 class Peers {
  public:
   // InvalidArgument: a file that cannot be read.
@@ -43,11 +44,11 @@ class Peers {
     const std::optional<std::string> address = ServerOf(status, *context);
     if (!address.has_value()) return reactor->Finish(ToGrpc(status, context));
     const std::shared_ptr<v1::VideoService::Stub> stub = StubOf(*address);
-    const std::shared_ptr<grpc::ClientContext> onward = ContextFor(*context);
+    const std::shared_ptr<grpc::ClientContext> onward = ContextFor(context);
     (stub->async()->*method)(onward.get(), request, response,
                              [stub, onward, context, reactor](const grpc::Status& answer) {
                                CopyTrailers(*onward, context);
-                               reactor->Finish(answer);
+                               reactor->Finish(PassedOn(answer, context));
                              });
   }
 
@@ -63,7 +64,7 @@ class Peers {
   std::shared_ptr<v1::VideoService::Stub> StubOf(const std::string& address) {
     return v1::VideoService::NewStub(ChannelTo(address));
   }
-  static std::shared_ptr<grpc::ClientContext> ContextFor(const grpc::CallbackServerContext& context);
+  static std::shared_ptr<grpc::ClientContext> ContextFor(grpc::CallbackServerContext* context);
   static void CopyTrailers(const grpc::ClientContext& from, grpc::CallbackServerContext* to);
 
   const std::shared_ptr<grpc::ChannelCredentials> credentials_;

@@ -66,7 +66,7 @@ ServerReflectionResponse Answer(const ServerReflectionRequest& request) {
 // One call: answers one request after the other.
 class Call : public grpc::ServerBidiReactor<ServerReflectionRequest, ServerReflectionResponse> {
  public:
-  Call(grpc::CallbackServerContext* context, const absl::Status& refusal) {
+  Call(grpc::CallbackServerContext* context, const absl::Status& refusal) : context_(context) {
     if (refusal.ok()) {
       StartRead(&request_);
     } else {
@@ -74,17 +74,18 @@ class Call : public grpc::ServerBidiReactor<ServerReflectionRequest, ServerRefle
     }
   }
   void OnReadDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::OK);
+    if (!ok) return Finish(ToGrpc(absl::OkStatus(), context_));
     response_ = Answer(request_);
     StartWrite(&response_);
   }
   void OnWriteDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status::CANCELLED);
+    if (!ok) return Finish(ToGrpc(absl::CancelledError(""), context_));
     StartRead(&request_);
   }
   void OnDone() override { delete this; }
 
  private:
+  grpc::CallbackServerContext* const context_;
   ServerReflectionRequest request_;
   ServerReflectionResponse response_;
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/grpc/call_context.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -17,6 +18,14 @@ constexpr char kDomain[] = "longtake";
 
 int64_t Milliseconds(absl::Duration retry_delay) {
   return std::max<int64_t>(1, absl::ToInt64Milliseconds(retry_delay));
+}
+
+void Note(absl::StatusCode code, grpc::CallbackServerContext* context) {
+  CallRecord* const record = RecordOf(context);
+  if (record == nullptr) return;
+  record->code = absl::StatusCodeToString(code);
+  record->failed =
+      code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown || code == absl::StatusCode::kDataLoss;
 }
 
 }  // namespace
@@ -67,7 +76,13 @@ google::rpc::Status ToRpc(const absl::Status& status) {
   return out;
 }
 
+grpc::Status PassedOn(const grpc::Status& status, grpc::CallbackServerContext* context) {
+  Note(static_cast<absl::StatusCode>(status.error_code()), context);
+  return status;
+}
+
 grpc::Status ToGrpc(const absl::Status& status, grpc::CallbackServerContext* context) {
+  Note(status.code(), context);
   if (status.ok()) return grpc::Status::OK;
   if (const auto delay = DetailsOf(status).retry_delay; delay.has_value()) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", absl::StrCat(Milliseconds(*delay)));

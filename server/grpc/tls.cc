@@ -13,7 +13,14 @@
 namespace longtake::server {
 namespace {
 
-absl::Status Check(const TlsOptions& options) {
+bool NoneNamed(const TlsOptions& options) {
+  return options.certificate.empty() && options.key.empty() && options.client_authorities.empty();
+}
+
+}  // namespace
+
+absl::Status CheckTls(const TlsOptions& options) {
+  if (NoneNamed(options)) return absl::OkStatus();
   if (options.certificate.empty()) return absl::InvalidArgumentError("tls-cert: is missing");
   if (options.key.empty()) return absl::InvalidArgumentError("tls-key: is missing");
   const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> trial(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
@@ -30,13 +37,9 @@ absl::Status Check(const TlsOptions& options) {
   return wrong.empty() ? absl::OkStatus() : absl::InvalidArgumentError(wrong);
 }
 
-}  // namespace
-
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& options) {
-  if (options.certificate.empty() && options.key.empty() && options.client_authorities.empty()) {
-    return grpc::InsecureServerCredentials();
-  }
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (NoneNamed(options)) return grpc::InsecureServerCredentials();
+  if (absl::Status status = CheckTls(options); !status.ok()) return status;
   const auto seconds = static_cast<unsigned>(std::max<int64_t>(1, absl::ToInt64Seconds(options.reload)));
   grpc::experimental::TlsServerCredentialsOptions tls(
       std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(options.key, options.certificate,

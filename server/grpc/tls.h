@@ -11,9 +11,12 @@
 
 namespace longtake::server {
 
+// What is wrong with the files: InvalidArgument names the option and the file. OK where no option names one.
+absl::Status CheckTls(const TlsOptions& options);
+
 // Of files that are read again when they change. While a certificate and a key do not match, new connections fail and
-// those that there are go on: gRPC keeps no pair from before. InvalidArgument names the option and the file; gRPC
-// itself would start and fail every connection.
+// those that there are go on: gRPC keeps no pair from before. The error is CheckTls'; gRPC itself
+// would start and fail every connection.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& options);
 
 }  // namespace longtake::server

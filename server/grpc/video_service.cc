@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/status.h"
 #include "server/grpc/translate.h"
 #include "server/grpc/wire.h"
@@ -102,6 +103,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::GenerateVideo(grpc::Ca
     return call.get();
   }
   CreateRequest create{.tenant = visit->tenant,
+                       .origin = visit->origin,
                        .request_id = request.request_id(),
                        .default_disconnect = Disconnect::kCancel,
                        .deadline = DeadlineOf(*context)};
@@ -156,8 +158,9 @@ std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> VideoService:
       Count(video.status());
       return peers_->PassOn(video.status(), method, context, request, response, reactor);
     }
+    SetVideo(context, (*video)->name());
     *response = ToProto((*video)->info());
-    reactor->Finish(grpc::Status::OK);
+    reactor->Finish(ToGrpc(absl::OkStatus(), context));
   };
 }
 
@@ -168,8 +171,10 @@ grpc::ServerUnaryReactor* VideoService::CreateVideo(grpc::CallbackServerContext*
     Count(visit.status());
     return Answer(context, visit.status());
   }
-  CreateRequest create{
-      .tenant = visit->tenant, .request_id = request->request_id(), .default_disconnect = Disconnect::kContinue};
+  CreateRequest create{.tenant = visit->tenant,
+                       .origin = visit->origin,
+                       .request_id = request->request_id(),
+                       .default_disconnect = Disconnect::kContinue};
   create.spec = FromProto(request->spec(), "spec", create.errors);
   create.options = FromProto(request->delivery_options(), "delivery_options", create.errors);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -200,7 +205,7 @@ grpc::ServerUnaryReactor* VideoService::QuoteVideo(grpc::CallbackServerContext* 
           refusal.set_reason(static_cast<v1::ErrorReason>(DetailsOf(quote.status).reason));
           *refusal.mutable_retry_delay() = ToProto(quote.retry_after);
         }
-        reactor->Finish(grpc::Status::OK);
+        reactor->Finish(ToGrpc(absl::OkStatus(), context));
       });
   return reactor;
 }
@@ -210,6 +215,7 @@ grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext
                                                      v1::ChangePromptResponse* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   std::vector<FieldError> errors;
   const PromptChange change = FromProto(request->change(), "change", errors);
   if (request->change().when_case() == v1::PromptChange::WHEN_NOT_SET) {
@@ -225,7 +231,7 @@ grpc::ServerUnaryReactor* VideoService::ChangePrompt(grpc::CallbackServerContext
         response->mutable_receipt()->set_prompt(receipt->prompt);
         response->mutable_receipt()->set_block(receipt->block);
         *response->mutable_receipt()->mutable_pts_offset() = ToProto(receipt->pts);
-        reactor->Finish(grpc::Status::OK);
+        reactor->Finish(ToGrpc(absl::OkStatus(), context));
       });
   return reactor;
 }
@@ -234,6 +240,7 @@ grpc::ServerUnaryReactor* VideoService::GetVideo(grpc::CallbackServerContext* co
                                                  const v1::GetVideoRequest* request, v1::Video* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Find(visit->tenant, request->name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (video.ok()) *response = ToProto((*video)->info());
@@ -259,6 +266,7 @@ grpc::ServerUnaryReactor* VideoService::CancelVideo(grpc::CallbackServerContext*
                                                     const v1::CancelVideoRequest* request, v1::Video* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   const absl::StatusOr<std::shared_ptr<Video>> video = visit->studio->Cancel(visit->tenant, request->name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   if (video.ok()) *response = ToProto((*video)->info());
@@ -271,6 +279,7 @@ grpc::ServerUnaryReactor* VideoService::DeleteVideo(grpc::CallbackServerContext*
                                                     google::protobuf::Empty* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   visit->studio->Delete(visit->tenant, request->name(),
                         [this, context, request, response, reactor](const absl::Status& status) {
@@ -286,7 +295,7 @@ grpc::ServerUnaryReactor* VideoService::ForkVideo(grpc::CallbackServerContext* c
     Count(visit.status());
     return Answer(context, visit.status());
   }
-  ForkRequest fork{.tenant = visit->tenant, .request_id = request->request_id()};
+  ForkRequest fork{.tenant = visit->tenant, .origin = visit->origin, .request_id = request->request_id()};
   fork.fork.name = request->name();
   fork.fork.from_block = request->from_block();
   fork.fork.prompt = request->prompt();
@@ -329,6 +338,7 @@ grpc::ServerUnaryReactor* VideoService::ReportPlayback(grpc::CallbackServerConte
                                                        v1::ReportPlaybackResponse* response) {
   const absl::StatusOr<Visit> visit = door_->Enter(*context);
   if (!visit.ok()) return Answer(context, visit.status());
+  SetVideo(context, request->name());
   std::vector<FieldError> errors;
   CheckViewer(request->viewer_id(), errors);
   const absl::Duration position = FromProto(request->position_offset(), "position_offset", errors);

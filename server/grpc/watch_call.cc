@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "server/grpc/call_context.h"
 #include "server/grpc/status.h"
 #include "server/grpc/wire.h"
 #include "server/video/error.h"
@@ -27,7 +28,10 @@ void WatchCall::Open(std::shared_ptr<Studio> studio, const std::shared_ptr<Video
     std::shared_ptr<Watch> opened = *std::move(watch);
     const MutexLock lock(mutex_);
     studio_ = std::move(studio);
-    if (!cancelled_) watch_ = std::move(opened);
+    if (!cancelled_) {
+      watch_ = std::move(opened);
+      SetVideo(context_, video->name());
+    }
     // Where the client has gone, `opened` is destroyed behind the lock, and before the call may end.
   }
   Advance();

@@ -29,6 +29,7 @@
 #include "common/status_macros.h"
 #include "common/thread.h"
 #include "server/http/video_json.h"
+#include "server/telemetry/trace_context.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -57,7 +58,8 @@ std::string Encoded(const std::string& text, const char* kept) {
   return out;
 }
 
-http::request<http::string_body> ToBeast(const HttpRequest& request, const std::string& address) {
+http::request<http::string_body> ToBeast(const HttpRequest& request, const CallOrigin& origin,
+                                         const std::string& address) {
   std::string target = Encoded(request.path, "/-._~");
   for (const auto& [name, value] : request.query) {
     absl::StrAppend(&target, target.find('?') == std::string::npos ? "?" : "&", Encoded(name, "-._~"), "=",
@@ -68,6 +70,8 @@ http::request<http::string_body> ToBeast(const HttpRequest& request, const std::
   out.set(http::field::host, address);
   out.set(http::field::connection, "close");
   out.set(kPassedOn, "1");
+  out.set(kRequestIdKey, origin.request_id);
+  if (!origin.trace.trace_id.empty()) out.set(kTraceparentKey, ToTraceparent(origin.trace));
   for (const char* name : {"authorization", "content-type", "accept", "range", "if-none-match"}) {
     if (const auto found = request.headers.find(name); found != request.headers.end()) out.set(name, found->second);
   }
@@ -79,13 +83,13 @@ http::request<http::string_body> ToBeast(const HttpRequest& request, const std::
 // One request and its answer. All of it happens on one strand; whatever is under way holds it.
 class Exchange : public std::enable_shared_from_this<Exchange> {
  public:
-  Exchange(asio::io_context* context, const std::string& address, absl::Status error, const HttpRequest& request,
-           std::shared_ptr<HttpResponder> responder, absl::Duration max_unread)
+  Exchange(asio::io_context* context, const std::string& address, absl::Status error, const CallOrigin& origin,
+           const HttpRequest& request, std::shared_ptr<HttpResponder> responder, absl::Duration max_unread)
       : resolver_(asio::make_strand(*context)),
         socket_(resolver_.get_executor()),
         address_(address),
         error_(std::move(error)),
-        request_(ToBeast(request, address)),
+        request_(ToBeast(request, origin, address)),
         responder_(std::move(responder)),
         max_unread_(max_unread) {
     parser_.body_limit(
@@ -286,9 +290,9 @@ std::string HttpPeers::ServerOf(const absl::Status& error, const HttpRequest& re
   return details.reason == Reason::kOtherServer && server != details.metadata.end() ? server->second : "";
 }
 
-void HttpPeers::PassOn(const std::string& address, const absl::Status& error, const HttpRequest& request,
-                       std::shared_ptr<HttpResponder> responder) {
-  std::make_shared<Exchange>(&impl_->context, address, error, request, std::move(responder), impl_->max_unread)
+void HttpPeers::PassOn(const std::string& address, const absl::Status& error, const CallOrigin& origin,
+                       const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
+  std::make_shared<Exchange>(&impl_->context, address, error, origin, request, std::move(responder), impl_->max_unread)
       ->Start();
 }
 

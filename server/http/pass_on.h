@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/http/http.h"
+#include "server/telemetry/origin.h"
 
 namespace longtake::server {
 
@@ -24,9 +25,10 @@ class HttpPeers {
   static std::string ServerOf(const absl::Status& error, const HttpRequest& request);
 
   // Answers with what the server at `address` answers, a growing body as it grows, or with `error` where that one
-  // cannot be reached.
-  void PassOn(const std::string& address, const absl::Status& error, const HttpRequest& request,
-              std::shared_ptr<HttpResponder> responder);
+  // cannot be reached. The request's line in that server's log has the id of `origin`, and its span there is a child of
+  // this one's.
+  void PassOn(const std::string& address, const absl::Status& error, const CallOrigin& origin,
+              const HttpRequest& request, std::shared_ptr<HttpResponder> responder);
 
  private:
   struct Impl;

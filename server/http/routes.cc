@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "server/http/hls.h"
+#include "server/http/logged_call.h"
 #include "server/http/page.h"
 #include "server/http/request_json.h"
 #include "server/http/video_json.h"
@@ -87,8 +88,8 @@ class OpenTo : public HttpResponder {
  private:
   void Add(HttpFields& headers) const {
     headers.emplace_back("Access-Control-Allow-Origin", origin_);
-    // Else a page does not see when to try again.
-    headers.emplace_back("Access-Control-Expose-Headers", "Retry-After");
+    // Else a page does not see when to try again, nor what to name to the one who runs the server.
+    headers.emplace_back("Access-Control-Expose-Headers", absl::StrCat("Retry-After, ", kRequestIdKey));
     headers.emplace_back("Vary", "Origin");
   }
 
@@ -134,9 +135,12 @@ absl::Status Routes::Admit(const HttpRequest& request, const std::string& rest, 
   return absl::OkStatus();
 }
 
-absl::StatusOr<Routes::Visit> Routes::Enter(const HttpRequest& request, const std::string& rest) const {
+absl::StatusOr<Routes::Visit> Routes::Enter(const HttpRequest& request, const std::string& rest,
+                                            const std::shared_ptr<CallRecord>& call) const {
   Visit visit;
+  visit.call = call;
   if (absl::Status admitted = Admit(request, rest, visit); !admitted.ok()) return admitted;
+  call->tenant = visit.tenant.id;
   if (absl::Status allowed = quotas_->OnCall(visit.tenant); !allowed.ok()) return allowed;
   absl::StatusOr<std::shared_ptr<Studio>> studio = studio_->Get();
   if (!studio.ok()) return studio.status();
@@ -157,10 +161,11 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
   if (!options_.allow_origin.empty()) {
     responder = std::make_shared<OpenTo>(options_.allow_origin, std::move(responder));
     if (request.method == "OPTIONS") {
-      return responder->Answer({.status = 204,
-                                .headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
-                                            {"Access-Control-Allow-Headers", "authorization, content-type"},
-                                            {"Access-Control-Max-Age", "86400"}}});
+      return responder->Answer(
+          {.status = 204,
+           .headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
+                       {"Access-Control-Allow-Headers", "authorization, content-type, traceparent, x-request-id"},
+                       {"Access-Control-Max-Age", "86400"}}});
     }
   }
   if (!OriginMay(request)) {
@@ -179,7 +184,9 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
   std::string rest = request.path;
   if (rest.rfind("/v1/", 0) != 0) return responder->Answer(NoSuchPath(request));
   rest = rest.substr(4);
-  const absl::StatusOr<Visit> visit = Enter(request, rest);
+  const std::shared_ptr<CallRecord> call = BeginCall(request, *calls_);
+  responder = Logged(call, calls_, std::move(responder));
+  const absl::StatusOr<Visit> visit = Enter(request, rest, call);
   if (!visit.ok()) return responder->Answer(ToAnswer(visit.status()));
   HandleApi(*visit, request, rest, responder);
 }
@@ -201,9 +208,11 @@ void Routes::HandleApi(const Visit& visit, const HttpRequest& request, const std
   if (!path.has_value()) return responder->Answer(NoSuchPath(request));
   const absl::StatusOr<std::shared_ptr<Video>> video = visit.studio->Find(visit.tenant, path->name);
   if (const std::string server = HttpPeers::ServerOf(video.status(), request); !server.empty()) {
-    return peers_->PassOn(server, video.status(), request, responder);
+    visit.call->video = path->name;
+    return peers_->PassOn(server, video.status(), visit.call->origin, request, responder);
   }
   if (!video.ok()) return responder->Answer(ToAnswer(video.status()));
+  visit.call->video = path->name;
   HandleVideo(visit, request, *video, path->action, responder);
 }
 
@@ -251,9 +260,13 @@ void Routes::List(const Visit& visit, const HttpRequest& request, const Responde
       json{{"object", "list"}, {"data", data}, {"has_more", !page->next_token.empty()}, {"next", page->next_token}}));
 }
 
-std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Routes::Created(const Responder& responder) {
-  return [this, responder](const absl::StatusOr<std::shared_ptr<Video>>& video) {
-    if (video.ok()) return responder->Answer(ToAnswer(ToJson((*video)->info())));
+std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Routes::Created(const Visit& visit,
+                                                                                   const Responder& responder) {
+  return [this, call = visit.call, responder](const absl::StatusOr<std::shared_ptr<Video>>& video) {
+    if (video.ok()) {
+      call->video = (*video)->name();
+      return responder->Answer(ToAnswer(ToJson((*video)->info())));
+    }
     metrics_->Refused(LabelOf(DetailsOf(video.status()).reason));
     responder->Answer(ToAnswer(InJsonNames(video.status())));
   };
@@ -264,8 +277,9 @@ void Routes::Create(const Visit& visit, const HttpRequest& request, const Respon
   if (!body.has_value()) return;
   CreateRequest create = ToCreateRequest(*body);
   create.tenant = visit.tenant;
+  create.origin = visit.call->origin;
   create.default_disconnect = Disconnect::kContinue;
-  visit.studio->Create(std::move(create), Created(responder));
+  visit.studio->Create(std::move(create), Created(visit, responder));
 }
 
 void Routes::Fork(const Visit& visit, const HttpRequest& request, const std::string& name, const Responder& responder) {
@@ -273,8 +287,9 @@ void Routes::Fork(const Visit& visit, const HttpRequest& request, const std::str
   if (!body.has_value()) return;
   ForkRequest fork = ToForkRequest(*body);
   fork.tenant = visit.tenant;
+  fork.origin = visit.call->origin;
   fork.fork.name = name;
-  visit.studio->Fork(std::move(fork), Created(responder));
+  visit.studio->Fork(std::move(fork), Created(visit, responder));
 }
 
 void Routes::Quote(const Visit& visit, const HttpRequest& request, const Responder& responder) const {

@@ -16,6 +16,9 @@
 
 namespace longtake::server {
 
+class CallLog;
+struct CallRecord;
+
 struct RouteOptions {
   bool page = true;               // at "/"
   std::string allow_origin = {};  // pages of this origin may use the port ("*": all); empty: those of the port's own
@@ -28,7 +31,7 @@ class Routes {
  public:
   // All pointers outlive it, and it outlives what it answers. `ready`: whether new work is taken.
   Routes(const RouteOptions& options, StudioSlot* studio, HttpPeers* peers, const Authenticator* authenticator,
-         const ViewingLinks* links, Quotas* quotas, Metrics* metrics, std::function<bool()> ready)
+         const ViewingLinks* links, Quotas* quotas, Metrics* metrics, const CallLog* calls, std::function<bool()> ready)
       : options_(options),
         peers_(peers),
         studio_(studio),
@@ -36,6 +39,7 @@ class Routes {
         links_(links),
         quotas_(quotas),
         metrics_(metrics),
+        calls_(calls),
         ready_(std::move(ready)) {}
 
   void Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder);
@@ -48,9 +52,11 @@ class Routes {
     Viewer viewer;
     ViewingGrant grant;  // where the viewer has a link
     std::shared_ptr<Studio> studio;
+    std::shared_ptr<CallRecord> call;
   };
   // `rest`, here and below: the path behind "/v1/".
-  absl::StatusOr<Visit> Enter(const HttpRequest& request, const std::string& rest) const;
+  absl::StatusOr<Visit> Enter(const HttpRequest& request, const std::string& rest,
+                              const std::shared_ptr<CallRecord>& call) const;
   // Fills in all but the studio. UNAUTHENTICATED or LINK_EXPIRED.
   absl::Status Admit(const HttpRequest& request, const std::string& rest, Visit& visit) const;
   bool OriginMay(const HttpRequest& request) const;
@@ -70,7 +76,8 @@ class Routes {
   void Stream(const Visit& visit, const HttpRequest& request, const std::shared_ptr<Video>& video, bool events,
               const Responder& responder) const;
   // Answers with a video that was created, or says why none was.
-  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Responder& responder);
+  std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Visit& visit,
+                                                                             const Responder& responder);
 
   const RouteOptions options_;
   HttpPeers* const peers_;
@@ -79,6 +86,7 @@ class Routes {
   const ViewingLinks* const links_;
   Quotas* const quotas_;
   Metrics* const metrics_;
+  const CallLog* const calls_;
   const std::function<bool()> ready_;
 };
 

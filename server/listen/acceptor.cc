@@ -15,11 +15,11 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/thread.h"
+#include "server/listen/address.h"
 
 namespace longtake::server {
 namespace {
@@ -46,21 +46,6 @@ int OpenSpare() { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 void Close(int& descriptor) {
   if (descriptor >= 0) close(descriptor);
   descriptor = -1;
-}
-
-// "host:port", "[host]:port"; false: it is neither.
-bool Split(const std::string& address, std::string& host, std::string& port) {
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos) return false;
-  host = address.substr(0, colon);
-  port = address.substr(colon + 1);
-  int number = 0;
-  if (!absl::SimpleAtoi(port, &number) || number < 0 || number > 65535) return false;
-  if (host.size() >= 2 && host.front() == '[' && host.back() == ']') {
-    host = host.substr(1, host.size() - 2);
-    return true;
-  }
-  return host.find(':') == std::string::npos;
 }
 
 int PortOf(int socket) {
@@ -102,10 +87,10 @@ absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(const std::string& ad
     status = Error("open");
   } else if (absl::ConsumePrefix(&path, "unix:")) {
     status = acceptor->ListenOnPath(std::string(path));
-  } else if (Split(address, host, port)) {
+  } else if (SplitAddress(address, host, port)) {
     status = acceptor->ListenOnName(host, port);
   } else {
-    status = absl::UnavailableError("it is not host:port, [address]:port or unix:path");
+    status = NoAddress();
   }
   if (status.ok()) return acceptor;
   return absl::UnavailableError(

@@ -222,7 +222,7 @@ class RedisRegistry : public Registry {
     return absl::StrCat(kRequest, tenant.size(), ":", tenant, ":", request_id);
   }
   void Log(const absl::Status& status) const {
-    if (!status.ok()) logger_->error("registry message=\"{}\"", std::string(status.message()));
+    if (!status.ok()) logger_->error("{}", std::string(status.message()));
   }
   // Whether the lease had not ended.
   absl::StatusOr<bool> Renew() {

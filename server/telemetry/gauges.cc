@@ -98,8 +98,8 @@ std::vector<MetricFamily> Gauges::Collect() const {
       Family("longtake_live_viewers", "Viewers of live videos that have their first chunk, by whether they stalled."));
   Add(live, {{"stalled", "false"}}, viewers.undisturbed);
   Add(live, {{"stalled", "true"}}, viewers.stalled);
-  Add(out.emplace_back(Family("longtake_build_info", "1; the labels say what runs.")), {{"version", LONGTAKE_VERSION}},
-      1);
+  Add(out.emplace_back(Family("longtake_build_info", "1; the labels say what runs.")),
+      {{"version", build_.version}, {"commit", build_.commit}}, 1);
   auto& model = out.emplace_back(Family("longtake_model_info", "1, once the model is loaded; the labels say which."));
   if (there) Add(model, {{"model", sources->model}, {"numerics_id", sources->numerics_id}}, 1);
   return out;

@@ -6,9 +6,11 @@
 #include <prometheus/metric_family.h>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "common/build_info.h"
 #include "common/mutex.h"
 #include "server/telemetry/metrics.h"
 
@@ -17,11 +19,14 @@ namespace longtake::server {
 // Thread-safe.
 class Gauges : public prometheus::Collectable {
  public:
+  explicit Gauges(BuildInfo build) : build_(std::move(build)) {}
+
   // Before it, and when the sources are gone, everything is 0.
   void Watch(const std::shared_ptr<const Metrics::Sources>& sources);
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
+  const BuildInfo build_;
   mutable Mutex mutex_;
   std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
 };

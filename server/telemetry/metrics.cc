@@ -67,7 +67,7 @@ struct Metrics::Impl {
   prometheus::Histogram& NewHistogram(const char* name, const char* help, Buckets bounds) {
     return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry).Add({}, std::move(bounds));
   }
-  Impl() {
+  explicit Impl(const BuildInfo& build) : gauges(std::make_shared<Gauges>(build)) {
     auto& passes = prometheus::BuildHistogram()
                        .Name("longtake_pass_device_seconds")
                        .Help("Device time of a pass, by kind.")
@@ -88,7 +88,7 @@ struct Metrics::Impl {
   // A tiny model's pass takes a millisecond, a 2B pass on a CPU half a minute.
   const Buckets kPassSeconds = Doubling(0.0005, 18);
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  std::shared_ptr<Gauges> gauges = std::make_shared<Gauges>();
+  const std::shared_ptr<Gauges> gauges;
   std::map<PassKind, prometheus::Histogram*> pass_seconds;
   prometheus::Histogram& first_chunk =
       NewHistogram("longtake_first_chunk_seconds",
@@ -122,10 +122,14 @@ struct Metrics::Impl {
       NewHistogram("longtake_policy_seconds", "Time until the policy has answered, or failed to.", Doubling(0.001, 14));
   prometheus::Counter& store_failures =
       NewCounter("longtake_store_failures_total", "Videos of which something could not be stored or removed.");
+  Counters& spans =
+      NewCounters("longtake_trace_spans_total", "Spans of traces, by whether the collector has taken them.");
+  prometheus::Counter& spans_sent = spans.Add({{"outcome", "sent"}});
+  prometheus::Counter& spans_dropped = spans.Add({{"outcome", "dropped"}});
   Counters& ended = NewCounters("longtake_videos_ended_total", "Videos that were accepted and have ended, by status.");
 };
 
-Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::Metrics(const BuildInfo& build) : impl_(std::make_unique<Impl>(build)) {}
 Metrics::~Metrics() = default;
 
 void Metrics::Watch(std::shared_ptr<const Sources> sources) { impl_->gauges->Watch(std::move(sources)); }
@@ -167,6 +171,8 @@ void Metrics::PolicyAnswered(PolicyOutcome outcome, double seconds) {
   impl_->policy.at(outcome)->Increment();
   impl_->policy_seconds.Observe(seconds);
 }
+void Metrics::SpansSent(size_t spans) { impl_->spans_sent.Increment(static_cast<double>(spans)); }
+void Metrics::SpansDropped(size_t spans) { impl_->spans_dropped.Increment(static_cast<double>(spans)); }
 void Metrics::StoreFailed() { impl_->store_failures.Increment(); }
 void Metrics::Ended(absl::StatusCode outcome) { impl_->ended.Add({{"outcome", Name(outcome)}}).Increment(); }
 

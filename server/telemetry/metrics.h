@@ -3,12 +3,14 @@
 #ifndef LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 #define LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/build_info.h"
 #include "engine/engine.h"
 #include "scheduler/scheduler.h"
 
@@ -27,7 +29,7 @@ enum class PolicyOutcome { kAllowed, kRefused, kFailed };
 
 class Metrics {
  public:
-  Metrics();
+  explicit Metrics(const BuildInfo& build = {});
   ~Metrics();
 
   // Of videos that are watched while they are made.
@@ -65,6 +67,10 @@ class Metrics {
   void QuotaExceeded(const std::string& quota);
   // `seconds`: from the question to its answer.
   void PolicyAnswered(PolicyOutcome outcome, double seconds);
+
+  // Spans of traces that the collector has taken, and those that it has not.
+  void SpansSent(size_t spans);
+  void SpansDropped(size_t spans);
 
   std::string Text() const;  // in Prometheus' text format
 

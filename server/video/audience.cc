@@ -51,6 +51,14 @@ std::optional<Audience::Playback> Audience::playback() {
   return Playback{position_, pausing.has_value() && !playing.has_value()};
 }
 
+std::optional<absl::Duration> Audience::foremost() const {
+  std::optional<absl::Duration> foremost;
+  for (const Watch* watch : watches_) {
+    if (watch->follows()) foremost = std::max(foremost.value_or(absl::ZeroDuration()), watch->picture().position);
+  }
+  return foremost;
+}
+
 void Audience::Count(int& undisturbed, int& stalled) const {
   for (const Watch* watch : watches_) {
     const Watch::Picture picture = watch->picture();

@@ -40,6 +40,9 @@ class Audience {
   // Nothing: no viewer has ever reported, so the scheduler's own estimate is as good.
   std::optional<Playback> playback();
 
+  // Where the foremost follower's picture is, by its own word or as estimated; nothing without followers.
+  std::optional<absl::Duration> foremost() const;
+
   // Adds those whose picture has started and counts, by whether it ever stood still.
   void Count(int& undisturbed, int& stalled) const;
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/telemetry/origin.h"
 #include "server/video/error.h"
 #include "server/video/event.h"
 #include "server/video/request.h"
@@ -23,6 +24,7 @@ namespace longtake::server {
 
 struct ForkRequest {
   Tenant tenant;
+  CallOrigin origin = {};
   ForkSpec fork;
   DeliveryOptions options;
   std::string request_id;

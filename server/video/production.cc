@@ -8,10 +8,14 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "server/telemetry/log_format.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
 namespace {
+
+// Of the call that asked for the video, for the log.
+std::string IdOf(const Video& video) { return LogValue(video.origin().request_id); }
 
 absl::Status ToError(const scheduler::Quote& quote) {
   using scheduler::Refusal;
@@ -49,7 +53,8 @@ absl::Status ToError(const scheduler::Quote& quote) {
 }  // namespace
 
 Production::Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-                       Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts)
+                       Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts,
+                       SpanSink* spans)
     : options_(options),
       engine_(std::move(engine)),
       metrics_(metrics),
@@ -57,6 +62,7 @@ Production::Production(const StudioOptions& options, std::unique_ptr<Engine> eng
       library_(library),
       storage_(storage),
       accounts_(accounts != nullptr ? accounts : &no_accounts_),
+      spans_(spans, /*stores=*/storage.store != nullptr),
       device_watch_(options.stuck_after, options.stuck_factor, clock),
       device_(engine_.get(), &device_watch_,
               [metrics](size_t passes, int64_t tokens) { metrics->Batch(passes, tokens); }),
@@ -176,18 +182,19 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
       return;
     }
     if (video->goes_on()) {
-      logger_->info("video goes on name={} blocks={} stored={} made_again_from={}", video->name(),
-                    video->plan().blocks(), video->made_steps().size(), from);
+      logger_->info("video goes on name={} request_id={} blocks={} stored={} made_again_from={}", video->name(),
+                    IdOf(*video), video->plan().blocks(), video->made_steps().size(), from);
       return;
     }
     const VideoPlan& plan = video->plan();
-    logger_->info("video accepted name={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={} tenant=\"{}\"",
-                  video->name(), plan.session.size.width, plan.session.size.height,
-                  absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
-                  video->live() ? "live" : "offline", video->tenant().id);
+    logger_->info(
+        "video accepted name={} request_id={} size={}x{} seconds={:.4f} blocks={} seed={} delivery={} tenant={}",
+        video->name(), IdOf(*video), plan.session.size.width, plan.session.size.height,
+        absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
+        video->live() ? "live" : "offline", LogValue(video->tenant().id));
     if (const size_t shared = video->made_steps().size(); shared > 0) {
-      logger_->info("video begins with another's blocks name={} shared={} made_again_from={}", video->name(), shared,
-                    from);
+      logger_->info("video begins with another's blocks name={} request_id={} shared={} made_again_from={}",
+                    video->name(), IdOf(*video), shared, from);
     }
     video->Accept(quote);
     if (storage_.registry == nullptr) return;
@@ -207,7 +214,8 @@ void Production::ChangePrompt(const std::shared_ptr<Video>& video, int block, co
        done = std::move(done)](const absl::StatusOr<scheduler::Scheduler::PromptPlace>& place) {
         if (place.ok()) {
           device_.SetPrompt(session, place->prompt, prompt);
-          logger_->info("prompt changed name={} prompt={} block={}", video->name(), place->prompt, place->block);
+          logger_->info("prompt changed name={} request_id={} prompt={} block={}", video->name(), IdOf(*video),
+                        place->prompt, place->block);
           const Place changed{place->prompt, place->block};
           return video->KeepPrompt(changed.block, prompt, [changed, done](const absl::Status& kept) {
             if (!kept.ok()) return done(kept);
@@ -245,7 +253,9 @@ void Production::OnWaiting(scheduler::SessionId id, int position) {
 
 void Production::OnAdmitted(scheduler::SessionId id) {
   accounts_->OnPlaced(Number(id));
-  Find(Number(id))->OnAdmitted();
+  const std::shared_ptr<Video> video = Find(Number(id));
+  spans_.OnAdmitted(*video);
+  video->OnAdmitted();
 }
 
 void Production::OnPass(scheduler::SessionId id, const scheduler::PassReport& report) {
@@ -283,7 +293,8 @@ void Production::OnFirstChunk(const Video& video, absl::Duration elapsed) {
 void Production::OnBlockMade(const Video& video, const BlockReport& report) {
   metrics_->BlockMade(report.seconds, absl::ToDoubleSeconds(report.stages.device()),
                       report.steps < engine_->model().denoise_steps);
-  logger_->debug("block made name={} decoded={:.3f} finished={:.3f}", video.name(),
+  spans_.OnBlockMade(video, report);
+  logger_->debug("block made name={} request_id={} decoded={:.3f} finished={:.3f}", video.name(), IdOf(video),
                  absl::ToDoubleSeconds(report.decode), absl::ToDoubleSeconds(report.finish));
 }
 
@@ -302,8 +313,9 @@ void Production::OnClosed(Video& video) {
   const VideoInfo info = video.info();
   const std::string outcome = absl::AsciiStrToLower(absl::StatusCodeToString(info.error.code()));
   metrics_->Ended(info.error.code());
-  logger_->info("video ended name={} outcome={} elapsed={:.3f} message=\"{}\"", video.name(), outcome,
-                absl::ToDoubleSeconds(video.elapsed()), std::string(info.error.message()));
+  spans_.OnClosed(video, info);
+  logger_->info("video ended name={} request_id={} outcome={} elapsed={:.3f} error={}", video.name(), IdOf(video),
+                outcome, absl::ToDoubleSeconds(video.elapsed()), LogValue(info.error.message()));
   const Reason reason = info.error.ok() ? Reason::kInternal : DetailsOf(info.error).reason;
   if (storage_.registry != nullptr) {
     storage_.registry->Release(video.name(), video.token(), /*ended=*/reason != Reason::kShuttingDown);
@@ -318,7 +330,8 @@ void Production::OnClosed(Video& video) {
 
 void Production::OnStoreFailed(const Video& video, const absl::Status& why) {
   metrics_->StoreFailed();
-  logger_->error("video is not stored any further name={} message=\"{}\"", video.name(), std::string(why.message()));
+  logger_->error("video is not stored any further name={} request_id={} error={}", video.name(), IdOf(video),
+                 LogValue(why.message()));
 }
 
 }  // namespace longtake::server

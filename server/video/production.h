@@ -25,6 +25,7 @@
 #include "server/video/studio_options.h"
 #include "server/video/video.h"
 #include "server/video/video_host.h"
+#include "server/video/video_spans.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
@@ -33,7 +34,8 @@ class Production : public scheduler::Listener, public VideoHost {
  public:
   // All pointers outlive it.
   Production(const StudioOptions& options, std::unique_ptr<Engine> engine, const scheduler::Clock* clock,
-             Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts);
+             Metrics* metrics, spdlog::logger* logger, Library* library, Storage storage, Accounts* accounts,
+             SpanSink* spans);
   ~Production() override;  // ends what is still being made, and waits for the passes under way
 
   const Engine& engine() const { return *engine_; }
@@ -101,6 +103,7 @@ class Production : public scheduler::Listener, public VideoHost {
   const Storage storage_;
   Accounts no_accounts_;
   Accounts* const accounts_;
+  const VideoSpans spans_;
   DeviceWatch device_watch_;
   EngineDevice device_;
   std::unique_ptr<WorkerPool> encoders_;

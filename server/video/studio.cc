@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/telemetry/log_format.h"
 #include "server/video/video_name.h"
 
 namespace longtake::server {
@@ -39,7 +40,7 @@ void AnswerWhenDecided(const std::shared_ptr<Video>& video,
 
 Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
                const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread,
-               Storage storage, Accounts* accounts, Policy* policy)
+               Storage storage, Accounts* accounts, Policy* policy, SpanSink* spans)
     : options_(options),
       serializer_for_(std::move(serializer_for)),
       clock_(clock),
@@ -48,7 +49,7 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       storage_(storage),
       policy_(policy),
       library_(options.keep_bytes, options.keep_ended),
-      production_(options, std::move(engine), clock, metrics, logger, &library_, storage, accounts),
+      production_(options, std::move(engine), clock, metrics, logger, &library_, storage, accounts, spans),
       ticked_(clock->Now()),
       sampled_(clock->Now()),
       expired_(clock->Now()),
@@ -201,8 +202,9 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
                           .video = request.fork.has_value() ? request.fork->name : ""};
   AskPolicy(std::move(question), done,
             [this, description = std::move(description), shared = std::move(request.shared),
-             deadline = clock_->Now() + request.deadline, done]() mutable {
-              Admit(std::move(description), std::move(shared), deadline - clock_->Now(), std::move(done));
+             origin = std::move(request.origin), deadline = clock_->Now() + request.deadline, done]() mutable {
+              Admit(std::move(description), std::move(origin), std::move(shared), deadline - clock_->Now(),
+                    std::move(done));
             });
 }
 
@@ -215,7 +217,7 @@ void Studio::AskPolicy(PolicyQuestion question, std::function<void(const absl::S
   });
 }
 
-void Studio::Admit(StoredVideo description, SharedBlocks shared, absl::Duration deadline,
+void Studio::Admit(StoredVideo description, CallOrigin origin, SharedBlocks shared, absl::Duration deadline,
                    std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
   uint64_t token = 0;
   if (storage_.registry != nullptr) {
@@ -225,6 +227,7 @@ void Studio::Admit(StoredVideo description, SharedBlocks shared, absl::Duration 
   }
   ChunkLog::Serializer serializer = serializer_for_(description.info.name);
   const auto video = std::make_shared<Video>(VideoCreation{.id = production_.NewId(),
+                                                           .origin = std::move(origin),
                                                            .description = std::move(description),
                                                            .serializer = std::move(serializer),
                                                            .max_unread = options_.max_unread,
@@ -265,7 +268,8 @@ void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::sh
   if (absl::Status same = CheckNumerics((*source)->description()); !same.ok()) return done(same);
   absl::StatusOr<std::vector<std::vector<Recorded>>> blocks = (*source)->Blocks(0, fork.from_block);
   if (!blocks.ok()) return done(blocks.status());
-  CreateRequest create{.tenant = request.tenant, .options = request.options, .request_id = request.request_id};
+  CreateRequest create{
+      .tenant = request.tenant, .origin = request.origin, .options = request.options, .request_id = request.request_id};
   create.fork = fork;
   create.shared = {.latents = plan.block_latents, .blocks = *std::move(blocks)};
   absl::StatusOr<VideoSpec> spec = SpecOfFork(fork, plan, (*source)->prompts(), create.shared);

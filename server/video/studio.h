@@ -18,6 +18,7 @@
 #include "scheduler/scheduler.h"
 #include "server/store/storage.h"
 #include "server/telemetry/metrics.h"
+#include "server/telemetry/span.h"
 #include "server/video/accounts.h"
 #include "server/video/error.h"
 #include "server/video/fork.h"
@@ -35,6 +36,7 @@ namespace longtake::server {
 // What CreateVideo and GenerateVideo ask for.
 struct CreateRequest {
   Tenant tenant;
+  CallOrigin origin = {};
   VideoSpec spec;
   DeliveryOptions options;
   std::string request_id;
@@ -50,13 +52,14 @@ class Studio {
   // The serializer of the log of the video of this name.
   using SerializerFor = std::function<ChunkLog::Serializer(const std::string& name)>;
 
-  // `clock`, `metrics`, `logger`, what is in `storage`, `accounts` and `policy` outlive it; without accounts nothing is
-  // limited by tenant, and without a policy everything may be made. The policy calls nothing of it back once it is
-  // destroyed. Without `with_thread`, Tick is the caller's to call. What the store has of videos is there from the
-  // beginning. Those that were not finished go on, here or, with a registry, at the first server that takes them.
+  // `clock`, `metrics`, `logger`, what is in `storage`, `accounts`, `policy` and `spans` outlive it; without accounts
+  // nothing is limited by tenant, without a policy everything may be made, without spans nothing is traced. The policy
+  // calls nothing of it back once it is destroyed. Without `with_thread`, Tick is the caller's to call. What the store
+  // has of videos is there from the beginning. Those that were not finished go on, here or, with a registry, at the
+  // first server that takes them.
   Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, SerializerFor serializer_for,
          const scheduler::Clock* clock, Metrics* metrics, spdlog::logger* logger, bool with_thread = true,
-         Storage storage = {}, Accounts* accounts = nullptr, Policy* policy = nullptr);
+         Storage storage = {}, Accounts* accounts = nullptr, Policy* policy = nullptr, SpanSink* spans = nullptr);
   ~Studio();  // ends what is still being made, and waits for the passes under way
 
   const StudioOptions& options() const { return options_; }
@@ -103,6 +106,9 @@ class Studio {
   void ChangePrompt(const Tenant& tenant, const std::string& name, const PromptChange& change,
                     std::vector<FieldError> errors, std::function<void(const absl::StatusOr<Receipt>&)> done);
 
+  // Of all tenants: for whoever runs the server.
+  std::vector<std::shared_ptr<Video>> videos() const { return library_.all(); }
+
   void StopAdmission(const absl::Status& why) { production_.StopAdmission(why); }
   void EndAll(const absl::Status& why) { production_.EndAll(why); }
   // Ends what is being made, if another server is there to go on with it.
@@ -121,7 +127,7 @@ class Studio {
   // Calls `go_on` once the policy has allowed it, in this call or later, or `refuse` with what it says.
   void AskPolicy(PolicyQuestion question, std::function<void(const absl::Status&)> refuse, std::function<void()> go_on);
   // A request that may be made goes on to admission.
-  void Admit(StoredVideo description, SharedBlocks shared, absl::Duration deadline,
+  void Admit(StoredVideo description, CallOrigin origin, SharedBlocks shared, absl::Duration deadline,
              std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
   void Restore();
   // Reads a video of the store; LogUnreadable where it cannot be read.

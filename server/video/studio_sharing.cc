@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "server/telemetry/log_format.h"
 #include "server/video/error.h"
 #include "server/video/studio.h"
 #include "server/video/video_name.h"
@@ -55,7 +56,7 @@ absl::Status FenceAndWait(Store& store, const std::string& folder, uint64_t toke
 
 // It stays where it is, for somebody to look at.
 void Studio::LogUnreadable(const std::string& name, const absl::Status& why) const {
-  logger_->error("a stored video cannot be read name={} message=\"{}\"", name, std::string(why.message()));
+  logger_->error("a stored video cannot be read name={} error={}", name, LogValue(why.message()));
 }
 
 std::optional<Studio::Found> Studio::Read(const std::string& name) const {
@@ -70,7 +71,7 @@ std::optional<Studio::Found> Studio::Read(const std::string& name) const {
 void Studio::Restore() {
   Store& store = *storage_.store;
   absl::StatusOr<std::vector<std::string>> ids = store.List(kVideosFolder);
-  if (!ids.ok()) return logger_->error("the store cannot be read message=\"{}\"", std::string(ids.status().message()));
+  if (!ids.ok()) return logger_->error("the store cannot be read error={}", LogValue(ids.status().message()));
   std::vector<Found> found;
   for (const std::string& id : *ids) {
     const std::string name = absl::StrCat(kVideosFolder, "/", id);
@@ -98,14 +99,18 @@ void Studio::Restore() {
 
 std::shared_ptr<Video> Studio::RestoreOne(const Found& found, uint64_t token) {
   const std::string& name = found.video.info.name;
+  // The call that asked for it was another process's, so the log has an id of its own for what follows.
+  CallOrigin origin;
+  origin.request_id = RequestIdFrom("");
+  VideoCreation creation{.id = production_.NewId(),
+                         .origin = std::move(origin),
+                         .description = found.video,
+                         .serializer = serializer_for_(name),
+                         .max_unread = options_.max_unread,
+                         .store = storage_.store,
+                         .token = token};
   absl::StatusOr<std::shared_ptr<Video>> video =
-      Video::Restore({.id = production_.NewId(),
-                      .description = found.video,
-                      .serializer = serializer_for_(name),
-                      .max_unread = options_.max_unread,
-                      .store = storage_.store,
-                      .token = token},
-                     found.end, clock_, production_.encoders(), &production_);
+      Video::Restore(std::move(creation), found.end, clock_, production_.encoders(), &production_);
   if (!video.ok()) {
     LogUnreadable(name, video.status());
     return nullptr;

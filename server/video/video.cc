@@ -42,6 +42,7 @@ absl::Status NotRead() {
 
 Video::Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* encoders, VideoHost* host)
     : id_(creation.id),
+      origin_(std::move(creation.origin)),
       name_(creation.description.info.name),
       plan_(creation.description.info.plan),
       description_(std::move(creation.description)),
@@ -129,6 +130,13 @@ std::vector<std::string> Video::prompts() const {
   const MutexLock lock(mutex_);
   for (const auto& [text, block] : changes_) prompts.push_back(text);
   return prompts;
+}
+
+std::optional<absl::Duration> Video::lead() const {
+  const MutexLock lock(mutex_);
+  const std::optional<absl::Duration> position = audience_.foremost();
+  if (!position.has_value()) return std::nullopt;
+  return plan_->rate.TimeOf(made_) - *position;
 }
 
 absl::Duration Video::promised() const {

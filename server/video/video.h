@@ -23,6 +23,7 @@
 #include "scheduler/scheduler.h"
 #include "server/media/media.h"
 #include "server/store/store.h"
+#include "server/telemetry/origin.h"
 #include "server/video/audience.h"
 #include "server/video/block_records.h"
 #include "server/video/chunk_log.h"
@@ -39,6 +40,7 @@ namespace longtake::server {
 // What a video is created with.
 struct VideoCreation {
   uint64_t id = 0;          // of its session
+  CallOrigin origin = {};   // of the call that asked for it; of one from the store, of its restoration
   StoredVideo description;  // its plan's disconnect policy is there; acceptance adds the rest
   ChunkLog::Serializer serializer;
   absl::Duration max_unread;  // one that nobody has ever watched is ended after so long, unless it is to continue
@@ -63,6 +65,7 @@ class Video : public std::enable_shared_from_this<Video> {
   uint64_t id() const { return id_; }
   const std::string& name() const { return name_; }
   uint64_t token() const { return token_; }
+  const CallOrigin& origin() const { return origin_; }
   const Tenant& tenant() const { return description_.tenant; }
   const VideoPlan& plan() const { return *plan_; }
   // As it was asked for.
@@ -79,6 +82,8 @@ class Video : public std::enable_shared_from_this<Video> {
   State state() const;
   ChunkLog& log() { return log_; }
   absl::Duration elapsed() const { return clock_->Now() - accepted_; }
+  // How far what is made is ahead of the foremost viewer that plays; nothing where nobody watches.
+  std::optional<absl::Duration> lead() const;
   // The first chunk's time of its quote, from its acceptance on.
   absl::Duration promised() const;
 
@@ -181,6 +186,7 @@ class Video : public std::enable_shared_from_this<Video> {
   void TellPlayback();
 
   const uint64_t id_;
+  const CallOrigin origin_;
   const std::string name_;
   const std::shared_ptr<const VideoPlan> plan_;
   const StoredVideo description_;

@@ -4,13 +4,15 @@
 
 #include <string>
 
+#include "absl/strings/string_view.h"
+
 namespace longtake::server {
 
 // "videos/" and 128 bits of the operating system's random numbers as 32 hexadecimal digits: nobody guesses one, and no
 // two servers choose the same.
 std::string NewVideoName();
-// Whether it has this form.
-bool IsVideoName(const std::string& name);
+// Whether the text has this form.
+bool IsVideoName(absl::string_view text);
 
 }  // namespace longtake::server
 

@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from manifests import KUBERNETES, OVERLAYS, SERVER
+from manifests import KUBERNETES, OVERLAYS, ROOT, SERVER
 from policies import faults
 from rendered import servers, settings, the
 
@@ -143,7 +143,15 @@ def test_the_server_takes_the_configuration(overlay, render, tmp_path) -> None:
     volume = next(v for v in pod(documents)["volumes"] if v["name"] == "config")
     file = tmp_path / "server.toml"
     file.write_text(the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"])
-    arguments = [str(file) if a == "/etc/longtake/server.toml" else a for a in server(documents)["args"]]
+    # Files of the image and of secrets are not here.
+    password = tmp_path / "password"
+    password.write_text("a password")
+    here = {"/etc/longtake/server.toml": file, "/etc/longtake-redis/password": password}
+    here |= {f"$({each['name']})": each["value"] for each in server(documents).get("env", []) if "value" in each}
+    arguments = server(documents)["args"]
+    for there, path in here.items():
+        arguments = [argument.replace(there, str(path)) for argument in arguments]
+    arguments += ["--model", str(ROOT / "models/longtake-tiny"), "--store", str(tmp_path / "store")]
     done = subprocess.run([SERVER, *arguments, "--check-config"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     file.write_text(file.read_text() + "max-session = 4\n")

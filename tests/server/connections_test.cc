@@ -22,13 +22,15 @@ class Connections : public ServerFixture {
   // The engine stops before its first pass, so that all calls are silent.
   void StartSilent(const KeepaliveOptions& keepalive) {
     gate.Close();
+    ServerOptions options;
+    options.keepalive = keepalive;
     StartAndServe({.max_sessions = 1,
                    .delay =
                        [this](const Pass&) {
                          gate.Pass();
                          return absl::ZeroDuration();
                        }},
-                  {.keepalive = keepalive});
+                  options);
   }
   void TearDown() override {
     gate.Open();

@@ -496,7 +496,7 @@ TEST_F(EndToEnd, CountsWhatItDoesAndNeverLogsPrompts) {
   EXPECT_THAT(text, HasSubstr("longtake_memory_planned_bytes{region=\"state\"} 4000"));
   EXPECT_THAT(text, HasSubstr("longtake_memory_used_bytes{region=\"state\"} 0"));
   Drain();
-  EXPECT_THAT(LogText(), testing::ContainsRegex("video ended name=videos/[0-9a-f]* outcome=ok"));
+  EXPECT_THAT(LogText(), testing::ContainsRegex("video ended name=videos/[0-9a-f]* request_id=[0-9a-f]* outcome=ok"));
   EXPECT_THAT(LogText(), testing::Not(HasSubstr("red ball")));
 }
 

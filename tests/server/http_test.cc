@@ -309,7 +309,7 @@ TEST_F(HttpTest, ThePageAndOtherOrigins) {
   EXPECT_EQ(with_origin("https://example.org"), 403);
   const HttpReply open = Ask("GET", "/healthz");
   EXPECT_EQ(open.headers.at("access-control-allow-origin"), "https://example.com");
-  EXPECT_EQ(open.headers.at("access-control-expose-headers"), "Retry-After");
+  EXPECT_EQ(open.headers.at("access-control-expose-headers"), "Retry-After, x-request-id");
   const HttpReply preflight = Ask("OPTIONS", "/v1/videos");
   EXPECT_EQ(preflight.status, 204);
   EXPECT_THAT(preflight.headers.at("access-control-allow-methods"), HasSubstr("DELETE"));

@@ -490,35 +490,37 @@ TEST_F(Programs, ASecondInterruptEndsAClientThatCannotWrite) {
   EXPECT_THAT(stuck.err(), testing::Not(HasSubstr("interrupted"))) << "the first one ended it";
 }
 
-TEST_F(Programs, OptionsComeFromAFileToo) {
+// options_test has the rest.
+TEST_F(Programs, TheServerSaysWhatItIsAndWhatItsOptionsAre) {
   const fs::path file = folder / "server.toml";
-  std::ofstream(file) << "# Comment\nmax-sessions = 3\nlead-seconds = 12.5\ndevices = [0, 1]\ncuda-graphs = true\n";
   const auto server_says = [&](std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), kServer);
     server = std::make_unique<Process>(folder, "server", arguments);
     return server->Wait();
   };
-  EXPECT_EQ(server_says({"--config", file, "--lead-seconds", "20", "--print-config"}), 0) << server->err();
-  const std::string printed = server->out();
-  EXPECT_THAT(printed, HasSubstr("\nmax-sessions=3\n")) << "the file's";
-  EXPECT_THAT(printed, HasSubstr("\nlead-seconds=20\n")) << "the command line's, which comes first";
-  EXPECT_THAT(printed, HasSubstr("\nmax-waiting=16\n")) << "the default";
-  std::ofstream(file) << printed;
-  EXPECT_EQ(server_says({"--config", file, "--print-config"}), 0) << server->err();
-  EXPECT_EQ(server->out(), printed) << "what is printed is read back as it was";
+  EXPECT_EQ(server_says({"--version"}), 0);
+  EXPECT_THAT(server->out(),
+              testing::MatchesRegex("longtake-server [0-9.]+ \\(commit (unknown|[0-9a-f]+(-dirty)?)\\)\n"));
+  EXPECT_EQ(server_says({"--model", kModel, "--print-config"}), 0) << server->err();
+  std::ofstream(file) << server->out();
+  EXPECT_EQ(server_says({"--config", file, "--check-config"}), 0) << server->err();
+  EXPECT_EQ(server_says({"--config", file, "--check-config", "--tokens", folder / "none"}), 1);
+  EXPECT_THAT(server->err(), HasSubstr("tokens: "));
+}
 
-  EXPECT_EQ(server_says({"--config", file, "--model", kModel, "--check-config"}), 0) << server->err();
-  EXPECT_NE(server_says({"--config", file, "--check-config"}), 0);
-  EXPECT_THAT(server->err(), HasSubstr("--model"));
-  std::ofstream(file) << "max-sesions = 3\n";
-  EXPECT_NE(server_says({"--config", file, "--model", kModel, "--check-config"}), 0);
-  EXPECT_THAT(server->err(), HasSubstr("server.toml"));
-  EXPECT_THAT(server->err(), HasSubstr("max-sesions"));
-  std::ofstream(file) << "max-sessions = 0\n";
-  EXPECT_NE(server_says({"--config", file, "--model", kModel, "--check-config"}), 0);
-  EXPECT_THAT(server->err(), HasSubstr("--max-sessions"));
-  EXPECT_NE(server_says({"--config", folder / "none.toml", "--model", kModel, "--check-config"}), 0);
-  EXPECT_THAT(server->err(), HasSubstr("none.toml"));
+TEST_F(Programs, TopShowsWhatAServerDoes) {
+  StartServer();
+  ASSERT_EQ(Client({"models", "--wait", "300"}), 0);
+  const auto top = [&](const std::string& metrics) {
+    client = std::make_unique<Process>(
+        folder, "top", std::vector<std::string>{kClient, "top", "--once", "--interval", "0.1", "--metrics", metrics});
+    return client->Wait();
+  };
+  EXPECT_EQ(top(absl::StrCat("127.0.0.1:", metrics_port)), 0) << client->err();
+  EXPECT_THAT(client->out(), testing::AllOf(HasSubstr("model longtake-tiny"), HasSubstr("transformer  busy"),
+                                            HasSubstr("places       2:"), testing::Not(HasSubstr("\033"))));
+  EXPECT_EQ(top(absl::StrCat("127.0.0.1:", port)), 1) << "that port has no HTTP";
+  EXPECT_THAT(client->err(), HasSubstr(absl::StrCat("127.0.0.1:", port)));
 }
 
 TEST_F(Programs, ATokenOpensTheServerAndIsSaidNowhere) {

@@ -352,7 +352,7 @@ TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
   EXPECT_TRUE(damaged.bytes.starts_with(cut.bytes));
   EXPECT_GT(cut.bytes.size(), 1000u);
   EXPECT_EQ(ReasonOf(Watch(unreadable.video().name()).status), "VIDEO_NOT_FOUND");
-  EXPECT_THAT(LogText(), HasSubstr(unreadable.video().name() + " message=\"store: "));
+  EXPECT_THAT(LogText(), HasSubstr(unreadable.video().name() + " error=\"store: "));
   EXPECT_THAT(LogText(), testing::Not(HasSubstr("a red")));
   const Watched cut_off = Watch(torn.video().name());
   EXPECT_EQ(cut_off.status.error_code(), grpc::StatusCode::DATA_LOSS);

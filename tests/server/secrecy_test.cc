@@ -1,10 +1,11 @@
 // Tokens and prompts stand in no log, no metric and no error.
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/telemetry/log_format.h"
 #include "tests/server/access_fixture.h"
 #include "tests/server/fake_clock.h"
 #include "tests/server/gate.h"
-#include "tests/server/http_get.h"
+#include "tests/server/http_client.h"
 
 namespace longtake::server {
 namespace {
@@ -21,9 +22,11 @@ class SecrecyTest : public AccessFixture {
   void SetUp() override {
     AccessFixture::SetUp();
     logger.set_level(spdlog::level::trace);
+    logger.set_formatter(MakeLogFormatter(LogFormat::kJson));
   }
   void StartWithAll() {
-    ServerOptions options{.metrics_listen = "127.0.0.1:0", .store = folder + "/store", .clock = &clock};
+    ServerOptions options{
+        .metrics_listen = "127.0.0.1:0", .http_listen = "127.0.0.1:0", .store = folder + "/store", .clock = &clock};
     options.access.tokens = Write("tokens", absl::StrCat("acme alice ", Sha256Hex(token), "\numbrella carol ",
                                                          Sha256Hex(TokenOf("carol")), "\n"));
     options.access.jwt = {
@@ -124,6 +127,26 @@ TEST_F(SecrecyTest, NothingSaysATokenOrAPrompt) {
     EXPECT_EQ(ReasonOf(List(authorization)), "UNAUTHENTICATED");
     said += HttpGet(server->metrics_port(), "/metrics", absl::StrCat("Authorization: ", authorization, "\r\n"));
   }
+  // The same over HTTP, in every place of a request that holds text.
+  const std::string alice = absl::StrCat("Authorization: Bearer ", token, "\r\n");
+  const auto ask = [&](const std::string& method, const std::string& path, const std::string& body,
+                       const std::string& headers) {
+    const HttpReply reply = HttpClient(server->http_port()).Ask(method, path, body, headers);
+    // A video's own JSON has its prompt: that is what it is asked for.
+    if (reply.status >= 400) said += reply.body;
+    return reply;
+  };
+  const nlohmann::json body = {{"prompt", absl::StrCat("a cone, ", kNeedle)}, {"seconds", 1}};
+  ask("POST", "/v1/videos", body.dump(), alice);
+  ask("POST", "/v1/videos", absl::StrCat("{\"prompt\": ", kNeedle), alice);
+  ask("POST", "/v1/quote", body.dump(), alice);
+  ask("POST", absl::StrCat("/v1/", name, "/prompt"), body.dump(), alice);
+  ask("POST", absl::StrCat("/v1/", name, "/fork"), body.dump(), alice);
+  ask("POST", "/v1/videos", body.dump(), absl::StrCat("Authorization: Bearer other-", kNeedle, "\r\n"));
+  // An x-request-id is repeated by design, so one that is no id must not be.
+  ask("GET", "/v1/videos", "", absl::StrCat(alice, "X-Request-Id: Bearer ", kNeedle, "\r\n"));
+  ask(kNeedle, absl::StrCat("/v1/videos?token=", kNeedle), "", alice);
+
   // A token where its sum should be.
   Write("tokens", absl::StrCat("acme alice ", token, "\n"));
   clock.Advance(absl::Seconds(2));
@@ -140,7 +163,8 @@ TEST_F(SecrecyTest, NothingSaysATokenOrAPrompt) {
   server.reset();
 
   EXPECT_THAT(LogText(), testing::AllOf(HasSubstr(name), HasSubstr("block made"), HasSubstr("prompt changed"),
-                                        HasSubstr("line 1: the SHA-256"), HasSubstr("cannot be read name=")));
+                                        HasSubstr("line 1: the SHA-256"), HasSubstr("a stored video cannot be read"),
+                                        HasSubstr("call finished")));
   for (const std::string& text : {LogText(), said}) {
     EXPECT_THAT(text, Not(HasSubstr(kNeedle)));
     EXPECT_THAT(text, Not(HasSubstr(jwt.substr(0, jwt.find('.')))));

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/temp_folder.h"
@@ -250,6 +252,42 @@ TEST_F(SharingTest, ABlockInTheMiddleOfAVideoIsPassedOnWithItsParts) {
     EXPECT_EQ(viewers(), 1);
   }
   Await([&] { return viewers() == 0; }, "the viewer's end");
+  gate.Open();
+}
+
+// The log of either server says what became of the call, and a search by its id finds both lines.
+TEST_F(SharingTest, ACallThatIsPassedOnHasOneIdInBothLogs) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kCommit) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  Node b = Run();
+  const std::string name = Create(*a.stub, 5).name();
+  const auto lines = [&](const std::string& id) {
+    std::vector<std::string> found;
+    for (const absl::string_view line : absl::StrSplit(LogText(), '\n')) {
+      if (absl::StrContains(line, "call finished") && absl::StrContains(line, id)) found.emplace_back(line);
+    }
+    return found;
+  };
+  v1::ChangePromptRequest request;
+  request.set_name(name);
+  request.mutable_change()->set_prompt("a green cone");
+  request.mutable_change()->mutable_next_block();
+  v1::ChangePromptResponse response;
+  grpc::ClientContext context;
+  context.AddMetadata("x-request-id", "by-grpc");
+  EXPECT_TRUE(b.stub->ChangePrompt(&context, request, &response).ok());
+  Await([&] { return lines("by-grpc").size() == 2; }, "both lines");
+  EXPECT_THAT(lines("by-grpc"), testing::Each(testing::HasSubstr("VideoService/ChangePrompt code=OK")));
+  EXPECT_EQ(HttpClient(b.server->http_port())
+                .Ask("POST", "/v1/" + name + "/prompt", R"({"prompt": "a red cone"})", "X-Request-Id: by-http\r\n")
+                .status,
+            200);
+  Await([&] { return lines("by-http").size() == 2; }, "both lines");
+  EXPECT_THAT(lines("by-http"), testing::Each(testing::HasSubstr("{video}/prompt\" code=\"200\"")));
   gate.Open();
 }
 

@@ -65,10 +65,10 @@ class StreamBytes : public testing::Test {
     std::ofstream(folder.path() + "/longtake.json") << kTwoSizes;
     auto engine = Engine::Load({.model_dir = folder.path(), .threads = 2, .max_sessions = 4});
     ASSERT_TRUE(engine.ok()) << engine.status();
-    auto started =
-        Server::Start({.listen = "127.0.0.1:0",
-                       .studio = {.max_sessions = 4, .max_waiting = 64, .max_wait = absl::InfiniteDuration()}},
-                      &logger);
+    ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    options.studio = {.max_sessions = 4, .max_waiting = 64, .max_wait = absl::InfiniteDuration()};
+    auto started = Server::Start(options, &logger);
     ASSERT_TRUE(started.ok()) << started.status();
     server = *std::move(started);
     server->Serve(*std::move(engine));

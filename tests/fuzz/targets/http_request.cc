@@ -11,6 +11,7 @@
 #include "server/http/request_json.h"
 #include "server/http/routes.h"
 #include "server/http/video_json.h"
+#include "server/telemetry/call_log.h"
 #include "spdlog/logger.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/planning_engine.h"
@@ -56,7 +57,7 @@ class Port {
  public:
   Port()
       : routes_({.allow_origin = "https://page.example"}, &slot_, /*peers=*/nullptr, authenticator_.get(), links_.get(),
-                quotas_.get(), &metrics_, [] { return false; }) {}
+                quotas_.get(), &metrics_, &calls_, [] { return false; }) {}
   void Handle(const HttpRequest& request) {
     const auto responder = std::make_shared<CountingResponder>();
     routes_.Handle(request, responder);
@@ -67,6 +68,7 @@ class Port {
   FakeClock clock_;
   spdlog::logger logger_{"fuzz"};
   Metrics metrics_;
+  CallLog calls_{CallLogLevel::kAuto, &logger_, /*tracer=*/nullptr};
   StudioSlot slot_;
   std::unique_ptr<Authenticator> authenticator_ = *Authenticator::Open({}, &clock_, &logger_);
   std::unique_ptr<ViewingLinks> links_ = *ViewingLinks::Open({}, /*asks_callers=*/false, &clock_, &logger_);

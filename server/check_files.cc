@@ -1,0 +1,113 @@
+#include "server/check_files.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/status_macros.h"
+#include "server/access/access.h"
+#include "server/access/viewing_links.h"
+#include "server/access/watched_file.h"
+#include "server/grpc/tls.h"
+#include "server/listen/address.h"
+#include "server/policy/policy_gate.h"
+#include "server/store/redis.h"
+#include "server/telemetry/metrics.h"
+#include "spdlog/logger.h"
+
+namespace longtake::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Empty: this process may do that with the path.
+std::string Denied(const fs::path& path, int mode) {
+  return access(path.c_str(), mode) == 0 ? "" : absl::StrCat(path.string(), ": ", std::strerror(errno));
+}
+
+// Of the model only that it is one: the engine reads the whole folder, which takes seconds to minutes, and names what
+// is wrong in it.
+std::string CheckModel(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) return absl::StrCat(folder.string(), ": there is no such folder");
+  const fs::path transformer = folder / "transformer" / "config.json";
+  if (!fs::exists(transformer, ignored)) {
+    return absl::StrCat(folder.string(), ": is no model's folder: it has no transformer/config.json");
+  }
+  return Denied(transformer, R_OK);
+}
+
+// The server makes the directory where it is missing, but not those above it.
+std::string CheckStore(const fs::path& directory) {
+  std::error_code ignored;
+  if (fs::is_directory(directory, ignored)) return Denied(directory, R_OK | W_OK | X_OK);
+  if (fs::exists(directory, ignored)) return absl::StrCat(directory.string(), ": is no directory");
+  const fs::path above = fs::absolute(directory).lexically_normal().parent_path();
+  if (!fs::is_directory(above, ignored)) return absl::StrCat(above.string(), ": there is no such directory");
+  return Denied(above, W_OK | X_OK);
+}
+
+// Whether it is free shows when it is taken.
+absl::Status CheckAddress(const std::string& address) {
+  std::string host, port;
+  return absl::StartsWith(address, "unix:") || SplitAddress(address, host, port) ? absl::OkStatus() : NoAddress();
+}
+
+// Whether Redis answers shows when the server starts.
+absl::Status CheckSharing(const ServerOptions& server) {
+  if (server.registry.empty()) return absl::OkStatus();
+  if (server.store.empty()) return absl::InvalidArgumentError("is for servers that share a store, and there is none");
+  RETURN_IF_ERROR(ParseRedisUrl(server.registry).status());
+  for (const std::string* file : {&server.registry_password_file, &server.peer_ca}) {
+    if (!file->empty()) RETURN_IF_ERROR(ReadFile(*file).status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOptions& server) {
+  std::vector<std::string> wrong;
+  const auto add = [&wrong](const char* option, const std::string& what) {
+    if (!what.empty()) wrong.push_back(absl::StrCat(option, ": ", what));
+  };
+  const auto add_status = [&wrong](const char* option, const absl::Status& status) {
+    if (!status.ok()) wrong.push_back(absl::StrCat(option, status.message()));
+  };
+  add("model", CheckModel(engine.model_dir));
+  if (!server.store.empty()) add("store", CheckStore(server.store));
+  add_status("registry: ", CheckSharing(server));
+  for (const auto& [option, address] : {std::pair{"listen: ", &server.listen},
+                                        {"metrics-listen: ", &server.metrics_listen},
+                                        {"http-listen: ", &server.http_listen}}) {
+    if (!address->empty()) add_status(option, CheckAddress(*address));
+  }
+
+  // What opens these says nothing when it only reads them once.
+  spdlog::logger silent("check");
+  const MonotonicClock clock;
+  Metrics metrics;
+  AccessOptions tokens, jwt;
+  tokens.tokens = server.access.tokens;
+  jwt.jwt = server.access.jwt;
+  add_status("tokens: ", Authenticator::Open(tokens, &clock, &silent).status());
+  // The file's own errors name the file; the others name their option.
+  const absl::Status keys = Authenticator::Open(jwt, &clock, &silent).status();
+  add_status(absl::StartsWith(keys.message(), jwt.jwt.keys) ? "jwks: " : "", keys);
+  add_status("quotas: ", Quotas::Open(server.quotas, server.studio.max_waiting, &clock, &metrics, &silent).status());
+  // These name the option or the file themselves.
+  const bool asks_callers =
+      !server.access.tokens.empty() || !server.access.jwt.keys.empty() || !server.tls.client_authorities.empty();
+  add_status("", ViewingLinks::Open(server.links, asks_callers, &clock, &silent).status());
+  add_status("", PolicyGate::Open(server.policy, &clock, &metrics, &silent).status());
+  add_status("", CheckTls(server.tls));  // the same
+  return wrong;
+}
+
+}  // namespace longtake::server
