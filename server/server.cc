@@ -192,7 +192,7 @@ absl::Status Server::Impl::OpenAccess() {
   if (!signer.ok()) return signer.status();
   links = *std::move(signer);
   absl::StatusOr<std::unique_ptr<Quotas>> limits =
-      Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
+      Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger, options.now);
   if (!limits.ok()) return limits.status();
   quotas = *std::move(limits);
   absl::StatusOr<std::unique_ptr<PolicyGate>> gate = PolicyGate::Open(options.policy, clock, &metrics, logger);
@@ -248,6 +248,7 @@ absl::Status Server::Impl::OpenStorage() {
                                                                        logger);
   if (!shared.ok()) return Named("registry", shared.status());
   registry = *std::move(shared);
+  if (absl::Status counted = quotas->Share(&registry->counters()); !counted.ok()) return Named("registry", counted);
   logger->info("registry address={} http_address={}", *address, *http_address);
   return absl::OkStatus();
 }

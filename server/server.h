@@ -55,7 +55,7 @@ struct ServerOptions {
   TraceOptions trace = {};
   BuildInfo build = {};                         // what metrics say of this program
   const Clock* clock = nullptr;                 // outlives the server; null: the system's monotonic clock
-  std::function<absl::Time()> now = absl::Now;  // what the times of tokens and links are compared with
+  std::function<absl::Time()> now = absl::Now;  // of tokens, links, and hours of quotas
 };
 
 // Host memory that the server takes beside the engine and the chunks that it keeps, while it makes so many videos of

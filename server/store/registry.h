@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/store/tenant_counters.h"
 
 namespace spdlog {
 class logger;
@@ -41,11 +42,11 @@ class Registry {
   // FailedPrecondition: a server that works owns the video.
   virtual absl::StatusOr<uint64_t> Take(const std::string& video) = 0;
   // Gives up a video that was taken with this token, if it is this server's still. `ended`: nobody goes on with it;
-  // else the next server does.
+  // else the next server does. Where the registry is away it is told later.
   virtual void Release(const std::string& video, uint64_t token, bool ended) = 0;
-  // Whether the video that was taken with this token is still this server's. One that nobody has taken since is again,
-  // also where the registry has forgotten everything.
-  virtual absl::StatusOr<bool> Keep(const std::string& video, uint64_t token) = 0;
+  // Whether the tenant's video that was taken with this token is still this server's. One that nobody has taken since
+  // is again, also where the registry has forgotten everything, and is counted as being made.
+  virtual absl::StatusOr<bool> Keep(const std::string& tenant, const std::string& video, uint64_t token) = 0;
   // Nothing: no server that works.
   virtual absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) = 0;
 
@@ -64,6 +65,8 @@ class Registry {
   // So many of the tenant's, of all servers, the newest first: those behind `behind` in this order, or the first ones.
   virtual absl::StatusOr<std::vector<Listed>> ListVideos(const std::string& tenant, const std::optional<Listed>& behind,
                                                          int count) = 0;
+
+  virtual TenantCounters& counters() = 0;
 
   // How often this server's lease had ended before it was renewed: since the last time others may have taken its
   // videos.

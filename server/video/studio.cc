@@ -246,7 +246,8 @@ void Studio::Admit(StoredVideo description, CallOrigin origin, SharedBlocks shar
     library_.Remove(video->tenant(), video->name());
   });
   const absl::Status may =
-      production_.accounts()->OnNew(video->id(), video->tenant(), video->plan().options.delivery, /*restored=*/false);
+      production_.accounts()->OnNew(video->id(), video->tenant(), video->name(), video->plan().options.delivery,
+                                    /*restored=*/false);
   if (!may.ok()) return video->Refuse(may);
   production_.Enter(video, deadline);
 }

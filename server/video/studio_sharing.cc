@@ -127,7 +127,7 @@ std::shared_ptr<Video> Studio::RestoreOne(const Found& found, uint64_t token) {
   }
   absl::Status goes_on = CheckNumerics(found.video);
   if (goes_on.ok()) {
-    goes_on = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(), (*video)->plan().options.delivery,
+    goes_on = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(), name, (*video)->plan().options.delivery,
                                             /*restored=*/true);
   }
   if (goes_on.ok()) {
@@ -259,7 +259,7 @@ void Studio::Adopt() {
     bool known = true;
     for (const std::shared_ptr<Video>& video : library_.all()) {
       if (video->token() == 0 || video->log().closed()) continue;
-      const absl::StatusOr<bool> kept = registry.Keep(video->name(), video->token());
+      const absl::StatusOr<bool> kept = registry.Keep(video->tenant().id, video->name(), video->token());
       if (kept.ok() && !*kept) {
         logger_->warn("video was taken by another server name={}", video->name());
         video->Lose();
@@ -287,7 +287,8 @@ void Studio::TakeOver(const std::string& name) {
     return registry.Release(name, *token, /*ended=*/true);
   }
   const std::optional<Found> found = Read(name);
-  if (!found.has_value()) return;
+  // Nobody can go on with it, so it counts as its tenant's no longer. It stays in the store.
+  if (!found.has_value()) return registry.Release(name, *token, /*ended=*/true);
   if (found->end.has_value()) {
     registry.Release(name, *token, /*ended=*/true);
     RestoreOne(*found, /*token=*/0);

@@ -30,8 +30,7 @@ class SharingTest : public ServerFixture {
     FakeEngine* engine = nullptr;
   };
   // One of them; the fixture's methods are about the one that was started last.
-  Node Run(FakeEngineOptions engine_options = {}) {
-    ServerOptions options;
+  Node Run(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     options.store = folder.path() + "/store";
     options.http_listen = "127.0.0.1:0";
     options.registry = redis.url();
@@ -44,6 +43,13 @@ class SharingTest : public ServerFixture {
     std::swap(server, node.server);
     std::swap(stub, node.stub);
     engine = node.engine;
+  }
+  // Passes wait at the gate before the n-th commit.
+  static Delay WaitAt(Gate& gate, int n) {
+    return [&gate, n, commits = 0](const Pass& pass) mutable {
+      if (pass.kind == PassKind::kCommit && ++commits == n) gate.Pass();
+      return absl::ZeroDuration();
+    };
   }
   static v1::GenerateVideoRequest Kept(double seconds) {
     v1::GenerateVideoRequest request = Request(seconds);
@@ -405,6 +411,36 @@ TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {
   EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
   EXPECT_EQ(seen.bytes + rest.bytes, undisturbed);
   EXPECT_TRUE(a.server->AwaitStopped(absl::Minutes(1)));
+}
+
+TEST_F(SharingTest, ATenantHasItsVideosAtAllServersTogether) {
+  ServerOptions options;
+  options.quotas = folder.Write("quotas", R"({"*": {"concurrent_videos": 1}})");
+  Gate at_a, at_b;
+  at_a.Close();
+  at_b.Close();
+  Node a = Run({.delay = WaitAt(at_a, 3)}, options);
+  const std::string name = Create(*a.stub, 5).name();
+  const auto create = [](Node& at) {
+    v1::CreateVideoRequest request;
+    *request.mutable_spec() = Request(1).spec();
+    grpc::ClientContext context;
+    v1::Video video;
+    const grpc::Status status = at.stub->CreateVideo(&context, request, &video);
+    return status.ok() ? "" : ReasonOf(status);
+  };
+  EXPECT_EQ(create(a), "QUOTA_EXCEEDED");
+  // The first one is taken for dead. The other goes on with its video, which counts as before, and once.
+  redis.EndLeases();
+  Node b = Run({.delay = WaitAt(at_b, 1)}, options);
+  Await([&] { return absl::StrContains(LogText(), "video is taken over"); }, "the video at the other server");
+  EXPECT_EQ(create(b), "QUOTA_EXCEEDED");
+  EXPECT_EQ(create(a), "QUOTA_EXCEEDED");
+  EXPECT_EQ(redis.Ask({"SCARD", "longtake:making:"}).number, 1);
+  at_b.Open();
+  EXPECT_TRUE(WatchUntilItEnds(*b.stub, name).status.ok());
+  Await([&] { return create(b).empty(); }, "room for another video");
+  at_a.Open();
 }
 
 TEST_F(SharingTest, WithoutAnotherServerItGoesOnUntilTheEnd) {
