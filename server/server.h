@@ -36,6 +36,7 @@ struct ServerOptions {
   std::string registry = {};
   std::string registry_password_file = {};  // its first line; empty: none is sent
   std::string peer_ca = {};    // authorities of other servers' certificates, PEM; empty: they are called in plain text
+  std::string peer_name = {};  // PeerOptions::name
   std::string advertise = {};  // where other servers reach `listen`; empty: there, if that is an address
   std::string advertise_http = {};          // the same of `http_listen`
   absl::Duration lease = absl::Seconds(5);  // a server that is silent for so long has lost its videos to others
