@@ -102,6 +102,9 @@ constexpr char kClaim[] = R"(
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return ARGV[1] end
 return redis.call('GET', KEYS[1]))";
 
+constexpr char kForget[] = R"(
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end)";
+
 std::string NewServerId() {
   std::random_device random;
   return absl::StrFormat("%08x%08x", random(), random());
@@ -138,8 +141,12 @@ class RedisRegistry : public Registry {
                                                          {video, absl::StrCat(absl::ToInt64Seconds(kRequestKept))}));
     return reply.text;
   }
-  void ForgetRequest(const std::string& tenant, const std::string& request_id) override {
-    Log(redis_.Command({"DEL", RequestKey(tenant, request_id)}).status());
+  absl::StatusOr<std::string> FindRequest(const std::string& tenant, const std::string& request_id) override {
+    ASSIGN_OR_RETURN(RedisReply reply, redis_.Command({"GET", RequestKey(tenant, request_id)}));
+    return std::move(reply.text);
+  }
+  void ForgetRequest(const std::string& tenant, const std::string& request_id, const std::string& video) override {
+    Log(redis_.Eval(kForget, {RequestKey(tenant, request_id)}, {video}).status());
   }
 
   absl::StatusOr<uint64_t> Take(const std::string& video) override {

@@ -33,10 +33,13 @@ class Registry {
   virtual ~Registry() = default;  // gives the lease back: others take what is left of this server's videos at once
 
   // The video that this request id of the tenant's asks for: `video` from now on, or the one that it asked for before.
+  // `video` was taken before, so that whoever finds the id knows whether somebody still works on it.
   virtual absl::StatusOr<std::string> ClaimRequest(const std::string& tenant, const std::string& request_id,
                                                    const std::string& video) = 0;
-  // Its video is refused, or gone.
-  virtual void ForgetRequest(const std::string& tenant, const std::string& request_id) = 0;
+  // The same without claiming it; empty: it has asked for nothing.
+  virtual absl::StatusOr<std::string> FindRequest(const std::string& tenant, const std::string& request_id) = 0;
+  // This video of its is refused, or gone. Another one's claim stays.
+  virtual void ForgetRequest(const std::string& tenant, const std::string& request_id, const std::string& video) = 0;
 
   // Makes this server the owner. Returns the token of its writes, larger than all that were given out before.
   // FailedPrecondition: a server that works owns the video.

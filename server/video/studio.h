@@ -140,6 +140,14 @@ class Studio {
   absl::StatusOr<VideoPage> ListShared(const Tenant& tenant, int page_size, const std::string& token) const;
   // The video of the store that another server has made or makes.
   absl::StatusOr<std::shared_ptr<Video>> FindElsewhere(const Tenant& tenant, const std::string& name);
+  // The video that the request id has asked for, as `find` finds it in the library; nothing: the id is new. One that
+  // another server has accepted is brought into the library before, where it has ended. OTHER_SERVER: that one makes
+  // it.
+  using FindHere = std::function<absl::StatusOr<std::shared_ptr<Video>>()>;
+  absl::StatusOr<std::shared_ptr<Video>> FindRequest(const Tenant& tenant, const std::string& request_id,
+                                                     const FindHere& find);
+  // Finds the video that the registry has for a request id. NotFound: there is no such video any more.
+  absl::Status FindClaimed(const Tenant& tenant, const std::string& video);
   // Makes a video that is asked for this server's. The token of its writes; 0: its request id asked for another one
   // before, which is in the library. OTHER_SERVER: which is elsewhere.
   absl::StatusOr<uint64_t> Claim(const StoredVideo& asked);

@@ -220,20 +220,46 @@ absl::StatusOr<VideoPage> Studio::List(const Tenant& tenant, int page_size, cons
   return library_.List(tenant, static_cast<size_t>(size), token);
 }
 
+absl::StatusOr<std::shared_ptr<Video>> Studio::FindRequest(const Tenant& tenant, const std::string& request_id,
+                                                           const FindHere& find) {
+  absl::StatusOr<std::shared_ptr<Video>> known = find();
+  if (!known.ok() || *known != nullptr || storage_.registry == nullptr || request_id.empty()) return known;
+  const absl::StatusOr<std::string> video = storage_.registry->FindRequest(tenant.id, request_id);
+  if (!video.ok()) return RegistryError(video.status());
+  if (video->empty()) return nullptr;
+  const absl::Status found = FindClaimed(tenant, *video);
+  if (found.ok()) return find();
+  if (absl::IsNotFound(found)) return nullptr;
+  return found;
+}
+
+absl::Status Studio::FindClaimed(const Tenant& tenant, const std::string& video) {
+  const absl::Status found = Find(tenant, video).status();
+  if (!absl::IsNotFound(found)) return found;
+  // A server that has claimed it a moment ago has not stored it yet. Whoever asks that one waits for what it says.
+  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(video);
+  if (!owner.ok()) return RegistryError(owner.status());
+  if (!owner->has_value()) return found;
+  return OtherServer(video, (*owner)->self ? Registry::Owner() : **owner);
+}
+
 absl::StatusOr<uint64_t> Studio::Claim(const StoredVideo& asked) {
   Registry& registry = *storage_.registry;
   const std::string &name = asked.info.name, &request_id = asked.info.request_id;
-  for (int attempt = 0; attempt < 2 && !request_id.empty(); ++attempt) {
-    const absl::StatusOr<std::string> claimed = registry.ClaimRequest(asked.tenant.id, request_id, name);
-    if (!claimed.ok()) return RegistryError(claimed.status());
-    if (*claimed == name) break;
-    const absl::StatusOr<std::shared_ptr<Video>> known = Find(asked.tenant, *claimed);
-    if (known.ok()) return 0;
-    if (!absl::IsNotFound(known.status())) return known.status();
-    registry.ForgetRequest(asked.tenant.id, request_id);
-  }
   const absl::StatusOr<uint64_t> token = registry.Take(name);
   if (!token.ok()) return RegistryError(token.status());
+  for (int attempt = 0; attempt < 2 && !request_id.empty(); ++attempt) {
+    const absl::StatusOr<std::string> claimed = registry.ClaimRequest(asked.tenant.id, request_id, name);
+    if (claimed.ok() && *claimed == name) break;
+    const absl::Status known = claimed.ok() ? FindClaimed(asked.tenant, *claimed) : RegistryError(claimed.status());
+    if (absl::IsNotFound(known)) {
+      registry.ForgetRequest(asked.tenant.id, request_id, *claimed);
+      continue;
+    }
+    registry.Release(name, *token, /*ended=*/true);
+    if (!known.ok()) return known;
+    return 0;
+  }
   return *token;
 }
 
@@ -243,7 +269,7 @@ void Studio::GiveUp(const Video& video) {
   production_.encoders()->Post([registry = storage_.registry, name = video.name(), token = video.token(),
                                 tenant = video.tenant().id, request_id = video.description().info.request_id] {
     registry->Release(name, token, /*ended=*/true);
-    if (!request_id.empty()) registry->ForgetRequest(tenant, request_id);
+    if (!request_id.empty()) registry->ForgetRequest(tenant, request_id, name);
   });
 }
 

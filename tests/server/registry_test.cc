@@ -116,7 +116,11 @@ TEST_F(RegistryTest, ARequestIdIsOneTenantsAndOfOneVideo) {
   EXPECT_EQ(*b->ClaimRequest("other", "id", "videos/3"), "videos/3");
   // Where one name ends and the other begins makes a difference.
   EXPECT_EQ(*b->ClaimRequest("tenant:i", "d", "videos/4"), "videos/4");
-  a->ForgetRequest("tenant", "id");
+  EXPECT_EQ(*b->FindRequest("tenant", "id"), "videos/1");
+  EXPECT_EQ(*b->FindRequest("tenant", "another"), "");
+  b->ForgetRequest("tenant", "id", "videos/2");  // has never been its video
+  EXPECT_EQ(*b->FindRequest("tenant", "id"), "videos/1");
+  a->ForgetRequest("tenant", "id", "videos/1");
   EXPECT_EQ(*b->ClaimRequest("tenant", "id", "videos/5"), "videos/5");
 }
 

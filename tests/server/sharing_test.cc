@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/store/registry.h"
 #include "tests/engine/temp_folder.h"
 #include "tests/server/gate.h"
 #include "tests/server/http_client.h"
@@ -344,6 +345,66 @@ TEST_F(SharingTest, ARequestIdIsOneVideoAtAllServers) {
   EXPECT_TRUE(WatchAt(*a.stub, name).status.ok());
   EXPECT_EQ(Create(*b.stub, 2, "mine").name(), name) << "it has ended";
   EXPECT_TRUE(b.engine->ran().empty());
+}
+
+TEST_F(SharingTest, WhatAnotherServerHasAcceptedIsNotJudgedAgain) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = WaitAt(gate, 3)});
+  ServerOptions options;
+  options.policy.rules = folder.Write("rules", R"({"rules": [{"decision": "refuse"}]})");
+  Node b = Run({}, options);
+  const std::string name = Create(*a.stub, 5, "mine").name();
+  EXPECT_EQ(Create(*b.stub, 5, "mine").name(), name) << "while it is made";
+  const auto fork = [&](Node& at, const std::string& request_id) {
+    v1::ForkVideoRequest request;
+    request.set_name(name);
+    request.set_from_block(1);
+    request.set_prompt("a blue box");
+    request.set_request_id(request_id);
+    grpc::ClientContext context;
+    v1::Video video;
+    const grpc::Status status = at.stub->ForkVideo(&context, request, &video);
+    return status.ok() ? video.name() : ReasonOf(status);
+  };
+  gate.Open();
+  EXPECT_TRUE(WatchAt(*a.stub, name).status.ok());
+  EXPECT_EQ(Create(*b.stub, 5, "mine").name(), name) << "it has ended";
+  const std::string branch = fork(a, "branch");
+  EXPECT_EQ(fork(b, "branch"), branch);
+  EXPECT_EQ(fork(b, "new"), "POLICY_REFUSED") << "the control";
+  EXPECT_TRUE(WatchUntilItEnds(*a.stub, branch).status.ok());
+  EXPECT_EQ(fork(b, "branch"), branch);
+  EXPECT_TRUE(b.engine->ran().empty());
+}
+
+TEST_F(SharingTest, WhatAnotherServerIsAboutToAcceptIsNotMadeTwice) {
+  Node a = Run();
+  const auto create = [&] {
+    v1::CreateVideoRequest request;
+    *request.mutable_spec() = Request(1).spec();
+    request.set_request_id("mine");
+    grpc::ClientContext context;
+    v1::Video video;
+    return a.stub->CreateVideo(&context, request, &video);
+  };
+  {
+    // A server that has claimed the id, and stored nothing yet.
+    const absl::StatusOr<std::unique_ptr<Registry>> other = OpenRedisRegistry(
+        {.url = redis.url(), .password_file = "", .address = "", .http_address = "", .lease = absl::Minutes(10)},
+        &logger);
+    ASSERT_TRUE(other.ok()) << other.status();
+    const std::string theirs = "videos/0123456789abcdef0123456789abcdef";
+    ASSERT_TRUE((*other)->Take(theirs).ok());
+    ASSERT_EQ(*(*other)->ClaimRequest("", "mine", theirs), theirs);
+    const grpc::Status refused = create();
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(ReasonOf(refused), "OTHER_SERVER");
+    EXPECT_EQ(*(*other)->FindRequest("", "mine"), theirs);
+  }
+  // It is gone without having accepted anything.
+  const grpc::Status accepted = create();
+  EXPECT_TRUE(accepted.ok()) << accepted.error_message();
 }
 
 // As one that was stopped, and goes on when others have taken its videos.
