@@ -18,6 +18,8 @@ inline constexpr char kTokenKey[] = "longtake:token";
 inline constexpr char kVideosKey[] = "longtake:videos:";
 // {n}:{tenant}:{request id}: a video; n is the length of the tenant's name.
 inline constexpr char kRequestKey[] = "longtake:request:";
+// The server that does what one does for all.
+inline constexpr char kLeaderKey[] = "longtake:leader";
 // {tenant}: set of its videos that are being made.
 inline constexpr char kMakingKey[] = "longtake:making:";
 // {hour}:{tenant}: a hash: device seconds, by server.

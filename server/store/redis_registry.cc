@@ -105,6 +105,13 @@ return redis.call('GET', KEYS[1]))";
 constexpr char kForget[] = R"(
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end)";
 
+// Returns 1 if this server leads.
+constexpr char kLead[] = R"(
+local leader = redis.call('GET', KEYS[1])
+if leader and leader ~= ARGV[1] and redis.call('EXISTS', ARGV[2] .. leader) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1)";
+
 std::string NewServerId() {
   std::random_device random;
   return absl::StrFormat("%08x%08x", random(), random());
@@ -217,6 +224,11 @@ class RedisRegistry : public Registry {
   }
 
   TenantCounters& counters() override { return counters_; }
+
+  absl::StatusOr<bool> Leads() override {
+    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kLead, {kLeaderKey}, {id_, kServerKey}));
+    return reply.number == 1;
+  }
 
   uint64_t lapses() const override { return lapses_; }
   bool has_others() override {

@@ -71,6 +71,9 @@ class Registry {
 
   virtual TenantCounters& counters() = 0;
 
+  // Whether this server is the one that does what one does for all: the first that has asked, as long as it works.
+  virtual absl::StatusOr<bool> Leads() = 0;
+
   // How often this server's lease had ended before it was renewed: since the last time others may have taken its
   // videos.
   virtual uint64_t lapses() const = 0;

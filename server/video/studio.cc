@@ -124,8 +124,7 @@ void Studio::Tick() {
   }
   if (storage_.store != nullptr && now - expired_ >= kLookForExpiredEvery) {
     expired_ = now;
-    for (const auto& video : library_.TakeExpired(absl::Now() - options_.store_age, options_.store_bytes))
-      Forget(video);
+    RemoveExpired();
   }
   if (now - sampled_ >= absl::Seconds(1)) {
     sampled_ = now;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -163,6 +164,10 @@ class Studio {
   std::shared_ptr<Video> RestoreOne(const Found& found, uint64_t token);
   void Forget(
       const std::shared_ptr<Video>& video, std::function<void()> done = [] {});
+  void RemoveExpired();
+  // Brings what other servers have made into the library, some of it with each call, and takes out what they have
+  // removed. False: the store cannot be listed.
+  bool KnowAllEnded();
   void Loop();  // thread_'s
 
   const StudioOptions options_;
@@ -179,7 +184,8 @@ class Studio {
   // those that other servers have left.
   absl::Duration ticked_, sampled_, expired_;
   absl::Duration adopted_;
-  uint64_t lapses_ = 0;  // of the registry's, that Adopt knows
+  uint64_t lapses_ = 0;               // of the registry's, that Adopt knows
+  std::set<std::string> unreadable_;  // stored videos of which KnowAllEnded has said so
 
   Mutex mutex_;
   ConditionVariable closed_;

@@ -99,6 +99,22 @@ TEST_F(RegistryTest, ServersThatEndGiveTheirVideosBackAtOnce) {
   EXPECT_FALSE(b->has_others());
 }
 
+TEST_F(RegistryTest, OneServerLeadsAsLongAsItWorks) {
+  auto a = Open("a:1");
+  const auto b = Open("b:1");
+  EXPECT_TRUE(*a->Leads());
+  EXPECT_FALSE(*b->Leads());
+  EXPECT_TRUE(*a->Leads());
+  a.reset();
+  EXPECT_TRUE(*b->Leads());
+  const auto c = Open("c:1");
+  EXPECT_FALSE(*c->Leads());
+  redis.EndLeases();
+  EXPECT_TRUE(*c->Leads()) << "b is taken for dead";
+  redis.Kill();
+  EXPECT_FALSE(c->Leads().ok());
+}
+
 TEST_F(RegistryTest, ALeaseThatHadEndedIsNoticed) {
   const auto a = Open("a:1", absl::Milliseconds(300));
   EXPECT_EQ(a->lapses(), 0u);

@@ -341,6 +341,11 @@ TEST_F(SharingTest, ARequestIdIsOneVideoAtAllServers) {
   v1::Video video;
   grpc::ClientContext context;
   EXPECT_EQ(ReasonOf(b.stub->CreateVideo(&context, other, &video)), "REQUEST_ID_REUSED");
+  const HttpReply posted =
+      HttpClient(b.server->http_port())
+          .Ask("POST", "/v1/videos", R"({"prompt": "a red ball", "seconds": 3, "request_id": "mine"})");
+  EXPECT_EQ(posted.status, 409) << posted.body;
+  EXPECT_TRUE(absl::StrContains(posted.body, "REQUEST_ID_REUSED")) << posted.body;
   gate.Open();
   EXPECT_TRUE(WatchAt(*a.stub, name).status.ok());
   EXPECT_EQ(Create(*b.stub, 2, "mine").name(), name) << "it has ended";
