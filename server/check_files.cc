@@ -64,10 +64,8 @@ absl::Status CheckSharing(const ServerOptions& server) {
   if (server.registry.empty()) return absl::OkStatus();
   if (server.store.empty()) return absl::InvalidArgumentError("is for servers that share a store, and there is none");
   RETURN_IF_ERROR(ParseRedisUrl(server.registry).status());
-  for (const std::string* file : {&server.registry_password_file, &server.peer_ca}) {
-    if (!file->empty()) RETURN_IF_ERROR(ReadFile(*file).status());
-  }
-  return absl::OkStatus();
+  if (server.registry_password_file.empty()) return absl::OkStatus();
+  return ReadFile(server.registry_password_file).status();
 }
 
 }  // namespace
@@ -107,6 +105,7 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
   add_status("", ViewingLinks::Open(server.links, asks_callers, &clock, &silent).status());
   add_status("", PolicyGate::Open(server.policy, &clock, &metrics, &silent).status());
   add_status("", CheckTls(server.tls));  // the same
+  add_status("", CheckPeers({.authorities = server.peer_ca, .name = server.peer_name}, server.tls));
   return wrong;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
 #include "common/thread.h"
+#include "server/access/known_servers.h"
 #include "server/grpc/front.h"
 #include "server/grpc/wire.h"
 #include "server/http/http_server.h"
@@ -103,6 +104,7 @@ struct Server::Impl : Lifecycle::Actions {
   std::unique_ptr<Store> store;  // outlives the studio, as the next does
   std::unique_ptr<Registry> registry;
   std::unique_ptr<Authenticator> authenticator;
+  std::unique_ptr<KnownServers> servers;  // null: none has a name
   std::unique_ptr<ViewingLinks> links;
   std::unique_ptr<Quotas> quotas;
   std::unique_ptr<PolicyGate> policy;  // null: everything may be made
@@ -187,12 +189,18 @@ absl::Status Server::Impl::OpenAccess() {
   absl::StatusOr<std::unique_ptr<Authenticator>> opened = Authenticator::Open(access, clock, logger, options.now);
   if (!opened.ok()) return opened.status();
   authenticator = *std::move(opened);
+  if (!options.peer_name.empty() && !options.peer_ca.empty()) {
+    absl::StatusOr<std::unique_ptr<KnownServers>> known =
+        KnownServers::Open(options.peer_ca, options.peer_name, clock, logger);
+    if (!known.ok()) return Named("peer-ca", known.status());
+    servers = *std::move(known);
+  }
   absl::StatusOr<std::unique_ptr<ViewingLinks>> signer =
       ViewingLinks::Open(options.links, !authenticator->open(), clock, logger, options.now);
   if (!signer.ok()) return signer.status();
   links = *std::move(signer);
   absl::StatusOr<std::unique_ptr<Quotas>> limits =
-      Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger);
+      Quotas::Open(options.quotas, options.studio.max_waiting, clock, &metrics, logger, options.now);
   if (!limits.ok()) return limits.status();
   quotas = *std::move(limits);
   absl::StatusOr<std::unique_ptr<PolicyGate>> gate = PolicyGate::Open(options.policy, clock, &metrics, logger);
@@ -211,9 +219,9 @@ absl::Status Server::Impl::ListenForGrpc() {
       Front::Listen({.listen = options.listen,
                      .keepalive = options.keepalive,
                      .tls = options.tls,
-                     .peers = {options.peer_ca},
+                     .peers = {.authorities = options.peer_ca, .name = options.peer_name},
                      .reflection = !options.production},
-                    authenticator.get(), links.get(), quotas.get(), &metrics, calls.get(), logger);
+                    authenticator.get(), servers.get(), links.get(), quotas.get(), &metrics, calls.get(), logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();
@@ -248,6 +256,7 @@ absl::Status Server::Impl::OpenStorage() {
                                                                        logger);
   if (!shared.ok()) return Named("registry", shared.status());
   registry = *std::move(shared);
+  if (absl::Status counted = quotas->Share(&registry->counters()); !counted.ok()) return Named("registry", counted);
   logger->info("registry address={} http_address={}", *address, *http_address);
   return absl::OkStatus();
 }

@@ -36,6 +36,7 @@ struct ServerOptions {
   std::string registry = {};
   std::string registry_password_file = {};  // its first line; empty: none is sent
   std::string peer_ca = {};    // authorities of other servers' certificates, PEM; empty: they are called in plain text
+  std::string peer_name = {};  // PeerOptions::name
   std::string advertise = {};  // where other servers reach `listen`; empty: there, if that is an address
   std::string advertise_http = {};          // the same of `http_listen`
   absl::Duration lease = absl::Seconds(5);  // a server that is silent for so long has lost its videos to others
@@ -55,7 +56,7 @@ struct ServerOptions {
   TraceOptions trace = {};
   BuildInfo build = {};                         // what metrics say of this program
   const Clock* clock = nullptr;                 // outlives the server; null: the system's monotonic clock
-  std::function<absl::Time()> now = absl::Now;  // what the times of tokens and links are compared with
+  std::function<absl::Time()> now = absl::Now;  // of tokens, links, and hours of quotas
 };
 
 // Host memory that the server takes beside the engine and the chunks that it keeps, while it makes so many videos of

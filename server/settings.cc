@@ -174,6 +174,10 @@ void AddFlags(CLI::App& app, Settings& settings) {
                  "without it no other server may use the store");
   app.add_option("--peer-ca", settings.server.peer_ca,
                  "Authorities of the certificates of servers that share --store, PEM; needed with --tls-cert");
+  app.add_option(
+      "--peer-name", settings.server.peer_name,
+      "DNS name in these servers' certificates and in no client's: a caller with it is a server, and says on "
+      "whose behalf it calls. Without it clients that only a certificate identifies must ask the right server");
   app.add_option("--registry-password-file", settings.server.registry_password_file, "File with its password");
   app.add_option("--advertise", settings.server.advertise,
                  "Address and port by which other servers reach --listen; needed where that is of all interfaces");

@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "server/store/tenant_counters.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/accounts.h"
 #include "server/video/tenant.h"
@@ -74,26 +75,36 @@ class Authenticator {
 class Quotas : public Accounts {
  public:
   // `path`: QuotaTable says what is in it; empty: nothing is limited. `max_waiting`: of which queue_share is a share,
-  // of each delivery. All pointers outlive it.
+  // of each delivery. `now`: by which hours are counted. All pointers outlive it.
   static absl::StatusOr<std::unique_ptr<Quotas>> Open(const std::string& path, int max_waiting, const Clock* clock,
-                                                      Metrics* metrics, spdlog::logger* logger);
+                                                      Metrics* metrics, spdlog::logger* logger,
+                                                      std::function<absl::Time()> now = absl::Now);
   ~Quotas() override;
+
+  // Counts videos, device seconds and calls over all servers from now on. Once, before anything is asked. Where the
+  // counters do not answer, this server's own count, and the log says so. Without `with_thread`, Exchange is the
+  // caller's to call. ResourceExhausted: the system gives no thread. `counters` outlive it.
+  absl::Status Share(TenantCounters* counters, bool with_thread = true);
+  // Tells the counters what this server has let in and used since the last time, and learns what others have let in.
+  void Exchange();
 
   // QUOTA_EXCEEDED from each of them names the quota, and says when to try again where time alone helps.
   absl::Status OnCall(const Tenant& tenant);
   // The watch lasts until the result is let go.
   absl::StatusOr<std::shared_ptr<void>> OpenWatch(const Tenant& tenant);
 
-  // What tenants have of what is limited for them; a share of the queue as a number of requests. Rates are left out.
+  // What tenants have at this server of what is limited for them; a share of the queue as a number of requests. Rates
+  // are left out.
   struct Use {
     std::string tenant, quota;
     double used = 0, limit = 0;
   };
   std::vector<Use> uses() const;
 
-  // Requests of one tenant that come at the same moment may wait beyond its share: whether one waits is known when the
-  // scheduler has looked at it.
-  absl::Status OnNew(uint64_t id, const Tenant& tenant, scheduler::Delivery delivery, bool restored) override;
+  // Waits for shared counters, a second at most. Requests of one tenant that come at the same moment may wait beyond
+  // its share: whether one waits is known when the scheduler has looked at it.
+  absl::Status OnNew(uint64_t id, const Tenant& tenant, const std::string& video, scheduler::Delivery delivery,
+                     bool restored) override;
   void OnWaiting(uint64_t id) override;
   void OnPlaced(uint64_t id) override;
   void OnUsed(uint64_t id, double device_seconds) override;

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -16,6 +18,9 @@ class CallBucket {
  public:
   // Takes a token. Nothing: there was one; else the time until there is.
   std::optional<absl::Duration> Take(absl::Duration now, double a_second);
+  // Takes the tokens of calls that other servers have let in, also those that are not there: then nobody gets one until
+  // they have flowed in.
+  void TakeForOthers(int64_t calls) { tokens_ -= static_cast<double>(calls); }
   // Nothing was taken for so long that it is full at any rate.
   bool Full(absl::Duration now) const { return now - filled_ >= absl::Hours(1); }
 
@@ -25,17 +30,21 @@ class CallBucket {
 };
 
 // Device seconds of the last 24 hours, in slots of an hour: what was used in an hour counts until the same hour a day
-// later. A calendar's day would let everybody in at midnight.
+// later. A calendar's day would let everybody in at midnight. Times are since 1970, so that all servers mean the same
+// hours.
 class UsedToday {
  public:
+  static int64_t HourOf(absl::Duration now) { return absl::ToInt64Hours(now); }
+
   void Add(absl::Duration now, double seconds);
   double Sum(absl::Duration now) const;
   // Until the sum is below the limit, if nothing is added; infinite where no time makes it so.
   absl::Duration UntilBelow(absl::Duration now, double limit) const;
+  // The hours that count now in which anything was used, and how much.
+  std::vector<std::pair<int64_t, double>> Hours(absl::Duration now) const;
 
  private:
   static constexpr int kHours = 24;
-  static int64_t HourOf(absl::Duration now) { return absl::ToInt64Hours(now); }
   double At(int64_t hour) const { return hours_[(hour + kHours) % kHours]; }
 
   std::array<double, kHours> hours_ = {};  // by hour modulo 24

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
@@ -18,6 +19,7 @@ class RecordedContext : public grpc::CallbackServerContext {
   explicit RecordedContext(const CallLog* its_log) : log(its_log) {}
   const CallLog* const log;
   CallRecord record;
+  std::optional<Identity> caller;
 };
 
 // The value of this key; empty: the client has sent none.
@@ -61,6 +63,18 @@ CallRecord* BeginCall(grpc::CallbackServerContext* context) {
   // An error with initial metadata is an answer for Envoy, which then does not ask the server that has the video.
   context->AddTrailingMetadata(kRequestIdKey, recorded->record.origin.request_id);
   return &recorded->record;
+}
+
+const Identity* CallerOf(const grpc::CallbackServerContext& context) {
+  const auto* recorded = dynamic_cast<const RecordedContext*>(&context);
+  return recorded != nullptr && recorded->caller.has_value() ? &*recorded->caller : nullptr;
+}
+
+void SetCaller(grpc::CallbackServerContext* context, const Identity& caller) {
+  auto* recorded = dynamic_cast<RecordedContext*>(context);
+  if (recorded == nullptr) return;
+  recorded->record.tenant = caller.tenant.id;
+  recorded->caller = caller;
 }
 
 void SetVideo(grpc::CallbackServerContext* context, const std::string& name) {

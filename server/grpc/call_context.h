@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "common/mutex.h"
+#include "server/access/access.h"
 #include "server/telemetry/call_log.h"
 
 namespace longtake::server {
@@ -20,6 +21,10 @@ CallRecord* RecordOf(grpc::CallbackServerContext* context);
 
 // A call has reached one of our services: it gets its id and its place in a trace, and answers the id. Null as above.
 CallRecord* BeginCall(grpc::CallbackServerContext* context);
+
+// Who is calling, once Door has found out; null before, and as above.
+const Identity* CallerOf(const grpc::CallbackServerContext& context);
+void SetCaller(grpc::CallbackServerContext* context, const Identity& caller);
 
 // Notes which video the call is about: what has not the form of a name is none.
 void SetVideo(grpc::CallbackServerContext* context, const std::string& name);

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/access/access.h"
+#include "server/access/known_servers.h"
 #include "server/telemetry/origin.h"
 #include "server/video/studio_slot.h"
 
@@ -25,8 +26,9 @@ struct Visit {
 class Door {
  public:
   // All outlive it.
-  Door(const Authenticator* authenticator, Quotas* quotas, StudioSlot* slot)
-      : authenticator_(authenticator), quotas_(quotas), slot_(slot) {}
+  // `servers`: whose word counts about who is calling; null: nobody's.
+  Door(const Authenticator* authenticator, const KnownServers* servers, Quotas* quotas, StudioSlot* slot)
+      : authenticator_(authenticator), servers_(servers), quotas_(quotas), slot_(slot) {}
 
   // Each of the three gives the call its id, which it answers.
   // UNAUTHENTICATED; for a caller who is known QUOTA_EXCEEDED, and MODEL_LOADING before there is a studio.
@@ -41,9 +43,12 @@ class Door {
   void RemoveCall() const { slot_->RemoveCall(); }
 
  private:
-  absl::StatusOr<Identity> IdentityOf(const grpc::CallbackServerContext& context) const;
+  // A server that has verified its caller passes this call on.
+  bool FromServer(const grpc::CallbackServerContext& context) const;
+  absl::StatusOr<Identity> IdentityOf(const grpc::CallbackServerContext& context, bool from_server) const;
 
   const Authenticator* const authenticator_;
+  const KnownServers* const servers_;
   Quotas* const quotas_;
   StudioSlot* const slot_;
 };

@@ -26,11 +26,12 @@ int Milliseconds(absl::Duration duration) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Front>> Front::Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                     const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
-                                                     const CallLog* calls, spdlog::logger* logger) {
+                                                     const KnownServers* servers, const ViewingLinks* links,
+                                                     Quotas* quotas, Metrics* metrics, const CallLog* calls,
+                                                     spdlog::logger* logger) {
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
-  ASSIGN_OR_RETURN(std::unique_ptr<Peers> peers, Peers::Open(options.peers));
-  std::unique_ptr<Front> front(new Front(authenticator, links, quotas, metrics, std::move(peers)));
+  ASSIGN_OR_RETURN(std::unique_ptr<Peers> peers, Peers::Open(options.peers, options.tls));
+  std::unique_ptr<Front> front(new Front(authenticator, servers, links, quotas, metrics, std::move(peers)));
   ASSIGN_OR_RETURN(front->acceptor_, Acceptor::Listen(options.listen, logger));
   front->Build(options, credentials, calls);
   if (front->grpc_ == nullptr) return absl::UnavailableError("listen: gRPC cannot start");

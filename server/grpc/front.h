@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/access/access.h"
+#include "server/access/known_servers.h"
 #include "server/access/viewing_links.h"
 #include "server/grpc/door.h"
 #include "server/grpc/front_options.h"
@@ -27,10 +28,11 @@ class CallLog;
 
 class Front {
  public:
-  // Takes the port, and answers nobody yet. All pointers outlive it.
+  // Takes the port, and answers nobody yet. All pointers outlive it. `servers`: null where no server has a name.
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
-                                                       const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
-                                                       const CallLog* calls, spdlog::logger* logger);
+                                                       const KnownServers* servers, const ViewingLinks* links,
+                                                       Quotas* quotas, Metrics* metrics, const CallLog* calls,
+                                                       spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -45,9 +47,9 @@ class Front {
   int port() const { return acceptor_->port(); }
 
  private:
-  Front(const Authenticator* authenticator, const ViewingLinks* links, Quotas* quotas, Metrics* metrics,
-        std::unique_ptr<Peers> peers)
-      : door_(authenticator, quotas, &studio_),
+  Front(const Authenticator* authenticator, const KnownServers* servers, const ViewingLinks* links, Quotas* quotas,
+        Metrics* metrics, std::unique_ptr<Peers> peers)
+      : door_(authenticator, servers, quotas, &studio_),
         peers_(std::move(peers)),
         videos_(&door_, links, peers_.get(), metrics),
         models_(&door_),

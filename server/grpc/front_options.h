@@ -34,6 +34,9 @@ struct TlsOptions {
 // How other servers are reached to which calls are passed on.
 struct PeerOptions {
   std::string authorities = {};  // that have signed their certificates, PEM; empty: connections are plain text
+  // A DNS name that their certificates have and no client's has: a caller with it is a server, and may say on whose
+  // behalf it calls. Empty: no server may.
+  std::string name = {};
 };
 
 struct FrontOptions {

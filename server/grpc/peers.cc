@@ -2,18 +2,15 @@
 
 #include <grpcpp/generic/generic_stub.h>
 
-#include <fstream>
-#include <sstream>
-
-#include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "server/access/known_servers.h"
 #include "server/grpc/call_context.h"
+#include "server/grpc/tls.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
 namespace {
 
-constexpr char kPassedOn[] = "x-longtake-passed-on";
 constexpr char kWatchMethod[] = "/longtake.v1.VideoService/WatchVideo";
 // gRPC's limit for messages that are received is 4 MiB by default; ours has parts of at most `max_part_bytes`.
 constexpr int kMaxReceiveBytes = 16 << 20;
@@ -77,28 +74,26 @@ class PassedOnWatch : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   Upstream upstream_;
 };
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (!file || text.str().empty())
-    return absl::InvalidArgumentError(absl::StrCat("peer-ca: ", path, " cannot be read"));
-  return text.str();
+// The caller that no token identifies; null: there is a token, or nobody is asked who they are.
+const Identity* CallerWithoutToken(const grpc::CallbackServerContext& context) {
+  const Identity* const caller = CallerOf(context);
+  if (caller == nullptr || caller->tenant.id.empty()) return nullptr;
+  return context.client_metadata().count("authorization") > 0 ? nullptr : caller;
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Peers>> Peers::Open(const PeerOptions& options) {
-  if (options.authorities.empty()) return std::unique_ptr<Peers>(new Peers(grpc::InsecureChannelCredentials()));
-  grpc::SslCredentialsOptions tls;
-  ASSIGN_OR_RETURN(tls.pem_root_certs, ReadFile(options.authorities));
-  return std::unique_ptr<Peers>(new Peers(grpc::SslCredentials(tls)));
+absl::StatusOr<std::unique_ptr<Peers>> Peers::Open(const PeerOptions& options, const TlsOptions& own) {
+  ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials, MakePeerCredentials(options, own));
+  return std::unique_ptr<Peers>(new Peers(std::move(credentials), !options.name.empty()));
 }
 
-std::optional<std::string> Peers::ServerOf(const absl::Status& error, const grpc::CallbackServerContext& context) {
-  if (error.ok() || context.client_metadata().count(kPassedOn) > 0) return std::nullopt;
+std::optional<std::string> Peers::ServerOf(const absl::Status& error,
+                                           const grpc::CallbackServerContext& context) const {
+  if (error.ok() || context.client_metadata().count(kPassedOnKey) > 0) return std::nullopt;
   const ErrorDetails details = DetailsOf(error);
   if (details.reason != Reason::kOtherServer) return std::nullopt;
+  if (!known_ && CallerWithoutToken(context) != nullptr) return std::nullopt;
   const auto server = details.metadata.find("server");
   if (server == details.metadata.end() || server->second.empty()) return std::nullopt;
   return server->second;
@@ -120,7 +115,10 @@ std::shared_ptr<grpc::Channel> Peers::ChannelTo(const std::string& address) {
 std::shared_ptr<grpc::ClientContext> Peers::ContextFor(grpc::CallbackServerContext* context) {
   auto onward = std::make_shared<grpc::ClientContext>();
   onward->set_deadline(context->deadline());
-  onward->AddMetadata(kPassedOn, "1");
+  onward->AddMetadata(kPassedOnKey, "1");
+  if (const Identity* caller = CallerWithoutToken(*context); caller != nullptr) {
+    onward->AddMetadata(kCallerKey, EncodeCaller(*caller));
+  }
   const auto [first, last] = context->client_metadata().equal_range("authorization");
   for (auto at = first; at != last; ++at) {
     onward->AddMetadata("authorization", std::string(at->second.data(), at->second.size()));

@@ -22,16 +22,21 @@
 
 namespace longtake::server {
 
-// A passed-on call has its client's deadline and Authorization header: the other server asks again who is calling. Its
-// line in that server's log has the same id, and its span there is a child of this server's. It is marked, and a marked
-// call is not passed on again.
+// Metadata of a call that is passed on: that it is, and in place of a token, which it does not have, who is calling.
+inline constexpr char kPassedOnKey[] = "x-longtake-passed-on";
+inline constexpr char kCallerKey[] = "x-longtake-caller-bin";
+
+// A passed-on call has its client's deadline and Authorization header: the other server asks again who is calling. A
+// caller that only its certificate identifies is named to servers that know this one by its own certificate; where they
+// do not, such a call is not passed on. Its line in that server's log has the same id, and its span there is a child of
+// this server's. It is marked, and a marked call is not passed on again.
 class Peers {
  public:
-  // InvalidArgument: a file that cannot be read.
-  static absl::StatusOr<std::unique_ptr<Peers>> Open(const PeerOptions& options);
+  // `own`: the TLS of this server's port. InvalidArgument: CheckPeers says what is wrong.
+  static absl::StatusOr<std::unique_ptr<Peers>> Open(const PeerOptions& options, const TlsOptions& own);
 
   // The address to which a call that has failed so is to be passed on; nothing: the error is the client's.
-  static std::optional<std::string> ServerOf(const absl::Status& error, const grpc::CallbackServerContext& context);
+  std::optional<std::string> ServerOf(const absl::Status& error, const grpc::CallbackServerContext& context) const;
 
   template <typename Request, typename Response>
   using Method = void (v1::VideoService::StubInterface::async_interface::*)(grpc::ClientContext*, const Request*,
@@ -59,7 +64,8 @@ class Peers {
                                                           std::function<void()> on_done);
 
  private:
-  explicit Peers(std::shared_ptr<grpc::ChannelCredentials> credentials) : credentials_(std::move(credentials)) {}
+  Peers(std::shared_ptr<grpc::ChannelCredentials> credentials, bool known)
+      : credentials_(std::move(credentials)), known_(known) {}
   std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address);
   std::shared_ptr<v1::VideoService::Stub> StubOf(const std::string& address) {
     return v1::VideoService::NewStub(ChannelTo(address));
@@ -68,6 +74,7 @@ class Peers {
   static void CopyTrailers(const grpc::ClientContext& from, grpc::CallbackServerContext* to);
 
   const std::shared_ptr<grpc::ChannelCredentials> credentials_;
+  const bool known_;  // the other servers know this one, and take its word for who is calling
   Mutex mutex_;
   std::map<std::string, std::shared_ptr<grpc::Channel>> channels_ ABSL_GUARDED_BY(mutex_);  // by address
 };

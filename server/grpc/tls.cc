@@ -7,14 +7,20 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/access/known_servers.h"
 
 namespace longtake::server {
 namespace {
 
 bool NoneNamed(const TlsOptions& options) {
   return options.certificate.empty() && options.key.empty() && options.client_authorities.empty();
+}
+
+unsigned ReloadSeconds(const TlsOptions& options) {
+  return static_cast<unsigned>(std::max<int64_t>(1, absl::ToInt64Seconds(options.reload)));
 }
 
 }  // namespace
@@ -37,10 +43,50 @@ absl::Status CheckTls(const TlsOptions& options) {
   return wrong.empty() ? absl::OkStatus() : absl::InvalidArgumentError(wrong);
 }
 
+absl::Status CheckPeers(const PeerOptions& peers, const TlsOptions& own) {
+  if (!peers.authorities.empty()) {
+    const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> trial(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+    const bool read = SSL_CTX_load_verify_file(trial.get(), peers.authorities.c_str()) == 1;
+    ERR_clear_error();
+    if (!read) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("peer-ca: ", peers.authorities, " has no certificates that can be read as PEM"));
+    }
+  }
+  if (peers.name.empty()) return absl::OkStatus();
+  for (const auto& [option, file] : {std::pair{"peer-ca", &peers.authorities},
+                                     {"tls-cert", &own.certificate},
+                                     {"tls-client-ca", &own.client_authorities}}) {
+    if (file->empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(option, ": is missing, without which servers cannot know each other by peer-name"));
+    }
+  }
+  return CheckOwnCertificate(own.certificate, own.client_authorities, peers.authorities, peers.name);
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakePeerCredentials(const PeerOptions& peers,
+                                                                              const TlsOptions& own) {
+  if (absl::Status status = CheckPeers(peers, own); !status.ok()) return status;
+  if (peers.authorities.empty()) return grpc::InsecureChannelCredentials();
+  using grpc::experimental::FileWatcherCertificateProvider;
+  const unsigned seconds = ReloadSeconds(own);
+  grpc::experimental::TlsChannelCredentialsOptions tls;
+  if (peers.name.empty()) {
+    tls.set_certificate_provider(std::make_shared<FileWatcherCertificateProvider>(peers.authorities, seconds));
+  } else {
+    tls.set_certificate_provider(
+        std::make_shared<FileWatcherCertificateProvider>(own.key, own.certificate, peers.authorities, seconds));
+    tls.watch_identity_key_cert_pairs();
+  }
+  tls.watch_root_certs();
+  return grpc::experimental::TlsCredentials(tls);
+}
+
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsOptions& options) {
   if (NoneNamed(options)) return grpc::InsecureServerCredentials();
   if (absl::Status status = CheckTls(options); !status.ok()) return status;
-  const auto seconds = static_cast<unsigned>(std::max<int64_t>(1, absl::ToInt64Seconds(options.reload)));
+  const unsigned seconds = ReloadSeconds(options);
   grpc::experimental::TlsServerCredentialsOptions tls(
       std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(options.key, options.certificate,
                                                                            options.client_authorities, seconds));

@@ -131,7 +131,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* VideoService::WatchVideo(grpc::Callb
     status = found.status();
     if (found.ok()) video = *std::move(found);
   }
-  if (const std::optional<std::string> server = Peers::ServerOf(status, *context); server.has_value()) {
+  if (const std::optional<std::string> server = peers_->ServerOf(status, *context); server.has_value()) {
     door_->AddCall();
     return peers_->PassOnWatch(*server, context, *bytes, [this, watch = std::move(visit->watch)]() mutable {
       watch.reset();

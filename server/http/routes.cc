@@ -261,13 +261,17 @@ void Routes::List(const Visit& visit, const HttpRequest& request, const Responde
 }
 
 std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Routes::Created(const Visit& visit,
+                                                                                   const HttpRequest& request,
                                                                                    const Responder& responder) {
-  return [this, call = visit.call, responder](const absl::StatusOr<std::shared_ptr<Video>>& video) {
+  return [this, call = visit.call, request, responder](const absl::StatusOr<std::shared_ptr<Video>>& video) {
     if (video.ok()) {
       call->video = (*video)->name();
       return responder->Answer(ToAnswer(ToJson((*video)->info())));
     }
     metrics_->Refused(LabelOf(DetailsOf(video.status()).reason));
+    if (const std::string server = HttpPeers::ServerOf(video.status(), request); !server.empty()) {
+      return peers_->PassOn(server, video.status(), call->origin, request, responder);
+    }
     responder->Answer(ToAnswer(InJsonNames(video.status())));
   };
 }
@@ -279,7 +283,7 @@ void Routes::Create(const Visit& visit, const HttpRequest& request, const Respon
   create.tenant = visit.tenant;
   create.origin = visit.call->origin;
   create.default_disconnect = Disconnect::kContinue;
-  visit.studio->Create(std::move(create), Created(visit, responder));
+  visit.studio->Create(std::move(create), Created(visit, request, responder));
 }
 
 void Routes::Fork(const Visit& visit, const HttpRequest& request, const std::string& name, const Responder& responder) {
@@ -289,7 +293,7 @@ void Routes::Fork(const Visit& visit, const HttpRequest& request, const std::str
   fork.tenant = visit.tenant;
   fork.origin = visit.call->origin;
   fork.fork.name = name;
-  visit.studio->Fork(std::move(fork), Created(visit, responder));
+  visit.studio->Fork(std::move(fork), Created(visit, request, responder));
 }
 
 void Routes::Quote(const Visit& visit, const HttpRequest& request, const Responder& responder) const {

@@ -77,6 +77,7 @@ class Routes {
               const Responder& responder) const;
   // Answers with a video that was created, or says why none was.
   std::function<void(const absl::StatusOr<std::shared_ptr<Video>>&)> Created(const Visit& visit,
+                                                                             const HttpRequest& request,
                                                                              const Responder& responder);
 
   const RouteOptions options_;

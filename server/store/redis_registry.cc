@@ -12,23 +12,13 @@
 #include "common/status_macros.h"
 #include "common/thread.h"
 #include "server/store/redis.h"
+#include "server/store/redis_counters.h"
+#include "server/store/redis_keys.h"
 #include "server/store/registry.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
 namespace {
-
-// Keys:
-//   longtake:server:{server}    a server's addresses, with a space between; the key ends with its lease
-//   longtake:servers            sorted set of servers, by the millisecond in which their leases end
-//   longtake:video:{video}      hash: owner (a server), token
-//   longtake:unfinished         set of videos that are being made, or should be
-//   longtake:token              the last token
-//   longtake:videos:{tenant}    sorted set of a tenant's videos, by the microsecond of their creation
-//   longtake:request:{n}:{tenant}:{request id}    a video; n is the length of the tenant's name
-constexpr char kServer[] = "longtake:server:", kServers[] = "longtake:servers",
-               kVideo[] = "longtake:video:", kUnfinishedVideos[] = "longtake:unfinished", kToken[] = "longtake:token",
-               kRequest[] = "longtake:request:", kVideos[] = "longtake:videos:";
 
 // A request that is repeated later than this asks for another video.
 constexpr absl::Duration kRequestKept = absl::Hours(24 * 7);
@@ -75,13 +65,16 @@ constexpr char kKeep[] = R"(
 local owner, token = unpack(redis.call('HMGET', KEYS[1], 'owner', 'token'))
 if owner == ARGV[1] and token == ARGV[2] then return 1 end
 if owner or (token and token ~= ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', ARGV[2])
+redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', ARGV[2], 'tenant', ARGV[4])
 redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[3], ARGV[3])
 return 1)";
 
 constexpr char kRelease[] = R"(
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then return 0 end
 if ARGV[3] == 'ended' then
+  local tenant = redis.call('HGET', KEYS[1], 'tenant')
+  if tenant then redis.call('SREM', ARGV[5] .. tenant, ARGV[4]) end
   redis.call('DEL', KEYS[1])
   redis.call('SREM', KEYS[2], ARGV[4])
 else
@@ -109,16 +102,30 @@ constexpr char kClaim[] = R"(
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'EX', ARGV[2]) then return ARGV[1] end
 return redis.call('GET', KEYS[1]))";
 
+constexpr char kForget[] = R"(
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end)";
+
+// Returns 1 if this server leads.
+constexpr char kLead[] = R"(
+local leader = redis.call('GET', KEYS[1])
+if leader and leader ~= ARGV[1] and redis.call('EXISTS', ARGV[2] .. leader) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1)";
+
+std::string NewServerId() {
+  std::random_device random;
+  return absl::StrFormat("%08x%08x", random(), random());
+}
+
 class RedisRegistry : public Registry {
  public:
   RedisRegistry(const RegistryOptions& options, RedisAddress address, std::string password, spdlog::logger* logger)
       : addresses_(absl::StrCat(options.address, " ", options.http_address)),
         lease_(options.lease),
         logger_(logger),
-        redis_(std::move(address), std::move(password), kTimeout) {
-    std::random_device random;
-    id_ = absl::StrFormat("%08x%08x", random(), random());
-  }
+        redis_(std::move(address), std::move(password), kTimeout),
+        id_(NewServerId()),
+        counters_(&redis_, id_) {}
   ~RedisRegistry() override {
     {
       const MutexLock lock(mutex_);
@@ -126,7 +133,7 @@ class RedisRegistry : public Registry {
     }
     ended_.NotifyAll();
     if (thread_.joinable()) thread_.join();
-    Log(redis_.Eval(kEnd, {ServerKey(), kServers}, {id_}).status());
+    Log(redis_.Eval(kEnd, {ServerKey(), kServersKey}, {id_}).status());
   }
 
   absl::Status Start() {
@@ -141,13 +148,17 @@ class RedisRegistry : public Registry {
                                                          {video, absl::StrCat(absl::ToInt64Seconds(kRequestKept))}));
     return reply.text;
   }
-  void ForgetRequest(const std::string& tenant, const std::string& request_id) override {
-    Log(redis_.Command({"DEL", RequestKey(tenant, request_id)}).status());
+  absl::StatusOr<std::string> FindRequest(const std::string& tenant, const std::string& request_id) override {
+    ASSIGN_OR_RETURN(RedisReply reply, redis_.Command({"GET", RequestKey(tenant, request_id)}));
+    return std::move(reply.text);
+  }
+  void ForgetRequest(const std::string& tenant, const std::string& request_id, const std::string& video) override {
+    Log(redis_.Eval(kForget, {RequestKey(tenant, request_id)}, {video}).status());
   }
 
   absl::StatusOr<uint64_t> Take(const std::string& video) override {
     ASSIGN_OR_RETURN(const RedisReply reply,
-                     redis_.Eval(kTake, {kVideo + video, kToken, kUnfinishedVideos}, {id_, kServer, video}));
+                     redis_.Eval(kTake, {kVideoKey + video, kTokenKey, kUnfinishedKey}, {id_, kServerKey, video}));
     uint64_t token = 0;
     if (reply.number == 0 && !absl::SimpleAtoi(reply.text, &token)) {
       return absl::FailedPreconditionError(absl::StrCat("another server makes ", video));
@@ -155,36 +166,39 @@ class RedisRegistry : public Registry {
     return token;
   }
   void Release(const std::string& video, uint64_t token, bool ended) override {
-    Log(redis_
-            .Eval(kRelease, {kVideo + video, kUnfinishedVideos},
-                  {id_, absl::StrCat(token), ended ? "ended" : "goes on", video})
-            .status());
+    Released released{.video = video, .token = token, .ended = ended};
+    const absl::Status told = TellReleased(released);
+    if (told.ok()) return;
+    Log(told);
+    const MutexLock lock(mutex_);
+    untold_.push_back(std::move(released));
   }
-  absl::StatusOr<bool> Keep(const std::string& video, uint64_t token) override {
+  absl::StatusOr<bool> Keep(const std::string& tenant, const std::string& video, uint64_t token) override {
     ASSIGN_OR_RETURN(const RedisReply reply,
-                     redis_.Eval(kKeep, {kVideo + video, kUnfinishedVideos}, {id_, absl::StrCat(token), video}));
+                     redis_.Eval(kKeep, {kVideoKey + video, kUnfinishedKey, kMakingKey + tenant},
+                                 {id_, absl::StrCat(token), video, tenant}));
     return reply.number == 1;
   }
   absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) override {
-    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kOwner, {kVideo + video}, {kServer}));
+    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kOwner, {kVideoKey + video}, {kServerKey}));
     if (reply.list.size() != 2) return std::nullopt;
     const std::pair<std::string, std::string> addresses = absl::StrSplit(reply.list[1], absl::MaxSplits(' ', 1));
     return Owner{.address = addresses.first, .http_address = addresses.second, .self = reply.list[0] == id_};
   }
 
   void AddUnfinished(const std::string& video) override {
-    Log(redis_.Command({"SADD", kUnfinishedVideos, video}).status());
+    Log(redis_.Command({"SADD", kUnfinishedKey, video}).status());
   }
   absl::StatusOr<std::vector<std::string>> Orphans() override {
-    ASSIGN_OR_RETURN(RedisReply reply, redis_.Eval(kOrphans, {kUnfinishedVideos}, {kVideo, kServer}));
+    ASSIGN_OR_RETURN(RedisReply reply, redis_.Eval(kOrphans, {kUnfinishedKey}, {kVideoKey, kServerKey}));
     return std::move(reply.list);
   }
 
   void AddVideo(const std::string& tenant, const std::string& video, absl::Time create_time) override {
-    Log(redis_.Command({"ZADD", kVideos + tenant, absl::StrCat(absl::ToUnixMicros(create_time)), video}).status());
+    Log(redis_.Command({"ZADD", kVideosKey + tenant, absl::StrCat(absl::ToUnixMicros(create_time)), video}).status());
   }
   void RemoveVideo(const std::string& tenant, const std::string& video) override {
-    Log(redis_.Command({"ZREM", kVideos + tenant, video}).status());
+    Log(redis_.Command({"ZREM", kVideosKey + tenant, video}).status());
   }
   absl::StatusOr<std::vector<Listed>> ListVideos(const std::string& tenant, const std::optional<Listed>& behind,
                                                  int count) override {
@@ -194,7 +208,7 @@ class RedisRegistry : public Registry {
     std::vector<Listed> found;
     for (int offset = 0; static_cast<int>(found.size()) < count;) {
       ASSIGN_OR_RETURN(const RedisReply reply,
-                       redis_.Command({"ZREVRANGEBYSCORE", kVideos + tenant, from, "-inf", "WITHSCORES", "LIMIT",
+                       redis_.Command({"ZREVRANGEBYSCORE", kVideosKey + tenant, from, "-inf", "WITHSCORES", "LIMIT",
                                        absl::StrCat(offset), absl::StrCat(count)}));
       for (size_t i = 0; i + 1 < reply.list.size(); i += 2) {
         int64_t micros = 0;
@@ -209,25 +223,53 @@ class RedisRegistry : public Registry {
     return found;
   }
 
+  TenantCounters& counters() override { return counters_; }
+
+  absl::StatusOr<bool> Leads() override {
+    ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kLead, {kLeaderKey}, {id_, kServerKey}));
+    return reply.number == 1;
+  }
+
   uint64_t lapses() const override { return lapses_; }
   bool has_others() override {
-    const absl::StatusOr<RedisReply> reply = redis_.Eval(kOthers, {kServers}, {id_});
+    const absl::StatusOr<RedisReply> reply = redis_.Eval(kOthers, {kServersKey}, {id_});
     Log(reply.status());
     return reply.ok() && reply->number == 1;
   }
 
  private:
-  std::string ServerKey() const { return kServer + id_; }
+  std::string ServerKey() const { return kServerKey + id_; }
   static std::string RequestKey(const std::string& tenant, const std::string& request_id) {
-    return absl::StrCat(kRequest, tenant.size(), ":", tenant, ":", request_id);
+    return absl::StrCat(kRequestKey, tenant.size(), ":", tenant, ":", request_id);
   }
   void Log(const absl::Status& status) const {
     if (!status.ok()) logger_->error("{}", std::string(status.message()));
   }
+  struct Released {
+    std::string video;
+    uint64_t token = 0;
+    bool ended = false;
+  };
+  absl::Status TellReleased(const Released& released) {
+    return redis_
+        .Eval(kRelease, {kVideoKey + released.video, kUnfinishedKey},
+              {id_, absl::StrCat(released.token), released.ended ? "ended" : "goes on", released.video, kMakingKey})
+        .status();
+  }
+  // Tells what could not be told while Redis was away. Otherwise such a video would count as being made for as long as
+  // this server works.
+  void TellUntold() {
+    std::vector<Released> untold;
+    {
+      const MutexLock lock(mutex_);
+      untold.swap(untold_);
+    }
+    for (const Released& each : untold) Release(each.video, each.token, each.ended);
+  }
   // Whether the lease had not ended.
   absl::StatusOr<bool> Renew() {
     ASSIGN_OR_RETURN(const RedisReply reply,
-                     redis_.Eval(kRenew, {ServerKey(), kServers},
+                     redis_.Eval(kRenew, {ServerKey(), kServersKey},
                                  {addresses_, absl::StrCat(absl::ToInt64Milliseconds(lease_)), id_}));
     return reply.number == 1;
   }
@@ -248,6 +290,7 @@ class RedisRegistry : public Registry {
         ++lapses_;
         logger_->warn("the lease had ended: others may have taken videos of this server");
       }
+      if (held.ok()) TellUntold();
       lock.Lock();
     }
   }
@@ -256,11 +299,13 @@ class RedisRegistry : public Registry {
   const absl::Duration lease_;
   spdlog::logger* const logger_;
   Redis redis_;
-  std::string id_;  // of this process
+  const std::string id_;  // of this process
+  RedisCounters counters_;
   std::atomic<uint64_t> lapses_ = 0;
   Mutex mutex_;
   ConditionVariable ended_;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<Released> untold_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

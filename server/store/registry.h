@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/store/tenant_counters.h"
 
 namespace spdlog {
 class logger;
@@ -32,20 +33,23 @@ class Registry {
   virtual ~Registry() = default;  // gives the lease back: others take what is left of this server's videos at once
 
   // The video that this request id of the tenant's asks for: `video` from now on, or the one that it asked for before.
+  // `video` was taken before, so that whoever finds the id knows whether somebody still works on it.
   virtual absl::StatusOr<std::string> ClaimRequest(const std::string& tenant, const std::string& request_id,
                                                    const std::string& video) = 0;
-  // Its video is refused, or gone.
-  virtual void ForgetRequest(const std::string& tenant, const std::string& request_id) = 0;
+  // The same without claiming it; empty: it has asked for nothing.
+  virtual absl::StatusOr<std::string> FindRequest(const std::string& tenant, const std::string& request_id) = 0;
+  // This video of its is refused, or gone. Another one's claim stays.
+  virtual void ForgetRequest(const std::string& tenant, const std::string& request_id, const std::string& video) = 0;
 
   // Makes this server the owner. Returns the token of its writes, larger than all that were given out before.
   // FailedPrecondition: a server that works owns the video.
   virtual absl::StatusOr<uint64_t> Take(const std::string& video) = 0;
   // Gives up a video that was taken with this token, if it is this server's still. `ended`: nobody goes on with it;
-  // else the next server does.
+  // else the next server does. Where the registry is away it is told later.
   virtual void Release(const std::string& video, uint64_t token, bool ended) = 0;
-  // Whether the video that was taken with this token is still this server's. One that nobody has taken since is again,
-  // also where the registry has forgotten everything.
-  virtual absl::StatusOr<bool> Keep(const std::string& video, uint64_t token) = 0;
+  // Whether the tenant's video that was taken with this token is still this server's. One that nobody has taken since
+  // is again, also where the registry has forgotten everything, and is counted as being made.
+  virtual absl::StatusOr<bool> Keep(const std::string& tenant, const std::string& video, uint64_t token) = 0;
   // Nothing: no server that works.
   virtual absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) = 0;
 
@@ -64,6 +68,11 @@ class Registry {
   // So many of the tenant's, of all servers, the newest first: those behind `behind` in this order, or the first ones.
   virtual absl::StatusOr<std::vector<Listed>> ListVideos(const std::string& tenant, const std::optional<Listed>& behind,
                                                          int count) = 0;
+
+  virtual TenantCounters& counters() = 0;
+
+  // Whether this server is the one that does what one does for all: the first that has asked, as long as it works.
+  virtual absl::StatusOr<bool> Leads() = 0;
 
   // How often this server's lease had ended before it was renewed: since the last time others may have taken its
   // videos.

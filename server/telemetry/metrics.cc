@@ -116,6 +116,10 @@ struct Metrics::Impl {
   Counters& refusals = NewCounters("longtake_refusals_total", "Requests for a video refused, by reason.");
   Counters& quota_refusals =
       NewCounters("longtake_quota_refusals_total", "Calls refused because their tenant has its quota, by quota.");
+  Counters& quota_exchanges = NewCounters("longtake_quota_exchanges_total",
+                                          "Exchanges of quotas' counters with other servers, by what counts now.");
+  prometheus::Counter& quotas_shared = quota_exchanges.Add({{"counts", "all_servers"}});
+  prometheus::Counter& quotas_alone = quota_exchanges.Add({{"counts", "this_server"}});
   Counters& policy_answers = NewCounters("longtake_policy_answers_total", "Questions to the policy, by outcome.");
   std::map<PolicyOutcome, prometheus::Counter*> policy;
   prometheus::Histogram& policy_seconds =
@@ -167,6 +171,7 @@ void Metrics::SetQuotas(const std::vector<std::string>& quotas) {
   for (const std::string& quota : quotas) impl_->quota_refusals.Add({{"quota", quota}});
 }
 void Metrics::QuotaExceeded(const std::string& quota) { impl_->quota_refusals.Add({{"quota", quota}}).Increment(); }
+void Metrics::QuotasExchanged(bool answered) { (answered ? impl_->quotas_shared : impl_->quotas_alone).Increment(); }
 void Metrics::PolicyAnswered(PolicyOutcome outcome, double seconds) {
   impl_->policy.at(outcome)->Increment();
   impl_->policy_seconds.Observe(seconds);

@@ -65,6 +65,8 @@ class Metrics {
   // As SetRefusalReasons and Refused, of calls beyond their tenant's quota.
   void SetQuotas(const std::vector<std::string>& quotas);
   void QuotaExceeded(const std::string& quota);
+  // Quotas' counters of all servers have answered, or this server's own count for now.
+  void QuotasExchanged(bool answered);
   // `seconds`: from the question to its answer.
   void PolicyAnswered(PolicyOutcome outcome, double seconds);
 

@@ -3,6 +3,7 @@
 #define LONGTAKE_SERVER_VIDEO_ACCOUNTS_H_
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "scheduler/scheduler.h"
@@ -10,15 +11,16 @@
 
 namespace longtake::server {
 
-// Any thread, without a lock of a video's. This one refuses nothing and counts nothing. Ids are those of videos'
-// sessions.
+// Any thread, without a lock of a video's; all but OnNew return at once. This one refuses nothing and counts nothing.
+// Ids are those of videos' sessions.
 class Accounts {
  public:
   virtual ~Accounts() = default;
-  // A video is to be made. An error refuses it, and no other call follows. `restored`: it was accepted before the
-  // server's start, so it is counted and not refused.
-  virtual absl::Status OnNew(uint64_t /*id*/, const Tenant& /*tenant*/, scheduler::Delivery /*delivery*/,
-                             bool /*restored*/) {
+  // The video of this name is to be made; with a registry this server has taken it there. An error refuses it, and no
+  // other call follows. `restored`: it was accepted before, by this server or another one, so it is counted and not
+  // refused. May wait for the registry.
+  virtual absl::Status OnNew(uint64_t /*id*/, const Tenant& /*tenant*/, const std::string& /*video*/,
+                             scheduler::Delivery /*delivery*/, bool /*restored*/) {
     return absl::OkStatus();
   }
   // It waits for a place; more than once where its position changes.

@@ -184,17 +184,19 @@ void Library::Trim() {
 
 void Library::OnEnded(const Video& video) {
   std::vector<std::shared_ptr<Video>> forgotten;
+  const absl::Time end_time = video.info().end_time.value_or(absl::InfiniteFuture());
   {
     const MutexLock lock(mutex_);
     if (!entries_.contains(video.name())) return;
-    ended_.push_back(video.name());
+    ended_.emplace(end_time, video.name());
     with_log_.push_back(video.name());
     while (ended_.size() > keep_ended_) {
-      if (std::shared_ptr<Video> oldest = RemoveLocked(ended_.front()); oldest != nullptr) {
+      const std::string name = ended_.begin()->second;
+      if (std::shared_ptr<Video> oldest = RemoveLocked(name); oldest != nullptr) {
         forgotten.push_back(std::move(oldest));
       }
-      if (!with_log_.empty() && with_log_.front() == ended_.front()) with_log_.pop_front();
-      ended_.pop_front();
+      if (!with_log_.empty() && with_log_.front() == name) with_log_.pop_front();
+      ended_.erase(ended_.begin());
     }
   }
   for (const std::shared_ptr<Video>& each : forgotten) {
@@ -209,14 +211,13 @@ std::vector<std::shared_ptr<Video>> Library::TakeExpired(absl::Time ended_before
   int64_t bytes = 0;
   for (const auto& [number, video] : by_number_) bytes += video->info().size_bytes;
   while (!ended_.empty()) {
-    const auto found = entries_.find(ended_.front());
-    if (found != entries_.end()) {
-      const VideoInfo info = found->second.video->info();
-      if (bytes <= max_bytes && info.end_time.value_or(absl::InfiniteFuture()) >= ended_before) break;
-      bytes -= info.size_bytes;
-      expired.push_back(RemoveLocked(info.name));
+    const auto& [end_time, name] = *ended_.begin();
+    if (entries_.contains(name)) {
+      if (bytes <= max_bytes && end_time >= ended_before) break;
+      expired.push_back(RemoveLocked(name));
+      bytes -= expired.back()->info().size_bytes;
     }
-    ended_.pop_front();
+    ended_.erase(ended_.begin());
   }
   return expired;
 }

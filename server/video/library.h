@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,7 +53,7 @@ class Library {
   absl::StatusOr<VideoPage> List(const Tenant& tenant, size_t page_size, const std::string& token) const;
   std::vector<std::shared_ptr<Video>> all() const;
 
-  // Forgets a video that another server makes now; what is read of its log from now on is `why`.
+  // Forgets a video that another server makes now, or has removed; what is read of its log from now on is `why`.
   void Drop(Video& video, const absl::Status& why);
 
   // A log has grown, or shrunk.
@@ -80,8 +81,8 @@ class Library {
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);                               // by name
   std::map<std::pair<Tenant, std::string>, std::string> request_ids_ ABSL_GUARDED_BY(mutex_);  // to names
   std::map<uint64_t, std::shared_ptr<Video>> by_number_ ABSL_GUARDED_BY(mutex_);
-  std::deque<std::string> ended_
-      ABSL_GUARDED_BY(mutex_);  // the oldest first; names that are gone stay until their turn
+  // By the time of their end; names that are gone stay until their turn.
+  std::set<std::pair<absl::Time, std::string>> ended_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::string> with_log_ ABSL_GUARDED_BY(mutex_);  // of them, those that still have theirs
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };

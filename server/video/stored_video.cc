@@ -273,6 +273,8 @@ std::vector<StoredFile> EndFiles(const std::string& name, const VideoPlan& plan,
   return {IndexFile(name, plan, end.blocks, true), JsonFile(Path(name, "end.json"), body)};
 }
 
+bool HasEnded(const Store& store, const std::string& name) { return store.Get(Path(name, "end.json")).ok(); }
+
 bool WasAccepted(const Store& store, const std::string& name) {
   const absl::StatusOr<std::vector<std::string>> files = store.List(name);
   return !files.ok() || std::find(files->begin(), files->end(), "video.json") != files->end();

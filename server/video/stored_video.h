@@ -73,6 +73,8 @@ std::vector<StoredFile> EndFiles(const std::string& name, const VideoPlan& plan,
 
 // False: the server ended before it had told anybody of the video. True where that cannot be found out.
 bool WasAccepted(const Store& store, const std::string& name);
+// Whether it has ended, as ReadStoredEnd would find.
+bool HasEnded(const Store& store, const std::string& name);
 // DataLoss names the file and what is wrong with it. With the prompts of prompts.json, where there is one.
 absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::string& name);
 struct StoredCheckpoint {

@@ -95,7 +95,7 @@ void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> d
   if (storage_.registry != nullptr) {
     storage_.registry->RemoveVideo(video->tenant().id, video->name());
     if (const std::string& request_id = video->description().info.request_id; !request_id.empty()) {
-      storage_.registry->ForgetRequest(video->tenant().id, request_id);
+      storage_.registry->ForgetRequest(video->tenant().id, request_id, video->name());
     }
   }
   video->Forget(std::move(done));
@@ -124,8 +124,7 @@ void Studio::Tick() {
   }
   if (storage_.store != nullptr && now - expired_ >= kLookForExpiredEvery) {
     expired_ = now;
-    for (const auto& video : library_.TakeExpired(absl::Now() - options_.store_age, options_.store_bytes))
-      Forget(video);
+    RemoveExpired();
   }
   if (now - sampled_ >= absl::Seconds(1)) {
     sampled_ = now;
@@ -192,8 +191,9 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   description.fork = request.fork;
   description.model_digest = model().model_digest;
   description.stream = *std::move(stream);
-  // What was accepted before is not asked about again.
-  const absl::StatusOr<std::shared_ptr<Video>> known = library_.FindRequest(description);
+  // What was accepted before is not asked about again, whichever server has accepted it.
+  const absl::StatusOr<std::shared_ptr<Video>> known =
+      FindRequest(request.tenant, request.request_id, [&] { return library_.FindRequest(description); });
   if (!known.ok()) return done(known.status());
   if (*known != nullptr) return AnswerWhenDecided(*known, std::move(done));
   PolicyQuestion question{.purpose = request.fork.has_value() ? PolicyPurpose::kFork : PolicyPurpose::kCreate,
@@ -246,14 +246,17 @@ void Studio::Admit(StoredVideo description, CallOrigin origin, SharedBlocks shar
     library_.Remove(video->tenant(), video->name());
   });
   const absl::Status may =
-      production_.accounts()->OnNew(video->id(), video->tenant(), video->plan().options.delivery, /*restored=*/false);
+      production_.accounts()->OnNew(video->id(), video->tenant(), video->name(), video->plan().options.delivery,
+                                    /*restored=*/false);
   if (!may.ok()) return video->Refuse(may);
   production_.Enter(video, deadline);
 }
 
 void Studio::Fork(ForkRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
   // Asked for again, it is there, whatever became of the other video.
-  const auto known = library_.FindFork(request.tenant, request.request_id, request.fork, request.options);
+  const absl::StatusOr<std::shared_ptr<Video>> known = FindRequest(request.tenant, request.request_id, [&] {
+    return library_.FindFork(request.tenant, request.request_id, request.fork, request.options);
+  });
   if (!known.ok()) return done(known.status());
   if (*known != nullptr) return AnswerWhenDecided(*known, std::move(done));
   const ForkSpec& fork = request.fork;

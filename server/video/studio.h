@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -140,6 +141,14 @@ class Studio {
   absl::StatusOr<VideoPage> ListShared(const Tenant& tenant, int page_size, const std::string& token) const;
   // The video of the store that another server has made or makes.
   absl::StatusOr<std::shared_ptr<Video>> FindElsewhere(const Tenant& tenant, const std::string& name);
+  // The video that the request id has asked for, as `find` finds it in the library; nothing: the id is new. One that
+  // another server has accepted is brought into the library before, where it has ended. OTHER_SERVER: that one makes
+  // it.
+  using FindHere = std::function<absl::StatusOr<std::shared_ptr<Video>>()>;
+  absl::StatusOr<std::shared_ptr<Video>> FindRequest(const Tenant& tenant, const std::string& request_id,
+                                                     const FindHere& find);
+  // Finds the video that the registry has for a request id. NotFound: there is no such video any more.
+  absl::Status FindClaimed(const Tenant& tenant, const std::string& video);
   // Makes a video that is asked for this server's. The token of its writes; 0: its request id asked for another one
   // before, which is in the library. OTHER_SERVER: which is elsewhere.
   absl::StatusOr<uint64_t> Claim(const StoredVideo& asked);
@@ -155,6 +164,10 @@ class Studio {
   std::shared_ptr<Video> RestoreOne(const Found& found, uint64_t token);
   void Forget(
       const std::shared_ptr<Video>& video, std::function<void()> done = [] {});
+  void RemoveExpired();
+  // Brings what other servers have made into the library, some of it with each call, and takes out what they have
+  // removed. False: the store cannot be listed.
+  bool KnowAllEnded();
   void Loop();  // thread_'s
 
   const StudioOptions options_;
@@ -171,7 +184,8 @@ class Studio {
   // those that other servers have left.
   absl::Duration ticked_, sampled_, expired_;
   absl::Duration adopted_;
-  uint64_t lapses_ = 0;  // of the registry's, that Adopt knows
+  uint64_t lapses_ = 0;               // of the registry's, that Adopt knows
+  std::set<std::string> unreadable_;  // stored videos of which KnowAllEnded has said so
 
   Mutex mutex_;
   ConditionVariable closed_;

@@ -127,7 +127,7 @@ std::shared_ptr<Video> Studio::RestoreOne(const Found& found, uint64_t token) {
   }
   absl::Status goes_on = CheckNumerics(found.video);
   if (goes_on.ok()) {
-    goes_on = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(), (*video)->plan().options.delivery,
+    goes_on = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(), name, (*video)->plan().options.delivery,
                                             /*restored=*/true);
   }
   if (goes_on.ok()) {
@@ -220,20 +220,46 @@ absl::StatusOr<VideoPage> Studio::List(const Tenant& tenant, int page_size, cons
   return library_.List(tenant, static_cast<size_t>(size), token);
 }
 
+absl::StatusOr<std::shared_ptr<Video>> Studio::FindRequest(const Tenant& tenant, const std::string& request_id,
+                                                           const FindHere& find) {
+  absl::StatusOr<std::shared_ptr<Video>> known = find();
+  if (!known.ok() || *known != nullptr || storage_.registry == nullptr || request_id.empty()) return known;
+  const absl::StatusOr<std::string> video = storage_.registry->FindRequest(tenant.id, request_id);
+  if (!video.ok()) return RegistryError(video.status());
+  if (video->empty()) return nullptr;
+  const absl::Status found = FindClaimed(tenant, *video);
+  if (found.ok()) return find();
+  if (absl::IsNotFound(found)) return nullptr;
+  return found;
+}
+
+absl::Status Studio::FindClaimed(const Tenant& tenant, const std::string& video) {
+  const absl::Status found = Find(tenant, video).status();
+  if (!absl::IsNotFound(found)) return found;
+  // A server that has claimed it a moment ago has not stored it yet. Whoever asks that one waits for what it says.
+  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(video);
+  if (!owner.ok()) return RegistryError(owner.status());
+  if (!owner->has_value()) return found;
+  return OtherServer(video, (*owner)->self ? Registry::Owner() : **owner);
+}
+
 absl::StatusOr<uint64_t> Studio::Claim(const StoredVideo& asked) {
   Registry& registry = *storage_.registry;
   const std::string &name = asked.info.name, &request_id = asked.info.request_id;
-  for (int attempt = 0; attempt < 2 && !request_id.empty(); ++attempt) {
-    const absl::StatusOr<std::string> claimed = registry.ClaimRequest(asked.tenant.id, request_id, name);
-    if (!claimed.ok()) return RegistryError(claimed.status());
-    if (*claimed == name) break;
-    const absl::StatusOr<std::shared_ptr<Video>> known = Find(asked.tenant, *claimed);
-    if (known.ok()) return 0;
-    if (!absl::IsNotFound(known.status())) return known.status();
-    registry.ForgetRequest(asked.tenant.id, request_id);
-  }
   const absl::StatusOr<uint64_t> token = registry.Take(name);
   if (!token.ok()) return RegistryError(token.status());
+  for (int attempt = 0; attempt < 2 && !request_id.empty(); ++attempt) {
+    const absl::StatusOr<std::string> claimed = registry.ClaimRequest(asked.tenant.id, request_id, name);
+    if (claimed.ok() && *claimed == name) break;
+    const absl::Status known = claimed.ok() ? FindClaimed(asked.tenant, *claimed) : RegistryError(claimed.status());
+    if (absl::IsNotFound(known)) {
+      registry.ForgetRequest(asked.tenant.id, request_id, *claimed);
+      continue;
+    }
+    registry.Release(name, *token, /*ended=*/true);
+    if (!known.ok()) return known;
+    return 0;
+  }
   return *token;
 }
 
@@ -243,7 +269,7 @@ void Studio::GiveUp(const Video& video) {
   production_.encoders()->Post([registry = storage_.registry, name = video.name(), token = video.token(),
                                 tenant = video.tenant().id, request_id = video.description().info.request_id] {
     registry->Release(name, token, /*ended=*/true);
-    if (!request_id.empty()) registry->ForgetRequest(tenant, request_id);
+    if (!request_id.empty()) registry->ForgetRequest(tenant, request_id, name);
   });
 }
 
@@ -259,7 +285,7 @@ void Studio::Adopt() {
     bool known = true;
     for (const std::shared_ptr<Video>& video : library_.all()) {
       if (video->token() == 0 || video->log().closed()) continue;
-      const absl::StatusOr<bool> kept = registry.Keep(video->name(), video->token());
+      const absl::StatusOr<bool> kept = registry.Keep(video->tenant().id, video->name(), video->token());
       if (kept.ok() && !*kept) {
         logger_->warn("video was taken by another server name={}", video->name());
         video->Lose();
@@ -287,7 +313,8 @@ void Studio::TakeOver(const std::string& name) {
     return registry.Release(name, *token, /*ended=*/true);
   }
   const std::optional<Found> found = Read(name);
-  if (!found.has_value()) return;
+  // Nobody can go on with it, so it counts as its tenant's no longer. It stays in the store.
+  if (!found.has_value()) return registry.Release(name, *token, /*ended=*/true);
   if (found->end.has_value()) {
     registry.Release(name, *token, /*ended=*/true);
     RestoreOne(*found, /*token=*/0);

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 import yaml
-from rendered import HEADLESS, keepers, mib, of_kind, servers, settings, store_claim, the
+from rendered import HEADLESS, mib, of_kind, servers, settings, store_claim, the
 from shared_policies import redis_faults, shared_faults
 
 BUNDLED = "/usr/share/longtake/models/"
@@ -97,7 +97,7 @@ def server_faults(documents: list[dict]) -> Iterator[str]:
     if options["keep-mib"] > mib(limits["memory"]) / 2:
         yield "keeps more chunks than memory allows"
     claim = store_claim(documents)
-    if claim is None or keepers(documents) * options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
+    if claim is None or options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
         yield "the store is larger than its volume"
     mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
     folder = next((path for path in mounts if options["store"].startswith(path + "/")), None)

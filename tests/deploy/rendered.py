@@ -50,12 +50,3 @@ def store_claim(documents: list[dict]) -> dict | None:
         name = volumes["store"]["persistentVolumeClaim"]["claimName"]
         return next((d for d in of_kind(documents, "PersistentVolumeClaim") if d["metadata"]["name"] == name), None)
     return next((c for c in workload["spec"].get("volumeClaimTemplates", []) if c["metadata"]["name"] == "store"), None)
-
-
-def keepers(documents: list[dict]) -> int:
-    """How many servers count the videos of one volume, each those that it knows."""
-    if servers(documents)["kind"] == "StatefulSet":
-        return 1
-    scalers = [d["spec"] for d in documents if d["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")]
-    most = [spec.get("maxReplicas", spec.get("maxReplicaCount")) for spec in scalers]
-    return max([*most, servers(documents)["spec"].get("replicas", 1)])

@@ -46,7 +46,9 @@ MISTAKES = {
         "the volume is not for as many pods as use it": lambda d: the(d, "PersistentVolumeClaim")["spec"].update(
             accessModes=["ReadWriteOnce"]
         ),
-        "the store is larger than its volume": lambda d: the(d, "ScaledObject")["spec"].update(maxReplicaCount=10),
+        "the store is larger than its volume": lambda d: the(d, "PersistentVolumeClaim")["spec"]["resources"]["requests"].update(
+            storage="10Gi"
+        ),
         "no claim store": lambda d: next(
             v for v in servers(d)["spec"]["template"]["spec"]["volumes"] if v["name"] == "store"
         ).update(persistentVolumeClaim={"claimName": "store"}),

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/access/access.h"
+#include "server/access/known_servers.h"
 #include "server/video/error.h"
 #include "spdlog/sinks/ostream_sink.h"
 #include "tests/server/fake_clock.h"
@@ -288,6 +289,58 @@ TEST_F(IdentityTest, ACertificateNamesItsTenant) {
   EXPECT_THAT(Ask("", "nonsense"), HasSubstr("cannot be parsed"));
   EXPECT_THAT(Ask(""), HasSubstr("client certificate"));
   EXPECT_EQ(Ask("Bearer x", certificate({"Acme", "alice"})), "this server takes no tokens");
+}
+
+TEST_F(IdentityTest, AServerIsKnownByItsAuthorityAndItsName) {
+  const TestKey key("P-256"), ca_key("P-256"), middle_key("P-256"), other_key("P-256");
+  const Subject ca{"", "ca"}, middle{"", "middle"};
+  const std::string authority = MakeCertificate(ca_key, ca, ca_key, ca, /*authority=*/true);
+  Write(path, authority);
+  auto opened = KnownServers::Open(path, "servers.longtake", &clock, &logger);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const KnownServers& servers = **opened;
+  const auto certificate = [&](const std::string& dns, const TestKey& by, const Subject& issuer) {
+    return MakeCertificate(key, {"acme", "servers.longtake", dns}, by, issuer);
+  };
+  EXPECT_TRUE(servers.Has(certificate("servers.longtake", ca_key, ca), ""));
+  EXPECT_TRUE(servers.Has(certificate("SERVERS.longtake", ca_key, ca), "")) << "names of hosts have no case";
+  EXPECT_FALSE(servers.Has(certificate("", ca_key, ca), "")) << "a common name is no DNS name";
+  EXPECT_FALSE(servers.Has(certificate("others.longtake", ca_key, ca), ""));
+  EXPECT_FALSE(servers.Has(certificate("*.longtake", ca_key, ca), ""));
+  EXPECT_FALSE(servers.Has(certificate("x.servers.longtake", ca_key, ca), ""));
+  EXPECT_FALSE(servers.Has(certificate("servers.longtake", other_key, ca), "")) << "signed by somebody else";
+  EXPECT_FALSE(servers.Has(MakeCertificate(key, {"", "x", "servers.longtake"}, key, {"", "x"}), "")) << "by itself";
+  EXPECT_FALSE(servers.Has("", ""));
+  EXPECT_FALSE(servers.Has("nonsense", authority));
+  // What the caller shows beside its certificate is trusted only as far as the authority has signed it.
+  const std::string between = MakeCertificate(middle_key, middle, ca_key, ca, /*authority=*/true);
+  const std::string forged = MakeCertificate(middle_key, middle, middle_key, middle, /*authority=*/true);
+  const std::string below = certificate("servers.longtake", middle_key, middle);
+  EXPECT_FALSE(servers.Has(below, ""));
+  EXPECT_FALSE(servers.Has(below, forged));
+  EXPECT_TRUE(servers.Has(below, between));
+  EXPECT_TRUE(servers.Has(below, below + between));
+  // The file is read again.
+  Write(path, MakeCertificate(other_key, ca, other_key, ca, /*authority=*/true) + " ");
+  clock.Advance(absl::Seconds(1));
+  EXPECT_FALSE(servers.Has(certificate("servers.longtake", ca_key, ca), ""));
+  EXPECT_TRUE(servers.Has(certificate("servers.longtake", other_key, ca), ""));
+  Write(path, "nonsense");
+  EXPECT_THAT(std::string(KnownServers::Open(path, "a", &clock, &logger).status().message()), HasSubstr(path));
+}
+
+TEST(Caller, IsNamedToAnotherServerAsItIs) {
+  for (const Identity& caller :
+       {Identity{{"acme"}, "alice"}, Identity{{"Acme GmbH"}, ""}, Identity{{"\xc3\xa4"}, "b"}}) {
+    const absl::StatusOr<Identity> found = DecodeCaller(EncodeCaller(caller));
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->tenant, caller.tenant);
+    EXPECT_EQ(found->name, caller.name);
+  }
+  for (const std::string& bytes : {std::string(), std::string("acme"), std::string("\nalice"), std::string("a\nb\nc"),
+                                   std::string("a\0\nb", 4), std::string(200, 'a') + "\n"}) {
+    EXPECT_EQ(DetailsOf(DecodeCaller(bytes).status()).reason, Reason::kUnauthenticated) << bytes;
+  }
 }
 
 TEST_F(IdentityTest, ATokenCountsBeforeACertificate) {

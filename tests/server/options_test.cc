@@ -210,6 +210,8 @@ TEST_F(OptionsTest, FilesThatAreWrongAreNamedAllAtOnce) {
   EXPECT_THAT(Say({"--model", kModel, "--jwt-issuer", "a", "--check-config"}).err, HasSubstr("jwks: is missing"));
   EXPECT_THAT(Say({"--model", kModel, "--link-keys", "a", "--check-config"}).err, HasSubstr("link-keys: needs tokens"));
   EXPECT_THAT(Say({"--model", kModel, "--registry", "redis://a", "--check-config"}).err, HasSubstr("registry: "));
+  EXPECT_THAT(Say({"--model", kModel, "--peer-ca", folder / "none", "--check-config"}).err, HasSubstr("peer-ca: "));
+  EXPECT_THAT(Say({"--model", kModel, "--peer-name", "a", "--check-config"}).err, HasSubstr("peer-ca: is missing"));
   EXPECT_THAT(Say({"--model", folder, "--check-config"}).err, HasSubstr("transformer/config.json"));
   EXPECT_THAT(Say({"--model", kModel, "--store", Write("file", ""), "--check-config"}).err, HasSubstr("store: "));
 }

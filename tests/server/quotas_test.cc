@@ -28,7 +28,8 @@ class QuotasTest : public testing::Test {
   void Write(const std::string& text) const { std::ofstream(path, std::ios::binary) << text; }
   absl::Status Open(const std::string& text) {
     Write(text);
-    auto opened = Quotas::Open(path, kMaxWaiting, &clock, &metrics, &logger);
+    auto opened =
+        Quotas::Open(path, kMaxWaiting, &clock, &metrics, &logger, [this] { return absl::UnixEpoch() + clock.Now(); });
     if (!opened.ok()) return opened.status();
     quotas = *std::move(opened);
     return absl::OkStatus();
@@ -44,7 +45,7 @@ class QuotasTest : public testing::Test {
   }
   std::string New(uint64_t id, const Tenant& tenant = kAcme, Delivery delivery = Delivery::kLive,
                   bool restored = false) {
-    last = quotas->OnNew(id, tenant, delivery, restored);
+    last = quotas->OnNew(id, tenant, absl::StrCat("videos/", id), delivery, restored);
     return RefusedBy(last);
   }
   std::string Call(const Tenant& tenant = kAcme) {
@@ -195,7 +196,9 @@ TEST(UsedToday, ForgetsEachHourADayLater) {
   EXPECT_EQ(used.UntilBelow(now, 20), absl::Hours(5));
   for (int hour = 23; hour >= 0; --hour) EXPECT_EQ(used.Sum(now += absl::Hours(1)), hour);
   used.Add(now, 3);
+  EXPECT_THAT(used.Hours(now), testing::ElementsAre(testing::Pair(UsedToday::HourOf(now), 3.0)));
   EXPECT_EQ(used.Sum(now + absl::Hours(100)), 0);
+  EXPECT_THAT(used.Hours(now + absl::Hours(100)), testing::IsEmpty());
 }
 
 TEST_F(QuotasTest, AWatchCountsUntilItIsLetGo) {

@@ -54,11 +54,15 @@ class RedisServer {
 
   std::string url() const { return absl::StrCat("redis://127.0.0.1:", port_); }
   // What the command answers.
-  RedisReply Ask(const std::vector<std::string>& words) const {
-    Redis redis({"127.0.0.1", port_}, "", absl::Seconds(60));
+  RedisReply Ask(const std::vector<std::string>& words, const std::string& password = "") const {
+    Redis redis({"127.0.0.1", port_}, password, absl::Seconds(60));
     absl::StatusOr<RedisReply> reply = redis.Command(words);
     EXPECT_TRUE(reply.ok()) << reply.status();
     return reply.value_or(RedisReply());
+  }
+  // Cuts all connections, which are let in again by the password they have.
+  void CutClients(const std::string& password) const {
+    Ask({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}, password);
   }
   // The leases of all servers end now, whatever they were.
   void EndLeases() const {

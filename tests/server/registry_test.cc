@@ -1,6 +1,7 @@
 // Leases and tokens, with a real Redis.
 #include "server/store/registry.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,8 +51,8 @@ TEST_F(RegistryTest, AVideoHasOneOwner) {
   EXPECT_EQ((*b->OwnerOf("videos/v"))->http_address, "ha:1");
   EXPECT_FALSE((*b->OwnerOf("videos/v"))->self);
   EXPECT_TRUE((*a->OwnerOf("videos/v"))->self);
-  EXPECT_TRUE(*a->Keep("videos/v", token));
-  EXPECT_FALSE(*b->Keep("videos/v", token));
+  EXPECT_TRUE(*a->Keep("tenant", "videos/v", token));
+  EXPECT_FALSE(*b->Keep("tenant", "videos/v", token));
   EXPECT_THAT(*b->Orphans(), ElementsAre());
   EXPECT_TRUE(a->has_others());
 }
@@ -68,10 +69,10 @@ TEST_F(RegistryTest, WhatAServerLeavesIsTakenWithALargerToken) {
   EXPECT_THAT(*b->Orphans(), testing::UnorderedElementsAre("videos/left", "videos/lost"));
   const uint64_t taken = Take(*b, "videos/lost");
   EXPECT_GT(taken, lost);
-  EXPECT_FALSE(*a->Keep("videos/lost", lost));
+  EXPECT_FALSE(*a->Keep("tenant", "videos/lost", lost));
   // The former owner's word counts no longer.
   a->Release("videos/lost", lost, /*ended=*/true);
-  EXPECT_TRUE(*b->Keep("videos/lost", taken));
+  EXPECT_TRUE(*b->Keep("tenant", "videos/lost", taken));
 }
 
 TEST_F(RegistryTest, ARedisThatHasForgottenEverythingIsToldAgain) {
@@ -79,9 +80,9 @@ TEST_F(RegistryTest, ARedisThatHasForgottenEverythingIsToldAgain) {
   const uint64_t kept = Take(*a, "videos/kept"), taken = Take(*a, "videos/taken");
   redis.Ask({"FLUSHALL"});
   EXPECT_GT(Take(*b, "videos/taken"), taken) << "tokens grow all the same";
-  EXPECT_FALSE(*a->Keep("videos/taken", taken));
-  EXPECT_TRUE(*a->Keep("videos/kept", kept));
-  EXPECT_TRUE(*a->Keep("videos/kept", kept));
+  EXPECT_FALSE(*a->Keep("tenant", "videos/taken", taken));
+  EXPECT_TRUE(*a->Keep("tenant", "videos/kept", kept));
+  EXPECT_TRUE(*a->Keep("tenant", "videos/kept", kept));
   // It is among the unfinished ones again, for the time behind this server.
   redis.EndLeases();
   EXPECT_THAT(*b->Orphans(), testing::UnorderedElementsAre("videos/kept", "videos/taken"));
@@ -96,6 +97,22 @@ TEST_F(RegistryTest, ServersThatEndGiveTheirVideosBackAtOnce) {
   }
   EXPECT_THAT(*b->Orphans(), ElementsAre("videos/v"));
   EXPECT_FALSE(b->has_others());
+}
+
+TEST_F(RegistryTest, OneServerLeadsAsLongAsItWorks) {
+  auto a = Open("a:1");
+  const auto b = Open("b:1");
+  EXPECT_TRUE(*a->Leads());
+  EXPECT_FALSE(*b->Leads());
+  EXPECT_TRUE(*a->Leads());
+  a.reset();
+  EXPECT_TRUE(*b->Leads());
+  const auto c = Open("c:1");
+  EXPECT_FALSE(*c->Leads());
+  redis.EndLeases();
+  EXPECT_TRUE(*c->Leads()) << "b is taken for dead";
+  redis.Kill();
+  EXPECT_FALSE(c->Leads().ok());
 }
 
 TEST_F(RegistryTest, ALeaseThatHadEndedIsNoticed) {
@@ -115,8 +132,99 @@ TEST_F(RegistryTest, ARequestIdIsOneTenantsAndOfOneVideo) {
   EXPECT_EQ(*b->ClaimRequest("other", "id", "videos/3"), "videos/3");
   // Where one name ends and the other begins makes a difference.
   EXPECT_EQ(*b->ClaimRequest("tenant:i", "d", "videos/4"), "videos/4");
-  a->ForgetRequest("tenant", "id");
+  EXPECT_EQ(*b->FindRequest("tenant", "id"), "videos/1");
+  EXPECT_EQ(*b->FindRequest("tenant", "another"), "");
+  b->ForgetRequest("tenant", "id", "videos/2");  // has never been its video
+  EXPECT_EQ(*b->FindRequest("tenant", "id"), "videos/1");
+  a->ForgetRequest("tenant", "id", "videos/1");
   EXPECT_EQ(*b->ClaimRequest("tenant", "id", "videos/5"), "videos/5");
+}
+
+TEST_F(RegistryTest, AVideoCountsOnceUntilItHasEnded) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  const auto counts = [](Registry& at, const std::string& video, std::optional<int64_t> most) {
+    const auto counted = at.counters().CountVideo("tenant", video, most, /*hour=*/1000);
+    EXPECT_TRUE(counted.ok()) << counted.status();
+    return counted.ok() && counted->counted;
+  };
+  const auto made = [this] { return redis.Ask({"SCARD", "longtake:making:tenant"}).number; };
+  const uint64_t first = Take(*a, "videos/1"), second = Take(*b, "videos/2");
+  EXPECT_TRUE(counts(*a, "videos/1", 2));
+  EXPECT_TRUE(counts(*b, "videos/2", 2));
+  EXPECT_FALSE(counts(*a, "videos/3", 2));
+  EXPECT_TRUE(counts(*a, "videos/1", 2)) << "it is one of them already";
+  EXPECT_TRUE(counts(*a, "videos/over", std::nullopt)) << "no limit";
+  EXPECT_EQ(made(), 3);
+  // Handed over, and taken from a server that is gone: still the same video.
+  a->Release("videos/1", first, /*ended=*/false);
+  EXPECT_EQ(made(), 3);
+  const uint64_t next = Take(*b, "videos/1");
+  EXPECT_TRUE(counts(*b, "videos/1", std::nullopt));
+  EXPECT_EQ(made(), 3);
+  a->Release("videos/1", first, /*ended=*/true);
+  EXPECT_EQ(made(), 3) << "the former owner's word counts no longer";
+  b->Release("videos/1", next, /*ended=*/true);
+  b->Release("videos/2", second, /*ended=*/true);
+  EXPECT_EQ(made(), 1);
+  EXPECT_TRUE(counts(*a, "videos/4", 2));
+}
+
+TEST_F(RegistryTest, VideosCountAgainWhereRedisHasForgottenThem) {
+  const auto a = Open("a:1");
+  const uint64_t token = Take(*a, "videos/1");
+  EXPECT_TRUE(a->counters().CountVideo("tenant", "videos/1", 1, /*hour=*/1000)->counted);
+  redis.Ask({"FLUSHALL"});
+  EXPECT_TRUE(*a->Keep("tenant", "videos/1", token));
+  EXPECT_FALSE(a->counters().CountVideo("tenant", "videos/2", 1, /*hour=*/1000)->counted);
+  a->Release("videos/1", token, /*ended=*/true);
+  EXPECT_TRUE(a->counters().CountVideo("tenant", "videos/2", 1, /*hour=*/1000)->counted);
+}
+
+TEST_F(RegistryTest, WhatEndsWhileRedisIsAwayIsToldLater) {
+  const auto a = Open("a:1", absl::Milliseconds(300));
+  const uint64_t token = Take(*a, "videos/1");
+  EXPECT_TRUE(a->counters().CountVideo("tenant", "videos/1", 1, /*hour=*/1000)->counted);
+  redis.Ask({"CONFIG", "SET", "requirepass", "x"});  // Redis is there and answers nothing
+  redis.CutClients("x");
+  a->Release("videos/1", token, /*ended=*/true);
+  redis.Ask({"CONFIG", "SET", "requirepass", ""}, "x");
+  for (int i = 0; i < 120'000 && redis.Ask({"SCARD", "longtake:making:tenant"}).number > 0; ++i) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  EXPECT_EQ(redis.Ask({"SCARD", "longtake:making:tenant"}).number, 0);
+  EXPECT_EQ(redis.Ask({"SCARD", "longtake:unfinished"}).number, 0);
+}
+
+TEST_F(RegistryTest, DeviceSecondsOfAllServersAreAdded) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  const auto used = [&](int64_t hour) {
+    const auto counted = a->counters().CountVideo("tenant", "videos/1", 0, hour);
+    EXPECT_TRUE(counted.ok()) << counted.status();
+    std::vector<double> seconds = counted.ok() ? counted->device_seconds : std::vector<double>();
+    EXPECT_EQ(seconds.size(), 24u);
+    seconds.erase(seconds.begin(), std::find_if(seconds.begin(), seconds.end(), [](double each) { return each > 0; }));
+    return seconds;
+  };
+  EXPECT_THAT(used(1000), ElementsAre());
+  EXPECT_TRUE(a->counters().SetUsed({{"tenant", 1000, 1.5}, {"other", 1000, 100}}).ok());
+  EXPECT_TRUE(b->counters().SetUsed({{"tenant", 1000, 2}, {"tenant", 999, 0.25}}).ok());
+  EXPECT_THAT(used(1000), ElementsAre(0.25, 3.5));
+  EXPECT_TRUE(a->counters().SetUsed({{"tenant", 1000, 1.75}}).ok());
+  EXPECT_TRUE(a->counters().SetUsed({{"tenant", 1000, 1.75}}).ok());  // told twice, and counted once
+  EXPECT_THAT(used(1001), ElementsAre(0.25, 3.75, 0));
+  EXPECT_EQ(used(1000 + 23).front(), 3.75);
+  EXPECT_THAT(used(1000 + 24), ElementsAre());
+  EXPECT_GT(redis.Ask({"TTL", "longtake:used:1000:tenant"}).number, 24 * 3600);
+}
+
+TEST_F(RegistryTest, CallsOfAllServersAreAdded) {
+  const auto a = Open("a:1"), b = Open("b:1");
+  EXPECT_THAT(*a->counters().AddCalls({{"tenant", 3}, {"other", 1}}), ElementsAre(3, 1));
+  EXPECT_THAT(*b->counters().AddCalls({{"other", 0}, {"tenant", 2}, {"new", 0}}), ElementsAre(1, 5, 0));
+  EXPECT_THAT(*b->counters().AddCalls({}), ElementsAre());
+  EXPECT_GT(redis.Ask({"TTL", "longtake:calls:tenant"}).number, 60) << "longer than servers listen";
+  redis.Kill();
+  EXPECT_TRUE(absl::IsUnavailable(b->counters().AddCalls({{"tenant", 1}}).status()));
 }
 
 TEST_F(RegistryTest, VideosAreListedByTheirCreation) {

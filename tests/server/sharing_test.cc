@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/store/registry.h"
 #include "tests/engine/temp_folder.h"
 #include "tests/server/gate.h"
 #include "tests/server/http_client.h"
@@ -30,8 +31,7 @@ class SharingTest : public ServerFixture {
     FakeEngine* engine = nullptr;
   };
   // One of them; the fixture's methods are about the one that was started last.
-  Node Run(FakeEngineOptions engine_options = {}) {
-    ServerOptions options;
+  Node Run(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     options.store = folder.path() + "/store";
     options.http_listen = "127.0.0.1:0";
     options.registry = redis.url();
@@ -44,6 +44,13 @@ class SharingTest : public ServerFixture {
     std::swap(server, node.server);
     std::swap(stub, node.stub);
     engine = node.engine;
+  }
+  // Passes wait at the gate before the n-th commit.
+  static Delay WaitAt(Gate& gate, int n) {
+    return [&gate, n, commits = 0](const Pass& pass) mutable {
+      if (pass.kind == PassKind::kCommit && ++commits == n) gate.Pass();
+      return absl::ZeroDuration();
+    };
   }
   static v1::GenerateVideoRequest Kept(double seconds) {
     v1::GenerateVideoRequest request = Request(seconds);
@@ -334,10 +341,75 @@ TEST_F(SharingTest, ARequestIdIsOneVideoAtAllServers) {
   v1::Video video;
   grpc::ClientContext context;
   EXPECT_EQ(ReasonOf(b.stub->CreateVideo(&context, other, &video)), "REQUEST_ID_REUSED");
+  const HttpReply posted =
+      HttpClient(b.server->http_port())
+          .Ask("POST", "/v1/videos", R"({"prompt": "a red ball", "seconds": 3, "request_id": "mine"})");
+  EXPECT_EQ(posted.status, 409) << posted.body;
+  EXPECT_TRUE(absl::StrContains(posted.body, "REQUEST_ID_REUSED")) << posted.body;
   gate.Open();
   EXPECT_TRUE(WatchAt(*a.stub, name).status.ok());
   EXPECT_EQ(Create(*b.stub, 2, "mine").name(), name) << "it has ended";
   EXPECT_TRUE(b.engine->ran().empty());
+}
+
+TEST_F(SharingTest, WhatAnotherServerHasAcceptedIsNotJudgedAgain) {
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = WaitAt(gate, 3)});
+  ServerOptions options;
+  options.policy.rules = folder.Write("rules", R"({"rules": [{"decision": "refuse"}]})");
+  Node b = Run({}, options);
+  const std::string name = Create(*a.stub, 5, "mine").name();
+  EXPECT_EQ(Create(*b.stub, 5, "mine").name(), name) << "while it is made";
+  const auto fork = [&](Node& at, const std::string& request_id) {
+    v1::ForkVideoRequest request;
+    request.set_name(name);
+    request.set_from_block(1);
+    request.set_prompt("a blue box");
+    request.set_request_id(request_id);
+    grpc::ClientContext context;
+    v1::Video video;
+    const grpc::Status status = at.stub->ForkVideo(&context, request, &video);
+    return status.ok() ? video.name() : ReasonOf(status);
+  };
+  gate.Open();
+  EXPECT_TRUE(WatchAt(*a.stub, name).status.ok());
+  EXPECT_EQ(Create(*b.stub, 5, "mine").name(), name) << "it has ended";
+  const std::string branch = fork(a, "branch");
+  EXPECT_EQ(fork(b, "branch"), branch);
+  EXPECT_EQ(fork(b, "new"), "POLICY_REFUSED") << "the control";
+  EXPECT_TRUE(WatchUntilItEnds(*a.stub, branch).status.ok());
+  EXPECT_EQ(fork(b, "branch"), branch);
+  EXPECT_TRUE(b.engine->ran().empty());
+}
+
+TEST_F(SharingTest, WhatAnotherServerIsAboutToAcceptIsNotMadeTwice) {
+  Node a = Run();
+  const auto create = [&] {
+    v1::CreateVideoRequest request;
+    *request.mutable_spec() = Request(1).spec();
+    request.set_request_id("mine");
+    grpc::ClientContext context;
+    v1::Video video;
+    return a.stub->CreateVideo(&context, request, &video);
+  };
+  {
+    // A server that has claimed the id, and stored nothing yet.
+    const absl::StatusOr<std::unique_ptr<Registry>> other = OpenRedisRegistry(
+        {.url = redis.url(), .password_file = "", .address = "", .http_address = "", .lease = absl::Minutes(10)},
+        &logger);
+    ASSERT_TRUE(other.ok()) << other.status();
+    const std::string theirs = "videos/0123456789abcdef0123456789abcdef";
+    ASSERT_TRUE((*other)->Take(theirs).ok());
+    ASSERT_EQ(*(*other)->ClaimRequest("", "mine", theirs), theirs);
+    const grpc::Status refused = create();
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(ReasonOf(refused), "OTHER_SERVER");
+    EXPECT_EQ(*(*other)->FindRequest("", "mine"), theirs);
+  }
+  // It is gone without having accepted anything.
+  const grpc::Status accepted = create();
+  EXPECT_TRUE(accepted.ok()) << accepted.error_message();
 }
 
 // As one that was stopped, and goes on when others have taken its videos.
@@ -405,6 +477,36 @@ TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {
   EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
   EXPECT_EQ(seen.bytes + rest.bytes, undisturbed);
   EXPECT_TRUE(a.server->AwaitStopped(absl::Minutes(1)));
+}
+
+TEST_F(SharingTest, ATenantHasItsVideosAtAllServersTogether) {
+  ServerOptions options;
+  options.quotas = folder.Write("quotas", R"({"*": {"concurrent_videos": 1}})");
+  Gate at_a, at_b;
+  at_a.Close();
+  at_b.Close();
+  Node a = Run({.delay = WaitAt(at_a, 3)}, options);
+  const std::string name = Create(*a.stub, 5).name();
+  const auto create = [](Node& at) {
+    v1::CreateVideoRequest request;
+    *request.mutable_spec() = Request(1).spec();
+    grpc::ClientContext context;
+    v1::Video video;
+    const grpc::Status status = at.stub->CreateVideo(&context, request, &video);
+    return status.ok() ? "" : ReasonOf(status);
+  };
+  EXPECT_EQ(create(a), "QUOTA_EXCEEDED");
+  // The first one is taken for dead. The other goes on with its video, which counts as before, and once.
+  redis.EndLeases();
+  Node b = Run({.delay = WaitAt(at_b, 1)}, options);
+  Await([&] { return absl::StrContains(LogText(), "video is taken over"); }, "the video at the other server");
+  EXPECT_EQ(create(b), "QUOTA_EXCEEDED");
+  EXPECT_EQ(create(a), "QUOTA_EXCEEDED");
+  EXPECT_EQ(redis.Ask({"SCARD", "longtake:making:"}).number, 1);
+  at_b.Open();
+  EXPECT_TRUE(WatchUntilItEnds(*b.stub, name).status.ok());
+  Await([&] { return create(b).empty(); }, "room for another video");
+  at_a.Open();
 }
 
 TEST_F(SharingTest, WithoutAnotherServerItGoesOnUntilTheEnd) {

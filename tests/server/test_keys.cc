@@ -154,7 +154,8 @@ std::string MakeCertificate(const TestKey& key, const Subject& subject, const Te
   X509_set_issuer_name(certificate, by);
   X509_NAME_free(by);
   AddExtension(certificate, NID_basic_constraints, authority ? "critical,CA:TRUE" : "CA:FALSE");
-  if (!authority) AddExtension(certificate, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
+  const std::string names = absl::StrCat("DNS:localhost,IP:127.0.0.1", subject.dns.empty() ? "" : ",DNS:", subject.dns);
+  if (!authority) AddExtension(certificate, NID_subject_alt_name, names.c_str());
   X509_sign(certificate, issuer_key.get(), EVP_sha256());
   BIO* bytes = BIO_new(BIO_s_mem());
   PEM_write_bio_X509(bytes, certificate);

@@ -35,9 +35,10 @@ std::string SigningInput(const nlohmann::json& header, const nlohmann::json& cla
 std::string Sha256Hex(const std::string& text);
 
 // A certificate of `key` as PEM, signed by `issuer_key` in the name of `issuer`, or by itself. Valid from a day ago to
-// a day ahead. For "localhost" and 127.0.0.1.
+// a day ahead. For "localhost", 127.0.0.1 and `dns`.
 struct Subject {
   std::string organisation, name;
+  std::string dns = {};
 };
 std::string MakeCertificate(const TestKey& key, const Subject& subject, const TestKey& issuer_key,
                             const Subject& issuer, bool authority = false);

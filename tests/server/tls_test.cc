@@ -2,7 +2,7 @@
 #include "clients/cli/connect.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/server/access_fixture.h"
+#include "tests/server/tls_fixture.h"
 
 namespace longtake::server {
 namespace {
@@ -11,41 +11,7 @@ using testing::HasSubstr;
 
 constexpr char kListModels[] = "/longtake.v1.ModelService/ListModels";
 
-// An authority with certificates that it has signed.
-struct Authority {
-  explicit Authority(std::string its_name) : name(std::move(its_name)) {}
-  std::string Certificate() const { return MakeCertificate(key, {"", name}, key, {"", name}, /*authority=*/true); }
-  std::string Sign(const TestKey& of, const Subject& subject) const {
-    return MakeCertificate(of, subject, key, {"", name});
-  }
-  const std::string name;
-  const TestKey key{"P-256"};
-};
-
-class TlsTest : public AccessFixture {
- protected:
-  TlsOptions WriteServer(const Authority& by) const {
-    return {.certificate = Write("cert.pem", by.Sign(server_key, {"", "server"})),
-            .key = Write("key.pem", server_key.Pem())};
-  }
-  // Of a client that trusts `authority`; with a subject it has a certificate by `by`.
-  std::shared_ptr<grpc::Channel> ChannelOf(const Authority& authority, const Authority* by = nullptr,
-                                           const Subject& subject = {}) const {
-    grpc::SslCredentialsOptions options{.pem_root_certs = authority.Certificate()};
-    if (by != nullptr) {
-      options.pem_private_key = client_key.Pem();
-      options.pem_cert_chain = by->Sign(client_key, subject);
-    }
-    // Channels of equal arguments share a connection.
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    return grpc::CreateCustomChannel(absl::StrCat("localhost:", server->port()), grpc::SslCredentials(options),
-                                     arguments);
-  }
-
-  const Authority ca{"authority"}, other{"other"};
-  const TestKey server_key{"P-256"}, client_key{"P-256"};
-};
+using TlsTest = TlsFixture;
 
 TEST_F(TlsTest, AClientThatTrustsTheAuthorityIsServed) {
   StartAndServe({}, WithTokens({.tls = WriteServer(ca)}));
