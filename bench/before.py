@@ -10,35 +10,15 @@ above 1 means that this build is faster.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from bench.cpu import LATENT_FRAMES, cpu_name
+from bench.cpu import LATENT_FRAMES, bundled_run, cpu_name, engine_run
 
 BUILD = Path("build/release")
 MODELS = Path("build/bench-models")
+PASS_ROUNDS = 5  # of each run of longtake-bench, whose best counts
 VIDEO_SECONDS = 20
-
-
-def output_of(tree: Path, command: list) -> str:
-    done = subprocess.run([str(c) for c in command], cwd=tree, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"failed in {tree}: {' '.join(map(str, command))}")
-    return done.stdout
-
-
-def part(tree: Path, case: str) -> tuple[float, float]:
-    """Seconds of a pass, and peak memory over the plan."""
-    command = [BUILD / "longtake-bench", "--case", case, "--model", MODELS / case]
-    command += ["--latent-frames", LATENT_FRAMES[case], "--rounds", 5]
-    run = json.loads(output_of(tree, command).splitlines()[-1])
-    return run["seconds"], run["memory_vs_plan"]
-
-
-def bundled(tree: Path) -> float:
-    """Seconds in which the bundled model's video reaches the client."""
-    return float(output_of(tree, ["bench/tiny_end_to_end.sh", BUILD, VIDEO_SECONDS]).split()[-1])
 
 
 def main() -> None:
@@ -56,11 +36,12 @@ def main() -> None:
             for name, tree in trees.items():
                 print(f"==> {case}: {name}, round {turn + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
                 if case == "bundled":
-                    taken = bundled(tree)
+                    taken = bundled_run(BUILD, VIDEO_SECONDS, tree)
                 else:
-                    taken, peak = part(tree, case)
+                    run = engine_run(BUILD, MODELS, case, PASS_ROUNDS, tree)
+                    taken = run["seconds"]
                     if name == "now":
-                        memory[case] = max(memory.get(case, 0), peak)
+                        memory[case] = max(memory.get(case, 0), run["memory_vs_plan"])
                 seconds[case][name].append(taken)
 
     ratios = {case: statistics.median(s["before"]) / statistics.median(s["now"]) for case, s in seconds.items()}

@@ -21,17 +21,28 @@ def say(text: str) -> None:
     print(f"==> {text}", file=sys.stderr, flush=True)
 
 
-def lines_of(command: list) -> list[dict]:
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, text=True, check=False)
+def output_of(command: list, tree: Path = Path()) -> str:
+    """What the command prints, run in that tree of sources. Ends the program if the command fails."""
+    done = subprocess.run([str(c) for c in command], cwd=tree, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"failed: {' '.join(map(str, command))}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        sys.exit(f"failed in {tree}: {' '.join(map(str, command))}")
+    return done.stdout
 
 
-def engine_run(arguments, case: str) -> dict:
-    command = [arguments.build / "longtake-bench", "--case", case, "--model", arguments.models / case]
-    command += ["--latent-frames", LATENT_FRAMES[case], "--rounds", 2 if arguments.quick else 5]
-    return lines_of(command)[-1]
+def lines_of(command: list, tree: Path = Path()) -> list[dict]:
+    return [json.loads(line) for line in output_of(command, tree).splitlines() if line.startswith("{")]
+
+
+def engine_run(build: Path, models: Path, case: str, rounds: int, tree: Path = Path()) -> dict:
+    """What longtake-bench says of one part of a model. Paths are relative to the tree."""
+    command = [build / "longtake-bench", "--case", case, "--model", models / case]
+    command += ["--latent-frames", LATENT_FRAMES[case], "--rounds", rounds]
+    return lines_of(command, tree)[-1]
+
+
+def bundled_run(build: Path, video_seconds: int, tree: Path = Path()) -> float:
+    """Seconds in which a video of the bundled model goes through the running server to the client."""
+    return float(output_of(["bench/tiny_end_to_end.sh", build, video_seconds], tree).split()[-1])
 
 
 def peers_run(arguments, case: str, only: str | None = None) -> list[dict]:
@@ -41,15 +52,16 @@ def peers_run(arguments, case: str, only: str | None = None) -> list[dict]:
 
 def measure(arguments, case: str) -> dict:
     """Engine, peers, engine, best peer."""
+    rounds = 2 if arguments.quick else 5
     say(f"{case}: engine")
-    runs = [engine_run(arguments, case)]
+    runs = [engine_run(arguments.build, arguments.models, case, rounds)]
     say(f"{case}: torch, every variant (up to {arguments.limit:.0f} s each)")
     *variants, best = peers_run(arguments, case)
     for variant in variants:
         seconds = f"{variant['seconds']:.3f} s" if variant["seconds"] else variant["why"]
         say(f"  {variant['variant']:34} {seconds}")
     say(f"{case}: engine and the best of torch again")
-    runs.append(engine_run(arguments, case))
+    runs.append(engine_run(arguments.build, arguments.models, case, rounds))
     again = peers_run(arguments, case, best["best"]["variant"])[-1]
     engine = min(runs, key=lambda r: r["seconds"])
     return {
@@ -66,12 +78,7 @@ def tiny_realtime(arguments) -> tuple[float, float]:
     """Video seconds a wall second: the bundled model through the running server, and torch on the same weights."""
     say("bundled model: server and client")
     seconds = 4 if arguments.quick else 20
-    done = subprocess.run(
-        ["bench/tiny_end_to_end.sh", str(arguments.build), str(seconds)], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode != 0:
-        sys.exit("bundled model: the server or the client failed")
-    ours = seconds / float(done.stdout.split()[-1])
+    ours = seconds / bundled_run(arguments.build, seconds)
     say("bundled model: torch")
     best = peers_run(arguments, "tiny")[-1]["best"]
     return ours, 4 / best["seconds"]  # bench/peers/tiny.py makes 4 seconds

@@ -2,6 +2,9 @@
 # Benchmarks. `serving` plays simulated viewers to the scheduler: policies against each other, machines, what a decision
 # costs. It needs no model; docs/scheduler.md says how long it takes; the last line is JSON. --quick shows in a minute that it works:
 #   ./scripts/bench.sh serving [--quick] [longtake-serving's options]
+# `autoscale` plays a day and a peak to fleets of such servers, scaled by several metrics as Kubernetes does it, and of fixed
+# sizes. It needs no model; docs/autoscaling.md says how long it takes; the last line is JSON. --quick shows in seconds that it works:
+#   ./scripts/bench.sh autoscale [--quick] [longtake-autoscale's options]
 # `calibrate` lets the same viewers come to the real server and to the simulator; the last line is JSON:
 #   ./scripts/bench.sh calibrate [--load L ...] [--runs N] [--duration S] [--seed S] [--out DIR]
 # `live` starts the real server with the bundled model and lets simulated viewers come; the last line is JSON. At most 25
@@ -27,6 +30,12 @@ if [[ ${1:-} == serving ]]; then
   scripts/install.sh
   scripts/build.sh release longtake-serving
   exec "$BUILD/longtake-serving" "$@"
+fi
+if [[ ${1:-} == autoscale ]]; then
+  shift
+  scripts/install.sh
+  scripts/build.sh release longtake-autoscale
+  exec "$BUILD/longtake-autoscale" "$@"
 fi
 if [[ ${1:-} == calibrate ]]; then
   shift
@@ -78,7 +87,7 @@ if [[ ${1:-} == before ]]; then
   done
   exec .venv-test/bin/python -m bench.before --before "$before" "$@"
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | store [--rounds N] | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | autoscale [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | store [--rounds N] | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()

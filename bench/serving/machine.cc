@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 namespace longtake::bench {
@@ -29,12 +30,9 @@ Machine::Machine(const PassTable* table, EventLoop* loop, int devices, Lanes lan
   }
 }
 
-void Machine::SetJob(size_t session, double scale, std::vector<int> blocks) {
-  if (session >= jobs_.size()) {
-    jobs_.resize(session + 1);
-    encodings_.resize(session + 1);
-  }
-  jobs_[session] = {.scale = scale, .blocks = std::move(blocks)};
+void Machine::SetJob(size_t session, double scale, std::vector<int> blocks, int made) {
+  const int decoded = std::accumulate(blocks.begin(), blocks.begin() + made, 0);
+  jobs_[session] = {.scale = scale, .blocks = std::move(blocks), .committed = made, .decoded = decoded};
 }
 
 double Machine::Noise(scheduler::LaneId lane) {
@@ -51,7 +49,7 @@ void Machine::Submit(scheduler::LaneId lane_id, std::vector<scheduler::Pass> pas
   Piece shared;
   double latents = 0;
   for (size_t i = 0; i < passes.size(); ++i) {
-    Job& job = jobs_[Number(passes[i].session)];
+    Job& job = jobs_.at(Number(passes[i].session));
     switch (passes[i].kind) {
       case PassKind::kEncodePrompt:
         batch.transformer.push_back({.left = table_.text * noise, .passes = {i}});
@@ -101,10 +99,11 @@ void Machine::Begin(Lane& lane) {
 
 void Machine::Encode(size_t session, double seconds, std::function<void()> done) {
   Advance();
-  encodings_[session].push_back({seconds, std::move(done)});
+  std::deque<Encoding>& encodings = encodings_[session];
+  encodings.push_back({seconds, std::move(done)});
   const bool under_way =
       std::any_of(encoders_.begin(), encoders_.end(), [&](const Encoder& e) { return e.busy && e.session == session; });
-  if (encodings_[session].size() == 1 && !under_way) turn_.push_back(session);
+  if (encodings.size() == 1 && !under_way) turn_.push_back(session);
   BeginEncoding();
   Reschedule();
 }
@@ -116,8 +115,10 @@ void Machine::BeginEncoding() {
     if (encoder.busy) continue;
     const size_t session = turn_.front();
     turn_.pop_front();
-    Encoding next = std::move(encodings_[session].front());
-    encodings_[session].pop_front();
+    const auto encodings = encodings_.find(session);
+    Encoding next = std::move(encodings->second.front());
+    encodings->second.pop_front();
+    if (encodings->second.empty()) encodings_.erase(encodings);
     encoder = {true, session, next.work, std::move(next.done)};
   }
 }
@@ -147,6 +148,9 @@ void Machine::Advance() {
   for (Encoder& encoder : encoders_) {
     if (encoder.busy) encoder.left -= elapsed * (engine_works ? table_.encoder_speed : 1);
   }
+  // As many encoders as cores.
+  used_ += elapsed *
+           (engine_works ? 1 : static_cast<double>(encoding) / std::max(1.0, static_cast<double>(encoders_.size())));
 }
 
 double Machine::SpeedOf(const Lane& lane, int64_t encoding) const {
@@ -205,7 +209,7 @@ void Machine::EndDue() {
     if (!encoder.busy || encoder.left > kRounding) continue;
     encoder.busy = false;
     const std::function<void()> done = std::move(encoder.done);
-    if (!encodings_[encoder.session].empty()) turn_.push_back(encoder.session);
+    if (encodings_.contains(encoder.session)) turn_.push_back(encoder.session);
     done();
   }
   BeginEncoding();

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <unordered_map>
 #include <vector>
 
 #include "bench/serving/event_loop.h"
@@ -22,17 +23,20 @@ enum class Lanes {
 };
 
 // Batches and encodings take what a table says times what is typical of the moment (PassTable::noise), longer while
-// they compete. Sessions are numbered from 0.
+// they compete.
 class Machine : public scheduler::Device {
  public:
   Machine(const PassTable* table, EventLoop* loop, int devices, Lanes lanes, int encoders, uint64_t seed);
 
-  // What the session's passes are about; before its first. `blocks`: latent frames of each.
-  void SetJob(size_t session, double scale, std::vector<int> blocks);
+  // What the session's passes are about; before its first. `blocks`: latent frames of each. `made`: blocks that were
+  // finished elsewhere.
+  void SetJob(size_t session, double scale, std::vector<int> blocks, int made = 0);
 
   std::vector<scheduler::LaneInfo> lanes() const override { return lane_infos_; }
   absl::Status Open(scheduler::SessionId, scheduler::DeviceId) override { return absl::OkStatus(); }
-  void Close(scheduler::SessionId session) override { jobs_[Number(session)] = {}; }
+  void Close(scheduler::SessionId session) override { jobs_.erase(Number(session)); }
+  // Of a session that goes on: it takes no time. What it does take has not been measured.
+  void Resume(scheduler::SessionId, scheduler::DeviceId, Done done) override { done(absl::OkStatus()); }
   void Submit(scheduler::LaneId lane, std::vector<scheduler::Pass> passes, PassDone done) override;
 
   // `seconds` of encoding for the session, behind what it has; sessions share the threads in turn.
@@ -40,6 +44,9 @@ class Machine : public scheduler::Device {
 
   // Of all devices, or lanes where they overlap: the busiest one's share of the time so far counts.
   double busy_seconds() const;
+  // What a container's CPU use shows, as time of all cores: the engine keeps all of them busy while it works, and an
+  // encoder one. Of a machine whose engine runs on a GPU it is the time in which anything is at work.
+  double used_seconds() const { return used_; }
   uint64_t batches() const { return batches_; }
   uint64_t passes() const { return passes_; }
 
@@ -97,12 +104,12 @@ class Machine : public scheduler::Device {
   const Lanes kind_;
   std::vector<scheduler::LaneInfo> lane_infos_;
   std::vector<Lane> lanes_;
-  std::vector<size_t> noise_at_;  // by lane
-  std::vector<Job> jobs_;
+  std::vector<size_t> noise_at_;          // by lane
+  std::unordered_map<size_t, Job> jobs_;  // by session
   std::vector<Encoder> encoders_;
-  std::vector<std::deque<Encoding>> encodings_;  // by session, of those in turn_
-  std::deque<size_t> turn_;                      // sessions with something to encode and no encoder
-  double last_ = 0;
+  std::unordered_map<size_t, std::deque<Encoding>> encodings_;  // by session; only of those that have any
+  std::deque<size_t> turn_;                                     // sessions with something to encode and no encoder
+  double last_ = 0, used_ = 0;
   uint64_t asked_ = 0;  // the newest Reschedule; older ones no longer count
   bool ending_ = false;
   uint64_t batches_ = 0, passes_ = 0;

@@ -113,7 +113,7 @@ class Experiments {
   // The same run for each seed.
   std::vector<bench::Run> Seeds(const bench::Run& base) const {
     std::vector<bench::Run> runs(flags_.seeds, base);
-    for (int i = 0; i < flags_.seeds; ++i) runs[i].trace.seed = runs[i].simulation.seed = base.trace.seed + i;
+    for (int i = 0; i < flags_.seeds; ++i) runs[i].trace.seed = runs[i].simulation.server.seed = base.trace.seed + i;
     return runs;
   }
 
@@ -213,8 +213,8 @@ class Experiments {
     std::vector<std::string> names;
     for (const Kind& kind : kKinds) {
       bench::Run run = flags_.run;
-      run.simulation.devices = kind.devices;
-      run.simulation.lanes = kind.lanes;
+      run.simulation.server.devices = kind.devices;
+      run.simulation.server.lanes = kind.lanes;
       searches.push_back(run);
       names.emplace_back(kind.name);
       run.trace.live_share = 0;
@@ -272,15 +272,20 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seed", flags.run.trace.seed, "The first of them")->capture_default_str();
   app.add_option("--seeds", flags.seeds, "Runs of each kind")->check(CLI::Range(1, 100))->capture_default_str();
-  app.add_option("--devices", flags.run.simulation.devices, "With --loads")->check(CLI::PositiveNumber);
-  app.add_option("--lanes", flags.run.simulation.lanes, "With --loads")
+  app.add_option("--devices", flags.run.simulation.server.devices, "With --loads")->check(CLI::PositiveNumber);
+  app.add_option("--lanes", flags.run.simulation.server.lanes, "With --loads")
       ->transform(CLI::CheckedTransformer(longtake::bench::kLanes));
-  app.add_flag("--mixed", flags.run.trace.mixed_sizes, "With --loads: three sizes");
-  app.add_option("--max-sessions", flags.run.simulation.studio.max_sessions, "As the server's; 0: the table's places");
-  app.add_option("--max-waiting", flags.run.simulation.studio.max_waiting, "As the server's")->capture_default_str();
-  app.add_option("--max-live-load", flags.run.simulation.studio.max_live_load, "As the server's")
+  app.add_option("--arrivals", flags.run.trace.arrivals, "How visitors come; all: a third of them in each way")
+      ->check(CLI::IsMember({"all", "poisson", "bursty", "daily"}))
       ->capture_default_str();
-  app.add_option("--encoders", flags.run.simulation.studio.encoder_threads, "Threads that encode")
+  app.add_flag("--mixed", flags.run.trace.mixed_sizes, "With --loads: three sizes");
+  app.add_option("--max-sessions", flags.run.simulation.server.studio.max_sessions,
+                 "As the server's; 0: the table's places");
+  app.add_option("--max-waiting", flags.run.simulation.server.studio.max_waiting, "As the server's")
+      ->capture_default_str();
+  app.add_option("--max-live-load", flags.run.simulation.server.studio.max_live_load, "As the server's")
+      ->capture_default_str();
+  app.add_option("--encoders", flags.run.simulation.server.studio.encoder_threads, "Threads that encode")
       ->capture_default_str();
   app.add_option("--threads", flags.threads, "Runs at a time")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_flag("--quick", flags.quick, "Shows that everything works, with figures that mean little");

@@ -109,11 +109,12 @@ int main(int argc, char** argv) {
   app.add_option("--impatient", mix.impatient, "Share of viewers that leave early")->check(CLI::Range(0.0, 1.0));
   app.add_option("--patience", mix.patience, "After so many seconds")->check(CLI::PositiveNumber);
   app.add_option("--slow", mix.slow, "Share of viewers that read slowly")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--max-sessions", options.studio.max_sessions, "As the server's")->check(CLI::PositiveNumber);
-  app.add_option("--max-waiting", options.studio.max_waiting, "As the server's")->check(CLI::NonNegativeNumber);
-  app.add_option("--max-batch-passes", options.studio.max_batch_passes, "As the server's")->check(CLI::PositiveNumber);
+  app.add_option("--max-sessions", options.server.studio.max_sessions, "As the server's")->check(CLI::PositiveNumber);
+  app.add_option("--max-waiting", options.server.studio.max_waiting, "As the server's")->check(CLI::NonNegativeNumber);
+  app.add_option("--max-batch-passes", options.server.studio.max_batch_passes, "As the server's")
+      ->check(CLI::PositiveNumber);
   app.add_option("--runs", runs, "With so many seeds of the machine's noise")->check(CLI::PositiveNumber);
-  options.studio.max_sessions = server::StudioOptions().max_sessions;
+  options.server.studio.max_sessions = server::StudioOptions().max_sessions;
   CLI11_PARSE(app, argc, argv);
 
   const auto table = bench::LoadTable(path);
@@ -124,7 +125,7 @@ int main(int argc, char** argv) {
   const std::vector<bench::Visitor> trace = bench::TraceOf(client::PoissonVisits(mix, rate, duration, seed));
   nlohmann::json result = nlohmann::json::array();
   for (int run = 0; run < runs; ++run) {
-    options.seed = run + 1;
+    options.server.seed = run + 1;
     const bench::Outcome outcome =
         bench::Simulate(trace, *table, options, bench::MakePolicy("ours", table->block_seconds()));
     result.push_back(bench::Report(trace, outcome));

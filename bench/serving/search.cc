@@ -1,27 +1,12 @@
 #include "bench/serving/search.h"
 
-#include <atomic>
 #include <cmath>
-#include <thread>
 
+#include "bench/serving/parallel.h"
 #include "bench/serving/policies.h"
 #include "common/mutex.h"
 
 namespace longtake::bench {
-namespace {
-
-// Calls what(0) … what(count - 1), each once, from several threads.
-void ForEach(size_t count, int threads, const std::function<void(size_t)>& what) {
-  std::atomic<size_t> next = 0;
-  std::vector<std::jthread> workers;
-  for (int i = 0; i < threads; ++i) {
-    workers.emplace_back([&] {
-      for (size_t item = next++; item < count; item = next++) what(item);
-    });
-  }
-}
-
-}  // namespace
 
 Outcome SimulateOne(const Run& run, const PassTable& table) {
   return Simulate(MakeTrace(run.trace, table), table, run.simulation, MakePolicy(run.policy, table.block_seconds()));

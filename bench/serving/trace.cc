@@ -1,5 +1,6 @@
 #include "bench/serving/trace.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <random>
@@ -23,10 +24,18 @@ double SaturatedRate(const TraceOptions& options, const PassTable& table) {
   return sizes / seconds;
 }
 
+double LoadAt(const TraceOptions& options, double seconds) {
+  if (options.arrivals == "wave") {
+    return options.load * (1 - options.swing * std::cos(2 * std::numbers::pi * seconds / options.period));
+  }
+  const double since = seconds - options.peak_begin;
+  return options.load * (since >= 0 && since < options.peak_seconds ? options.peak_factor : 1);
+}
+
 std::vector<Visitor> MakeTrace(const TraceOptions& options, const PassTable& table) {
   std::mt19937_64 random(options.seed);
   const auto uniform = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
-  const double longest = 240, shortest = 5;
+  const double longest = options.longest, shortest = options.shortest;
   const double mean_seconds = (longest - shortest) / std::log(longest / shortest);  // of a log-uniform length
   const double counted = options.live_share > 0 ? options.live_share : 1;
   const double rate = SaturatedRate(options, table) / mean_seconds / counted;  // arrivals a second at load 1
@@ -35,13 +44,20 @@ std::vector<Visitor> MakeTrace(const TraceOptions& options, const PassTable& tab
   double burst_until = 0, calm_until = 0;
   std::vector<Visitor> visitors;
   double now = 0;
-  while (static_cast<int>(visitors.size()) < options.sessions) {
+  while (options.duration > 0 || static_cast<int>(visitors.size()) < options.sessions) {
     const size_t third = 3 * visitors.size() / options.sessions;
     const std::string kind = !all ? options.arrivals : third == 0 ? "poisson" : third == 1 ? "bursty" : "daily";
+    const bool shaped = kind == "wave" || kind == "peak";
     // Thinning: candidates come at the highest rate there is, and stay with the share of it that holds at their moment.
-    const double highest = kind == "bursty" ? 3.0 : kind == "daily" ? 1.4 : 1.0;
+    const double highest = kind == "bursty"  ? 3.0
+                           : kind == "daily" ? 1.4
+                           : kind == "wave"  ? 1 + options.swing
+                           : kind == "peak"  ? std::max(1.0, options.peak_factor)
+                                             : 1.0;
     now += -std::log1p(-uniform()) / (rate * highest);
+    if (options.duration > 0 && now / options.load > options.duration) break;
     double share = 1;
+    if (shaped) share = LoadAt(options, now / options.load) / options.load / highest;
     if (kind == "daily") share = (1 + 0.4 * std::sin(2 * std::numbers::pi * now / day)) / highest;
     if (kind == "bursty") {  // 3 times the mean for 20 s on average, then half of it for 80 s
       if (now >= calm_until) {

@@ -23,14 +23,25 @@ struct Visitor {
 struct TraceOptions {
   uint64_t seed = 1;
   int sessions = 10'000;
-  std::string arrivals = "all";  // "poisson" | "bursty" | "daily" | "all": a third of them in each way, in this order
-  bool mixed_sizes = false;      // else all of one size
-  double load = 0.8;             // offered live video seconds a second over SaturatedRate
-  double live_share = 0.7;       // of the visitors; 0: all are offline, and the load is theirs
+  // "poisson" | "bursty" | "daily" | "all": a third of them in each of these three ways, in this order; "wave" | "peak"
+  std::string arrivals = "all";
+  bool mixed_sizes = false;            // else all of one size
+  double load = 0.8;                   // offered live video seconds a second over SaturatedRate
+  double live_share = 0.7;             // of the visitors; 0: all are offline, and the load is theirs
+  double shortest = 5, longest = 240;  // seconds of video
+  double duration = 0;                 // seconds; above 0: the trace ends then, whatever `sessions` says
+  // Of "wave", a day: the load goes from (1 - swing) of the mean to (1 + swing) of it and back, once in `period`
+  // seconds.
+  double period = 0, swing = 0;
+  // Of "peak": from peak_begin on the load is peak_factor times as high, for peak_seconds.
+  double peak_begin = 0, peak_seconds = 0, peak_factor = 1;
 };
 
+// Load of "wave" and "peak" at a moment, in seconds from the beginning.
+double LoadAt(const TraceOptions& options, double seconds);
+
 // The same visitors at each load, in the same pattern, which is stretched over as much more time as the load is lower.
-// Lengths of 5 s to 4 min (log-uniform). 30 % are offline, if nothing else is asked for; 10 % leave after 4 s without a
+// Lengths are log-uniform. 30 % are offline, if nothing else is asked for; 10 % leave after 4 s without a
 // first chunk, the other live ones after 60 s; 5 % are live and take half of a chunk's length to read it.
 std::vector<Visitor> MakeTrace(const TraceOptions& options, const PassTable& table);
 

@@ -194,8 +194,8 @@ TEST(SimulationTest, OverlappingLanesAndASecondDeviceMakeMore) {
   const auto made = [&](int devices, Lanes lanes) {
     bench::Run run;
     run.trace = {.sessions = 60, .arrivals = "poisson", .load = 4, .live_share = 0};
-    run.simulation.devices = devices;
-    run.simulation.lanes = lanes;
+    run.simulation.server.devices = devices;
+    run.simulation.server.lanes = lanes;
     return SimulateOne(run, *table).video_seconds;
   };
   const double one = made(1, Lanes::kOne), overlapping = made(1, Lanes::kOverlapping);
