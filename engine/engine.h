@@ -14,6 +14,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -201,6 +202,9 @@ class Engine {
   // Frees the slot once the session's passes have completed. Unknown ids are ignored.
   virtual void CloseSession(SessionId id) = 0;
   virtual absl::StatusOr<SessionProgress> progress(SessionId id) const = 0;
+  // Returns what a kRestore of these bytes in a session of this spec would be refused with. Needs no session, so that
+  // whoever cannot use a checkpoint can decide otherwise before one is opened. Reads all bytes: 1/8 s for 250 MB.
+  virtual absl::Status CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const = 0;
 
   // Appends the passes to the lane as one batch and returns at once. Batches of one lane run in the order of
   // submission, and so do the passes of one session across both lanes. Where lanes take turns, a decoder batch runs

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <future>
 #include <iostream>
@@ -99,6 +100,8 @@ void AwaitStopped(longtake::server::Server& server, longtake::server::EndSignals
 
 int main(int argc, char** argv) {
   longtake::server::EndSignals signals;
+  // Where a file may not become as large as it should (ulimit -f), that write fails, as on a full disk.
+  std::signal(SIGXFSZ, SIG_IGN);
 
   const std::variant<longtake::server::Settings, int> read =
       longtake::server::ReadSettings(argc, argv, longtake::GetBuildInfo(), std::cout, std::cerr);

@@ -103,6 +103,10 @@ class DeviceGroup : public Engine {
     return members_[it->second.place.member]->progress(it->second.place.local);
   }
 
+  absl::Status CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const override {
+    return members_.front()->CheckCheckpoint(spec, checkpoint);
+  }
+
   void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     const auto completion = std::make_shared<Completion>(std::move(done));
     std::vector<Part> parts(members_.size(), Part{.lane = lane});

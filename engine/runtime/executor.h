@@ -57,6 +57,11 @@ class Executor {
   // lane are made one at a time, in the order of issue.
   void Await(IssuedPasses* passes, Done done);
 
+  // Returns the position of a session that continues from these bytes, or what is wrong with them. `session` is one of
+  // their spec; nothing of it is changed. `memory`: what Session::MemoryAt(position) is then filled with.
+  absl::StatusOr<SessionPosition> ReadPosition(const Session& session, std::span<const std::byte> checkpoint,
+                                               std::span<const std::byte>* memory) const;
+
  private:
   struct Recycler {
     Executor* executor;

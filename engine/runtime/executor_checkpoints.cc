@@ -46,20 +46,26 @@ std::vector<std::byte> Executor::Sealed(SavedSession& saved) {
   return std::move(saved.bytes);
 }
 
+absl::StatusOr<SessionPosition> Executor::ReadPosition(const Session& session, std::span<const std::byte> checkpoint,
+                                                       std::span<const std::byte>* memory) const {
+  ASSIGN_OR_RETURN(Checkpoint read, ReadCheckpoint(checkpoint, memory));
+  RETURN_IF_ERROR(CheckSameSession(read, model_.info(), session.spec()));
+  RETURN_IF_ERROR(session.CompletePosition(&read.position));
+  if (const size_t bytes = ImageBytes(session.MemoryAt(read.position)); bytes != memory->size()) {
+    return absl::DataLossError(
+        absl::StrCat("checkpoint: it has ", memory->size(), " bytes of the session's memory, not ", bytes));
+  }
+  return read.position;
+}
+
 // The session has no other pass in flight, so neither lane accesses its memory.
 absl::StatusOr<Executor::Handle> Executor::IssueRestore(const BoundPass& p) {
   Session& session = *p.session;
   // All checks of the bytes come before the first change of the session.
   std::span<const std::byte> memory;
-  ASSIGN_OR_RETURN(Checkpoint checkpoint, ReadCheckpoint(p.pass->checkpoint, &memory));
-  RETURN_IF_ERROR(CheckSameSession(checkpoint, model_.info(), session.spec()));
-  RETURN_IF_ERROR(session.CompletePosition(&checkpoint.position));
-  if (const size_t bytes = ImageBytes(session.MemoryAt(checkpoint.position)); bytes != memory.size()) {
-    return absl::DataLossError(
-        absl::StrCat("checkpoint: it has ", memory.size(), " bytes of the session's memory, not ", bytes));
-  }
+  ASSIGN_OR_RETURN(const SessionPosition position, ReadPosition(session, p.pass->checkpoint, &memory));
   Handle handle = NewIssued(Lane::kDecoder, 1);
-  session.StandAt(checkpoint.position);
+  session.StandAt(position);
   CopyFromImage(decoder_ops_, memory.data(), session.Memory());
   if (!session.begins_decoding()) {
     session.BeginRebuild(caches_.Bring(p.slot, /*fresh=*/true));

@@ -109,6 +109,14 @@ absl::StatusOr<SessionProgress> SlotEngine::progress(SessionId id) const {
   return entry->progress;
 }
 
+absl::Status SlotEngine::CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const {
+  ASSIGN_OR_RETURN(const SizeShape* const shape, model_->CheckSpec(spec));
+  // Measures memory without accessing it, so any slot's will do.
+  const Session session(*model_, *shape, BlockLengths(spec.latent_frames), spec, MemoryOf(/*slot=*/0));
+  std::span<const std::byte> memory;
+  return executor_.ReadPosition(session, checkpoint, &memory).status();
+}
+
 PassBatch::Bound SlotEngine::Bind(const Pass& pass, const PassBatch& batch) {
   if (LaneOf(pass.kind) != batch.lane) {
     return {.refusal = absl::InvalidArgumentError("pass: it belongs to the other lane")};

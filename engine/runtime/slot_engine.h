@@ -48,6 +48,7 @@ class SlotEngine : public MovableEngine {
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
   absl::StatusOr<SessionProgress> progress(SessionId id) const override;
+  absl::Status CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const override;
   void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override;
 
   int free_slots() const override;

@@ -32,6 +32,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Locked as long as the store is open.
+constexpr char kLock[] = "lock";
+
 // What a process left in a shared store has been left for good after so long.
 constexpr auto kLeft = std::chrono::hours(1);
 
@@ -119,7 +122,9 @@ class DirectoryStore : public Store {
 
   absl::StatusOr<std::string> Get(const std::string& name) const override {
     RETURN_IF_ERROR(CheckName(name));
-    return ReadAll(Path(name));
+    absl::StatusOr<std::string> bytes = ReadAll(Path(name));
+    if (absl::IsNotFound(bytes.status())) RETURN_IF_ERROR(CheckThere());
+    return bytes;
   }
 
   absl::StatusOr<std::vector<std::string>> List(const std::string& folder) const override {
@@ -131,7 +136,10 @@ class DirectoryStore : public Store {
       std::string name = at->path().filename();
       if (!absl::EndsWith(name, kUnfinished)) names.push_back(std::move(name));
     }
-    if (error == std::errc::no_such_file_or_directory) return names;
+    if (error == std::errc::no_such_file_or_directory) {
+      RETURN_IF_ERROR(CheckThere());
+      return names;
+    }
     if (error) return SystemError(error, "cannot list", path);
     std::sort(names.begin(), names.end());
     return names;
@@ -155,6 +163,24 @@ class DirectoryStore : public Store {
   };
 
   std::string Path(const std::string& name) const { return absl::StrCat(root_, "/", name); }
+
+  // Unavailable: at the directory's path there is not the one that was opened. One that was moved, or whose file system
+  // has gone, would else look like a store without videos, and like one whose videos other servers write now.
+  absl::Status CheckThere() const {
+    struct stat opened = {}, there = {};
+    if (fstat(lock_.get(), &opened) == 0 && stat(Path(kLock).c_str(), &there) == 0 && opened.st_dev == there.st_dev &&
+        opened.st_ino == there.st_ino) {
+      return absl::OkStatus();
+    }
+    return absl::UnavailableError(
+        absl::StrCat("store: ", root_, " is not the directory that was opened: was it moved, or is it not mounted?"));
+  }
+  // Of a writer: what is not there any more was taken from it, if the store is there.
+  absl::Status AsWriter(const absl::Status& status, const std::string& folder) const {
+    if (!absl::IsNotFound(status)) return status;
+    RETURN_IF_ERROR(CheckThere());
+    return Fenced(folder);
+  }
 
   void Post(Job job) {
     {
@@ -240,7 +266,8 @@ class DirectoryStore : public Store {
 
   // With those above it. A new folder's entry is synced at once: it is one in a video.
   absl::Status MakeFolder(const std::string& folder) {
-    if (folder == root_ || access(folder.c_str(), F_OK) == 0) return absl::OkStatus();
+    if (folder == root_) return CheckThere();
+    if (access(folder.c_str(), F_OK) == 0) return absl::OkStatus();
     RETURN_IF_ERROR(MakeFolder(FolderOf(folder)));
     if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return SystemError("cannot make", folder);
     return SyncFolder(FolderOf(folder));
@@ -253,6 +280,7 @@ class DirectoryStore : public Store {
                                             : absl::StrCat(WriterFolder(folder, token), "/", ++next_);
     if (rename(path.c_str(), nameless.c_str()) != 0) {
       if (errno != ENOENT) return SystemError("cannot remove", path);
+      RETURN_IF_ERROR(CheckThere());
       const bool writes = token == 0 || access(FolderOf(nameless).c_str(), F_OK) == 0;
       return writes ? absl::OkStatus() : Fenced(folder);
     }
@@ -286,7 +314,7 @@ class DirectoryStore : public Store {
 absl::StatusOr<std::unique_ptr<Store>> OpenDirectoryStore(const std::string& directory, Sharing sharing) {
   if (directory.empty()) return absl::InvalidArgumentError("store: no directory is named");
   if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return SystemError("cannot make", directory);
-  const std::string lock_path = directory + "/lock";
+  const std::string lock_path = absl::StrCat(directory, "/", kLock);
   ASSIGN_OR_RETURN(Descriptor lock, Open(lock_path, O_RDWR | O_CREAT));
   if (flock(lock.get(), (sharing == Sharing::kAlone ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return SystemError("cannot lock", lock_path);

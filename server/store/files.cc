@@ -111,10 +111,6 @@ absl::Status Fenced(const std::string& folder) {
   return absl::AbortedError(absl::StrCat("store: ", folder, ": another server writes it now, or it was removed"));
 }
 
-absl::Status AsWriter(const absl::Status& status, const std::string& folder) {
-  return absl::IsNotFound(status) ? Fenced(folder) : status;
-}
-
 absl::Status RemoveTree(const std::string& path) {
   std::error_code error;
   fs::remove_all(path, error);

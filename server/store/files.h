@@ -51,8 +51,6 @@ std::string WriterFolder(const std::string& folder, uint64_t token);
 absl::Status FenceFolder(const std::string& folder, uint64_t token);
 // The Aborted of a writer that is one no longer.
 absl::Status Fenced(const std::string& folder);
-// Of a writer: what is not there any more was taken from it.
-absl::Status AsWriter(const absl::Status& status, const std::string& folder);
 
 }  // namespace longtake::server
 

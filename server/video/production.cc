@@ -147,6 +147,16 @@ void Production::End(const std::shared_ptr<Video>& video, const absl::Status& wh
   video->OnEnded(why);
 }
 
+StoredCheckpoint Production::TakeCheckpoint(Video& video) const {
+  StoredCheckpoint checkpoint = video.TakeCheckpoint();
+  if (checkpoint.blocks == 0) return checkpoint;
+  const absl::Status usable = engine_->CheckCheckpoint(video.plan().session, checkpoint.bytes);
+  if (usable.ok()) return checkpoint;
+  logger_->warn("a checkpoint cannot be used, and its blocks are made again name={} request_id={} error={}",
+                video.name(), IdOf(video), LogValue(usable.message()));
+  return {};
+}
+
 void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadline) {
   const VideoPlan& plan = video->plan();
   const uint64_t id = video->id();
@@ -154,7 +164,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
     const MutexLock lock(mutex_);
     sessions_[id] = video;
   }
-  StoredCheckpoint checkpoint = video->TakeCheckpoint();
+  StoredCheckpoint checkpoint = TakeCheckpoint(*video);
   std::map<int, std::string> prompts;
   for (const std::string& prompt : plan.prompts) prompts.emplace(prompts.size(), prompt);
   device_.AddJob(

@@ -88,6 +88,8 @@ class Production : public scheduler::Listener, public VideoHost {
 
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
+  // What the engine can go on with: nothing where it cannot read it, as where another version has written it.
+  StoredCheckpoint TakeCheckpoint(Video& video) const;
   scheduler::Request MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const;
   // Null where nothing is stored.
   decltype(EngineDevice::Job::on_checkpoint) OnCheckpoint(const std::shared_ptr<Video>& video) const;

@@ -100,6 +100,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Finished, frames, chunks, size_bytes, duratio
 namespace {
 
 constexpr int kVersion = 1;
+// Of files whose checksum is another one than when they were written.
+constexpr char kChanged[] = "its bytes have changed, the checksum differs";
 
 std::string Path(const std::string& name, const std::string& file) { return absl::StrCat(name, "/", file); }
 std::string BlockPath(const std::string& name, int block, const char* type) {
@@ -141,13 +143,19 @@ auto ReadJson(const Store& store, const std::string& path, Read read) -> absl::S
       return Damaged(path, absl::StrCat("version ", file.at("version").dump(), " is not known"));
     }
     const json& body = file.at("body");
-    if (file.at("crc32c") != Checksum(body.dump()))
-      return Damaged(path, "its bytes have changed, the checksum differs");
+    if (file.at("crc32c") != Checksum(body.dump())) return Damaged(path, kChanged);
     if (!HasWholeNumbers(body)) return Damaged(path, "a whole number has a fraction");
     return read(body);
   } catch (const json::exception& error) {
     return Damaged(path, WordsOf(error));
   }
+}
+
+// The file's bytes, if they have this checksum.
+absl::StatusOr<std::string> ReadSummed(const Store& store, const std::string& path, std::optional<uint32_t> sum) {
+  ASSIGN_OR_RETURN(std::string bytes, store.Get(path));
+  if (sum.has_value() && *sum != Checksum(bytes)) return Damaged(path, kChanged);
+  return bytes;
 }
 
 json ToJson(const absl::Status& error) {
@@ -212,7 +220,9 @@ std::vector<StoredFile> FilesOf(const StoredVideo& video, int blocks) {
                {"quote", video.quote},
                {"elapsed", video.elapsed},
                {"model_digest", video.model_digest},
-               {"media_type", video.stream.media_type}};
+               {"media_type", video.stream.media_type},
+               {"init_crc32c", Checksum(video.stream.init_segment)},
+               {"first_image_crc32c", Checksum(info.plan->spec.first_image)}};
   std::vector<StoredFile> files;
   if (!info.plan->spec.first_image.empty()) {
     files.push_back({Path(info.name, "first_image"), info.plan->spec.first_image});
@@ -290,7 +300,10 @@ int StoredBlocks(const Store& store, const std::string& name) {
 
 absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::string& name) {
   const std::string path = Path(name, "video.json");
-  ASSIGN_OR_RETURN(StoredVideo video, ReadJson(store, path, [](const json& body) {
+  struct Sums {
+    std::optional<uint32_t> init, image;  // stores of before have none
+  } sums;
+  ASSIGN_OR_RETURN(StoredVideo video, ReadJson(store, path, [&sums](const json& body) {
                      StoredVideo read;
                      read.info.name = body.at("name");
                      read.tenant.id = body.value("tenant", "");  // stores of before tenants have none
@@ -306,10 +319,12 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
                      read.elapsed = body.at("elapsed");
                      read.model_digest = body.at("model_digest");
                      read.stream.media_type = body.at("media_type");
+                     sums.init = body.value("init_crc32c", json()).get<std::optional<uint32_t>>();
+                     sums.image = body.value("first_image_crc32c", json()).get<std::optional<uint32_t>>();
                      return read;
                    }));
   if (video.info.name != name) return Damaged(path, "it is of another video");
-  ASSIGN_OR_RETURN(video.stream.init_segment, store.Get(Path(name, "init.mp4")));
+  ASSIGN_OR_RETURN(video.stream.init_segment, ReadSummed(store, Path(name, "init.mp4"), sums.init));
   VideoPlan plan = *video.info.plan;
   const absl::Status prompts = ReadJson(store, Path(name, "prompts.json"), [&plan](const json& body) {
                                  plan.prompts = body.at("prompts").get<std::vector<std::string>>();
@@ -317,7 +332,7 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
                                  return true;
                                }).status();
   if (!prompts.ok() && !absl::IsNotFound(prompts)) return prompts;
-  absl::StatusOr<std::string> image = store.Get(Path(name, "first_image"));
+  absl::StatusOr<std::string> image = ReadSummed(store, Path(name, "first_image"), sums.image);
   if (image.ok()) {
     plan.spec.first_image = *image;
     video.spec.first_image = *std::move(image);
@@ -344,8 +359,7 @@ absl::StatusOr<StoredCheckpoint> ReadStoredCheckpoint(const Store& store, const 
     if (!HasWholeNumbers(line)) return Damaged(path, "a whole number has a fraction");
     const int blocks = line.at("blocks");
     if (blocks < 1) return Damaged(path, absl::StrCat("it is behind ", blocks, " blocks"));
-    if (line.at("crc32c") != ChecksumOf(blocks, bytes))
-      return Damaged(path, "its bytes have changed, the checksum differs");
+    if (line.at("crc32c") != ChecksumOf(blocks, bytes)) return Damaged(path, kChanged);
     return StoredCheckpoint{blocks, {bytes.begin(), bytes.end()}};
   } catch (const json::exception& error) {
     return Damaged(path, WordsOf(error));
@@ -404,7 +418,7 @@ absl::StatusOr<std::vector<Recorded>> ReadStoredBlock(const Store& store, const 
   if (!with_media) return std::move(read.events);
   const std::string path = BlockPath(name, block, "m4s");
   ASSIGN_OR_RETURN(const std::string segment, store.Get(path));
-  if (Checksum(segment) != read.checksum) return Damaged(path, "its bytes have changed, the checksum differs");
+  if (Checksum(segment) != read.checksum) return Damaged(path, kChanged);
   if (static_cast<int64_t>(segment.size()) != bytes) return Damaged(path, "it has other chunks than were written");
   size_t at = 0;
   for (Recorded& each : read.events) {

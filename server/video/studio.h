@@ -136,7 +136,7 @@ class Studio {
     StoredVideo video;
     std::optional<StoredEnd> end;
   };
-  std::optional<Found> Read(const std::string& name) const;
+  absl::StatusOr<Found> Read(const std::string& name) const;
   VideoInfo InfoOf(const Found& found) const;
   absl::StatusOr<VideoPage> ListShared(const Tenant& tenant, int page_size, const std::string& token) const;
   // The video of the store that another server has made or makes.

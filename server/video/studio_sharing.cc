@@ -59,13 +59,13 @@ void Studio::LogUnreadable(const std::string& name, const absl::Status& why) con
   logger_->error("a stored video cannot be read name={} error={}", name, LogValue(why.message()));
 }
 
-std::optional<Studio::Found> Studio::Read(const std::string& name) const {
+absl::StatusOr<Studio::Found> Studio::Read(const std::string& name) const {
   absl::StatusOr<StoredVideo> video = ReadStoredVideo(*storage_.store, name);
   absl::StatusOr<StoredEnd> end = video.ok() ? ReadStoredEnd(*storage_.store, name, *video->info.plan) : video.status();
   if (video.ok() && end.ok()) return Found{*std::move(video), *std::move(end)};
   if (video.ok() && absl::IsNotFound(end.status())) return Found{*std::move(video), std::nullopt};
   LogUnreadable(name, end.status());
-  return std::nullopt;
+  return end.status();
 }
 
 void Studio::Restore() {
@@ -80,7 +80,7 @@ void Studio::Restore() {
       if (storage_.registry == nullptr) store.Remove(name, /*token=*/0, [](const absl::Status& /*status*/) {});
       continue;
     }
-    if (std::optional<Found> one = Read(name); one.has_value()) found.push_back(*std::move(one));
+    if (absl::StatusOr<Found> one = Read(name); one.ok()) found.push_back(*std::move(one));
   }
   std::sort(found.begin(), found.end(),
             [](const Found& a, const Found& b) { return a.video.info.create_time < b.video.info.create_time; });
@@ -125,6 +125,9 @@ std::shared_ptr<Video> Studio::RestoreOne(const Found& found, uint64_t token) {
     library_.OnEnded(**video);
     return *video;
   }
+  if (const absl::Status& damage = (*video)->damage(); !damage.ok()) {
+    logger_->warn("stored blocks are damaged, and are made again name={} error={}", name, LogValue(damage.message()));
+  }
   absl::Status goes_on = CheckNumerics(found.video);
   if (goes_on.ok()) {
     goes_on = production_.accounts()->OnNew((*video)->id(), (*video)->tenant(), name, (*video)->plan().options.delivery,
@@ -150,8 +153,8 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Find(const Tenant& tenant, const 
 
 absl::StatusOr<std::shared_ptr<Video>> Studio::FindElsewhere(const Tenant& tenant, const std::string& name) {
   if (!IsVideoName(name) || !WasAccepted(*storage_.store, name)) return NotFound(Reason::kVideoNotFound, name);
-  const std::optional<Found> found = Read(name);
-  if (!found.has_value()) return StoreError(absl::DataLossError(absl::StrCat("store: ", name, " cannot be read")));
+  const absl::StatusOr<Found> found = Read(name);
+  if (!found.ok()) return StoreError(found.status());
   if (found->video.tenant != tenant) return NotFound(Reason::kVideoNotFound, name);
   if (found->end.has_value()) {
     if (std::shared_ptr<Video> video = RestoreOne(*found, /*token=*/0); video != nullptr) return video;
@@ -205,7 +208,7 @@ absl::StatusOr<VideoPage> Studio::ListShared(const Tenant& tenant, int page_size
     if (const auto known = library_.Find(tenant, each.video); known.ok()) {
       page.videos.push_back((*known)->info());
     } else if (WasAccepted(*storage_.store, each.video)) {
-      if (const std::optional<Found> found = Read(each.video); found.has_value()) page.videos.push_back(InfoOf(*found));
+      if (const absl::StatusOr<Found> found = Read(each.video); found.ok()) page.videos.push_back(InfoOf(*found));
     } else if (absl::Now() - each.create_time > kStoredBy) {
       storage_.registry->RemoveVideo(tenant.id, each.video);
     }
@@ -306,15 +309,20 @@ void Studio::TakeOver(const std::string& name) {
   const absl::StatusOr<uint64_t> token = registry.Take(name);
   if (!token.ok()) return;  // another one was faster
   if (const absl::Status fenced = FenceAndWait(*storage_.store, name, *token); !fenced.ok()) {
-    return LogUnreadable(name, fenced);
+    LogUnreadable(name, fenced);
+    return registry.Release(name, *token, /*ended=*/false);
   }
   if (!WasAccepted(*storage_.store, name)) {
     storage_.store->Remove(name, /*token=*/0, [](const absl::Status& /*status*/) {});
     return registry.Release(name, *token, /*ended=*/true);
   }
-  const std::optional<Found> found = Read(name);
-  // Nobody can go on with it, so it counts as its tenant's no longer. It stays in the store.
-  if (!found.has_value()) return registry.Release(name, *token, /*ended=*/true);
+  const absl::StatusOr<Found> found = Read(name);
+  if (!found.ok()) {
+    // What is damaged stays so: nobody can go on with it, and it counts as its tenant's no longer. All else may be
+    // readable a moment later, by this server or another one.
+    const bool damaged = absl::IsDataLoss(found.status()) || absl::IsNotFound(found.status());
+    return registry.Release(name, *token, /*ended=*/damaged);
+  }
   if (found->end.has_value()) {
     registry.Release(name, *token, /*ended=*/true);
     RestoreOne(*found, /*token=*/0);
@@ -322,8 +330,8 @@ void Studio::TakeOver(const std::string& name) {
   }
   logger_->info("video is taken over name={}", name);
   const std::shared_ptr<Video> video = RestoreOne(*found, *token);
-  // What this server had lost before is still ending here. Whoever looks next takes it.
-  if (video != nullptr && video->token() != *token) registry.Release(name, *token, /*ended=*/false);
+  // It cannot be read now, or what this server had lost before is still ending here. Whoever looks next takes it.
+  if (video == nullptr || video->token() != *token) registry.Release(name, *token, /*ended=*/false);
 }
 
 }  // namespace longtake::server

@@ -163,8 +163,12 @@ void Video::Accept(const scheduler::Quote& quote) {
     stored->info = std::get<Accepted>(accepted.body).video;
     stored->quote = std::get<Accepted>(accepted.body).quote;
     stored->elapsed = accepted.elapsed;
-    // Its error is that of the first Put.
-    if (self->token_ != 0) self->store_->Fence(self->name_, self->token_, [](const absl::Status& /*status*/) {});
+    if (self->token_ != 0) {
+      self->store_->Fence(self->name_, self->token_, [self](const absl::Status& fenced) {
+        // Before that of the first Put, which would say that another server writes here.
+        if (!fenced.ok()) self->strand_.Post([self, fenced] { self->StopStoring(fenced); });
+      });
+    }
     self->telling_.push_back({[self, accepted](bool done) { self->Announce(accepted, done); }, /*waits=*/true});
     self->storing_shared_ = true;
     self->StoreShared(0, stored);
@@ -409,7 +413,8 @@ void Video::OnChunkSent(const Watch& watch, const Chunk& chunk, int64_t bytes, i
 }
 
 void Video::Pace() {
-  const bool stored_is_enough = !live() || plan_->options.disconnect == Disconnect::kContinue;
+  const std::optional<Disconnect> policy = plan_->options.disconnect;
+  const bool stored_is_enough = policy == Disconnect::kContinue || (!live() && policy != Disconnect::kPause);
   int64_t from = 0, until = 0;
   {
     const MutexLock lock(mutex_);

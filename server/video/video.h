@@ -57,7 +57,7 @@ class Video : public std::enable_shared_from_this<Video> {
   // All pointers outlive its session; `host` and `clock` outlive its watches too.
   Video(VideoCreation creation, const scheduler::Clock* clock, WorkerPool* encoders, VideoHost* host);
   // One that lies in the store: it has ended as `end` says, or is to be made again from its first block on and goes on
-  // behind the blocks that are stored. The errors of the store, of its blocks.
+  // behind the blocks that are stored and whole. The errors of the store, of its blocks.
   static absl::StatusOr<std::shared_ptr<Video>> Restore(VideoCreation creation, const std::optional<StoredEnd>& end,
                                                         const scheduler::Clock* clock, WorkerPool* encoders,
                                                         VideoHost* host);
@@ -77,6 +77,8 @@ class Video : public std::enable_shared_from_this<Video> {
   // And how many of them need not be made again, with what the engine needs to go on behind them. Once.
   StoredCheckpoint TakeCheckpoint() { return std::exchange(checkpoint_, {}); }
   bool goes_on() const { return goes_on_; }
+  // Of one that goes on: what is wrong with the first stored block that is made again; OK: none is.
+  const absl::Status& damage() const { return damage_; }
   bool live() const { return plan_->options.delivery == scheduler::Delivery::kLive; }
   VideoInfo info() const;
   State state() const;
@@ -170,8 +172,11 @@ class Video : public std::enable_shared_from_this<Video> {
   // Stores what came of OnCheckpoint, if its blocks are stored.
   void KeepCheckpoint();
 
-  // The events of the stored blocks; `whole`: up to one that was cut off.
-  absl::StatusOr<std::vector<std::vector<Recorded>>> ReadBlocks(bool whole) const;
+  // The events of the stored blocks.
+  absl::StatusOr<std::vector<std::vector<Recorded>>> ReadBlocks() const;
+  // Of one that goes on: up to the first block that was cut off or is damaged, its media included. From there on they
+  // are made again, with the same bytes.
+  absl::StatusOr<std::vector<std::vector<Recorded>>> ReadWholeBlocks();
   // Puts them into the log.
   void Load(std::vector<std::vector<Recorded>> blocks);
   // Fills the log of one that has ended, the first time.
@@ -221,6 +226,7 @@ class Video : public std::enable_shared_from_this<Video> {
   std::set<int> told_prompts_;
   StoredCheckpoint checkpoint_;
   bool goes_on_ = false;
+  absl::Status damage_;
   std::optional<StoredEnd> stored_end_;  // its log is loaded when somebody watches
   Mutex load_mutex_;
   bool loaded_ ABSL_GUARDED_BY(load_mutex_) = false;

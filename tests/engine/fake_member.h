@@ -86,6 +86,9 @@ class FakeMember : public MovableEngine {
                            .decoded_latents = s.at.decoded,
                            .has_prompt = s.at.has_prompt};
   }
+  absl::Status CheckCheckpoint(const SessionSpec&, std::span<const std::byte>) const override {
+    return absl::UnimplementedError("fake sessions are not saved");
+  }
   void Submit(Lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override {
     std::vector<bool> known;
     for (const Pass& pass : passes) {

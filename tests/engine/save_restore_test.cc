@@ -365,9 +365,11 @@ TEST_F(SaveRestoreRefusals, TornAndChangedBytesChangeNothing) {
   Video video(*engine_, kSpec);
   Frames frames;
   while (video.at().block < 1) ASSERT_TRUE(video.Step(&frames));
+  EXPECT_TRUE(engine_->CheckCheckpoint(kSpec, good_).ok());
   const auto refused = [&](const Bytes& bytes, const std::string& why) {
     const absl::Status status = video.Restore(bytes);
     EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_EQ(engine_->CheckCheckpoint(kSpec, bytes), status);
     EXPECT_THAT(status.message(), HasSubstr("checkpoint: "));
     EXPECT_THAT(status.message(), HasSubstr(why));
   };
@@ -394,6 +396,7 @@ TEST_F(SaveRestoreRefusals, ForeignBytesAreNamed) {
     Video video(engine, spec);
     const absl::Status status = video.Restore(good_);
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_EQ(engine.CheckCheckpoint(spec, good_), status);
     EXPECT_THAT(status.message(), HasSubstr(absl::StrCat("checkpoint: its ", what, " is ")));
     EXPECT_EQ(video.at().block, 0);
     EXPECT_FALSE(video.at().has_prompt);

@@ -2,7 +2,9 @@
 #ifndef LONGTAKE_TESTS_FUZZ_PLANNING_ENGINE_H_
 #define LONGTAKE_TESTS_FUZZ_PLANNING_ENGINE_H_
 
+#include <cstddef>
 #include <functional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -27,6 +29,9 @@ class PlanningEngine : public Engine {
   absl::StatusOr<SessionId> OpenSession(const SessionSpec&) override { return absl::UnavailableError("no sessions"); }
   void CloseSession(SessionId) override {}
   absl::StatusOr<SessionProgress> progress(SessionId) const override { return absl::NotFoundError("no sessions"); }
+  absl::Status CheckCheckpoint(const SessionSpec&, std::span<const std::byte>) const override {
+    return absl::UnavailableError("no sessions");
+  }
   void Submit(Lane, std::vector<Pass>, std::function<void(size_t, PassResult)>) override {
     Check(false, "a request's check has submitted a pass");
   }

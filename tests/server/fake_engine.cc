@@ -83,6 +83,11 @@ absl::StatusOr<SessionProgress> FakeEngine::progress(SessionId id) const {
   return at;
 }
 
+absl::Status FakeEngine::CheckCheckpoint(const SessionSpec& /*spec*/, std::span<const std::byte> checkpoint) const {
+  if (checkpoint.size() != sizeof(Saved)) return absl::DataLossError("checkpoint: it has another size");
+  return options_.checkpoints;
+}
+
 void FakeEngine::Submit(Lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) {
   {
     const MutexLock lock(mutex_);
@@ -184,6 +189,7 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
     case PassKind::kRestore:
       restoring_.erase(pass.session);
       if (pass.checkpoint.size() != sizeof(saved)) return absl::FailedPreconditionError("restore");
+      if (!options_.checkpoints.ok()) return options_.checkpoints;
       std::memcpy(&saved, pass.checkpoint.data(), sizeof(saved));
       at = saved.progress;
       session.look = saved.look;

@@ -32,6 +32,8 @@ struct FakeEngineOptions {
   bool noisy = false;       // frames that do not compress: chunks of hundreds of kilobytes
   // Asked before each pass; an error is the pass's result.
   std::function<absl::Status(const Pass& pass, const SessionSpec& spec)> fail = {};
+  // What CheckCheckpoint says of any; a restore would be refused with it too.
+  absl::Status checkpoints = absl::OkStatus();
 };
 
 // 64x48 and 96x64, blocks of 2 latent frames, 3 steps, at most 41 latent frames (161 frames), 16 frames a second.
@@ -58,6 +60,7 @@ class FakeEngine : public Engine {
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
   absl::StatusOr<SessionProgress> progress(SessionId id) const override;
+  absl::Status CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const override;
   void Submit(Lane lane, std::vector<Pass> passes, std::function<void(size_t, PassResult)> done) override;
 
   int open_sessions() const;

@@ -32,6 +32,9 @@ class WatchedEngine : public Engine {
   std::vector<MemoryRegion> memory() const override { return engine_.memory(); }
   std::vector<int> BlockLengths(int latents) const override { return engine_.BlockLengths(latents); }
   absl::StatusOr<SessionProgress> progress(SessionId id) const override { return engine_.progress(id); }
+  absl::Status CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const override {
+    return engine_.CheckCheckpoint(spec, checkpoint);
+  }
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
     absl::StatusOr<SessionId> id = engine_.OpenSession(spec);
     const MutexLock lock(mutex_);

@@ -75,6 +75,35 @@ class RestoreTest : public ServerFixture {
     while (fs::exists(absl::StrFormat("%s/%s/block-%05d.json", Path(directory), name, blocks))) ++blocks;
     return blocks;
   }
+  // What a video of 5 s is where nothing happens. One like it, `last_name`, was cut off by a crash when four blocks of
+  // it and a checkpoint were stored, in "crash".
+  Watched CutOff() {
+    StartOn("whole");
+    Watched undisturbed = Generate(Kept(5));
+    std::atomic<bool> accepted = false;
+    int commits = 0;
+    StartOn("store", {.delay = [&](const Pass& pass) {
+              if (pass.kind != PassKind::kCommit || ++commits != 8) return absl::ZeroDuration();
+              Await([&] { return accepted.load() && Blocks("store", last_name) >= 4; }, "some blocks");
+              Crash("store", "crash");
+              return absl::ZeroDuration();
+            }});
+    Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
+      if (event.has_accepted()) last_name = event.accepted().video().name();
+      accepted = true;
+    });
+    server.reset();
+    EXPECT_TRUE(fs::exists(Path("crash/" + last_name + "/checkpoint")));
+    return undisturbed;
+  }
+  // The server that is started on this directory makes the rest of `last_name`.
+  void ExpectTheRest(const std::string& directory, const Watched& undisturbed, FakeEngineOptions engine_options = {}) {
+    StartOn(directory, std::move(engine_options));
+    const Watched after = Watch(last_name);
+    EXPECT_TRUE(after.status.ok()) << after.status.error_message();
+    EXPECT_EQ(after.bytes, undisturbed.bytes);
+    EXPECT_EQ(engine->passes_out_of_order(), 0);
+  }
   static v1::GenerateVideoRequest Kept(double seconds) {
     v1::GenerateVideoRequest request = Request(seconds);
     request.mutable_delivery_options()->set_disconnect_policy(v1::DISCONNECT_POLICY_CONTINUE);
@@ -184,28 +213,36 @@ TEST_F(RestoreTest, AnInterruptedVideoGoesOnWithTheSameBytes) {
 }
 
 TEST_F(RestoreTest, ADamagedCheckpointCostsTimeOnly) {
-  StartOn("whole");
-  const Watched undisturbed = Generate(Kept(5));
-  std::atomic<bool> accepted = false;
-  int commits = 0;
-  StartOn("store", {.delay = [&](const Pass& pass) {
-            if (pass.kind != PassKind::kCommit || ++commits != 8) return absl::ZeroDuration();
-            Await([&] { return accepted.load() && Blocks("store", last_name) >= 4; }, "some blocks");
-            Crash("store", "crash");
-            return absl::ZeroDuration();
-          }});
-  Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
-    if (event.has_accepted()) last_name = event.accepted().video().name();
-    accepted = true;
-  });
-  const std::string checkpoint = Path("crash/" + last_name + "/checkpoint");
-  ASSERT_TRUE(fs::exists(checkpoint));
-  std::ofstream(checkpoint, std::ios::app) << "?";
-  StartOn("crash");
-  const Watched after = Watch(last_name);
-  EXPECT_TRUE(after.status.ok()) << after.status.error_message();
-  EXPECT_EQ(after.bytes, undisturbed.bytes);
+  const Watched undisturbed = CutOff();
+  std::ofstream(Path("crash/" + last_name + "/checkpoint"), std::ios::app) << "?";
+  ExpectTheRest("crash", undisturbed);
   EXPECT_EQ(Commits(), static_cast<int>(BlocksOf(undisturbed).size()));
+}
+
+// As where another version of it has written it.
+TEST_F(RestoreTest, ACheckpointThatTheEngineCannotReadCostsTimeOnly) {
+  const Watched undisturbed = CutOff();
+  ExpectTheRest("crash", undisturbed, {.checkpoints = absl::DataLossError("checkpoint: it has version 2; 1 is read")});
+  EXPECT_EQ(Commits(), static_cast<int>(BlocksOf(undisturbed).size()));
+  EXPECT_THAT(LogText(), HasSubstr("a checkpoint cannot be used, and its blocks are made again name=" + last_name));
+}
+
+TEST_F(RestoreTest, DamagedBlocksOfAnUnfinishedVideoAreMadeAgain) {
+  const Watched undisturbed = CutOff();
+  for (const char* file : {"block-00000.json", "block-00002.m4s", "block-00003.json"}) {
+    const std::string copy = absl::StrCat("damaged-", file);
+    fs::copy(Path("crash"), Path(copy), fs::copy_options::recursive);
+    const std::string damaged = absl::StrCat(Path(copy), "/", last_name, "/", file);
+    if (absl::EndsWith(file, ".json")) {
+      fs::resize_file(damaged, fs::file_size(damaged) / 2);
+    } else {
+      std::fstream(damaged, std::ios::in | std::ios::out | std::ios::binary).seekp(100).put('?');
+    }
+    ExpectTheRest(copy, undisturbed);
+    EXPECT_THAT(LogText(), HasSubstr(absl::StrCat("name=", last_name, " error=\"store: ", last_name, "/", file)));
+    ExpectTheRest(copy, undisturbed);
+    EXPECT_TRUE(engine->ran().empty()) << file << ": it was made once more";
+  }
 }
 
 TEST_F(RestoreTest, AServerThatShutsDownLeavesItsVideosToTheNext) {
@@ -335,8 +372,10 @@ TEST_F(RestoreTest, WhatMemoryDoesNotHoldIsReadFromTheStore) {
 TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
   StartOn("store");
   const Watched damaged = Generate(Kept(3)), unreadable = Generate(Kept(1)), sound = Generate(Kept(1));
-  const Watched torn = Generate(Kept(3));
+  const Watched torn = Generate(Kept(3)), headless = Generate(Kept(1));
   server.reset();
+  const std::string init = Path("store/" + headless.video().name() + "/init.mp4");
+  std::fstream(init, std::ios::in | std::ios::out | std::ios::binary).seekp(40).put('?');
   const std::string segment = Path("store/" + damaged.video().name() + "/block-00002.m4s");
   ASSERT_TRUE(fs::exists(segment));
   std::fstream(segment, std::ios::in | std::ios::out | std::ios::binary).seekp(100).put('?');
@@ -353,6 +392,8 @@ TEST_F(RestoreTest, DamageIsAnErrorAndNothingElseSuffers) {
   EXPECT_GT(cut.bytes.size(), 1000u);
   EXPECT_EQ(ReasonOf(Watch(unreadable.video().name()).status), "VIDEO_NOT_FOUND");
   EXPECT_THAT(LogText(), HasSubstr(unreadable.video().name() + " error=\"store: "));
+  EXPECT_EQ(ReasonOf(Watch(headless.video().name()).status), "VIDEO_NOT_FOUND");
+  EXPECT_THAT(LogText(), HasSubstr("init.mp4: its bytes have changed"));
   EXPECT_THAT(LogText(), testing::Not(HasSubstr("a red")));
   const Watched cut_off = Watch(torn.video().name());
   EXPECT_EQ(cut_off.status.error_code(), grpc::StatusCode::DATA_LOSS);

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
@@ -444,6 +445,33 @@ TEST_F(SharingTest, AServerThatWasTakenForDeadWritesAndTellsNothingMore) {
   Await([&] { return absl::StrContains(LogText(), "another server makes"); }, "the end of it at its former owner");
   EXPECT_EQ(WatchUntilItEnds(*a.stub, name).bytes, undisturbed);
   for (const auto& [path, time] : written) EXPECT_EQ(fs::last_write_time(path), time) << path << " was written again";
+}
+
+// As where file descriptors have run out for a moment.
+TEST_F(SharingTest, AVideoThatCannotBeReadNowIsTakenOverLater) {
+  const std::string undisturbed = Undisturbed(5);
+  Gate gate;
+  gate.Close();
+  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
+    if (pass.kind == PassKind::kCommit && ++commits == 4) gate.Pass();
+    return absl::ZeroDuration();
+  }});
+  const std::string name = Create(*a.stub, 5).name();
+  const std::string path = absl::StrCat(folder.path(), "/store/", name, "/video.json");
+  Await([&] { return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-00001.json")); }, "two blocks");
+  fs::rename(path, path + ".kept");
+  fs::create_directory(path);  // reading it fails, though it is there
+  redis.EndLeases();
+  Node b = Run();
+  // Once when the server looks at the store, and at least twice when it tries to take the video over.
+  const auto tries = [&] { return std::vector<std::string>(absl::StrSplit(LogText(), "video cannot be read")).size(); };
+  Await([&] { return tries() > 3; }, "several tries");
+  fs::remove(path);
+  fs::rename(path + ".kept", path);
+  const Watched whole = WatchUntilItEnds(*b.stub, name);
+  EXPECT_TRUE(whole.status.ok()) << whole.status.error_message();
+  EXPECT_EQ(whole.bytes, undisturbed);
+  gate.Open();
 }
 
 TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {

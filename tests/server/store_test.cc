@@ -292,6 +292,46 @@ TEST(SharedStore, OfWritersThatComeAtOnceOneIsLeft) {
   }
 }
 
+// A directory that was moved, or whose file system has gone and left an empty one.
+TEST(DirectoryStore, OneThatIsAwayIsNotAnEmptyOne) {
+  const TempFolder folder;
+  const std::string here = folder.path() + "/store", away = folder.path() + "/away";
+  const auto store = Open(folder);
+  ASSERT_TRUE(Put(*store, {{"videos/a/one", "1"}}).ok());
+  std::filesystem::rename(here, away);
+  for (const bool empty : {false, true}) {
+    if (empty) std::filesystem::create_directory(here);
+    EXPECT_TRUE(absl::IsUnavailable(Put(*store, {{"videos/a/two", "2"}})));
+    EXPECT_TRUE(absl::IsUnavailable(Remove(*store, "videos/a")));
+    EXPECT_TRUE(absl::IsUnavailable(store->Get("videos/a/one").status()));
+    EXPECT_TRUE(absl::IsUnavailable(store->List("videos").status()));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(here)) << "it was written into";
+  std::filesystem::remove(here);
+  std::filesystem::rename(away, here);
+  EXPECT_TRUE(Put(*store, {{"videos/a/two", "2"}}).ok());
+  EXPECT_THAT(Names(*store, "videos/a"), ElementsAre("one", "two"));
+}
+
+TEST(SharedStore, OneThatIsAwayIsNotAnotherWriters) {
+  const TempFolder folder;
+  const std::string here = folder.path() + "/store", away = folder.path() + "/away";
+  const auto store = OpenShared(folder);
+  ASSERT_TRUE(Fence(*store, "videos/v", 1).ok());
+  std::filesystem::rename(here, away);
+  for (const bool empty : {false, true}) {
+    if (empty) std::filesystem::create_directory(here);
+    EXPECT_TRUE(absl::IsUnavailable(PutAs(*store, 1, {{"videos/v/one", "1"}})));
+    EXPECT_TRUE(absl::IsUnavailable(RemoveAs(*store, 1, "videos/v/one")));
+    EXPECT_TRUE(absl::IsUnavailable(Fence(*store, "videos/v", 2)));
+    EXPECT_TRUE(absl::IsUnavailable(Fence(*store, "videos/w", 3)));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(here)) << "it was written into";
+  std::filesystem::remove(here);
+  std::filesystem::rename(away, here);
+  EXPECT_TRUE(PutAs(*store, 1, {{"videos/v/one", "1"}}).ok()) << "it is the writer still";
+}
+
 TEST(SharedStore, WhatIsWrongWithItsUseIsAnError) {
   const TempFolder folder;
   {

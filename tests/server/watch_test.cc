@@ -341,30 +341,38 @@ TEST_F(WatchTest, VideosAreListedByPagesTheNewestFirst) {
 
 TEST_F(WatchTest, DisconnectPolicies) {
   StartAndServe(StopUntilAlone(), {.clock = &clock});
-  const auto generate = [&](v1::DisconnectPolicy policy, absl::Duration timeout, int64_t seed) {
+  const auto generate = [&](v1::DisconnectPolicy policy, absl::Duration timeout, int64_t seed, bool offline = false) {
     v1::GenerateVideoRequest request = Request(10, seed);
+    if (offline) request.mutable_delivery_options()->set_delivery(v1::DELIVERY_OFFLINE);
     request.mutable_delivery_options()->set_disconnect_policy(policy);
     *request.mutable_delivery_options()->mutable_reconnect_timeout() = ToProto(absl::ToDoubleSeconds(timeout));
     return GenerateUntilAChunk(request);
   };
   const std::string paused = generate(v1::DISCONNECT_POLICY_PAUSE, absl::Minutes(1), 1);
   AwaitState(paused, v1::Video::STATE_PAUSED);
+  const std::string paused_offline = generate(v1::DISCONNECT_POLICY_PAUSE, absl::Minutes(1), 5, /*offline=*/true);
+  AwaitState(paused_offline, v1::Video::STATE_PAUSED);
   const std::string at_once = generate(v1::DISCONNECT_POLICY_CANCEL, absl::ZeroDuration(), 2);
   AwaitState(at_once, v1::Video::STATE_CANCELLED);
   const std::string late = generate(v1::DISCONNECT_POLICY_CANCEL, absl::Seconds(20), 3);
   const std::string to_the_end = generate(v1::DISCONNECT_POLICY_CONTINUE, absl::ZeroDuration(), 4);
   AwaitState(to_the_end, v1::Video::STATE_MADE);
+  // Of offline videos the earlier one goes first, if it goes on at all.
+  const std::string offline_to_the_end = generate(v1::DISCONNECT_POLICY_CONTINUE, absl::ZeroDuration(), 6, true);
+  AwaitState(offline_to_the_end, v1::Video::STATE_MADE);
   EXPECT_EQ(Get(late).state(), v1::Video::STATE_MAKING);
   clock.Advance(absl::Seconds(21));
   AwaitState(late, v1::Video::STATE_CANCELLED);
 
   // A paused one stands still: the block that went out, and no more behind it than the two that may be undelivered.
-  EXPECT_EQ(Get(paused).state(), v1::Video::STATE_PAUSED);
-  EXPECT_LE(Get(paused).progress().block_count(), 3);
-  const Watched rest = Watch(Of(paused));
-  EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
-  EXPECT_EQ(BlocksOf(rest).size(), 20u);
-  EXPECT_EQ(Get(paused).state(), v1::Video::STATE_MADE);
+  for (const std::string& name : {paused, paused_offline}) {
+    EXPECT_EQ(Get(name).state(), v1::Video::STATE_PAUSED);
+    EXPECT_LE(Get(name).progress().block_count(), 3);
+    const Watched rest = Watch(Of(name));
+    EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
+    EXPECT_EQ(BlocksOf(rest).size(), 20u);
+    EXPECT_EQ(Get(name).state(), v1::Video::STATE_MADE);
+  }
 }
 
 TEST_F(WatchTest, APausedVideoToWhichNobodyReturnsIsCancelled) {
