@@ -46,10 +46,11 @@ COPY --from=build-cuda /staged-cuda /
 # ---- The image -------------------------------------------------------------------------------------------------------
 FROM ${BASE} AS runtime
 COPY --from=staged /packages /usr/share/longtake/packages
-# Exactly the packages that the programs are linked with. No versions: they follow Debian's security updates.
+# The packages that the programs are linked with, and the authorities by which they know S3 and collectors of traces. No
+# versions: they follow Debian's security updates.
 # hadolint ignore=DL3008
 RUN apt-get update && \
-    xargs apt-get install --yes --no-install-recommends < /usr/share/longtake/packages && \
+    xargs apt-get install --yes --no-install-recommends ca-certificates < /usr/share/longtake/packages && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/log/*
 # The bundled model has 15 MB, so that the image makes video as it is. Other models are mounted.
 COPY models/longtake-tiny /usr/share/longtake/models/longtake-tiny

@@ -28,6 +28,7 @@ packages=(
   libsentencepiece-dev
   libspdlog-dev
   libssl-dev
+  libtinyxml2-dev
   libx264-dev
   ninja-build
   nlohmann-json3-dev

@@ -16,6 +16,7 @@
 #include "server/access/watched_file.h"
 #include "server/grpc/tls.h"
 #include "server/listen/address.h"
+#include "server/open_store.h"
 #include "server/policy/policy_gate.h"
 #include "server/store/redis.h"
 #include "server/telemetry/metrics.h"
@@ -41,16 +42,6 @@ std::string CheckModel(const fs::path& folder) {
     return absl::StrCat(folder.string(), ": is no model's folder: it has no transformer/config.json");
   }
   return Denied(transformer, R_OK);
-}
-
-// The server makes the directory where it is missing, but not those above it.
-std::string CheckStore(const fs::path& directory) {
-  std::error_code ignored;
-  if (fs::is_directory(directory, ignored)) return Denied(directory, R_OK | W_OK | X_OK);
-  if (fs::exists(directory, ignored)) return absl::StrCat(directory.string(), ": is no directory");
-  const fs::path above = fs::absolute(directory).lexically_normal().parent_path();
-  if (!fs::is_directory(above, ignored)) return absl::StrCat(above.string(), ": there is no such directory");
-  return Denied(above, W_OK | X_OK);
 }
 
 // Whether it is free shows when it is taken.
@@ -79,7 +70,7 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
     if (!status.ok()) wrong.push_back(absl::StrCat(option, status.message()));
   };
   add("model", CheckModel(engine.model_dir));
-  if (!server.store.empty()) add("store", CheckStore(server.store));
+  add_status("", CheckStore(server));
   add_status("registry: ", CheckSharing(server));
   for (const auto& [option, address] : {std::pair{"listen: ", &server.listen},
                                         {"metrics-listen: ", &server.metrics_listen},

@@ -15,6 +15,7 @@
 #include "server/http/routes.h"
 #include "server/http/status_json.h"
 #include "server/http/video_json.h"
+#include "server/open_store.h"
 #include "server/policy/policy_gate.h"
 #include "server/telemetry/call_log.h"
 #include "server/telemetry/tracer.h"
@@ -233,7 +234,7 @@ absl::Status Server::Impl::OpenStorage() {
     return absl::InvalidArgumentError("registry: is for servers that share a store, and there is none");
   }
   const Sharing sharing = options.registry.empty() ? Sharing::kAlone : Sharing::kShared;
-  absl::StatusOr<std::unique_ptr<Store>> opened = OpenDirectoryStore(options.store, sharing);
+  absl::StatusOr<std::unique_ptr<Store>> opened = OpenStore(options, sharing, logger);
   if (!opened.ok()) return opened.status();
   store = *std::move(opened);
   if (options.registry.empty()) return absl::OkStatus();

@@ -15,6 +15,7 @@
 #include "server/grpc/front_options.h"
 #include "server/lifecycle/lifecycle.h"
 #include "server/policy/policy_options.h"
+#include "server/store/s3/options.h"
 #include "server/telemetry/log_options.h"
 #include "server/telemetry/trace_options.h"
 #include "server/video/studio_options.h"
@@ -31,7 +32,9 @@ struct ServerOptions {
   std::string http_listen = {};            // of videos and the page over HTTP; empty: they are not
   bool http_page = true;                   // of the latter: the page at /
   std::string http_allow_origin = {};      // of it: pages of this origin may use it; "*": of all; empty: its own alone
-  std::string store = {};                  // a directory in which videos outlive the process; empty: they do not
+  // A directory, or "s3://bucket/prefix", in which videos outlive the process; empty: they do not.
+  std::string store = {};
+  S3Options s3 = {};  // of the latter
   // Of several servers that share the store: "redis://host:port"; empty: this one has it alone.
   std::string registry = {};
   std::string registry_password_file = {};  // its first line; empty: none is sent

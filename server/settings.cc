@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -109,6 +110,54 @@ void AddAccessFlags(CLI::App& app, ServerOptions& options) {
                "Without reflection, which describes the API to whoever may call it");
 }
 
+void AddStoreFlags(CLI::App& app, ServerOptions& options) {
+  app.add_option("--store", options.store,
+                 "Directory in which videos outlive the process, or s3://bucket/prefix; without it they are in memory "
+                 "only");
+  S3Options& s3 = options.s3;
+  app.add_option("--store-endpoint", s3.endpoint,
+                 "Of --store s3://: https://host:port of a service other than Amazon's; buckets are in its paths");
+  app.add_option("--store-region", s3.region, "Of --store s3://: the bucket's region")->capture_default_str();
+  app.add_option(
+      "--store-credentials-file", s3.credentials_file,
+      "Of --store s3://: file with aws_access_key_id and aws_secret_access_key, read again when its keys have "
+      "ended; without it AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of the environment");
+  app.add_option("--store-ca", s3.authorities,
+                 "Of --store-endpoint: authorities of its certificate, PEM; without it the system's");
+  AddSeconds(app, "--store-retry-seconds", s3.retry,
+             "Of --store s3://: a write that fails is tried again for so long before its video is stored no further")
+      ->check(CLI::Range(0.0, 3600.0));
+  app.add_option("--registry", options.registry,
+                 "redis://host:port of the Redis by which servers that share --store know who makes which video; "
+                 "without it no other server may use the store");
+  app.add_option("--peer-ca", options.peer_ca,
+                 "Authorities of the certificates of servers that share --store, PEM; needed with --tls-cert");
+  app.add_option(
+      "--peer-name", options.peer_name,
+      "DNS name in these servers' certificates and in no client's: a caller with it is a server, and says on "
+      "whose behalf it calls. Without it clients that only a certificate identifies must ask the right server");
+  app.add_option("--registry-password-file", options.registry_password_file, "File with its password");
+  app.add_option("--advertise", options.advertise,
+                 "Address and port by which other servers reach --listen; needed where that is of all interfaces");
+  app.add_option("--advertise-http", options.advertise_http, "The same of --http-listen");
+  AddSeconds(app, "--lease-seconds", options.lease,
+             "A server that has not been heard of for so long loses its videos to others, which go on with them")
+      ->check(CLI::Range(0.1, 300.0));
+  AddMib(app, "--store-mib", options.studio.store_bytes, 1 << 30,
+         "Of it for chunks, in MiB; above it the oldest ended videos are removed");
+  AddSeconds(app, "--store-seconds", options.studio.store_age, "A stored video is removed so long after its end")
+      ->check(CLI::PositiveNumber);
+}
+
+// As other programs for S3 find them.
+AwsCredentials CredentialsOfEnvironment() {
+  const auto value = [](const char* name) {
+    const char* const text = std::getenv(name);
+    return std::string(text == nullptr ? "" : text);
+  };
+  return {value("AWS_ACCESS_KEY_ID"), value("AWS_SECRET_ACCESS_KEY"), value("AWS_SESSION_TOKEN")};
+}
+
 void AddFlags(CLI::App& app, Settings& settings) {
   StudioOptions& studio = settings.server.studio;
   app.add_option("--model", settings.engine.model_dir, "Model folder in diffusers' layout");
@@ -167,28 +216,7 @@ void AddFlags(CLI::App& app, Settings& settings) {
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--store", settings.server.store,
-                 "Directory in which videos outlive the process; without it they are in memory only");
-  app.add_option("--registry", settings.server.registry,
-                 "redis://host:port of the Redis by which servers that share --store know who makes which video; "
-                 "without it no other server may use the store");
-  app.add_option("--peer-ca", settings.server.peer_ca,
-                 "Authorities of the certificates of servers that share --store, PEM; needed with --tls-cert");
-  app.add_option(
-      "--peer-name", settings.server.peer_name,
-      "DNS name in these servers' certificates and in no client's: a caller with it is a server, and says on "
-      "whose behalf it calls. Without it clients that only a certificate identifies must ask the right server");
-  app.add_option("--registry-password-file", settings.server.registry_password_file, "File with its password");
-  app.add_option("--advertise", settings.server.advertise,
-                 "Address and port by which other servers reach --listen; needed where that is of all interfaces");
-  app.add_option("--advertise-http", settings.server.advertise_http, "The same of --http-listen");
-  AddSeconds(app, "--lease-seconds", settings.server.lease,
-             "A server that has not been heard of for so long loses its videos to others, which go on with them")
-      ->check(CLI::Range(0.1, 300.0));
-  AddMib(app, "--store-mib", studio.store_bytes, 1 << 30,
-         "Of it for chunks, in MiB; above it the oldest ended videos are removed");
-  AddSeconds(app, "--store-seconds", studio.store_age, "A stored video is removed so long after its end")
-      ->check(CLI::PositiveNumber);
+  AddStoreFlags(app, settings.server);
   AddMib(app, "--keep-mib", studio.keep_bytes, 1 << 20,
          "Memory for the chunks of videos, in MiB; above it the oldest ended videos lose theirs");
   AddSeconds(app, "--max-wait-seconds", studio.max_wait,
@@ -275,6 +303,7 @@ std::variant<Settings, int> ReadSettings(int argc, const char* const* argv, cons
                                          std::ostream& err) {
   Settings settings;
   settings.server.build = build;
+  settings.server.s3.credentials = CredentialsOfEnvironment();
   bool print = false, check = false;
   CLI::App app("Serves long generated video over gRPC (longtake.v1).", "longtake-server");
   app.set_version_flag("--version", VersionLine(app.get_name(), build))->configurable(false);

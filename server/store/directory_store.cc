@@ -16,15 +16,13 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "common/thread.h"
 #include "server/store/files.h"
+#include "server/store/names.h"
 #include "server/store/store.h"
 
 namespace longtake::server {
@@ -37,16 +35,6 @@ constexpr char kLock[] = "lock";
 
 // What a process left in a shared store has been left for good after so long.
 constexpr auto kLeft = std::chrono::hours(1);
-
-absl::Status CheckName(const std::string& name) {
-  for (const absl::string_view part : absl::StrSplit(name, '/')) {
-    const bool fit = !part.empty() && part != "." && part != ".." && std::all_of(part.begin(), part.end(), [](char c) {
-      return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '-';
-    });
-    if (!fit) return absl::InvalidArgumentError(absl::StrCat("store: \"", name, "\" is no name of a file"));
-  }
-  return absl::OkStatus();
-}
 
 // Removes what an earlier process has left without a name of its own. In a shared store it may be another server's that
 // works; there writers clear their own, and what is left are the remains of a removal.

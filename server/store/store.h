@@ -19,8 +19,8 @@ struct StoredFile {
 };
 
 // Thread-safe. Errors: ResourceExhausted where space or file descriptors have run out, InvalidArgument of a name that
-// is none, Aborted where another server may write the folder now, else Unavailable; the message has the file's path and
-// the system's word.
+// is none, Aborted where another server may write the folder now, DataLoss where the store itself is damaged, else
+// Unavailable; the message has the file's path and the system's or the service's word.
 //
 // Where several servers share a store, each folder of files has one writer at a time. The writer has a token, which a
 // Registry gives out, and what it writes with that token succeeds until Fence names a larger one. This holds for a
@@ -36,9 +36,9 @@ class Store {
   // larger token was there before.
   virtual void Fence(const std::string& folder, uint64_t token, Done done) = 0;
   // Writes the files in this order, in place of older ones of their names. Each is there whole or not at all, whenever
-  // the process or the machine ends. `done` comes on the store's thread, once they would survive a power cut. Calls are
-  // carried out in their order. `token`: of the writer of the one folder in which all of them are; 0: no other server
-  // uses the store.
+  // the process or the machine ends. `done` comes on a thread of the store, once they would survive a power cut. Calls
+  // about one folder, or about a file in it, are carried out and told in their order. `token`: of the writer of the one
+  // folder in which all of them are; 0: no other server uses the store.
   virtual void Put(std::vector<StoredFile> files, uint64_t token, Done done) = 0;
   // Removes the file, or the folder with all that is in it, behind what was put before. What is not there is no error.
   // `token`: of the writer of the folder of this file; 0: whoever writes it.

@@ -46,8 +46,8 @@ bool Studio::KnowAllEnded() {
     gone.erase(name);
     if (left == 0 || known.contains(name) || unreadable_.contains(name) || !HasEnded(store, name)) continue;
     --left;
-    const std::optional<Found> found = Read(name);
-    if (!found.has_value() || RestoreOne(*found, /*token=*/0) == nullptr) unreadable_.insert(name);
+    const absl::StatusOr<Found> found = Read(name);
+    if (!found.ok() || RestoreOne(*found, /*token=*/0) == nullptr) unreadable_.insert(name);
   }
   for (const std::shared_ptr<Video>& video : library_.all()) {
     if (gone.contains(video->name())) library_.Drop(*video, NotFound(Reason::kVideoNotFound, video->name()));

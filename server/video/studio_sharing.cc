@@ -68,35 +68,6 @@ absl::StatusOr<Studio::Found> Studio::Read(const std::string& name) const {
   return end.status();
 }
 
-void Studio::Restore() {
-  Store& store = *storage_.store;
-  absl::StatusOr<std::vector<std::string>> ids = store.List(kVideosFolder);
-  if (!ids.ok()) return logger_->error("the store cannot be read error={}", LogValue(ids.status().message()));
-  std::vector<Found> found;
-  for (const std::string& id : *ids) {
-    const std::string name = absl::StrCat(kVideosFolder, "/", id);
-    if (!WasAccepted(store, name)) {
-      // With a registry another server may be about to accept it.
-      if (storage_.registry == nullptr) store.Remove(name, /*token=*/0, [](const absl::Status& /*status*/) {});
-      continue;
-    }
-    if (absl::StatusOr<Found> one = Read(name); one.ok()) found.push_back(*std::move(one));
-  }
-  std::sort(found.begin(), found.end(),
-            [](const Found& a, const Found& b) { return a.video.info.create_time < b.video.info.create_time; });
-  for (const Found& one : found) {
-    const VideoInfo& info = one.video.info;
-    // In a Redis that was emptied it is missing.
-    if (storage_.registry != nullptr) storage_.registry->AddVideo(one.video.tenant.id, info.name, info.create_time);
-    if (storage_.registry == nullptr || one.end.has_value()) {
-      RestoreOne(one, /*token=*/0);
-    } else {
-      storage_.registry->AddUnfinished(info.name);
-    }
-  }
-  logger_->info("store videos={}", found.size());
-}
-
 std::shared_ptr<Video> Studio::RestoreOne(const Found& found, uint64_t token) {
   const std::string& name = found.video.info.name;
   // The call that asked for it was another process's, so the log has an id of its own for what follows.

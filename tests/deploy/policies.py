@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import yaml
 from rendered import HEADLESS, mib, of_kind, servers, settings, store_claim, the
-from shared_policies import redis_faults, shared_faults
+from shared_policies import bucket_faults, redis_faults, shared_faults
 
 BUNDLED = "/usr/share/longtake/models/"
 # ConfigMaps and Secrets that whoever installs makes (docs/kubernetes.md).
 MADE_BY_HAND = {"longtake-model-sums", "longtake-api"}
-SECRETS_MADE_BY_HAND = {"longtake-envoy-tls", "longtake-redis"}
+SECRETS_MADE_BY_HAND = {"longtake-envoy-tls", "longtake-redis", "longtake-s3"}
 # What containers may write: the server's store, Redis' data.
 WRITABLE = {"store", "data"}
 
@@ -77,6 +77,18 @@ def container_faults(container: dict) -> Iterator[str]:
             yield f"may write to {mount['mountPath']}"
 
 
+def volume_faults(documents: list[dict]) -> Iterator[str]:
+    """Of a store in a folder."""
+    options, claim = settings(documents), store_claim(documents)
+    server = servers(documents)["spec"]["template"]["spec"]["containers"][0]
+    if claim is None or options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
+        yield "the store is larger than its volume"
+    mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
+    folder = next((path for path in mounts if options["store"].startswith(path + "/")), None)
+    if folder is None or mounts[folder]["name"] != "store":
+        yield "the store is not on its volume"
+
+
 def server_faults(documents: list[dict]) -> Iterator[str]:
     """Manifest and server.toml say the same."""
     options = settings(documents)
@@ -96,13 +108,7 @@ def server_faults(documents: list[dict]) -> Iterator[str]:
     limits = server["resources"]["limits"]
     if options["keep-mib"] > mib(limits["memory"]) / 2:
         yield "keeps more chunks than memory allows"
-    claim = store_claim(documents)
-    if claim is None or options["store-mib"] >= mib(claim["spec"]["resources"]["requests"]["storage"]):
-        yield "the store is larger than its volume"
-    mounts = {mount["mountPath"]: mount for mount in server["volumeMounts"]}
-    folder = next((path for path in mounts if options["store"].startswith(path + "/")), None)
-    if folder is None or mounts[folder]["name"] != "store":
-        yield "the store is not on its volume"
+    yield from bucket_faults(documents) if options["store"].startswith("s3://") else volume_faults(documents)
     if (options.get("backend") == "cuda") != ("nvidia.com/gpu" in limits) or (server["image"] == "longtake:cuda") != (
         "nvidia.com/gpu" in limits
     ):

@@ -59,6 +59,22 @@ def registry_faults(documents: list[dict], options: dict, server: dict) -> Itera
         yield "has no password of the registry"
 
 
+def bucket_faults(documents: list[dict]) -> Iterator[str]:
+    """Of a store in S3."""
+    options, pod = settings(documents), servers(documents)["spec"]["template"]["spec"]
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[\w.-]+)*", options["store"]):
+        yield f"no bucket is at {options['store']}"
+    if of_kind(documents, "PersistentVolumeClaim") or pod["containers"][0]["volumeMounts"] != [
+        mount for mount in pod["containers"][0]["volumeMounts"] if mount.get("readOnly")
+    ]:
+        yield "has a volume beside its bucket"
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    folder, _, key = options.get("store-credentials-file", "").rpartition("/")
+    mount = next((m for m in pod["containers"][0]["volumeMounts"] if m["mountPath"] == folder), None)
+    if mount is None or "secret" not in volumes[mount["name"]] or key != "credentials":
+        yield "has no keys of the bucket"
+
+
 def open_faults(documents: list[dict], shared: bool) -> Iterator[str]:
     """Connections that the servers may open, and who may call them, beside what the base's policy says."""
     found = {}
@@ -72,6 +88,8 @@ def open_faults(documents: list[dict], shared: bool) -> Iterator[str]:
         expected["longtake-peers"] = [{"from": pods("longtake"), "ports": among}], [{"to": pods("longtake"), "ports": among}, DNS]
         if of_kind(documents, "StatefulSet"):
             expected["longtake-to-redis"] = [], [{"to": pods(REDIS), "ports": tcp("redis")}]
+    if settings(documents)["store"].startswith("s3://"):
+        expected["longtake-to-s3"] = [], [{"ports": [{"protocol": "TCP", "port": 443}]}]
     if found != expected:
         yield "servers reach others than each other and Redis"
 
@@ -101,7 +119,7 @@ def redis_faults(documents: list[dict]) -> Iterator[str]:
         yield "evicts names, or uses more memory than it has"
     password = volumes[mounts["/etc/longtake-redis"]]
     theirs = [v["secret"]["secretName"] for v in servers(documents)["spec"]["template"]["spec"]["volumes"] if "secret" in v]
-    if [password.get("secret", {}).get("secretName")] != theirs:
+    if password.get("secret", {}).get("secretName") not in theirs:
         yield "has another password than the servers"
     if not {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys():
         yield "nothing asks whether it works"

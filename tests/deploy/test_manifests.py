@@ -144,14 +144,17 @@ def test_the_server_takes_the_configuration(overlay, render, tmp_path) -> None:
     file = tmp_path / "server.toml"
     file.write_text(the(documents, "ConfigMap", volume["configMap"]["name"])["data"]["server.toml"])
     # Files of the image and of secrets are not here.
-    password = tmp_path / "password"
+    password, keys = tmp_path / "password", tmp_path / "keys"
     password.write_text("a password")
-    here = {"/etc/longtake/server.toml": file, "/etc/longtake-redis/password": password}
+    keys.write_text("aws_access_key_id = id\naws_secret_access_key = secret\n")
+    here = {"/etc/longtake/server.toml": file, "/etc/longtake-redis/password": password, "/etc/longtake-s3/credentials": keys}
     here |= {f"$({each['name']})": each["value"] for each in server(documents).get("env", []) if "value" in each}
     arguments = server(documents)["args"]
     for there, path in here.items():
         arguments = [argument.replace(there, str(path)) for argument in arguments]
-    arguments += ["--model", str(ROOT / "models/longtake-tiny"), "--store", str(tmp_path / "store")]
+    arguments += ["--model", str(ROOT / "models/longtake-tiny")]
+    if not settings(documents)["store"].startswith("s3://"):
+        arguments += ["--store", str(tmp_path / "store")]
     done = subprocess.run([SERVER, *arguments, "--check-config"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     file.write_text(file.read_text() + "max-session = 4\n")

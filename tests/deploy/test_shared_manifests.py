@@ -93,6 +93,15 @@ MISTAKES = {
         "servers reach others than each other and Redis": lambda d: policy(d, "longtake-peers")["ingress"][0]["ports"].pop(),
         "others do not reach its HTTP port": lambda d: argument(d, "advertise-http", "$(POD_IP):8081"),
     },
+    "shared-s3": {
+        "no bucket is at s3://My_Bucket": lambda d: server(d)["env"][2].update(value="s3://My_Bucket"),
+        "has a volume beside its bucket": lambda d: server(d)["volumeMounts"].append({"name": "config", "mountPath": "/data"}),
+        "has no keys of the bucket": lambda d: argument(d, "store-credentials-file", "/etc/longtake-s3/keys"),
+        "servers reach others than each other and Redis": lambda d: policy(d, "longtake-to-s3").update(egress=[{}]),
+        "no Secret bucket": lambda d: next(
+            v for v in servers(d)["spec"]["template"]["spec"]["volumes"] if v["name"] == "bucket"
+        ).update(secret={"secretName": "bucket"}),
+    },
     "cpu": {
         "shares its store, or not, with other options than it has": lambda d: server(d)["args"].append(
             "--registry=redis://a:6379"

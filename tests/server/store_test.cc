@@ -1,3 +1,4 @@
+// A store in a directory: what it has beyond the promises of every store (store_contract_test).
 #include "server/store/store.h"
 
 #include <sys/resource.h>
@@ -5,14 +6,11 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <future>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,6 +18,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/temp_folder.h"
+#include "tests/server/store_calls.h"
 
 namespace longtake::server {
 namespace {
@@ -27,56 +26,10 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-absl::Status Put(Store& store, std::vector<StoredFile> files) {
-  std::promise<absl::Status> done;
-  store.Put(std::move(files), /*token=*/0, [&done](const absl::Status& status) { done.set_value(status); });
-  return done.get_future().get();
-}
-
-absl::Status Remove(Store& store, const std::string& folder) {
-  std::promise<absl::Status> done;
-  store.Remove(folder, /*token=*/0, [&done](const absl::Status& status) { done.set_value(status); });
-  return done.get_future().get();
-}
-
-// What is in the folder.
-std::vector<std::string> Names(const Store& store, const std::string& folder) {
-  absl::StatusOr<std::vector<std::string>> names = store.List(folder);
-  EXPECT_TRUE(names.ok()) << names.status();
-  return names.value_or(std::vector<std::string>());
-}
-
-std::string Bytes(const Store& store, const std::string& name) {
-  absl::StatusOr<std::string> bytes = store.Get(name);
-  EXPECT_TRUE(bytes.ok()) << bytes.status();
-  return bytes.value_or("");
-}
-
 std::unique_ptr<Store> Open(const TempFolder& folder) {
   absl::StatusOr<std::unique_ptr<Store>> store = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
   EXPECT_TRUE(store.ok()) << store.status();
   return *std::move(store);
-}
-
-TEST(DirectoryStore, KeepsFilesUntilTheyAreRemoved) {
-  const TempFolder folder;
-  {
-    const auto store = Open(folder);
-    ASSERT_TRUE(Put(*store, {{"videos/a/one", "1"}, {"videos/a/two", std::string(1 << 20, '2')}}).ok());
-    ASSERT_TRUE(Put(*store, {{"videos/a/one", "one"}, {"videos/b/three", ""}}).ok());
-  }
-  const auto store = Open(folder);
-  EXPECT_EQ(Bytes(*store, "videos/a/one"), "one");
-  EXPECT_EQ(Bytes(*store, "videos/a/two"), std::string(1 << 20, '2'));
-  EXPECT_EQ(Bytes(*store, "videos/b/three"), "");
-  EXPECT_TRUE(absl::IsNotFound(store->Get("videos/b/four").status()));
-  EXPECT_THAT(Names(*store, "videos"), ElementsAre("a", "b"));
-  EXPECT_THAT(Names(*store, "videos/a"), ElementsAre("one", "two"));
-  EXPECT_THAT(Names(*store, "none"), ElementsAre());
-  ASSERT_TRUE(Remove(*store, "videos/a").ok());
-  ASSERT_TRUE(Remove(*store, "videos/a").ok()) << "it is gone already";
-  EXPECT_THAT(Names(*store, "videos"), ElementsAre("b"));
-  EXPECT_TRUE(absl::IsNotFound(store->Get("videos/a/one").status()));
 }
 
 TEST(DirectoryStore, SweepsWhatWasLeftHalfWrittenOrHalfRemoved) {
@@ -88,35 +41,6 @@ TEST(DirectoryStore, SweepsWhatWasLeftHalfWrittenOrHalfRemoved) {
   EXPECT_THAT(Names(*store, "videos"), ElementsAre("a"));
   EXPECT_FALSE(std::filesystem::exists(folder.path() + "/store/videos/b.8.unfinished"));
   EXPECT_FALSE(std::filesystem::exists(folder.path() + "/store/videos/a/two.7.unfinished"));
-}
-
-TEST(DirectoryStore, CarriesOutCallsInTheirOrder) {
-  const TempFolder folder;
-  const auto store = Open(folder);
-  std::vector<int> told;
-  for (int i = 0; i < 200; ++i) {
-    store->Put({{"a/file", absl::StrCat(i)}}, /*token=*/0, [&told, i](const absl::Status& status) {
-      EXPECT_TRUE(status.ok()) << status;
-      told.push_back(i);
-    });
-    if (i % 50 == 10)
-      store->Remove("a", /*token=*/0, [](const absl::Status& status) { EXPECT_TRUE(status.ok()) << status; });
-  }
-  store->AwaitIdle();
-  ASSERT_EQ(told.size(), 200u);
-  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
-  EXPECT_EQ(Bytes(*store, "a/file"), "199");
-}
-
-TEST(DirectoryStore, RefusesNamesThatLeaveIt) {
-  const TempFolder folder;
-  const auto store = Open(folder);
-  for (const char* name : {"", "/etc/passwd", "a/../../b", "a//b", "a/./b", "..", "a b", "a\nb"}) {
-    EXPECT_TRUE(absl::IsInvalidArgument(Put(*store, {{name, "x"}}))) << name;
-    EXPECT_TRUE(absl::IsInvalidArgument(Remove(*store, name))) << name;
-    EXPECT_TRUE(absl::IsInvalidArgument(store->Get(name).status())) << name;
-    EXPECT_TRUE(absl::IsInvalidArgument(store->List(name).status())) << name;
-  }
 }
 
 TEST(DirectoryStore, HasOneOwner) {
@@ -208,90 +132,6 @@ std::unique_ptr<Store> OpenShared(const TempFolder& folder) {
   return *std::move(store);
 }
 
-absl::Status Fence(Store& store, const std::string& folder, uint64_t token) {
-  std::promise<absl::Status> done;
-  store.Fence(folder, token, [&done](const absl::Status& status) { done.set_value(status); });
-  return done.get_future().get();
-}
-
-absl::Status PutAs(Store& store, uint64_t token, std::vector<StoredFile> files) {
-  std::promise<absl::Status> done;
-  store.Put(std::move(files), token, [&done](const absl::Status& status) { done.set_value(status); });
-  return done.get_future().get();
-}
-
-absl::Status RemoveAs(Store& store, uint64_t token, const std::string& name) {
-  std::promise<absl::Status> done;
-  store.Remove(name, token, [&done](const absl::Status& status) { done.set_value(status); });
-  return done.get_future().get();
-}
-
-TEST(SharedStore, OnlyTheWriterWithTheLargestTokenWrites) {
-  const TempFolder folder;
-  const auto a = OpenShared(folder), b = OpenShared(folder);
-  ASSERT_TRUE(Fence(*a, "videos/v", 1).ok());
-  ASSERT_TRUE(PutAs(*a, 1, {{"videos/v/one", "a"}, {"videos/v/two", "a"}}).ok());
-  ASSERT_TRUE(Fence(*b, "videos/v", 2).ok());
-  EXPECT_TRUE(absl::IsAborted(PutAs(*a, 1, {{"videos/v/one", "late"}, {"videos/v/three", "late"}})));
-  EXPECT_TRUE(absl::IsAborted(RemoveAs(*a, 1, "videos/v/one")));
-  EXPECT_TRUE(absl::IsAborted(RemoveAs(*a, 1, "videos/v/none")));
-  EXPECT_TRUE(absl::IsAborted(Fence(*a, "videos/v", 1))) << "tokens only grow";
-  EXPECT_THAT(Names(*b, "videos/v"), ElementsAre("one", "two"));
-  EXPECT_EQ(Bytes(*b, "videos/v/one"), "a");
-  ASSERT_TRUE(Fence(*b, "videos/v", 2).ok()) << "it is the writer already";
-  ASSERT_TRUE(PutAs(*b, 2, {{"videos/v/one", "b"}}).ok());
-  ASSERT_TRUE(RemoveAs(*b, 2, "videos/v/two").ok());
-  ASSERT_TRUE(RemoveAs(*b, 2, "videos/v/two").ok()) << "it is gone already";
-  EXPECT_THAT(Names(*a, "videos/v"), ElementsAre("one"));
-  EXPECT_EQ(Bytes(*a, "videos/v/one"), "b");
-}
-
-TEST(SharedStore, AFolderThatWasRemovedIsNotMadeAgain) {
-  const TempFolder folder;
-  const auto a = OpenShared(folder), b = OpenShared(folder);
-  ASSERT_TRUE(Fence(*a, "videos/v", 1).ok());
-  ASSERT_TRUE(Remove(*b, "videos/v").ok());
-  EXPECT_TRUE(absl::IsAborted(PutAs(*a, 1, {{"videos/v/one", "late"}})));
-  EXPECT_THAT(Names(*b, "videos"), ElementsAre());
-}
-
-// The writer before writes all the time, as one would that wakes up: behind Fence nothing of it appears.
-TEST(SharedStore, NothingOfTheFormerWriterAppearsBehindAFence) {
-  const TempFolder folder;
-  const auto a = OpenShared(folder), b = OpenShared(folder);
-  for (uint64_t round = 0; round < 50; ++round) {
-    const uint64_t former = 2 * round + 1, next = former + 1;
-    ASSERT_TRUE(Fence(*a, "videos/v", former).ok());
-    std::atomic<bool> began = false;
-    std::thread late([&] {
-      while (PutAs(*a, former, {{"videos/v/file", "a"}, {"videos/v/other", "a"}}).ok()) began = true;
-      began = true;
-    });
-    while (!began) std::this_thread::yield();
-    ASSERT_TRUE(Fence(*b, "videos/v", next).ok());
-    ASSERT_TRUE(PutAs(*b, next, {{"videos/v/file", "b"}, {"videos/v/other", "b"}}).ok());
-    EXPECT_EQ(Bytes(*b, "videos/v/file"), "b");
-    late.join();
-    EXPECT_EQ(Bytes(*b, "videos/v/file"), "b");
-    EXPECT_EQ(Bytes(*b, "videos/v/other"), "b");
-  }
-}
-
-TEST(SharedStore, OfWritersThatComeAtOnceOneIsLeft) {
-  const TempFolder folder;
-  const auto a = OpenShared(folder), b = OpenShared(folder);
-  for (uint64_t round = 0; round < 50; ++round) {
-    const std::string video = absl::StrCat("videos/", round);
-    absl::Status first;
-    std::thread other([&] { first = Fence(*a, video, 1); });
-    ASSERT_TRUE(Fence(*b, video, 2).ok());
-    other.join();
-    EXPECT_TRUE(first.ok() || absl::IsAborted(first)) << first;
-    EXPECT_TRUE(absl::IsAborted(PutAs(*a, 1, {{video + "/file", "a"}})));
-    EXPECT_TRUE(PutAs(*b, 2, {{video + "/file", "b"}}).ok());
-  }
-}
-
 // A directory that was moved, or whose file system has gone and left an empty one.
 TEST(DirectoryStore, OneThatIsAwayIsNotAnEmptyOne) {
   const TempFolder folder;
@@ -321,27 +161,25 @@ TEST(SharedStore, OneThatIsAwayIsNotAnotherWriters) {
   std::filesystem::rename(here, away);
   for (const bool empty : {false, true}) {
     if (empty) std::filesystem::create_directory(here);
-    EXPECT_TRUE(absl::IsUnavailable(PutAs(*store, 1, {{"videos/v/one", "1"}})));
-    EXPECT_TRUE(absl::IsUnavailable(RemoveAs(*store, 1, "videos/v/one")));
+    EXPECT_TRUE(absl::IsUnavailable(Put(*store, {{"videos/v/one", "1"}}, 1)));
+    EXPECT_TRUE(absl::IsUnavailable(Remove(*store, "videos/v/one", 1)));
     EXPECT_TRUE(absl::IsUnavailable(Fence(*store, "videos/v", 2)));
     EXPECT_TRUE(absl::IsUnavailable(Fence(*store, "videos/w", 3)));
   }
   EXPECT_TRUE(std::filesystem::is_empty(here)) << "it was written into";
   std::filesystem::remove(here);
   std::filesystem::rename(away, here);
-  EXPECT_TRUE(PutAs(*store, 1, {{"videos/v/one", "1"}}).ok()) << "it is the writer still";
+  EXPECT_TRUE(Put(*store, {{"videos/v/one", "1"}}, 1).ok()) << "it is the writer still";
 }
 
-TEST(SharedStore, WhatIsWrongWithItsUseIsAnError) {
+TEST(DirectoryStore, IsSharedOrIsOneServersAlone) {
   const TempFolder folder;
   {
     const auto shared = OpenShared(folder);
-    EXPECT_TRUE(absl::IsInvalidArgument(PutAs(*shared, 0, {{"videos/v/one", "1"}}))) << "without a token";
-    EXPECT_TRUE(absl::IsAborted(PutAs(*shared, 7, {{"videos/v/one", "1"}}))) << "without a fence";
     const auto alone = OpenDirectoryStore(folder.path() + "/store", Sharing::kAlone);
     EXPECT_TRUE(absl::IsFailedPrecondition(alone.status())) << alone.status();
     ASSERT_TRUE(Fence(*shared, "videos/v", 1).ok());
-    ASSERT_TRUE(PutAs(*shared, 1, {{"videos/v/one", "1"}}).ok());
+    ASSERT_TRUE(Put(*shared, {{"videos/v/one", "1"}}, 1).ok());
   }
   // What was shared may be one server's alone later.
   const auto alone = Open(folder);
