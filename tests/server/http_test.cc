@@ -76,7 +76,10 @@ TEST_F(HttpTest, OneGrowingFileHasTheBytesOfGrpc) {
   const json list = Ask("GET", "/v1/videos").json();
   EXPECT_EQ(list["data"].size(), 1u);
   EXPECT_EQ(list["has_more"], false);
-  EXPECT_EQ(Ask("GET", "/v1/models").json()["data"][0]["id"], "fake");
+  const json model = Ask("GET", "/v1/models").json()["data"][0];
+  EXPECT_EQ(model["id"], "fake");
+  EXPECT_EQ(model["about"], FakeModel().about);
+  EXPECT_EQ(model["examples"], json(FakeModel().examples));
 }
 
 TEST_F(HttpTest, EventsComeWithTheirMedia) {
@@ -309,7 +312,7 @@ TEST_F(HttpTest, ThePageAndOtherOrigins) {
   EXPECT_EQ(with_origin("https://example.org"), 403);
   const HttpReply open = Ask("GET", "/healthz");
   EXPECT_EQ(open.headers.at("access-control-allow-origin"), "https://example.com");
-  EXPECT_EQ(open.headers.at("access-control-expose-headers"), "Retry-After");
+  EXPECT_EQ(open.headers.at("access-control-expose-headers"), "Retry-After, x-request-id");
   const HttpReply preflight = Ask("OPTIONS", "/v1/videos");
   EXPECT_EQ(preflight.status, 204);
   EXPECT_THAT(preflight.headers.at("access-control-allow-methods"), HasSubstr("DELETE"));
