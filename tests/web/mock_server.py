@@ -182,7 +182,13 @@ class Video:
                     return
 
     def playlist(self):
-        lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:EVENT", "#EXT-X-MEDIA-SEQUENCE:0"]
+        lines = [
+            "#EXTM3U",
+            "#EXT-X-VERSION:7",
+            "#EXT-X-TARGETDURATION:2",
+            "#EXT-X-PLAYLIST-TYPE:EVENT",
+            "#EXT-X-MEDIA-SEQUENCE:0",
+        ]
         lines += ["#EXT-X-START:TIME-OFFSET=0,PRECISE=YES", '#EXT-X-MAP:URI="init.mp4"']
         for block in range(self.made):
             lines += [f"#EXTINF:{(block_start(block + 1) - block_start(block)) / FPS:.4f},", f"block-{block}.m4s"]
