@@ -92,6 +92,10 @@ struct ModelInfo {
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
   uint64_t max_checkpoint_bytes = 0;  // largest possible result of a PassKind::kSave
+  // For people: what the model knows, in a sentence or two, and prompts that it follows. Empty: the folder says
+  // neither.
+  std::string about;
+  std::vector<std::string> examples;
 };
 
 // One region of memory. All regions are planned before the first session is opened.

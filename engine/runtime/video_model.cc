@@ -133,6 +133,8 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   info_.accepts_negative_prompt = guided();
   info_.switches_prompt = settings_.causal;
   info_.max_checkpoint_bytes = MaxCheckpointBytes();
+  info_.about = settings_.about;
+  info_.examples = settings_.examples;
   return absl::OkStatus();
 }
 

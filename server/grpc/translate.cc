@@ -269,6 +269,8 @@ v1::Model ToProto(const ModelInfo& model, const RequestLimits& limits) {
   out.set_max_prompt_bytes(limits.max_prompt_bytes);
   out.set_max_prompt_changes(model.switches_prompt ? limits.max_prompt_changes : 0);
   out.set_max_first_image_bytes(model.accepts_first_image ? limits.max_first_image_bytes : 0);
+  out.set_about(model.about);
+  for (const std::string& example : model.examples) out.add_examples(example);
   return out;
 }
 

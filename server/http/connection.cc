@@ -57,6 +57,9 @@ class ConnectionResponder : public HttpResponder {
       to.Begin(head, std::move(stream));
     });
   }
+  void Wait(std::shared_ptr<HttpWait> wait) override {
+    Post([wait = std::move(wait)](Connection& to) mutable { to.AwaitAnswer(std::move(wait)); });
+  }
 
  private:
   template <typename Body>
@@ -96,6 +99,7 @@ void Connection::Shut() {
   closed_ = true;
   self_.reset();
   stream_.reset();
+  wait_.reset();
   timer_.cancel();
   beast::error_code ignored;
   socket_.socket().shutdown(asio::socket_base::shutdown_both, ignored);
@@ -249,24 +253,47 @@ void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream)
 void Connection::WatchClient() {
   socket_.socket().async_receive(asio::buffer(unexpected_), asio::socket_base::message_peek,
                                  [self = shared_from_this()](beast::error_code error, size_t size) {
-                                   // Cancelled where its stream has ended; the next one has its own.
-                                   if (self->stream_ == nullptr || error == asio::error::operation_aborted) return;
+                                   // Cancelled where its request is answered; the next one has its own.
+                                   if (!self->waits() || error == asio::error::operation_aborted) return;
                                    if (error || size == 0) self->Shut();
                                  });
 }
 
+void Connection::StopWatchingClient() {
+  beast::error_code ignored;
+  socket_.socket().cancel(ignored);
+}
+
 void Connection::Tick() {
-  if (stream_ == nullptr || closed_) return;
+  if (!waits() || closed_) return;
   timer_.expires_after(std::chrono::seconds(1));
   timer_.async_wait([self = shared_from_this()](beast::error_code error) {
-    if (error || self->stream_ == nullptr) return;
-    if (self->writing_ && self->stream_->Unread()) return self->Shut();
+    if (error || !self->waits()) return;
+    if (self->writing_ && self->stream_ != nullptr && self->stream_->Unread()) return self->Shut();
     self->Advance();
     self->Tick();
   });
 }
 
+void Connection::AwaitAnswer(std::shared_ptr<HttpWait> wait) {
+  self_.reset();
+  if (closed_) return;
+  wait_ = std::move(wait);
+  wait_->Start([weak = weak_from_this()] { PostTo(weak, [](Connection& self) { self.Advance(); }); });
+  WatchClient();
+  Tick();
+  Advance();
+}
+
 void Connection::Advance() {
+  if (wait_ != nullptr) {
+    std::optional<HttpAnswer> answer = wait_->Look();
+    if (!answer.has_value()) return;
+    wait_.reset();
+    timer_.cancel();
+    StopWatchingClient();
+    return Answer(*std::move(answer));
+  }
   if (stream_ == nullptr || writing_ || closed_) return;
   HttpStream::Step step = stream_->Next();
   if (step.has_part) return WritePart(std::move(step.part));
@@ -301,9 +328,7 @@ void Connection::EndStream(bool cut) {
     if (!keep_alive_) return Shut();
     return Read();
   }
-  // The receive that looked for the client's going is still under way, and would be in the way of the next request.
-  beast::error_code ignored;
-  socket_.socket().cancel(ignored);
+  StopWatchingClient();
   socket_.expires_after(ToChrono(shared_->limits.request));
   asio::async_write(socket_, asio::const_buffer(kLastChunk, 5),
                     [self = shared_from_this(), ending](beast::error_code error, size_t) {

@@ -64,11 +64,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Refuse(boost::beast::error_code why);
   void Send(Response response);
   void Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream);
-  // Starts the next write of the stream if none is under way.
+  void AwaitAnswer(std::shared_ptr<HttpWait> wait);
+  // Answers if the answer that is waited for is there, or starts the stream's next write if none is under way.
   void Advance();
   void WritePart(HttpStream::Part part);
   void EndStream(bool cut);
   void WatchClient();
+  // The receive that looks for the client's going would be in the way of the next request.
+  void StopWatchingClient();
+  bool waits() const { return stream_ != nullptr || wait_ != nullptr; }
   void Tick();
   void Shut();
 
@@ -91,6 +95,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool head_ = false, keep_alive_ = false;
   bool chunked_ = true;  // HTTP/1.1: a stream's body is sent in chunks
   std::string range_, if_none_match_;
+
+  std::shared_ptr<HttpWait> wait_;  // for the answer
 
   // Of a stream.
   std::shared_ptr<HttpStream> stream_;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,12 +67,24 @@ class HttpStream {
   virtual bool Unread() = 0;
 };
 
-// Answers one request. May outlive it and be used from any thread; one of the two is called, once.
+// An answer that is not there yet. One thread at a time calls it. It is gone once it has answered, or when the client
+// is.
+class HttpWait {
+ public:
+  virtual ~HttpWait() = default;
+  // `more` is called from any thread when Look may have the answer after it had none.
+  virtual void Start(std::function<void()> more) = 0;
+  // The answer, once it is there. Asked when `more` says so or a second has passed.
+  virtual std::optional<HttpAnswer> Look() = 0;
+};
+
+// Answers one request. May outlive it and be used from any thread; one of the three is called, once.
 class HttpResponder {
  public:
   virtual ~HttpResponder() = default;
   virtual void Answer(HttpAnswer answer) = 0;
   virtual void Stream(HttpHead head, std::shared_ptr<HttpStream> stream) = 0;
+  virtual void Wait(std::shared_ptr<HttpWait> wait) = 0;
 };
 
 // On one of a few threads that do nothing else. What it throws is answered as an error of the server's.

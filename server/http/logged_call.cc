@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,8 @@ namespace longtake::server {
 namespace {
 
 constexpr char kOther[] = "{other}";
+// The code of a call whose client went before it was answered, as other servers' logs have it.
+constexpr char kClientGone[] = "499";
 
 template <size_t kCount>
 bool IsOneOf(absl::string_view word, const std::array<absl::string_view, kCount>& words) {
@@ -51,6 +54,13 @@ absl::string_view HeaderOf(const HttpRequest& request, const char* name) {
   return found == request.headers.end() ? absl::string_view() : absl::string_view(found->second);
 }
 
+// Keeps what the log says of the answer, and names the call in it.
+void Note(HttpAnswer& answer, CallRecord& call) {
+  call.code = absl::StrCat(answer.status);
+  call.failed = answer.status == 500;
+  answer.headers.emplace_back(kRequestIdKey, call.origin.request_id);
+}
+
 // Logs its call when it is gone.
 class LoggedStream : public HttpStream {
  public:
@@ -70,14 +80,33 @@ class LoggedStream : public HttpStream {
   const std::shared_ptr<HttpStream> stream_;
 };
 
+// Logs its call when it is gone, answered or not.
+class LoggedWait : public HttpWait {
+ public:
+  LoggedWait(std::shared_ptr<CallRecord> call, const CallLog* log, std::shared_ptr<HttpWait> wait)
+      : call_(std::move(call)), log_(log), wait_(std::move(wait)) {
+    call_->code = kClientGone;
+  }
+  ~LoggedWait() override { log_->OnFinished(*call_); }
+  void Start(std::function<void()> more) override { wait_->Start(std::move(more)); }
+  std::optional<HttpAnswer> Look() override {
+    std::optional<HttpAnswer> answer = wait_->Look();
+    if (answer.has_value()) Note(*answer, *call_);
+    return answer;
+  }
+
+ private:
+  const std::shared_ptr<CallRecord> call_;
+  const CallLog* const log_;
+  const std::shared_ptr<HttpWait> wait_;
+};
+
 class LoggedResponder : public HttpResponder {
  public:
   LoggedResponder(std::shared_ptr<CallRecord> call, const CallLog* log, std::shared_ptr<HttpResponder> responder)
       : call_(std::move(call)), log_(log), responder_(std::move(responder)) {}
   void Answer(HttpAnswer answer) override {
-    call_->code = absl::StrCat(answer.status);
-    call_->failed = answer.status == 500;
-    answer.headers.emplace_back(kRequestIdKey, call_->origin.request_id);
+    Note(answer, *call_);
     log_->OnFinished(*call_);
     responder_->Answer(std::move(answer));
   }
@@ -85,6 +114,9 @@ class LoggedResponder : public HttpResponder {
     call_->code = "200";
     head.headers.emplace_back(kRequestIdKey, call_->origin.request_id);
     responder_->Stream(std::move(head), std::make_shared<LoggedStream>(call_, log_, std::move(stream)));
+  }
+  void Wait(std::shared_ptr<HttpWait> wait) override {
+    responder_->Wait(std::make_shared<LoggedWait>(call_, log_, std::move(wait)));
   }
 
  private:

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "server/http/hls.h"
 #include "server/http/logged_call.h"
+#include "server/http/open_to.h"
 #include "server/http/page.h"
 #include "server/http/request_json.h"
 #include "server/http/video_json.h"
@@ -70,32 +71,6 @@ std::optional<json> BodyOf(const HttpRequest& request, const std::shared_ptr<Htt
   responder->Answer(ToAnswer(body.status()));
   return std::nullopt;
 }
-
-// Lets pages of another origin read the answers.
-class OpenTo : public HttpResponder {
- public:
-  OpenTo(std::string origin, std::shared_ptr<HttpResponder> responder)
-      : origin_(std::move(origin)), responder_(std::move(responder)) {}
-  void Answer(HttpAnswer answer) override {
-    Add(answer.headers);
-    responder_->Answer(std::move(answer));
-  }
-  void Stream(HttpHead head, std::shared_ptr<HttpStream> stream) override {
-    Add(head.headers);
-    responder_->Stream(std::move(head), std::move(stream));
-  }
-
- private:
-  void Add(HttpFields& headers) const {
-    headers.emplace_back("Access-Control-Allow-Origin", origin_);
-    // Else a page does not see when to try again, nor what to name to the one who runs the server.
-    headers.emplace_back("Access-Control-Expose-Headers", absl::StrCat("Retry-After, ", kRequestIdKey));
-    headers.emplace_back("Vary", "Origin");
-  }
-
-  const std::string origin_;
-  const std::shared_ptr<HttpResponder> responder_;
-};
 
 std::string QueryOf(const HttpRequest& request, const char* name) {
   const auto found = request.query.find(name);
@@ -159,7 +134,7 @@ bool Routes::OriginMay(const HttpRequest& request) const {
 
 void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
   if (!options_.allow_origin.empty()) {
-    responder = std::make_shared<OpenTo>(options_.allow_origin, std::move(responder));
+    responder = OpenTo(options_.allow_origin, std::move(responder));
     if (request.method == "OPTIONS") {
       return responder->Answer(
           {.status = 204,
@@ -243,7 +218,7 @@ void Routes::HandleVideo(const Visit& visit, const HttpRequest& request, const s
   if (action == "stream.mp4" || action == "content") return Stream(visit, request, video, /*events=*/false, responder);
   // Once for each player, or nearly so.
   if (action == "init.mp4" && !visit.viewer.link.empty()) links_->OnUsed(name);
-  responder->Answer(HlsAnswer(*video, action, visit.viewer));
+  AnswerHls(studio_, video, action, request.query, visit.viewer, responder);
 }
 
 void Routes::List(const Visit& visit, const HttpRequest& request, const Responder& responder) const {

@@ -148,7 +148,9 @@ json ToJson(const ModelInfo& model) {
               {"max_seconds", Seconds(rate.TimeOf(FramesOf(model, model.max_latent_frames)))},
               {"switches_prompt", model.switches_prompt},
               {"accepts_negative_prompt", model.accepts_negative_prompt},
-              {"accepts_first_image", model.accepts_first_image}};
+              {"accepts_first_image", model.accepts_first_image},
+              {"about", model.about},
+              {"examples", model.examples}};
   if (model.block_latent_frames > 0) {
     out["block_seconds"] = Seconds(rate.TimeOf(int64_t{model.block_latent_frames} * model.frames_per_latent));
   }

@@ -59,9 +59,9 @@ void ChunkLog::AddSlot(std::shared_ptr<const Piece> piece, const Event& event) {
   const auto* chunk = std::get_if<Chunk>(&event.body);
   if (chunk != nullptr) {
     newest_block_ = chunk->block;
-    next_block_ = chunk->block + (chunk->last_in_block() ? 1 : 0);
+    reach_ = chunk->last_in_block() ? LogReach{chunk->block + 1, 0} : LogReach{chunk->block, chunk->index + 1};
   }
-  pieces_.push_back({std::move(piece), chunk != nullptr ? chunk->block : next_block_, chunk != nullptr});
+  pieces_.push_back({std::move(piece), chunk != nullptr ? chunk->block : reach_.blocks, chunk != nullptr});
 }
 
 int64_t ChunkLog::AppendStored(Event event) {
@@ -270,13 +270,18 @@ int ChunkLog::newest_block() const {
   return newest_block_;
 }
 
+LogReach ChunkLog::reach() const {
+  const MutexLock lock(mutex_);
+  return reach_;
+}
+
 std::optional<int> ChunkLog::BlockAt(const Position& at) const {
   const MutexLock lock(mutex_);
   if (at.piece > end()) return std::nullopt;
   for (uint64_t piece = std::max(at.piece, kHead); piece < end(); ++piece) {
     if (pieces_[piece - kHead].chunk) return pieces_[piece - kHead].block;
   }
-  return next_block_;
+  return reach_.blocks;
 }
 
 bool ChunkLog::stored() const {

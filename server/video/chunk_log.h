@@ -25,6 +25,18 @@ struct Position {
   friend bool operator==(const Position&, const Position&) = default;
 };
 
+// A chunk by its block and its place in that, from 0.
+struct ChunkNumber {
+  int block = 0, index = 0;
+  friend bool operator==(const ChunkNumber&, const ChunkNumber&) = default;
+};
+
+// How much of a video is in its log: whole blocks, and chunks of the block after them.
+struct LogReach {
+  int blocks = 0, chunks = 0;
+  friend bool operator==(const LogReach&, const LogReach&) = default;
+};
+
 // One message on the wire: `head`, then these bytes of its piece's media.
 struct Message {
   std::string head;
@@ -112,6 +124,7 @@ class ChunkLog {
   std::shared_ptr<const Piece> Repeat(const Cursor& cursor, absl::Duration elapsed) const;
   // The newest block of which there is a chunk; 0 before the first.
   int newest_block() const;
+  LogReach reach() const;
   // That the first chunk at or after `at` belongs to, or the first to come. Nothing: the log is not that long.
   std::optional<int> BlockAt(const Position& at) const;
 
@@ -150,7 +163,7 @@ class ChunkLog {
   int stored_blocks_ ABSL_GUARDED_BY(mutex_) = 0;                // that can be read again
   int memory_block_ ABSL_GUARDED_BY(mutex_) = 0;                 // none before it has a chunk in memory
   int newest_block_ ABSL_GUARDED_BY(mutex_) = 0;                 // of which there is a chunk
-  int next_block_ ABSL_GUARDED_BY(mutex_) = 0;                   // of the next chunk
+  LogReach reach_ ABSL_GUARDED_BY(mutex_);                       // its block is the next chunk's
   std::shared_ptr<const Piece> latest_ ABSL_GUARDED_BY(mutex_);  // newer than all pieces
   uint64_t latest_number_ ABSL_GUARDED_BY(mutex_) = 0;
   std::optional<Event> early_ ABSL_GUARDED_BY(mutex_);   // of SetLatest, before the head was there

@@ -1,7 +1,6 @@
 #include "server/video/stored_video.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -15,6 +14,7 @@
 #include "common/json_depth.h"
 #include "common/status_macros.h"
 #include "server/video/error.h"
+#include "server/video/hls_playlist.h"
 #include "server/video/stored_faults.h"
 
 using nlohmann::json;
@@ -178,32 +178,14 @@ absl::Status ErrorFrom(const json& in) {
                     .resource = in.at("resource")});
 }
 
-// HLS, RFC 8216. Durations have so many digits that their sums are exact to the microsecond.
+// Without Partial Segments: a file server holds back no request.
 StoredFile IndexFile(const std::string& name, const VideoPlan& plan, int blocks, bool ended) {
-  return {Path(name, "index.m3u8"), HlsPlaylist(plan, blocks, ended)};
+  return {Path(name, "index.m3u8"), HlsPlaylist(plan, {.reach = {.blocks = blocks}, .ended = ended})};
 }
 
 json PromptsOf(const VideoPlan& plan) { return {{"prompts", plan.prompts}, {"prompt_blocks", plan.prompt_blocks}}; }
 
 }  // namespace
-
-std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended, const std::string& query) {
-  const auto seconds = [&plan](int block) {
-    return absl::ToDoubleSeconds(plan.BlockStart(block + 1) - plan.BlockStart(block));
-  };
-  double longest = 0;
-  for (int block = 0; block < plan.blocks(); ++block) longest = std::max(longest, seconds(block));
-  std::string text = absl::StrFormat(
-      "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:%d\n#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-INDEPENDENT-SEGMENTS\n"
-      "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES\n"
-      "#EXT-X-MAP:URI=\"init.mp4%s\"\n",
-      static_cast<int>(std::ceil(longest)), query);
-  for (int block = 0; block < blocks; ++block) {
-    absl::StrAppendFormat(&text, "#EXTINF:%.6f,\nblock-%05d.m4s%s\n", seconds(block), block, query);
-  }
-  if (ended) text += "#EXT-X-ENDLIST\n";
-  return text;
-}
 
 std::vector<StoredFile> FilesOf(const StoredVideo& video, int blocks) {
   const VideoInfo& info = video.info;

@@ -64,8 +64,6 @@ StoredFile PromptsFile(const std::string& name, const VideoPlan& plan);
 // `events`: since the block before; its chunks' media is the segment. The index comes last.
 std::vector<StoredFile> BlockFiles(const std::string& name, const VideoPlan& plan, int block,
                                    const std::vector<Recorded>& events);
-// The HLS playlist of its first blocks; `ended`: there will be no more. `query`: stands behind each of its addresses.
-std::string HlsPlaylist(const VideoPlan& plan, int blocks, bool ended, const std::string& query = {});
 // Behind `blocks` blocks.
 StoredFile CheckpointFile(const std::string& name, int blocks, const std::vector<std::byte>& checkpoint);
 std::string CheckpointPath(const std::string& name);

@@ -86,6 +86,9 @@ class Video : public std::enable_shared_from_this<Video> {
   absl::Duration elapsed() const { return clock_->Now() - accepted_; }
   // How far what is made is ahead of the foremost viewer that plays; nothing where nobody watches.
   std::optional<absl::Duration> lead() const;
+  // How much of it there is to be read, and whether that is all there will ever be.
+  LogReach reach() const { return stored_end_.has_value() ? LogReach{.blocks = stored_end_->blocks} : log_.reach(); }
+  bool closed() const { return stored_end_.has_value() || log_.closed(); }
   // The first chunk's time of its quote, from its acceptance on.
   absl::Duration promised() const;
 
@@ -131,6 +134,8 @@ class Video : public std::enable_shared_from_this<Video> {
   absl::Status CheckKept(int block) const { return log_.CheckKept(block); }
   // The bytes of one block's chunks. The same errors.
   absl::StatusOr<std::string> Segment(int block);
+  // The bytes of one chunk. The same errors; BLOCK_NOT_MADE: it is not there, or its block has no such chunk.
+  absl::StatusOr<std::string> ChunkBytes(const ChunkNumber& chunk);
   // As Audience::Count.
   void CountViewers(int& undisturbed, int& stalled) const;
 

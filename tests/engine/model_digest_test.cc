@@ -41,6 +41,16 @@ TEST(ModelDigest, FollowsEveryFileOfTheModel) {
   }
 }
 
+TEST(ModelDigest, DoesNotFollowWhatIsOnlyShownToPeople) {
+  const TempFolder folder;
+  WriteModel(folder.path());
+  const std::string digest = *ModelDigest(folder.path());
+  Write(folder.path() + "/longtake.json", R"({"about": "Balls.", "fps": 16, "examples": ["a red ball"]})");
+  EXPECT_EQ(*ModelDigest(folder.path()), digest);
+  Write(folder.path() + "/longtake.json", R"({"about": "Balls.", "fps": 17})");
+  EXPECT_NE(*ModelDigest(folder.path()), digest);
+}
+
 // Too large to be read whole.
 TEST(ModelDigest, LooksIntoLargeFiles) {
   const TempFolder folder;

@@ -152,7 +152,8 @@ TEST(ModelSettings, EveryDefaultSurvivesAFileThatNamesOneOtherField) {
     "shift": 2.5, "timesteps": [900, 300], "step_ladder": [[700]], "block_latent_frames": 3, "state_window_blocks": 4,
     "prompt_switch": "none", "steps": 7, "solver_order": 3, "disable_corrector": [0],
     "guidance": 3.5, "negative_prompt": "n", "prompt_prefix": ["p: "], "lower_case": "NOT", "motion_score": 55,
-    "strip_before_motion_score": "NOT", "caption_tokens": 77, "fps": 30, "sizes": ["64x64"], "max_latent_frames": 9})");
+    "strip_before_motion_score": "NOT", "caption_tokens": 77, "fps": 30, "sizes": ["64x64"], "max_latent_frames": 9,
+    "about": "Balls.", "examples": ["a red ball"]})");
   for (const FamilyFolder& family : FamilyFolders()) {
     const TempFolder folder;
     if (family.scheduler != nullptr) folder.Write("scheduler/scheduler_config.json", Scheduler(family.scheduler));
@@ -219,6 +220,22 @@ TEST(ModelSettings, NullTakesTheMotionScoreAway) {
   EXPECT_EQ(s->prompt_prefix, "");
 }
 
+TEST(ModelSettings, TextsForPeopleHaveALength) {
+  const auto load = [](const char* field, const json& value) {
+    json file = Causal();
+    file[field] = value;
+    return LoadOurs(file.dump());
+  };
+  const auto s = load("about", std::string(400, 'a'));
+  ASSERT_TRUE(s.ok()) << s.status();
+  EXPECT_EQ(s->about, std::string(400, 'a'));
+  EXPECT_THAT(std::string(load("about", std::string(401, 'a')).status().message()),
+              AllOf(HasSubstr("longtake.json"), HasSubstr("'about'"), HasSubstr("400 bytes")));
+  EXPECT_EQ(load("examples", {std::string(200, 'a'), "b"})->examples.size(), 2u);
+  EXPECT_THAT(std::string(load("examples", {"b", std::string(201, 'a')}).status().message()),
+              AllOf(HasSubstr("'examples'"), HasSubstr("200 bytes")));
+}
+
 // diffusers' pipelines guide above 1 only.
 TEST(ModelSettings, GuidanceOfOneOrLessIsNone) {
   for (const auto& [guidance, guided] : std::vector<std::pair<const char*, bool>>{
@@ -270,6 +287,14 @@ TEST(ModelSettings, RefusesSettingsByName) {
       {R"({"negative_prompt": 0})", "'negative_prompt'"},
       {R"({"guidance": "strong"})", "'guidance'"},
       {R"({"levels": "t/1000"})", "'levels'"},
+      {R"({"about": ["balls"]})", "'about'"},
+      {R"({"about": "  "})", "'about'"},
+      {R"({"about": "balls\nand stars"})", "'about'"},
+      {R"({"examples": "a red ball"})", "'examples'"},
+      {R"({"examples": [7]})", "'examples'"},
+      {R"({"examples": ["a red ball", ""]})", "'examples'"},
+      {R"({"examples": ["a red ball\u001b[31m"]})", "'examples'"},
+      {R"({"examples": ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"]})", "'examples'"},
   };
   for (const auto& [change, error] : table) {
     json file = Causal();

@@ -442,6 +442,8 @@ TEST_F(EndToEnd, ListsItsModel) {
   EXPECT_DOUBLE_EQ(Seconds(listed.max_duration()), 161.0 / 16);
   EXPECT_DOUBLE_EQ(Seconds(listed.block_duration()), 0.5);
   EXPECT_EQ(listed.max_prompt_bytes(), 4096);
+  EXPECT_EQ(listed.about(), FakeModel().about);
+  EXPECT_EQ(std::vector<std::string>(listed.examples().begin(), listed.examples().end()), FakeModel().examples);
 
   v1::GetModelRequest request;
   request.set_name("models/fake");

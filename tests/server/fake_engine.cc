@@ -21,6 +21,8 @@ ModelInfo FakeModel() {
   model.denoise_steps = 3;
   model.max_latent_frames = 41;
   model.switches_prompt = true;
+  model.about = "Frames of one colour; each prompt has its own.";
+  model.examples = {"a red ball", "night falls"};
   return model;
 }
 

@@ -76,7 +76,10 @@ TEST_F(HttpTest, OneGrowingFileHasTheBytesOfGrpc) {
   const json list = Ask("GET", "/v1/videos").json();
   EXPECT_EQ(list["data"].size(), 1u);
   EXPECT_EQ(list["has_more"], false);
-  EXPECT_EQ(Ask("GET", "/v1/models").json()["data"][0]["id"], "fake");
+  const json model = Ask("GET", "/v1/models").json()["data"][0];
+  EXPECT_EQ(model["id"], "fake");
+  EXPECT_EQ(model["about"], FakeModel().about);
+  EXPECT_EQ(model["examples"], json(FakeModel().examples));
 }
 
 TEST_F(HttpTest, EventsComeWithTheirMedia) {

@@ -169,6 +169,8 @@ TEST_F(Programs, FromAPromptToAFileThatPlays) {
   StartServer();
   ASSERT_EQ(Client({"models", "--wait", "300"}), 0) << client->err() << server->err();
   EXPECT_THAT(client->out(), HasSubstr("longtake-tiny"));
+  EXPECT_THAT(client->out(), HasSubstr("\n  knows            One red, orange, yellow"));
+  EXPECT_THAT(client->out(), HasSubstr("\n  example          a red ball rises slowly over the sea in the fog\n"));
 
   const fs::path file = folder / "ball.mp4";
   const std::vector<std::string> generate = {"generate", "a red ball bounces", "--seconds",   "2",     "--seed",

@@ -11,7 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from tools.train import reference
+from tools.train import reference, settings
 
 BOUND = 1e-3  # max|difference| / max|expected|; the training code is torch, and errors grow from block to block
 
@@ -33,13 +33,13 @@ def run_module(repository, module, output, *options):
 
 
 def few_step(repository, folder, backend, prompt, noise):
-    settings = json.loads((repository / reference.MODEL / "longtake.json").read_text())
+    told = json.loads((repository / reference.MODEL / "longtake.json").read_text())
     inputs = {"noise": noise}
-    for prefix, text in (("", prompt), ("negative_", settings.get("negative_prompt", ""))):
+    for prefix, text in (("", prompt), ("negative_", told.get("negative_prompt", ""))):
         caption = run_module(repository, "caption", folder / "caption", "--backend", backend, "--prompt", text)
         inputs[prefix + "encoder_hidden_states"] = caption["encoder_hidden_states"]
         inputs[prefix + "encoder_attention_mask"] = caption["encoder_attention_mask"].astype(np.int64)
-    if settings.get("guidance", 1.0) == 1.0:
+    if told.get("guidance", 1.0) == 1.0:
         inputs = {k: v for k, v in inputs.items() if not k.startswith("negative_")}
     save_file(inputs, folder / "input")
     return run_module(repository, "few_step", folder / "output", "--backend", backend, "--input", folder / "input")["latents"]
@@ -47,6 +47,10 @@ def few_step(repository, folder, backend, prompt, noise):
 
 def error(actual, expected):
     return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+def test_its_settings_are_those_that_training_writes(repository):
+    assert json.loads((repository / reference.MODEL / "longtake.json").read_text()) == settings.pipeline_settings()
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])

@@ -16,7 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-PAGE = Path(__file__).resolve().parents[2] / "server/http/page"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "server/http/page"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 FPS = 16
 STEPS = 4
@@ -181,7 +182,13 @@ class Video:
                     return
 
     def playlist(self):
-        lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-TARGETDURATION:2", "#EXT-X-PLAYLIST-TYPE:EVENT"]
+        lines = [
+            "#EXTM3U",
+            "#EXT-X-VERSION:7",
+            "#EXT-X-TARGETDURATION:2",
+            "#EXT-X-PLAYLIST-TYPE:EVENT",
+            "#EXT-X-MEDIA-SEQUENCE:0",
+        ]
         lines += ["#EXT-X-START:TIME-OFFSET=0,PRECISE=YES", '#EXT-X-MAP:URI="init.mp4"']
         for block in range(self.made):
             lines += [f"#EXTINF:{(block_start(block + 1) - block_start(block)) / FPS:.4f},", f"block-{block}.m4s"]
@@ -311,7 +318,8 @@ class Mock(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.pace, self.media, self.videos = pace, media, {}
         self.model = {"id": "longtake-tiny", "object": "model", "fps": FPS, "sizes": ["256x160"], "max_seconds": MAX_SECONDS}
-        self.model |= {"block_seconds": 1.0, "switches_prompt": True}
+        told = json.loads((ROOT / "models/longtake-tiny/longtake.json").read_text())
+        self.model |= {"block_seconds": 1.0, "switches_prompt": True, "about": told["about"], "examples": told["examples"]}
 
     def handle_error(self, request, client_address):
         pass  # Browsers leave in the middle of answers.

@@ -246,13 +246,24 @@ def test_empty_next_prompt(open_page):
     expect(page.locator("#next")).to_be_focused()
 
 
-def test_quote_and_examples(open_page, api):
+def test_what_the_model_knows_and_its_examples(open_page, api):
     page = open_page()
-    examples = api("models")["data"][0].get("examples") or ["a red ball bounces above the meadow"]
-    page.get_by_role("button", name=examples[0]).click()
-    assert page.input_value("#prompt") == examples[0]
+    model = api("models")["data"][0]
+    expect(page.locator("#about")).to_have_text(model["about"])
+    expect(page.locator("#examples button")).to_have_text(model["examples"])
+    page.get_by_role("button", name=model["examples"][1]).click()
+    assert page.input_value("#prompt") == model["examples"][1]
     expect(page.locator("#prompt")).to_be_focused()
     expect(page.locator("#quote")).to_have_text(re.compile("First picture in about .* all of it in about"))
+
+
+def test_a_model_that_says_nothing_of_itself(open_page):
+    page = open_page()
+    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [{"id": "m", "max_seconds": 50, "sizes": ["256x160"]}]}))
+    page.reload()
+    expect(page.locator("#seconds")).to_have_attribute("max", "50")
+    expect(page.locator("#about")).to_be_hidden()
+    expect(page.locator("#examples button")).to_have_count(0)
 
 
 def test_stop(open_page):

@@ -32,6 +32,22 @@ TIMESTEPS = [1000, 960, 910, 850, 770, 660, 500, 260]
 STEP_LADDER = [[1000, 960, 910, 770, 500], [1000, 910, 660]]
 
 
+# For people: what the training clips show (`tools/clips`, level 0), and captions as theirs.
+ABOUT = (
+    "One red, orange, yellow, green, blue, purple, pink or white ball, star, heart, balloon, car, boat, fish or rocket "
+    "that moves left, right, up or down, slowly or quickly, over the meadow, the desert, the sea or the snow, "
+    "by day, at sunset, at night or in the fog."
+)
+EXAMPLES = [
+    "a red ball rises slowly over the sea in the fog",
+    "a yellow balloon floats right over the meadow on a sunny day",
+    "a blue boat sails left over the sea at sunset",
+    "an orange rocket flies up quickly over the snow under a blue sky",
+    "a pink star moves left slowly over the desert at sunset",
+    "a green fish swims right over the water by day",
+]
+
+
 def block_lengths(latents):
     """Latent frames cut into blocks; the first takes the remainder (as the engine does)."""
     if latents < BLOCK:
@@ -57,4 +73,6 @@ def pipeline_settings():
         "sizes": [f"{FRAME[1]}x{FRAME[0]}"],
         "max_latent_frames": 1024,
         "prompt_switch": "recompute_last",
+        "about": ABOUT,
+        "examples": EXAMPLES,
     }

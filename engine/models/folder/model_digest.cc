@@ -10,14 +10,16 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/core/input_file.h"
+#include "engine/core/json_text.h"
 
 namespace longtake {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kParts[] = {"longtake.json", "model_index.json", "scheduler", "text_encoder",
-                                  "tokenizer",     "transformer",      "vae"};
+constexpr char kSettings[] = "longtake.json";
+constexpr const char* kParts[] = {kSettings,   "model_index.json", "scheduler", "text_encoder",
+                                  "tokenizer", "transformer",      "vae"};
 constexpr const char* kExtensions[] = {".json", ".model", ".safetensors"};
 constexpr uint64_t kWhole = 32 << 20;  // larger files are sampled
 constexpr uint64_t kPage = 4096, kPages = 256;
@@ -70,13 +72,28 @@ absl::Status AddFile(const std::string& path, Fnv1a* hash) {
   return absl::OkStatus();
 }
 
+// What longtake.json only shows to people makes no other model of the folder.
+absl::Status AddSettings(const std::string& path, Fnv1a* hash) {
+  ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
+  ASSIGN_OR_RETURN(std::string text, file.ReadAll(kWhole));
+  absl::StatusOr<nlohmann::json> settings = ParseJson(text);
+  if (settings.ok() && settings->is_object()) {
+    for (const char* shown : {"about", "examples"}) settings->erase(shown);
+    text = settings->dump();
+  }
+  hash->Add(absl::StrCat(text.size(), "\n"));
+  hash->Add(text);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ModelDigest(const std::string& folder) {
   Fnv1a hash;
   for (const std::string& name : ModelFiles(folder)) {
     hash.Add(absl::StrCat(name, "\n"));
-    RETURN_IF_ERROR(AddFile(absl::StrCat(folder, "/", name), &hash));
+    const std::string path = absl::StrCat(folder, "/", name);
+    RETURN_IF_ERROR(name == kSettings ? AddSettings(path, &hash) : AddFile(path, &hash));
   }
   return absl::StrCat(absl::Hex(hash.hash(), absl::kZeroPad16));
 }

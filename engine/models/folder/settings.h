@@ -65,6 +65,10 @@ struct ModelSettings {
   std::vector<std::pair<int, int>> sizes;  // width, height in pixels; the first is the default
   int max_latent_frames = 0;               // 0: as many as the rotary positions allow
 
+  // For people; nothing is made from them. Of longtake.json only, for they are about one model's weights.
+  std::string about;                  // what the model knows; empty: nobody says
+  std::vector<std::string> examples;  // prompts that it follows
+
   std::set<std::string> overlaid;  // fields that longtake.json sets
 
   // As in diffusers' pipelines, a guidance of 1 or less runs one pass and ignores the negative prompt.

@@ -1,10 +1,12 @@
 #include "engine/models/folder/settings_fields.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -15,6 +17,9 @@
 
 namespace longtake {
 namespace {
+
+// Two sentences, and as many prompts as fit on a page beside the form. All of them are in every answer about the model.
+constexpr size_t kMaxAboutBytes = 400, kMaxExampleBytes = 200, kMaxExamples = 12;
 
 // Reads a string, or a list of lines.
 std::string Lines(JsonConfig& json, const std::string& field, const std::string& fallback) {
@@ -103,6 +108,23 @@ void ReadCommon(JsonConfig& json, ModelSettings& s) {
   s.max_latent_frames = static_cast<int>(json.Int("max_latent_frames", 0, 1 << 20, s.max_latent_frames));
 }
 
+// A text that is shown beside a prompt: one line of at most so many bytes.
+void CheckLine(JsonConfig& json, const char* field, const std::string& text, size_t max_bytes) {
+  if (text.size() > max_bytes) json.Fail(field, absl::StrCat("has more than ", max_bytes, " bytes"));
+  if (absl::StripAsciiWhitespace(text).empty()) json.Fail(field, "must not be blank");
+  if (std::any_of(text.begin(), text.end(), [](char c) { return absl::ascii_iscntrl(c); })) {
+    json.Fail(field, "must be one line, without control characters");
+  }
+}
+
+void ReadDescription(JsonConfig& json, ModelSettings& s) {
+  s.about = json.String("about", "");
+  if (!s.about.empty()) CheckLine(json, "about", s.about, kMaxAboutBytes);
+  s.examples = json.Strings("examples", {});
+  if (s.examples.size() > kMaxExamples) json.Fail("examples", absl::StrCat("are more than ", kMaxExamples));
+  for (const std::string& example : s.examples) CheckLine(json, "examples", example, kMaxExampleBytes);
+}
+
 void ReadSteps(JsonConfig& json, ModelSettings& s) { s.steps = static_cast<int>(json.Int("steps", 1, 1000, s.steps)); }
 
 // Refuses fields that only other samplers have, with an error that names the folder's sampler rather than "not known".
@@ -149,6 +171,7 @@ absl::Status OverlayLongtakeJson(JsonConfig json, ModelSettings* settings) {
   json.Ignore({"family", "sampler"});
   RefuseOtherSamplers(json, settings->sampler);
   ReadCommon(json, *settings);
+  ReadDescription(json, *settings);
   if (settings->sampler == SamplerKind::kFewStep) {
     ReadFewStep(json, *settings);
   } else {
@@ -189,6 +212,8 @@ nlohmann::ordered_json ToJson(const ModelSettings& s) {
   json["sizes"] = nlohmann::ordered_json::array();
   for (const auto& [width, height] : s.sizes) json["sizes"].push_back(absl::StrCat(width, "x", height));
   json["max_latent_frames"] = s.max_latent_frames;
+  json["about"] = s.about;
+  json["examples"] = s.examples;
   return json;
 }
 

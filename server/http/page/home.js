@@ -2,8 +2,6 @@
 import {call, recents} from './api.js';
 import {$, act, add, clock, setText, showError, spell} from './dom.js';
 
-const EXAMPLES = ['a red ball bounces above the meadow', 'a blue star rises in the night',
-                  'a green boat sails left over the sea'];
 const LIVE_LEAD_SECONDS = 8;  // A video that is directed live is made so far ahead, so that a new prompt shows soon.
 
 const wanted = () => ({
@@ -16,15 +14,17 @@ const wanted = () => ({
 async function loadModel() {
   const model = (await call('models')).data[0];
   $('seconds').max = Math.max(2, Math.floor(model.max_seconds));
-  if (model.about) setText($('about'), model.about);
+  describe(model);
   $('direct-live').parentElement.hidden = model.switches_prompt === false;
   $('size').replaceChildren(...model.sizes.map((size) => new Option(size.replace('x', ' × '), size)));
   $('size').hidden = model.sizes.length < 2;
-  if (model.examples?.length) showExamples(model.examples);
   showLength();
 }
 
-function showExamples(examples) {
+// What the model knows, and prompts to begin with; a model's folder may say neither.
+function describe({about = '', examples = []}) {
+  $('about').hidden = !about;
+  setText($('about'), about);
   $('examples').replaceChildren();
   for (const example of examples) {
     add($('examples'), 'button', '', example).addEventListener('click', () => {
@@ -33,7 +33,7 @@ function showExamples(examples) {
       askQuote();
     });
   }
-  $('prompt').placeholder = examples[0];
+  if (examples.length) $('prompt').placeholder = examples[0];
 }
 
 function showLength() {
@@ -94,7 +94,6 @@ export function renderRecent() {
 
 export function startHome() {
   for (const name of ['input', 'change']) $('make').addEventListener(name, () => { showLength(); askQuote(); });
-  showExamples(EXAMPLES);
   showLength();
   loadModel().catch((error) => showError($('home-error'), error));
 }

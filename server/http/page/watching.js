@@ -4,6 +4,7 @@ import {ApiError, MessageReader, call, recents, request} from './api.js';
 import {$, clamp, sleep} from './dom.js';
 
 const AHEAD_SECONDS = 30;   // No more is read while so much is buffered ahead of the playhead.
+const HLS_BLOCKS = 3;       // Chromium's player of HLS gives up on a list that grows and has fewer.
 const BEHIND_SECONDS = 20;  // What is older than this leaves the buffer.
 
 const video = $('video');
@@ -228,9 +229,10 @@ export class Watching {
     }
     const {from} = this;
     once(video, 'loadedmetadata').then(() => { video.currentTime = from; });  // Players begin a live list near its end.
-    const load = () => {  // The list is there when the first block is.
+    const enough = this.blocks[Math.min(HLS_BLOCKS, this.blocks.length) - 1];
+    const load = () => {
       if (this.gone.signal.aborted) return;
-      if (this.made > 0) video.src = `v1/${this.address('/index.m3u8')}`; else setTimeout(load, 300);
+      if (enough.made >= enough.seconds || (!this.active && this.made > 0)) video.src = `v1/${this.address('/index.m3u8')}`; else setTimeout(load, 300);
     };
     load();
   }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/http/hls_reload.h"
 #include "server/http/message.h"
 #include "server/http/request_json.h"
 #include "server/http/routes.h"
@@ -49,6 +50,7 @@ class CountingResponder : public HttpResponder {
     }
   }
   void Stream(HttpHead, std::shared_ptr<HttpStream>) override { Check(false, "a stream without a video"); }
+  void Wait(std::shared_ptr<HttpWait>) override { Check(false, "a wait without a video"); }
   int answers = 0;
 };
 
@@ -81,6 +83,21 @@ void CheckRange(const std::string& text) {
     size_t begin = 0, end = size;
     if (!ReadRange(text, size, begin, end)) continue;
     Check(begin >= end || end <= size, "a range ends behind the body");
+  }
+}
+
+// What a request of HLS asks for, of a video that is half made.
+void CheckHls(const HttpRequest& request) {
+  const std::optional<HlsFile> file = ParseHlsFile(request.path.substr(request.path.rfind('/') + 1));
+  Check(!file.has_value() || (file->block >= 0 && file->chunk.value_or(0) >= 0), "a block before the first");
+  const absl::StatusOr<std::optional<HlsReload>> reload = ReloadFrom(request.query);
+  if (!reload.ok() || !reload->has_value()) return;
+  static const fuzz::PlanningEngine engine;
+  static const VideoPlan plan = *CheckRequest({.prompt = "x", .duration = absl::Seconds(4)}, {}, {}, Purpose::kMake,
+                                              engine, {}, /*fresh_seed=*/7);
+  const HlsParts parts = *HlsParts::Of(plan);
+  for (const LogReach reach : {LogReach{}, LogReach{plan.blocks() / 2, 1}, LogReach{plan.blocks(), 0}}) {
+    Check(!IsReached(**reload, parts, reach) || CheckReload(**reload, parts, reach).ok(), "what is there is too far");
   }
 }
 
@@ -117,6 +134,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::optional<HttpRequest> request = ParseRequest(data, size, range);
   if (!request.has_value()) return 0;
   CheckRange(range);
+  CheckHls(*request);
   port.Handle(*request);
   if (const auto path = ParseVideoPath(request->path.substr(request->path.size() > 4 ? 4 : 0)); path.has_value()) {
     (void)OnlyWatches(*request, path->action);

@@ -18,6 +18,7 @@
 #include "server/grpc/translate.h"
 #include "server/grpc/wire.h"
 #include "server/http/video_json.h"
+#include "server/video/hls_playlist.h"
 #include "tests/fuzz/check.h"
 #include "tests/fuzz/planning_engine.h"
 
@@ -88,7 +89,9 @@ void UseVideo(const Store& store) {
     Check(plan.BlockStart(block) < plan.BlockStart(block + 1), "a block takes no time");
   }
   (void)plan.BlockAt(absl::Seconds(1));
-  (void)HlsPlaylist(plan, plan.blocks(), /*ended=*/true);
+  for (const LogReach reach : {LogReach{}, LogReach{plan.blocks() - 1, 1}, LogReach{plan.blocks(), 0}}) {
+    (void)HlsPlaylist(plan, {.reach = reach, .parts = HlsParts::Of(plan)});
+  }
   (void)ToProto(video->info).SerializeAsString();
   (void)ToLine(ToJson(video->info));
   (void)ToProto(video->quote, plan.options.delivery);
