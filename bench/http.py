@@ -61,7 +61,8 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a viewer is a descriptor, here and in the server
 
-    options = ["--http-listen", "127.0.0.1:0", "--max-sessions", "8", "--max-waiting", str(a.videos), "--max-wait-seconds", "3600"]
+    options = ["--http-listen", "127.0.0.1:0", "--max-sessions", "8"]
+    options += ["--max-waiting", str(a.videos), "--max-wait-seconds", "3600"]
     server = Server(a.build, a.model, a.out, "http", options)
     try:
         port = server.http_port

@@ -23,8 +23,8 @@
 namespace longtake::server {
 namespace {
 
-// So many folders are written at once. A Put is two requests behind each other, of some 30 ms each, so these store a
-// hundred blocks a second.
+// So many folders are written at once. A Put is two requests behind each other. If each took 30 ms, which is an
+// assumption, these would store a hundred blocks a second.
 constexpr int kThreads = 8;
 // Between a manifest that is read and the object that it names a file may be replaced, and again.
 constexpr int kMostReads = 5;
