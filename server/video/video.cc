@@ -29,11 +29,6 @@ void SetTime(absl::Duration elapsed, Event& event) {
   report.start = report.denoise = report.commit = report.decode = report.finish = elapsed;
 }
 
-absl::Status MadeElsewhere(const std::string& name) {
-  return MakeError(absl::StatusCode::kUnavailable, absl::StrCat("another server makes ", name, " now"),
-                   {.reason = Reason::kOtherServer, .retry_delay = absl::ZeroDuration(), .resource = name});
-}
-
 absl::Status NotRead() {
   return MakeError(absl::StatusCode::kAborted, "nobody has read the video for too long", {.reason = Reason::kNotRead});
 }
@@ -93,6 +88,11 @@ State Video::state() const {
 }
 
 bool Video::ended() const { return IsEnd(state()); }
+
+absl::Status Video::MadeElsewhere(const std::string& name) {
+  return MakeError(absl::StatusCode::kUnavailable, absl::StrCat("another server makes ", name, " now"),
+                   {.reason = Reason::kOtherServer, .retry_delay = absl::ZeroDuration(), .resource = name});
+}
 
 bool Video::Move(State to) {
   if (!MayMove(state_, to)) return false;

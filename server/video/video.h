@@ -174,6 +174,10 @@ class Video : public std::enable_shared_from_this<Video> {
   void AddMade(const Event& event, int64_t media_bytes);
   // The files of the block that ends with the last event.
   std::vector<StoredFile> TakeUnstored(int block);
+  static absl::Status MadeElsewhere(const std::string& name);
+  // Of a video that was made whole here while another server took it, and whose last block was refused by the store for
+  // that: viewers find all of it there. OK: it was not taken.
+  absl::Status LostBehindItsEnd();
   // Stores what came of OnCheckpoint, if its blocks are stored.
   void KeepCheckpoint();
 

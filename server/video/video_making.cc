@@ -183,6 +183,13 @@ void Video::StoreFailedEnd(StoredEnd end) {
   store_->Put(EndFiles(name_, *plan_, end), token_, [](const absl::Status& /*status*/) {});
 }
 
+absl::Status Video::LostBehindItsEnd() {
+  if (!lost()) return absl::OkStatus();
+  const MutexLock lock(mutex_);
+  if (error_.ok()) error_ = MadeElsewhere(name_);
+  return error_;
+}
+
 void Video::Close(const absl::Status& status) {
   unstored_checkpoint_ = {};
   held_.reset();
@@ -225,8 +232,9 @@ void Video::Close(const absl::Status& status) {
       self->store_->Remove(CheckpointPath(self->name_), self->token_, [](const absl::Status& /*status*/) {});
     }
     self->StoreFailedEnd(end);
-    if (end.finished.has_value()) self->Log(*end.finished);
-    self->log_.Close(end.error);
+    const absl::Status lost = self->LostBehindItsEnd();
+    if (lost.ok() && end.finished.has_value()) self->Log(*end.finished);
+    self->log_.Close(lost.ok() ? end.error : lost);
     self->host_->OnClosed(*self);
   });
 }

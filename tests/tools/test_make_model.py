@@ -96,6 +96,8 @@ def test_the_engine_reads_the_few_step_folder_as_it_was_meant(tmp_path, settings
         "prompt_prefix": ["p: "],
         "lower_case": False,
         "strip_before_motion_score": False,
+        "about": "",
+        "examples": [],
     }
 
 
