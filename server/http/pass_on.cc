@@ -21,11 +21,10 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/mutex.h"
+#include "common/percent_encoding.h"
 #include "common/status_macros.h"
 #include "common/thread.h"
 #include "server/http/video_json.h"
@@ -46,24 +45,12 @@ constexpr std::chrono::seconds kConnect(2), kAnswer(30);
 constexpr size_t kMaxAnswer = size_t{64} << 20;
 constexpr size_t kPartBytes = size_t{64} << 10;
 
-std::string Encoded(const std::string& text, const char* kept) {
-  std::string out;
-  for (const char c : text) {
-    if (absl::ascii_isalnum(c) || std::string_view(kept).find(c) != std::string_view::npos) {
-      out += c;
-    } else {
-      absl::StrAppendFormat(&out, "%%%02X", static_cast<unsigned char>(c));
-    }
-  }
-  return out;
-}
-
 http::request<http::string_body> ToBeast(const HttpRequest& request, const CallOrigin& origin,
                                          const std::string& address) {
-  std::string target = Encoded(request.path, "/-._~");
+  std::string target = PercentEncoded(request.path, "/");
   for (const auto& [name, value] : request.query) {
-    absl::StrAppend(&target, target.find('?') == std::string::npos ? "?" : "&", Encoded(name, "-._~"), "=",
-                    Encoded(value, "-._~"));
+    absl::StrAppend(&target, target.find('?') == std::string::npos ? "?" : "&", PercentEncoded(name), "=",
+                    PercentEncoded(value));
   }
   http::request<http::string_body> out(request.head ? http::verb::head : http::string_to_verb(request.method), target,
                                        11);

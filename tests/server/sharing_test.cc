@@ -31,6 +31,19 @@ class SharingTest : public ServerFixture {
     std::unique_ptr<v1::VideoService::Stub> stub;
     FakeEngine* engine = nullptr;
   };
+  // Engines that stand at a commit, the n-th or each, while the gate is closed. It outlives them.
+  static FakeEngineOptions HeldAt(Gate& gate, int commit) {
+    return {.delay = [&gate, commit, commits = 0](const Pass& pass) mutable {
+      if (pass.kind == PassKind::kCommit && ++commits == commit) gate.Pass();
+      return absl::ZeroDuration();
+    }};
+  }
+  static FakeEngineOptions HeldAtEach(Gate& gate) {
+    return {.delay = [&gate](const Pass& pass) {
+      if (pass.kind == PassKind::kCommit) gate.Pass();
+      return absl::ZeroDuration();
+    }};
+  }
   // One of them; the fixture's methods are about the one that was started last.
   Node Run(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
     options.store = folder.path() + "/store";
@@ -112,10 +125,7 @@ TEST_F(SharingTest, AnyServerAnswersForAnyVideo) {
   const std::string undisturbed = Undisturbed(5);
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
-    if (pass.kind == PassKind::kCommit && ++commits == 3) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAt(gate, 3));
   Node b = Run();
   const std::string name = Create(*a.stub, 5).name();
   v1::Video video;
@@ -158,10 +168,7 @@ TEST_F(SharingTest, AnyServerAnswersForAnyVideo) {
 TEST_F(SharingTest, CommandsReachTheServerThatMakesTheVideo) {
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&](const Pass& pass) {
-    if (pass.kind == PassKind::kCommit) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAtEach(gate));
   Node b = Run();
   const std::string name = Create(*a.stub, 5).name();
   v1::ChangePromptRequest change;
@@ -196,10 +203,7 @@ TEST_F(SharingTest, AnyServerAnswersOverHttp) {
   const std::string undisturbed = Undisturbed(5);
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
-    if (pass.kind == PassKind::kCommit && ++commits == 3) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAt(gate, 3));
   Node b = Run();
   const std::string name = Create(*a.stub, 5).name();
   const std::string path = "/v1/" + name;
@@ -233,10 +237,7 @@ TEST_F(SharingTest, AnyServerAnswersOverHttp) {
 TEST_F(SharingTest, ABlockInTheMiddleOfAVideoIsPassedOnWithItsParts) {
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
-    if (pass.kind == PassKind::kCommit && ++commits == 4) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAt(gate, 4));
   Node b = Run();
   const std::string path = "/v1/" + Create(*a.stub, 5).name();
   const auto at = [&](const Node& node, const std::string& headers = "") {
@@ -267,10 +268,7 @@ TEST_F(SharingTest, ABlockInTheMiddleOfAVideoIsPassedOnWithItsParts) {
 TEST_F(SharingTest, ACallThatIsPassedOnHasOneIdInBothLogs) {
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&](const Pass& pass) {
-    if (pass.kind == PassKind::kCommit) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAtEach(gate));
   Node b = Run();
   const std::string name = Create(*a.stub, 5).name();
   const auto lines = [&](const std::string& id) {
@@ -302,10 +300,7 @@ TEST_F(SharingTest, ACallThatIsPassedOnHasOneIdInBothLogs) {
 TEST_F(SharingTest, VideosOfAllServersAreListed) {
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&](const Pass& pass) {
-    if (pass.kind == PassKind::kCommit) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAtEach(gate));
   Node b = Run();
   std::set<std::string> names = {Create(*a.stub, 2).name(), Create(*b.stub, 1).name(), Create(*b.stub, 1).name()};
   const auto list = [](v1::VideoService::Stub& at) {
@@ -329,10 +324,7 @@ TEST_F(SharingTest, VideosOfAllServersAreListed) {
 TEST_F(SharingTest, ARequestIdIsOneVideoAtAllServers) {
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&](const Pass& pass) {
-    if (pass.kind == PassKind::kCommit) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAtEach(gate));
   Node b = Run();
   const std::string name = Create(*a.stub, 2, "mine").name();
   EXPECT_EQ(Create(*b.stub, 2, "mine").name(), name);
@@ -418,10 +410,7 @@ TEST_F(SharingTest, AServerThatWasTakenForDeadWritesAndTellsNothingMore) {
   const std::string undisturbed = Undisturbed(5);
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
-    if (pass.kind == PassKind::kCommit && ++commits == 4) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAt(gate, 4));
   const std::string name = Create(*a.stub, 5).name();
   const auto stored = [&](int block) {
     return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-0000", block, ".json"));
@@ -452,10 +441,7 @@ TEST_F(SharingTest, AVideoThatCannotBeReadNowIsTakenOverLater) {
   const std::string undisturbed = Undisturbed(5);
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
-    if (pass.kind == PassKind::kCommit && ++commits == 4) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAt(gate, 4));
   const std::string name = Create(*a.stub, 5).name();
   const std::string path = absl::StrCat(folder.path(), "/store/", name, "/video.json");
   Await([&] { return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-00001.json")); }, "two blocks");
@@ -478,10 +464,7 @@ TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {
   const std::string undisturbed = Undisturbed(5);
   Gate gate;
   gate.Close();
-  Node a = Run({.delay = [&, commits = 0](const Pass& pass) mutable {
-    if (pass.kind == PassKind::kCommit && ++commits == 3) gate.Pass();
-    return absl::ZeroDuration();
-  }});
+  Node a = Run(HeldAt(gate, 3));
   Node b = Run();
   const std::string name = Create(*a.stub, 5).name();
   std::atomic<bool> stopped = false;

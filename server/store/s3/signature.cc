@@ -6,11 +6,10 @@
 
 #include <array>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "common/percent_encoding.h"
 
 namespace longtake::server {
 namespace {
@@ -25,19 +24,6 @@ std::string Hmac(const std::string& key, absl::string_view text) {
   return {reinterpret_cast<const char*>(out.data()), size};
 }
 
-// All but the unreserved characters of RFC 3986.
-std::string Encoded(absl::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_' || c == '~') {
-      out += c;
-    } else {
-      absl::StrAppendFormat(&out, "%%%02X", static_cast<unsigned char>(c));
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string Sha256(absl::string_view bytes) {
@@ -48,7 +34,7 @@ std::string Sha256(absl::string_view bytes) {
 
 std::string EncodedQuery(const std::map<std::string, std::string>& query) {
   return absl::StrJoin(query, "&", [](std::string* out, const auto& each) {
-    absl::StrAppend(out, Encoded(each.first), "=", Encoded(each.second));
+    absl::StrAppend(out, PercentEncoded(each.first), "=", PercentEncoded(each.second));
   });
 }
 
