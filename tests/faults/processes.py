@@ -162,11 +162,10 @@ class Server:
         self.started_at = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command,
+                self._in_group(self.command),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 env=self.environment,
-                **self._in_group(),
             )
 
     def runs(self) -> bool:
@@ -196,8 +195,15 @@ class Server:
         assert self.process is not None
         return self.process.wait(LONGEST)
 
-    def _in_group(self) -> dict[str, object]:
-        return {} if self.group is None else {"group": self.group, "extra_groups": []}
+    def _in_group(self, command: list[str]) -> list[str]:
+        """The command, run with the server's group id.
+
+        setpriv becomes the command. Popen's own `group` would fork this process, in which gRPC's fork handlers can end the child
+        (SIGBUS, seen once); without it Popen uses vfork, which runs no handlers.
+        """
+        if self.group is None:
+            return command
+        return ["/usr/bin/setpriv", f"--regid={self.group}", "--clear-groups", *command]
 
     def limit(self, name: str, soft: int | None) -> None:
         """Sets a soft limit of the running server, by the name that prlimit has for it; None: to the hard one.
@@ -207,7 +213,7 @@ class Server:
         limits = Path(f"/proc/{self.pid}/limits").read_text()
         (hard,) = re.findall(rf"^{LIMITS[name]} +\S+ +(\S+)", limits, re.MULTILINE)
         value = hard if soft is None else str(soft)
-        subprocess.run(["prlimit", "--pid", str(self.pid), f"--{name}={value}:"], check=True, **self._in_group())
+        subprocess.run(self._in_group(["prlimit", "--pid", str(self.pid), f"--{name}={value}:"]), check=True)
 
     def log_text(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
