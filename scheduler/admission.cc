@@ -204,12 +204,10 @@ std::optional<Admission::Start> Admission::NextLive(absl::Duration now) const {
   for (size_t i = 0; i < depth; ++i) {
     Session* const session = roster_.live_waiting[i];
     std::optional<Start> best;
-    double first = 0;
     for (const Outlook& outlook : outlooks) {
       const std::optional<Entrance> entrance = StartsAtOnce(*session, outlook, i, now);
-      if (!entrance.has_value() || (best.has_value() && entrance->first >= first)) continue;
-      best = Start{session, outlook.device};
-      first = entrance->first;
+      if (!entrance.has_value() || (best.has_value() && entrance->first >= best->first)) continue;
+      best = Start{session, outlook.device, entrance->first};
     }
     if (best.has_value()) return best;
   }
@@ -225,18 +223,19 @@ std::optional<Admission::Start> Admission::Next(absl::Duration now) {
   }
   const std::deque<Session*>& others = roster_.suspended.empty() ? roster_.offline_waiting : roster_.suspended;
   // While a live request waits for a place, offline ones get none: it would only be taken back.
-  if (others.empty() || (can_suspend_ && PlaceHolds(now))) return std::nullopt;
+  if (others.empty() || (can_suspend_ && !PlaceHolds(now).empty())) return std::nullopt;
   return Emptiest(others.front());
 }
 
-bool Admission::PlaceHolds(absl::Duration now) const {
-  if (roster_.live_waiting.empty()) return false;
+std::vector<size_t> Admission::PlaceHolds(absl::Duration now) const {
+  if (roster_.live_waiting.empty()) return {};
   const Session& oldest = *roster_.live_waiting.front();
+  std::vector<size_t> permitting;
   for (size_t device = 0; device < roster_.devices.size(); ++device) {
-    if (FreePlaces(roster_.devices[device]) > 0) return false;
-    if (LoadPermits(oldest, Look(device, /*with_waiting=*/false, now), now).has_value()) return true;
+    if (FreePlaces(roster_.devices[device]) > 0) return {};
+    if (LoadPermits(oldest, Look(device, /*with_waiting=*/false, now), now).has_value()) permitting.push_back(device);
   }
-  return false;
+  return permitting;
 }
 
 bool Admission::MayWake(const Session& session, absl::Duration now) const {

@@ -37,14 +37,16 @@ class Admission {
   struct Start {
     Session* session = nullptr;
     size_t device = 0;
+    // Seconds until the first chunk, with which the load was tested; infinite where it was not.
+    double first = std::numeric_limits<double>::infinity();
   };
   std::optional<Start> Next(absl::Duration now);
   // Something has changed that Next depends on: a session has ended or come, or a batch is done.
   void Changed() { load_holds_ = false; }
   // The oldest live request waits because of the load.
   bool load_holds() const { return load_holds_; }
-  // The oldest live request waits for nothing but a place.
-  bool PlaceHolds(absl::Duration now) const;
+  // The devices on which the oldest live request waits for nothing but a place; none while one has a place free.
+  std::vector<size_t> PlaceHolds(absl::Duration now) const;
   // Whether a sleeping session that wakes can be served without making others late.
   bool MayWake(const Session& session, absl::Duration now) const;
 

@@ -117,6 +117,9 @@ bool Core::AdmitOne(absl::Duration now) {
   }
   std::erase(roster_.waiting(session.live()), &session);
   positions_changed_ = true;
+  // Who starts earlier than predicted also plays earlier: with the due time of the prediction, whoever is tested next
+  // would see a stream that needs nothing for a while, and all who wait would start at once.
+  session.first_due = std::min(session.first_due, now + absl::Seconds(start->first));
   if (session.request().made_blocks > 0) {
     session.order = ++admissions_;
     listener_->OnAdmitted(session.id());

@@ -61,6 +61,7 @@ class Core {
 
   // Places of offline sessions that are given to live requests, and back. suspension.cc
   void SuspendForLive(absl::Duration now);
+  void Suspend(Session& session);
   void OnSuspended(SessionId id, const absl::Status& status);
   void Resume(Session& session, size_t device);
   void OnResumed(SessionId id, const absl::Status& status);

@@ -16,7 +16,7 @@ absl::Duration Promises::Promise(absl::Duration predicted) const {
     const double late = factors_.At(tuning::kPromiseQuantile);
     factor = late + (late - factors_.At(tuning::kPromiseTailFrom));
   }
-  if (factors_.size() < tuning::kFew) factor = std::max(factor, tuning::kUnknownFirstChunk);
+  if (factors_.size() < tuning::kFewPromises) factor = std::max(factor, tuning::kUnknownFirstChunk);
   return std::max(tuning::kLeastPromise, absl::Seconds(Expected(predicted) * factor * tuning::kFirstChunkBeyond));
 }
 

@@ -8,30 +8,38 @@ namespace longtake::scheduler {
 
 // The offline session that began last loses least. It stops at the end of its block; until then it counts as one that
 // is about to give its place, and its passes go before other offline ones.
+// One at a time, and on a device where the load permits the request that waits: on another one the place would go back to
+// the session that gave it.
 void Core::SuspendForLive(absl::Duration now) {
   if (!device_->can_suspend()) return;
-  int wanted = admission_.PlaceHolds(now) ? 1 : 0;
+  bool suspending = false;
   for (DeviceState& device : roster_.devices) {
-    Session* last = nullptr;
     for (Session* session : device.placed) {
-      if (session->live() || session->end_why.has_value()) continue;
-      if (session->state == Session::State::kSuspending) --wanted;
       session->yields = false;
-      if (session->state != Session::State::kRunning || session->keeps_place) continue;
-      if (last == nullptr || session->order > last->order) {
-        last = session;
-      }
+      suspending = suspending || session->state == Session::State::kSuspending;
     }
-    if (wanted <= 0 || last == nullptr) continue;
-    --wanted;
-    last->yields = true;
-    if (!last->at_rest()) continue;
-    last->state = Session::State::kSuspending;
-    ++in_flight_;
-    device_->Suspend(last->id(), [this, id = last->id()](absl::Status status) {
-      loop_->Post([this, id, status = std::move(status)] { OnSuspended(id, status); });
-    });
   }
+  if (suspending) return;
+  for (const size_t device : admission_.PlaceHolds(now)) {
+    Session* last = nullptr;
+    for (Session* session : roster_.devices[device].placed) {
+      if (session->live() || session->end_why.has_value()) continue;
+      if (session->state != Session::State::kRunning || session->keeps_place) continue;
+      if (last == nullptr || session->order > last->order) last = session;
+    }
+    if (last == nullptr) continue;
+    last->yields = true;
+    if (last->at_rest()) Suspend(*last);
+    return;
+  }
+}
+
+void Core::Suspend(Session& session) {
+  session.state = Session::State::kSuspending;
+  ++in_flight_;
+  device_->Suspend(session.id(), [this, id = session.id()](absl::Status status) {
+    loop_->Post([this, id, status = std::move(status)] { OnSuspended(id, status); });
+  });
 }
 
 void Core::OnSuspended(SessionId id, const absl::Status& status) {

@@ -71,6 +71,9 @@ inline constexpr double kSafeQuantile = 0.95, kEarlyQuantile = 0.05;
 // 2 to 70 ms. No window of this size has that percentile. Where a tail falls exponentially, as waiting times' do, it
 // lies as far beyond the 99th as that lies beyond the 90th.
 inline constexpr double kPromiseQuantile = 0.99, kPromiseTailFrom = 0.90;
+// Of fewer first chunks the 99th percentile is only the latest of few: until there are so many, a promise is not below
+// the factor that counts before any are known.
+inline constexpr size_t kFewPromises = 100;
 
 // Actual over predicted time, before it is known: of a first chunk, of a block, of a batch, and of the load of many
 // batches. The first two are what two busy cores showed; a cost model that has seen a batch of each kind is within 20

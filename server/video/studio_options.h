@@ -15,7 +15,7 @@ struct StudioOptions {
   int max_sessions = 4;                          // places on the engine; at most the engine's
   int live_places = -1;                          // of them, those that offline requests may not take; below 0: half
   int max_waiting = 16;                          // requests of each delivery beyond those
-  double max_live_load = 0.95;                   // share of the engine that admitted live videos may need to keep up
+  double max_live_load = 0.9;                    // share of the engine that admitted live videos may need to keep up
   absl::Duration max_wait = absl::Seconds(60);   // for a place: a request with a longer predicted wait is refused, and
                                                  // one that has waited for so long ends
   absl::Duration lead = absl::Seconds(30);       // of a live video over its viewer; then it rests until 3/4 of it

@@ -90,6 +90,27 @@ TEST_F(AdmissionTest, OneThatParksAgainBeforeItIsAwakeSleepsAgain) {
   EXPECT_EQ(scheduler->stats().live_load, 0) << "nobody would be let in for it";
 }
 
+// Six wait for the end of two that would take a minute, and these leave. Two of the six can start then, and no more: whoever
+// starts earlier than predicted needs the device earlier.
+TEST_F(AdmissionTest, RoomThatComesEarlyIsGivenOnce) {
+  MakeForTwo({.places = 12, .max_waiting = 8});
+  for (uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(Enter(Live(id, 60, 3)).ok());
+  RunFor(absl::Seconds(5));
+  ASSERT_EQ(scheduler->stats().live_waiting, 6);
+  Cancel(1);
+  Cancel(2);
+  for (int second = 0; second < 20; ++second) {
+    RunFor(absl::Seconds(1));
+    EXPECT_LE(scheduler->stats().live_load, 0.9) << second;
+  }
+  EXPECT_TRUE(story(3).admitted && story(4).admitted);
+  RunFor(absl::Seconds(300));
+  for (uint64_t id = 3; id <= 8; ++id) {
+    EXPECT_TRUE(EndedWell(id)) << id;
+    EXPECT_LE(WorstStall(id), absl::ZeroDuration()) << id;
+  }
+}
+
 // 1 needs 0.62 of the device for half a minute, 2 as much and so has to wait; 3 needs 0.22 for a few seconds.
 TEST_F(AdmissionTest, AShortRequestPassesALongOneWithoutMovingItsStart) {
   MakeForTwo();
@@ -141,7 +162,7 @@ TEST_F(AdmissionTest, WhoeverIsToldToStartAtOnceDoes) {
     RunAll();
     listener.story.clear();
   }
-  EXPECT_GT(at_once, 200);
+  EXPECT_GT(at_once, 100);
 }
 
 TEST_F(AdmissionTest, ALongRequestDoesNotPass) {

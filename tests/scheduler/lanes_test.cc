@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "scheduler/tuning.h"
@@ -86,6 +87,26 @@ TEST_F(LanesTest, OfflineSessionsGoToTheEmptiestDevice) {
   std::vector<int> on(3);
   for (const auto& [id, where] : device->open) ++on[Index(where)];
   EXPECT_THAT(on, testing::Each(2));
+}
+
+// One device has room for the live request's load, and the other has an offline session too.
+TEST_F(LanesTest, AnOfflineSessionGivesItsPlaceWhereTheLoadPermits) {
+  Make({.places = 2, .max_live_load = 0.9}, Devices(2));
+  device->suspends = true;
+  Learn();
+  ASSERT_TRUE(Enter(Live(1, 60, 5)).ok());
+  for (uint64_t id : {2, 3, 4}) ASSERT_TRUE(Enter(Offline(id, 60)).ok());
+  RunFor(absl::Seconds(1));
+  std::vector<uint64_t> beside, elsewhere;
+  for (uint64_t id : {2, 3, 4}) (device->open.at(id) == device->open.at(1) ? beside : elsewhere).push_back(id);
+  ASSERT_EQ(beside.size(), 1u);
+  device->log.clear();
+  ASSERT_TRUE(Enter(Live(5, 10, 5)).ok());
+  RunFor(absl::Seconds(10));
+  EXPECT_TRUE(story(5).admitted);
+  EXPECT_THAT(device->log, testing::Contains(absl::StrCat("suspend ", elsewhere.back())));
+  EXPECT_THAT(device->log, testing::Not(testing::Contains(absl::StrCat("suspend ", beside.front()))));
+  EXPECT_LE(WorstStall(1), absl::ZeroDuration());
 }
 
 TEST_F(LanesTest, DevicesLearnTheirFirstCostsFromEachOther) {
