@@ -88,7 +88,7 @@ void Admission::OfferLive(const Session& session, absl::Duration now, Offer& off
   }
   offer.first_chunk = Seconds(best->first);
   offer.quote.start = Seconds(best->start);
-  offer.quote.first_chunk = promises_.Promise(offer.first_chunk);
+  offer.quote.first_chunk = promises_.Promise(offer.first_chunk, !best->at_once);
   offer.quote.last_chunk =
       std::max(offer.quote.first_chunk, Seconds(best->last) + offer.quote.first_chunk - offer.first_chunk);
 }

@@ -10,13 +10,13 @@ double Promises::Expected(absl::Duration predicted) const {
   return absl::ToDoubleSeconds(predicted + tuning::kFirstChunkScatter) + deliveries_.At(0.5, 0);
 }
 
-absl::Duration Promises::Promise(absl::Duration predicted) const {
+absl::Duration Promises::Promise(absl::Duration predicted, bool waits) const {
   double factor = 0;
   if (factors_.size() > 0) {
     const double late = factors_.At(tuning::kPromiseQuantile);
     factor = late + (late - factors_.At(tuning::kPromiseTailFrom));
   }
-  if (factors_.size() < tuning::kFewPromises) factor = std::max(factor, tuning::kUnknownFirstChunk);
+  if (waits || factors_.size() < tuning::kFewPromises) factor = std::max(factor, tuning::kUnknownFirstChunk);
   return std::max(tuning::kLeastPromise, absl::Seconds(Expected(predicted) * factor * tuning::kFirstChunkBeyond));
 }
 

@@ -21,8 +21,8 @@ namespace longtake::scheduler {
 // the promise has passed does, or only the lucky ones would be counted.
 class Promises {
  public:
-  // From now until the first chunk is delivered, at the latest.
-  absl::Duration Promise(absl::Duration predicted) const;
+  // From now until the first chunk is delivered, at the latest. `waits`: it does not start at once.
+  absl::Duration Promise(absl::Duration predicted, bool waits) const;
   // The share of promises so far that were kept, (kept + 1) / (given + 2).
   double confidence() const { return static_cast<double>(kept_ + 1) / static_cast<double>(given_ + 2); }
   uint64_t given() const { return given_; }

@@ -17,14 +17,16 @@ class PromisesTest : public testing::Test {
   // was delivered as promised.
   bool Chunk(double predicted, double decoded, double delivered) {
     const SessionId id{++last_};
-    const absl::Duration promised = promises.Promise(absl::Seconds(predicted));
+    const absl::Duration promised = promises.Promise(absl::Seconds(predicted), /*waits=*/false);
     promises.Given(id, now, absl::Seconds(predicted), promised);
     promises.Decoded(id, now + absl::Seconds(decoded));
     promises.Delivered(id, now + absl::Seconds(delivered));
     now += absl::Seconds(100);
     return absl::Seconds(delivered) <= promised;
   }
-  double Promise(double predicted) const { return absl::ToDoubleSeconds(promises.Promise(absl::Seconds(predicted))); }
+  double Promise(double predicted, bool waits = false) const {
+    return absl::ToDoubleSeconds(promises.Promise(absl::Seconds(predicted), waits));
+  }
 
   Promises promises;
   absl::Duration now;
@@ -35,6 +37,7 @@ TEST_F(PromisesTest, CoverEncodingAndSending) {
   for (int i = 0; i < 300; ++i) Chunk(1.0, 1.0, 1.25);
   EXPECT_NEAR(Promise(1.0), 1.25 * tuning::kFirstChunkBeyond, 1e-9);
   EXPECT_NEAR(Promise(0.5), 0.75 * tuning::kFirstChunkBeyond, 0.05) << "and 50 ms more count as scatter";
+  EXPECT_GE(Promise(1.0, /*waits=*/true), 1.5) << "however well first chunks were predicted";
 }
 
 TEST_F(PromisesTest, AreCarefulBeforeAnythingIsKnown) {
