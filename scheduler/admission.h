@@ -37,7 +37,7 @@ class Admission {
   struct Start {
     Session* session = nullptr;
     size_t device = 0;
-    // Seconds until the first chunk, with which the load was tested; infinite where it was not.
+    // Seconds until the first chunk, with which the load was tested just now; infinite where it was not.
     double first = std::numeric_limits<double>::infinity();
   };
   std::optional<Start> Next(absl::Duration now);

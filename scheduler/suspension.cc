@@ -8,8 +8,8 @@ namespace longtake::scheduler {
 
 // The offline session that began last loses least. It stops at the end of its block; until then it counts as one that
 // is about to give its place, and its passes go before other offline ones.
-// One at a time, and on a device where the load permits the request that waits: on another one the place would go back to
-// the session that gave it.
+// One at a time, and on a device where the load permits the request that waits: on another one the place would go back
+// to the session that gave it.
 void Core::SuspendForLive(absl::Duration now) {
   if (!device_->can_suspend()) return;
   bool suspending = false;

@@ -74,7 +74,8 @@ inline constexpr double kPromiseQuantile = 0.99, kPromiseTailFrom = 0.90;
 // Of fewer first chunks the 99th percentile is only the latest of few: until there are so many, a promise is not below
 // kUnknownFirstChunk. Nor is it ever for who has to wait for a place: that takes seconds of other sessions' work, and a
 // machine that is slower for ten seconds every few minutes is forgotten in between. Without it 2 of 86 first chunks at
-// ten times overload came 0.2 and 0.3 s after promises of 8.2 and 7.0 s; the median wait is quoted half too long anyway.
+// ten times overload came 0.2 and 0.3 s after promises of 8.2 and 7.0 s; the median wait is quoted half too long
+// anyway.
 inline constexpr size_t kFewPromises = 100;
 
 // Actual over predicted time, before it is known: of a first chunk, of a block, of a batch, and of the load of many

@@ -90,8 +90,8 @@ TEST_F(AdmissionTest, OneThatParksAgainBeforeItIsAwakeSleepsAgain) {
   EXPECT_EQ(scheduler->stats().live_load, 0) << "nobody would be let in for it";
 }
 
-// Six wait for the end of two that would take a minute, and these leave. Two of the six can start then, and no more: whoever
-// starts earlier than predicted needs the device earlier.
+// Six wait for the end of two that would take a minute, and these leave. Two of the six can start then, and no more:
+// whoever starts earlier than predicted needs the device earlier.
 TEST_F(AdmissionTest, RoomThatComesEarlyIsGivenOnce) {
   MakeForTwo({.places = 12, .max_waiting = 8});
   for (uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(Enter(Live(id, 60, 3)).ok());
