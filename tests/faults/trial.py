@@ -22,9 +22,9 @@ LATEST_REQUEST = 2.0  # seconds from the first request to the last
 class Customer(threading.Thread):
     """Asks for one video until a server accepts it, and has it watched over both ports."""
 
-    def __init__(self, request: Request, cluster: Cluster, rng: random.Random, delay: float) -> None:
+    def __init__(self, request: Request, cluster: Cluster, rng: random.Random, delay: float, fault: Fault) -> None:
         super().__init__(daemon=True)
-        self.request, self.cluster, self.rng, self.delay = request, cluster, rng, delay
+        self.request, self.cluster, self.rng, self.delay, self.fault = request, cluster, rng, delay, fault
         self.video: str | None = None
         self.viewers: list[Viewer] = []
         self.refused = 0
@@ -47,6 +47,7 @@ class Customer(threading.Thread):
         self.cluster.accepted.append(self.video)
         for kind in (GrpcViewer, HttpViewer):
             viewer = kind(self.video, self.cluster, random.Random(self.rng.random()))
+            viewer.may_be_elsewhere = lambda: not self.fault.durable
             viewer.start()
             self.viewers.append(viewer)
         for viewer in self.viewers:
@@ -79,7 +80,7 @@ def repeat(fault: Fault, cluster: Cluster, undisturbed: Undisturbed, rng: random
     for i, request in enumerate(undisturbed.draw(rng, fault.videos, fault.lengths)):
         # Half of them come at once.
         delay = 0.0 if i % 2 == 0 else rng.uniform(0, LATEST_REQUEST)
-        customers.append(Customer(request, cluster, random.Random(rng.random()), delay))
+        customers.append(Customer(request, cluster, random.Random(rng.random()), delay, fault))
         customers[-1].start()
     expected = sum(len(undisturbed[customer.request].chunks) for customer in customers)
     _await_chunks(rng.uniform(*fault.begins) * expected, customers, cluster)

@@ -14,6 +14,7 @@ from tests.faults.pool import Key, Recording
 from tests.faults.processes import LONGEST
 
 RETRY = 0.1  # seconds between two attempts to go on
+NOT_FOUND = "VIDEO_NOT_FOUND"
 
 
 class Viewer(threading.Thread):
@@ -37,6 +38,8 @@ class Viewer(threading.Thread):
         self.longest_break = 0.0
         self._broken_since: float | None = None
         self._begun = False
+        # Whether the video may be one that could not be stored: when it has ended, no server but the one that made it has it.
+        self.may_be_elsewhere = lambda: False
 
     def run(self) -> None:
         last = time.monotonic()
@@ -105,7 +108,8 @@ class GrpcViewer(Viewer):
                 for event in stream:
                     self.take(event)
         except longtake.Error as error:
-            if error.reason and error.code not in self.PASSING:
+            elsewhere = error.reason == NOT_FOUND and self.may_be_elsewhere()
+            if error.reason and error.code not in self.PASSING and not elsewhere:
                 self.error = str(error)
 
     def take(self, event: longtake.v1.WatchVideoResponse) -> None:
@@ -136,7 +140,8 @@ class HttpViewer(Viewer):
             answer = connection.getresponse()
             if answer.status != 200:
                 text = answer.read().decode(errors="replace")
-                if answer.status not in (429, 502, 503):
+                elsewhere = NOT_FOUND in text and self.may_be_elsewhere()
+                if answer.status not in (429, 502, 503) and not elsewhere:
                     self.error = f"{answer.status} {text.strip()}"
                 return
             while line := answer.readline():
@@ -155,7 +160,8 @@ class HttpViewer(Viewer):
             data += part
         kind = event["event"]
         if kind == "error":
-            if event["code"] not in self.PASSING:
+            elsewhere = event["code"] == NOT_FOUND and self.may_be_elsewhere()
+            if event["code"] not in self.PASSING and not elsewhere:
                 self.error = f"{event['code']}: {event['message']}"
             return
         self.more_came()
