@@ -61,6 +61,10 @@ class Viewer(threading.Thread):
         """One attempt; returns when its connection ends."""
         raise NotImplementedError
 
+    def is_elsewhere(self, reason: str) -> bool:
+        """Whether another server may have the video that this one says it has not."""
+        return reason == NOT_FOUND and self.may_be_elsewhere()
+
     def more_came(self) -> None:
         """An event of the video, which shows that a break is over."""
         if self._broken_since is not None:
@@ -108,8 +112,7 @@ class GrpcViewer(Viewer):
                 for event in stream:
                     self.take(event)
         except longtake.Error as error:
-            elsewhere = error.reason == NOT_FOUND and self.may_be_elsewhere()
-            if error.reason and error.code not in self.PASSING and not elsewhere:
+            if error.reason and error.code not in self.PASSING and not self.is_elsewhere(error.reason):
                 self.error = str(error)
 
     def take(self, event: longtake.v1.WatchVideoResponse) -> None:
@@ -140,8 +143,8 @@ class HttpViewer(Viewer):
             answer = connection.getresponse()
             if answer.status != 200:
                 text = answer.read().decode(errors="replace")
-                elsewhere = NOT_FOUND in text and self.may_be_elsewhere()
-                if answer.status not in (429, 502, 503) and not elsewhere:
+                reason = NOT_FOUND if NOT_FOUND in text else ""
+                if answer.status not in (429, 502, 503) and not self.is_elsewhere(reason):
                     self.error = f"{answer.status} {text.strip()}"
                 return
             while line := answer.readline():
@@ -160,8 +163,7 @@ class HttpViewer(Viewer):
             data += part
         kind = event["event"]
         if kind == "error":
-            elsewhere = event["code"] == NOT_FOUND and self.may_be_elsewhere()
-            if event["code"] not in self.PASSING and not elsewhere:
+            if event["code"] not in self.PASSING and not self.is_elsewhere(event["code"]):
                 self.error = f"{event['code']}: {event['message']}"
             return
         self.more_came()
