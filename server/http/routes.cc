@@ -148,8 +148,12 @@ void Routes::Handle(const HttpRequest& request, std::shared_ptr<HttpResponder> r
   }
   const bool get = request.method == "GET";
   if (options_.page && get) {
-    const std::string file = request.path == "/" ? "index.html" : request.path.substr(1);
-    if (const std::string_view text = PageFile(file); !text.empty()) return responder->Answer(PagePart(file, text));
+    // A target that is no path, like "?a" or a whole URL, names no file.
+    absl::string_view file = request.path;
+    const bool path = absl::ConsumePrefix(&file, "/");
+    const std::string name(path && file.empty() ? "index.html" : file);
+    const std::string_view text = path ? PageFile(name) : std::string_view();
+    if (!text.empty()) return responder->Answer(PagePart(name, text));
   }
   if (request.path == "/healthz") return responder->Answer({.body = "ok\n"});
   if (request.path == "/readyz") {

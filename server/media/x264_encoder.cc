@@ -62,6 +62,9 @@ void Log(void* text, int level, const char* format, va_list arguments) {
   absl::StrAppend(static_cast<std::string*>(text), ": ", absl::StripSuffix(line, "\n"));
 }
 
+// x264 writes to stderr, and not here, that it has got no memory.
+std::string WhyOf(const std::string& log) { return log.empty() ? ", as where it gets no memory" : log; }
+
 struct Parameters : x264_param_t {
   Parameters() : x264_param_t() {}
   ~Parameters() { x264_param_cleanup(this); }
@@ -128,7 +131,7 @@ absl::StatusOr<std::unique_ptr<X264Encoder>> X264Encoder::Open(const StreamForma
   for (const X264Option& option : more) RETURN_IF_ERROR(Set(parameters, option));
 
   impl->encoder.reset(x264_encoder_open(&parameters));
-  if (!impl->encoder) return absl::InternalError(absl::StrCat("opening x264", impl->log));
+  if (!impl->encoder) return absl::InternalError(absl::StrCat("x264 did not open", WhyOf(impl->log)));
   x264_nal_t* units = nullptr;
   int count = 0;
   if (x264_encoder_headers(impl->encoder.get(), &units, &count) < 0) {
@@ -160,7 +163,9 @@ absl::Status X264Encoder::Encode(absl::Span<const uint8_t> frame, bool key_frame
   x264_nal_t* units = nullptr;
   int count = 0;
   const int bytes = x264_encoder_encode(impl.encoder.get(), &units, &count, &picture, &encoded);
-  if (bytes < 0) return absl::InternalError(absl::StrCat("encoding frame ", impl.frames, " of a block", impl.log));
+  if (bytes < 0) {
+    return absl::InternalError(absl::StrCat("x264 failed at frame ", impl.frames, " of a block", WhyOf(impl.log)));
+  }
   if (bytes == 0 || encoded.i_pts != impl.frames) {
     return absl::InternalError(absl::StrCat("x264 held back frame ", impl.frames, " of a block"));
   }

@@ -8,9 +8,9 @@ namespace longtake::server {
 inline constexpr char kServerKey[] = "longtake:server:";
 // Sorted set of servers, by the millisecond in which their leases end.
 inline constexpr char kServersKey[] = "longtake:servers";
-// {video}: a hash: owner (a server), token, and the tenant for which the video counts as being made.
+// {video}: a hash: owner (a server), token, tenant.
 inline constexpr char kVideoKey[] = "longtake:video:";
-// Set of videos that are being made, or should be.
+// Set of videos that are being made, or should be, or have ended and are not in the store as a whole.
 inline constexpr char kUnfinishedKey[] = "longtake:unfinished";
 // The last token.
 inline constexpr char kTokenKey[] = "longtake:token";

@@ -57,6 +57,7 @@ local token = math.max(time[1] * 1000000 + time[2], tonumber(redis.call('GET', K
 token = string.format('%.0f', token)
 redis.call('SET', KEYS[2], token)
 redis.call('HSET', KEYS[1], 'owner', ARGV[1], 'token', token)
+if ARGV[4] then redis.call('HSET', KEYS[1], 'tenant', ARGV[4]) end
 redis.call('SADD', KEYS[3], ARGV[3])
 return token)";
 
@@ -72,21 +73,23 @@ return 1)";
 
 constexpr char kRelease[] = R"(
 if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'token') ~= ARGV[2] then return 0 end
+if ARGV[3] == 'unfinished' then
+  redis.call('HDEL', KEYS[1], 'owner')
+  return 1
+end
+local tenant = redis.call('HGET', KEYS[1], 'tenant')
+if tenant then redis.call('SREM', ARGV[5] .. tenant, ARGV[4]) end
 if ARGV[3] == 'ended' then
-  local tenant = redis.call('HGET', KEYS[1], 'tenant')
-  if tenant then redis.call('SREM', ARGV[5] .. tenant, ARGV[4]) end
   redis.call('DEL', KEYS[1])
   redis.call('SREM', KEYS[2], ARGV[4])
-else
-  redis.call('HDEL', KEYS[1], 'owner')
 end
 return 1)";
 
-// Returns the owner and its address, or nothing.
+// Returns the owner, its address and the tenant, or nothing.
 constexpr char kOwner[] = R"(
-local owner = redis.call('HGET', KEYS[1], 'owner')
+local owner, tenant = unpack(redis.call('HMGET', KEYS[1], 'owner', 'tenant'))
 local address = owner and redis.call('GET', ARGV[1] .. owner)
-if address then return {owner, address} end
+if address then return {owner, address, tenant or ''} end
 return {})";
 
 constexpr char kOrphans[] = R"(
@@ -156,17 +159,19 @@ class RedisRegistry : public Registry {
     Log(redis_.Eval(kForget, {RequestKey(tenant, request_id)}, {video}).status());
   }
 
-  absl::StatusOr<uint64_t> Take(const std::string& video) override {
+  absl::StatusOr<uint64_t> Take(const std::string& video, const std::optional<std::string>& tenant) override {
+    std::vector<std::string> arguments = {id_, kServerKey, video};
+    if (tenant.has_value()) arguments.push_back(*tenant);
     ASSIGN_OR_RETURN(const RedisReply reply,
-                     redis_.Eval(kTake, {kVideoKey + video, kTokenKey, kUnfinishedKey}, {id_, kServerKey, video}));
+                     redis_.Eval(kTake, {kVideoKey + video, kTokenKey, kUnfinishedKey}, arguments));
     uint64_t token = 0;
     if (reply.number == 0 && !absl::SimpleAtoi(reply.text, &token)) {
       return absl::FailedPreconditionError(absl::StrCat("another server makes ", video));
     }
     return token;
   }
-  void Release(const std::string& video, uint64_t token, bool ended) override {
-    Released released{.video = video, .token = token, .ended = ended};
+  void Release(const std::string& video, uint64_t token, Left left) override {
+    Released released{.video = video, .token = token, .left = left};
     const absl::Status told = TellReleased(released);
     if (told.ok()) return;
     Log(told);
@@ -181,9 +186,12 @@ class RedisRegistry : public Registry {
   }
   absl::StatusOr<std::optional<Owner>> OwnerOf(const std::string& video) override {
     ASSIGN_OR_RETURN(const RedisReply reply, redis_.Eval(kOwner, {kVideoKey + video}, {kServerKey}));
-    if (reply.list.size() != 2) return std::nullopt;
+    if (reply.list.size() != 3) return std::nullopt;
     const std::pair<std::string, std::string> addresses = absl::StrSplit(reply.list[1], absl::MaxSplits(' ', 1));
-    return Owner{.address = addresses.first, .http_address = addresses.second, .self = reply.list[0] == id_};
+    return Owner{.address = addresses.first,
+                 .http_address = addresses.second,
+                 .self = reply.list[0] == id_,
+                 .tenant = reply.list[2]};
   }
 
   void AddUnfinished(const std::string& video) override {
@@ -248,12 +256,23 @@ class RedisRegistry : public Registry {
   struct Released {
     std::string video;
     uint64_t token = 0;
-    bool ended = false;
+    Left left = Left::kEnded;
   };
+  static const char* NameOf(Left left) {
+    switch (left) {
+      case Left::kUnfinished:
+        return "unfinished";
+      case Left::kEnded:
+        return "ended";
+      case Left::kEndedUnstored:
+        return "unstored";
+    }
+    return "ended";
+  }
   absl::Status TellReleased(const Released& released) {
     return redis_
         .Eval(kRelease, {kVideoKey + released.video, kUnfinishedKey},
-              {id_, absl::StrCat(released.token), released.ended ? "ended" : "goes on", released.video, kMakingKey})
+              {id_, absl::StrCat(released.token), NameOf(released.left), released.video, kMakingKey})
         .status();
   }
   // Tells what could not be told while Redis was away. Otherwise such a video would count as being made for as long as
@@ -264,7 +283,7 @@ class RedisRegistry : public Registry {
       const MutexLock lock(mutex_);
       untold.swap(untold_);
     }
-    for (const Released& each : untold) Release(each.video, each.token, each.ended);
+    for (const Released& each : untold) Release(each.video, each.token, each.left);
   }
   // Whether the lease had not ended.
   absl::StatusOr<bool> Renew() {

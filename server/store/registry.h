@@ -28,6 +28,15 @@ class Registry {
   struct Owner {
     std::string address, http_address;  // of gRPC; of HTTP, empty where there is none
     bool self = false;                  // it is this one
+    std::string tenant;                 // whose the video is
+  };
+  // In which state a server leaves a video.
+  enum class Left {
+    kUnfinished,  // the next server goes on with it
+    kEnded,       // nobody does
+    // It has ended, and not all of it is in the store. The server stays its owner for as long as it works; then the
+    // next one goes on with what is stored.
+    kEndedUnstored,
   };
 
   virtual ~Registry() = default;  // gives the lease back: others take what is left of this server's videos at once
@@ -41,12 +50,12 @@ class Registry {
   // This video of its is refused, or gone. Another one's claim stays.
   virtual void ForgetRequest(const std::string& tenant, const std::string& request_id, const std::string& video) = 0;
 
-  // Makes this server the owner. Returns the token of its writes, larger than all that were given out before.
-  // FailedPrecondition: a server that works owns the video.
-  virtual absl::StatusOr<uint64_t> Take(const std::string& video) = 0;
-  // Gives up a video that was taken with this token, if it is this server's still. `ended`: nobody goes on with it;
-  // else the next server does. Where the registry is away it is told later.
-  virtual void Release(const std::string& video, uint64_t token, bool ended) = 0;
+  // Makes this server the owner. Returns the token of its writes, larger than all that were given out before. Without a
+  // tenant the video stays the one's whose it was. FailedPrecondition: a server that works owns the video.
+  virtual absl::StatusOr<uint64_t> Take(const std::string& video, const std::optional<std::string>& tenant) = 0;
+  // Gives up a video that was taken with this token, if it is this server's still. Where the registry is away it is
+  // told later.
+  virtual void Release(const std::string& video, uint64_t token, Left left) = 0;
   // Whether the tenant's video that was taken with this token is still this server's. One that nobody has taken since
   // is again, also where the registry has forgotten everything, and is counted as being made.
   virtual absl::StatusOr<bool> Keep(const std::string& tenant, const std::string& video, uint64_t token) = 0;

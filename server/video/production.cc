@@ -328,7 +328,9 @@ void Production::OnClosed(Video& video) {
                 outcome, absl::ToDoubleSeconds(video.elapsed()), LogValue(info.error.message()));
   const Reason reason = info.error.ok() ? Reason::kInternal : DetailsOf(info.error).reason;
   if (storage_.registry != nullptr) {
-    storage_.registry->Release(video.name(), video.token(), /*ended=*/reason != Reason::kShuttingDown);
+    Registry::Left left = video.lacks_in_store() ? Registry::Left::kEndedUnstored : Registry::Left::kEnded;
+    if (reason == Reason::kShuttingDown) left = Registry::Left::kUnfinished;
+    storage_.registry->Release(video.name(), video.token(), left);
   }
   if (reason == Reason::kOtherServer) {
     library_->Drop(video, info.error);
@@ -336,6 +338,16 @@ void Production::OnClosed(Video& video) {
     library_->OnEnded(video);
   }
   Remove(video.id());
+}
+
+void Production::OnForgotten(Video& video) {
+  if (storage_.registry == nullptr) return;
+  Registry& registry = *storage_.registry;
+  const std::string &tenant = video.tenant().id, &request_id = video.description().info.request_id;
+  registry.RemoveVideo(tenant, video.name());
+  if (!request_id.empty()) registry.ForgetRequest(tenant, request_id, video.name());
+  // One that has not ended yet is released when it has.
+  if (video.log().closed()) registry.Release(video.name(), video.token(), Registry::Left::kEnded);
 }
 
 void Production::OnStoreFailed(const Video& video, const absl::Status& why) {

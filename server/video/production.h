@@ -83,6 +83,7 @@ class Production : public scheduler::Listener, public VideoHost {
   void OnChunkSent(const SentChunk& chunk) override;
   void OnViewerLeft(std::optional<ViewerOutcome> outcome, int stalls) override;
   void OnStoreFailed(const Video& video, const absl::Status& why) override;
+  void OnForgotten(Video& video) override;
   void OnGrown(int64_t bytes) override { library_->Grow(bytes); }
   void OnClosed(Video& video) override;
 

@@ -92,12 +92,6 @@ absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
 }
 
 void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
-  if (storage_.registry != nullptr) {
-    storage_.registry->RemoveVideo(video->tenant().id, video->name());
-    if (const std::string& request_id = video->description().info.request_id; !request_id.empty()) {
-      storage_.registry->ForgetRequest(video->tenant().id, request_id, video->name());
-    }
-  }
   video->Forget(std::move(done));
   library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, video->name())));
 }

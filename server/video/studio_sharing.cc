@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "common/status_macros.h"
 #include "server/telemetry/log_format.h"
 #include "server/video/error.h"
 #include "server/video/studio.h"
@@ -35,6 +36,8 @@ absl::Status OtherServer(const std::string& name, const Registry::Owner& owner) 
                    absl::StrCat(owner.address.empty() ? "no server makes " : "another server makes ", name, " now"),
                    details);
 }
+
+bool IsOtherServer(const absl::Status& status) { return DetailsOf(status).reason == Reason::kOtherServer; }
 
 absl::Status RegistryError(const absl::Status& why) {
   return MakeError(absl::StatusCode::kUnavailable, std::string(why.message()),
@@ -116,18 +119,40 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Find(const Tenant& tenant, const 
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Find(tenant, name);
   if (storage_.registry == nullptr) return known;
   if (!known.ok()) return FindElsewhere(tenant, name);
+  if (const absl::Status here = CheckWhole((*known)->info()); !here.ok()) return here;
   // Another server may have removed it.
   if (!(*known)->log().closed() || !(*known)->log().stored() || WasAccepted(*storage_.store, name)) return known;
   library_.Drop(**known, NotFound(Reason::kVideoNotFound, name));
   return NotFound(Reason::kVideoNotFound, name);
 }
 
+absl::Status Studio::CheckWhole(const VideoInfo& info) const {
+  if (info.state != State::kFailed || DetailsOf(info.error).reason != Reason::kStoreFailed) return absl::OkStatus();
+  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(info.name);
+  if (!owner.ok()) return RegistryError(owner.status());
+  return owner->has_value() && !(*owner)->self ? OtherServer(info.name, **owner) : absl::OkStatus();
+}
+
+absl::Status Studio::FindUnstored(const Tenant& tenant, const std::string& name) const {
+  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(name);
+  if (!owner.ok()) return RegistryError(owner.status());
+  if (!owner->has_value() || (*owner)->self || (*owner)->tenant != tenant.id) {
+    return NotFound(Reason::kVideoNotFound, name);
+  }
+  return OtherServer(name, **owner);
+}
+
 absl::StatusOr<std::shared_ptr<Video>> Studio::FindElsewhere(const Tenant& tenant, const std::string& name) {
-  if (!IsVideoName(name) || !WasAccepted(*storage_.store, name)) return NotFound(Reason::kVideoNotFound, name);
+  if (!IsVideoName(name)) return NotFound(Reason::kVideoNotFound, name);
+  if (!WasAccepted(*storage_.store, name)) return FindUnstored(tenant, name);
   const absl::StatusOr<Found> found = Read(name);
-  if (!found.ok()) return StoreError(found.status());
+  if (!found.ok()) {
+    const absl::Status unstored = FindUnstored(tenant, name);
+    return IsOtherServer(unstored) ? unstored : StoreError(found.status());
+  }
   if (found->video.tenant != tenant) return NotFound(Reason::kVideoNotFound, name);
   if (found->end.has_value()) {
+    RETURN_IF_ERROR(CheckWhole(InfoOf(*found)));
     if (std::shared_ptr<Video> video = RestoreOne(*found, /*token=*/0); video != nullptr) return video;
     return StoreError(absl::DataLossError(absl::StrCat("store: ", name, " cannot be read")));
   }
@@ -220,7 +245,7 @@ absl::Status Studio::FindClaimed(const Tenant& tenant, const std::string& video)
 absl::StatusOr<uint64_t> Studio::Claim(const StoredVideo& asked) {
   Registry& registry = *storage_.registry;
   const std::string &name = asked.info.name, &request_id = asked.info.request_id;
-  const absl::StatusOr<uint64_t> token = registry.Take(name);
+  const absl::StatusOr<uint64_t> token = registry.Take(name, asked.tenant.id);
   if (!token.ok()) return RegistryError(token.status());
   for (int attempt = 0; attempt < 2 && !request_id.empty(); ++attempt) {
     const absl::StatusOr<std::string> claimed = registry.ClaimRequest(asked.tenant.id, request_id, name);
@@ -230,7 +255,7 @@ absl::StatusOr<uint64_t> Studio::Claim(const StoredVideo& asked) {
       registry.ForgetRequest(asked.tenant.id, request_id, *claimed);
       continue;
     }
-    registry.Release(name, *token, /*ended=*/true);
+    registry.Release(name, *token, Registry::Left::kEnded);
     if (!known.ok()) return known;
     return 0;
   }
@@ -242,7 +267,7 @@ void Studio::GiveUp(const Video& video) {
   // The caller may be the scheduler's loop, which does not wait for Redis.
   production_.encoders()->Post([registry = storage_.registry, name = video.name(), token = video.token(),
                                 tenant = video.tenant().id, request_id = video.description().info.request_id] {
-    registry->Release(name, token, /*ended=*/true);
+    registry->Release(name, token, Registry::Left::kEnded);
     if (!request_id.empty()) registry->ForgetRequest(tenant, request_id, name);
   });
 }
@@ -258,9 +283,11 @@ void Studio::Adopt() {
   if (const uint64_t lapses = registry.lapses(); lapses != lapses_) {
     bool known = true;
     for (const std::shared_ptr<Video>& video : library_.all()) {
-      if (video->token() == 0 || video->log().closed()) continue;
+      const bool ended = video->log().closed();
+      if (video->token() == 0 || (ended && !video->lacks_in_store())) continue;
       const absl::StatusOr<bool> kept = registry.Keep(video->tenant().id, video->name(), video->token());
-      if (kept.ok() && !*kept) {
+      if (ended && kept.ok()) registry.Release(video->name(), video->token(), Registry::Left::kEndedUnstored);
+      if (kept.ok() && !*kept && !ended) {
         logger_->warn("video was taken by another server name={}", video->name());
         video->Lose();
       }
@@ -277,32 +304,34 @@ void Studio::Adopt() {
 
 void Studio::TakeOver(const std::string& name) {
   Registry& registry = *storage_.registry;
-  const absl::StatusOr<uint64_t> token = registry.Take(name);
+  const absl::StatusOr<uint64_t> token = registry.Take(name, std::nullopt);
   if (!token.ok()) return;  // another one was faster
   if (const absl::Status fenced = FenceAndWait(*storage_.store, name, *token); !fenced.ok()) {
     LogUnreadable(name, fenced);
-    return registry.Release(name, *token, /*ended=*/false);
+    return registry.Release(name, *token, Registry::Left::kUnfinished);
   }
   if (!WasAccepted(*storage_.store, name)) {
     storage_.store->Remove(name, /*token=*/0, [](const absl::Status& /*status*/) {});
-    return registry.Release(name, *token, /*ended=*/true);
+    return registry.Release(name, *token, Registry::Left::kEnded);
   }
   const absl::StatusOr<Found> found = Read(name);
   if (!found.ok()) {
     // What is damaged stays so: nobody can go on with it, and it counts as its tenant's no longer. All else may be
     // readable a moment later, by this server or another one.
     const bool damaged = absl::IsDataLoss(found.status()) || absl::IsNotFound(found.status());
-    return registry.Release(name, *token, /*ended=*/damaged);
+    return registry.Release(name, *token, damaged ? Registry::Left::kEnded : Registry::Left::kUnfinished);
   }
   if (found->end.has_value()) {
-    registry.Release(name, *token, /*ended=*/true);
+    registry.Release(name, *token, Registry::Left::kEnded);
     RestoreOne(*found, /*token=*/0);
     return;
   }
   logger_->info("video is taken over name={}", name);
   const std::shared_ptr<Video> video = RestoreOne(*found, *token);
   // It cannot be read now, or what this server had lost before is still ending here. Whoever looks next takes it.
-  if (video == nullptr || video->token() != *token) registry.Release(name, *token, /*ended=*/false);
+  if (video == nullptr || video->token() != *token) {
+    registry.Release(name, *token, Registry::Left::kUnfinished);
+  }
 }
 
 }  // namespace longtake::server

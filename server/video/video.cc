@@ -294,11 +294,19 @@ void Video::Lose() {
   Cancel(MadeElsewhere(name_));
 }
 
+bool Video::lacks_in_store() const {
+  const MutexLock lock(store_mutex_);
+  return store_failed_ && !forgotten_;
+}
+
 void Video::Forget(std::function<void()> done) {
   if (store_ == nullptr) return done();
-  const MutexLock lock(store_mutex_);
-  stores_ = false;
-  forgotten_ = true;
+  {
+    const MutexLock lock(store_mutex_);
+    stores_ = false;
+    forgotten_ = true;
+  }
+  host_->OnForgotten(*this);
   store_->Remove(name_, /*token=*/0, [self = shared_from_this(), done = std::move(done)](const absl::Status& status) {
     if (!status.ok()) self->host_->OnStoreFailed(*self, status);
     done();

@@ -116,6 +116,8 @@ class Video : public std::enable_shared_from_this<Video> {
   void Cancel(const absl::Status& why);
   // Another server makes it now: here it ends as OTHER_SERVER, nothing more of it is told, and what is stored stays.
   void Lose();
+  // Whether something of it could not be stored, so that this server alone has all of it.
+  bool lacks_in_store() const;
   // Removes it from the store, and stores nothing of it any more. `done`: it would not be there after a restart.
   void Forget(std::function<void()> done = [] {});
   // Carries out what its disconnect policy has for this moment, and tells its viewers that time has passed.

@@ -46,6 +46,8 @@ class VideoHost {
   virtual void OnStoreFailed(const Video& video, const absl::Status& why) = 0;
   // Its log is closed.
   virtual void OnClosed(Video& video) = 0;
+  // It is nobody's any more: it was deleted, or has expired.
+  virtual void OnForgotten(Video& video) = 0;
 };
 
 }  // namespace longtake::server

@@ -51,10 +51,23 @@ def run(places: Places, names: list[str], repetitions: int, seed: int) -> dict[s
 
 
 def table(outcomes: dict[str, Outcome]) -> str:
-    head = ("fault", "repetitions", "videos", "bytes equal", "lost", "twice", "resumed", "fenced", "refused", "deaths", "s")
+    head = (
+        "fault",
+        "repetitions",
+        "videos",
+        "bytes equal",
+        "failed",
+        "lost",
+        "twice",
+        "resumed",
+        "fenced",
+        "refused",
+        "deaths",
+        "s",
+    )
     rows = [head, tuple("-" * 3 for _ in head)]
     for name, o in outcomes.items():
-        row = (name, o.repetitions, o.videos, o.bytes_equal, o.lost_chunks, o.duplicate_chunks)
+        row = (name, o.repetitions, o.videos, o.bytes_equal, o.failed, o.lost_chunks, o.duplicate_chunks)
         row += (o.resumed, o.fenced_writes, o.refused, o.deaths, round(o.seconds))
         rows.append(tuple(map(str, row)))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

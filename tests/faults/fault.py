@@ -34,6 +34,9 @@ class Fault:
     def heal(self, cluster: Cluster, rng: random.Random) -> None:
         """Undoes it. Servers that have ended are started again by the cluster."""
 
+    # Reasons with which a video may end that is not made to its end.
+    failures: ClassVar[tuple[str, ...]] = ()
+
     def damaged(self, video: str) -> bool:
         """Whether it has damaged files of a video that had ended, which then may be refused."""
         return False

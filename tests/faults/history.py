@@ -23,6 +23,7 @@ class Outcome:
     repetitions: int = 0
     videos: int = 0  # that were accepted
     bytes_equal: int = 0  # videos whose every viewer has the bytes of the undisturbed run
+    failed: int = 0  # videos that have ended with an error that the fault permits
     lost_chunks: int = 0
     duplicate_chunks: int = 0
     resumed: int = 0  # breaks behind which a viewer got the rest
@@ -46,6 +47,7 @@ class Watched:
     viewers: list[Viewer]
     again: Viewer
     damaged: bool = False  # a fault has damaged what was stored of it when it had ended: it may be refused, not wrong
+    failures: tuple[str, ...] = ()  # reasons with which it may have ended before it was whole
 
 
 def check(watched: list[Watched]) -> Outcome:
@@ -54,7 +56,7 @@ def check(watched: list[Watched]) -> Outcome:
         problems: list[str] = []
         for viewer in [*each.viewers, each.again]:
             kind = "the last viewer" if viewer is each.again else type(viewer).__name__
-            problems += [f"{kind}: {text}" for text in _faults_of(viewer, each.expected, each.damaged)]
+            problems += [f"{kind}: {text}" for text in _faults_of(viewer, each)]
         seen = set().union(*(viewer.recording.chunks for viewer in each.viewers)) if each.viewers else set()
         lost = 0 if each.damaged else len(seen - set(each.again.recording.chunks))
         outcome.lost_chunks += lost
@@ -62,13 +64,20 @@ def check(watched: list[Watched]) -> Outcome:
             problems.append(f"{lost} chunks that viewers have had are not there any more")
         outcome.duplicate_chunks += sum(viewer.repeated for viewer in [*each.viewers, each.again])
         outcome.resumed += sum(viewer.resumed for viewer in each.viewers)
-        outcome.bytes_equal += not problems
+        failed = any(_has_failed(viewer, each.failures) for viewer in each.viewers)
+        outcome.failed += failed
+        outcome.bytes_equal += not problems and not failed
         outcome.problems += [f"{each.video}: {text}" for text in problems]
     return outcome
 
 
-def _faults_of(viewer: Viewer, expected: Recording, damaged: bool) -> list[str]:
+def _has_failed(viewer: Viewer, reasons: tuple[str, ...]) -> bool:
+    return viewer.error is not None and any(reason in viewer.error for reason in reasons)
+
+
+def _faults_of(viewer: Viewer, watched: Watched) -> list[str]:
     found = []
+    expected = watched.expected
     chunks = viewer.recording.chunks
     wrong = [key for key, data in chunks.items() if expected.chunks.get(key) != data]
     if wrong or viewer.different:
@@ -79,7 +88,8 @@ def _faults_of(viewer: Viewer, expected: Recording, damaged: bool) -> list[str]:
         found.append(f"the order of its chunks was {viewer.order}")
     if viewer.repeated or viewer.late:
         found.append(f"{viewer.repeated} chunks came twice, {viewer.late} events behind the end")
-    if damaged and viewer.error is not None and "STORE_FAILED" in viewer.error:
+    permitted = (*watched.failures, "STORE_FAILED") if watched.damaged else watched.failures
+    if _has_failed(viewer, permitted):
         return found
     if viewer.error is not None:
         found.append(f"it was refused: {viewer.error}")

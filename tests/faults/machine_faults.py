@@ -87,14 +87,15 @@ class Descriptors(Limit):
 
 
 class Memory(Limit):
-    name, what = "memory", "a server gets no more address space, and videos are asked for"
+    name, what = "memory", "a server gets no more memory, and videos are asked for"
     durable = False
     moves_videos = True
+    failures = ("ENCODER_FAILED",)  # x264 needs memory for each block
 
     def inject(self, cluster: Cluster, rng: random.Random) -> None:
         server = cluster.victim(rng)
         server.may_end = True
-        self.lower(server, "as", server.address_space() + rng.choice((0, 1 << 16, 1 << 20, 8 << 20)))
+        self.lower(server, "data", server.data_bytes() + rng.choice((0, 1 << 16, 1 << 20, 8 << 20)))
         self.ask_for_more(server, rng)
         client = cluster.client(server)
         for seed in range(8):

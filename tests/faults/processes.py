@@ -17,7 +17,7 @@ from pathlib import Path
 LONGEST = 600  # seconds after which what hangs is given up; a busy machine is no fault
 
 # Names of prlimit, and of /proc/PID/limits.
-LIMITS = {"nofile": "Max open files", "as": "Max address space", "fsize": "Max file size"}
+LIMITS = {"nofile": "Max open files", "data": "Max data size", "fsize": "Max file size"}
 
 _given_ports: set[int] = set()
 
@@ -221,7 +221,7 @@ class Server:
     def open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def address_space(self) -> int:
-        """In bytes."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[0])
-        return pages * os.sysconf("SC_PAGESIZE")
+    def data_bytes(self) -> int:
+        """Its private memory, which the limit `data` is of. Address space that malloc has only reserved is not in it."""
+        (line,) = (line for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if line.startswith("VmData:"))
+        return int(line.split()[1]) << 10

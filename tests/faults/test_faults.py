@@ -167,3 +167,16 @@ def test_a_write_behind_the_fence_is_found(tmp_path: Path) -> None:
 def test_checksum() -> None:
     assert crc32c(b"123456789") == 0xE3069283
     assert crc32c(b"6789", crc32c(b"12345")) == 0xE3069283
+
+
+def test_a_video_that_a_fault_lets_fail_is_counted_and_loses_nothing() -> None:
+    part = without((1, 1), (1, 2))
+
+    def failed() -> Viewer:
+        return viewer(part, ends=0, error="ENCODER_FAILED: x264 failed")
+
+    outcome = check([Watched("videos/1", WHOLE, [failed()], failed(), failures=("ENCODER_FAILED",))])
+    assert (outcome.problems, outcome.failed, outcome.bytes_equal) == ([], 1, 0)
+    assert check([Watched("videos/1", WHOLE, [failed()], failed())]).problems, "no fault has let it"
+    less = viewer(without((1, 0), (1, 1), (1, 2)), ends=0, error="ENCODER_FAILED: x264 failed")
+    assert check([Watched("videos/1", WHOLE, [failed()], less, failures=("ENCODER_FAILED",))]).lost_chunks == 1

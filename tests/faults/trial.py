@@ -10,12 +10,11 @@ import longtake
 from tests.faults.cluster import Cluster
 from tests.faults.fault import Fault
 from tests.faults.history import Outcome, Watched, check, check_store, check_writers
-from tests.faults.pool import Recording, Request, Undisturbed
-from tests.faults.processes import LONGEST, Server, pause
+from tests.faults.pool import Request, Undisturbed
+from tests.faults.processes import LONGEST, pause
 from tests.faults.watchers import GrpcViewer, HttpViewer, Viewer
 
 PATIENCE = 0.1  # seconds between two attempts to create a video
-ROUNDS = 3  # in which the last viewer asks each server
 LATEST_REQUEST = 2.0  # seconds from the first request to the last
 
 
@@ -40,37 +39,18 @@ class Customer(threading.Thread):
                 self.video = self.request.create(client, request_id)
             except longtake.Error as error:
                 self.refused += error.reason != ""
-                if (error.reason and error.code not in GrpcViewer.PASSING) or time.monotonic() > end:
+                passes = error.code in GrpcViewer.PASSING or error.reason in ("", *self.fault.failures)
+                if not passes or time.monotonic() > end:
                     self.error = f"a request was refused: {error}"
                     return
                 time.sleep(PATIENCE)
         self.cluster.accepted.append(self.video)
         for kind in (GrpcViewer, HttpViewer):
             viewer = kind(self.video, self.cluster, random.Random(self.rng.random()))
-            viewer.may_be_elsewhere = lambda: not self.fault.durable
             viewer.start()
             self.viewers.append(viewer)
         for viewer in self.viewers:
             viewer.join()
-
-
-class LastViewer(GrpcViewer):
-    """Reads a video when all is over, of these servers one after the other, until one has it."""
-
-    def __init__(self, video: str, cluster: Cluster, rng: random.Random, servers: list[Server]) -> None:
-        super().__init__(video, cluster, rng)
-        self._servers = servers
-        self._turn = -1
-
-    def client(self) -> longtake.Client:
-        self._turn += 1
-        return self.cluster.client(self._servers[self._turn % len(self._servers)])
-
-    def watch(self) -> None:
-        super().watch()
-        # Where a video could not be stored, the other servers have a part of it, or nothing.
-        if self.error is not None and self._turn < ROUNDS * (len(self._servers) - 1):
-            self.error, self.token, self.recording, self.order = None, "", Recording(), []
 
 
 def repeat(fault: Fault, cluster: Cluster, undisturbed: Undisturbed, rng: random.Random) -> Outcome:
@@ -127,12 +107,10 @@ def _check(fault: Fault, cluster: Cluster, customers: list[Customer], undisturbe
     for customer in customers:
         if customer.video is None:
             continue
-        # What is stored, any server has; what is not, the one that has made it.
-        servers = [cluster.any_server(rng)] if fault.durable else list(cluster.servers)
-        again = LastViewer(customer.video, cluster, rng, servers)
+        again = GrpcViewer(customer.video, cluster, random.Random(rng.random()))
         again.start()
         damaged = fault.damaged(customer.video)
-        watched.append(Watched(customer.video, undisturbed[customer.request], customer.viewers, again, damaged))
+        watched.append(Watched(customer.video, undisturbed[customer.request], customer.viewers, again, damaged, fault.failures))
     for each in watched:
         each.again.join()
     outcome = check(watched)

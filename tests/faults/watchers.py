@@ -14,7 +14,6 @@ from tests.faults.pool import Key, Recording
 from tests.faults.processes import LONGEST
 
 RETRY = 0.1  # seconds between two attempts to go on
-NOT_FOUND = "VIDEO_NOT_FOUND"
 
 
 class Viewer(threading.Thread):
@@ -38,8 +37,6 @@ class Viewer(threading.Thread):
         self.longest_break = 0.0
         self._broken_since: float | None = None
         self._begun = False
-        # Whether the video may be one that could not be stored: when it has ended, no server but the one that made it has it.
-        self.may_be_elsewhere = lambda: False
 
     def run(self) -> None:
         last = time.monotonic()
@@ -60,10 +57,6 @@ class Viewer(threading.Thread):
     def watch(self) -> None:
         """One attempt; returns when its connection ends."""
         raise NotImplementedError
-
-    def is_elsewhere(self, reason: str) -> bool:
-        """Whether another server may have the video that this one says it has not."""
-        return reason == NOT_FOUND and self.may_be_elsewhere()
 
     def more_came(self) -> None:
         """An event of the video, which shows that a break is over."""
@@ -112,7 +105,7 @@ class GrpcViewer(Viewer):
                 for event in stream:
                     self.take(event)
         except longtake.Error as error:
-            if error.reason and error.code not in self.PASSING and not self.is_elsewhere(error.reason):
+            if error.reason and error.code not in self.PASSING:
                 self.error = str(error)
 
     def take(self, event: longtake.v1.WatchVideoResponse) -> None:
@@ -143,8 +136,7 @@ class HttpViewer(Viewer):
             answer = connection.getresponse()
             if answer.status != 200:
                 text = answer.read().decode(errors="replace")
-                reason = NOT_FOUND if NOT_FOUND in text else ""
-                if answer.status not in (429, 502, 503) and not self.is_elsewhere(reason):
+                if answer.status not in (429, 502, 503):
                     self.error = f"{answer.status} {text.strip()}"
                 return
             while line := answer.readline():
@@ -163,7 +155,7 @@ class HttpViewer(Viewer):
             data += part
         kind = event["event"]
         if kind == "error":
-            if event["code"] not in self.PASSING and not self.is_elsewhere(event["code"]):
+            if event["code"] not in self.PASSING:
                 self.error = f"{event['code']}: {event['message']}"
             return
         self.more_came()

@@ -32,7 +32,7 @@ TEST(X264Encoder, SaysWhatX264SaidWhenItDoesNotOpen) {
   format.width = 16386;
   const absl::Status status = X264Encoder::Open(format).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("opening x264: invalid width x height (16386x48)"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("x264 did not open: invalid width x height (16386x48)"));
 }
 
 TEST(X264Encoder, AFrameThatIsHeldBackIsAnError) {

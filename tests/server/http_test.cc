@@ -239,6 +239,9 @@ TEST_F(HttpTest, GarbageAndLargeRequestsAreRefused) {
   HttpClient extension(server->http_port());
   extension.Send("POST /v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100'000, 'a'));
   EXPECT_EQ(extension.Read().status, 400);
+  for (const std::string target : {"?a", "*", "http://127.0.0.1/", "//", "/%00"}) {
+    EXPECT_EQ(Ask("GET", target).status, 404) << target;
+  }
   HttpClient half(server->http_port());
   half.Send("GET /healthz HTTP/1.1\r\nHo");
   EXPECT_EQ(Ask("GET", "/healthz").status, 200) << "one that says only half holds up nobody";

@@ -1,4 +1,5 @@
 // Clients that only a certificate identifies, at a server that passes their calls on.
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -88,6 +89,19 @@ TEST_F(PeerIdentityTest, ACertificateIsEnoughAtAnyServer) {
                                   [&](const v1::WatchVideoResponse&, grpc::ClientContext&) { gate.Open(); });
   EXPECT_TRUE(watched.status.ok()) << watched.status.error_message();
   EXPECT_TRUE(engine->ran().empty());
+}
+
+TEST_F(PeerIdentityTest, AVideoOfWhichTheStoreHasNothingIsItsTenantsToo) {
+  StartTwo(Options(kName));
+  std::filesystem::remove_all(folder + "/store/" + name);
+  EXPECT_TRUE(Get(ChannelOf(ca, &ca, {"acme", "alice"})).ok());
+  const std::shared_ptr<grpc::Channel> carol = ChannelOf(ca, &ca, {"umbrella", "carol"});
+  const grpc::Status others = Get(carol);
+  const std::string theirs = std::exchange(name, "videos/00000000000000000000000000000000");
+  const grpc::Status none = Get(carol);
+  EXPECT_EQ(ReasonOf(others), "VIDEO_NOT_FOUND");
+  EXPECT_EQ(others.error_code(), none.error_code());
+  EXPECT_EQ(others.error_message(), "there is no " + theirs);
 }
 
 TEST_F(PeerIdentityTest, NobodyButAServerSaysWhoIsCalling) {

@@ -33,7 +33,7 @@ class RegistryTest : public testing::Test {
     return *std::move(opened);
   }
   static uint64_t Take(Registry& registry, const std::string& video) {
-    const absl::StatusOr<uint64_t> token = registry.Take(video);
+    const absl::StatusOr<uint64_t> token = registry.Take(video, "tenant");
     EXPECT_TRUE(token.ok()) << token.status();
     return token.value_or(0);
   }
@@ -46,7 +46,7 @@ TEST_F(RegistryTest, AVideoHasOneOwner) {
   const auto a = Open("a:1"), b = Open("b:1");
   EXPECT_EQ(a->OwnerOf("videos/v")->has_value(), false);
   const uint64_t token = Take(*a, "videos/v");
-  EXPECT_TRUE(absl::IsFailedPrecondition(b->Take("videos/v").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(b->Take("videos/v", "tenant").status()));
   EXPECT_EQ((*b->OwnerOf("videos/v"))->address, "a:1");
   EXPECT_EQ((*b->OwnerOf("videos/v"))->http_address, "ha:1");
   EXPECT_FALSE((*b->OwnerOf("videos/v"))->self);
@@ -60,8 +60,8 @@ TEST_F(RegistryTest, AVideoHasOneOwner) {
 TEST_F(RegistryTest, WhatAServerLeavesIsTakenWithALargerToken) {
   const auto a = Open("a:1"), b = Open("b:1");
   const uint64_t ended = Take(*a, "videos/ended"), left = Take(*a, "videos/left"), lost = Take(*a, "videos/lost");
-  a->Release("videos/ended", ended, /*ended=*/true);
-  a->Release("videos/left", left, /*ended=*/false);
+  a->Release("videos/ended", ended, Registry::Left::kEnded);
+  a->Release("videos/left", left, Registry::Left::kUnfinished);
   EXPECT_THAT(*b->Orphans(), ElementsAre("videos/left"));
   EXPECT_GT(Take(*b, "videos/left"), left);
   redis.EndLeases();
@@ -71,7 +71,7 @@ TEST_F(RegistryTest, WhatAServerLeavesIsTakenWithALargerToken) {
   EXPECT_GT(taken, lost);
   EXPECT_FALSE(*a->Keep("tenant", "videos/lost", lost));
   // The former owner's word counts no longer.
-  a->Release("videos/lost", lost, /*ended=*/true);
+  a->Release("videos/lost", lost, Registry::Left::kEnded);
   EXPECT_TRUE(*b->Keep("tenant", "videos/lost", taken));
 }
 
@@ -86,6 +86,24 @@ TEST_F(RegistryTest, ARedisThatHasForgottenEverythingIsToldAgain) {
   // It is among the unfinished ones again, for the time behind this server.
   redis.EndLeases();
   EXPECT_THAT(*b->Orphans(), testing::UnorderedElementsAre("videos/kept", "videos/taken"));
+}
+
+TEST_F(RegistryTest, WhatIsNotStoredStaysItsServers) {
+  auto a = Open("a:1");
+  const auto b = Open("b:1");
+  const uint64_t token = Take(*a, "videos/v");
+  EXPECT_TRUE(a->counters().CountVideo("tenant", "videos/v", 1, /*hour=*/1000)->counted);
+  a->Release("videos/v", token, Registry::Left::kEndedUnstored);
+  ASSERT_TRUE(b->OwnerOf("videos/v")->has_value());
+  EXPECT_EQ((*b->OwnerOf("videos/v"))->address, "a:1");
+  EXPECT_EQ((*b->OwnerOf("videos/v"))->tenant, "tenant");
+  EXPECT_EQ(redis.Ask({"SCARD", "longtake:making:tenant"}).number, 0) << "it is made no longer";
+  EXPECT_THAT(*b->Orphans(), ElementsAre());
+  EXPECT_TRUE(absl::IsFailedPrecondition(b->Take("videos/v", std::nullopt).status()));
+  a.reset();
+  EXPECT_THAT(*b->Orphans(), ElementsAre("videos/v"));
+  EXPECT_TRUE(b->Take("videos/v", std::nullopt).ok());
+  EXPECT_EQ((*b->OwnerOf("videos/v"))->tenant, "tenant");
 }
 
 TEST_F(RegistryTest, ServersThatEndGiveTheirVideosBackAtOnce) {
@@ -156,15 +174,15 @@ TEST_F(RegistryTest, AVideoCountsOnceUntilItHasEnded) {
   EXPECT_TRUE(counts(*a, "videos/over", std::nullopt)) << "no limit";
   EXPECT_EQ(made(), 3);
   // Handed over, and taken from a server that is gone: still the same video.
-  a->Release("videos/1", first, /*ended=*/false);
+  a->Release("videos/1", first, Registry::Left::kUnfinished);
   EXPECT_EQ(made(), 3);
   const uint64_t next = Take(*b, "videos/1");
   EXPECT_TRUE(counts(*b, "videos/1", std::nullopt));
   EXPECT_EQ(made(), 3);
-  a->Release("videos/1", first, /*ended=*/true);
+  a->Release("videos/1", first, Registry::Left::kEnded);
   EXPECT_EQ(made(), 3) << "the former owner's word counts no longer";
-  b->Release("videos/1", next, /*ended=*/true);
-  b->Release("videos/2", second, /*ended=*/true);
+  b->Release("videos/1", next, Registry::Left::kEnded);
+  b->Release("videos/2", second, Registry::Left::kEnded);
   EXPECT_EQ(made(), 1);
   EXPECT_TRUE(counts(*a, "videos/4", 2));
 }
@@ -176,7 +194,7 @@ TEST_F(RegistryTest, VideosCountAgainWhereRedisHasForgottenThem) {
   redis.Ask({"FLUSHALL"});
   EXPECT_TRUE(*a->Keep("tenant", "videos/1", token));
   EXPECT_FALSE(a->counters().CountVideo("tenant", "videos/2", 1, /*hour=*/1000)->counted);
-  a->Release("videos/1", token, /*ended=*/true);
+  a->Release("videos/1", token, Registry::Left::kEnded);
   EXPECT_TRUE(a->counters().CountVideo("tenant", "videos/2", 1, /*hour=*/1000)->counted);
 }
 
@@ -186,7 +204,7 @@ TEST_F(RegistryTest, WhatEndsWhileRedisIsAwayIsToldLater) {
   EXPECT_TRUE(a->counters().CountVideo("tenant", "videos/1", 1, /*hour=*/1000)->counted);
   redis.Ask({"CONFIG", "SET", "requirepass", "x"});  // Redis is there and answers nothing
   redis.CutClients("x");
-  a->Release("videos/1", token, /*ended=*/true);
+  a->Release("videos/1", token, Registry::Left::kEnded);
   redis.Ask({"CONFIG", "SET", "requirepass", ""}, "x");
   for (int i = 0; i < 120'000 && redis.Ask({"SCARD", "longtake:making:tenant"}).number > 0; ++i) {
     absl::SleepFor(absl::Milliseconds(1));
@@ -266,12 +284,12 @@ TEST_F(RegistryTest, UnfinishedVideosOfTheStoreAreTaken) {
 TEST_F(RegistryTest, ARedisThatGoesAndComesBackIsAnErrorMeanwhile) {
   const auto a = Open("a:1");
   redis.Kill();
-  const absl::Status gone = a->Take("videos/v").status();
+  const absl::Status gone = a->Take("videos/v", "tenant").status();
   EXPECT_TRUE(absl::IsUnavailable(gone)) << gone;
   EXPECT_THAT(std::string(gone.message()), HasSubstr("registry: Redis at 127.0.0.1:"));
   redis.Start();
-  for (int i = 0; i < 120'000 && !a->Take("videos/v").ok(); ++i) absl::SleepFor(absl::Milliseconds(1));
-  EXPECT_TRUE(a->Take("videos/v").ok());
+  for (int i = 0; i < 120'000 && !a->Take("videos/v", "tenant").ok(); ++i) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_TRUE(a->Take("videos/v", "tenant").ok());
 }
 
 TEST_F(RegistryTest, WhatIsWrongIsNamed) {
@@ -299,7 +317,7 @@ TEST_F(RegistryTest, APasswordIsSent) {
       .url = redis.url(), .password_file = folder.Write("password", "secret\n"), .address = "a:1", .http_address = ""};
   const auto opened = OpenRedisRegistry(options, &logger);
   ASSERT_TRUE(opened.ok()) << opened.status();
-  EXPECT_TRUE((*opened)->Take("videos/v").ok());
+  EXPECT_TRUE((*opened)->Take("videos/v", "tenant").ok());
 }
 
 }  // namespace

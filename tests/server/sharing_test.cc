@@ -1,5 +1,4 @@
-// Two servers that share a store and a Redis.
-#include <atomic>
+// Two servers that share a store and a Redis: any one answers for any video.
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -8,118 +7,19 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/store/registry.h"
-#include "tests/engine/temp_folder.h"
-#include "tests/server/gate.h"
 #include "tests/server/http_client.h"
-#include "tests/server/redis_server.h"
-#include "tests/server/server_fixture.h"
+#include "tests/server/sharing_fixture.h"
 
 namespace longtake::server {
 namespace {
 
 namespace fs = std::filesystem;
 
-class SharingTest : public ServerFixture {
- protected:
-  struct Node {
-    std::unique_ptr<Server> server;
-    std::unique_ptr<v1::VideoService::Stub> stub;
-    FakeEngine* engine = nullptr;
-  };
-  // Engines that stand at a commit, the n-th or each, while the gate is closed. It outlives them.
-  static FakeEngineOptions HeldAt(Gate& gate, int commit) {
-    return {.delay = [&gate, commit, commits = 0](const Pass& pass) mutable {
-      if (pass.kind == PassKind::kCommit && ++commits == commit) gate.Pass();
-      return absl::ZeroDuration();
-    }};
-  }
-  static FakeEngineOptions HeldAtEach(Gate& gate) {
-    return {.delay = [&gate](const Pass& pass) {
-      if (pass.kind == PassKind::kCommit) gate.Pass();
-      return absl::ZeroDuration();
-    }};
-  }
-  // One of them; the fixture's methods are about the one that was started last.
-  Node Run(FakeEngineOptions engine_options = {}, ServerOptions options = {}) {
-    options.store = folder.path() + "/store";
-    options.http_listen = "127.0.0.1:0";
-    options.registry = redis.url();
-    options.lease = absl::Minutes(10);  // ends when a test says so
-    StartAndServe(std::move(engine_options), options);
-    return {std::move(server), std::move(stub), engine};
-  }
-  // Calls are of this one from now on.
-  void Ask(Node& node) {
-    std::swap(server, node.server);
-    std::swap(stub, node.stub);
-    engine = node.engine;
-  }
-  // Passes wait at the gate before the n-th commit.
-  static Delay WaitAt(Gate& gate, int n) {
-    return [&gate, n, commits = 0](const Pass& pass) mutable {
-      if (pass.kind == PassKind::kCommit && ++commits == n) gate.Pass();
-      return absl::ZeroDuration();
-    };
-  }
-  static v1::GenerateVideoRequest Kept(double seconds) {
-    v1::GenerateVideoRequest request = Request(seconds);
-    request.mutable_delivery_options()->set_disconnect_policy(v1::DISCONNECT_POLICY_CONTINUE);
-    return request;
-  }
-  v1::Video Create(v1::VideoService::Stub& at, double seconds, const std::string& request_id = "") {
-    v1::CreateVideoRequest request;
-    *request.mutable_spec() = Request(seconds).spec();
-    request.set_request_id(request_id);
-    grpc::ClientContext context;
-    v1::Video video;
-    const grpc::Status status = at.CreateVideo(&context, request, &video);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    return video;
-  }
-  static Watched WatchAt(v1::VideoService::Stub& at, const std::string& name, const std::string& resume_token = "") {
-    v1::WatchVideoRequest request;
-    request.set_name(name);
-    request.set_follow(true);
-    if (!resume_token.empty()) request.set_resume_token(resume_token);
-    grpc::ClientContext context;
-    return ReadAll(context, *at.WatchVideo(&context, request), nullptr);
-  }
-  static grpc::Status GetAt(v1::VideoService::Stub& at, const std::string& name, v1::Video* video) {
-    v1::GetVideoRequest request;
-    request.set_name(name);
-    grpc::ClientContext context;
-    return at.GetVideo(&context, request, video);
-  }
-  // As a client does that is told to ask again.
-  Watched WatchUntilItEnds(v1::VideoService::Stub& at, const std::string& name) {
-    Watched all;
-    while (true) {
-      const std::string token = all.events.empty() ? "" : all.events.back().resume_token();
-      Watched more = WatchAt(at, name, token);
-      all.bytes += more.bytes;
-      for (v1::WatchVideoResponse& event : more.events) all.events.push_back(std::move(event));
-      all.status = more.status;
-      if (more.status.error_code() != grpc::StatusCode::UNAVAILABLE) return all;
-      absl::SleepFor(absl::Milliseconds(10));
-    }
-  }
-  // The bytes of a video of so many seconds that nothing disturbs.
-  std::string Undisturbed(double seconds) {
-    StartAndServe();
-    const Watched video = Generate(Kept(seconds));
-    EXPECT_TRUE(video.status.ok()) << video.status.error_message();
-    server.reset();
-    return video.bytes;
-  }
-
-  const TempFolder folder;
-  RedisServer redis;
-};
+using SharingTest = SharingFixture;
 
 TEST_F(SharingTest, AnyServerAnswersForAnyVideo) {
   const std::string undisturbed = Undisturbed(5);
@@ -393,7 +293,7 @@ TEST_F(SharingTest, WhatAnotherServerIsAboutToAcceptIsNotMadeTwice) {
         &logger);
     ASSERT_TRUE(other.ok()) << other.status();
     const std::string theirs = "videos/0123456789abcdef0123456789abcdef";
-    ASSERT_TRUE((*other)->Take(theirs).ok());
+    ASSERT_TRUE((*other)->Take(theirs, "").ok());
     ASSERT_EQ(*(*other)->ClaimRequest("", "mine", theirs), theirs);
     const grpc::Status refused = create();
     EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
@@ -403,132 +303,6 @@ TEST_F(SharingTest, WhatAnotherServerIsAboutToAcceptIsNotMadeTwice) {
   // It is gone without having accepted anything.
   const grpc::Status accepted = create();
   EXPECT_TRUE(accepted.ok()) << accepted.error_message();
-}
-
-// As one that was stopped, and goes on when others have taken its videos.
-TEST_F(SharingTest, AServerThatWasTakenForDeadWritesAndTellsNothingMore) {
-  const std::string undisturbed = Undisturbed(5);
-  Gate gate;
-  gate.Close();
-  Node a = Run(HeldAt(gate, 4));
-  const std::string name = Create(*a.stub, 5).name();
-  const auto stored = [&](int block) {
-    return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-0000", block, ".json"));
-  };
-  Await([&] { return stored(1); }, "two blocks");
-  redis.EndLeases();
-  Node b = Run();
-  const Watched whole = WatchUntilItEnds(*b.stub, name);
-  EXPECT_TRUE(whole.status.ok()) << whole.status.error_message();
-  EXPECT_EQ(whole.bytes, undisturbed);
-  EXPECT_FALSE(b.engine->ran().empty());
-  std::map<std::string, fs::file_time_type> written;
-  for (const auto& file : fs::directory_iterator(folder.path() + "/store/" + name)) {
-    // The new owner may still be removing its checkpoint, for which it uses the writer's folder.
-    if (file.is_regular_file() && file.path().filename() != "checkpoint") {
-      written[file.path()] = fs::last_write_time(file.path());
-    }
-  }
-  ASSERT_GE(written.size(), 10u * 2) << "ten blocks";
-  gate.Open();
-  Await([&] { return absl::StrContains(LogText(), "another server makes"); }, "the end of it at its former owner");
-  EXPECT_EQ(WatchUntilItEnds(*a.stub, name).bytes, undisturbed);
-  for (const auto& [path, time] : written) EXPECT_EQ(fs::last_write_time(path), time) << path << " was written again";
-}
-
-// As where file descriptors have run out for a moment.
-TEST_F(SharingTest, AVideoThatCannotBeReadNowIsTakenOverLater) {
-  const std::string undisturbed = Undisturbed(5);
-  Gate gate;
-  gate.Close();
-  Node a = Run(HeldAt(gate, 4));
-  const std::string name = Create(*a.stub, 5).name();
-  const std::string path = absl::StrCat(folder.path(), "/store/", name, "/video.json");
-  Await([&] { return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-00001.json")); }, "two blocks");
-  fs::rename(path, path + ".kept");
-  fs::create_directory(path);  // reading it fails, though it is there
-  redis.EndLeases();
-  Node b = Run();
-  // Once when the server looks at the store, and at least twice when it tries to take the video over.
-  const auto tries = [&] { return std::vector<std::string>(absl::StrSplit(LogText(), "video cannot be read")).size(); };
-  Await([&] { return tries() > 3; }, "several tries");
-  fs::remove(path);
-  fs::rename(path + ".kept", path);
-  const Watched whole = WatchUntilItEnds(*b.stub, name);
-  EXPECT_TRUE(whole.status.ok()) << whole.status.error_message();
-  EXPECT_EQ(whole.bytes, undisturbed);
-  gate.Open();
-}
-
-TEST_F(SharingTest, AServerThatShutsDownHandsItsVideosOver) {
-  const std::string undisturbed = Undisturbed(5);
-  Gate gate;
-  gate.Close();
-  Node a = Run(HeldAt(gate, 3));
-  Node b = Run();
-  const std::string name = Create(*a.stub, 5).name();
-  std::atomic<bool> stopped = false;
-  v1::WatchVideoRequest request;
-  request.set_name(name);
-  request.set_follow(true);
-  grpc::ClientContext context;
-  Watched seen = ReadAll(context, *a.stub->WatchVideo(&context, request),
-                         [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
-                           if (!event.has_chunk() || event.chunk().block() != 1 || stopped.exchange(true)) return;
-                           a.server->Stop(/*grace=*/false);
-                           Await([&] { return absl::StrContains(LogText(), "handed over"); }, "the shutdown");
-                           gate.Open();
-                         });
-  EXPECT_EQ(seen.status.error_code(), grpc::StatusCode::UNAVAILABLE);
-  EXPECT_EQ(ReasonOf(seen.status), "SHUTTING_DOWN");
-  Watched rest;
-  do {
-    rest = WatchAt(*b.stub, name, seen.events.back().resume_token());
-  } while (rest.status.error_code() == grpc::StatusCode::UNAVAILABLE && rest.events.empty());
-  EXPECT_TRUE(rest.status.ok()) << rest.status.error_message();
-  EXPECT_EQ(seen.bytes + rest.bytes, undisturbed);
-  EXPECT_TRUE(a.server->AwaitStopped(absl::Minutes(1)));
-}
-
-TEST_F(SharingTest, ATenantHasItsVideosAtAllServersTogether) {
-  ServerOptions options;
-  options.quotas = folder.Write("quotas", R"({"*": {"concurrent_videos": 1}})");
-  Gate at_a, at_b;
-  at_a.Close();
-  at_b.Close();
-  Node a = Run({.delay = WaitAt(at_a, 3)}, options);
-  const std::string name = Create(*a.stub, 5).name();
-  const auto create = [](Node& at) {
-    v1::CreateVideoRequest request;
-    *request.mutable_spec() = Request(1).spec();
-    grpc::ClientContext context;
-    v1::Video video;
-    const grpc::Status status = at.stub->CreateVideo(&context, request, &video);
-    return status.ok() ? "" : ReasonOf(status);
-  };
-  EXPECT_EQ(create(a), "QUOTA_EXCEEDED");
-  // The first one is taken for dead. The other goes on with its video, which counts as before, and once.
-  redis.EndLeases();
-  Node b = Run({.delay = WaitAt(at_b, 1)}, options);
-  Await([&] { return absl::StrContains(LogText(), "video is taken over"); }, "the video at the other server");
-  EXPECT_EQ(create(b), "QUOTA_EXCEEDED");
-  EXPECT_EQ(create(a), "QUOTA_EXCEEDED");
-  EXPECT_EQ(redis.Ask({"SCARD", "longtake:making:"}).number, 1);
-  at_b.Open();
-  EXPECT_TRUE(WatchUntilItEnds(*b.stub, name).status.ok());
-  Await([&] { return create(b).empty(); }, "room for another video");
-  at_a.Open();
-}
-
-TEST_F(SharingTest, WithoutAnotherServerItGoesOnUntilTheEnd) {
-  Node a = Run();
-  const std::string name = Create(*a.stub, 2).name();
-  a.server->Stop(/*grace=*/false);
-  EXPECT_TRUE(a.server->AwaitStopped(absl::Minutes(2)));
-  EXPECT_THAT(LogText(), testing::Not(testing::HasSubstr("handed over")));
-  a.server.reset();
-  Node b = Run();
-  EXPECT_TRUE(WatchUntilItEnds(*b.stub, name).status.ok());
 }
 
 TEST_F(SharingTest, WhatIsMissingToShareIsNamed) {
