@@ -36,6 +36,13 @@ std::string Value(const std::string& text) {
   return absl::StrCat(quote, text, quote);
 }
 
+// CLI11 takes what is behind a # for a comment, also within quotes, and leaves the first quote where the second is
+// gone.
+bool IsCutOff(const std::string& value) {
+  return !value.empty() && (value.front() == '"' || value.front() == '\'') &&
+         (value.size() == 1 || value.back() != value.front());
+}
+
 std::string Values(const std::vector<std::string>& texts) {
   if (texts.size() == 1) return Value(texts.front());
   return absl::StrCat(
@@ -83,6 +90,8 @@ std::vector<CLI::ConfigItem> OptionsFile::from_config(std::istream& input) const
                                    nearest.empty() ? "" : absl::StrCat("; ", nearest, " is the nearest")));
     } else if (!of_file_.insert(option).second) {
       wrong.push_back(absl::StrCat(item.name, ": is there twice"));
+    } else if (std::any_of(item.inputs.begin(), item.inputs.end(), IsCutOff)) {
+      wrong.push_back(absl::StrCat(item.name, ": its quotes do not end; a # begins a comment within quotes too"));
     }
   }
   if (!wrong.empty()) throw CLI::ConfigError(absl::StrJoin(wrong, "\n"));

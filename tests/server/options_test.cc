@@ -144,13 +144,16 @@ TEST_F(OptionsTest, WhatIsPrintedIsReadBack) {
 TEST_F(OptionsTest, WrongKeysAreNamedAllAtOnce) {
   const std::string file = Write("server.toml",
                                  "max-sesions = 3\nxyzzy-plugh = 1\nlead-seconds = 5\nstore = \"a\"\n"
-                                 "lead-seconds = 6\nprint-config = true\n[server]\nthreads = 1\n");
+                                 "lead-seconds = 6\nprint-config = true\npeer-ca = \"/a#b\" # c\notlp-endpoint = "
+                                 "\"http://a\" # c\n[server]\nthreads = 1\n");
   const Read read = Say({"--config", file, "--model", kModel});
   EXPECT_GT(read.status(), 0);
   EXPECT_THAT(read.err, HasSubstr(file));
   EXPECT_THAT(read.err, HasSubstr("max-sesions: is no option of a file; max-sessions is the nearest\n"));
   EXPECT_THAT(read.err, HasSubstr("xyzzy-plugh: is no option of a file\n"));
   EXPECT_THAT(read.err, HasSubstr("lead-seconds: is there twice\n"));
+  EXPECT_THAT(read.err, HasSubstr("peer-ca: its quotes do not end; a # begins a comment"));
+  EXPECT_THAT(read.err, Not(HasSubstr("otlp-endpoint")));
   EXPECT_THAT(read.err, HasSubstr("print-config: is no option of a file\n")) << "itself is no help";
   EXPECT_THAT(read.err, HasSubstr("[server]: has no sections"));
 }
