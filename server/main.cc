@@ -96,6 +96,14 @@ void AwaitStopped(longtake::server::Server& server, longtake::server::EndSignals
   }
 }
 
+// A connection of gRPC takes two descriptors. The others are for ports, logs, the store's files, Redis and other
+// servers: 30 to 40 were open at most in a server that had all of them.
+int AffordableConnections(uint64_t files) {
+  constexpr uint64_t kOthers = 48, kFewest = 4, kMost = 1'000'000;
+  if (files == 0) return kMost;
+  return static_cast<int>(std::clamp(files > kOthers ? (files - kOthers) / 2 : 0, kFewest, kMost));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -112,8 +120,13 @@ int main(int argc, char** argv) {
   logger.set_formatter(longtake::server::MakeLogFormatter(settings.log_format));
   logger.set_level(spdlog::level::from_str(settings.log_level));
   logger.flush_on(spdlog::level::info);
-  longtake::RaiseFileLimit();
   logger.info("starting version={} commit={}", settings.server.build.version, settings.server.build.commit);
+  int& connections = settings.server.connections.all;
+  const int affordable = AffordableConnections(longtake::RaiseFileLimit());
+  if (affordable < connections) {
+    connections = affordable;
+    logger.info("the limit of open files (ulimit -n) leaves room for fewer connections max_connections={}", affordable);
+  }
 
   if (const absl::Status threads = CheckThreads(); !threads.ok()) {
     logger.error("cannot start: {} (ulimit -u, ulimit -v, a pids cgroup)", std::string(threads.message()));

@@ -31,6 +31,7 @@ constexpr const char* kReadiness[] = {"readiness", "longtake.v1.VideoService", "
 constexpr const char* kStartup[] = {"startup"};
 // By then another instance answers, or this one is back.
 constexpr absl::Duration kShutdownRetry = absl::Seconds(5);
+constexpr absl::Duration kLogConnectionsEvery = absl::Seconds(10);
 // The device's health and, in a shutdown, whether anything still runs are looked at so often.
 constexpr absl::Duration kLookEvery = absl::Milliseconds(200), kLookEveryAtTheEnd = absl::Milliseconds(10);
 
@@ -65,6 +66,8 @@ struct Server::Impl : Lifecycle::Actions {
         logger(log),
         clock(given.clock != nullptr ? given.clock : &own_clock),
         metrics(given.build),
+        connections(std::make_shared<ConnectionTable>(given.connections)),
+        metrics_connections(std::make_shared<ConnectionTable>(ConnectionLimits{.all = 256})),
         lifecycle(given.lifecycle, clock, this) {}
   ~Impl() override;
 
@@ -79,6 +82,7 @@ struct Server::Impl : Lifecycle::Actions {
   void Serve(std::unique_ptr<Engine> engine);
   void Run();  // thread's
   Lifecycle::Observed Observe();
+  void LogConnections();
 
   void Publish(const Lifecycle::Probes& now) override;
   void RefuseWork(Lifecycle::Refusal why) override;
@@ -100,6 +104,8 @@ struct Server::Impl : Lifecycle::Actions {
   const MonotonicClock own_clock;
   const Clock* const clock;
   Metrics metrics;
+  // Of the ports for videos; of metrics and probes, which Prometheus and the kubelet ask once in seconds.
+  const std::shared_ptr<ConnectionTable> connections, metrics_connections;
   std::unique_ptr<Tracer> tracer;  // null: nothing is traced
   std::unique_ptr<CallLog> calls;
   std::unique_ptr<Store> store;  // outlives the studio, as the next does
@@ -112,6 +118,8 @@ struct Server::Impl : Lifecycle::Actions {
   std::unique_ptr<Front> front;
   Lifecycle lifecycle;
   std::string device_reason;  // what Run said last about the device; empty: it works
+  uint64_t logged_connections = 0;
+  absl::Duration log_connections_again;
 
   Mutex mutex;
   ConditionVariable changed;
@@ -157,7 +165,7 @@ absl::Status Server::Impl::ListenForMetrics() {
     responder->Answer(std::move(answer));
   };
   absl::StatusOr<std::unique_ptr<HttpServer>> made = HttpServer::Start(
-      options.metrics_listen, handler, {.connections = 256, .body_bytes = 0, .keep_alive = false}, logger);
+      options.metrics_listen, handler, {.body_bytes = 0, .keep_alive = false}, metrics_connections.get(), logger);
   if (!made.ok()) return Named("metrics-listen", made.status());
   metrics_http = *std::move(made);
   metrics_port = metrics_http->port();
@@ -177,7 +185,7 @@ absl::Status Server::Impl::ListenForVideos() {
       [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
         routes->Handle(request, std::move(responder));
       },
-      {}, logger);
+      {}, connections.get(), logger);
   if (!made.ok()) return Named("http-listen", made.status());
   http = *std::move(made);
   http_port = http->port();
@@ -216,13 +224,13 @@ absl::Status Server::Impl::OpenAccess() {
 }
 
 absl::Status Server::Impl::ListenForGrpc() {
-  absl::StatusOr<std::unique_ptr<Front>> made =
-      Front::Listen({.listen = options.listen,
-                     .keepalive = options.keepalive,
-                     .tls = options.tls,
-                     .peers = {.authorities = options.peer_ca, .name = options.peer_name},
-                     .reflection = !options.production},
-                    authenticator.get(), servers.get(), links.get(), quotas.get(), &metrics, calls.get(), logger);
+  absl::StatusOr<std::unique_ptr<Front>> made = Front::Listen(
+      {.listen = options.listen,
+       .keepalive = options.keepalive,
+       .tls = options.tls,
+       .peers = {.authorities = options.peer_ca, .name = options.peer_name},
+       .reflection = !options.production},
+      authenticator.get(), servers.get(), links.get(), quotas.get(), &metrics, calls.get(), connections.get(), logger);
   if (!made.ok()) return made.status();
   front = *std::move(made);
   return absl::OkStatus();
@@ -268,6 +276,10 @@ absl::Status Server::Impl::Start() {
     if (!started.ok()) return started.status();
     tracer = *std::move(started);
   }
+  metrics.WatchConnections([connections = connections] {
+    const ConnectionTable::Counts now = connections->counts();
+    return Metrics::Connections{.open = now.open, .closed = now.closed, .turned_away = now.turned_away};
+  });
   calls = std::make_unique<CallLog>(options.log_calls, logger, tracer.get());
   if (absl::Status status = OpenAccess(); !status.ok()) return status;
   if (!options.metrics_listen.empty()) {
@@ -320,8 +332,21 @@ Lifecycle::Observed Server::Impl::Observe() {
           .busy = (*made)->has_sessions() || front->studio().has_calls()};
 }
 
+void Server::Impl::LogConnections() {
+  const ConnectionTable::Counts now = connections->counts();
+  const uint64_t ended = now.closed + now.turned_away;
+  if (ended == logged_connections || clock->Now() < log_connections_again) return;
+  logged_connections = ended;
+  log_connections_again = clock->Now() + kLogConnectionsEvery;
+  logger->warn(
+      "as many connections are open as may be: closed {} idle ones for others and turned away {} so far; "
+      "--max-connections, --max-connections-per-address and ulimit -n say how many",
+      now.closed, now.turned_away);
+}
+
 void Server::Impl::Run() {
   while (true) {
+    LogConnections();
     const absl::Duration next = lifecycle.Advance(Observe()) - clock->Now();
     const Lifecycle::Phase phase = lifecycle.phase();
     if (phase == Lifecycle::Phase::kEnded) break;

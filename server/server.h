@@ -14,6 +14,7 @@
 #include "server/access/viewing_links.h"
 #include "server/grpc/front_options.h"
 #include "server/lifecycle/lifecycle.h"
+#include "server/listen/connection_table.h"
 #include "server/policy/policy_options.h"
 #include "server/store/s3/options.h"
 #include "server/telemetry/log_options.h"
@@ -46,6 +47,7 @@ struct ServerOptions {
   StudioOptions studio = {};
   LifecycleOptions lifecycle = {};
   KeepaliveOptions keepalive = {};
+  ConnectionLimits connections = {};  // of `listen` and `http_listen` together
   // Who is asking. Clients' certificates identify them where `tls` has authorities for them.
   AccessOptions access = {};
   LinkOptions links = {};

@@ -52,6 +52,17 @@ void AddLifecycleFlags(CLI::App& app, ServerOptions& options) {
   AddSeconds(app, "--min-client-ping-seconds", keepalive.min_client_interval,
              "Clients that ping more often, without any data between, are disconnected")
       ->check(CLI::PositiveNumber);
+  ConnectionLimits& connections = options.connections;
+  app.add_option("--max-connections", connections.all,
+                 "Connections of --listen and --http-listen together; for one more the one that has been idle for "
+                 "longest is closed, or it is turned away where none is idle. ulimit -n may leave room for fewer")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_option("--max-connections-per-address", connections.by_address,
+                 "Of them from one address (of IPv6 one /64), in the same way; 0: no limit of its own, since all "
+                 "clients behind a proxy have its address")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
   AddSeconds(app, "--stuck-seconds", options.studio.stuck_after,
              "Passes under way for so long, and for --stuck-factor times their prediction, turn health off")
       ->check(CLI::PositiveNumber);

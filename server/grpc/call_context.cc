@@ -20,6 +20,7 @@ class RecordedContext : public grpc::CallbackServerContext {
   const CallLog* const log;
   CallRecord record;
   std::optional<Identity> caller;
+  std::shared_ptr<void> on_connection;  // which is busy as long as this is there
 };
 
 // The value of this key; empty: the client has sent none.
@@ -36,17 +37,22 @@ bool IsRoutine(absl::string_view method) {
   return std::find(kRoutine.begin(), kRoutine.end(), method.substr(method.rfind('/') + 1)) != kRoutine.end();
 }
 
-class Teller : public grpc::experimental::ServerInterceptorFactoryInterface {
+class CallTeller : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
+  explicit CallTeller(Connections* connections) : connections_(connections) {}
   grpc::experimental::Interceptor* CreateServerInterceptor(grpc::experimental::ServerRpcInfo* call) override {
     auto* context = dynamic_cast<RecordedContext*>(call->server_context());
     if (context != nullptr) {
       const absl::string_view method = absl::StripPrefix(call->method(), "/");
       context->record.method = std::string(method);
       context->record.routine = IsRoutine(method);
+      context->on_connection = connections_->BeginCall(context->peer());
     }
     return nullptr;
   }
+
+ private:
+  Connections* const connections_;
 };
 
 }  // namespace
@@ -105,8 +111,8 @@ void CallContexts::Release(grpc::CallbackServerContext* context) {
   if (!record->origin.request_id.empty()) log_->OnFinished(*record);
 }
 
-std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> CallContexts::MethodTeller() {
-  return std::make_unique<Teller>();
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> CallContexts::Teller(Connections* connections) {
+  return std::make_unique<CallTeller>(connections);
 }
 
 }  // namespace longtake::server

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "common/mutex.h"
 #include "server/access/access.h"
+#include "server/grpc/connections.h"
 #include "server/telemetry/call_log.h"
 
 namespace longtake::server {
@@ -41,8 +42,9 @@ class CallContexts : public grpc::ContextAllocator {
   void Release(grpc::CallbackServerContext* context) override;
   using grpc::ContextAllocator::Release;
 
-  // Tells each call's context its method, which gRPC tells interceptors alone. Intercepts nothing.
-  static std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MethodTeller();
+  // Tells each call's context its method, which gRPC tells interceptors alone, and its connection that a call has
+  // begun. Intercepts nothing. `connections` outlives all calls' beginnings.
+  static std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> Teller(Connections* connections);
 
  private:
   const CallLog* const log_;

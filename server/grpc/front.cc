@@ -28,11 +28,12 @@ int Milliseconds(absl::Duration duration) {
 absl::StatusOr<std::unique_ptr<Front>> Front::Listen(const FrontOptions& options, const Authenticator* authenticator,
                                                      const KnownServers* servers, const ViewingLinks* links,
                                                      Quotas* quotas, Metrics* metrics, const CallLog* calls,
-                                                     spdlog::logger* logger) {
+                                                     ConnectionTable* table, spdlog::logger* logger) {
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options.tls));
   ASSIGN_OR_RETURN(std::unique_ptr<Peers> peers, Peers::Open(options.peers, options.tls));
   std::unique_ptr<Front> front(new Front(authenticator, servers, links, quotas, metrics, std::move(peers)));
   ASSIGN_OR_RETURN(front->acceptor_, Acceptor::Listen(options.listen, logger));
+  ASSIGN_OR_RETURN(front->connections_, Connections::Start(table));
   front->Build(options, credentials, calls);
   if (front->grpc_ == nullptr) return absl::UnavailableError("listen: gRPC cannot start");
   return front;
@@ -43,14 +44,14 @@ void Front::Build(const FrontOptions& options, const std::shared_ptr<grpc::Serve
   // Acts on every server built afterwards; there is one in a process.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  connections_ = builder.experimental().AddExternalConnectionAcceptor(
+  entrance_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
   builder.RegisterService(&videos_);
   builder.RegisterService(&models_);
   if (options.reflection) builder.RegisterService(&reflection_);
   builder.SetContextAllocator(std::make_unique<CallContexts>(calls));
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(CallContexts::MethodTeller());
+  interceptors.push_back(CallContexts::Teller(connections_.get()));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   const KeepaliveOptions& keepalive = options.keepalive;
@@ -68,10 +69,12 @@ void Front::Build(const FrontOptions& options, const std::shared_ptr<grpc::Serve
 Front::~Front() = default;
 
 absl::Status Front::Accept() {
-  return acceptor_->Start([this](int descriptor) {
-    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-    parameters.fd = descriptor;
-    connections_->HandleNewConnection(&parameters);
+  return acceptor_->Start([this](int accepted) {
+    return connections_->Add(accepted, [this](int descriptor) {
+      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+      parameters.fd = descriptor;
+      entrance_->HandleNewConnection(&parameters);
+    });
   });
 }
 

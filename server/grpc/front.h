@@ -11,6 +11,7 @@
 #include "server/access/access.h"
 #include "server/access/known_servers.h"
 #include "server/access/viewing_links.h"
+#include "server/grpc/connections.h"
 #include "server/grpc/door.h"
 #include "server/grpc/front_options.h"
 #include "server/grpc/model_service.h"
@@ -18,6 +19,7 @@
 #include "server/grpc/reflection_service.h"
 #include "server/grpc/video_service.h"
 #include "server/listen/acceptor.h"
+#include "server/listen/connection_table.h"
 #include "server/telemetry/metrics.h"
 #include "server/video/studio_slot.h"
 #include "spdlog/logger.h"
@@ -32,7 +34,7 @@ class Front {
   static absl::StatusOr<std::unique_ptr<Front>> Listen(const FrontOptions& options, const Authenticator* authenticator,
                                                        const KnownServers* servers, const ViewingLinks* links,
                                                        Quotas* quotas, Metrics* metrics, const CallLog* calls,
-                                                       spdlog::logger* logger);
+                                                       ConnectionTable* table, spdlog::logger* logger);
   ~Front();  // behind Close
 
   // Answers from now on. Once.
@@ -64,7 +66,8 @@ class Front {
   ModelService models_;
   ReflectionService reflection_;
   std::unique_ptr<Acceptor> acceptor_;
-  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<Connections> connections_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> entrance_;
   std::unique_ptr<grpc::Server> grpc_;
 };
 

@@ -87,12 +87,26 @@ Connection::Connection(std::shared_ptr<asio::io_context> context, int descriptor
 
 Connection::~Connection() { on_gone_(this); }
 
-void Connection::Run() {
-  asio::post(socket_.get_executor(), [self = shared_from_this()] { self->Read(); });
+void Connection::Run(std::unique_ptr<ConnectionTable::Entry> entry) {
+  asio::post(socket_.get_executor(), [self = shared_from_this(), entry = std::move(entry)]() mutable {
+    self->entry_ = std::move(entry);
+    self->Read();
+  });
 }
 
 void Connection::Close() {
   asio::post(socket_.get_executor(), [self = shared_from_this()] { self->Shut(); });
+}
+
+void Connection::CloseIfIdle() {
+  PostTo(weak_from_this(), [](Connection& self) {
+    if (!self.busy_) self.Shut();
+  });
+}
+
+void Connection::SetBusy(bool busy) {
+  busy_ = busy;
+  if (entry_ != nullptr) entry_->SetBusy(busy);
 }
 
 void Connection::Shut() {
@@ -104,16 +118,19 @@ void Connection::Shut() {
   beast::error_code ignored;
   socket_.socket().shutdown(asio::socket_base::shutdown_both, ignored);
   socket_.socket().close(ignored);
+  entry_.reset();
 }
 
 void Connection::Read() {
   if (closed_) return;
+  SetBusy(false);
   parser_.emplace();
   SetLimits(shared_->limits, *parser_);
   socket_.expires_after(ToChrono(shared_->limits.idle));
   // First the header alone: from then on the request has its own limit of time.
   http::async_read_header(socket_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
     if (error) return self->Refuse(error);
+    self->SetBusy(true);
     self->ReadBody();
   });
 }

@@ -21,6 +21,7 @@
 #include "server/http/http.h"
 #include "server/http/http_server.h"
 #include "server/http/message.h"
+#include "server/listen/connection_table.h"
 
 namespace longtake::server {
 
@@ -45,9 +46,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
              std::function<void(Connection*)> on_gone);
   ~Connection();
 
-  // Both from any thread.
-  void Run();
+  // All from any thread. `entry`: its place among the connections.
+  void Run(std::unique_ptr<ConnectionTable::Entry> entry);
   void Close();
+  // Unless a request is being read or answered.
+  void CloseIfIdle();
 
  private:
   friend class ConnectionResponder;
@@ -56,6 +59,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   template <typename Body>
   static void PostTo(const std::weak_ptr<Connection>& weak, Body body);
   void Read();
+  void SetBusy(bool busy);
   void ReadBody();
   void Release();  // what was claimed
   void OnRequest(BeastRequest request);
@@ -86,6 +90,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::function<void(Connection*)> on_gone_;
   // Limited, for Beast limits no extension and no trailer of a chunked body.
   boost::beast::flat_buffer buffer_{size_t{64} << 10};
+  std::unique_ptr<ConnectionTable::Entry> entry_;
+  bool busy_ = false;   // from a request's header on
   size_t claimed_ = 0;  // of Shared::body_bytes
   std::optional<RequestParser> parser_;
   std::optional<Response> response_;

@@ -20,6 +20,7 @@
 #include "common/worker_pool.h"
 #include "server/http/connection.h"
 #include "server/listen/acceptor.h"
+#include "server/listen/peer.h"
 
 namespace longtake::server {
 namespace {
@@ -49,7 +50,8 @@ struct HttpServer::Impl {
     std::map<Connection*, std::weak_ptr<Connection>> connections ABSL_GUARDED_BY(mutex);
   };
 
-  Impl(HttpHandler handler, const HttpLimits& limits, spdlog::logger* log) : logger(log) {
+  Impl(HttpHandler handler, const HttpLimits& limits, ConnectionTable* all, spdlog::logger* log)
+      : logger(log), table(all) {
     shared.handler = std::move(handler);
     shared.limits = limits;
     shared.workers = &workers;
@@ -67,6 +69,7 @@ struct HttpServer::Impl {
   std::vector<std::shared_ptr<Connection>> All();
 
   spdlog::logger* const logger;
+  ConnectionTable* const table;
   Connection::Shared shared;
   const std::shared_ptr<Registry> registry = std::make_shared<Registry>();
   const std::shared_ptr<boost::asio::io_context> context = std::make_shared<boost::asio::io_context>(kThreads);
@@ -104,21 +107,19 @@ void HttpServer::Impl::OnConnection(int descriptor) {
     const MutexLock lock(registry->mutex);
     registry->connections.erase(connection);
   };
-  {
-    const MutexLock lock(registry->mutex);
-    if (static_cast<int>(registry->connections.size()) >= shared.limits.connections) {
-      close(descriptor);
-      return;
-    }
-  }
   KeepAlive(descriptor);
   try {
+    const std::string address = PeerOf(descriptor).address;
     const auto connection = std::make_shared<Connection>(context, descriptor, &shared, gone);
     {
       const MutexLock lock(registry->mutex);
       registry->connections[connection.get()] = connection;
     }
-    connection->Run();
+    std::unique_ptr<ConnectionTable::Entry> entry =
+        table->Enter(address, [weak = std::weak_ptr<Connection>(connection)] {
+          if (const std::shared_ptr<Connection> idle = weak.lock(); idle != nullptr) idle->CloseIfIdle();
+        });
+    if (entry != nullptr) connection->Run(std::move(entry));
   } catch (const std::exception& error) {
     logger->error("http: a connection cannot be served: {}", error.what());
   }
@@ -128,10 +129,11 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen, HttpHandler handler,
-                                                              const HttpLimits& limits, spdlog::logger* logger) {
+                                                              const HttpLimits& limits, ConnectionTable* table,
+                                                              spdlog::logger* logger) {
   std::unique_ptr<Impl> impl;
   try {
-    impl = std::make_unique<Impl>(std::move(handler), limits, logger);
+    impl = std::make_unique<Impl>(std::move(handler), limits, table, logger);
   } catch (const std::exception& error) {
     return absl::UnavailableError(error.what());
   }
@@ -143,7 +145,10 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
     if (!thread.ok()) return thread.status();
     impl->threads.push_back(*std::move(thread));
   }
-  absl::Status accepting = impl->acceptor->Start([raw = impl.get()](int descriptor) { raw->OnConnection(descriptor); });
+  absl::Status accepting = impl->acceptor->Start([raw = impl.get()](int descriptor) {
+    raw->OnConnection(descriptor);
+    return true;
+  });
   if (!accepting.ok()) return accepting;
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

@@ -8,12 +8,12 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/http/http.h"
+#include "server/listen/connection_table.h"
 #include "spdlog/logger.h"
 
 namespace longtake::server {
 
 struct HttpLimits {
-  int connections = 10'000;  // more are closed at once
   size_t header_bytes = size_t{16} << 10;
   // Of one request, twice what the longest prompts take; of all that are being read; more is refused.
   size_t body_bytes = size_t{512} << 10, all_body_bytes = size_t{64} << 20;
@@ -26,9 +26,10 @@ struct HttpLimits {
 class HttpServer {
  public:
   // Listens on "host:port" (port 0: any free one) until destroyed. Unavailable: the address is taken or none, or the
-  // system gives no thread. `logger` outlives it.
+  // system gives no thread. `table` and `logger` outlive it.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen, HttpHandler handler,
-                                                           const HttpLimits& limits, spdlog::logger* logger);
+                                                           const HttpLimits& limits, ConnectionTable* table,
+                                                           spdlog::logger* logger);
   ~HttpServer();  // closes all connections
 
   int port() const;

@@ -188,7 +188,10 @@ bool Acceptor::AcceptAll(int listener) {
       // Both fail for unix:, which needs none of them.
       setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
       setsockopt(accepted, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentBytes, sizeof(kUnsentBytes));
-      on_connection_(accepted);
+      if (!on_connection_(accepted)) {
+        ++turned_away_;
+        LogFailure(EMFILE);
+      }
       continue;
     }
     switch (errno) {

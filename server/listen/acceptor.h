@@ -19,8 +19,9 @@ namespace longtake::server {
 
 class Acceptor {
  public:
-  // Is given each new connection, which does not block, and closes it in the end.
-  using OnConnection = std::function<void(int descriptor)>;
+  // Is given each new connection, which does not block, and closes it in the end. False: at once, for want of another
+  // descriptor.
+  using OnConnection = std::function<bool(int descriptor)>;
 
   // Listens on `address`: "host:port", "[v6 address]:port" or "unix:path"; port 0: any free one. A name is listened for
   // on all its addresses. Unavailable names the address. `logger` outlives it.

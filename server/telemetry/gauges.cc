@@ -76,6 +76,18 @@ void AddEngine(const std::vector<MemoryRegion>& memory, const SessionMoves& made
       {}, made.seconds);
 }
 
+void AddConnections(const Metrics::Connections& connections, std::vector<MetricFamily>& out) {
+  Add(out.emplace_back(Family("longtake_connections", "Open connections of the ports for videos.")), {},
+      connections.open);
+  auto& closed =
+      out.emplace_back(Family("longtake_connections_closed_total",
+                              "Connections that were closed because as many were open as may be: idle ones, for new "
+                              "ones, and new ones where none was idle.",
+                              MetricType::Counter));
+  Add(closed, {{"which", "idle"}}, static_cast<double>(connections.closed));
+  Add(closed, {{"which", "new"}}, static_cast<double>(connections.turned_away));
+}
+
 }  // namespace
 
 void Gauges::Watch(const std::shared_ptr<const Metrics::Sources>& sources) {
@@ -83,16 +95,24 @@ void Gauges::Watch(const std::shared_ptr<const Metrics::Sources>& sources) {
   sources_ = sources;
 }
 
+void Gauges::WatchConnections(std::function<Metrics::Connections()> connections) {
+  const MutexLock lock(mutex_);
+  connections_ = std::move(connections);
+}
+
 std::vector<MetricFamily> Gauges::Collect() const {
   std::shared_ptr<const Metrics::Sources> sources;
+  std::function<Metrics::Connections()> connections;
   {
     const MutexLock lock(mutex_);
     sources = sources_.lock();
+    connections = connections_;
   }
   const bool there = sources != nullptr;
   std::vector<MetricFamily> out;
   AddScheduler(there ? sources->stats() : scheduler::Stats{}, out);
   AddEngine(there ? sources->memory() : std::vector<MemoryRegion>(), there ? sources->moves() : SessionMoves{}, out);
+  AddConnections(connections(), out);
   const Metrics::Viewers viewers = there ? sources->viewers() : Metrics::Viewers{};
   auto& live = out.emplace_back(
       Family("longtake_live_viewers", "Viewers of live videos that have their first chunk, by whether they stalled."));

@@ -5,6 +5,7 @@
 #include <prometheus/collectable.h>
 #include <prometheus/metric_family.h>
 
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -23,12 +24,15 @@ class Gauges : public prometheus::Collectable {
 
   // Before it, and when the sources are gone, everything is 0.
   void Watch(const std::shared_ptr<const Metrics::Sources>& sources);
+  // Without them all are 0.
+  void WatchConnections(std::function<Metrics::Connections()> connections);
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   const BuildInfo build_;
   mutable Mutex mutex_;
   std::weak_ptr<const Metrics::Sources> sources_ ABSL_GUARDED_BY(mutex_);
+  std::function<Metrics::Connections()> connections_ ABSL_GUARDED_BY(mutex_) = [] { return Metrics::Connections(); };
 };
 
 }  // namespace longtake::server

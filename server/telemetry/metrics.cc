@@ -136,6 +136,9 @@ struct Metrics::Impl {
 Metrics::Metrics(const BuildInfo& build) : impl_(std::make_unique<Impl>(build)) {}
 Metrics::~Metrics() = default;
 
+void Metrics::WatchConnections(std::function<Connections()> connections) {
+  impl_->gauges->WatchConnections(std::move(connections));
+}
 void Metrics::Watch(std::shared_ptr<const Sources> sources) { impl_->gauges->Watch(std::move(sources)); }
 
 void Metrics::Passed(PassKind kind, double device_seconds) { impl_->pass_seconds.at(kind)->Observe(device_seconds); }

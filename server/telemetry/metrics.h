@@ -4,6 +4,7 @@
 #define LONGTAKE_SERVER_TELEMETRY_METRICS_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -46,6 +47,14 @@ class Metrics {
     std::function<SessionMoves()> moves;
   };
   void Watch(std::shared_ptr<const Sources> sources);
+
+  // Of the ports for videos.
+  struct Connections {
+    int open = 0;
+    uint64_t closed = 0, turned_away = 0;  // so far: idle ones to make room; new ones for want of room
+  };
+  // Read at each scrape. Once, before the first.
+  void WatchConnections(std::function<Connections()> connections);
 
   void Passed(PassKind kind, double device_seconds);
   void Batch(size_t passes, int64_t tokens);

@@ -1,5 +1,9 @@
-// Connections: who may ping how often, and who is missed when he is gone. Times are a small part of the server's
-// own; DISABLED_WithTheServersOwnTimes takes two minutes.
+// Connections: how many there may be, who may ping how often, and who is missed when he is gone. Times are a small part
+// of the server's own; DISABLED_WithTheServersOwnTimes takes two minutes.
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -9,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/server/gate.h"
+#include "tests/server/http_client.h"
 #include "tests/server/raw_http2.h"
 #include "tests/server/server_fixture.h"
 
@@ -17,7 +22,7 @@ namespace {
 
 constexpr char kGenerate[] = "/longtake.v1.VideoService/GenerateVideo";
 
-class Connections : public ServerFixture {
+class ConnectionsTest : public ServerFixture {
  protected:
   // The engine stops before its first pass, so that all calls are silent.
   void StartSilent(const KeepaliveOptions& keepalive) {
@@ -45,7 +50,58 @@ class Connections : public ServerFixture {
   Gate gate;
 };
 
-TEST_F(Connections, ClientsMayPingWithAndWithoutACall) {
+// Whether the server has closed the connection.
+bool Ends(int connection) {
+  char bytes[256];
+  ssize_t count = 1;
+  for (pollfd polled = {.fd = connection, .events = POLLIN, .revents = 0};
+       count > 0 && poll(&polled, 1, /*ms=*/60'000) == 1;) {
+    count = recv(connection, bytes, sizeof(bytes), 0);  // gRPC's settings come first
+  }
+  return count <= 0;
+}
+
+TEST_F(ConnectionsTest, TheOneThatIsIdleForLongestGivesWayToOthers) {
+  gate.Close();
+  ServerOptions options;
+  options.http_listen = "127.0.0.1:0";
+  options.connections = {.all = 3};
+  StartAndServe({.delay =
+                     [this](const Pass&) {
+                       gate.Pass();
+                       return absl::ZeroDuration();
+                     }},
+                options);
+  // Two that are busy, one on each port.
+  RawHttp2 call(server->port());
+  call.Call(kGenerate, Request(1).SerializeAsString());
+  AwaitWaiting(0);
+  Await([&] { return Says("longtake_sessions{state=\"active\"} 1\n"); }, "the call");
+  HttpClient stream(server->http_port());
+  stream.Send("GET /v1/videos/x/wait HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+  Await([&] { return Says("longtake_connections 2\n"); }, "two connections");
+  const int first = ConnectTo(server->port());
+  Await([&] { return Says("longtake_connections 3\n"); }, "three connections");
+  const int second = ConnectTo(server->http_port());
+  EXPECT_TRUE(Ends(first));
+  const int third = ConnectTo(server->port());
+  EXPECT_TRUE(Ends(second));
+  for (const int connection : {first, second, third}) close(connection);
+  Await([&] { return Says("longtake_connections 2\n"); }, "their ends");
+  EXPECT_TRUE(Says("longtake_connections_closed_total{which=\"idle\"} 2\n"));
+  // The third place is taken by another call, and there is no idle one any more.
+  RawHttp2 other(server->port());
+  other.Call(kGenerate, Request(1).SerializeAsString());
+  Await([&] { return Says("longtake_sessions{state=\"active\"} 2\n"); }, "the other call");
+  const int fourth = ConnectTo(server->port());
+  EXPECT_TRUE(Ends(fourth));
+  close(fourth);
+  EXPECT_TRUE(Says("longtake_connections_closed_total{which=\"new\"} 1\n"));
+  EXPECT_TRUE(call.PingAndAwaitAnswer());
+  EXPECT_TRUE(other.PingAndAwaitAnswer());
+}
+
+TEST_F(ConnectionsTest, ClientsMayPingWithAndWithoutACall) {
   StartSilent({.interval = absl::Hours(1), .min_client_interval = absl::Milliseconds(20)});
   RawHttp2 client(server->port());
   for (const bool call : {false, true}) {
@@ -58,7 +114,7 @@ TEST_F(Connections, ClientsMayPingWithAndWithoutACall) {
   }
 }
 
-TEST_F(Connections, WhoPingsTooOftenIsDisconnected) {
+TEST_F(ConnectionsTest, WhoPingsTooOftenIsDisconnected) {
   StartSilent({.interval = absl::Hours(1), .min_client_interval = absl::Hours(1)});
   RawHttp2 client(server->port());
   int answers = 0;
@@ -67,7 +123,7 @@ TEST_F(Connections, WhoPingsTooOftenIsDisconnected) {
   EXPECT_EQ(client.goaway(), "too_many_pings");
 }
 
-TEST_F(Connections, AVanishedClientIsMissedWithAndWithoutACall) {
+TEST_F(ConnectionsTest, AVanishedClientIsMissedWithAndWithoutACall) {
   // The timeout is what a client that is still there may be late by on a busy machine.
   StartSilent({.interval = absl::Milliseconds(50), .timeout = absl::Seconds(15)});
   grpc::ClientContext context;
@@ -101,7 +157,7 @@ TEST_F(Connections, AVanishedClientIsMissedWithAndWithoutACall) {
 }
 
 // ./connections_test --gtest_also_run_disabled_tests --gtest_filter=*OwnTimes
-TEST_F(Connections, DISABLED_WithTheServersOwnTimes) {
+TEST_F(ConnectionsTest, DISABLED_WithTheServersOwnTimes) {
   StartSilent({});
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -73,6 +75,7 @@ class Process {
     EXPECT_EQ(waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT), 0);
     return ended.si_pid == 0;
   }
+  pid_t pid() const { return pid_; }
   void Signal(int signal) { kill(pid_, signal); }
   std::string out() const { return Read(out_); }
   std::string err() const { return Read(err_); }
@@ -457,11 +460,15 @@ TEST_F(Programs, ASignalWhileItLoadsEndsTheServer) {
 }
 
 TEST_F(Programs, WithoutAFreeDescriptorConnectionsAreTurnedAwayAndTheServerGoesOn) {
-  constexpr int kFiles = 64;
-  StartServer(kModel, {}, kFiles);
+  StartServer();
   ASSERT_EQ(Client({"models", "--wait", "300"}), 0);
+  const auto open = std::distance(fs::directory_iterator(absl::StrCat("/proc/", server->pid(), "/fd")), {});
+  rlimit limit = {};
+  ASSERT_EQ(prlimit(server->pid(), RLIMIT_NOFILE, nullptr, &limit), 0);
+  limit.rlim_cur = static_cast<rlim_t>(open + 8);
+  ASSERT_EQ(prlimit(server->pid(), RLIMIT_NOFILE, &limit, nullptr), 0);
   std::vector<int> connections;
-  for (int i = 0; i < 2 * kFiles; ++i) connections.push_back(ConnectTo(port));
+  for (int i = 0; i < 16; ++i) connections.push_back(ConnectTo(port));
   AwaitLog("cannot accept connections: Too many open files");
   // It is closed, rather than left to wait.
   char byte = 0;
@@ -471,6 +478,22 @@ TEST_F(Programs, WithoutAFreeDescriptorConnectionsAreTurnedAwayAndTheServerGoesO
   EXPECT_EQ(Client({"generate", "a blue star", "--seconds", "1", "--output", folder / "a.mp4"}), 0) << client->err();
   server->Signal(SIGTERM);
   EXPECT_EQ(server->Wait(), 0);
+}
+
+TEST_F(Programs, IdleConnectionsGiveWayToCalls) {
+  StartServer(kModel, {}, /*files=*/64);
+  ASSERT_EQ(Client({"models", "--wait", "300"}), 0);
+  Process watcher(
+      folder, "watcher",
+      {kClient, "generate", "a blue star", "--seconds", "10", "--server", Address(), "--output", folder / "a.mp4"});
+  Await([&] { return Metric("longtake_chunks_total") >= 1; }, "a chunk");
+  std::vector<int> connections;
+  for (int i = 0; i < 500; ++i) connections.push_back(ConnectTo(port));
+  // Each one takes the place of another, and the watcher is not idle.
+  EXPECT_EQ(Client({"models", "--wait", "300"}), 0) << client->err();
+  EXPECT_EQ(watcher.Wait(), 0) << watcher.err();
+  AwaitLog("as many connections are open as may be: closed ");
+  for (const int connection : connections) close(connection);
 }
 
 TEST_F(Programs, ASecondInterruptEndsAClientThatCannotWrite) {
