@@ -173,6 +173,27 @@ first_stop_seconds=$stop_seconds
 start
 wait_ready
 [[ $(inside longtake list --server 127.0.0.1:50051 | grep -c videos/) == "$listed" ]] || die "the video is gone"
+
+say "A video that SIGTERM cuts goes on in the next one: a minute"
+# Its client takes it as fast as it plays, so that it outlasts the time that SIGTERM leaves.
+story=("a red ball rolls over the meadow" --seconds 60 --seed 7 --server 127.0.0.1:50051 --output -)
+inside longtake generate "${story[@]}" --keep --max-lead 5 > "$run/cut.mp4" 2> /dev/null &
+client=$!
+until (($(stat --format %s "$run/cut.mp4") > 100000)); do
+  kill -0 "$client" || die "the client has ended"
+  sleep 0.2
+done
+stop
+if wait "$client"; then die "the video was not cut"; fi
+start
+wait_ready
+cut=$(inside longtake list --server 127.0.0.1:50051 | grep -o 'videos/[0-9a-f]*' | head -n 1)
+inside longtake watch "$cut" --server 127.0.0.1:50051 --output - > "$run/whole.mp4"
+inside longtake generate "${story[@]}" > "$run/undisturbed.mp4"
+cut_bytes=$(stat --format %s "$run/cut.mp4") whole_bytes=$(stat --format %s "$run/whole.mp4")
+((cut_bytes < whole_bytes)) || die "nothing of it was left to make"
+cmp --bytes "$cut_bytes" "$run/cut.mp4" "$run/whole.mp4" || die "a chunk that was sent is not in the whole video"
+cmp "$run/whole.mp4" "$run/undisturbed.mp4" || die "it differs from the video that nothing has cut"
 stop
 
 if [[ $target == cuda ]]; then
@@ -185,4 +206,5 @@ fi
 
 printf '{"image": "%s", "compiled_in_image": %s, "image_bytes": %s, "base_bytes": %s, "packages": %s, "build_seconds": %s, ' \
   "$image" "$([[ $staged == no ]] && echo true || echo false)" "$(bytes "$image")" "$(bytes "$base")" "$packages" "$build_seconds"
-printf '"start_seconds": %s, "stop_seconds": %s, "video": "%s"}\n' "$start_seconds" "$first_stop_seconds" "$video"
+printf '"start_seconds": %s, "stop_seconds": %s, "video": "%s", "bytes_before_and_behind_the_cut": [%s, %s]}\n' \
+  "$start_seconds" "$first_stop_seconds" "$video" "$cut_bytes" "$((whole_bytes - cut_bytes))"
