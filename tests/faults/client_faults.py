@@ -16,6 +16,9 @@ from tests.faults.processes import pause
 class Readers(Fault):
     """Each video has one more reader, over HTTP, that reads its file slowly or stops reading for as long as the fault lasts."""
 
+    # Whether it begins again when it is refused or cut: where another fault is in as well, that may be what did it.
+    comes_back = False
+
     def inject(self, cluster: Cluster, rng: random.Random) -> None:
         self._over = threading.Event()
         self._cluster = cluster
@@ -31,13 +34,18 @@ class Readers(Fault):
                 if video in known:
                     continue
                 known.add(video)
-                port = self._cluster.any_server(rng).port
-                thread = threading.Thread(target=self._read, args=(video, port), daemon=True)
+                arguments = (video, random.Random(rng.random()))
+                thread = threading.Thread(target=self._read, args=arguments, daemon=True)
                 thread.start()
                 self._threads.append(thread)
             pause()
 
-    def _read(self, video: str, port: int) -> None:
+    def _read(self, video: str, rng: random.Random) -> None:
+        while not self._read_once(video, self._cluster.any_server(rng).port) and self.comes_back:
+            pause()
+
+    def _read_once(self, video: str, port: int) -> bool:
+        """Whether it was let in, and read to the end."""
         with contextlib.closing(socket.socket()) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             try:
@@ -53,8 +61,10 @@ class Readers(Fault):
                     data += part
                     self.wait_while_reading()
                 self._files[video] = data
+                return answer.status == 200
             except (OSError, http.client.HTTPException) as error:
                 self._files[video] = f"{type(error).__name__}: {error}"
+                return False
 
     def wait_before_reading(self) -> None:
         """Until it reads the first byte."""
