@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what is deployed: manifests against Kubernetes' schemas, policies, dashboards, rules, Dockerfile, scripts.
+# Checks what is deployed: manifests and Helm chart against Kubernetes' schemas, policies, dashboards, rules, Dockerfile, scripts.
 #   ./scripts/deploy-test.sh
 # Needs no cluster. tests/deploy is also a part of test.sh; here come the checks that need .venv-deploy (350 MB).
 # promtool (Debian: prometheus) and the checks by a server (./scripts/build.sh) are left out where they are missing, and said so.
@@ -40,7 +40,7 @@ fi
 
 say "Shell scripts"
 if command -v shellcheck > /dev/null; then
-  shellcheck --external-sources scripts/{deploy-test,descriptor-set,image-test,prometheus-rule}.sh deploy/{envoy,image}/*.sh
+  shellcheck --external-sources scripts/{deploy-test,descriptor-set,helm-chart,image-test,prometheus-rule}.sh deploy/{envoy,image}/*.sh
 else
   say "left out: shellcheck is not installed"
 fi
@@ -56,6 +56,21 @@ for overlay in deploy/kubernetes/overlays/*/; do
 done
 scripts/prometheus-rule.sh > "$rendered/prometheus-rule.yaml"
 cp deploy/kubernetes/components/model-volume/loader.yaml "$rendered"
+# Without values the chart gives these overlays again (tests/deploy). Here it has values, which must be fields of Kubernetes as well.
+chart=$(scripts/helm-chart.sh "$rendered")
+values=(--set 'image.repository=films/longtake,imagePullSecrets[0].name=key,nodeSelector.node=big,resources.cpu=4')
+values+=(--set 'options.max-sessions=8,monitoring.namespace=watch,monitoring.rules=true,monitoring.labels.release=a')
+redis='redis.image.tag=8.0,redis.secret=b,redis.size=2Gi,redis.storageClass=fast'
+overlay_values=(
+  'overlay=cpu,replicas=5,options.shutdown-seconds=60,storage.size=20Gi,storage.storageClass=fast'
+  'overlay=gpu,model.folder=/models/b,model.sums=b,model.size=80Gi,model.storageClass=nfs'
+  'overlay=autoscaled-hpa,autoscaling.minReplicas=3,autoscaling.maxReplicas=20'
+  "overlay=shared-s3,s3.store=s3://films/a,s3.region=eu-west-1,s3.endpoint=https://minio:9000,s3.secret=b,$redis"
+  "overlay=shared-envoy,storage.storageClass=nfs,envoy.image.tag=b,envoy.replicas=3,envoy.secret=b,envoy.api=b,$redis"
+)
+for index in "${!overlay_values[@]}"; do
+  "$bin/helm" template longtake "$chart" --namespace longtake "${values[@]}" --set "${overlay_values[index]}" > "$rendered/helm-$index.yaml"
+done
 for version in "${versions[@]}"; do
   say "Kubernetes $version: $(find "$rendered" -name '*.yaml' | wc -l) files"
   # It warns of kinds that it has no schema of: ServiceMonitor, PrometheusRule, ScaledObject.

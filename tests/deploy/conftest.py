@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from chart import Chart, helm, pack
 from manifests import KUBERNETES, ROOT, SERVER, kustomize
 
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? \S+$")
@@ -32,6 +33,15 @@ def render():
         return copy.deepcopy(known[overlay])  # tests may change it
 
     return documents
+
+
+@pytest.fixture(scope="session")
+def chart(tmp_path_factory) -> Chart:
+    """The Helm chart, packed."""
+    program = helm()
+    if kustomize() is None or program is None:
+        pytest.skip("kubectl and kustomize, or helm, are not installed")
+    return Chart(program, pack(tmp_path_factory.mktemp("helm")))
 
 
 class Serving:

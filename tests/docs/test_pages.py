@@ -8,7 +8,9 @@ from source_texts import ROOT, literals
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 # Lines with options of other programs.
-FOREIGN = re.compile(r"\b(curl|ff\w+|openssl|kubectl|kubernetes-validate|docker|cmake|ctest|envoy|sed|python3?|scripts|dtype)\b")
+FOREIGN = re.compile(
+    r"\b(curl|ff\w+|openssl|kubectl|kubernetes-validate|docker|cmake|ctest|envoy|helm|sed|python3?|scripts|dtype)\b"
+)
 
 
 def declared() -> set[str]:
