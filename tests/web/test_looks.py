@@ -28,7 +28,7 @@ def test_screenshots(open_page, screen, scheme):
     page.wait_for_timeout(150)
     shoot("waiting")
     until(page, "seen.picture !== null")
-    page.fill("#next", "night falls")
+    page.fill("#next", "a red ball bounces above the meadow at night")
     page.click("#change")
     until(page, "document.querySelectorAll('#prompts li').length === 2")
     await_position(page, 2)

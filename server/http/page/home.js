@@ -33,7 +33,10 @@ function describe({about = '', examples = []}) {
       askQuote();
     });
   }
-  if (examples.length) $('prompt').placeholder = examples[0];
+  if (examples.length) {
+    $('prompt').placeholder = examples[0];
+    $('next').placeholder = examples[1] ?? examples[0];
+  }
 }
 
 function showLength() {
