@@ -25,10 +25,9 @@ void WorkerPool::Stop() {
 }
 
 void WorkerPool::Post(std::function<void()> task) {
-  {
-    const MutexLock lock(mutex_);
-    tasks_.push_back(std::move(task));
-  }
+  // Notifies under the lock: who waits for the task may destroy the pool as soon as the task can begin.
+  const MutexLock lock(mutex_);
+  tasks_.push_back(std::move(task));
   posted_.NotifyOne();
 }
 

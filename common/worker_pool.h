@@ -18,7 +18,7 @@ class WorkerPool {
   // Throws std::system_error where the system gives fewer threads.
   explicit WorkerPool(int threads);
   ~WorkerPool();  // runs what was posted, then joins
-  void Post(std::function<void()> task);
+  void Post(std::function<void()> task);  // the pool may be destroyed as soon as the task runs, before this returns
 
  private:
   void Stop();
