@@ -17,7 +17,7 @@ class WorkerPool {
  public:
   // Throws std::system_error where the system gives fewer threads.
   explicit WorkerPool(int threads);
-  ~WorkerPool();  // runs what was posted, then joins
+  ~WorkerPool();                          // runs what was posted, then joins
   void Post(std::function<void()> task);  // the pool may be destroyed as soon as the task runs, before this returns
 
  private:
