@@ -70,11 +70,19 @@ absl::StatusOr<std::shared_ptr<Video>> Library::Find(const Tenant& tenant, const
 std::shared_ptr<Video> Library::RemoveLocked(const std::string& name) {
   const auto found = entries_.find(name);
   if (found == entries_.end()) return nullptr;
-  std::shared_ptr<Video> video = std::move(found->second.video);
-  by_number_.erase(found->second.number);
+  const Entry entry = std::move(found->second);
+  const std::shared_ptr<Video>& video = entry.video;
+  by_number_.erase(entry.number);
+  if (entry.end_place.has_value()) ended_.erase(*entry.end_place);
+  if (entry.log_place.has_value()) with_log_.erase(*entry.log_place);
   request_ids_.erase({video->tenant(), video->description().info.request_id});
   entries_.erase(found);
   return video;
+}
+
+std::shared_ptr<Video> Library::RemoveOldestLocked() {
+  const std::string name = ended_.begin()->second;  // which goes with its place
+  return RemoveLocked(name);
 }
 
 std::shared_ptr<Video> Library::Remove(const Tenant& tenant, const std::string& name) {
@@ -141,23 +149,20 @@ void Library::Trim() {
     const MutexLock lock(mutex_);
     int64_t excess = bytes_ - keep_bytes_;
     for (size_t left = with_log_.size(); excess > 0 && left > 0; --left) {
-      const auto found = entries_.find(with_log_.front());
-      if (found == entries_.end()) {
-        with_log_.pop_front();
-        continue;
-      }
-      ChunkLog& log = found->second.video->log();
+      Entry& entry = entries_.at(with_log_.front());
+      ChunkLog& log = entry.video->log();
       if (log.stored()) {
         // Whoever watches it reads it again, so it keeps its place, behind the others.
-        with_log_.push_back(std::move(with_log_.front()));
+        with_log_.splice(with_log_.end(), with_log_, with_log_.begin());
         const int64_t freed = log.DropStored();
         excess -= freed;
         bytes_ -= freed;
       } else {
         excess -= log.bytes();
-        discarded.push_back(found->second.video);
+        discarded.push_back(entry.video);
+        entry.log_place.reset();
+        with_log_.pop_front();
       }
-      with_log_.pop_front();
     }
     while (excess > 0) {
       // The longest log has the oldest chunks, or nearly so.
@@ -187,17 +192,14 @@ void Library::OnEnded(const Video& video) {
   const absl::Time end_time = video.info().end_time.value_or(absl::InfiniteFuture());
   {
     const MutexLock lock(mutex_);
-    if (!entries_.contains(video.name())) return;
-    ended_.emplace(end_time, video.name());
-    with_log_.push_back(video.name());
-    while (ended_.size() > keep_ended_) {
-      const std::string name = ended_.begin()->second;
-      if (std::shared_ptr<Video> oldest = RemoveLocked(name); oldest != nullptr) {
-        forgotten.push_back(std::move(oldest));
-      }
-      if (!with_log_.empty() && with_log_.front() == name) with_log_.pop_front();
-      ended_.erase(ended_.begin());
-    }
+    const auto found = entries_.find(video.name());
+    // One that was dropped may have been read from the store again, as another object.
+    if (found == entries_.end() || found->second.video.get() != &video) return;
+    Entry& entry = found->second;
+    if (entry.end_place.has_value()) return;
+    entry.end_place = ended_.emplace(end_time, video.name()).first;
+    entry.log_place = with_log_.insert(with_log_.end(), video.name());
+    while (ended_.size() > keep_ended_) forgotten.push_back(RemoveOldestLocked());
   }
   for (const std::shared_ptr<Video>& each : forgotten) {
     each->Forget();
@@ -210,14 +212,9 @@ std::vector<std::shared_ptr<Video>> Library::TakeExpired(absl::Time ended_before
   const MutexLock lock(mutex_);
   int64_t bytes = 0;
   for (const auto& [number, video] : by_number_) bytes += video->info().size_bytes;
-  while (!ended_.empty()) {
-    const auto& [end_time, name] = *ended_.begin();
-    if (entries_.contains(name)) {
-      if (bytes <= max_bytes && end_time >= ended_before) break;
-      expired.push_back(RemoveLocked(name));
-      bytes -= expired.back()->info().size_bytes;
-    }
-    ended_.erase(ended_.begin());
+  while (!ended_.empty() && (bytes > max_bytes || ended_.begin()->first < ended_before)) {
+    expired.push_back(RemoveOldestLocked());
+    bytes -= expired.back()->info().size_bytes;
   }
   return expired;
 }

@@ -3,10 +3,11 @@
 #define LONGTAKE_SERVER_VIDEO_LIBRARY_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -65,14 +66,21 @@ class Library {
   std::vector<std::shared_ptr<Video>> TakeExpired(absl::Time ended_before, int64_t max_bytes);
 
  private:
+  using Ended = std::set<std::pair<absl::Time, std::string>>;  // names by the time of their end
   struct Entry {
     std::shared_ptr<Video> video;
     uint64_t number = 0;  // in the order of creation
+    // Of one that has ended: its places below.
+    std::optional<Ended::iterator> end_place = {};
+    std::optional<std::list<std::string>::iterator> log_place = {};
   };
   absl::StatusOr<std::shared_ptr<Video>> FindRequestLocked(const StoredVideo& asked) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Trim();
+  // Forgets the video of this name and its places. Null: there is none.
   std::shared_ptr<Video> RemoveLocked(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Of those that have ended, of which there is one.
+  std::shared_ptr<Video> RemoveOldestLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int64_t keep_bytes_;
   const size_t keep_ended_;
@@ -81,9 +89,8 @@ class Library {
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);                               // by name
   std::map<std::pair<Tenant, std::string>, std::string> request_ids_ ABSL_GUARDED_BY(mutex_);  // to names
   std::map<uint64_t, std::shared_ptr<Video>> by_number_ ABSL_GUARDED_BY(mutex_);
-  // By the time of their end; names that are gone stay until their turn.
-  std::set<std::pair<absl::Time, std::string>> ended_ ABSL_GUARDED_BY(mutex_);
-  std::deque<std::string> with_log_ ABSL_GUARDED_BY(mutex_);  // of them, those that still have theirs
+  Ended ended_ ABSL_GUARDED_BY(mutex_);
+  std::list<std::string> with_log_ ABSL_GUARDED_BY(mutex_);  // of them, those that still have their log
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -44,6 +44,11 @@ absl::StatusOr<Maker::Made> Maker::FinishBlock(BlockReport report, absl::Duratio
   return made;
 }
 
+void Maker::Stop() {
+  last_.reset();
+  encoder_.reset();
+}
+
 void Maker::PassOver(const Chunk& chunk, int64_t bytes) {
   ++chunks_;
   bytes_ += bytes;

@@ -36,6 +36,10 @@ class Maker {
   // which reports count. ENCODER_FAILED: frames are missing.
   absl::StatusOr<Made> FinishBlock(BlockReport report, absl::Duration accepted);
 
+  // No frames come any more. A block that has not been finished is given up, with its encoder, which takes 2.9 MiB at
+  // 256x160. What has been counted stays.
+  void Stop();
+
   // A chunk that was made before, and is passed over now: the next frames come behind it. `bytes`: its size.
   void PassOver(const Chunk& chunk, int64_t bytes);
 

@@ -1,6 +1,7 @@
 // How much the store keeps, and for how long.
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -41,14 +42,17 @@ bool Studio::KnowAllEnded() {
     return false;
   }
   int left = kReadAtOnce;
+  std::set<std::string> unreadable;
   for (const std::string& id : *ids) {
     const std::string name = absl::StrCat(kVideosFolder, "/", id);
     gone.erase(name);
-    if (left == 0 || known.contains(name) || unreadable_.contains(name) || !HasEnded(store, name)) continue;
+    if (unreadable_.contains(name)) unreadable.insert(name);
+    if (left == 0 || known.contains(name) || unreadable.contains(name) || !HasEnded(store, name)) continue;
     --left;
     const absl::StatusOr<Found> found = Read(name);
-    if (!found.ok() || RestoreOne(*found, /*token=*/0) == nullptr) unreadable_.insert(name);
+    if (!found.ok() || RestoreOne(*found, /*token=*/0) == nullptr) unreadable.insert(name);
   }
+  unreadable_ = std::move(unreadable);  // without those that are there no more
   for (const std::shared_ptr<Video>& video : library_.all()) {
     if (gone.contains(video->name())) library_.Drop(*video, NotFound(Reason::kVideoNotFound, video->name()));
   }

@@ -193,6 +193,9 @@ absl::Status Video::LostBehindItsEnd() {
 void Video::Close(const absl::Status& status) {
   unstored_checkpoint_ = {};
   held_.reset();
+  // The video may have ended in the midst of a block, and stays known for a long time.
+  maker_.Stop();
+  early_prompts_.clear();
   // A server that ends leaves a stored video as it is: the next one goes on with it, or does so already.
   const Reason reason = DetailsOf(status).reason;
   const bool stays = reason == Reason::kShuttingDown || reason == Reason::kOtherServer;
@@ -226,6 +229,7 @@ void Video::Close(const absl::Status& status) {
     if (!unstored_.empty()) files = TakeUnstored(blocks++);  // of a block that is cut off
     for (StoredFile& file : EndFiles(name_, *plan_, end)) files.push_back(std::move(file));
   }
+  unstored_.clear();
   Tell(std::move(files), [self = shared_from_this(), end, blocks](bool stored) {
     if (stored) {
       self->log_.SetStored(blocks);

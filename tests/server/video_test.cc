@@ -1,10 +1,14 @@
 // Videos behind the front, with a clock that the test moves.
+#include <malloc.h>
+
 #include <algorithm>
 #include <atomic>
 #include <future>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
@@ -178,6 +182,56 @@ TEST_F(VideoTest, ARefusedPromptTakesNoNumber) {
   hold = false;
   Await([&] { return video->state() == State::kMade; }, "the end");
   for (int i = 0; i < 3; ++i) EXPECT_EQ(DetailsOf(change(absl::Seconds(0.1)).status()).reason, Reason::kVideoEnded);
+}
+
+// A sanitizer's allocator has nothing in glibc's heap; then this cannot fail.
+int64_t HeapInUse() {
+  const struct mallinfo2 heap = mallinfo2();
+  return static_cast<int64_t>(heap.uordblks + heap.hblkhd);
+}
+
+TEST_F(VideoTest, AVideoThatEndsInTheMidstOfABlockKeepsNoEncoder) {
+  std::atomic<int> decodes = 0;
+  std::atomic<bool> ended = false;
+  Start({.delay = [&](const longtake::Pass& pass) {
+    decodes += pass.kind == PassKind::kDecode;
+    while (decodes > 1 && !ended) absl::SleepFor(absl::Milliseconds(1));
+    return absl::ZeroDuration();
+  }});
+  std::vector<std::shared_ptr<Video>> kept;
+  const auto cut_off = [&] {
+    decodes = 0;
+    ended = false;
+    kept.push_back(Create(2, Disconnect::kContinue));
+    const Video& video = *kept.back();
+    Await([&] { return video.info().size_bytes > 0; }, "the first of the block's two chunks");
+    EXPECT_TRUE(studio->Cancel({}, video.name()).ok());
+    ended = true;
+    Await([&] { return kept.back()->log().closed(); }, "the end");
+    EXPECT_EQ(video.info().blocks, 0);
+  };
+  cut_off();  // with what is allocated once
+  const int64_t before = HeapInUse();
+  constexpr int kVideos = 8, kEncoderBytes = 3 << 19;  // at the least
+  for (int i = 0; i < kVideos; ++i) cut_off();
+  EXPECT_LT(HeapInUse() - before, kVideos * kEncoderBytes / 2);
+}
+
+TEST_F(VideoTest, DeletedVideosDoNotCountAmongThoseThatAreKept) {
+  Start({}, {.keep_ended = 2});
+  const auto make = [&] {
+    const std::shared_ptr<Video> video = Create(1, Disconnect::kContinue);
+    Await([&] { return video->log().closed(); }, "the end");
+    return video->name();
+  };
+  const std::string first = make(), second = make();
+  studio->Delete({}, second, [](const absl::Status& status) { EXPECT_TRUE(status.ok()) << status; });
+  const std::string third = make();
+  EXPECT_TRUE(studio->Find({}, first).ok());
+  EXPECT_TRUE(studio->Find({}, third).ok());
+  make();
+  Await([&] { return !studio->Find({}, first).ok(); }, "the oldest to be forgotten");
+  EXPECT_TRUE(studio->Find({}, third).ok());
 }
 
 // Two lanes that overlap: the next block is denoised while this one is decoded.
