@@ -4,11 +4,10 @@ import contextlib
 import http.client
 import random
 import socket
-import ssl
 import threading
 
 from tests.faults.cluster import Cluster, Setup
-from tests.faults.connections import Connections
+from tests.faults.connections import Connections, client_hello, garbage
 from tests.faults.fault import Fault
 from tests.faults.processes import pause
 
@@ -137,28 +136,7 @@ class Garbage(Fault):
         server = cluster.victim(rng)
         for _ in range(100):
             for port in (server.grpc_port, server.port, server.metrics_port):
-                self._connections.open(port, 1, self._bytes(rng))
-
-    @staticmethod
-    def _bytes(rng: random.Random) -> bytes:
-        noise = rng.randbytes(rng.randrange(1, 4000))
-        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        return rng.choice(
-            (
-                noise,
-                preface + noise,
-                # A frame of a kind that is not known, one of settings that is too long, one of headers that are none.
-                preface + b"\x00\x00\x04\xff\x00\x00\x00\x00\x01abcd",
-                preface + b"\xff\xff\xff\x04\x00\x00\x00\x00\x00" + noise,
-                preface + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x00\x08\x01\x05\x00\x00\x00\x01" + noise[:8],
-                b"GET " + noise + b" HTTP/1.1\r\n\r\n",
-                b"POST /v1/videos HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n" + noise,
-                b"POST /v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n" + noise,
-                b"POST /v1/videos HTTP/1.1\r\nContent-Length: 40\r\n\r\n" + b'{"prompt": ' + noise[:29],
-                b"GET / HTTP/1.1\r\n" + b"X: " + noise * 20,
-                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + noise,
-            )
-        )
+                self._connections.open(port, 1, garbage(rng))
 
     def heal(self, cluster: Cluster, rng: random.Random) -> None:
         self._connections.close()
@@ -172,18 +150,8 @@ class HalfOpenTls(Fault):
         self._connections = Connections()
         server = cluster.victim(rng)
         for _ in range(300):
-            hello = self._client_hello()
+            hello = client_hello()
             self._connections.open(server.grpc_port, 1, hello[: rng.randrange(len(hello) + 1)])
-
-    @staticmethod
-    def _client_hello() -> bytes:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        with contextlib.suppress(ssl.SSLWantReadError):
-            context.wrap_bio(incoming, outgoing).do_handshake()
-        return outgoing.read()
 
     def heal(self, cluster: Cluster, rng: random.Random) -> None:
         self._connections.close()

@@ -1,7 +1,9 @@
-"""Many raw connections to one port, which are held until they are closed."""
+"""Many raw connections to one port, which are held until they are closed, and what can be sent on them."""
 
 import contextlib
+import random
 import socket
+import ssl
 
 
 class Connections:
@@ -27,3 +29,36 @@ class Connections:
         for connection in self._open:
             connection.close()
         self._open.clear()
+
+
+def garbage(rng: random.Random) -> bytes:
+    """Bytes that are no request, to one of a server's ports."""
+    noise = rng.randbytes(rng.randrange(1, 4000))
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    return rng.choice(
+        (
+            noise,
+            preface + noise,
+            # A frame of a kind that is not known, one of settings that is too long, one of headers that are none.
+            preface + b"\x00\x00\x04\xff\x00\x00\x00\x00\x01abcd",
+            preface + b"\xff\xff\xff\x04\x00\x00\x00\x00\x00" + noise,
+            preface + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + b"\x00\x00\x08\x01\x05\x00\x00\x00\x01" + noise[:8],
+            b"GET " + noise + b" HTTP/1.1\r\n\r\n",
+            b"POST /v1/videos HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n" + noise,
+            b"POST /v1/videos HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n" + noise,
+            b"POST /v1/videos HTTP/1.1\r\nContent-Length: 40\r\n\r\n" + b'{"prompt": ' + noise[:29],
+            b"GET / HTTP/1.1\r\n" + b"X: " + noise * 20,
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + noise,
+        )
+    )
+
+
+def client_hello() -> bytes:
+    """The first message of a TLS handshake, as gRPC's clients send it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing).do_handshake()
+    return outgoing.read()
