@@ -137,6 +137,7 @@ absl::Status FenceFolder(const std::string& folder, uint64_t token) {
   // What the one before did not finish.
   std::error_code error;
   for (const fs::directory_entry& left : fs::directory_iterator(mine, error)) RETURN_IF_ERROR(RemoveTree(left.path()));
+  if (error == std::errc::no_such_file_or_directory) return Fenced(folder);  // by the next one, in this moment
   if (error) return SystemError(error, "cannot list", mine);
   return SyncFolder(folder);
 }
