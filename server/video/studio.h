@@ -139,9 +139,11 @@ class Studio {
   absl::StatusOr<Found> Read(const std::string& name) const;
   VideoInfo InfoOf(const Found& found) const;
   absl::StatusOr<VideoPage> ListShared(const Tenant& tenant, int page_size, const std::string& token) const;
-  // OTHER_SERVER: this is what the store has of a video that could not be stored as a whole, and the server that has
-  // all of it works.
-  absl::Status CheckWhole(const VideoInfo& info) const;
+  // The other server that owns it and works; nothing: there is none.
+  absl::StatusOr<std::optional<Registry::Owner>> OtherOwnerOf(const std::string& name) const;
+  // `error`: with which it ended here. OTHER_SERVER: that is what the store has of a video that could not be stored as
+  // a whole, and the server that has all of it works.
+  absl::Status CheckWhole(const std::string& name, const absl::Status& error) const;
   // OTHER_SERVER or VIDEO_NOT_FOUND of a video of which the store has nothing, or says nothing.
   absl::Status FindUnstored(const Tenant& tenant, const std::string& name) const;
   // The video of the store that another server has made or makes.

@@ -119,27 +119,30 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::Find(const Tenant& tenant, const 
   const absl::StatusOr<std::shared_ptr<Video>> known = library_.Find(tenant, name);
   if (storage_.registry == nullptr) return known;
   if (!known.ok()) return FindElsewhere(tenant, name);
-  if (const absl::Status here = CheckWhole((*known)->info()); !here.ok()) return here;
+  RETURN_IF_ERROR(CheckWhole(name, (*known)->info().error));
   // Another server may have removed it.
   if (!(*known)->log().closed() || !(*known)->log().stored() || WasAccepted(*storage_.store, name)) return known;
   library_.Drop(**known, NotFound(Reason::kVideoNotFound, name));
   return NotFound(Reason::kVideoNotFound, name);
 }
 
-absl::Status Studio::CheckWhole(const VideoInfo& info) const {
-  if (info.state != State::kFailed || DetailsOf(info.error).reason != Reason::kStoreFailed) return absl::OkStatus();
-  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(info.name);
+absl::StatusOr<std::optional<Registry::Owner>> Studio::OtherOwnerOf(const std::string& name) const {
+  absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(name);
   if (!owner.ok()) return RegistryError(owner.status());
-  return owner->has_value() && !(*owner)->self ? OtherServer(info.name, **owner) : absl::OkStatus();
+  if (owner->has_value() && (*owner)->self) return std::nullopt;
+  return owner;
+}
+
+absl::Status Studio::CheckWhole(const std::string& name, const absl::Status& error) const {
+  if (error.ok() || DetailsOf(error).reason != Reason::kStoreFailed) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<Registry::Owner> owner, OtherOwnerOf(name));
+  return owner.has_value() ? OtherServer(name, *owner) : absl::OkStatus();
 }
 
 absl::Status Studio::FindUnstored(const Tenant& tenant, const std::string& name) const {
-  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(name);
-  if (!owner.ok()) return RegistryError(owner.status());
-  if (!owner->has_value() || (*owner)->self || (*owner)->tenant != tenant.id) {
-    return NotFound(Reason::kVideoNotFound, name);
-  }
-  return OtherServer(name, **owner);
+  ASSIGN_OR_RETURN(const std::optional<Registry::Owner> owner, OtherOwnerOf(name));
+  if (!owner.has_value() || owner->tenant != tenant.id) return NotFound(Reason::kVideoNotFound, name);
+  return OtherServer(name, *owner);
 }
 
 absl::StatusOr<std::shared_ptr<Video>> Studio::FindElsewhere(const Tenant& tenant, const std::string& name) {
@@ -152,14 +155,13 @@ absl::StatusOr<std::shared_ptr<Video>> Studio::FindElsewhere(const Tenant& tenan
   }
   if (found->video.tenant != tenant) return NotFound(Reason::kVideoNotFound, name);
   if (found->end.has_value()) {
-    RETURN_IF_ERROR(CheckWhole(InfoOf(*found)));
+    RETURN_IF_ERROR(CheckWhole(name, found->end->error));
     if (std::shared_ptr<Video> video = RestoreOne(*found, /*token=*/0); video != nullptr) return video;
     return StoreError(absl::DataLossError(absl::StrCat("store: ", name, " cannot be read")));
   }
-  const absl::StatusOr<std::optional<Registry::Owner>> owner = storage_.registry->OwnerOf(name);
-  if (!owner.ok()) return RegistryError(owner.status());
+  ASSIGN_OR_RETURN(const std::optional<Registry::Owner> owner, OtherOwnerOf(name));
   // One of this server's that the library does not have is being taken over.
-  return OtherServer(name, owner->has_value() && !(*owner)->self ? **owner : Registry::Owner());
+  return OtherServer(name, owner.value_or(Registry::Owner()));
 }
 
 VideoInfo Studio::InfoOf(const Found& found) const {

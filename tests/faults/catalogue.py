@@ -3,7 +3,7 @@
 import random
 import time
 
-from tests.faults.client_faults import Flood, Garbage, HalfOpenTls, Readers, SlowReaders, StuckReaders
+from tests.faults.client_faults import Flood, Garbage, HalfOpenTls, SlowReaders, StuckReaders
 from tests.faults.cluster import Cluster, Setup
 from tests.faults.fault import Fault
 from tests.faults.machine_faults import ClockJump, Descriptors, Memory, Overload, RedisGone
@@ -52,8 +52,7 @@ class TwoAtOnce(Fault):
         self.durable = all(fault.durable for fault in self._faults)
         self.failures = tuple(reason for fault in self._faults for reason in fault.failures)
         for fault in self._faults:
-            if isinstance(fault, Readers):
-                fault.comes_back = True
+            fault.alone = False
         for fault in self._faults:
             fault.inject(cluster, rng)
             time.sleep(rng.uniform(0, 0.5))

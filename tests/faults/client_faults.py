@@ -15,9 +15,6 @@ from tests.faults.processes import pause
 class Readers(Fault):
     """Each video has one more reader, over HTTP, that reads its file slowly or stops reading for as long as the fault lasts."""
 
-    # Whether it begins again when it is refused or cut: where another fault is in as well, that may be what did it.
-    comes_back = False
-
     def inject(self, cluster: Cluster, rng: random.Random) -> None:
         self._over = threading.Event()
         self._cluster = cluster
@@ -40,7 +37,8 @@ class Readers(Fault):
             pause()
 
     def _read(self, video: str, rng: random.Random) -> None:
-        while not self._read_once(video, self._cluster.any_server(rng).port) and self.comes_back:
+        # Where another fault is in as well, that may be what has refused or cut it.
+        while not self._read_once(video, self._cluster.any_server(rng).port) and not self.alone:
             pause()
 
     def _read_once(self, video: str, port: int) -> bool:

@@ -24,6 +24,9 @@ class Fault:
     # Servers end, or lose what they make to others.
     moves_videos: ClassVar[bool] = False
 
+    # False: another fault is in at the same time.
+    alone = True
+
     def least_seconds(self, cluster: Cluster) -> float:
         """How much longer than `lasts` it lasts with these servers."""
         return 0.0

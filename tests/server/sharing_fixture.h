@@ -2,10 +2,12 @@
 #ifndef LONGTAKE_TESTS_SERVER_SHARING_FIXTURE_H_
 #define LONGTAKE_TESTS_SERVER_SHARING_FIXTURE_H_
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/engine/temp_folder.h"
 #include "tests/server/gate.h"
@@ -65,6 +67,10 @@ class SharingFixture : public ServerFixture {
     const grpc::Status status = at.CreateVideo(&context, request, &video);
     EXPECT_TRUE(status.ok()) << status.error_message();
     return video;
+  }
+  // Whether so many blocks of the video, from its beginning, and perhaps more are in the store.
+  bool HasStored(const std::string& name, int blocks) const {
+    return std::filesystem::exists(absl::StrCat(folder.path(), "/store/", name, "/block-0000", blocks - 1, ".json"));
   }
   static Watched WatchAt(v1::VideoService::Stub& at, const std::string& name, const std::string& resume_token = "") {
     v1::WatchVideoRequest request;

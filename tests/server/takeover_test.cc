@@ -27,10 +27,7 @@ TEST_F(TakeoverTest, AServerThatWasTakenForDeadWritesAndTellsNothingMore) {
   gate.Close();
   Node a = Run(HeldAt(gate, 4));
   const std::string name = Create(*a.stub, 5).name();
-  const auto stored = [&](int block) {
-    return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-0000", block, ".json"));
-  };
-  Await([&] { return stored(1); }, "two blocks");
+  Await([&] { return HasStored(name, 2); }, "two blocks");
   redis.EndLeases();
   Node b = Run();
   const Watched whole = WatchUntilItEnds(*b.stub, name);
@@ -59,7 +56,7 @@ TEST_F(TakeoverTest, AVideoThatCannotBeReadNowIsTakenOverLater) {
   Node a = Run(HeldAt(gate, 4));
   const std::string name = Create(*a.stub, 5).name();
   const std::string path = absl::StrCat(folder.path(), "/store/", name, "/video.json");
-  Await([&] { return fs::exists(absl::StrCat(folder.path(), "/store/", name, "/block-00001.json")); }, "two blocks");
+  Await([&] { return HasStored(name, 2); }, "two blocks");
   fs::rename(path, path + ".kept");
   fs::create_directory(path);  // reading it fails, though it is there
   redis.EndLeases();
@@ -154,7 +151,7 @@ class UnstoredTest : public SharingFixture {
     a = Run(HeldAt(gate, 3));
     b = Run();
     name = Create(*a.stub, 5).name();
-    Await([&] { return fs::exists(absl::StrCat(here, "/", name, "/block-00001.json")); }, "two blocks");
+    Await([&] { return HasStored(name, 2); }, "two blocks");
     fs::rename(here, away);
     gate.Open();
   }
