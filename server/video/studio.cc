@@ -92,8 +92,10 @@ absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
 }
 
 void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
-  video->Forget(std::move(done));
+  // First, so that those that watch it hear that it is gone, not that it was cancelled.
   library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, video->name())));
+  video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
+  video->Forget(std::move(done));
 }
 
 void Studio::Loop() {
@@ -292,7 +294,6 @@ void Studio::Delete(const Tenant& tenant, const std::string& name, std::function
   if (const absl::Status found = Find(tenant, name).status(); !found.ok()) return done(found);
   const std::shared_ptr<Video> video = library_.Remove(tenant, name);
   if (video == nullptr) return done(NotFound(Reason::kVideoNotFound, name));
-  video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
   Forget(video, [done = std::move(done)] { done(absl::OkStatus()); });
 }
 
