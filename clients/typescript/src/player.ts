@@ -159,8 +159,11 @@ export class Player {
       if (!isSet && video.made_blocks > 0) {
         isSet = true;
         this.#element.src = this.#longtake.hlsUrl(video);
+        // Chromium's player seeks when it begins after a pause, and gives up where it has read all of a playlist that grows.
+        if (this.#element.autoplay) this.#element.play().catch(() => {});
         // Players begin a playlist that grows near its end.
-        const begin = () => { this.#element.currentTime = this.#options.from ?? 0; };
+        const from = this.#options.from ?? 0;
+        const begin = () => { if (Math.abs(this.#element.currentTime - from) > 0.5) this.#element.currentTime = from; };
         this.#element.addEventListener('loadedmetadata', begin, {once: true, signal});
       }
       if (video.error !== null) throw new LongtakeError(video.error.code, video.error.message);

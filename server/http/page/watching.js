@@ -5,6 +5,7 @@ import {$, clamp, sleep} from './dom.js';
 
 const AHEAD_SECONDS = 30;   // No more is read while so much is buffered ahead of the playhead.
 const HLS_BLOCKS = 3;       // Chromium's player of HLS gives up on a list that grows and has fewer.
+const HLS_FAILURES = 8;     // So many times without a picture in between it is tried.
 const BEHIND_SECONDS = 20;  // What is older than this leaves the buffer.
 
 const video = $('video');
@@ -227,13 +228,26 @@ export class Watching {
     if (!video.canPlayType('application/vnd.apple.mpegurl')) {
       return this.fail(new ApiError('This browser can play neither Media Source Extensions nor HLS.', 415));
     }
-    const {from} = this;
-    once(video, 'loadedmetadata').then(() => { video.currentTime = from; });  // Players begin a live list near its end.
-    const enough = this.blocks[Math.min(HLS_BLOCKS, this.blocks.length) - 1];
+    let {from} = this, failures = 0;
+    const on = (name, act) => video.addEventListener(name, act, {signal: this.gone.signal});
+    // Players begin a live list near its end.
+    on('loadedmetadata', () => { if (Math.abs(video.currentTime - from) > 0.5) video.currentTime = from; });
     const load = () => {
       if (this.gone.signal.aborted) return;
-      if (enough.made >= enough.seconds || (!this.active && this.made > 0)) video.src = `v1/${this.address('/index.m3u8')}`; else setTimeout(load, 300);
+      const enough = this.blocks[Math.min(this.blockAt(from) + HLS_BLOCKS, this.blocks.length) - 1];
+      if (enough.made < enough.seconds && (this.active || this.made === 0)) return void setTimeout(load, 300);
+      video.src = `v1/${this.address('/index.m3u8')}`;
+      // Chromium's player seeks when a list that grows goes on after a pause, and gives up where it has read all of it.
+      if (this.wants) this.play();
     };
+    // So it does when the viewer has paused it. Loaded again, it goes on.
+    on('error', () => {
+      if (!video.error) return;
+      failures = video.currentTime > from ? 1 : failures + 1;
+      if (failures > HLS_FAILURES) return this.fail(new ApiError(`The browser cannot play it: ${video.error.message}`, 415));
+      from = Math.max(from, video.currentTime);
+      setTimeout(load, 1000);
+    });
     load();
   }
 
@@ -263,11 +277,15 @@ export class Watching {
     }
     const ready = this.isLast || this.ahead >= this.enough || (!Source && video.readyState >= 3);
     if (this.wants && video.paused && !video.ended && video.readyState >= 2 && ready) {
-      video.play().catch((error) => { if (error.name === 'NotAllowedError') this.wants = false; });
+      this.play();
     }
     if (!this.kept && this.showsPicture && video.currentTime > 0.4) this.keepPicture();
     if (performance.now() > this.reportAt) this.report();
     this.view.changed();
+  }
+
+  play() {
+    video.play().catch((error) => { if (error.name === 'NotAllowedError') this.wants = false; });
   }
 
   stall() {
