@@ -28,6 +28,10 @@ struct ModelInfo;
 
 struct EngineOptions {
   std::string model_dir;
+  // Folder of low-rank adapters (LoRA) of the transformer; empty: there are none. Each is NAME.safetensors, or a folder
+  // NAME as peft or diffusers writes it. All are loaded. Load refuses a folder in which one cannot be used, and a
+  // backend or dtype that does not compute with adapters: cuda, float8 and nvfp4.
+  std::string adapters_dir;
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
   // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4". "auto" selects bfloat16 where the processor has instructions
   // for it, else float32. CUDA has no "float32", and its "auto" is "bfloat16"; the reference backend always computes in
@@ -71,6 +75,13 @@ struct Size {
   friend bool operator==(const Size&, const Size&) = default;
 };
 
+// An adapter that sessions may use.
+struct AdapterInfo {
+  std::string name;    // 1 to 64 letters, digits, '.', '_' and '-'
+  std::string digest;  // 16 hexadecimal digits, of its files' bytes
+  friend bool operator==(const AdapterInfo&, const AdapterInfo&) = default;
+};
+
 // Properties of the loaded model. They do not change after loading.
 struct ModelInfo {
   std::string name;  // the folder's last path component
@@ -91,6 +102,7 @@ struct ModelInfo {
   bool accepts_first_image = false;
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
+  std::vector<AdapterInfo> adapters;  // sorted by name
   uint64_t max_checkpoint_bytes = 0;  // largest possible result of a PassKind::kSave
   // For people: what the model knows, in a sentence or two, and prompts that it follows. Empty: the folder says
   // neither.
@@ -99,10 +111,9 @@ struct ModelInfo {
 };
 
 // One region of memory. All regions are planned before the first session is opened.
-// Device memory: "weights", "scratch" (workspace of passes and operations), "state", "state_spare", "latents",
-// "decoder_cache", "prompt".
-// Host memory: "frames" (decoded, not yet handed out), "checkpoint" (a session being saved) and, where they are used,
-// "decoder_cache_host" and "moving_session".
+// Device memory: "weights", "adapters" (where there are some), "scratch" (workspace of passes and operations), "state",
+// "state_spare", "latents", "decoder_cache", "prompt". Host memory: "frames" (decoded, not yet handed out),
+// "checkpoint" (a session being saved) and, where they are used, "decoder_cache_host" and "moving_session".
 struct MemoryRegion {
   std::string name;
   uint64_t planned_bytes = 0;  // fixed after loading, never exceeded
@@ -117,10 +128,23 @@ struct SessionMoves {
   double seconds = 0;
 };
 
+// An adapter as a session uses it: strength * alpha / rank * B A is added to the weights of each of its layers.
+struct AdapterUse {
+  std::string name;     // one of ModelInfo::adapters
+  double strength = 1;  // within +-kMaxAdapterStrength
+  // The adapter's digest; empty: whichever the engine has under that name. An engine that has another file under the
+  // name refuses the session. SessionProgress::spec always has it.
+  std::string digest;
+  friend bool operator==(const AdapterUse&, const AdapterUse&) = default;
+};
+constexpr double kMaxAdapterStrength = 100;
+constexpr size_t kMaxSessionAdapters = 8;
+
 struct SessionSpec {
   Size size;              // one of ModelInfo::sizes
   int latent_frames = 0;  // 1 ... max_latent_frames; video frames = 1 + frames_per_latent * (latent_frames - 1)
   uint64_t seed = 0;
+  std::vector<AdapterUse> adapters;  // at most kMaxSessionAdapters, none twice; their order may change a result's bytes
   friend bool operator==(const SessionSpec&, const SessionSpec&) = default;
 };
 
@@ -201,7 +225,8 @@ class Engine {
   // (specification section 4).
   virtual std::vector<int> BlockLengths(int latent_frames) const = 0;
 
-  // InvalidArgument names the field. ResourceExhausted: no slot is free. Unavailable: the device has failed.
+  // InvalidArgument names the field. FailedPrecondition: an adapter has another digest here. ResourceExhausted: no slot
+  // is free. Unavailable: the device has failed.
   virtual absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) = 0;
   // Frees the slot once the session's passes have completed. Unknown ids are ignored.
   virtual void CloseSession(SessionId id) = 0;
@@ -223,7 +248,7 @@ class Engine {
   // - InvalidArgument: it belongs to the other lane, or its prompt is not valid text.
   // - NotFound: the session is unknown.
   // - FailedPrecondition: it is out of order, a pass of the same role is in flight, or the checkpoint is of another
-  //   numerics_id, model_digest or spec.
+  //   numerics_id, model_digest or spec, adapters' digests included.
   // - DataLoss: the checkpoint is truncated or corrupted.
   //
   // ResourceExhausted and Internal end the session, except after a kSave: its later passes complete with the same

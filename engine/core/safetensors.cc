@@ -37,14 +37,15 @@ struct TensorStore::Impl {
   std::string name;  // of the store, for errors
   std::vector<InputFile> files;
   std::map<std::string, Tensor> tensors;
+  std::map<std::string, std::string> metadata;  // of a single file
   uint64_t used_bytes = 0;
   std::vector<Block> blocks;
   size_t blocks_in_use = 0;  // the first ones of `blocks`
 
   // Adds a file. With `expected`, the file must hold exactly those tensors.
-  absl::Status Add(const std::string& path, const std::set<std::string>* expected) {
+  absl::Status Add(const std::string& path, const std::set<std::string>* expected, bool keep_metadata = false) {
     ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
-    ASSIGN_OR_RETURN(auto entries, ReadSafetensorsHeader(file));
+    ASSIGN_OR_RETURN(auto entries, ReadSafetensorsHeader(file, keep_metadata ? &metadata : nullptr));
     if (expected != nullptr) {
       for (const std::string& tensor : *expected) {
         if (!entries.contains(tensor)) {
@@ -130,7 +131,7 @@ absl::StatusOr<TensorStore> TensorStore::Open(const std::string& folder, const s
 absl::StatusOr<TensorStore> TensorStore::OpenFile(const std::string& path) {
   auto impl = std::make_unique<Impl>();
   impl->name = path;
-  RETURN_IF_ERROR(impl->Add(path, nullptr));
+  RETURN_IF_ERROR(impl->Add(path, nullptr, /*keep_metadata=*/true));
   return TensorStore(std::move(impl));
 }
 
@@ -140,6 +141,11 @@ std::vector<std::string> TensorStore::names() const {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : impl_->tensors) names.push_back(name);
   return names;
+}
+
+const std::string* TensorStore::metadata(const std::string& key) const {
+  const auto it = impl_->metadata.find(key);
+  return it == impl_->metadata.end() ? nullptr : &it->second;
 }
 
 uint64_t TensorStore::total_bytes() const {

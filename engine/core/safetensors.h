@@ -21,7 +21,7 @@ class TensorStore {
   // Opens the weights of `folder` (weight_files.h). Errors name the file, and the tensor if one is at fault (offsets
   // outside the file, overlap, size that contradicts the shape, unknown type, two entries).
   static absl::StatusOr<TensorStore> Open(const std::string& folder, const std::string& stem);
-  // Opens a single file, for tensors that do not belong to a module.
+  // Opens a single file, for tensors that do not belong to a module. Only of such a store metadata is kept.
   static absl::StatusOr<TensorStore> OpenFile(const std::string& path);
 
   TensorStore(TensorStore&&) noexcept;
@@ -30,6 +30,8 @@ class TensorStore {
 
   bool Has(const std::string& name) const;
   std::vector<std::string> names() const;
+  // The header's string of that key, or null.
+  const std::string* metadata(const std::string& key) const;
   uint64_t total_bytes() const;
   // Bytes of the tensors that count as used, each counted once.
   uint64_t used_bytes() const;

@@ -30,7 +30,8 @@ std::optional<DType> ParseType(const std::string& name) {
 // The parser calls one method for each event. Returning false ends the parse; error() has the reason.
 class EntryReader final : public nlohmann::json_sax<json> {
  public:
-  EntryReader(uint64_t data, std::map<std::string, TensorEntry>* entries) : data_(data), entries_(*entries) {}
+  EntryReader(uint64_t data, std::map<std::string, TensorEntry>* entries, std::map<std::string, std::string>* metadata)
+      : data_(data), entries_(*entries), metadata_(metadata) {}
 
   const std::string& error() const { return error_; }
 
@@ -53,7 +54,9 @@ class EntryReader final : public nlohmann::json_sax<json> {
 
   bool key(string_t& key) override {
     if (level_ == Level::kTensor) return BeginField(key);
-    return level_ == Level::kMetadata || BeginMember(key);
+    if (level_ != Level::kMetadata) return BeginMember(key);
+    if (metadata_ != nullptr) metadata_key_ = key;
+    return true;
   }
 
   bool start_array(std::size_t) override {
@@ -79,7 +82,7 @@ class EntryReader final : public nlohmann::json_sax<json> {
   }
 
   bool string(string_t& value) override {
-    if (level_ == Level::kMetadata) return true;
+    if (level_ == Level::kMetadata) return KeepMetadata(value);
     if (level_ != Level::kTensor || field_ != Field::kType) return WrongType();
     const std::optional<DType> type = ParseType(value);
     if (!type) return FailTensor(absl::StrCat("has the type '", value.substr(0, 40), "', which is not known"));
@@ -132,6 +135,15 @@ class EntryReader final : public nlohmann::json_sax<json> {
     return true;
   }
 
+  bool KeepMetadata(const std::string& value) {
+    if (metadata_ == nullptr) return true;
+    metadata_bytes_ += metadata_key_.size() + value.size();
+    if (metadata_bytes_ > kMaxMetadataBytes) {
+      return Fail(absl::StrCat("has more than ", kMaxMetadataBytes, " bytes of metadata"));
+    }
+    return metadata_->emplace(metadata_key_, value).second || Fail("has metadata with two equal keys");
+  }
+
   bool BeginField(const std::string& name) {
     for (int i = 0; i < 3; ++i) {
       if (name != kFields[i]) continue;
@@ -167,6 +179,9 @@ class EntryReader final : public nlohmann::json_sax<json> {
 
   const uint64_t data_;
   std::map<std::string, TensorEntry>& entries_;
+  std::map<std::string, std::string>* const metadata_;
+  std::string metadata_key_;
+  uint64_t metadata_bytes_ = 0;
   std::string error_;
   Level level_ = Level::kFile;
   bool has_metadata_ = false;
@@ -181,10 +196,11 @@ class EntryReader final : public nlohmann::json_sax<json> {
 
 }  // namespace
 
-std::string ParseSafetensorsEntries(std::string_view text, uint64_t data, std::map<std::string, TensorEntry>* entries) {
+std::string ParseSafetensorsEntries(std::string_view text, uint64_t data, std::map<std::string, TensorEntry>* entries,
+                                    std::map<std::string, std::string>* metadata) {
   // The format requires '{' as the first byte of the header, so that a reader can detect the file type from it.
   if (!text.starts_with('{')) return "header is not a JSON object that begins with '{'";
-  EntryReader reader(data, entries);
+  EntryReader reader(data, entries, metadata);
   if (json::sax_parse(text, &reader)) return "";
   return reader.error();
 }

@@ -37,7 +37,8 @@ std::string CheckCover(const std::map<std::string, TensorEntry>& entries, uint64
 
 }  // namespace
 
-absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(const InputFile& file) {
+absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(const InputFile& file,
+                                                                         std::map<std::string, std::string>* metadata) {
   const auto bad = [&](const auto&... why) {
     return absl::InvalidArgumentError(absl::StrCat(file.path(), ": ", why...));
   };
@@ -51,7 +52,7 @@ absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(const I
   RETURN_IF_ERROR(file.Read(8, length, text.data()));
   const uint64_t data = file.size() - 8 - length;
   std::map<std::string, TensorEntry> entries;
-  std::string error = ParseSafetensorsEntries(text, data, &entries);
+  std::string error = ParseSafetensorsEntries(text, data, &entries, metadata);
   if (error.empty()) error = CheckCover(entries, data);
   if (!error.empty()) return bad(error);
   for (auto& [name, entry] : entries) entry.begin += 8 + length;

@@ -22,8 +22,9 @@ struct TensorEntry {
 };
 
 // Checks that every entry lies inside the file and has the size of its shape, and that the entries do not overlap and
-// together cover the data. InvalidArgument names file and tensor.
-absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(const InputFile& file);
+// together cover the data. InvalidArgument names file and tensor. `metadata`: see ParseSafetensorsEntries.
+absl::StatusOr<std::map<std::string, TensorEntry>> ReadSafetensorsHeader(
+    const InputFile& file, std::map<std::string, std::string>* metadata = nullptr);
 
 // "F32", "BF16", ...: the name in the header.
 std::string_view SafetensorsName(DType t);

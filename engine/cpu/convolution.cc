@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "engine/cpu/families.h"
+#include "engine/cpu/low_rank.h"
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/segments.h"
 #include "engine/cpu/views.h"
@@ -11,6 +12,7 @@ namespace {
 class CpuConvolutionOps final : public ConvolutionOps {
  public:
   explicit CpuConvolutionOps(Context& context) : ConvolutionOps(&context), context_(context) {}
+  bool adds_low_rank() const override { return true; }
 
  private:
   void DoConv(const ConvArgs& args) override;
@@ -118,21 +120,25 @@ void CpuConvolutionOps::DoTemporalConv(const TemporalConvArgs& args) {
   const bool gated = e.gate != nullptr;
   Workspace::Scope scope(context_.workspace);
   const std::byte* const zeros = TakeZeros(scope, args.kernel.shape());
+  const auto inputs = [&](int64_t first, int n, const void** a) {
+    SegmentRow at = FindRow(args.segments, first);
+    for (int r = 0; r < n; ++r, NextRow(args.segments, &at)) {
+      const Segment& s = args.segments[at.segment];
+      const int64_t frame = int64_t{s.height} * s.width, row = s.first_row + at.row;
+      const ConstMat& tail = args.tails[at.segment];
+      a[r] = at.row >= frame ? RowAt(args.x, row - frame) : tail.data != nullptr ? RowAt(tail, at.row) : zeros;
+      a[kMaxBlockRows + r] = RowAt(args.x, row);
+      a[2 * kMaxBlockRows + r] = at.row + frame < s.rows() ? RowAt(args.x, row + frame) : zeros;
+    }
+  };
+  const std::span<const LowRankRows> terms = PrepareLowRank(context_, scope, args.low_rank, inputs, zeros);
   Matmul(context_, static_cast<const CpuKernel&>(args.kernel), AllRows(args.segments),
          [&](int64_t first, int n, const RowPointers& p) {
+           inputs(first, n, p.a);
            SegmentRow at = FindRow(args.segments, first);
            for (int r = 0; r < n; ++r, NextRow(args.segments, &at)) {
-             const Segment& s = args.segments[at.segment];
-             const int64_t frame = int64_t{s.height} * s.width, row = s.first_row + at.row;
-             const ConstMat& tail = args.tails[at.segment];
-             const std::byte* own = RowAt(args.x, row);
-             const std::byte* before = at.row >= frame        ? RowAt(args.x, row - frame)
-                                       : tail.data != nullptr ? RowAt(tail, at.row)
-                                                              : zeros;
-             p.a[r] = before;
-             p.a[kMaxBlockRows + r] = own;
-             p.a[2 * kMaxBlockRows + r] = at.row + frame < s.rows() ? RowAt(args.x, row + frame) : zeros;
-             p.add[r] = own;
+             const int64_t row = args.segments[at.segment].first_row + at.row;
+             p.add[r] = RowAt(args.x, row);
              p.out[r] = RowAt(args.out, row);
              if (gated) p.gate[r] = e.gate + e.mod_row[row] * e.gate_stride;
            }
@@ -142,7 +148,8 @@ void CpuConvolutionOps::DoTemporalConv(const TemporalConvArgs& args) {
           .gate = gated,
           .add = true,
           .add_type = args.x.dtype,
-          .zeros = zeros});
+          .zeros = zeros,
+          .low_rank = terms});
 }
 
 }  // namespace

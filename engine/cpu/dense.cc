@@ -1,31 +1,42 @@
 #include "engine/cpu/dense.h"
 
 #include "engine/cpu/families.h"
+#include "engine/cpu/low_rank.h"
 #include "engine/cpu/matmul.h"
 #include "engine/cpu/views.h"
 
 namespace longtake::cpu {
 
-void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x, const Epilogue& epilogue,
-                   const Mat& y) {
+void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x, std::span<const LowRankTerm> low_rank,
+                   const Epilogue& epilogue, const Mat& y) {
   const bool gated = epilogue.residual && epilogue.gate != nullptr;
+  Workspace::Scope scope(context.workspace);
+  const auto inputs = [&](int64_t first, int n, const void** a) {
+    for (int r = 0; r < n; ++r) a[r] = RowAt(x, first + r);
+  };
+  const std::span<const LowRankRows> terms = PrepareLowRank(context, scope, low_rank, inputs, /*zeros=*/nullptr);
   Matmul(context, kernel, x.rows,
          [&](int64_t first, int n, const RowPointers& p) {
+           inputs(first, n, p.a);
            for (int r = 0; r < n; ++r) {
-             p.a[r] = RowAt(x, first + r);
              p.out[r] = RowAt(y, first + r);
              if (gated) p.gate[r] = epilogue.gate + epilogue.mod_row[first + r] * epilogue.gate_stride;
            }
          },
-         {.out_type = y.dtype, .activation = epilogue.activation, .accumulate = epilogue.residual, .gate = gated});
+         {.out_type = y.dtype,
+          .activation = epilogue.activation,
+          .accumulate = epilogue.residual,
+          .gate = gated,
+          .low_rank = terms});
 }
 
 void CpuDenseOps::DoLinear(const LinearArgs& args) {
-  LinearProduct(context_, static_cast<const CpuKernel&>(args.kernel), args.x, args.epilogue, args.y);
+  LinearProduct(context_, static_cast<const CpuKernel&>(args.kernel), args.x, args.low_rank, args.epilogue, args.y);
 }
 
 void CpuDenseOps::DoLinearGated(const LinearGatedArgs& args) {
-  LinearProduct(context_, static_cast<const CpuKernel&>(args.kernel), args.x, {.activation = args.activation}, args.y);
+  LinearProduct(context_, static_cast<const CpuKernel&>(args.kernel), args.x, {}, {.activation = args.activation},
+                args.y);
 }
 
 void CpuDenseOps::DoEmbed(const EmbedArgs& args) {

@@ -2,19 +2,22 @@
 #ifndef LONGTAKE_ENGINE_CPU_DENSE_H_
 #define LONGTAKE_ENGINE_CPU_DENSE_H_
 
+#include <span>
+
 #include "engine/cpu/context.h"
 #include "engine/cpu/packing.h"
 #include "engine/ops/dense.h"
 
 namespace longtake::cpu {
 
-// y = epilogue(x W^T + bias), for kernels of one tap.
-void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x, const Epilogue& epilogue,
-                   const Mat& y);
+// y = epilogue(x W^T + bias + low-rank terms), for kernels of one tap.
+void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x, std::span<const LowRankTerm> low_rank,
+                   const Epilogue& epilogue, const Mat& y);
 
 class CpuDenseOps : public DenseOps {
  public:
   explicit CpuDenseOps(Context& context) : DenseOps(&context), context_(context) {}
+  bool adds_low_rank() const override { return true; }
 
  protected:
   void DoLinear(const LinearArgs& args) override;

@@ -78,6 +78,9 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.k = w.part_inputs();
     g.chunk_taps = w.chunk();
     g.scratch = scratch;
+    g.low_rank = store.low_rank.data();
+    g.low_rank_count = static_cast<int64_t>(store.low_rank.size());
+    g.first_row = first;
     g.activation = store.activation;
     g.add = store.add ? p.add : nullptr;
     g.add_type = store.add_type;

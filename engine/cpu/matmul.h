@@ -3,6 +3,8 @@
 #ifndef LONGTAKE_ENGINE_CPU_MATMUL_H_
 #define LONGTAKE_ENGINE_CPU_MATMUL_H_
 
+#include <span>
+
 #include "absl/functional/function_ref.h"
 #include "engine/cpu/context.h"
 #include "engine/cpu/packing.h"
@@ -24,6 +26,7 @@ struct MatmulStore {
   bool gate = false, add = false;    // whether `fill` sets these pointers
   DType add_type = DType::kF32;      // element type of `add`
   const std::byte* zeros = nullptr;  // the row that `fill` uses for taps outside the input; null: there are none
+  std::span<const LowRankRows> low_rank;
 };
 
 // fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order, on any

@@ -117,6 +117,8 @@ class QuantizedWeightPacker final : public CpuWeightPacker {
 class QuantizedDenseOps final : public CpuDenseOps {
  public:
   QuantizedDenseOps(Context& context, Quantization quantization) : CpuDenseOps(context), quantization_(quantization) {}
+  // Sums are scaled after the product, so the product's kernel cannot add terms to them.
+  bool adds_low_rank() const override { return false; }
 
  private:
   void DoLinear(const LinearArgs& args) override;
@@ -158,7 +160,7 @@ void QuantizedDenseOps::DoLinear(const LinearArgs& args) {
   for (int64_t begin = 0; begin < x.rows; begin += kRowsAtATime) {
     const int64_t rows = std::min(kRowsAtATime, x.rows - begin);
     Round(x.Rows(begin, rows), rounded, factors);
-    LinearProduct(context_, kernel.rounded(), rounded.Rows(0, rows), {}, sums.Rows(0, rows));
+    LinearProduct(context_, kernel.rounded(), rounded.Rows(0, rows), {}, {}, sums.Rows(0, rows));
     context_.ForRows(rows, y.cols, [&](int64_t first, int64_t n, int) {
       for (int64_t r = first; r < first + n; ++r) {
         const auto* sum = reinterpret_cast<const float*>(RowAt(sums, r));

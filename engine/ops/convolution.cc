@@ -12,6 +12,15 @@ bool Within(std::span<const Segment> segments, int64_t rows) {
                              [&](const Segment& s) { return s.first_row >= 0 && s.first_row + s.rows() <= rows; });
 }
 
+bool WithoutGaps(std::span<const Segment> segments) {
+  int64_t rows = 0;
+  return std::ranges::all_of(segments, [&](const Segment& s) {
+    const bool next = s.first_row == rows;
+    rows += s.rows();
+    return next;
+  });
+}
+
 }  // namespace
 
 void ConvolutionOps::Conv(const ConvArgs& args) {
@@ -67,6 +76,8 @@ void ConvolutionOps::TemporalConv(const TemporalConvArgs& args) {
     Require(tail.data == nullptr || (IsAct(tail.dtype) && tail.rows == pixels && tail.cols == shape.inputs), kName,
             "a tail is act [height * width, D]");
   }
+  RequireLowRank(args.low_rank, shape, args.x.rows, adds_low_rank(), kName);
+  Require(args.low_rank.empty() || WithoutGaps(args.segments), kName, "segments with low-rank terms have no gaps");
   const ProfilerScope scope(profiler(), kName);
   DoTemporalConv(args);
 }

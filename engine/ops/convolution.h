@@ -7,6 +7,7 @@
 
 #include "engine/ops/epilogue.h"
 #include "engine/ops/family.h"
+#include "engine/ops/low_rank.h"
 #include "engine/ops/segment.h"
 #include "engine/ops/weights.h"
 
@@ -35,12 +36,13 @@ struct DepthwiseGluArgs {
   Mat y;  // act [N, C]
 };
 
-// out[n] += gate[mod_row[n]] * (x[n] + bias + sum over three taps of W[tap] . x), where the taps are the frames t-1, t,
-// t+1 at the same position.
+// out[n] += gate[mod_row[n]] * (x[n] + bias + sum over three taps of W[tap] . x + low-rank terms), where the taps are
+// the frames t-1, t, t+1 at the same position.
 struct TemporalConvArgs {
   const PackedKernel& kernel;  // kt = 3
   ConstMat x;                  // act [N, D]
-  std::span<const Segment> segments;
+  std::span<const LowRankTerm> low_rank;
+  std::span<const Segment> segments;  // with low-rank terms: without gaps, from row 0 on
   // For each segment, the frame before its first one, act [height * width, D]; null data: zeros. The frame after the
   // last one is zeros.
   std::span<const ConstMat> tails;
@@ -52,6 +54,8 @@ class ConvolutionOps : public OperationFamily {
  public:
   using OperationFamily::OperationFamily;
   virtual ~ConvolutionOps() = default;
+
+  virtual bool adds_low_rank() const { return false; }  // like DenseOps::adds_low_rank, and equal to it
 
   void Conv(const ConvArgs& args);
   void DepthwiseGlu(const DepthwiseGluArgs& args);

@@ -17,6 +17,7 @@ void DenseOps::Linear(const LinearArgs& args) {
   Require(args.epilogue.gate == nullptr || args.epilogue.residual, kName, "only a residual has a gate");
   Require(args.epilogue.gate == nullptr || static_cast<int64_t>(args.epilogue.mod_row.size()) >= args.y.rows, kName,
           "mod_row has an entry for each row of y");
+  RequireLowRank(args.low_rank, shape, args.y.rows, adds_low_rank(), kName);
   const ProfilerScope scope(profiler(), kName);
   DoLinear(args);
 }

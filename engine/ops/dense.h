@@ -7,14 +7,16 @@
 
 #include "engine/ops/epilogue.h"
 #include "engine/ops/family.h"
+#include "engine/ops/low_rank.h"
 #include "engine/ops/weights.h"
 
 namespace longtake {
 
-// y = epilogue(x W^T + bias).
+// y = epilogue(x W^T + bias + low-rank terms).
 struct LinearArgs {
   const PackedKernel& kernel;  // one tap
   ConstMat x;                  // act [N, inputs]
+  std::span<const LowRankTerm> low_rank;
   Epilogue epilogue;
   Mat y;  // act or f32 [N, outputs]
 };
@@ -39,6 +41,9 @@ class DenseOps : public OperationFamily {
  public:
   using OperationFamily::OperationFamily;
   virtual ~DenseOps() = default;
+
+  // False: the backend accepts no low-rank terms, neither here nor in ConvolutionOps.
+  virtual bool adds_low_rank() const { return false; }
 
   void Linear(const LinearArgs& args);
   void LinearGated(const LinearGatedArgs& args);

@@ -4,6 +4,7 @@
 
 #include "engine/reference/families.h"
 #include "engine/reference/kernel.h"
+#include "engine/reference/low_rank.h"
 
 namespace longtake::reference {
 namespace {
@@ -44,6 +45,7 @@ double DepthwiseAt(const DepthwiseGluArgs& a, const Segment& s, int64_t n, int64
 class Convolution final : public ConvolutionOps {
  public:
   using ConvolutionOps::ConvolutionOps;
+  bool adds_low_rank() const override { return true; }
 
  private:
   void DoConv(const ConvArgs& a) override {
@@ -86,8 +88,9 @@ class Convolution final : public ConvolutionOps {
         const float* own = Row(a.x, s.first_row + n);
         const float* after = n + frame_rows < s.rows() ? Row(a.x, s.first_row + n + frame_rows) : nullptr;
         const float* inputs[3] = {before, own, after};
+        const RowTerms terms(a.low_rank, s.first_row + n, [&](int tap) { return inputs[tap]; });
         for (int64_t o = 0; o < a.out.cols; ++o) {
-          double acc = own[o] + double{kernel.bias(o)};
+          double acc = own[o] + double{kernel.bias(o)} + terms.at(o);
           for (int tap = 0; tap < 3; ++tap) {
             if (inputs[tap] == nullptr) continue;
             for (int64_t i = 0; i < a.x.cols; ++i) acc += double{kernel.tap(o, tap)[i]} * inputs[tap][i];

@@ -4,6 +4,7 @@
 
 #include "engine/reference/families.h"
 #include "engine/reference/kernel.h"
+#include "engine/reference/low_rank.h"
 
 namespace longtake::reference {
 namespace {
@@ -11,15 +12,17 @@ namespace {
 class Dense final : public DenseOps {
  public:
   using DenseOps::DenseOps;
+  bool adds_low_rank() const override { return true; }
 
  private:
   void DoLinear(const LinearArgs& a) override {
     const Kernel& kernel = AsKernel(a.kernel);
     for (int64_t n = 0; n < a.x.rows; ++n) {
       const float* in = Row(a.x, n);
+      const RowTerms terms(a.low_rank, n, [&](int) { return in; });
       for (int64_t o = 0; o < a.y.cols; ++o) {
         const float* weight = kernel.row(o);
-        double acc = kernel.bias(o);
+        double acc = kernel.bias(o) + terms.at(o);
         for (int64_t i = 0; i < a.x.cols; ++i) acc += double{weight[i]} * in[i];
         Store(a.epilogue, acc, n, o, a.y);
       }

@@ -37,6 +37,9 @@ absl::Status Run(const Arguments& a) try {
     for (const auto& [name, function] : modules) absl::StrAppend(&known, known.empty() ? "" : ", ", name);
     return absl::InvalidArgumentError(absl::StrCat("--module: \"", a.module, "\" is none of ", known));
   }
+  if (!a.request.adapters.empty() && a.module != "transformer" && a.module != "transformer_blocks") {
+    return absl::InvalidArgumentError("--adapter: of the modules transformer and transformer_blocks only");
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Ops> ops, MakeBackend(a.backend));
   std::optional<TensorStore> store;
   if (!a.input.empty()) {
@@ -98,6 +101,7 @@ int main(int argc, char** argv) {
   app.add_flag("--negative", a.request.negative, "Of the module caption: the prompt is a negative one");
   app.add_option("--steps", a.request.steps, "Of the module bidirectional")->check(CLI::Range(1, 1000));
   app.add_option("--guidance", a.request.guidance, "Of the module bidirectional");
+  app.add_option("--adapter", a.request.adapters, "NAME or NAME=STRENGTH of an adapter in MODEL/adapters; several");
   CLI11_PARSE(app, argc, argv);
   return longtake::Report(longtake::Run(a));
 }

@@ -23,6 +23,8 @@ struct ModuleRequest {
   bool negative = false;  // caption: the prompt is a negative one
   int steps = 50;         // bidirectional
   double guidance = 1.0;  // bidirectional
+  // transformer, transformer_blocks: NAME or NAME=STRENGTH of adapters in the folder MODEL/adapters.
+  std::vector<std::string> adapters;
 };
 
 // Reads input tensors and checks their shapes. The first error is kept.

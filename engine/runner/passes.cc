@@ -4,14 +4,18 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/status_macros.h"
+#include "engine/models/lora/load.h"
 #include "engine/models/sana/causal_state.h"
 
 namespace longtake {
 
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(Ops& ops, const SanaTransformer& model, ModuleInputs& in,
-                                                const std::string& prefix, int64_t batch) {
+                                                const std::string& prefix, int64_t batch,
+                                                std::span<const AppliedAdapter> adapters) {
   Shape shape, mask_shape;
   const std::vector<float> states = in.Floats(prefix + "encoder_hidden_states", 3, &shape);
   const std::vector<int64_t> mask = in.Ints(prefix + "encoder_attention_mask", 2, &mask_shape);
@@ -40,7 +44,7 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(Ops& ops, const SanaTransformer&
     ops.device().Upload(rows.data(), caption->data(), rows.size() * sizeof(float));
     auto scratch = ops.device().Allocate(model.PromptScratchBytes(p.tokens));
     p.data = ops.device().Allocate(model.PromptBytes(p.tokens));
-    model.EncodePrompt(MakeMat(static_cast<const void*>(caption->data()), DType::kF32, p.tokens, shape[2]),
+    model.EncodePrompt(MakeMat(static_cast<const void*>(caption->data()), DType::kF32, p.tokens, shape[2]), adapters,
                        scratch->data(), p.data->data());
     prompts.push_back(std::move(p));
   }
@@ -118,6 +122,26 @@ std::vector<int64_t> Lengths(ModuleInputs& in, int64_t T, int64_t patch_t, int b
   }
   if (sum != T) in.Fail("block_lengths", absl::StrCat("add up to ", sum, " frames, not ", T));
   return lengths;
+}
+
+absl::StatusOr<Adapters> ReadAdapters(Ops& ops, const SanaTransformer& model, const ModuleRequest& request) {
+  Adapters adapters;
+  if (request.adapters.empty()) return adapters;
+  if (!ops.dense().adds_low_rank()) {
+    return absl::InvalidArgumentError(absl::StrCat("--adapter: ", ops.device().name(), " computes without adapters"));
+  }
+  ASSIGN_OR_RETURN(const std::vector<AdapterFiles> files, ListAdapters(request.model_dir + "/adapters"));
+  for (const std::string& text : request.adapters) {
+    const std::pair<std::string, std::string> use = absl::StrSplit(text, absl::MaxSplits('=', 1));
+    float strength = 1.f;
+    const auto file = std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.name == use.first; });
+    if (file == files.end() || (!use.second.empty() && !absl::SimpleAtof(use.second, &strength))) {
+      return absl::InvalidArgumentError(absl::StrCat("--adapter: \"", text, "\" is no NAME or NAME=STRENGTH of one"));
+    }
+    ASSIGN_OR_RETURN(adapters.loaded.emplace_back(), LoadAdapter(ops, *file, model.layers()));
+    adapters.applied.push_back({adapters.loaded.back().get(), strength});
+  }
+  return adapters;
 }
 
 absl::StatusOr<std::unique_ptr<SanaTransformer>> LoadModel(Ops& ops, const ModuleRequest& request) {

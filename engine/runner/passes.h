@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,10 +24,19 @@ struct Prompt {
   PromptKv kv() const { return {data->data(), tokens}; }
 };
 
+struct Adapters {
+  std::vector<std::shared_ptr<const Adapter>> loaded;
+  std::vector<AppliedAdapter> applied;
+};
+
+// Loads the adapters that the request names. Errors name the option or the file.
+absl::StatusOr<Adapters> ReadAdapters(Ops& ops, const SanaTransformer& model, const ModuleRequest& request);
+
 // Encodes each sample's rows of encoder_hidden_states [batch, L, Wc] whose mask [batch, L] is set, or all rows if none
 // is, as cross K/V.
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(Ops& ops, const SanaTransformer& model, ModuleInputs& in,
-                                                const std::string& prefix, int64_t batch);
+                                                const std::string& prefix, int64_t batch,
+                                                std::span<const AppliedAdapter> adapters = {});
 
 std::unique_ptr<Buffer> ToDevice(Ops& ops, const float* values, int64_t n);
 std::vector<float> ToHost(Ops& ops, Buffer& buffer, int64_t n);

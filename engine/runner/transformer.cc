@@ -10,6 +10,7 @@ namespace longtake {
 
 absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
   ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
+  ASSIGN_OR_RETURN(const Adapters adapters, ReadAdapters(ops, *model, request));
   Shape shape, t_shape;
   const std::vector<float> latents = in.Floats("hidden_states", 5, &shape);
   // Timesteps are [B] or [B, frames after patching].
@@ -23,7 +24,7 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
   RETURN_IF_ERROR(in.status());
   CheckLatents(*model, "hidden_states", shape, 1, in);
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", shape[0]));
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", shape[0], adapters.applied));
   const SanaConfig& c = model->config();
   const int64_t B = shape[0], per_sample = latents.size() / B, per_out = per_sample / c.in_channels * c.out_channels;
   const int64_t t_count = per_frame ? t_shape[1] : 1;
@@ -42,6 +43,7 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
                       .width = static_cast<int>(shape[4]),
                       .timesteps = {timesteps.begin() + b * t_count, timesteps.begin() + (b + 1) * t_count},
                       .prompt = prompts[b].kv(),
+                      .adapters = adapters.applied,
                       .velocity = v->f32() + b * per_out});
   }
   ForwardOnce(ops, *model, passes);
@@ -50,6 +52,7 @@ absl::StatusOr<ModuleOutputs> RunTransformer(Ops& ops, const ModuleRequest& requ
 
 absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest& request, ModuleInputs& in) {
   ASSIGN_OR_RETURN(auto model, LoadModel(ops, request));
+  ASSIGN_OR_RETURN(const Adapters adapters, ReadAdapters(ops, *model, request));
   ASSIGN_OR_RETURN(const ModelSettings settings, ModelSettings::Load(request.model_dir));
   Shape shape, clean_shape, t_shape;
   const std::vector<float> noisy = in.Floats("noisy", 5, &shape), clean = in.Floats("clean", 5, &clean_shape);
@@ -62,7 +65,7 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
   const std::vector<int64_t> lengths = Lengths(in, shape[2], c.patch[0], settings.block_latent_frames);
   if (timesteps.size() != lengths.size()) in.Fail("timestep", "must have one entry a block");
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
+  ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1, adapters.applied));
 
   const int64_t C = c.in_channels, T = shape[2], plane = shape[3] * shape[4];
   const int height = static_cast<int>(shape[3]), width = static_cast<int>(shape[4]);
@@ -76,7 +79,8 @@ absl::StatusOr<ModuleOutputs> RunTransformerBlocks(Ops& ops, const ModuleRequest
                          .height = height,
                          .width = width,
                          .first_frame = static_cast<int>(first / c.patch[0]),
-                         .prompt = prompts[0].kv()};
+                         .prompt = prompts[0].kv(),
+                         .adapters = adapters.applied};
     auto x = ToDevice(ops, SliceFrames(noisy.data(), C, T, plane, first, n).data(), C * n * plane);
     auto v = ops.device().Allocate(c.out_channels * n * plane * sizeof(float));
     pass.latents = x->f32();

@@ -15,7 +15,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "checkpoints are little-endian");
 
 constexpr char kMagic[8] = {'L', 'O', 'N', 'G', 'T', 'A', 'K', 'E'};
-constexpr uint32_t kVersion = 1;
+// What a session without adapters saves can be restored by programs that know no others.
+constexpr uint32_t kVersion = 1, kVersionWithAdapters = 2;
 constexpr size_t kSummed = 16;  // the checksum covers the bytes from here to the end
 constexpr size_t kPrefix = 28;  // magic, version, checksum, sizes
 
@@ -33,6 +34,15 @@ class FieldWriter {
     Number(static_cast<uint32_t>(text.size()));
     Put(text.data(), text.size());
   }
+  void Adapters(const std::vector<AdapterUse>& adapters) {
+    if (adapters.empty()) return;
+    Number(static_cast<uint32_t>(adapters.size()));
+    for (const AdapterUse& adapter : adapters) {
+      Text(adapter.name);
+      Number(std::bit_cast<uint64_t>(adapter.strength));
+      Text(adapter.digest);
+    }
+  }
   size_t at() const { return at_; }
 
  private:
@@ -46,7 +56,7 @@ class FieldWriter {
 
 class FieldReader {
  public:
-  explicit FieldReader(std::span<const std::byte> header) : header_(header) {}
+  FieldReader(std::span<const std::byte> header, bool adapters) : header_(header), adapters_(adapters) {}
   template <typename T>
   void Number(T& value) {
     static_assert(std::is_arithmetic_v<T>);
@@ -62,6 +72,20 @@ class FieldReader {
     text.resize(bytes);
     Take(text.data(), bytes);
   }
+  void Adapters(std::vector<AdapterUse>& adapters) {
+    uint32_t count = 0;
+    if (!adapters_) return;
+    Number(count);
+    ok_ = ok_ && count >= 1 && count <= kMaxSessionAdapters;
+    for (uint32_t i = 0; ok_ && i < count; ++i) {
+      AdapterUse& adapter = adapters.emplace_back();
+      uint64_t strength = 0;
+      Text(adapter.name);
+      Number(strength);
+      Text(adapter.digest);
+      adapter.strength = std::bit_cast<double>(strength);
+    }
+  }
   bool ok() const { return ok_; }
 
  private:
@@ -72,6 +96,7 @@ class FieldReader {
     at_ += bytes;
   }
   std::span<const std::byte> header_;
+  bool adapters_;
   size_t at_ = kPrefix;
   bool ok_ = true;
 };
@@ -99,6 +124,7 @@ void VisitFields(Fields& fields, Saved& c) {
     c.position.has_prompt = has_prompt != 0;
     c.position.prompt_waits = waits != 0;
   }
+  fields.Adapters(c.spec.adapters);
 }
 
 template <typename T>
@@ -110,6 +136,14 @@ T At(std::span<const std::byte> bytes, size_t offset) {
 
 std::string Text(const SessionSpec& s) {
   return absl::StrCat(s.size.width, "x", s.size.height, ", ", s.latent_frames, " latent frames, seed ", s.seed);
+}
+
+std::string Text(const std::vector<AdapterUse>& adapters) {
+  std::string text;
+  for (const AdapterUse& a : adapters) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", a.name, "=", a.strength, " (", a.digest, ")");
+  }
+  return text.empty() ? "none" : text;
 }
 
 }  // namespace
@@ -125,7 +159,8 @@ void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes) {
   const uint64_t size = bytes.size();
   std::memset(bytes.data(), 0, header);
   std::memcpy(bytes.data(), kMagic, sizeof kMagic);
-  std::memcpy(bytes.data() + 8, &kVersion, sizeof kVersion);
+  const uint32_t version = checkpoint.spec.adapters.empty() ? kVersion : kVersionWithAdapters;
+  std::memcpy(bytes.data() + 8, &version, sizeof version);
   std::memcpy(bytes.data() + 16, &size, sizeof size);
   std::memcpy(bytes.data() + 24, &header, sizeof header);
   FieldWriter fields(bytes.data());
@@ -139,8 +174,10 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std:
     return absl::DataLossError("checkpoint: the bytes are none");
   }
   if (bytes.size() < kPrefix) return absl::DataLossError("checkpoint: it is cut off in its header");
-  if (const auto version = At<uint32_t>(bytes, 8); version != kVersion) {
-    return absl::DataLossError(absl::StrCat("checkpoint: it has version ", version, "; ", kVersion, " is read"));
+  const auto version = At<uint32_t>(bytes, 8);
+  if (version != kVersion && version != kVersionWithAdapters) {
+    return absl::DataLossError(absl::StrCat("checkpoint: it has version ", version, "; ", kVersion, " and ",
+                                            kVersionWithAdapters, " are read"));
   }
   if (const auto size = At<uint64_t>(bytes, 16); size != bytes.size()) {
     return absl::DataLossError(absl::StrCat("checkpoint: it has ", bytes.size(), " bytes of ", size));
@@ -153,7 +190,7 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std:
   const auto header = At<uint32_t>(bytes, 24);
   Checkpoint checkpoint;
   if (header < kPrefix || header > bytes.size()) return absl::DataLossError("checkpoint: its header is no such");
-  FieldReader fields(bytes.first(header));
+  FieldReader fields(bytes.first(header), version == kVersionWithAdapters);
   VisitFields(fields, checkpoint);
   if (!fields.ok()) return absl::DataLossError("checkpoint: its header is no such");
   if (memory != nullptr) *memory = bytes.subspan(header);
@@ -169,6 +206,11 @@ absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& mod
   absl::Status status = check("model", checkpoint.model_digest, model.model_digest);
   status.Update(check("numerics id", checkpoint.numerics_id, model.numerics_id));
   status.Update(check("spec", Text(checkpoint.spec), Text(spec)));
+  status.Update(check("list of adapters", Text(checkpoint.spec.adapters), Text(spec.adapters)));
+  // Texts round strengths to six digits.
+  if (checkpoint.spec.adapters != spec.adapters) {
+    status.Update(absl::FailedPreconditionError("checkpoint: the strength of an adapter differs"));
+  }
   return status;
 }
 

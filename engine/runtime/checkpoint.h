@@ -14,7 +14,7 @@
 
 namespace longtake {
 
-// Version 1, little-endian:
+// Version 1, or 2 where the session has adapters; little-endian:
 //
 //   0  "LONGTAKE"
 //   8  u32 version
@@ -26,6 +26,7 @@ namespace longtake {
 //      position: i32 block, decoded latent frames, first block that uses the waiting prompt
 //                i64 tokens of the prompt, of its negative, of the waiting prompt, of its negative
 //                u8 has a prompt, u8 a prompt waits
+//      version 2: u32 number of adapters; of each its name, u64 bits of its strength, its digest
 //      zeros up to the header's end
 //
 // The pieces of Session::Memory() follow, one after the other.
@@ -46,7 +47,7 @@ void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes);
 // `memory`, unless null, is set to the part after the header.
 absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std::span<const std::byte>* memory);
 
-// FailedPrecondition names the first of these that differs: model, numerics id, spec.
+// FailedPrecondition names the first of these that differs: model, numerics id, spec, adapters.
 absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& model, const SessionSpec& spec);
 
 }  // namespace longtake

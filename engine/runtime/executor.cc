@@ -161,7 +161,8 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
   Handle handle = NewIssued(Lane::kTransformer, 1);
   const auto encode = [&](const CaptionTokens& tokens, bool negative) -> absl::Status {
     RETURN_IF_ERROR(caption.Encode(tokens, scratch, out));
-    model_.transformer().EncodePrompt(out.Rows(0, tokens.kept_valid()), scratch, p.session->NextPrompt(negative));
+    model_.transformer().EncodePrompt(out.Rows(0, tokens.kept_valid()), p.session->adapters(), scratch,
+                                      p.session->NextPrompt(negative));
     return absl::OkStatus();
   };
   // A prompt that is refused must change nothing, so both prompts are tokenized before a waiting prompt is overwritten.

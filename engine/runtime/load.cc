@@ -24,6 +24,9 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
 
 absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOptions& options, PartOps parts, int slots) {
   ASSIGN_OR_RETURN(std::unique_ptr<VideoModel> model, VideoModel::Load(parts, options.model_dir, options.progress));
+  if (!options.adapters_dir.empty()) {
+    RETURN_IF_ERROR(model->LoadAdapters(parts, options.adapters_dir, options.progress));
+  }
   for (Ops* ops : parts.distinct()) RETURN_IF_ERROR(ops->device().Synchronize());  // the uploads of the weights
 
   const ScratchPlan scratch = PlanScratch(parts, *model, std::min(kBatchTokens, slots * model->max_pass_tokens()));
@@ -32,6 +35,7 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
                         .slots = slots,
                         .decoder_cache_slots = cache_slots,
                         .weights = model->weight_bytes(),
+                        .adapters = model->adapter_bytes(),
                         .scratch = scratch.bytes(),
                         .frames = Executor::StagingBytes(*model),
                         .checkpoint = model->info().max_checkpoint_bytes,

@@ -29,10 +29,11 @@ double OffloadedBytes(const MemoryPlan& plan) {
 Need DeviceNeed(const MemoryPlan& plan) {
   return {.of_slots = SlotBytes(plan.slot) * plan.slots,
           .of_decoding = static_cast<double>(plan.slot.decoder_cache) * plan.decoder_cache_slots,
-          .once = static_cast<double>(plan.weights) + static_cast<double>(plan.scratch)};
+          .once = static_cast<double>(plan.weights) + static_cast<double>(plan.adapters) +
+                  static_cast<double>(plan.scratch)};
 }
 
-// What remains to be allocated on the host: the weights are loaded already.
+// What remains to be allocated on the host: weights and adapters are loaded already.
 Need HostNeed(const MemoryPlan& plan) {
   Need need{.of_slots = 0,
             .of_decoding = OffloadedBytes(plan),
@@ -72,6 +73,7 @@ absl::Status CheckMemory(const MemoryPlan& plan, const MemoryBudget& host) {
 std::string Describe(const MemoryPlan& plan, const MemoryBudget& host) {
   std::string line =
       absl::StrCat("memory: ", plan.slots, " sessions; weights ", MiB(static_cast<double>(plan.weights)));
+  if (plan.adapters > 0) absl::StrAppend(&line, ", adapters ", MiB(static_cast<double>(plan.adapters)));
   if (plan.device_memory > 0) {
     absl::StrAppend(&line, ", ", MiB(DeviceNeed(plan).sum()), " of the device's ",
                     MiB(static_cast<double>(plan.device_memory)));

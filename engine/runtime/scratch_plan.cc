@@ -46,6 +46,7 @@ TransformerPass LastFrame(const VideoModel& model, const SizeShape& s) {
           .first_frame = model.info().max_latent_frames / patch - 1,
           .timesteps = {0.f},
           .prompt = {NoMemory(), model.caption().caption_tokens()},
+          .adapters = model.largest_adapters(),
           .velocity = reinterpret_cast<float*>(NoMemory())};
 }
 
@@ -59,7 +60,7 @@ void CountTransformer(const VideoModel& model, const BatchLimit& most) {
     const TransformerPass pass = LastFrame(model, s);
     model.transformer().Forward({&pass, 1}, NoMemory());
   }
-  model.transformer().EncodePrompt(CaptionRows(model), NoMemory(), NoMemory());
+  model.transformer().EncodePrompt(CaptionRows(model), model.largest_adapters(), NoMemory(), NoMemory());
 }
 
 void CountText(const VideoModel& model) {

@@ -20,6 +20,7 @@ Session::Session(const VideoModel& model, const SizeShape& shape, std::vector<in
     : model_(model),
       shape_(shape),
       spec_(spec),
+      adapters_(model.Apply(&spec_)),
       memory_(memory),
       lengths_(std::move(blocks)),
       plane_elements_(model.geometry().channels * shape.height * shape.width) {
@@ -171,6 +172,7 @@ TransformerPass& Session::AddPass(PassList& passes, const float* latents, int fr
   pass.first_frame = first_frame / model_.transformer().config().patch[0];
   pass.timesteps.push_back(timestep);
   pass.prompt = Prompt(false);
+  pass.adapters = adapters_;
   return pass;
 }
 

@@ -32,7 +32,8 @@ class Session {
 
   const SizeShape& shape() const { return shape_; }
   const std::vector<int>& blocks() const { return lengths_; }
-  const SessionSpec& spec() const { return spec_; }
+  const SessionSpec& spec() const { return spec_; }  // with its adapters' digests
+  std::span<const AppliedAdapter> adapters() const { return adapters_; }
   SessionProgress progress() const;
 
   // The session as it was when the block being made began: its position, and the pieces of device memory that later
@@ -138,6 +139,7 @@ class Session {
   const VideoModel& model_;
   const SizeShape& shape_;
   SessionSpec spec_;
+  std::vector<AppliedAdapter> adapters_;
   SlotMemory memory_;
   std::vector<int> lengths_;
   int64_t plane_elements_;  // of one latent frame, all channels

@@ -67,6 +67,9 @@ std::vector<MemoryRegion> SlotEngine::memory() const {
       {.name = "weights", .planned_bytes = plan_.weights, .used_bytes = plan_.weights},
       {.name = "scratch", .planned_bytes = scratch.planned, .used_bytes = scratch.used},
       {.name = "frames", .planned_bytes = executor_.staging_bytes(), .used_bytes = executor_.staging_bytes()}};
+  if (plan_.adapters > 0) {
+    regions.push_back({.name = "adapters", .planned_bytes = plan_.adapters, .used_bytes = plan_.adapters});
+  }
   // Where the device works in host memory, a save makes its result there, and between saves nothing is held.
   regions.push_back({"checkpoint", plan_.checkpoint, plan_.device_memory > 0 ? plan_.checkpoint : 0});
   const auto add = [&](const char* name, uint64_t bytes, int of, int used_of) {

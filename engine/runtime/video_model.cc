@@ -157,6 +157,7 @@ absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) 
   if (spec.latent_frames % patch != 0) {
     return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
   }
+  RETURN_IF_ERROR(CheckAdapters(spec));
   return &*shape;
 }
 
@@ -214,7 +215,14 @@ SlotPlan VideoModel::slot() const {
 // State and spare, both prompts, the longest finished block, and the kept latents.
 size_t VideoModel::MaxCheckpointBytes() const {
   const SlotPlan plan = slot();
-  const Checkpoint header{.numerics_id = info_.numerics_id, .model_digest = info_.model_digest};
+  Checkpoint header{.numerics_id = info_.numerics_id, .model_digest = info_.model_digest};
+  // The longest names that a session's adapters may have.
+  std::vector<AdapterInfo> longest = info_.adapters;
+  std::sort(longest.begin(), longest.end(), [](const auto& a, const auto& b) { return a.name.size() > b.name.size(); });
+  longest.resize(std::min(longest.size(), kMaxSessionAdapters));
+  for (const AdapterInfo& adapter : longest) {
+    header.spec.adapters.push_back({.name = adapter.name, .strength = 1, .digest = adapter.digest});
+  }
   return CheckpointHeaderBytes(header) + plan.state + plan.state_spare + plan.prompt +
          (max_block_elements() + kept_latents() * max_frame_elements()) * sizeof(float);
 }

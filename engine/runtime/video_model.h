@@ -3,12 +3,14 @@
 #define LONGTAKE_ENGINE_RUNTIME_VIDEO_MODEL_H_
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "engine/models/folder/settings.h"
+#include "engine/models/lora/adapter.h"
 #include "engine/models/sana/samplers.h"
 #include "engine/models/sana/transformer.h"
 #include "engine/models/text/caption.h"
@@ -34,6 +36,9 @@ class VideoModel {
   static absl::StatusOr<std::unique_ptr<VideoModel>> Load(const PartOps& parts, const std::string& folder,
                                                           const Progress& progress);
 
+  // Loads the adapters of a folder; once, before the model is used. Errors name file and tensor.
+  absl::Status LoadAdapters(const PartOps& parts, const std::string& folder, const Progress& progress);
+
   const ModelInfo& info() const { return info_; }
   // Makes the numerics id, of `parts` as they are after the warm-up, when a backend has chosen all of its algorithms,
   // and of the checksum of the warm-up's bytes.
@@ -57,6 +62,10 @@ class VideoModel {
   const std::vector<SizeShape>& sizes() const { return sizes_; }
   // Returns the size that the session uses. InvalidArgument names the field at fault.
   absl::StatusOr<const SizeShape*> CheckSpec(const SessionSpec& spec) const;
+  // The adapters of a spec that has been checked; sets their digests in it.
+  std::vector<AppliedAdapter> Apply(SessionSpec* spec) const;
+  // What a session needs the most workspace with, for planning.
+  std::span<const AppliedAdapter> largest_adapters() const { return largest_applied_; }
   // Latent elements of the longest block at the largest size.
   int64_t max_block_elements() const { return max_frame_elements() * max_block_frames(); }
   int64_t max_pass_tokens() const;  // of one session's denoising step, both guidance passes included
@@ -67,6 +76,7 @@ class VideoModel {
   size_t latent_buffer_bytes() const;  // of all latent buffers of one session
   SlotPlan slot() const;
   size_t weight_bytes() const;
+  size_t adapter_bytes() const;
   // Scratch for transformer batches of up to `tokens` tokens and `passes` rows of timesteps; it also fits the encoding
   // of a prompt.
   size_t ScratchBytes(int64_t tokens, int64_t passes) const;
@@ -76,7 +86,9 @@ class VideoModel {
  private:
   VideoModel() = default;
   absl::Status Describe(const PartOps& parts, const std::string& folder);
-  int64_t max_frame_elements() const;  // elements of one latent frame at the largest size
+  absl::Status CheckAdapters(const SessionSpec& spec) const;
+  const Adapter* FindAdapter(const std::string& name) const;  // null: there is none
+  int64_t max_frame_elements() const;                         // elements of one latent frame at the largest size
   size_t MaxCheckpointBytes() const;
 
   ModelSettings settings_;
@@ -86,6 +98,9 @@ class VideoModel {
   VideoVae vae_;
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<SizeShape> sizes_;
+  std::vector<std::shared_ptr<const Adapter>> adapters_;  // sorted by name
+  std::vector<Adapter> largest_adapters_;
+  std::vector<AppliedAdapter> largest_applied_;
 };
 
 }  // namespace longtake

@@ -43,7 +43,7 @@ class StateTest : public ::testing::TestWithParam<int> {
       auto scratch = ops_->device().Allocate(model_->PromptScratchBytes(kTokens));
       model_->EncodePrompt(
           MakeMat(static_cast<const void*>(caption->data()), DType::kF32, kTokens, model_->config().caption_channels),
-          scratch->data(), prompts_[i]->data());
+          {}, scratch->data(), prompts_[i]->data());
     }
   }
 

@@ -98,7 +98,7 @@ std::vector<float> RunTransformer(Ops& ops, const SanaTransformer& model) {
   Bench bench(ops);
   std::byte* const prompt = bench.Bytes(model.PromptBytes(kTokens));
   model.EncodePrompt(bench.Upload(Random(kTokens * config.caption_channels, 1), config.caption_channels, DType::kF32),
-                     bench.Bytes(model.PromptScratchBytes(kTokens)), prompt);
+                     {}, bench.Bytes(model.PromptScratchBytes(kTokens)), prompt);
   const float* const history = bench.Floats(Random(contribution_floats, 2, 0, 0.1f, 1.f));
   const TransformerPass denoise = {.latents = bench.Floats(Random(elements, 3)),
                                    .frames = kFrames,

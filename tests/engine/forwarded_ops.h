@@ -107,7 +107,11 @@ class Forwarded : public Family {
 };
 
 class ForwardedDense : public Forwarded<DenseOps> {
+ public:
   using Forwarded::Forwarded;
+  bool adds_low_rank() const override { return to_.adds_low_rank(); }
+
+ private:
   void DoLinear(const LinearArgs& args) override { Call(&DenseOps::Linear, args); }
   void DoLinearGated(const LinearGatedArgs& args) override { Call(&DenseOps::LinearGated, args); }
   void DoEmbed(const EmbedArgs& args) override { Call(&DenseOps::Embed, args); }
@@ -144,7 +148,11 @@ class ForwardedAttention : public Forwarded<AttentionOps> {
 };
 
 class ForwardedConvolution : public Forwarded<ConvolutionOps> {
+ public:
   using Forwarded::Forwarded;
+  bool adds_low_rank() const override { return to_.adds_low_rank(); }
+
+ private:
   void DoConv(const ConvArgs& args) override { Call(&ConvolutionOps::Conv, args); }
   void DoDepthwiseGlu(const DepthwiseGluArgs& args) override { Call(&ConvolutionOps::DepthwiseGlu, args); }
   void DoTemporalConv(const TemporalConvArgs& args) override { Call(&ConvolutionOps::TemporalConv, args); }

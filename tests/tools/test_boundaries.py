@@ -41,8 +41,9 @@ HOUSE: dict[str, list[str]] = {
     ],
     "engine/models/folder": ["engine/ops", "engine/core"],
     "engine/models/gemma2": MODELS,
+    "engine/models/lora": MODELS,
     "engine/models/text": [*MODELS, "engine/models/gemma2"],
-    "engine/models/sana": MODELS,
+    "engine/models/sana": [*MODELS, "engine/models/lora"],
     "engine/models/video": MODELS,
     "engine/models/video/load.cc": [*MODELS, "engine/models/video", "engine/models/wan"],  # knows every VAE
     "engine/models/wan": [*MODELS, "engine/models/video"],

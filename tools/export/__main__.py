@@ -3,7 +3,7 @@
     python -m tools.export --out DIR [--seed N] [--repeat R]   random configurations, all modules
     python -m tools.export --out tests/parity/data --committed  the fixed small set that the C++ tests read
 
-Needs torch, diffusers, transformers, sentencepiece.
+Needs torch, diffusers, transformers, peft, sentencepiece.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import pipeline, text, tokens, transformer, vae
+from tools.export import adapters, pipeline, text, tokens, transformer, vae
 from tools.export.folder import VARIANTS
 
 
@@ -61,6 +61,9 @@ def export_random(out: Path, seed: int) -> None:
         name = f"{tag}_{kind}_{index}"
         transformer.bidirectional_case(out, name, rng, dtype(index), steps, rng.choice([1.0, 4.5]), scheduler=scheduler)
     pipeline.cases(out, f"{tag}_pipeline", rng, dtype(2))
+    mixes = [[form] for form in adapters.FORMS] + [["diffusers", "kohya"], ["peft", "diffusers_old", "diffusers"]]
+    for index, forms in enumerate(mixes):
+        adapters.case(out, f"{tag}_adapter_{index}", rng, dtype(index), forms)
     for index, patch in enumerate([None, 2, None]):
         vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch, variant=variant(index))
 

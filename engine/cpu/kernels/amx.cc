@@ -209,7 +209,9 @@ void AmxGemm(const GemmBlock& g) {
           Block<1>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, sums + v * kLanes, columns, tap > 0);
         }
       }
-      if (tap + taps == g.taps) Finish(g, r, rows, sums, columns);
+      if (tap + taps < g.taps) continue;
+      AddLowRank<BF16Product>(g, r, rows, sums, columns);
+      Finish(g, r, rows, sums, columns);
     }
   }
   tiles.End();

@@ -76,6 +76,27 @@ LT_INLINE void Finish(const GemmBlock& g, int first, int rows, const float* acc,
   }
 }
 
+// Adds the low-rank terms to the sums of rows [first, first + rows) of the block. The sum over a term's rank continues
+// that of the row, whichever other rows the tile has.
+template <typename P>
+LT_INLINE void AddLowRank(const GemmBlock& g, int first, int rows, float* acc, int64_t acc_stride) {
+  const int64_t begin = g.first_row + first;
+  for (int64_t i = 0; i < g.low_rank_count; ++i) {
+    const LowRankRows& term = g.low_rank[i];
+    if (g.first_column >= term.first_column + term.columns || g.first_column + g.columns <= term.first_column) continue;
+    const int64_t last = term.first_row + term.rows, end = last < begin + rows ? last : begin + rows;
+    int64_t row = term.first_row > begin ? term.first_row : begin;
+    while (row < end) {
+      const int n = static_cast<int>(end - row < kTileRows[g.vectors] ? end - row : kTileRows[g.vectors]);
+      const void* t[kMaxTileRows];
+      for (int r = 0; r < n; ++r) t[r] = term.t + (row - term.first_row + r) * term.t_row_bytes;
+      FindTile<P>(n, g.vectors)(t, 0, 1, term.rank, term.b + g.first_column * term.b_column_bytes, 0,
+                                acc + (row - begin) * acc_stride, acc_stride, true);
+      row += n;
+    }
+  }
+}
+
 template <typename P>
 void Gemm(const GemmBlock& g) {
   const int columns = g.vectors * kLanes;
@@ -91,7 +112,9 @@ void Gemm(const GemmBlock& g) {
       float* acc = whole ? tile : g.scratch + r * columns;
       FindTile<P>(rows, g.vectors)(g.a + tap * g.a_stride + r, g.a_stride, taps, g.k, b, g.b_tap_bytes, acc, columns,
                                    tap > 0);
-      if (last) Finish(g, r, rows, acc, columns);
+      if (!last) continue;
+      AddLowRank<P>(g, r, rows, acc, columns);
+      Finish(g, r, rows, acc, columns);
     }
   }
 }

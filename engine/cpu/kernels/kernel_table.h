@@ -21,6 +21,17 @@ namespace longtake::cpu {
 constexpr int kMaxPanelVectors = 4;
 constexpr int kMaxBlockRows = 192;
 
+// A low-rank term of a matrix product (ops/low_rank.h), for some rows of the product: adds t B to their sums.
+struct LowRankRows {
+  int64_t first_row, rows;        // of the product
+  int64_t first_column, columns;  // outputs beyond are not changed
+  int64_t rank;
+  const char* t;  // [rows][rank]
+  int64_t t_row_bytes;
+  const char* b;           // packed like the product's weights, in panels of the same columns
+  int64_t b_column_bytes;  // of one output column
+};
+
 // One block of output rows times one panel of output columns:
 // acc[r][n] = sum over taps t and inputs k of a[t][r][k] * B[t][k][n]
 // A is indirect: each tap and row has a pointer to k contiguous inputs, or to a row of zeros if the tap is outside the
@@ -36,6 +47,10 @@ struct GemmBlock {
   int vectors;     // width of the panel
   int chunk_taps;  // taps whose weights fit into L2 together; all rows are computed before the next chunk
   float* scratch;  // GemmScratchFloats() of the inputs of chunk_taps taps
+  // Added to acc before the epilogue, in this order.
+  const LowRankRows* low_rank;
+  int64_t low_rank_count;
+  int64_t first_row;  // of the block in the product
   // Epilogue, in this order: + bias, + add, activation, * gate, + the old output, store.
   int columns;           // without the panel's padding
   int64_t first_column;  // of the panel; offset into the rows below

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <span>
 #include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/core/fnv1a.h"
 #include "engine/core/input_file.h"
 #include "engine/core/json_text.h"
 
@@ -23,17 +23,6 @@ constexpr const char* kParts[] = {kSettings,   "model_index.json", "scheduler", 
 constexpr const char* kExtensions[] = {".json", ".model", ".safetensors"};
 constexpr uint64_t kWhole = 32 << 20;  // larger files are sampled
 constexpr uint64_t kPage = 4096, kPages = 256;
-
-class Fnv1a {
- public:
-  void Add(std::span<const char> bytes) {
-    for (const char c : bytes) hash_ = (hash_ ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
-  }
-  uint64_t hash() const { return hash_; }
-
- private:
-  uint64_t hash_ = 0xcbf29ce484222325u;
-};
 
 bool IsModelFile(const fs::path& path) {
   return std::find(std::begin(kExtensions), std::end(kExtensions), path.extension()) != std::end(kExtensions);

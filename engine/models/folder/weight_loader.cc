@@ -72,7 +72,11 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  return Packed(ops_.weights().Pack(shape, weights, biases));
+  auto kernel = Packed(ops_.weights().Pack(shape, weights, biases));
+  for (size_t i = 0; i < names.size(); ++i) {
+    layers_.push_back({names[i], kernel.get(), static_cast<int64_t>(i) * outputs, dims});
+  }
+  return kernel;
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
@@ -114,14 +118,17 @@ std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& na
   const HostTensor bias = Get(name + ".bias", {outputs});
   if (!status_.ok()) return nullptr;
   const int64_t inputs = channels * patch[0] * patch[1] * patch[2];
-  weight.shape = {outputs, inputs};
-  return Packed(ops_.weights().Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1}));
+  layers_.push_back({.name = name, .weight_shape = std::exchange(weight.shape, {outputs, inputs})});
+  auto kernel = Packed(ops_.weights().Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1}));
+  layers_.back().kernel = kernel.get();
+  return kernel;
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Depthwise(const std::string& name, int64_t channels) {
   const HostTensor weight = Get(name + ".weight", {channels, 1, 3, 3});
   const HostTensor bias = Get(name + ".bias", {channels});
   if (!status_.ok()) return nullptr;
+  layers_.push_back({.name = name, .weight_shape = weight.shape});
   return Packed(ops_.weights().PackDepthwise(weight, bias));
 }
 

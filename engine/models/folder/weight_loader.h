@@ -19,6 +19,14 @@ namespace longtake {
 // Reports the bytes of weights read so far and in total, for one module.
 using LoadProgress = std::function<void(uint64_t done, uint64_t total)>;
 
+// A layer with a weight, as it has been loaded.
+struct LoadedLayer {
+  std::string name;                      // of the weight, without ".weight"
+  const PackedKernel* kernel = nullptr;  // null: a depthwise convolution
+  int64_t first_output = 0;              // in the kernel, where several layers are stacked
+  std::vector<int64_t> weight_shape;     // as the file has it: [outputs, inputs, kernel dimensions...]
+};
+
 // Reads tensors of one store and packs them for a backend. The first error is kept and returned by Finish(), and later
 // calls do nothing, so that loading code reads as a list of names.
 class WeightLoader {
@@ -57,6 +65,8 @@ class WeightLoader {
   // Returns the first error, or an error that names a tensor that was not read.
   absl::Status Finish() const;
   size_t packed_bytes() const { return packed_bytes_; }
+  // The layers of Kernel, Linear, PatchEmbedding and Depthwise. Their kernels are those that were returned.
+  const std::vector<LoadedLayer>& layers() const { return layers_; }
 
  private:
   // The tensor is valid until the store's memory is recycled. ResourceExhausted: the host has too little memory for it.
@@ -73,6 +83,7 @@ class WeightLoader {
   LoadProgress progress_;
   absl::Status status_;
   size_t packed_bytes_ = 0;
+  std::vector<LoadedLayer> layers_;
   uint64_t room_ = 0;  // bytes that may be read before the host's memory is checked again
 };
 

@@ -13,6 +13,8 @@ void SanaTransformer::Batch::SetPasses(const Device& device, const SanaConfig& c
   latents.clear();
   predicted.clear();
   velocities.clear();
+  adapted_tokens.clear();
+  adapted_timesteps.clear();
   for (const TransformerPass& p : passes) {
     const Segment s{.first_row = tokens,
                     .frames = p.frames / c.patch[0],
@@ -25,6 +27,10 @@ void SanaTransformer::Batch::SetPasses(const Device& device, const SanaConfig& c
       mod_row.insert(mod_row.end(), int64_t{s.height} * s.width, first_mod + (per_frame ? f : 0));
     }
     timesteps.insert(timesteps.end(), p.timesteps.begin(), p.timesteps.end());
+    if (!p.adapters.empty()) {
+      adapted_tokens.push_back({p.adapters, tokens, s.rows()});
+      adapted_timesteps.push_back({p.adapters, first_mod, static_cast<int64_t>(p.timesteps.size())});
+    }
     latents.push_back(p.latents);
     segments.push_back(s);
     tokens += s.rows();
@@ -77,6 +83,13 @@ void SanaTransformer::Batch::SetLayer(int layer, const Ops& ops, const SanaConfi
                          .to = static_cast<std::byte*>(pass.tail_out) + layer * tail_bytes,
                          .bytes = tail_bytes});
   }
+}
+
+std::span<const LowRankTerm> SanaTransformer::Batch::Terms(std::span<const AdaptedRows> adapted,
+                                                           const PackedKernel& kernel) {
+  terms_.clear();
+  for (const AdaptedRows& rows : adapted) AppendLowRankTerms(rows, kernel, &terms_);
+  return terms_;
 }
 
 SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType act, int64_t N, int64_t R,

@@ -24,7 +24,13 @@ struct SanaTransformer::Batch {
   std::vector<const float*> latents;
   std::vector<Segment> predicted;  // segments of the passes that output their velocity
   std::vector<float*> velocities;  // of `predicted`
+  // Of the passes with adapters: their rows among the tokens, and among the timesteps.
+  std::vector<AdaptedRows> adapted_tokens, adapted_timesteps;
   void SetPasses(const Device& device, const SanaConfig& config, std::span<const TransformerPass> passes);
+
+  // What adapters add to a product over all tokens, or over all timesteps. Valid until the next call.
+  std::span<const LowRankTerm> TokenTerms(const PackedKernel& kernel) { return Terms(adapted_tokens, kernel); }
+  std::span<const LowRankTerm> TimestepTerms(const PackedKernel& kernel) { return Terms(adapted_timesteps, kernel); }
 
   // For the current layer, one entry a pass.
   std::vector<LinearAttentionSegment> attention;
@@ -34,7 +40,10 @@ struct SanaTransformer::Batch {
   void SetLayer(int layer, const Ops& ops, const SanaConfig& config, std::span<const TransformerPass> passes, Mat y);
 
  private:
+  std::span<const LowRankTerm> Terms(std::span<const AdaptedRows> adapted, const PackedKernel& kernel);
+
   std::vector<LinearAttentionState> history_;  // of all passes
+  std::vector<LowRankTerm> terms_;
 };
 
 // Workspace of a batch. Operands of matrix products have the activation type; the residual stream h stays f32.

@@ -54,6 +54,7 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> SanaTransformer::Load(Ops& ops,
   std::unique_ptr<SanaTransformer> model(new SanaTransformer(ops, c));
   model->weights_ = std::move(w);
   model->weight_bytes_ = load.packed_bytes();
+  model->layers_ = load.layers();
   return model;
 }
 

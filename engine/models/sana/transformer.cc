@@ -61,24 +61,27 @@ size_t SanaTransformer::PromptScratchBytes(int64_t caption_tokens) const {
   return arena.peak();
 }
 
-void SanaTransformer::EncodePrompt(ConstMat caption, void* scratch, void* out) const {
+void SanaTransformer::EncodePrompt(ConstMat caption, std::span<const AppliedAdapter> adapters, void* scratch,
+                                   void* out) const {
   constexpr float kCaptionNormEps = 1e-5f;
   Arena arena(scratch);
   const PromptWork w = PromptWork::Layout(config_, ops_.activation_type(), caption.rows, arena);
-  DenseOps& dense = ops_.dense();
+  std::vector<LowRankTerm> terms;
+  const auto linear = [&](const PackedKernel& kernel, Mat x, Activation activation, Mat y) {
+    terms.clear();
+    AppendLowRankTerms({adapters, 0, caption.rows}, kernel, &terms);
+    ops_.dense().Linear({.kernel = kernel, .x = x, .low_rank = terms, .epilogue = {.activation = activation}, .y = y});
+  };
   ops_.elementwise().Convert(caption, w.caption);
-  dense.Linear({.kernel = *weights_->caption_1,
-                .x = w.caption,
-                .epilogue = {.activation = Activation::kGeluTanh},
-                .y = w.hidden});
-  dense.Linear({.kernel = *weights_->caption_2, .x = w.hidden, .y = w.embedded});
+  linear(*weights_->caption_1, w.caption, Activation::kGeluTanh, w.hidden);
+  linear(*weights_->caption_2, w.hidden, Activation::kNone, w.embedded);
   ops_.norm().RmsNorm(
       {.x = w.embedded, .weight = weights_->caption_norm->f32(), .eps = kCaptionNormEps, .y = w.normed});
   const size_t layer_bytes = PromptBytes(caption.rows) / config_.layers;
   for (int i = 0; i < config_.layers; ++i) {
     const Layer& l = weights_->layers[i];
-    dense.Linear({.kernel = *l.cross_k, .x = w.normed, .y = w.k});
-    dense.Linear({.kernel = *l.cross_v, .x = w.normed, .y = w.v});
+    linear(*l.cross_k, w.normed, Activation::kNone, w.k);
+    linear(*l.cross_v, w.normed, Activation::kNone, w.v);
     ops_.attention().PrepareCrossKv({.k = w.k,
                                      .v = w.v,
                                      .k_weight = FloatsOrNull(l.cross_k_norm),
@@ -89,21 +92,26 @@ void SanaTransformer::EncodePrompt(ConstMat caption, void* scratch, void* out) c
 }
 
 // Computes e and t6 of the specification, one row a timestep.
-void SanaTransformer::Condition(const Batch& batch, const Work& w) const {
-  DenseOps& dense = ops_.dense();
+void SanaTransformer::Condition(Batch& batch, const Work& w) const {
+  const auto linear = [&](const PackedKernel& kernel, Mat x, Activation activation, Mat y) {
+    ops_.dense().Linear({.kernel = kernel,
+                         .x = x,
+                         .low_rank = batch.TimestepTerms(kernel),
+                         .epilogue = {.activation = activation},
+                         .y = y});
+  };
   ops_.sampler().TimestepSinusoids(batch.timesteps, w.sinusoids);
-  dense.Linear({.kernel = *weights_->time_1,
-                .x = w.sinusoids,
-                .epilogue = {.activation = Activation::kSilu},
-                .y = w.time_hidden});
-  dense.Linear({.kernel = *weights_->time_2, .x = w.time_hidden, .y = w.embedded});
+  linear(*weights_->time_1, w.sinusoids, Activation::kSilu, w.time_hidden);
+  linear(*weights_->time_2, w.time_hidden, Activation::kNone, w.embedded);
   ops_.elementwise().Activate(w.embedded, Activation::kSilu, w.time_act);
-  dense.Linear({.kernel = *weights_->time_modulation, .x = w.time_act, .y = w.modulation});
+  linear(*weights_->time_modulation, w.time_act, Activation::kNone, w.modulation);
 }
 
-void SanaTransformer::RunLayer(const Layer& l, const Batch& b, const Work& w) const {
+void SanaTransformer::RunLayer(const Layer& l, Batch& b, const Work& w) const {
   const int64_t D = config_.width();
-  DenseOps& dense = ops_.dense();
+  const auto linear = [&](const PackedKernel& kernel, Mat x, const Epilogue& epilogue, Mat y) {
+    ops_.dense().Linear({.kernel = kernel, .x = x, .low_rank = b.TokenTerms(kernel), .epilogue = epilogue, .y = y});
+  };
 
   ops_.elementwise().AddRow(w.modulation, l.table->f32(), w.layer_modulation);
   const int64_t stride = w.layer_modulation.stride;
@@ -124,7 +132,7 @@ void SanaTransformer::RunLayer(const Layer& l, const Batch& b, const Work& w) co
 
   // h += gate1 * SelfAttention(LN(h) (1 + scale1) + shift1)
   norm(0, 1);
-  dense.Linear({.kernel = *l.qkv, .x = w.normed, .y = w.qkv});
+  linear(*l.qkv, w.normed, {}, w.qkv);
   ops_.attention().LinearAttention({.qkv = w.qkv,
                                     .q_weight = FloatsOrNull(l.q_norm),
                                     .k_weight = FloatsOrNull(l.k_norm),
@@ -133,30 +141,35 @@ void SanaTransformer::RunLayer(const Layer& l, const Batch& b, const Work& w) co
                                     .rope_max_positions = config_.rope_max_positions,
                                     .segments = b.attention,
                                     .out = w.attended});
-  dense.Linear({.kernel = *l.out, .x = w.attended, .epilogue = gated(2), .y = w.h});
+  linear(*l.out, w.attended, gated(2), w.h);
 
   // h += CrossAttention(h, caption)
   ops_.elementwise().Convert(w.h, w.normed);
-  dense.Linear({.kernel = *l.cross_q, .x = w.normed, .y = w.cross_q});
+  linear(*l.cross_q, w.normed, {}, w.cross_q);
   ops_.attention().CrossAttention({.q = w.cross_q,
                                    .q_weight = FloatsOrNull(l.cross_q_norm),
                                    .heads = config_.cross_heads,
                                    .head_dim = config_.cross_head_dim,
                                    .segments = b.cross,
                                    .out = w.cross_out});
-  dense.Linear({.kernel = *l.cross_out, .x = w.cross_out, .epilogue = {.residual = true}, .y = w.h});
+  linear(*l.cross_out, w.cross_out, {.residual = true}, w.h);
 
   // h += gate2 * FFN(LN(h) (1 + scale2) + shift2)
   norm(3, 4);
-  dense.Linear({.kernel = *l.inverted, .x = w.normed, .epilogue = {.activation = Activation::kSilu}, .y = w.hidden});
+  linear(*l.inverted, w.normed, {.activation = Activation::kSilu}, w.hidden);
   ops_.convolution().DepthwiseGlu({.kernel = *l.depthwise, .x = w.hidden, .segments = b.segments, .y = w.gated});
-  dense.Linear({.kernel = *l.point, .x = w.gated, .y = w.y});
-  ops_.convolution().TemporalConv(
-      {.kernel = *l.temporal, .x = w.y, .segments = b.segments, .tails = b.tails, .epilogue = gated(5), .out = w.h});
+  linear(*l.point, w.gated, {}, w.y);
+  ops_.convolution().TemporalConv({.kernel = *l.temporal,
+                                   .x = w.y,
+                                   .low_rank = b.TokenTerms(*l.temporal),
+                                   .segments = b.segments,
+                                   .tails = b.tails,
+                                   .epilogue = gated(5),
+                                   .out = w.h});
   ops_.device().CopyEach(b.new_tails);
 }
 
-void SanaTransformer::PredictVelocity(const Batch& b, const Work& w) const {
+void SanaTransformer::PredictVelocity(Batch& b, const Work& w) const {
   const int64_t D = config_.width();
   // (shift, scale) = table + e, with the same e for both.
   const float* table = weights_->final_table->f32();
@@ -170,7 +183,10 @@ void SanaTransformer::PredictVelocity(const Batch& b, const Work& w) const {
                          .mod_stride = w.final_modulation.stride,
                          .mod_row = b.mod_row,
                          .y = w.normed});
-  ops_.dense().Linear({.kernel = *weights_->final_projection, .x = w.normed, .y = w.projected});
+  ops_.dense().Linear({.kernel = *weights_->final_projection,
+                       .x = w.normed,
+                       .low_rank = b.TokenTerms(*weights_->final_projection),
+                       .y = w.projected});
   ops_.latents().Unpatchify({.tokens = w.projected,
                              .segments = b.predicted,
                              .channels = config_.out_channels,
@@ -191,7 +207,10 @@ void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* 
   const Work w = Work::Layout(c, ops_.activation_type(), b.tokens, static_cast<int64_t>(b.timesteps.size()), arena);
   ops_.latents().Patchify(
       {.latents = b.latents, .segments = b.segments, .channels = c.in_channels, .patch = c.patch, .tokens = w.patches});
-  ops_.dense().Linear({.kernel = *weights_->patch_embedding, .x = w.patches, .y = w.h});
+  ops_.dense().Linear({.kernel = *weights_->patch_embedding,
+                       .x = w.patches,
+                       .low_rank = b.TokenTerms(*weights_->patch_embedding),
+                       .y = w.h});
   Condition(b, w);
   for (int i = 0; i < c.layers; ++i) {
     b.SetLayer(i, ops_, c, passes, w.y);

@@ -15,6 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/models/folder/weight_loader.h"
+#include "engine/models/lora/adapter.h"
 #include "engine/models/sana/config.h"
 #include "engine/ops/arena.h"
 #include "engine/ops/ops.h"
@@ -37,9 +38,10 @@ struct TransformerPass {
   int first_frame = 0;                    // the block's first latent frame (after temporal patching)
   std::vector<float> timesteps;           // one for the block, or one for each frame after patching
   PromptKv prompt;
-  std::vector<const float*> history;  // contributions, oldest first; empty: no history
-  const void* tail = nullptr;         // act [layers][frame tokens, D]; null: zeros
-  float* velocity = nullptr;          // f32 [C_out, T, H, W]; null in commit passes
+  std::span<const AppliedAdapter> adapters;  // the prompt was encoded with the same
+  std::vector<const float*> history;         // contributions, oldest first; empty: no history
+  const void* tail = nullptr;                // act [layers][frame tokens, D]; null: zeros
+  float* velocity = nullptr;                 // f32 [C_out, T, H, W]; null in commit passes
   // Commit passes only: receives history + block (store_sum) or the block's own contribution; `tail_out` the new tail.
   float* contribution_out = nullptr;
   bool store_sum = false;
@@ -55,6 +57,8 @@ class SanaTransformer {
 
   const SanaConfig& config() const { return config_; }
   size_t weight_bytes() const { return weight_bytes_; }
+  // What adapters may change; the kernels live as long as the transformer.
+  const std::vector<LoadedLayer>& layers() const { return layers_; }
   int64_t Tokens(int frames, int height, int width) const;
 
   size_t ScratchBytes(int64_t tokens, int64_t timestep_rows) const;
@@ -64,7 +68,7 @@ class SanaTransformer {
   size_t TailBytes(int height, int width) const;  // `height`, `width` of the latents
 
   // Writes the cross K/V of a caption (f32 [L, caption channels], valid rows only) to `out`, of PromptBytes(L).
-  void EncodePrompt(ConstMat caption, void* scratch, void* out) const;
+  void EncodePrompt(ConstMat caption, std::span<const AppliedAdapter> adapters, void* scratch, void* out) const;
 
   // Runs all passes as one batch. `scratch` has ScratchBytes(all tokens, all timestep rows).
   void Forward(std::span<const TransformerPass> passes, void* scratch) const;
@@ -75,16 +79,17 @@ class SanaTransformer {
   struct Work;
   struct Batch;
   SanaTransformer(Ops& ops, const SanaConfig& config);
-  void Condition(const Batch& batch, const Work& work) const;
+  void Condition(Batch& batch, const Work& work) const;
   void RunForward(std::span<const TransformerPass> passes, void* scratch) const;
-  void RunLayer(const Layer& layer, const Batch& batch, const Work& work) const;
-  void PredictVelocity(const Batch& batch, const Work& work) const;
+  void RunLayer(const Layer& layer, Batch& batch, const Work& work) const;
+  void PredictVelocity(Batch& batch, const Work& work) const;
 
   Ops& ops_;
   SanaConfig config_;
   std::shared_ptr<const Weights> weights_;
   std::unique_ptr<Batch> batch_;  // of the current call; kept so that its memory is reused
   size_t weight_bytes_ = 0;
+  std::vector<LoadedLayer> layers_;
 };
 
 }  // namespace longtake
