@@ -77,8 +77,11 @@ def case(out: Path, name: str, rng: random.Random, dtype: str, forms: list[str],
         model.add_adapter(LoraConfig(init_lora_weights=False, **settings), adapter_name=adapter)
         strengths[adapter] = rng.choice([1.0, 0.5, -0.75, 1.25])
     for key, parameter in model.named_parameters():
-        if "lora_" in key:  # so large that the adapters change the result by about a third
-            parameter.data *= 2.0
+        if ".lora_B." not in key:
+            continue
+        # Unbounded scales would make a network of which rounding alone moves results by more than the bound.
+        layer, adapter = key.split(".lora_B.")
+        parameter.data *= 0.5 / max(1.0, model.get_submodule(layer).scaling[adapter.removesuffix(".weight")])
     stored_as(model, dtype)
     for index, form in enumerate(forms):
         write_adapter(folder.path / "adapters", f"style{index}", form, model)
