@@ -44,6 +44,14 @@ std::string CheckModel(const fs::path& folder) {
   return Denied(transformer, R_OK);
 }
 
+// As of the model.
+std::string CheckAdapters(const fs::path& folder) {
+  std::error_code ignored;
+  if (folder.empty()) return "";
+  return fs::is_directory(folder, ignored) ? Denied(folder, R_OK | X_OK)
+                                           : absl::StrCat(folder.string(), ": there is no such folder");
+}
+
 // Whether it is free shows when it is taken.
 absl::Status CheckAddress(const std::string& address) {
   std::string host, port;
@@ -70,6 +78,7 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
     if (!status.ok()) wrong.push_back(absl::StrCat(option, status.message()));
   };
   add("model", CheckModel(engine.model_dir));
+  add("adapters", CheckAdapters(engine.adapters_dir));
   add_status("", CheckStore(server));
   add_status("registry: ", CheckSharing(server));
   for (const auto& [option, address] : {std::pair{"listen: ", &server.listen},

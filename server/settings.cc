@@ -172,6 +172,8 @@ AwsCredentials CredentialsOfEnvironment() {
 void AddFlags(CLI::App& app, Settings& settings) {
   StudioOptions& studio = settings.server.studio;
   app.add_option("--model", settings.engine.model_dir, "Model folder in diffusers' layout");
+  app.add_option("--adapters", settings.engine.adapters_dir,
+                 "Folder of low-rank adapters (LoRA), which requests may name; without it there are none");
   app.add_option("--listen", settings.server.listen, "Address and port to serve on")->capture_default_str();
   app.add_option("--metrics-listen", settings.server.metrics_listen,
                  "Address and port of /metrics, /livez, /readyz and /startupz over HTTP; without it there are none");

@@ -61,6 +61,7 @@ int Models(const ModelsFlags& flags) {
                      {"accepts_first_image", model.accepts_first_image()},
                      {"accepts_negative_prompt", model.accepts_negative_prompt()},
                      {"switches_prompt", model.switches_prompt()},
+                     {"adapters", std::vector<std::string>(model.adapters().begin(), model.adapters().end())},
                      {"about", model.about()},
                      {"examples", std::vector<std::string>(model.examples().begin(), model.examples().end())},
                      {"step_ladder", std::vector<int>(model.step_ladder().begin(), model.step_ladder().end())}});
@@ -73,6 +74,7 @@ int Models(const ModelsFlags& flags) {
                 model.denoise_steps(), model.numerics_id().c_str());
     std::printf("  first image %s, negative prompt %s, prompt switch %s\n", model.accepts_first_image() ? "yes" : "no",
                 model.accepts_negative_prompt() ? "yes" : "no", model.switches_prompt() ? "yes" : "no");
+    for (const std::string& adapter : model.adapters()) std::printf("  adapter          %s\n", adapter.c_str());
     if (!model.about().empty()) std::printf("  knows            %s\n", model.about().c_str());
     for (const std::string& example : model.examples()) std::printf("  example          %s\n", example.c_str());
   }

@@ -24,10 +24,11 @@ struct GenerateFlags {
   std::string prompt, negative_prompt;
   double seconds = 5;
   OutputFlags output;
-  std::optional<int64_t> seed;    // below 0: the server chooses
-  std::string size;               // "WxH"; empty: the model's default
-  std::string first_image;        // file
-  std::vector<std::string> then;  // "SECONDS:PROMPT"
+  std::optional<int64_t> seed;        // below 0: the server chooses
+  std::string size;                   // "WxH"; empty: the model's default
+  std::string first_image;            // file
+  std::vector<std::string> then;      // "SECONDS:PROMPT"
+  std::vector<std::string> adapters;  // "NAME" or "NAME=STRENGTH"
   int priority = 0;
   std::optional<double> max_wait, max_lead;  // seconds
   bool adaptive = false;                     // fewer steps rather than late chunks

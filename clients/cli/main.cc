@@ -28,6 +28,7 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--seed", flags.seed, "Same seed, same video; without it, or with -1, the server chooses");
   command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
   command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
+  command.add_option("--adapter", flags.adapters, "NAME or NAME=STRENGTH of an adapter of the model; several add up");
   command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
   AddDelivery(command, flags);
 }

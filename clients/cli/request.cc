@@ -45,6 +45,17 @@ std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec
     *change.mutable_at_offset() = ToProto(at);
     change.set_prompt(parts.second);
   }
+  for (const std::string& text : flags.adapters) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
+    v1::Adapter& adapter = *spec.add_adapters();
+    adapter.set_name(parts.first);
+    if (parts.first.size() == text.size()) continue;
+    double strength = 0;
+    if (!absl::SimpleAtod(parts.second, &strength) || !std::isfinite(strength)) {
+      return absl::StrFormat("--adapter: \"%s\" is not NAME or NAME=STRENGTH", text);
+    }
+    adapter.set_strength(strength);
+  }
   if (!flags.first_image.empty()) {
     std::ifstream file(flags.first_image, std::ios::binary);
     if (!file) return absl::StrFormat("--first-image: cannot read %s", flags.first_image);

@@ -55,7 +55,7 @@ class ConvolutionOps : public OperationFamily {
   using OperationFamily::OperationFamily;
   virtual ~ConvolutionOps() = default;
 
-  virtual bool adds_low_rank() const { return false; }  // like DenseOps::adds_low_rank, and equal to it
+  virtual bool adds_low_rank() const { return false; }  // true at least where that of DenseOps is
 
   void Conv(const ConvArgs& args);
   void DepthwiseGlu(const DepthwiseGluArgs& args);

@@ -1,6 +1,7 @@
 #include "engine/runtime/checkpoint.h"
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -84,6 +85,7 @@ class FieldReader {
       Number(strength);
       Text(adapter.digest);
       adapter.strength = std::bit_cast<double>(strength);
+      ok_ = ok_ && std::abs(adapter.strength) <= kMaxAdapterStrength;  // false for what is no number
     }
   }
   bool ok() const { return ok_; }

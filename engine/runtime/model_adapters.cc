@@ -1,6 +1,8 @@
 // The adapters of a VideoModel.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
@@ -16,10 +18,18 @@ absl::Status VideoModel::LoadAdapters(const PartOps& parts, const std::string& f
         absl::StrCat("adapters_dir: ", ops.device().name(), " computes without adapters"));
   }
   ASSIGN_OR_RETURN(const std::vector<AdapterFiles> files, ListAdapters(folder));
+  const auto bytes_of = [](const AdapterFiles& file) -> uint64_t {
+    std::error_code error;
+    const uintmax_t bytes = std::filesystem::file_size(file.weights, error);
+    return error ? 0 : bytes;  // a file that is gone is named when it is opened
+  };
+  uint64_t done = 0, total = 0;
+  for (const AdapterFiles& file : files) total += bytes_of(file);
   for (const AdapterFiles& file : files) {
     ASSIGN_OR_RETURN(adapters_.emplace_back(), LoadAdapter(ops, file, transformer_->layers()));
     info_.adapters.push_back({.name = file.name, .digest = adapters_.back()->digest});
-    if (progress) progress("adapters", adapters_.size(), files.size());
+    done += bytes_of(file);
+    if (progress) progress("adapters", done, total);
   }
   largest_adapters_ = LargestAdapters(adapters_, kMaxSessionAdapters);
   for (const Adapter& adapter : largest_adapters_) largest_applied_.push_back({.adapter = &adapter});

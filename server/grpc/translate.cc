@@ -271,6 +271,7 @@ v1::Model ToProto(const ModelInfo& model, const RequestLimits& limits) {
   out.set_max_first_image_bytes(model.accepts_first_image ? limits.max_first_image_bytes : 0);
   out.set_about(model.about);
   for (const std::string& example : model.examples) out.add_examples(example);
+  for (const AdapterInfo& adapter : model.adapters) out.add_adapters(adapter.name);
   return out;
 }
 

@@ -56,6 +56,13 @@ class Fields {
     Wrong(name, "is not a whole number");
     return std::nullopt;
   }
+  std::optional<double> Number(const std::string& name) {
+    const json* value = Find(name);
+    if (value == nullptr) return std::nullopt;
+    if (value->is_number()) return value->get<double>();
+    Wrong(name, "is not a number");
+    return std::nullopt;
+  }
   // A number, or one in a string, as some clients have it.
   std::optional<absl::Duration> Time(const std::string& name) {
     const json* value = Find(name);
@@ -103,6 +110,24 @@ std::vector<PromptChange> Changes(Fields& fields, std::vector<FieldError>& error
     change.Finish();
   }
   return changes;
+}
+
+std::vector<Adapter> Adapters(Fields& fields, std::vector<FieldError>& errors) {
+  std::vector<Adapter> adapters;
+  const json* list = fields.Find("adapters");
+  if (list == nullptr) return adapters;
+  if (!list->is_array()) fields.Wrong("adapters", "is not a list");
+  for (size_t i = 0; list->is_array() && i < list->size(); ++i) {
+    const std::string name = absl::StrCat("adapters[", i, "]");
+    if (!(*list)[i].is_object()) {
+      fields.Wrong(name, "is not an object");
+      continue;
+    }
+    Fields adapter((*list)[i], name + ".", errors);
+    adapters.push_back({.name = adapter.Text("name"), .strength = adapter.Number("strength").value_or(1)});
+    adapter.Finish();
+  }
+  return adapters;
 }
 
 std::optional<Size> ReadSize(Fields& fields) {
@@ -162,6 +187,7 @@ CreateRequest ToCreateRequest(const json& body) {
     spec.model = absl::StartsWith(model, "models/") ? model : absl::StrCat("models/", model);
   }
   spec.prompt_changes = Changes(fields, request.errors);
+  spec.adapters = Adapters(fields, request.errors);
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
   fields.Finish();

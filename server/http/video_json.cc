@@ -108,6 +108,8 @@ json ToJson(const VideoInfo& video, bool with_blocks, Reader reader) {
     changes.push_back({{"prompt", plan.prompts[i + 1]}, {"block", plan.prompt_blocks[i]}});
   }
   for (const auto& [prompt, block] : video.changes) changes.push_back({{"prompt", prompt}, {"block", block}});
+  json adapters = json::array();
+  for (const auto& [name, strength] : plan.spec.adapters) adapters.push_back({{"name", name}, {"strength", strength}});
   json out = {{"id", IdOf(video.name)},
               {"object", "video"},
               {"status", StatusOf(video.state)},
@@ -116,6 +118,7 @@ json ToJson(const VideoInfo& video, bool with_blocks, Reader reader) {
               {"model", std::string(absl::StripPrefix(plan.spec.model, "models/"))},
               {"prompt", plan.spec.prompt},
               {"prompt_changes", changes},
+              {"adapters", adapters},
               {"seconds", absl::StrFormat("%.2f", Seconds(plan.rate.TimeOf(plan.frames())))},
               {"size", ToText(plan.session.size)},
               {"seed", plan.session.seed},
@@ -129,7 +132,7 @@ json ToJson(const VideoInfo& video, bool with_blocks, Reader reader) {
   if (video.end_time.has_value()) out["completed_at"] = absl::ToUnixSeconds(*video.end_time);
   if (!video.request_id.empty()) out["request_id"] = video.request_id;
   if (reader == Reader::kLinkHolder) {
-    for (const char* field : {"prompt", "seed", "request_id"}) out.erase(field);
+    for (const char* field : {"prompt", "seed", "request_id", "adapters"}) out.erase(field);
     for (json& change : out["prompt_changes"]) change.erase("prompt");
   }
   return out;
@@ -151,6 +154,9 @@ json ToJson(const ModelInfo& model) {
               {"accepts_first_image", model.accepts_first_image},
               {"about", model.about},
               {"examples", model.examples}};
+  json adapters = json::array();
+  for (const AdapterInfo& adapter : model.adapters) adapters.push_back(adapter.name);
+  out["adapters"] = std::move(adapters);
   if (model.block_latent_frames > 0) {
     out["block_seconds"] = Seconds(rate.TimeOf(int64_t{model.block_latent_frames} * model.frames_per_latent));
   }

@@ -63,6 +63,7 @@ class Checker {
     CheckSize();
     CheckDuration();
     CheckRest();
+    CheckAdapters();
     CheckOptions();
     CheckChanges();
     if (!errors_.empty()) return InvalidRequest(std::move(errors_));
@@ -142,7 +143,37 @@ class Checker {
     } else if (static_cast<int64_t>(spec_.first_image.size()) > limits_.max_first_image_bytes) {
       Refuse("spec.first_image", TooLong(spec_.first_image.size(), limits_.max_first_image_bytes));
     }
-    if (!spec_.adapters.empty()) Refuse("spec.adapters", "this model has none");
+  }
+
+  // The session keeps the digests, so that what is made later belongs to the same files.
+  void CheckAdapters() {
+    if (spec_.adapters.size() > kMaxSessionAdapters) {
+      return Refuse("spec.adapters",
+                    absl::StrCat(spec_.adapters.size(), " are above the limit of ", kMaxSessionAdapters));
+    }
+    std::set<std::string> names;
+    for (size_t i = 0; i < spec_.adapters.size(); ++i) {
+      const auto& [name, strength] = spec_.adapters[i];
+      const auto field = [i](const char* of) { return absl::StrCat("spec.adapters[", i, "].", of); };
+      const auto has_name = [&name = name](const AdapterInfo& adapter) { return adapter.name == name; };
+      const auto adapter = std::find_if(model_.adapters.begin(), model_.adapters.end(), has_name);
+      if (!names.insert(name).second) {
+        Refuse(field("name"), absl::StrCat("\"", name, "\" is given twice"));
+      } else if (model_.adapters.empty()) {
+        Refuse(field("name"), "this model has no adapters");
+      } else if (adapter == model_.adapters.end()) {
+        Refuse(field("name"), absl::StrCat("there is none of that name; the names are ", Names(model_.adapters)));
+      } else {
+        plan_.session.adapters.push_back({.name = name, .strength = strength, .digest = adapter->digest});
+      }
+      if (!(std::abs(strength) <= kMaxAdapterStrength)) {
+        Refuse(field("strength"), absl::StrCat("is not within -", kMaxAdapterStrength, " ... ", kMaxAdapterStrength));
+      }
+    }
+  }
+
+  static std::string Names(const std::vector<AdapterInfo>& adapters) {
+    return absl::StrJoin(adapters, ", ", [](std::string* out, const AdapterInfo& a) { absl::StrAppend(out, a.name); });
   }
 
   void CheckOptions() {

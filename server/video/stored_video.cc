@@ -58,7 +58,18 @@ struct nlohmann::adl_serializer<std::optional<T>> {
 
 namespace longtake {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Size, width, height)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SessionSpec, size, latent_frames, seed)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AdapterUse, name, strength, digest)
+// Without adapters as it was before there were any, so that other releases read it.
+inline void to_json(nlohmann::json& out, const SessionSpec& spec) {
+  out = {{"size", spec.size}, {"latent_frames", spec.latent_frames}, {"seed", spec.seed}};
+  if (!spec.adapters.empty()) out["adapters"] = spec.adapters;
+}
+inline void from_json(const nlohmann::json& in, SessionSpec& spec) {
+  in.at("size").get_to(spec.size);
+  in.at("latent_frames").get_to(spec.latent_frames);
+  in.at("seed").get_to(spec.seed);
+  if (in.contains("adapters")) in.at("adapters").get_to(spec.adapters);
+}
 }  // namespace longtake
 
 namespace longtake::media {

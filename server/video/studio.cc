@@ -81,6 +81,16 @@ Studio::~Studio() {
 }
 
 absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
+  for (const AdapterUse& use : video.info.plan->session.adapters) {
+    const auto same = [&](const AdapterInfo& adapter) {
+      return adapter.name == use.name && adapter.digest == use.digest;
+    };
+    if (std::any_of(model().adapters.begin(), model().adapters.end(), same)) continue;
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     absl::StrCat("nothing can be added to ", video.info.name, ": it was begun with the adapter \"",
+                                  use.name, "\" of the digest ", use.digest, ", which this server does not have"),
+                     {.reason = Reason::kOtherModel, .resource = video.info.name});
+  }
   if (video.info.numerics_id == model().numerics_id && video.model_digest == model().model_digest) {
     return absl::OkStatus();
   }

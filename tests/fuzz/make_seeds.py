@@ -104,6 +104,37 @@ def small_tokenizer() -> dict[str, object]:
     }
 
 
+def adapter(config: bytes, shapes: dict[str, list[int]], metadata: dict[str, str] | None = None, fill: float = 0.5) -> bytes:
+    """The configuration's line, then a file of float32 tensors that all have the value `fill`."""
+    header: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    at = 0
+    for name, shape in shapes.items():
+        size = 4
+        for side in shape:
+            size *= side
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    return config + b"\n" + safetensors(header, struct.pack("<f", fill) * (at // 4))
+
+
+def write_adapters() -> None:
+    q, k, temp = ("transformer.b.0." + layer + ".lora_" for layer in ("to_q", "to_k", "temp"))
+    metadata = {"lora_adapter_metadata": '{"transformer.r":1,"transformer.lora_alpha":2,"transformer.use_rslora":true}'}
+    pair = {q + "A.weight": [1, 2], q + "B.weight": [2, 1]}
+    write("adapter", "diffusers", adapter(b"", pair, metadata))
+    config = b'{"r":2,"lora_alpha":4,"peft_type":"LORA","rank_pattern":{"to_q":1},"alpha_pattern":{"b\\\\.0.*":3}}'
+    stacked = pair | {k + "A.default.weight": [2, 2], k + "B.default.weight": [2, 2]}
+    write("adapter", "peft", adapter(config, stacked))
+    kohya = {"lora_unet_b_0_to_k.lora_down.weight": [2, 2], "lora_unet_b_0_to_k.lora_up.weight": [2, 2]}
+    write("adapter", "kohya", adapter(b"", kohya | {"lora_unet_b_0_to_k.alpha": []}))
+    write("adapter", "convolution", adapter(b"", {temp + "A.weight": [1, 2, 3, 1], temp + "B.weight": [2, 1, 1, 1]}))
+    write("adapter", "depthwise", adapter(b"", {"b.0.depth.lora_A.weight": [1, 1, 3, 3]}))
+    write("adapter", "dora", adapter(b"", pair | {q + "magnitude_vector": [2]}))
+    write("adapter", "rank_0", adapter(b"", {q + "A.weight": [0, 2], q + "B.weight": [2, 0]}))
+    write("adapter", "nan", adapter(b"", pair, fill=float("nan")))
+    write("adapter", "config_dora", adapter(b'{"r":1,"use_dora":true}', pair))
+
+
 def write(target: str, name: str, content: bytes) -> None:
     path = CORPUS / target / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +164,14 @@ def main() -> None:
     fields = struct.pack("<iiiQ", 32, 32, 3, 7) + struct.pack("<iii", 1, 1, 0) + struct.pack("<qqqq", 4, 0, 0, 0) + b"\1\0"
     write("checkpoint", "right", checkpoint(fields, bytes(64)))
     write("checkpoint", "short", checkpoint(fields[:9], b""))
+    style = struct.pack("<I", 5) + b"style" + struct.pack("<d", 0.5) + struct.pack("<I", 16) + b"0000000000000001"
+    adapters = bytearray(checkpoint(fields + struct.pack("<I", 1) + style, bytes(64)))
+    adapters[8] = 2  # the version that has them
+    write("checkpoint", "adapters", bytes(adapters))
+    nan = bytes(adapters).replace(b"style" + struct.pack("<d", 0.5), b"style" + struct.pack("<d", float("nan")))
+    write("checkpoint", "adapters_nan", nan)
 
+    write_adapters()
     write("tokenizer_files", "small.json", b"json\n" + json.dumps(small_tokenizer(), separators=(",", ":")).encode())
     bundled = ROOT / "models/longtake-tiny/tokenizer/tokenizer.model"
     write("tokenizer_files", "bundled.model", b"model\n" + bundled.read_bytes())

@@ -165,7 +165,7 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
        {"spec.first_image"},
        "text"},
       {"other model", [](auto& r) { r.mutable_spec()->set_model("models/other"); }, {"spec.model"}, "models/fake"},
-      {"adapter", [](auto& r) { r.mutable_spec()->add_adapters()->set_name("x"); }, {"spec.adapters"}, "none"},
+      {"adapter", [](auto& r) { r.mutable_spec()->add_adapters()->set_name("x"); }, {"spec.adapters[0].name"}, "no adapters"},
       {"delivery",
        [](auto& r) { r.mutable_delivery_options()->set_delivery(static_cast<v1::Delivery>(9)); },
        {"delivery_options.delivery"},

@@ -183,8 +183,14 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
       return absl::OkStatus();
     case PassKind::kSave:
       if (at.block == 0) return absl::FailedPreconditionError("save");
-      saved = {at, session.look};
-      saved.progress.step = 0;
+      saved = {.blocks = at.blocks,
+               .block = at.block,
+               .block_frames = at.block_frames,
+               .steps = at.steps,
+               .committed_frames = at.committed_frames,
+               .decoded_latents = at.decoded_latents,
+               .has_prompt = at.has_prompt,
+               .look = session.look};
       result.checkpoint.resize(sizeof(saved));
       std::memcpy(result.checkpoint.data(), &saved, sizeof(saved));
       return absl::OkStatus();
@@ -193,7 +199,15 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
       if (pass.checkpoint.size() != sizeof(saved)) return absl::FailedPreconditionError("restore");
       if (!options_.checkpoints.ok()) return options_.checkpoints;
       std::memcpy(&saved, pass.checkpoint.data(), sizeof(saved));
-      at = saved.progress;
+      at = {.spec = at.spec,
+            .blocks = saved.blocks,
+            .block = saved.block,
+            .block_frames = saved.block_frames,
+            .step = 0,
+            .steps = saved.steps,
+            .committed_frames = saved.committed_frames,
+            .decoded_latents = saved.decoded_latents,
+            .has_prompt = saved.has_prompt};
       session.look = saved.look;
       return absl::OkStatus();
   }

@@ -74,8 +74,10 @@ class FakeEngine : public Engine {
     uint64_t look = 0;  // of the prompt
     int steps = 0;      // of the block being made
   };
+  // Plain numbers, for it is copied as bytes: of SessionProgress all but the spec, which is the session's own.
   struct Saved {
-    SessionProgress progress;
+    int blocks = 0, block = 0, block_frames = 0, steps = 0, committed_frames = 0, decoded_latents = 0;
+    bool has_prompt = false;
     uint64_t look = 0;
   };
   struct Batch {

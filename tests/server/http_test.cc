@@ -82,6 +82,27 @@ TEST_F(HttpTest, OneGrowingFileHasTheBytesOfGrpc) {
   EXPECT_EQ(model["examples"], json(FakeModel().examples));
 }
 
+TEST_F(HttpTest, AdaptersAreAskedForByName) {
+  FakeEngineOptions engine;
+  engine.model = FakeModel();
+  engine.model.adapters = {{"camera", "0000000000000001"}, {"style", "0000000000000002"}};
+  StartHttp(engine);
+  EXPECT_EQ(Ask("GET", "/v1/models").json()["data"][0]["adapters"], json({"camera", "style"}));
+  json request = TwoSeconds();
+  request["adapters"] = {{{"name", "style"}, {"strength", 0.5}}, {{"name", "camera"}}};
+  const json asked = {{{"name", "style"}, {"strength", 0.5}}, {{"name", "camera"}, {"strength", 1.0}}};
+  EXPECT_EQ(Ask("GET", Create(request)).json()["adapters"], asked);
+  const auto refused = [&](const json& adapters, const std::string& why) {
+    request["adapters"] = adapters;
+    EXPECT_THAT(Ask("POST", "/v1/videos", request.dump()).json()["error"]["message"].get<std::string>(),
+                HasSubstr(why));
+  };
+  refused("style", "adapters: is not a list");
+  refused({"style"}, "adapters[0]: is not an object");
+  refused({{{"name", "style"}, {"strength", "1"}}}, "adapters[0].strength: is not a number");
+  refused({{{"name", "other"}}}, "adapters[0].name: there is none of that name; the names are camera, style");
+}
+
 TEST_F(HttpTest, EventsComeWithTheirMedia) {
   StartHttp();
   json request = TwoSeconds();

@@ -33,6 +33,32 @@ TEST_F(Plan, LaysTheBlocks) {
   EXPECT_EQ(plan->BlockAt(-absl::Seconds(1)), 0);
 }
 
+TEST_F(Plan, SessionsKeepTheAdaptersDigests) {
+  ModelInfo model = FakeModel();
+  model.adapters = {{"one", "0000000000000001"}, {"two", "0000000000000002"}};
+  const FakeEngine with({.model = model});
+  VideoSpec spec;
+  spec.prompt = "a red ball";
+  spec.duration = absl::Seconds(2);
+  const auto check = [&](std::vector<Adapter> adapters) {
+    spec.adapters = std::move(adapters);
+    return CheckRequest(spec, {}, {}, Purpose::kMake, with, {}, 7);
+  };
+  const absl::StatusOr<VideoPlan> plan = check({{"two", 0.5}, {"one", 1}});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_THAT(plan->session.adapters, testing::ElementsAre(AdapterUse{"two", 0.5, "0000000000000002"},
+                                                           AdapterUse{"one", 1, "0000000000000001"}));
+  const auto refused = [&](std::vector<Adapter> adapters, const std::string& field, const std::string& why) {
+    const absl::Status status = check(std::move(adapters)).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), testing::AllOf(testing::HasSubstr(field), testing::HasSubstr(why)));
+  };
+  refused({{"one", 1}, {"three", 1}}, "spec.adapters[1].name", "the names are one, two");
+  refused({{"one", 1}, {"one", 1}}, "spec.adapters[1].name", "given twice");
+  refused({{"one", -101}}, "spec.adapters[0].strength", "-100 ... 100");
+  refused(std::vector<Adapter>(9, {"one", 1}), "spec.adapters", "above the limit of 8");
+}
+
 TEST_F(Plan, ChangesFallToBlocks) {
   const absl::StatusOr<VideoPlan> plan =
       Check({.duration = absl::Seconds(2),

@@ -413,27 +413,48 @@ TEST_F(RestoreTest, AStoreThatFailsStopsNoVideo) {
   EXPECT_THAT(LogText(), HasSubstr("is not stored any further name=" + video.video().name()));
 }
 
-TEST_F(RestoreTest, AVideoOfAnotherModelDoesNotGoOn) {
-  std::atomic<bool> shown = false;
-  int commits = 0;
-  StartOn("store", {.delay = [&](const Pass& pass) {
-            if (pass.kind != PassKind::kCommit || ++commits != 4) return absl::ZeroDuration();
-            Await([&] { return shown.load(); }, "a block");
-            Crash("store", "crash");
-            return absl::ZeroDuration();
-          }});
-  const Watched video = Generate(Kept(5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
-    if (event.has_chunk() && event.chunk().has_report()) shown = true;
-  });
-  FakeEngineOptions other;
-  other.model = FakeModel();
-  other.model.numerics_id = "other";
-  StartOn("crash", other);
-  const Watched cut = Watch(video.video().name());
-  EXPECT_EQ(ReasonOf(cut.status), "OTHER_MODEL");
-  EXPECT_THAT(cut.status.error_message(), HasSubstr("as fake-1 and not other"));
-  EXPECT_TRUE(video.bytes.starts_with(cut.bytes));
-  EXPECT_GT(cut.bytes.size(), 1000u);
+// A video is cut after some blocks, and what another server says of it that has `other`.
+class OtherModelTest : public RestoreTest {
+ protected:
+  void ExpectCut(const ModelInfo& model, const v1::GenerateVideoRequest& request, const ModelInfo& other,
+                 const std::string& why) {
+    std::atomic<bool> shown = false;
+    int commits = 0;
+    FakeEngineOptions first, second;
+    first.model = model;
+    first.delay = [&](const Pass& pass) {
+      if (pass.kind != PassKind::kCommit || ++commits != 4) return absl::ZeroDuration();
+      Await([&] { return shown.load(); }, "a block");
+      Crash("store", "crash");
+      return absl::ZeroDuration();
+    };
+    StartOn("store", first);
+    const Watched video = Generate(request, [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
+      if (event.has_chunk() && event.chunk().has_report()) shown = true;
+    });
+    second.model = other;
+    StartOn("crash", second);
+    const Watched cut = Watch(video.video().name());
+    EXPECT_EQ(ReasonOf(cut.status), "OTHER_MODEL");
+    EXPECT_THAT(cut.status.error_message(), HasSubstr(why));
+    EXPECT_TRUE(video.bytes.starts_with(cut.bytes));
+    EXPECT_GT(cut.bytes.size(), 1000u);
+  }
+};
+
+TEST_F(OtherModelTest, DoesNotGoOn) {
+  ModelInfo other = FakeModel();
+  other.numerics_id = "other";
+  ExpectCut(FakeModel(), Kept(5), other, "as fake-1 and not other");
+}
+
+TEST_F(OtherModelTest, DoesNotGoOnWithAnotherAdapterOfTheName) {
+  ModelInfo model = FakeModel(), other = FakeModel();
+  model.adapters = {{"style", "0000000000000001"}};
+  other.adapters = {{"style", "0000000000000002"}};
+  auto request = Kept(5);
+  request.mutable_spec()->add_adapters()->set_name("style");
+  ExpectCut(model, request, other, "the adapter \"style\" of the digest 0000000000000001");
 }
 
 }  // namespace
