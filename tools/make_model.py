@@ -4,7 +4,8 @@
         [--transformer JSON] [--text-encoder JSON] [--vae JSON] [--settings JSON] [--dtype bfloat16] [--tokenizer FILE]
 
 Without further options: SANA-Video 2B, Gemma-2-2B and the Wan 2.1 VAE at their real widths, 9.6 GB in bfloat16. The
-JSON options change single fields of a part's config.json (or of longtake.json). Weights are scaled by 1/sqrt(inputs),
+JSON options change single fields of a part's config.json (or of longtake.json); `--vae '{"_class_name":
+"AutoencoderKLLTX2Video"}'` begins with LTX-2's VAE. Weights are scaled by 1/sqrt(inputs),
 so that activations keep their size and nothing overflows; the same seed gives the same bytes. Needs numpy only.
 """
 
@@ -100,6 +101,45 @@ VAE = {
     "z_dim": 16,
 }
 
+LTX2_CLASS, LTX2_CAUSAL_CLASS = "AutoencoderKLLTX2Video", "AutoencoderKLCausalLTX2Video"
+LTX2_VAE = {
+    "_class_name": LTX2_CLASS,
+    "_diffusers_version": "0.42.1",
+    "block_out_channels": [256, 512, 1024, 2048],
+    "decoder_block_out_channels": [256, 512, 1024],
+    "decoder_causal": False,
+    "decoder_inject_noise": [False] * 4,
+    "decoder_layers_per_block": [5] * 4,
+    "decoder_spatial_padding_mode": "reflect",
+    "decoder_spatio_temporal_scaling": [True] * 3,
+    "down_block_types": ["LTX2VideoDownBlock3D"] * 4,
+    "downsample_type": ["spatial", "temporal", "spatiotemporal", "spatiotemporal"],
+    "encoder_causal": True,
+    "encoder_spatial_padding_mode": "zeros",
+    "in_channels": 3,
+    "latent_channels": 128,
+    "layers_per_block": [4, 6, 6, 2, 2],
+    "out_channels": 3,
+    "patch_size": 4,
+    "patch_size_t": 1,
+    "resnet_norm_eps": 1e-06,
+    "scaling_factor": 1.0,
+    "spatial_compression_ratio": 32,
+    "spatio_temporal_scaling": [True] * 4,
+    "temporal_compression_ratio": 8,
+    "timestep_conditioning": False,
+    "upsample_factor": [2] * 3,
+    "upsample_residual": [True] * 3,
+    "upsample_type": ["spatiotemporal"] * 3,
+}
+
+LTX2_CAUSAL_VAE = {
+    **{field: value for field, value in LTX2_VAE.items() if field != "upsample_type"},
+    "_class_name": LTX2_CAUSAL_CLASS,
+    "decoder_causal": True,
+    "decoder_upsample_type": ["spatiotemporal"] * 3,
+}
+
 # LongSANA's sampling, without what that family puts in front of a prompt.
 FEW_STEP = {
     "family": "longtake",
@@ -170,11 +210,13 @@ def _scale(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
         return 1.0, 0.05
     if leaf == "scale_shift_table":
         return 0.0, 0.2
+    if name in ("latents_mean", "latents_std"):
+        return (0.0 if name == "latents_mean" else 1.0), 0.05
     if len(shape) == 1:
         return (0.0, 0.05) if "layernorm" in name or name == "norm.weight" else (1.0, 0.05)
     if name == "embed_tokens.weight":
         return 0.0, 1 / math.sqrt(shape[1])
-    gain = 0.3 if name == "decoder.conv_out.weight" else 1.0
+    gain = 0.3 if name in ("decoder.conv_out.weight", "decoder.conv_out.conv.weight") else 1.0
     return 0.0, gain / math.sqrt(math.prod(shape[1:]))
 
 
@@ -193,6 +235,17 @@ def _progress(part: str):
     return show
 
 
+def part_of(part: str, config: dict):
+    """Defaults of config.json, the tensors' list, the files' stem, and the entry of model_index.json, by the class of a
+    config or of the changes to one."""
+    defaults, list_tensors, stem = PARTS[part]
+    library, name = LIBRARIES[part]
+    for ltx2 in (LTX2_VAE, LTX2_CAUSAL_VAE):
+        if part == "vae" and config.get("_class_name") == ltx2["_class_name"]:
+            defaults, list_tensors, name = ltx2, tensor_lists.ltx2_vae, ltx2["_class_name"]
+    return defaults, list_tensors, stem, [library, name]
+
+
 def write_model(
     out: Path,
     parts: list[str],
@@ -209,12 +262,11 @@ def write_model(
     index = {"_class_name": "SanaVideoPipeline", "_diffusers_version": "0.36.0"}
     weights = Weights(seed, STORAGE[dtype])
     for part in parts:
-        defaults, list_tensors, stem = PARTS[part]
+        defaults, list_tensors, stem, index[part] = part_of(part, changes.get(part, {}))
         config = {**defaults, **changes.get(part, {})}
         specs = [TensorSpec(name, shape, STORAGE[dtype]) for name, shape in list_tensors(config)]
         write_part(out / part, stem, specs, weights, shard_bytes, _progress(part))
         (out / part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        index[part] = LIBRARIES[part]
     if tokenizer:
         (out / "tokenizer").mkdir(exist_ok=True)
         shutil.copyfile(tokenizer, out / "tokenizer" / "tokenizer.model")

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 # Of the largest error of a bfloat16 output, in units of torch's.
@@ -109,12 +110,16 @@ def group_faults(rows: list[Row]) -> Iterator[str]:
 def run_case(folder: Path, root: Path, runner: Path, backend: str, dtype: str) -> list[Row]:
     case = json.loads((folder / "case.json").read_text())
     expected = load_file(folder / "expected.safetensors")
-    inputs = load_file(folder / "input.safetensors") if (folder / "input.safetensors").exists() else {}
+    has_input = (folder / "input.safetensors").exists()
+    inputs = {}
+    if has_input:  # of the inputs only masks are compared with, and numpy has no bfloat16
+        with safe_open(folder / "input.safetensors", "numpy") as file:
+            inputs = {name: file.get_tensor(name) for name in set(case["valid_rows"].values()) & set(file.keys())}
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "out.safetensors"
         command = [runner, "--model", root / "models" / case["model"], "--module", case["module"]]
         command += ["--backend", backend, "--dtype", dtype, "--output", output]
-        if inputs:
+        if has_input:
             command += ["--input", folder / "input.safetensors"]
         begin = time.monotonic()
         try:

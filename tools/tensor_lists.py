@@ -147,7 +147,8 @@ def _ltx2_blocks(name: str, width: int, count: int) -> Iterator[tuple[str, Shape
 
 
 def ltx2_vae(config: dict) -> Iterator[tuple[str, Shape]]:
-    """AutoencoderKLLTX2Video, with every stage down- or upsampled and no conditioning on a timestep."""
+    """AutoencoderKLLTX2Video and AutoencoderKLCausalLTX2Video, with every stage down- or upsampled and no conditioning
+    on a timestep."""
     positions = {"spatial": 4, "temporal": 2, "spatiotemporal": 8}
     latent, pixels = config["latent_channels"], 3 * config["patch_size"] ** 2
     yield "latents_mean", (latent,)
@@ -164,7 +165,8 @@ def ltx2_vae(config: dict) -> Iterator[tuple[str, Shape]]:
     yield from _ltx2_blocks("encoder.mid_block", width, middle)
     yield from _ltx2_conv("encoder.conv_out", width, latent + 1)
 
-    # The decoder's lists but for the kinds of upsampling begin with its last stage.
+    # The decoder's lists but for `upsample_type` begin with its last stage.
+    kinds = config["upsample_type"] if "upsample_type" in config else config["decoder_upsample_type"][::-1]
     widths, factors = config["decoder_block_out_channels"][::-1], config["upsample_factor"][::-1]
     middle, *stages = config["decoder_layers_per_block"][::-1]
     width = widths[0]
@@ -172,7 +174,7 @@ def ltx2_vae(config: dict) -> Iterator[tuple[str, Shape]]:
     yield from _ltx2_blocks("decoder.mid_block", width, middle)
     for index, (count, out, factor) in enumerate(zip(stages, widths, factors, strict=True)):
         block = f"decoder.up_blocks.{index}"
-        rows = width * positions[config["upsample_type"][index]] // factor
+        rows = width * positions[kinds[index]] // factor
         yield from _ltx2_conv(f"{block}.upsamplers.0.conv", width, rows)
         width = out // factor
         yield from _ltx2_blocks(block, width, count)

@@ -27,12 +27,16 @@ const std::byte* TakeZeros(Workspace::Scope& scope, const KernelShape& shape) {
   return scope.TakeZeros(RoundUp(shape.inputs, 64) * sizeof(float));
 }
 
+// The row or column of the input that stands at `at`, which may lie one outside.
+int Reflected(int at, int size) { return std::clamp(at < 0 ? -at : at >= size ? 2 * size - 2 - at : at, 0, size - 1); }
+
 void CpuConvolutionOps::DoConv(const ConvArgs& args) {
   const auto& kernel = static_cast<const CpuKernel&>(args.kernel);
   const KernelShape& shape = kernel.shape();
   const int64_t frame_rows = int64_t{args.out_height} * args.out_width;
   const bool residual = !args.residual.empty();
   const int up = args.upsample;
+  const bool reflect = args.border == Border::kReflect;
   Workspace::Scope scope(context_.workspace);
   const std::byte* const zeros = TakeZeros(scope, shape);
 
@@ -43,7 +47,8 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
       const ConstMat& frame = args.in[f * shape.kt + dt];
       const int64_t pixel = frame.stride * BytesOf(frame.dtype);
       for (int dy = 0; dy < shape.kh; ++dy) {
-        const int sy = y * args.stride + dy - args.pad_top;
+        int sy = y * args.stride + dy - args.pad_top;
+        if (reflect) sy = Reflected(sy, args.in_height);
         const bool outside = frame.data == nullptr || sy < 0 || sy >= args.in_height * up;
         const std::byte* line = outside ? nullptr : RowAt(frame, int64_t{sy / up} * args.in_width);
         for (int dx = 0; dx < shape.kw; ++dx, ++tap) {
@@ -51,13 +56,17 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
           if (args.stride == 1 && up == 1 && !outside) {  // zeros, consecutive pixels, zeros
             const int first = x0 + dx - args.pad_left;
             const int begin = std::clamp(-first, 0, n), end = std::clamp(args.in_width - first, begin, n);
-            std::fill(to, to + begin, zeros);
+            const auto outside_at = [&](int r) {
+              return reflect ? line + Reflected(first + r, args.in_width) * pixel : zeros;
+            };
+            for (int r = 0; r < begin; ++r) to[r] = outside_at(r);
             for (int r = begin; r < end; ++r) to[r] = line + (first + r) * pixel;
-            std::fill(to + end, to + n, zeros);
+            for (int r = end; r < n; ++r) to[r] = outside_at(r);
             continue;
           }
           for (int r = 0; r < n; ++r) {
-            const int sx = (x0 + r) * args.stride + dx - args.pad_left;
+            int sx = (x0 + r) * args.stride + dx - args.pad_left;
+            if (reflect) sx = Reflected(sx, args.in_width);
             if (outside || sx < 0 || sx >= args.in_width * up) {
               to[r] = zeros;
             } else {

@@ -35,6 +35,7 @@ class CpuNormOps final : public NormOps {
     context_.ForRows(args.x.rows, args.x.cols, [&](int64_t first, int64_t n, int) {
       NormRows rows = Rows(args.x, args.y, first, n);
       rows.weight = args.gamma;
+      rows.eps = args.eps;
       rows.silu = args.silu;
       context_.kernels.channel_norm(rows);
     });

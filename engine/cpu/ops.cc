@@ -67,7 +67,8 @@ std::unique_ptr<Ops> MakeOps(std::unique_ptr<Context> owner, Quantization quanti
                                                          .attention = MakeAttentionOps(context),
                                                          .convolution = MakeConvolutionOps(context),
                                                          .latents = MakeLatentOps(context),
-                                                         .sampler = MakeSamplerOps(context)});
+                                                         .sampler = MakeSamplerOps(context),
+                                                         .shuffle = MakeShuffleOps(context)});
 }
 
 }  // namespace cpu

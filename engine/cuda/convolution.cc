@@ -21,6 +21,10 @@ class CudaConvolution final : public ConvolutionOps {
       state_.launcher().Check(cudaErrorInvalidValue, "conv: more than three taps in time");
       return;
     }
+    if (args.border != Border::kZeros) {  // of the LTX-2 VAE alone, which also needs the missing ShuffleOps
+      state_.launcher().Check(cudaErrorInvalidValue, "conv: a reflected border");
+      return;
+    }
     ConvLaunch launch = {.weight = kernel.bf16(),
                          .weight_stride = kernel.stride(),
                          .bias = kernel.bias(),

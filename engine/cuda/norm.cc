@@ -20,7 +20,7 @@ class CudaNorm final : public NormOps {
     RunRmsNorm(state_.launcher(), args.x, args.weight, args.weight_offset, args.eps, args.residual, args.y);
   }
   void DoChannelNorm(const ChannelNormArgs& args) override {
-    RunChannelNorm(state_.launcher(), args.x, args.gamma, args.silu, args.y);
+    RunChannelNorm(state_.launcher(), args.x, args.gamma, args.eps, args.silu, args.y);
   }
 
   StreamState& state_;

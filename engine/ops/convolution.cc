@@ -45,6 +45,13 @@ void ConvolutionOps::Conv(const ConvArgs& args) {
             "residual has the type and shape of out");
   }
   Require(args.stride >= 1 && (args.upsample == 1 || args.upsample == 2), kName, "stride >= 1, upsample 1 or 2");
+  const auto one_outside = [&](int in, int out, int pad, int taps) {
+    return pad <= 1 && (out - 1) * args.stride + taps - 1 - pad <= in;
+  };
+  Require(args.border == Border::kZeros ||
+              (args.upsample == 1 && one_outside(args.in_height, args.out_height, args.pad_top, shape.kh) &&
+               one_outside(args.in_width, args.out_width, args.pad_left, shape.kw)),
+          kName, "a reflected border is one pixel wide, without upsample");
   const ProfilerScope scope(profiler(), kName);
   DoConv(args);
 }

@@ -13,8 +13,12 @@
 
 namespace longtake {
 
+// What stands for a pixel outside of the input: zeros, or the pixel as far inside of the border as it lies outside
+// (the border itself is not repeated; an input of one row or column has but that).
+enum class Border { kZeros, kReflect };
+
 // out[f](y, x) = sum over taps of W[tap] . in[f * kt + dt](sy, sx) + bias + residual[f](y, x), with
-//   sy = floor((y * stride + dy - pad_top) / upsample), and zero outside the upsampled input; likewise sx.
+//   sy = floor((y * stride + dy - pad_top) / upsample), and `border` outside the upsampled input; likewise sx.
 // `upsample` 2 doubles the input by nearest neighbour before the convolution; the doubled input is never stored.
 struct ConvArgs {
   const PackedKernel& kernel;
@@ -24,6 +28,7 @@ struct ConvArgs {
   int out_height = 0, out_width = 0;
   int stride = 1, upsample = 1;
   int pad_top = 0, pad_left = 0;
+  Border border = Border::kZeros;      // kReflect: without `upsample`, and at most one pixel outside
   std::span<const ConstMat> residual;  // empty, or one frame for each of `out`, of its type; may be `out` itself
 };
 

@@ -31,11 +31,12 @@ struct RmsNormArgs {
   Mat y;                  // act or f32 [N, D]
 };
 
-// y = x / |x|_2 * sqrt(C) * gamma over the C channels of each row, then SiLU if `silu` is set. y may be x if their
-// types are the same.
+// y = x / sqrt(|x|_2^2 + C * eps) * sqrt(C) * gamma over the C channels of each row, then SiLU if `silu` is set: with
+// `eps` it is x / sqrt(mean of x^2 + eps). y may be x if their types are the same.
 struct ChannelNormArgs {
   ConstMat x;                    // f32 or act [pixels, C]
-  const float* gamma = nullptr;  // [C]
+  const float* gamma = nullptr;  // [C]; null: ones
+  float eps = 0;                 // without it, the root is at least 1e-12
   bool silu = false;
   Mat y;  // act [pixels, C]
 };

@@ -20,6 +20,7 @@
 #include "engine/ops/norm.h"
 #include "engine/ops/sampler.h"
 #include "engine/ops/scratch.h"
+#include "engine/ops/shuffle.h"
 #include "engine/ops/weights.h"
 
 namespace longtake {
@@ -43,6 +44,8 @@ class Ops {
   ConvolutionOps& convolution() const { return *parts_.convolution; }
   LatentOps& latents() const { return *parts_.latents; }
   SamplerOps& sampler() const { return *parts_.sampler; }
+  // Null if the backend does not have the family; a model that needs it then refuses to load.
+  ShuffleOps* shuffle() const { return parts_.shuffle.get(); }
 
   // Returns another stream of the same device and memory; packed weights may be used on both. Null on synchronous
   // backends, where a second stream could not run concurrently.
@@ -69,6 +72,7 @@ class Ops {
     std::unique_ptr<ConvolutionOps> convolution;
     std::unique_ptr<LatentOps> latents;
     std::unique_ptr<SamplerOps> sampler;
+    std::unique_ptr<ShuffleOps> shuffle;  // may be null
   };
 
   explicit Ops(Parts parts) : parts_(std::move(parts)) {}

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,9 @@
 namespace longtake::reference {
 namespace {
 
+// The row or column of the input that stands at `at`, which may lie one outside.
+int Reflected(int at, int size) { return std::clamp(at < 0 ? -at : at >= size ? 2 * size - 2 - at : at, 0, size - 1); }
+
 // Computes output `o` at pixel (y, x) of frame `f`, without the residual.
 double ConvAt(const ConvArgs& a, size_t f, int y, int x, int64_t o) {
   const Kernel& kernel = AsKernel(a.kernel);
@@ -17,7 +21,11 @@ double ConvAt(const ConvArgs& a, size_t f, int y, int x, int64_t o) {
   for (int tap = 0; tap < shape.taps(); ++tap) {
     const int dt = tap / (shape.kh * shape.kw), dy = tap / shape.kw % shape.kh, dx = tap % shape.kw;
     const ConstMat& frame = a.in[f * shape.kt + dt];
-    const int sy = y * a.stride + dy - a.pad_top, sx = x * a.stride + dx - a.pad_left;
+    int sy = y * a.stride + dy - a.pad_top, sx = x * a.stride + dx - a.pad_left;
+    if (a.border == Border::kReflect) {
+      sy = Reflected(sy, a.in_height);
+      sx = Reflected(sx, a.in_width);
+    }
     if (frame.data == nullptr || sy < 0 || sx < 0 || sy >= a.in_height * a.upsample || sx >= a.in_width * a.upsample) {
       continue;
     }

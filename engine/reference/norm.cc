@@ -56,9 +56,10 @@ class Norm final : public NormOps {
     const double root = std::sqrt(static_cast<double>(a.x.cols));
     for (int64_t n = 0; n < a.x.rows; ++n) {
       const float* in = Row(a.x, n);
-      const double inverse = root / std::max(std::sqrt(SumOfSquares(in, a.x.cols)), 1e-12);
+      const double squares = SumOfSquares(in, a.x.cols) + static_cast<double>(a.x.cols) * a.eps;
+      const double inverse = root / std::max(std::sqrt(squares), 1e-12);
       for (int64_t i = 0; i < a.x.cols; ++i) {
-        const double value = in[i] * inverse * a.gamma[i];
+        const double value = in[i] * inverse * (a.gamma == nullptr ? 1.f : a.gamma[i]);
         Row(a.y, n)[i] = static_cast<float>(a.silu ? Activated<double>(Activation::kSilu, value) : value);
       }
     }

@@ -28,7 +28,8 @@ class ReferenceOps final : public Ops {
             .attention = reference::MakeAttentionOps(families),
             .convolution = reference::MakeConvolutionOps(families),
             .latents = reference::MakeLatentOps(families),
-            .sampler = reference::MakeSamplerOps(families)};
+            .sampler = reference::MakeSamplerOps(families),
+            .shuffle = reference::MakeShuffleOps(families)};
   }
 };
 

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/cpu_backends.h"
+#include "tests/engine/ltx2_folder.h"
 #include "tests/engine/ops_cases.h"
 #include "tests/engine/tiny_gemma2.h"
 #include "tests/engine/wan_folder.h"
@@ -140,31 +141,36 @@ TEST_P(CpuScratchTest, ATransformerPassUsesWhatIsPlanned) {
   }
 }
 
-// The first latent frame and a later one.
-TEST_P(CpuScratchTest, ADecoderPassUsesWhatIsPlanned) {
-  const WanFolder folder(2);
-  folder.Write();
-  const auto run = [&](const CpuStream& stream, bool planned) {
-    const auto vae = LoadVideoVae(folder.Write(), {.decoder = true}, stream.ops.get());
-    EXPECT_TRUE(vae.ok()) << vae.status();
-    const auto pass = [&](Ops& ops) {
-      const std::unique_ptr<SizedVideoDecoder> decoder = vae->decoder->ForLatents(4, 6);
-      Bench bench(ops);
-      const float* const latents = bench.Floats(Random(vae->decoder->geometry().channels * 2 * 4 * 6, 1));
-      std::byte* const scratch = bench.Bytes(decoder->scratch_bytes());
-      VideoStream decoded{.caches = bench.Bytes(decoder->cache_bytes())};
-      std::vector<float> pixels;
-      for (int64_t t = 0; t < 2; ++t) {
-        decoder->Decode(latents, 2, t, &decoded, scratch, [&](const VideoFrame& frame) {
-          const auto* values = static_cast<const float*>(frame.pixels.data);
-          pixels.insert(pixels.end(), values, values + frame.pixels.rows * frame.pixels.cols);
-        });
-      }
-      return pixels;
-    };
-    return planned ? RunAsPlanned(stream, pass) : pass(*stream.ops);
+// Decodes a clip of two latent frames of 4x6: the first one, a later one, and what was held back.
+std::vector<float> RunDecoder(Ops& ops, const VideoDecoder& model) {
+  const std::unique_ptr<SizedVideoDecoder> decoder = model.ForLatents(4, 6);
+  Bench bench(ops);
+  const float* const latents = bench.Floats(Random(model.geometry().channels * 2 * 4 * 6, 1));
+  std::byte* const scratch = bench.Bytes(decoder->scratch_bytes());
+  VideoStream decoded{.caches = bench.Bytes(decoder->cache_bytes())};
+  std::vector<float> pixels;
+  const auto add = [&](const VideoFrame& frame) {
+    const auto* values = static_cast<const float*>(frame.pixels.data);
+    pixels.insert(pixels.end(), values, values + frame.pixels.rows * frame.pixels.cols);
   };
-  EXPECT_TRUE(SameBytes(run(Make(3), true), run(Make(2), false)));
+  for (int64_t t = 0; t < 2; ++t) decoder->Decode(latents, 2, t, &decoded, scratch, add);
+  while (decoder->Drain(&decoded, scratch, add)) {
+  }
+  return pixels;
+}
+
+TEST_P(CpuScratchTest, ADecoderPassUsesWhatIsPlanned) {
+  const WanFolder wan(2);
+  const Ltx2Folder ltx2(Ltx2Kind::kLtx2), causal(Ltx2Kind::kCausal);
+  for (const std::string& folder : {wan.Write(), ltx2.Write(), causal.Write()}) {
+    const auto run = [&](const CpuStream& stream, bool planned) {
+      const auto vae = LoadVideoVae(folder, {.decoder = true}, stream.ops.get());
+      EXPECT_TRUE(vae.ok()) << vae.status();
+      const auto pass = [&](Ops& ops) { return RunDecoder(ops, *vae->decoder); };
+      return planned ? RunAsPlanned(stream, pass) : pass(*stream.ops);
+    };
+    EXPECT_TRUE(SameBytes(run(Make(3), true), run(Make(2), false)));
+  }
 }
 
 TEST_P(CpuScratchTest, ATextPassUsesWhatIsPlanned) {

@@ -178,6 +178,12 @@ class ForwardedSampler final : public Forwarded<SamplerOps> {
   void DoFillNormal(const NoiseKey& key, int64_t n, float* out) override { Call(&SamplerOps::FillNormal, key, n, out); }
 };
 
+class ForwardedShuffle final : public Forwarded<ShuffleOps> {
+  using Forwarded::Forwarded;
+  void DoDepthToSpace(const DepthToSpaceArgs& args) override { Call(&ShuffleOps::DepthToSpace, args); }
+  void DoSpaceToDepth(const SpaceToDepthArgs& args) override { Call(&ShuffleOps::SpaceToDepth, args); }
+};
+
 class ForwardedOps final : public Ops {
  public:
   using Ops::Parts;
@@ -190,6 +196,7 @@ inline ForwardedOps::Parts ForwardedParts(Ops& ops, OperationHook& hook) {
   auto context = std::make_unique<FamilyContext>();
   context->activation_type = ops.activation_type();
   FamilyContext* const c = context.get();
+  ShuffleOps* const shuffle = ops.shuffle();
   return {.context = std::move(context),
           .device = std::make_unique<ForwardedDevice>(ops.device(), hook),
           .scratch = std::make_unique<ForwardedScratch>(ops.scratch()),
@@ -200,7 +207,8 @@ inline ForwardedOps::Parts ForwardedParts(Ops& ops, OperationHook& hook) {
           .attention = std::make_unique<ForwardedAttention>(c, ops.attention(), hook),
           .convolution = std::make_unique<ForwardedConvolution>(c, ops.convolution(), hook),
           .latents = std::make_unique<ForwardedLatents>(c, ops.latents(), hook),
-          .sampler = std::make_unique<ForwardedSampler>(c, ops.sampler(), hook)};
+          .sampler = std::make_unique<ForwardedSampler>(c, ops.sampler(), hook),
+          .shuffle = shuffle == nullptr ? nullptr : std::make_unique<ForwardedShuffle>(c, *shuffle, hook)};
 }
 
 }  // namespace longtake

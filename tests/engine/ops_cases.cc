@@ -12,8 +12,8 @@ namespace longtake {
 
 std::vector<OpsCase> AllCases() {
   std::vector<OpsCase> all = DenseCases();
-  for (const auto& more :
-       {NormCases(), ElementwiseCases(), AttentionCases(), ConvolutionCases(), LatentCases(), SamplerCases()}) {
+  for (const auto& more : {NormCases(), ElementwiseCases(), AttentionCases(), ConvolutionCases(), LatentCases(),
+                           SamplerCases(), ShuffleCases()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

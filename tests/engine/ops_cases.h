@@ -26,6 +26,7 @@ struct OpsCase {
   std::string name;
   int groups = 3;
   std::function<GroupResults(Ops& ops, const Groups& groups)> run;
+  bool on_cuda = true;  // false: of a family or an option that the cuda backend lacks
 };
 
 // Of each family, in the file of its name.
@@ -36,6 +37,7 @@ std::vector<OpsCase> AttentionCases();
 std::vector<OpsCase> ConvolutionCases();
 std::vector<OpsCase> LatentCases();
 std::vector<OpsCase> SamplerCases();
+std::vector<OpsCase> ShuffleCases();
 std::vector<OpsCase> AllCases();
 
 Groups AllGroups(const OpsCase& c);

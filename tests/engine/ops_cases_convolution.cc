@@ -77,6 +77,7 @@ GroupResults RunConv(Ops& ops, const Groups& groups, const ConvShape& c) {
                           .upsample = c.upsample,
                           .pad_top = c.pad_top,
                           .pad_left = c.pad_left,
+                          .border = c.border,
                           .residual = residual});
   GroupResults results;
   for (size_t i = 0; i < groups.size(); ++i) results[groups[i]] = bench.Read(out[i]);

@@ -33,6 +33,9 @@ std::vector<OpsCase> NormCases() {
         cases.push_back(RowsCase(name, columns, f32, false, [silu](Ops& ops, Bench& b, Mat x, Mat y, auto) {
           ops.norm().ChannelNorm({.x = x, .gamma = b.Floats(Random(x.cols, 5)), .silu = silu, .y = y});
         }));
+        cases.push_back(RowsCase("plain_" + name, columns, f32, false, [silu](Ops& ops, Bench&, Mat x, Mat y, auto) {
+          ops.norm().ChannelNorm({.x = x, .eps = 0.25f, .silu = silu, .y = y});
+        }));
       }
     }
     cases.push_back(RowsCase("rms_norm_residual", columns, true, true, [](Ops& ops, Bench& b, Mat x, Mat y, auto) {

@@ -26,6 +26,7 @@ struct ConvShape {
   KernelShape kernel;
   int height = 1, width = 1, out_height = 1, out_width = 1;
   int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
+  Border border = Border::kZeros;
   bool residual = false;
   bool f32 = false;  // out and residual in f32 whatever the activation type, as the VAE has them
   Values values = Values::kNormal;

@@ -279,7 +279,7 @@ TEST(WanVaeFolder, RefusesFieldsByName) {
   const auto ops = MakeReferenceOps();
   const std::vector<Refusal> refusals = {{"is_residual", true},
                                          {"attn_scales", {0.5}},
-                                         {"_class_name", "AutoencoderKLLTX2Video"},
+                                         {"_class_name", "AutoencoderKLLTXVideo"},
                                          {"_class_name", nullptr},
                                          {"_class_name", 3},
                                          {"base_dim", 0},

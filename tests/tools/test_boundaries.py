@@ -45,7 +45,9 @@ HOUSE: dict[str, list[str]] = {
     "engine/models/text": [*MODELS, "engine/models/gemma2"],
     "engine/models/sana": [*MODELS, "engine/models/lora"],
     "engine/models/video": MODELS,
-    "engine/models/video/load.cc": [*MODELS, "engine/models/video", "engine/models/wan"],  # knows every VAE
+    # Knows every VAE.
+    "engine/models/video/load.cc": [*MODELS, "engine/models/video", "engine/models/ltx2", "engine/models/wan"],
+    "engine/models/ltx2": [*MODELS, "engine/models/video"],
     "engine/models/wan": [*MODELS, "engine/models/video"],
     "engine/runtime": ["engine/engine.h", "engine/models", "engine/backend", "engine/ops", "engine/core"],
     "engine/runner": ["engine/models", "engine/backend", "engine/ops", "engine/core"],

@@ -47,7 +47,7 @@ def stored_shapes(folder):
 def test_tensor_lists_equal_what_the_libraries_save(parity_data):
     for part, folder in committed_parts(parity_data):
         config = json.loads((folder / "config.json").read_text())
-        _, list_tensors, _ = make_model.PARTS[part]
+        _, list_tensors, *_ = make_model.part_of(part, config)
         assert dict(list_tensors(config)) == stored_shapes(folder), folder
 
 
@@ -59,6 +59,9 @@ def test_default_sizes_are_the_published_ones():
     assert count("transformer") == pytest.approx(2.057e9, rel=1e-3)
     assert count("text_encoder") == 2_614_341_888  # Gemma-2-2B
     assert count("vae") == pytest.approx(126.9e6, rel=1e-3)
+    for config in (make_model.LTX2_VAE, make_model.LTX2_CAUSAL_VAE):
+        shapes = dict(make_model.part_of("vae", config)[1](config))
+        assert sum(int(np.prod(shape)) for shape in shapes.values()) == pytest.approx(694e6 + 528e6, rel=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

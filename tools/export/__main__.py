@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import adapters, pipeline, text, tokens, transformer, vae
+from tools.export import adapters, ltx2_vae, pipeline, text, tokens, transformer, vae
 from tools.export.folder import VARIANTS
 
 
@@ -66,6 +66,8 @@ def export_random(out: Path, seed: int) -> None:
         adapters.case(out, f"{tag}_adapter_{index}", rng, dtype(index), forms)
     for index, patch in enumerate([None, 2, None]):
         vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch, variant=variant(index))
+    for index, (architecture, causal) in enumerate([("2.0", False), ("2.3", False), ("2.0", True), ("2.3", True)]):
+        ltx2_vae.cases(out, f"{tag}_ltx2_vae_{index}", rng, dtype(index), architecture, causal)
 
 
 def export_committed(out: Path) -> None:
@@ -110,6 +112,7 @@ def export_committed(out: Path) -> None:
         transformer.bidirectional_case(out, kind, rng, "bfloat16", steps, guidance, config, scheduler)
     small_text |= {"vocab_size": 420, "layer_types": None}
     pipeline.cases(out, "pipeline", rng, "bfloat16", small_text, {**small, **other, **patch2, "num_layers": 1})
+    ltx2_vae.committed_cases(out, random.Random(11))
 
 
 def main() -> None:

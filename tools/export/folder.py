@@ -112,13 +112,15 @@ class ModelFolder:
         dtype: str = "float32",
         shard_bytes: int | None = None,
         variant: str | None = None,
+        class_name: str | None = None,
     ) -> Path:
-        """Saves a module as `part`; with shard_bytes in several files and an index; the variant is in the files' names."""
+        """Saves a module as `part`; with shard_bytes in several files and an index; the variant is in the files' names;
+        class_name where it is not the usual one."""
         target = self.path / part
         options = {"max_shard_size": shard_bytes} if shard_bytes else {}
         options |= {"variant": variant} if variant else {}
         copy.deepcopy(model).to(DTYPES[dtype]).save_pretrained(target, **options)
-        self._index[part] = _COMPONENTS[part]
+        self._index[part] = [_COMPONENTS[part][0], class_name or _COMPONENTS[part][1]]
         return target
 
     def add_component(self, part: str, class_name: str | None = None) -> Path:

@@ -128,7 +128,7 @@ struct NormRows {
   ConstMat x;
   Mat y;  // same shape as x
   float eps;
-  const float* weight;         // rms_norm, channel_norm
+  const float* weight;         // rms_norm, channel_norm (null: ones)
   float weight_offset;         // rms_norm
   bool residual;               // rms_norm: y += ...
   bool silu;                   // channel_norm

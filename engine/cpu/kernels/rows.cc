@@ -86,10 +86,11 @@ void ChannelNormRows(const NormRows& a) {
   for (int64_t r = 0; r < a.x.rows; ++r) {
     const X* x = At<const X>(a.x.data, r * a.x.stride);
     Y* y = At<Y>(a.y.data, r * a.y.stride);
-    const float norm = __builtin_sqrtf(SumOfSquares(x, a.x.cols));
+    const float norm = __builtin_sqrtf(SumOfSquares(x, a.x.cols) + static_cast<float>(a.x.cols) * a.eps);
     const V inverse = Set(root / (norm < 1e-12f ? 1e-12f : norm));
     ForVectors(a.x.cols, [&](int64_t i, int n) {
-      const V v = LoadUpTo(x + i, n) * inverse * LoadUpTo(a.weight + i, n);
+      V v = LoadUpTo(x + i, n) * inverse;
+      if (a.weight != nullptr) v = v * LoadUpTo(a.weight + i, n);
       StoreUpTo(y + i, a.silu ? Silu(v) : v, n);
     });
   }

@@ -91,8 +91,9 @@ __global__ void __launch_bounds__(kThreads)
 // A warp a row: the VAE's rows have 96 to 384 channels, one to three float4 a lane, read again from the first-level
 // cache rather than kept.
 template <int kVector, typename In, typename Out>
-__global__ void __launch_bounds__(kThreads) ChannelNormKernel(const In* x, int64_t x_stride, int64_t rows, int columns,
-                                                              const float* gamma, bool silu, Out* y, int64_t y_stride) {
+__global__ void __launch_bounds__(kThreads)
+    ChannelNormKernel(const In* x, int64_t x_stride, int64_t rows, int columns, const float* gamma, float eps,
+                      bool silu, Out* y, int64_t y_stride) {
   const int lane = threadIdx.x % 32;
   const int64_t n = int64_t{blockIdx.x} * (kThreads / 32) + threadIdx.x / 32;
   if (n >= rows) return;  // all lanes of the warp
@@ -104,13 +105,14 @@ __global__ void __launch_bounds__(kThreads) ChannelNormKernel(const In* x, int64
 #pragma unroll
     for (int j = 0; j < kVector; ++j) squares += v[j] * v[j];
   }
-  const float inverse = sqrtf(static_cast<float>(columns)) / fmaxf(sqrtf(WarpSum(squares)), 1e-12f);
+  const float norm = sqrtf(WarpSum(squares) + static_cast<float>(columns) * eps);
+  const float inverse = sqrtf(static_cast<float>(columns)) / fmaxf(norm, 1e-12f);
   for (int i = lane * kVector; i < columns; i += 32 * kVector) {
     float v[kVector];
     Load<kVector>(in + i, v);
 #pragma unroll
     for (int j = 0; j < kVector; ++j) {
-      v[j] *= inverse * gamma[i + j];
+      v[j] *= gamma == nullptr ? inverse : inverse * gamma[i + j];
       if (silu) v[j] = Silu(v[j]);
     }
     Store<kVector>(y + n * y_stride + i, v);
@@ -173,7 +175,7 @@ void RunInverseRms(Launcher& launcher, ConstMat x, float eps, float* out) {
       x);
 }
 
-void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool silu, Mat y) {
+void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, float eps, bool silu, Mat y) {
   const LaunchShape shape = {.grid = dim3(static_cast<unsigned>(DivideUp(x.rows, kThreads / 32))),
                              .block = dim3(kThreads)};
   ByVector(
@@ -183,7 +185,7 @@ void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool sil
             using In = decltype(in);
             using Out = decltype(out);
             launcher.Launch("channel_norm", shape, ChannelNormKernel<vector(), In, Out>, static_cast<const In*>(x.data),
-                            x.stride, x.rows, static_cast<int>(x.cols), gamma, silu, static_cast<Out*>(y.data),
+                            x.stride, x.rows, static_cast<int>(x.cols), gamma, eps, silu, static_cast<Out*>(y.data),
                             y.stride);
           });
         });

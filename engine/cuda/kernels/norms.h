@@ -28,8 +28,9 @@ void RunRmsNorm(Launcher& launcher, ConstMat x, const float* weight, float offse
 // out[r] = 1 / rms(x[r]).
 void RunInverseRms(Launcher& launcher, ConstMat x, float eps, float* out);
 
-// y = x / |x| * sqrt(columns) * gamma, then SiLU where asked. May be in place where the types are the same.
-void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, bool silu, Mat y);
+// y = x / sqrt(|x|^2 + columns * eps) * sqrt(columns) * gamma (null: ones), then SiLU where asked. May be in place
+// where the types are the same.
+void RunChannelNorm(Launcher& launcher, ConstMat x, const float* gamma, float eps, bool silu, Mat y);
 
 }  // namespace longtake::cuda
 

@@ -143,6 +143,14 @@ std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std:
   return buffer;
 }
 
+std::vector<float> WeightLoader::HostFloats(const std::string& name, const std::vector<int64_t>& shape) {
+  const HostTensor tensor = Get(name, shape);
+  if (!status_.ok()) return {};
+  std::vector<float> values = ToFloats(tensor);
+  store_.Recycle();
+  return values;
+}
+
 EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, int64_t width) {
   const HostTensor tensor = Get(name, {rows, width});
   if (!status_.ok()) return {};
@@ -156,6 +164,10 @@ void WeightLoader::Check(const std::string& name, const std::vector<int64_t>& sh
   if (!status_.ok()) return;
   status_ = store_.Check(name, shape);
   if (progress_) progress_(store_.used_bytes(), store_.total_bytes());
+}
+
+void WeightLoader::Fail(const std::string& what) {
+  if (status_.ok()) status_ = absl::InvalidArgumentError(what);
 }
 
 absl::Status WeightLoader::Finish() const {

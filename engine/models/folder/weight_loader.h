@@ -57,10 +57,15 @@ class WeightLoader {
   std::unique_ptr<PackedKernel> Depthwise(const std::string& name, int64_t channels);
   // Reads a vector or table as f32 into backend memory; `name` is the tensor's full name.
   std::unique_ptr<Buffer> Floats(const std::string& name, const std::vector<int64_t>& shape);
+  // The same, in host memory.
+  std::vector<float> HostFloats(const std::string& name, const std::vector<int64_t>& shape);
   EmbeddingTable Embedding(const std::string& name, int64_t rows, int64_t width);
 
   // Only checks that the tensor exists and has that shape, for parts that are not loaded.
   void Check(const std::string& name, const std::vector<int64_t>& shape);
+
+  // Adds an error about values that the caller has read. `what` names the tensor.
+  void Fail(const std::string& what);
 
   // Returns the first error, or an error that names a tensor that was not read.
   absl::Status Finish() const;

@@ -16,6 +16,10 @@ namespace longtake {
 // superfluous tensor is an error. `ops` must outlive the result.
 absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
 
+// Reads `folder`/config.json alone: the geometry of the VAE that LoadVideoVae would load, or why it would refuse that
+// file, so that nobody waits for other parts' weights before hearing of it.
+absl::StatusOr<LatentGeometry> ReadVideoGeometry(const std::string& folder, Ops* ops);
+
 }  // namespace longtake
 
 #endif  // LONGTAKE_ENGINE_MODELS_VIDEO_LOAD_H_

@@ -31,8 +31,8 @@ class SizedVideoDecoder {
   // the geometry, the last one excluded.
   virtual void Decode(const float* latents, int64_t frames, int64_t t, VideoStream* stream, void* scratch,
                       Emit emit) const = 0;
-  // Called after the stream's last latent frame. Emits at most `frames` (of the geometry) of the video frames held
-  // back, and returns whether any are left. If `delay_frames` is 0 it emits nothing.
+  // Called after the stream's last latent frame: one of VideoDecoder::drain_steps() steps. Emits at most `frames` (of
+  // the geometry) of the video frames held back, maybe none, and returns whether steps are left.
   virtual bool Drain(VideoStream* stream, void* scratch, Emit emit) const = 0;
 };
 
@@ -42,7 +42,13 @@ class VideoDecoder {
   virtual ~VideoDecoder() = default;
 
   virtual const LatentGeometry& geometry() const = 0;
+  virtual int patch() const = 0;  // of the emitted frames
   virtual size_t weight_bytes() const = 0;
+  // Steps of Drain after a stream's last latent frame; 0 if nothing is held back.
+  virtual int64_t drain_steps() const { return 0; }
+  // Video frames that a stream has emitted after `latents` latent frames from the video's first on, and `drained`
+  // steps.
+  virtual int64_t EmittedAfter(int64_t latents, int64_t /*drained*/) const { return geometry().Emitted(latents); }
   // The result refers to this decoder, which must outlive it. Height and width of the latents must be at least 1.
   virtual std::unique_ptr<SizedVideoDecoder> ForLatents(int height, int width) const = 0;
 };

@@ -14,6 +14,7 @@ struct VideoStream {
   void* caches = nullptr;  // backend memory of cache_bytes(), which need not be initialized
   int64_t frames = 0;      // latent frames decoded so far, or video frames encoded so far
   int64_t first = 0;       // first frame that the caches contain
+  int64_t drained = 0;     // steps of Drain so far
 
   // Returns a stream for rebuilding the caches of a decoder that has taken `position` latent frames. Decode the latent
   // frames from the result's `frames` up to `position` again and discard the video frames. After that the stream emits

@@ -25,6 +25,7 @@ class WanDecoder final : public VideoDecoder {
   WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops);
 
   const LatentGeometry& geometry() const override { return geometry_; }
+  int patch() const override { return config_.patch; }
   size_t weight_bytes() const override { return weight_bytes_; }
   std::unique_ptr<SizedVideoDecoder> ForLatents(int height, int width) const override;
 

@@ -10,14 +10,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/models/video/frame_size.h"
 #include "engine/ops/arena.h"
 
 namespace longtake {
-
-struct FrameSize {
-  int height = 0, width = 0;
-  int64_t pixels() const { return int64_t{height} * width; }
-};
 
 // A ring of frames with `channels` channels at the resolution of a stage.
 struct WanRing {

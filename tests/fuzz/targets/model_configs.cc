@@ -7,6 +7,7 @@
 #include "engine/models/folder/scheduler_config.h"
 #include "engine/models/folder/settings.h"
 #include "engine/models/gemma2/config.h"
+#include "engine/models/ltx2/config.h"
 #include "engine/models/sana/config.h"
 #include "engine/models/text/tokenizer_config.h"
 #include "engine/models/wan/config.h"
@@ -37,6 +38,22 @@ void ReadVae(const std::string& path) {
         "a channel has no mean or no deviation");
 }
 
+void ReadLtx2Vae(const std::string& path) {
+  absl::StatusOr<JsonConfig> json = JsonConfig::Load(path);
+  if (!json.ok()) return;
+  const absl::StatusOr<Ltx2Config> config = ReadLtx2Config(*std::move(json));
+  if (!config.ok()) return;
+  for (const Ltx2Half* half : {&config->encoder, &config->decoder}) {
+    Check(half->steps.size() + 1 == half->widths.size() && half->blocks.size() == half->widths.size(),
+          "a stage without a width or blocks");
+    for (const int64_t width : half->widths) Check(width > 0, "a stage without channels");
+    for (const Ltx2Half::Step& step : half->steps) Check(step.conv_outputs > 0, "a step without channels");
+  }
+  const LatentGeometry geometry = config->geometry();
+  Check(geometry.stride_h > 0 && geometry.frames > 0 && geometry.channels > 0, "a decoder without a size");
+  Check(geometry.delay_frames >= 0 && geometry.rebuild_latents > 0, "a decoder that needs no latent frame");
+}
+
 void ReadTextEncoder(const std::string& path) {
   const absl::StatusOr<Gemma2Config> config = Gemma2Config::Load(path);
   if (!config.ok()) return;
@@ -64,6 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   file.Write(input.rest);
   if (input.kind == "transformer") longtake::ReadTransformer(file.path());
   if (input.kind == "vae") longtake::ReadVae(file.path());
+  if (input.kind == "ltx2_vae") longtake::ReadLtx2Vae(file.path());
   if (input.kind == "text_encoder") longtake::ReadTextEncoder(file.path());
   if (input.kind == "tokenizer") (void)longtake::LoadTokenizerConfig(file.path());
   if (input.kind == "dpm_solver") longtake::ReadScheduler(SamplerKind::kFlowDpmSolver, file.path());

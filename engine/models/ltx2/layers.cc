@@ -1,0 +1,134 @@
+#include "engine/models/ltx2/layers.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace longtake {
+namespace {
+
+std::byte* SlotAt(const Ltx2Context& ctx, int kept, int64_t slot) {
+  const Ltx2Plan::Slot& at = ctx.plan->kept[kept];
+  return ctx.caches + at.offset + slot * Aligned(at.bytes);
+}
+
+}  // namespace
+
+Mat Ltx2Act(const Ltx2Context& ctx, std::byte* frame, int stage, int64_t channels) {
+  return MakeMat(frame, ctx.ops->activation_type(), ctx.plan->stages[stage].pixels(), channels);
+}
+
+Mat Ltx2Float(const Ltx2Context& ctx, std::byte* frame, int stage, int64_t channels) {
+  return MakeMat(frame, DType::kF32, ctx.plan->stages[stage].pixels(), channels);
+}
+
+Mat KeptFrame(const Ltx2Context& ctx, int kept, int64_t slot, int stage, int64_t channels) {
+  return Ltx2Float(ctx, SlotAt(ctx, kept, slot), stage, channels);
+}
+
+void Keep(const Ltx2Context& ctx, int kept, int64_t slot, ConstMat from) {
+  if (ctx.caches == nullptr) return;
+  ctx.ops->device().Copy(from.data, SlotAt(ctx, kept, slot), ctx.plan->kept[kept].bytes);
+}
+
+void NormSilu(const Ltx2Context& ctx, ConstMat x, Mat y) {
+  ctx.ops->norm().ChannelNorm({.x = x, .eps = 1e-8f, .silu = true, .y = y});
+}
+
+Ltx2Conv Ltx2Conv::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs,
+                        int64_t used) {
+  return {.kernel = loader.Kernel(name, inputs, outputs, used == 0 ? outputs : used),
+          .inputs = inputs,
+          .outputs = used == 0 ? outputs : used,
+          .number = loader.NextConv(),
+          .ring = loader.Keep({.stage = stage, .channels = inputs, .frames = 2}),
+          .stage = stage};
+}
+
+int64_t Ltx2Conv::Push(const Ltx2Context& ctx, ConstMat in, Mat out, ConstMat residual) const {
+  const int64_t before = ctx.seen[number]++;
+  const bool gives = ctx.causal || before > 0;
+  if (gives) Run(ctx, before, in, out, residual);
+  Keep(ctx, ring, before % 2, in);
+  return !gives ? kNone : ctx.causal ? before : before - 1;
+}
+
+int64_t Ltx2Conv::Finish(const Ltx2Context& ctx, Mat out, ConstMat residual) const {
+  const int64_t last = seen(ctx) - 1;
+  Run(ctx, seen(ctx), Ltx2Act(ctx, SlotAt(ctx, ring, last % 2), stage, inputs), out, residual);
+  return last;
+}
+
+// Convolves the last two of the `taken` frames and `next`. The clip's first frame stands for what came before it.
+void Ltx2Conv::Run(const Ltx2Context& ctx, int64_t taken, ConstMat next, Mat out, ConstMat residual) const {
+  const FrameSize size = ctx.plan->stages[stage];
+  std::array<ConstMat, 3> frames = {next, next, next};
+  if (taken > 0) {
+    frames[0].data = SlotAt(ctx, ring, std::max<int64_t>(taken - 2, 0) % 2);
+    frames[1].data = SlotAt(ctx, ring, (taken - 1) % 2);
+  }
+  ctx.ops->convolution().Conv({.kernel = *kernel,
+                               .in = frames,
+                               .in_height = size.height,
+                               .in_width = size.width,
+                               .out = {&out, 1},
+                               .out_height = size.height,
+                               .out_width = size.width,
+                               .pad_top = 1,
+                               .pad_left = 1,
+                               .border = ctx.border,
+                               .residual = {&residual, residual.data == nullptr ? size_t{0} : size_t{1}}});
+}
+
+Ltx2Block Ltx2Block::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t width, bool causal) {
+  Ltx2Block block;
+  block.width = width;
+  block.conv1 = Ltx2Conv::Load(loader, name + ".conv1", stage, width, width);
+  block.conv2 = Ltx2Conv::Load(loader, name + ".conv2", stage, width, width);
+  if (!causal) block.waiting = loader.Keep({.stage = stage, .channels = width, .frames = 2, .wide = true});
+  return block;
+}
+
+bool Ltx2Block::Push(const Ltx2Context& ctx, Ltx2Frames* frames) const {
+  const int stage = conv1.stage;
+  const Mat x = Ltx2Float(ctx, frames->x, stage, width), hidden = Ltx2Float(ctx, frames->spare, stage, width);
+  const Mat act = Ltx2Act(ctx, frames->act, stage, width);
+  const int64_t taken = conv1.seen(ctx);
+  NormSilu(ctx, x, act);
+  const bool first = conv1.Push(ctx, act, hidden) != Ltx2Conv::kNone;
+  if (ctx.causal) {
+    NormSilu(ctx, hidden, act);
+    conv2.Push(ctx, act, x, x);
+    return true;
+  }
+  const bool gives = first && Second(ctx, frames);
+  // Replaces the frame that has just been added.
+  Keep(ctx, waiting, taken % 2, x);
+  return gives;
+}
+
+bool Ltx2Block::FinishFirst(const Ltx2Context& ctx, Ltx2Frames* frames) const {
+  conv1.Finish(ctx, Ltx2Float(ctx, frames->spare, conv1.stage, width));
+  return Second(ctx, frames);
+}
+
+bool Ltx2Block::FinishSecond(const Ltx2Context& ctx, Ltx2Frames* frames) const {
+  conv2.Finish(ctx, Ltx2Float(ctx, frames->x, conv1.stage, width), Waiting(ctx));
+  return true;
+}
+
+bool Ltx2Block::Second(const Ltx2Context& ctx, Ltx2Frames* frames) const {
+  const int stage = conv2.stage;
+  const Mat hidden = Ltx2Float(ctx, frames->spare, stage, width), act = Ltx2Act(ctx, frames->act, stage, width);
+  NormSilu(ctx, hidden, act);
+  const bool gives = conv2.Push(ctx, act, hidden, Waiting(ctx)) != Ltx2Conv::kNone;
+  std::swap(frames->x, frames->spare);
+  return gives;
+}
+
+ConstMat Ltx2Block::Waiting(const Ltx2Context& ctx) const {
+  // conv2 has taken one frame more than it has given.
+  return KeptFrame(ctx, waiting, std::max<int64_t>(conv2.seen(ctx) - 1, 0) % 2, conv2.stage, width);
+}
+
+}  // namespace longtake
