@@ -7,6 +7,7 @@
 #include "common/status_macros.h"
 #include "engine/models/folder/model_digest.h"
 #include "engine/models/sana/causal_state.h"
+#include "engine/models/video/clip_decoder.h"
 #include "engine/models/video/video_frame.h"
 #include "engine/ops/arena.h"
 #include "engine/runtime/checkpoint.h"
@@ -38,9 +39,12 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   }
   std::unique_ptr<VideoModel> model(new VideoModel);
   ASSIGN_OR_RETURN(model->settings_, ModelSettings::Load(folder));
-  if (model->settings_.family == Family::kSanaVideo720p) {
+  ASSIGN_OR_RETURN(const LatentGeometry latents, ReadVideoGeometry(folder + "/vae", &parts.decoder()));
+  // A block's frames would be due long before the decoder could give them: LTX-2's needs 22 latent frames more.
+  if (latents.delay_frames > 0 && model->settings_.causal) {
     return absl::UnimplementedError(absl::StrCat(
-        folder, "/vae/config.json: SANA-Video 720p has the LTX-2 VAE, AutoencoderKLLTX2Video, which is not supported"));
+        folder, "/vae/config.json: field 'decoder_causal' is false, and a decoder that holds ", latents.delay_frames,
+        " video frames back cannot show a video while it is made, block by block; AutoencoderKLCausalLTX2Video can"));
   }
   const auto part = [&](const std::string& what) -> LoadProgress {
     if (!progress) return nullptr;
@@ -50,6 +54,8 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   ASSIGN_OR_RETURN(model->transformer_,
                    SanaTransformer::Load(parts.transformer(), folder + "/transformer", part("transformer")));
   ASSIGN_OR_RETURN(model->vae_, LoadVideoVae(folder + "/vae", {.decoder = true}, &parts.decoder(), part("vae")));
+  if (latents.delay_frames > 0)
+    model->vae_.decoder = DecodeWholeClips(std::move(model->vae_.decoder), &parts.decoder());
   RETURN_IF_ERROR(model->Describe(parts, folder));
   return model;
 }
@@ -67,10 +73,6 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
     return absl::InvalidArgumentError(absl::StrCat(folder, "/transformer/config.json: in_channels ", c.in_channels,
                                                    " and out_channels ", c.out_channels, " are not the VAE's ",
                                                    latents.channels));
-  }
-  if (latents.delay_frames != 0) {
-    return absl::UnimplementedError(absl::StrCat(folder, "/vae/config.json: a decoder that holds ",
-                                                 latents.delay_frames, " video frames back is not supported"));
   }
   for (const auto& [width, height] : settings_.sizes) {
     const int unit_x = latents.stride_w * c.patch[2], unit_y = latents.stride_h * c.patch[1];

@@ -91,17 +91,14 @@ TEST(BundledFolder, WithoutItsSettingsIsRefused) {
               HasSubstr("nothing says how to sample"));
 }
 
-// SANA-Video 720p is known, and its VAE is not; nobody waits for the other parts' weights before hearing of it.
-TEST_F(CorruptFolder, AnUnsupportedFamilyIsRefusedByItsVae) {
-  nlohmann::json config = nlohmann::json::parse(Read(fs::path(kBundled) / "transformer/config.json"));
-  config["sample_size"] = 22;
-  fs::remove(fs::path(folder_.path()) / "transformer/config.json");
-  folder_.Write("transformer/config.json", config.dump());
+// A decoder that looks ahead is of no use to a model that shows block after block; nobody waits for the other parts'
+// weights before hearing of it.
+TEST_F(CorruptFolder, ADecoderThatLooksAheadIsRefusedByABlockCausalModel) {
   fs::remove(fs::path(folder_.path()) / "vae/config.json");
-  folder_.Write("vae/config.json", R"({"_class_name":"AutoencoderKLLTX2Video"})");
+  folder_.Write("vae/config.json", R"({"_class_name":"AutoencoderKLLTX2Video","decoder_causal":false})");
   fs::remove(fs::path(folder_.path()) / "text_encoder/config.json");
-  EXPECT_THAT(LoadWith("longtake.json", R"({"sampler":"flow_dpm_solver"})").message(),
-              AllOf(HasSubstr("vae/config.json"), HasSubstr("LTX-2 VAE")));
+  EXPECT_THAT(LoadWith("longtake.json", R"({"sampler":"few_step"})").message(),
+              AllOf(HasSubstr("vae/config.json"), HasSubstr("'decoder_causal'"), HasSubstr("173 video frames")));
 }
 
 // A default that does not fit the parts is not blamed on a file that the folder does not have.

@@ -14,7 +14,8 @@ namespace longtake {
 namespace {
 
 constexpr char kTransformer[] = "SanaVideoTransformer3DModel", kCausal[] = "SanaVideoCausalTransformer3DModel";
-constexpr char kWanVae[] = "AutoencoderKLWan", kLtx2Vae[] = "AutoencoderKLLTX2Video";
+constexpr char kWanVae[] = "AutoencoderKLWan", kLtx2Vae[] = "AutoencoderKLLTX2Video",
+               kCausalLtx2Vae[] = "AutoencoderKLCausalLTX2Video";
 constexpr char kLongSanaPipeline[] = "LongSanaVideoPipeline";
 // sample_size in the transformer's config, from which diffusers' pipeline selects its table of sizes.
 constexpr int64_t k480pSampleSize = 30, k720pSampleSize = 22;
@@ -49,7 +50,7 @@ absl::Status ReadIndex(const std::string& path, FolderContents& c) {
   c.transformer = IndexClass(json, "transformer");
   CheckClass(json, "transformer", c.transformer, {kTransformer, kCausal});
   c.vae = IndexClass(json, "vae");
-  CheckClass(json, "vae", c.vae, {kWanVae, kLtx2Vae});
+  CheckClass(json, "vae", c.vae, {kWanVae, kLtx2Vae, kCausalLtx2Vae});
   CheckClass(json, "text_encoder", IndexClass(json, "text_encoder"), {"Gemma2Model", "Gemma2ForCausalLM"});
   c.scheduler = IndexClass(json, "scheduler");
   // The tokenizer's class is not checked, because its files determine it. Parts of other names are refused, since they
@@ -114,9 +115,12 @@ absl::Status CheckFamily(const FolderContents& c, Family family) {
           absl::StrCat("is ", c.sample_size, ", but ", name, "'s is ", is_480p ? k480pSampleSize : k720pSampleSize));
     }
   }
-  const char* vae = family == Family::kSanaVideo720p ? kLtx2Vae : kWanVae;
-  if (!c.vae.empty() && c.vae != vae) {
-    return Error(c, "vae/config.json", "_class_name", absl::StrCat("is ", c.vae, ", but ", name, "'s is ", vae));
+  // A model of its own has any VAE. The causal LTX-2 decoder reads the same latents as the other one.
+  const bool ltx2 = family == Family::kSanaVideo720p;
+  const bool fits = family == Family::kLongtake || (ltx2 ? c.vae != kWanVae : c.vae == kWanVae);
+  if (!c.vae.empty() && !fits) {
+    return Error(c, "vae/config.json", "_class_name",
+                 absl::StrCat("is ", c.vae, ", but ", name, "'s is ", ltx2 ? kLtx2Vae : kWanVae));
   }
   return absl::OkStatus();
 }
@@ -166,7 +170,7 @@ absl::StatusOr<FolderContents> ReadFolderContents(const std::string& folder) {
     RETURN_IF_ERROR(transformer->FirstError());
   }
   ASSIGN_OR_RETURN(std::optional<JsonConfig> vae, load("vae/config.json"));
-  if (vae) RETURN_IF_ERROR(ReadPartClass(*vae, {kWanVae, kLtx2Vae}, c.vae));
+  if (vae) RETURN_IF_ERROR(ReadPartClass(*vae, {kWanVae, kLtx2Vae, kCausalLtx2Vae}, c.vae));
   ASSIGN_OR_RETURN(c.scheduler_config, load("scheduler/scheduler_config.json"));
   return c;
 }
