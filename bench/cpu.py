@@ -1,6 +1,6 @@
 """Runs the engine and torch in turns on the same work and prints the table and the last line of scripts/bench.sh.
 
-    python -m bench.cpu --build build/release --models DIR --peers-python .venv-bench/bin/python [--quick]
+    python -m bench.cpu --build build/release --models DIR --peers-python .venv-bench/bin/python [--quick] [--case NAME]
 
 For each case: engine (with oneDNN's matrix product between its own rounds), all variants of torch, the engine again, the
 best variant again; the best time of each side counts. Figures are seconds; ratios above 1 mean that the engine is faster.
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-LATENT_FRAMES = {"transformer": 1, "vae": 2, "text": 1}
+LATENT_FRAMES = {"transformer": 1, "vae": 2, "ltx2": 2, "text": 1}
 
 
 def say(text: str) -> None:
@@ -98,13 +98,15 @@ def main() -> None:
     parser.add_argument("--peers-python", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=150.0, help="seconds for each variant of torch")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--case", choices=LATENT_FRAMES, help="nothing but this one")
     arguments = parser.parse_args()
 
     begin = time.monotonic()
-    results = {case: measure(arguments, case) for case in LATENT_FRAMES}
-    tiny, tiny_torch = tiny_realtime(arguments)
+    results = {case: measure(arguments, case) for case in LATENT_FRAMES if arguments.case in (None, case)}
+    tiny, tiny_torch = tiny_realtime(arguments) if arguments.case is None else (0, 0)
+    any_result = next(iter(results.values()))
 
-    print(f"\n{cpu_name()}; {results['transformer']['numerics_id']}; {(time.monotonic() - begin) / 60:.0f} minutes")
+    print(f"\n{cpu_name()}; {any_result['numerics_id']}; {(time.monotonic() - begin) / 60:.0f} minutes")
     print(
         f"{'case':12} {'engine s':>9} {'gemm s':>9} {'torch s':>9}  {'vs gemm':>8} {'vs torch':>8} {'peak/plan':>9}  torch's best"
     )
@@ -119,26 +121,20 @@ def main() -> None:
         for variant in r["torch_variants"]:
             seconds = f"{variant['seconds']:9.3f}" if variant["seconds"] else f"     none: {variant['why']}"
             print(f"{'':32}{seconds}  torch {variant['variant']}")
-    print(f"{'tiny':12} {tiny:.2f} x real time end to end; torch without MP4 {tiny_torch:.2f} x")
 
     def ratio(case: str, other: str) -> float:
         return round(results[case][f"{other}_seconds"] / results[case]["seconds"], 3)
 
-    print(
-        json.dumps(
-            {
-                "cpu": cpu_name(),
-                "isa": results["transformer"]["isa"],
-                "transformer_vs_gemm": ratio("transformer", "gemm"),
-                "transformer_vs_torch": ratio("transformer", "torch"),
-                "vae_vs_gemm": ratio("vae", "gemm"),
-                "vae_vs_torch": ratio("vae", "torch"),
-                "text_vs_torch": ratio("text", "torch"),
-                "memory_vs_plan": {case: round(r["memory_vs_plan"], 3) for case, r in results.items()},
-                "tiny_realtime": round(tiny, 2),
-            }
-        )
-    )
+    last = {"cpu": cpu_name(), "isa": any_result["isa"]}
+    for case in results:
+        if case != "text":
+            last[f"{case}_vs_gemm"] = ratio(case, "gemm")
+        last[f"{case}_vs_torch"] = ratio(case, "torch")
+    last["memory_vs_plan"] = {case: round(r["memory_vs_plan"], 3) for case, r in results.items()}
+    if arguments.case is None:
+        print(f"{'tiny':12} {tiny:.2f} x real time end to end; torch without MP4 {tiny_torch:.2f} x")
+        last["tiny_realtime"] = round(tiny, 2)
+    print(json.dumps(last))
 
 
 if __name__ == "__main__":

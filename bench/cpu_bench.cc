@@ -1,12 +1,12 @@
 // longtake-bench: times one kind of pass through the engine, alternating with oneDNN's matrix product on the same
 // shapes.
 //
-//   longtake-bench --case transformer|vae|text --model DIR [--dtype auto] [--rounds 5] [--no-gemm] [--profile]
+//   longtake-bench --case transformer|vae|ltx2|text --model DIR [--dtype auto] [--rounds 5] [--no-gemm] [--profile]
 //
-// transformer: one denoising pass of the folder's first block; vae: a block's latent frames to video frames; text: a
-// prompt that fills the caption. Prints one line of JSON; times are the best of all rounds, in seconds. Memory is
-// counted from before the engine is made: its peak while loading, and after. With --profile a table of operations, the
-// mean of all rounds, goes to the standard error stream.
+// transformer: one denoising pass of the folder's first block; vae, ltx2: a block's latent frames to video frames;
+// text: a prompt that fills the caption. Prints one line of JSON; times are the best of all rounds, in seconds. Memory
+// is counted from before the engine is made: its peak while loading, and after. With --profile a table of operations,
+// the mean of all rounds, goes to the standard error stream.
 #include <cstdio>
 #include <fstream>
 #include <limits>
@@ -94,6 +94,7 @@ absl::StatusOr<std::vector<DenseShape>> Shapes(const Arguments& a, Size size, in
     return TransformerShapes(a.model + "/transformer/config.json", a.latent_frames, height, width);
   }
   if (a.measured == "vae") return DecoderShapes(a.model + "/vae/config.json", a.latent_frames, height, width);
+  if (a.measured == "ltx2") return Ltx2DecoderShapes(a.model + "/vae/config.json", a.latent_frames, height, width);
   return TextShapes(a.model + "/text_encoder/config.json", caption_tokens);
 }
 
@@ -147,8 +148,9 @@ absl::Status Run(const Arguments& a) {
   std::unique_ptr<OnednnGemm> gemm;
   double flops = 0;
   if (!a.no_gemm) {
-    ASSIGN_OR_RETURN(const auto shapes, Shapes(a, engine->model().sizes.front(), settings.value("caption_tokens", 300),
-                                               vae.value("scale_factor_spatial", 8)));
+    ASSIGN_OR_RETURN(const auto shapes,
+                     Shapes(a, engine->model().sizes.front(), settings.value("caption_tokens", 300),
+                            vae.value("scale_factor_spatial", vae.value("spatial_compression_ratio", 8))));
     flops = Flops(shapes);
     ASSIGN_OR_RETURN(gemm, OnednnGemm::Make(shapes, dtype));
     RETURN_IF_ERROR(gemm->Round().status());
@@ -192,7 +194,7 @@ absl::Status Run(const Arguments& a) {
 int main(int argc, char** argv) {
   longtake::Arguments a;
   CLI::App app("Times one kind of pass through the engine, alternating with oneDNN's matrix product.");
-  app.add_option("--case", a.measured)->required()->check(CLI::IsMember({"transformer", "vae", "text"}));
+  app.add_option("--case", a.measured)->required()->check(CLI::IsMember({"transformer", "vae", "ltx2", "text"}));
   app.add_option("--model", a.model, "Model folder with longtake.json")->required();
   app.add_option("--dtype", a.dtype)->capture_default_str();
   app.add_option("--isa", a.isa)->capture_default_str();

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/models/ltx2/config.h"
 #include "nlohmann/json.hpp"
 
 namespace longtake {
@@ -109,6 +110,29 @@ absl::StatusOr<std::vector<DenseShape>> DecoderShapes(const std::string& config_
     c /= 2;
   }
   shapes.push_back({pixels, 27 * c, out_channels, frames});
+  return shapes;
+}
+
+absl::StatusOr<std::vector<DenseShape>> Ltx2DecoderShapes(const std::string& config_file, int64_t latents,
+                                                          int64_t height, int64_t width) {
+  ASSIGN_OR_RETURN(JsonConfig file, JsonConfig::Load(config_file));
+  ASSIGN_OR_RETURN(const Ltx2Config config, ReadLtx2Config(std::move(file)));
+  const Ltx2Half& decoder = config.decoder;
+  std::vector<DenseShape> shapes;
+  int64_t pixels = height * width, frames = latents;
+  shapes.push_back({pixels, 27 * config.latent_channels, decoder.widths[0], frames});
+  for (int i = 0; i < decoder.stages(); ++i) {
+    const int64_t c = decoder.widths[i];
+    shapes.push_back({pixels, 27 * c, c, 2 * decoder.blocks[i] * frames});
+    if (i + 1 == decoder.stages()) {
+      shapes.push_back({pixels, 27 * c, config.pixel_channels(), frames});
+      break;
+    }
+    const Ltx2Half::Step& step = decoder.steps[i];
+    shapes.push_back({pixels, 27 * c, step.conv_outputs, frames});
+    pixels *= int64_t{step.factor.h} * step.factor.w;
+    frames = 1 + step.factor.t * (frames - 1);  // the first one is not doubled
+  }
   return shapes;
 }
 

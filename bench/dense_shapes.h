@@ -31,6 +31,10 @@ absl::StatusOr<std::vector<DenseShape>> TransformerShapes(const std::string& con
 absl::StatusOr<std::vector<DenseShape>> DecoderShapes(const std::string& config_file, int64_t latents, int64_t height,
                                                       int64_t width);
 
+// The same for the decoder of an LTX-2 VAE.
+absl::StatusOr<std::vector<DenseShape>> Ltx2DecoderShapes(const std::string& config_file, int64_t latents,
+                                                          int64_t height, int64_t width);
+
 // Encoding one sequence of `tokens`.
 absl::StatusOr<std::vector<DenseShape>> TextShapes(const std::string& config_file, int64_t tokens);
 

@@ -8,7 +8,7 @@ Parts that are not measured are small so that loading is quick and the memory pl
 import argparse
 from pathlib import Path
 
-from tools.make_model import PARTS, write_model
+from tools.make_model import LTX2_CLASS, PARTS, write_model
 
 TOKENIZER = Path("tests/parity/data/models/caption/tokenizer/tokenizer.model")
 
@@ -48,6 +48,32 @@ FOLDERS = {
         },
         {**_SETTINGS, "sizes": ["416x240"]},
     ),
+    # LTX-2's decoder at a quarter of its widths, two latent frames: 9 frames of 704x1280.
+    "ltx2": (
+        {
+            "transformer": {
+                **_TINY_TRANSFORMER,
+                "caption_channels": 32,
+                "in_channels": 128,
+                "out_channels": 128,
+                "patch_size": [1, 1, 1],
+            },
+            "text_encoder": {**_TINY_TEXT, "hidden_size": 32},
+            "vae": {
+                "_class_name": LTX2_CLASS,
+                "block_out_channels": [64, 128, 256, 512],
+                "decoder_block_out_channels": [64, 128, 256],
+            },
+        },
+        {
+            "family": "longtake",
+            "sampler": "flow_dpm_solver",
+            "steps": 2,
+            "guidance": 1.0,
+            "max_latent_frames": 2,
+            "sizes": ["1280x704"],
+        },
+    ),
     # 4 layers at Gemma-2-2B's width over 512 tokens; an eighth of its vocabulary, of which 512 rows are looked at.
     "text": (
         {
@@ -68,7 +94,8 @@ def main() -> None:
         folder = arguments.out / name
         if (folder / "model_index.json").exists():
             continue  # written last: the folder is complete
-        write_model(folder, list(PARTS), changes, settings=settings, tokenizer=TOKENIZER)
+        sampler = "bidirectional" if settings.get("sampler") == "flow_dpm_solver" else "few_step"
+        write_model(folder, list(PARTS), changes, sampler, settings=settings, tokenizer=TOKENIZER)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@
 # `store` measures what storing videos costs; four minutes; the last line is JSON:
 #   ./scripts/bench.sh store [--rounds N]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
-#   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS]
+#   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS] [--case transformer|vae|ltx2|text]
 # `before` measures the same engine against its state at an earlier commit, both builds in turns; some 15 minutes beside the
 # build; the last line is JSON:
 #   ./scripts/bench.sh before COMMIT [--rounds N]
@@ -96,6 +96,7 @@ while (($# > 0)); do
     --venv) venv=${2:?--venv needs a folder}; shift 2 ;;
     --quick) options+=(--quick); shift ;;
     --limit) options+=(--limit "${2:?--limit needs seconds}"); shift 2 ;;
+    --case) options+=(--case "${2:?--case needs a name}"); shift 2 ;;
     *) die "unknown option $1" ;;
   esac
 done

@@ -1,6 +1,6 @@
 """Times torch's variants of one case, each in a process of its own that is ended at its time limit.
 
-    python -m bench.peers --case transformer|vae|text|tiny [--limit 150] [--only eager:bfloat16:contiguous]
+    python -m bench.peers --case transformer|vae|ltx2|text|tiny [--limit 150] [--only eager:bfloat16:contiguous]
 
 Prints one line of JSON for each variant {mode}:{dtype}:{layout} with its best time, or why there is none; and last one
 line with the best of all.
@@ -56,7 +56,7 @@ def run_variant(case: str, variant: str, limit: float) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--case", required=True, choices=["transformer", "vae", "text", "tiny"])
+    parser.add_argument("--case", required=True, choices=["transformer", "vae", "ltx2", "text", "tiny"])
     parser.add_argument("--limit", type=float, default=150.0, help="seconds for each variant, compilation included")
     parser.add_argument("--only", help="one variant")
     parser.add_argument("--child", help=argparse.SUPPRESS)

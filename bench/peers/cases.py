@@ -48,6 +48,24 @@ def vae(dtype: torch.dtype, compile_it: bool, layout: str) -> Call:
     return lambda: model.decode(latents, return_dict=False)
 
 
+def ltx2(dtype: torch.dtype, compile_it: bool, layout: str) -> Call:
+    """LTX-2's decoder at a quarter of its widths: two latent frames to nine frames of 704x1280."""
+    from diffusers import AutoencoderKLLTX2Video
+
+    model = AutoencoderKLLTX2Video(
+        block_out_channels=(64, 128, 256, 512), decoder_block_out_channels=(64, 128, 256), decoder_causal=False
+    )
+    model = model.to(dtype).eval()
+    latents = torch.randn(1, 128, 2, 22, 40, dtype=dtype)
+    if layout == "channels_last":
+        for parameter in model.parameters():
+            if parameter.dim() == 5:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+        latents = latents.to(memory_format=torch.channels_last_3d)
+    forward = _compiled(model.decoder.forward, compile_it)
+    return lambda: forward(latents, None, causal=False)
+
+
 def text(dtype: torch.dtype, compile_it: bool, layout: str) -> Call:
     """Four layers at Gemma-2-2B's width over 512 tokens."""
     from transformers import Gemma2Config, Gemma2Model
@@ -64,6 +82,7 @@ def text(dtype: torch.dtype, compile_it: bool, layout: str) -> Call:
 CASES: dict[str, Callable[[torch.dtype, bool, str], Call]] = {
     "transformer": transformer,
     "vae": vae,
+    "ltx2": ltx2,
     "text": text,
     "tiny": tiny.build,
 }

@@ -111,7 +111,15 @@ def _make_causal(folder: Path) -> None:
 
 
 def cases(
-    out: Path, name: str, rng: random.Random, dtype: str, architecture: str, causal: bool = False, config=None, latent_frames=None, size=None
+    out: Path,
+    name: str,
+    rng: random.Random,
+    dtype: str,
+    architecture: str,
+    causal: bool = False,
+    config=None,
+    latent_frames=None,
+    size=None,
 ) -> None:
     """One folder with a decoder and, unless it is causal, an encoder case; both classes have the same encoder."""
     config = config or random_config(rng, architecture)
