@@ -54,8 +54,9 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   ASSIGN_OR_RETURN(model->transformer_,
                    SanaTransformer::Load(parts.transformer(), folder + "/transformer", part("transformer")));
   ASSIGN_OR_RETURN(model->vae_, LoadVideoVae(folder + "/vae", {.decoder = true}, &parts.decoder(), part("vae")));
-  if (latents.delay_frames > 0)
+  if (latents.delay_frames > 0) {
     model->vae_.decoder = DecodeWholeClips(std::move(model->vae_.decoder), &parts.decoder());
+  }
   RETURN_IF_ERROR(model->Describe(parts, folder));
   return model;
 }
