@@ -61,7 +61,7 @@ MISTAKES = {
         "no readinessProbe": lambda d: server(d)["readinessProbe"]["httpGet"].update(path="/livez"),
         "no livenessProbe": lambda d: server(d)["livenessProbe"]["httpGet"].update(path="/readyz"),
         "is killed before it has shut down": lambda d: option(d, "shutdown-seconds = 25", "shutdown-seconds = 26"),
-        "keeps more chunks than memory allows": lambda d: option(d, "keep-mib = 384", "keep-mib = 1024"),
+        "keeps more chunks than memory allows": lambda d: option(d, "keep-mib = 352", "keep-mib = 1024"),
         "the store is larger than its volume": lambda d: option(d, "store-mib = 10240", "store-mib = 12288"),
         "the store is not on its volume": lambda d: option(d, '"/var/lib/longtake/store"', '"/tmp/store"'),
         "backend, image and GPUs do not fit": lambda d: option(d, "max-sessions", 'backend = "cuda"\nmax-sessions'),
