@@ -77,8 +77,12 @@ class Serving:
 def serving(tmp_path_factory):
     if not SERVER.is_file():
         pytest.skip("build/release/longtake-server is not built")
-    log = tmp_path_factory.mktemp("server") / "log"
+    folder = tmp_path_factory.mktemp("server")
+    log = folder / "log"
+    # A policy that is asked, so that its panel has data, and allows everything.
+    (folder / "policy.json").write_text('{"rules": []}')
     listen = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--shutdown-grace-seconds", "0"]
+    listen += ["--policy-rules", str(folder / "policy.json")]
     with log.open("w") as out:
         process = subprocess.Popen([SERVER, "--model", ROOT / "models/longtake-tiny", *listen], stdout=out, stderr=out)
     try:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
@@ -14,10 +15,12 @@ import pytest
 from manifests import ROOT, SERVER
 
 DASHBOARD = ROOT / "deploy/grafana/longtake.json"
-# Panels that show nothing while all is well.
-QUIET = {"Refusals"}
-# The dashboard's variables, with windows that last as long as the test.
-VARIABLES = {"$__rate_interval": "1m", "$__range": "1m", '=~"$job"': '="longtake"', '=~"$instance"': '!=""'}
+# Behind these words a panel shows nothing while all is well.
+QUIET = "> 0"
+# Windows that outlast the test on a busy machine: behind its window a rate is 0, and a quantile of it no number.
+WINDOW = "10m"
+# The dashboard's variables.
+VARIABLES = {"$__rate_interval": WINDOW, "$__range": WINDOW, '=~"$job"': '="longtake"', '=~"$instance"': '!=""'}
 
 
 def get(url: str, **arguments: str) -> dict:
@@ -27,7 +30,12 @@ def get(url: str, **arguments: str) -> dict:
 
 def samples(address: str, expression: str) -> list[dict]:
     """Those that are numbers."""
-    result = get(f"{address}/query", query=expression)["data"]["result"]
+    try:
+        result = get(f"{address}/query", query=expression)["data"]["result"]
+    except urllib.error.HTTPError as error:
+        if error.code == 503:  # It listens before it is ready.
+            return []
+        raise
     return [sample for sample in result if sample["value"][1] != "NaN"]
 
 
@@ -46,8 +54,8 @@ def prometheus(tmp_path_factory, serving):
     """Its address, once it has watched a server make two live videos."""
     folder = tmp_path_factory.mktemp("prometheus")
     rules = (ROOT / "deploy/prometheus/rules.yml").read_text()
-    # Windows of hours as one of a minute: what is tested is that the expressions give something.
-    (folder / "rules.yml").write_text(re.sub(r"\[\d+[mhd]\]", "[1m]", rules))
+    # Windows of hours as one of minutes: what is tested is that the expressions give something.
+    (folder / "rules.yml").write_text(re.sub(r"\[\d+[mhd]\]", f"[{WINDOW}]", rules))
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yml"],
@@ -98,10 +106,10 @@ def test_every_rule_is_evaluated(prometheus) -> None:
 @needs
 def test_every_panel_has_data(prometheus) -> None:
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
-        if panel["title"] in QUIET:
-            continue
         for target in panel.get("targets", []):
             expression = target["expr"]
+            if expression.endswith(QUIET):
+                continue
             for name, value in VARIABLES.items():
                 expression = expression.replace(name, value)
             assert "$" not in expression
