@@ -4,6 +4,10 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "engine/core/input_file.h"
 
 namespace longtake {
 
@@ -12,7 +16,9 @@ class Fnv1a {
   void Add(std::span<const char> bytes) {
     for (const char c : bytes) hash_ = (hash_ ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
   }
-  uint64_t hash() const { return hash_; }
+  // Adds the file's size and all of its bytes. Errors are those of reading it.
+  absl::Status AddFile(const InputFile& file);
+  std::string hex() const;  // 16 digits
 
  private:
   uint64_t hash_ = 0xcbf29ce484222325u;

@@ -49,14 +49,12 @@ std::vector<std::string> ModelFiles(const std::string& folder) {
 absl::Status AddFile(const std::string& path, Fnv1a* hash) {
   ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
   const uint64_t size = file.size();
+  if (size <= kWhole) return hash->AddFile(file);
   hash->Add(absl::StrCat(size, "\n"));
-  const bool whole = size <= kWhole;
-  const uint64_t piece = whole ? size : kPage;
-  std::vector<char> bytes(piece);
-  for (uint64_t i = 0; i < (whole ? 1 : kPages); ++i) {
-    const uint64_t begin = whole ? 0 : (size - kPage) / (kPages - 1) * i;
-    RETURN_IF_ERROR(file.Read(begin, piece, reinterpret_cast<std::byte*>(bytes.data())));
-    hash->Add(bytes);
+  std::vector<char> page(kPage);
+  for (uint64_t i = 0; i < kPages; ++i) {
+    RETURN_IF_ERROR(file.Read((size - kPage) / (kPages - 1) * i, kPage, page.data()));
+    hash->Add(page);
   }
   return absl::OkStatus();
 }
@@ -84,7 +82,7 @@ absl::StatusOr<std::string> ModelDigest(const std::string& folder) {
     const std::string path = absl::StrCat(folder, "/", name);
     RETURN_IF_ERROR(name == kSettings ? AddSettings(path, &hash) : AddFile(path, &hash));
   }
-  return absl::StrCat(absl::Hex(hash.hash(), absl::kZeroPad16));
+  return hash.hex();
 }
 
 }  // namespace longtake

@@ -75,15 +75,9 @@ class Reader {
     for (const std::string& path : {files_.weights, files_.config}) {
       if (path.empty()) continue;
       ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
-      std::vector<char> bytes(1 << 20);
-      hash.Add(absl::StrCat(file.size(), "\n"));
-      for (uint64_t at = 0; at < file.size(); at += bytes.size()) {
-        const uint64_t n = std::min<uint64_t>(bytes.size(), file.size() - at);
-        RETURN_IF_ERROR(file.Read(at, n, bytes.data()));
-        hash.Add({bytes.data(), n});
-      }
+      RETURN_IF_ERROR(hash.AddFile(file));
     }
-    return absl::StrCat(absl::Hex(hash.hash(), absl::kZeroPad16));
+    return hash.hex();
   }
 
   // The configuration in the file's own header counts before the one beside it.

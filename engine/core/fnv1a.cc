@@ -1,0 +1,24 @@
+#include "engine/core/fnv1a.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace longtake {
+
+absl::Status Fnv1a::AddFile(const InputFile& file) {
+  Add(absl::StrCat(file.size(), "\n"));
+  std::vector<char> bytes(1 << 20);
+  for (uint64_t at = 0; at < file.size(); at += bytes.size()) {
+    const uint64_t n = std::min<uint64_t>(bytes.size(), file.size() - at);
+    RETURN_IF_ERROR(file.Read(at, n, bytes.data()));
+    Add({bytes.data(), n});
+  }
+  return absl::OkStatus();
+}
+
+std::string Fnv1a::hex() const { return absl::StrCat(absl::Hex(hash_, absl::kZeroPad16)); }
+
+}  // namespace longtake
