@@ -9,7 +9,6 @@
 #include "common/status_macros.h"
 #include "engine/core/json_config.h"
 #include "engine/core/json_text.h"
-#include "re2/re2.h"
 
 namespace longtake {
 namespace {
@@ -31,20 +30,21 @@ bool IsEmpty(const nlohmann::json& value) {
          ((value.is_object() || value.is_array()) && value.empty());
 }
 
+using Pattern = std::vector<std::pair<std::unique_ptr<const RE2>, double>>;
+
 // The first value whose expression matches the end of the layer's name, else `otherwise`.
-double Pick(const std::vector<std::pair<std::string, double>>& pattern, const std::string& layer, double otherwise) {
+double Pick(const Pattern& pattern, const std::string& layer, double otherwise) {
   for (const auto& [expression, value] : pattern) {
-    if (RE2::FullMatch(layer, absl::StrCat("(?:.*\\.)?(?:", expression, ")"))) return value;
+    if (RE2::FullMatch(layer, *expression)) return value;
   }
   return otherwise;
 }
 
-absl::StatusOr<std::vector<std::pair<std::string, double>>> ReadPattern(const Json& config, const std::string& source,
-                                                                        const std::string& field) {
+absl::StatusOr<Pattern> ReadPattern(const Json& config, const std::string& source, const std::string& field) {
   const auto bad = [&](const auto&... why) {
     return absl::InvalidArgumentError(absl::StrCat(source, ": field '", field, "' ", why...));
   };
-  std::vector<std::pair<std::string, double>> pattern;
+  Pattern pattern;
   const auto at = config.find(field);
   if (at == config.end() || at->is_null()) return pattern;
   if (!at->is_object()) return bad("is no object");
@@ -52,13 +52,14 @@ absl::StatusOr<std::vector<std::pair<std::string, double>>> ReadPattern(const Js
   RE2::Options quiet(RE2::Quiet);
   quiet.set_max_mem(1 << 20);  // of one expression; a long list of layers' names needs some 10 KB
   for (const auto& [expression, value] : at->items()) {
-    if (!RE2(absl::StrCat("(?:.*\\.)?(?:", expression, ")"), quiet).ok()) {
+    auto end_of_name = std::make_unique<const RE2>(absl::StrCat("(?:.*\\.)?(?:", expression, ")"), quiet);
+    if (!end_of_name->ok()) {
       return bad("has '", expression.substr(0, 80), "', which is no regular expression that can be read");
     }
     if (!value.is_number() || !std::isfinite(value.get<double>())) {
       return bad("has no number for '", expression.substr(0, 80), "'");
     }
-    pattern.emplace_back(expression, value.get<double>());
+    pattern.emplace_back(std::move(end_of_name), value.get<double>());
   }
   return pattern;
 }

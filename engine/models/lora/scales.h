@@ -3,12 +3,14 @@
 #define LONGTAKE_ENGINE_MODELS_LORA_SCALES_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "re2/re2.h"
 
 namespace longtake {
 
@@ -33,7 +35,7 @@ class LoraScales {
   absl::StatusOr<float> ScaleOf(const std::string& layer, int64_t rank, std::optional<double> alpha) const;
 
  private:
-  using Pattern = std::vector<std::pair<std::string, double>>;  // regular expressions and values
+  using Pattern = std::vector<std::pair<std::unique_ptr<const RE2>, double>>;  // of ends of names, and the values
 
   bool configured_ = false, rslora_ = false;
   double rank_ = 0, alpha_ = 0;
