@@ -93,40 +93,38 @@ class Fields {
   std::set<std::string> known_;
 };
 
-std::vector<PromptChange> Changes(Fields& fields, std::vector<FieldError>& errors) {
-  std::vector<PromptChange> changes;
-  const json* list = fields.Find("prompt_changes");
-  if (list == nullptr) return changes;
-  if (!list->is_array()) fields.Wrong("prompt_changes", "is not a list");
-  for (size_t i = 0; list->is_array() && i < list->size(); ++i) {
-    const std::string name = absl::StrCat("prompt_changes[", i, "]");
+// Calls read(fields of the object) for each object of a list.
+template <typename F>
+void ReadObjects(Fields& fields, const std::string& name, std::vector<FieldError>& errors, const F& read) {
+  const json* list = fields.Find(name);
+  if (list == nullptr) return;
+  if (!list->is_array()) return fields.Wrong(name, "is not a list");
+  for (size_t i = 0; i < list->size(); ++i) {
+    const std::string element = absl::StrCat(name, "[", i, "]");
     if (!(*list)[i].is_object()) {
-      fields.Wrong(name, "is not an object");
+      fields.Wrong(element, "is not an object");
       continue;
     }
-    Fields change((*list)[i], name + ".", errors);
+    Fields object((*list)[i], element + ".", errors);
+    read(object);
+    object.Finish();
+  }
+}
+
+std::vector<PromptChange> Changes(Fields& fields, std::vector<FieldError>& errors) {
+  std::vector<PromptChange> changes;
+  ReadObjects(fields, "prompt_changes", errors, [&](Fields& change) {
     changes.push_back({.prompt = change.Text("prompt"), .at = change.Time("at_seconds")});
     if (!changes.back().at.has_value()) change.Wrong("at_seconds", "is missing");
-    change.Finish();
-  }
+  });
   return changes;
 }
 
 std::vector<Adapter> Adapters(Fields& fields, std::vector<FieldError>& errors) {
   std::vector<Adapter> adapters;
-  const json* list = fields.Find("adapters");
-  if (list == nullptr) return adapters;
-  if (!list->is_array()) fields.Wrong("adapters", "is not a list");
-  for (size_t i = 0; list->is_array() && i < list->size(); ++i) {
-    const std::string name = absl::StrCat("adapters[", i, "]");
-    if (!(*list)[i].is_object()) {
-      fields.Wrong(name, "is not an object");
-      continue;
-    }
-    Fields adapter((*list)[i], name + ".", errors);
+  ReadObjects(fields, "adapters", errors, [&](Fields& adapter) {
     adapters.push_back({.name = adapter.Text("name"), .strength = adapter.Number("strength").value_or(1)});
-    adapter.Finish();
-  }
+  });
   return adapters;
 }
 
