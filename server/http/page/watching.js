@@ -70,13 +70,17 @@ export class Watching {
     return found;
   }
 
+  // Listens to the player as long as this is watched.
+  on(name, act) {
+    video.addEventListener(name, act, {signal: this.gone.signal});
+  }
+
   async start() {
-    const on = (name, act) => video.addEventListener(name, act, {signal: this.gone.signal});
-    on('waiting', () => this.stall());
-    on('pause', () => this.report());
-    on('playing', () => this.report());
-    on('seeked', () => this.report());
-    on('ended', () => { this.wants = false; this.report(); });
+    this.on('waiting', () => this.stall());
+    this.on('pause', () => this.report());
+    this.on('playing', () => this.report());
+    this.on('seeked', () => this.report());
+    this.on('ended', () => { this.wants = false; this.report(); });
     this.take(await call(this.address(), {signal: this.gone.signal}));
     const {position = 0} = recents.get(this.id);
     this.from = position < this.total - 1 && position <= this.made ? position : 0;
@@ -229,9 +233,8 @@ export class Watching {
       return this.fail(new ApiError('This browser can play neither Media Source Extensions nor HLS.', 415));
     }
     let {from} = this, failures = 0;
-    const on = (name, act) => video.addEventListener(name, act, {signal: this.gone.signal});
     // Players begin a live list near its end.
-    on('loadedmetadata', () => { if (Math.abs(video.currentTime - from) > 0.5) video.currentTime = from; });
+    this.on('loadedmetadata', () => { if (Math.abs(video.currentTime - from) > 0.5) video.currentTime = from; });
     const load = () => {
       if (this.gone.signal.aborted) return;
       const enough = this.blocks[Math.min(this.blockAt(from) + HLS_BLOCKS, this.blocks.length) - 1];
@@ -241,7 +244,7 @@ export class Watching {
       if (this.wants) this.play();
     };
     // So it does when the viewer has paused it. Loaded again, it goes on.
-    on('error', () => {
+    this.on('error', () => {
       if (!video.error) return;
       failures = video.currentTime > from ? 1 : failures + 1;
       if (failures > HLS_FAILURES) return this.fail(new ApiError(`The browser cannot play it: ${video.error.message}`, 415));
