@@ -13,6 +13,7 @@ namespace longtake {
 // length.
 struct Ltx2Decoder::Call {
   Ltx2Context ctx;
+  const Ltx2Plan& plan;
   std::byte* scratch;
   bool begins;  // the caches begin with the video's first latent frame
   FrameCounts::At at;
@@ -43,12 +44,12 @@ class Ltx2Decoder::Sized final : public SizedVideoDecoder {
 
  private:
   Call Begin(const VideoStream& stream, void* scratch, Emit emit) const {
-    return {.ctx = {.ops = decoder_.ops_,
-                    .plan = &plan_,
-                    .caches = static_cast<std::byte*>(stream.caches),
-                    .border = decoder_.config_.decoder.border,
-                    .causal = decoder_.config_.causal_decoder,
-                    .seen = nullptr},
+    const Ltx2Config& config = decoder_.config_;
+    return {.ctx = {{decoder_.ops_, &plan_, static_cast<std::byte*>(stream.caches)},
+                    config.decoder.border,
+                    config.causal_decoder,
+                    /*seen=*/nullptr},
+            .plan = plan_,
             .scratch = static_cast<std::byte*>(scratch),
             .begins = stream.first == 0,
             .at = decoder_.counts_.Count(stream.frames - stream.first, stream.drained, stream.first == 0),
@@ -126,7 +127,7 @@ Ltx2Plan Ltx2Decoder::Plan(int latent_height, int latent_width) const {
 }
 
 Ltx2Frames Ltx2Decoder::Frames(const Call& call, size_t i) const {
-  const Ltx2Plan& plan = *call.ctx.plan;
+  const Ltx2Plan& plan = call.plan;
   return {.x = call.scratch + plan.scratch[i].x,
           .spare = call.scratch + plan.scratch[i].spare,
           .act = call.scratch + plan.act};
@@ -134,17 +135,17 @@ Ltx2Frames Ltx2Decoder::Frames(const Call& call, size_t i) const {
 
 void Ltx2Decoder::Decode(Call& call, const float* latents, int64_t frames, int64_t t) const {
   const Ltx2Frames first = Frames(call, 0);
-  const Mat latent = Ltx2Act(call.ctx, first.act, 0, config_.latent_channels);
+  const Mat latent = ActFrame(call.ctx, first.act, 0, config_.latent_channels);
   ops_->latents().LatentsToFrame(
       {.latents = latents, .frames = frames, .t = t, .mean = mean_, .std = std_, .frame = latent});
-  const Mat x = Ltx2Float(call.ctx, first.x, 0, config_.decoder.widths[0]);
+  const Mat x = FloatFrame(call.ctx, first.x, 0, config_.decoder.widths[0]);
   if (conv_in_.Push(call.ctx, latent, x) != Ltx2Conv::kNone) RunStage(call, 0, 0, first);
 }
 
 void Ltx2Decoder::Finish(Call& call, int conv) const {
   if (conv == conv_in_.number) {
     const Ltx2Frames first = Frames(call, 0);
-    conv_in_.Finish(call.ctx, Ltx2Float(call.ctx, first.x, 0, config_.decoder.widths[0]));
+    conv_in_.Finish(call.ctx, FloatFrame(call.ctx, first.x, 0, config_.decoder.widths[0]));
     return RunStage(call, 0, 0, first);
   }
   size_t i = 0;
@@ -152,7 +153,7 @@ void Ltx2Decoder::Finish(Call& call, int conv) const {
   const Stage& stage = stages_[i];
   if (conv == stage.end.number) {
     const int64_t width = stage.end.outputs;
-    const Mat wide = Ltx2Float(call.ctx, call.scratch + call.ctx.plan->wide, static_cast<int>(i), width);
+    const Mat wide = FloatFrame(call.ctx, call.scratch + call.plan.wide, static_cast<int>(i), width);
     const int64_t given = stage.end.Finish(call.ctx, wide);
     return i + 1 < stages_.size() ? RunStep(call, i, given, {}) : EmitPixels(call);
   }
@@ -175,8 +176,8 @@ void Ltx2Decoder::RunStage(Call& call, size_t i, size_t block, Ltx2Frames frames
     if (!stage.blocks[b].Push(call.ctx, &frames)) return;
   }
   const bool last = i + 1 == stages_.size();
-  const Mat x = Ltx2Float(call.ctx, frames.x, index, width), act = Ltx2Act(call.ctx, frames.act, index, width);
-  const Mat wide = Ltx2Float(call.ctx, call.scratch + call.ctx.plan->wide, index, stage.end.outputs);
+  const Mat x = FloatFrame(call.ctx, frames.x, index, width), act = ActFrame(call.ctx, frames.act, index, width);
+  const Mat wide = FloatFrame(call.ctx, call.scratch + call.plan.wide, index, stage.end.outputs);
   if (last) {
     NormSilu(call.ctx, x, act);
     if (stage.end.Push(call.ctx, act, wide) != Ltx2Conv::kNone) EmitPixels(call);
@@ -191,11 +192,12 @@ void Ltx2Decoder::RunStage(Call& call, size_t i, size_t block, Ltx2Frames frames
 void Ltx2Decoder::RunStep(Call& call, size_t i, int64_t given, ConstMat x) const {
   const Stage& stage = stages_[i];
   const Ltx2Half::Step& step = config_.decoder.steps[i];
-  const Ltx2Plan& plan = *call.ctx.plan;
+  const Ltx2Plan& plan = call.plan;
   const int index = static_cast<int>(i), times = step.factor.t;
   const int64_t width = config_.decoder.widths[i], next_width = config_.decoder.widths[i + 1];
   ConstMat residual;
-  if (step.residual) residual = stage.waiting >= 0 ? KeptFrame(call.ctx, stage.waiting, 0, index, width) : x;
+  if (step.residual)
+    residual = stage.waiting >= 0 ? FloatFrame(call.ctx, KeptFrame(call.ctx, stage.waiting, 0), index, width) : x;
 
   // Of the clip's first frame only the last of the new ones is kept.
   const bool drops = call.begins && given == 0;
@@ -204,9 +206,9 @@ void Ltx2Decoder::RunStep(Call& call, size_t i, int64_t given, ConstMat x) const
   std::array<Mat, 2> out;
   for (int k = 0; k < times; ++k) {
     std::byte* const target = drops && k + 1 < times ? nullptr : targets[k];
-    out[k] = Ltx2Float(call.ctx, target, index + 1, next_width);
+    out[k] = FloatFrame(call.ctx, target, index + 1, next_width);
   }
-  ops_->shuffle()->DepthToSpace({.in = Ltx2Float(call.ctx, call.scratch + plan.wide, index, stage.end.outputs),
+  ops_->shuffle()->DepthToSpace({.in = FloatFrame(call.ctx, call.scratch + plan.wide, index, stage.end.outputs),
                                  .height = plan.stages[i].height,
                                  .width = plan.stages[i].width,
                                  .factor = step.factor,
@@ -223,8 +225,8 @@ void Ltx2Decoder::RunStep(Call& call, size_t i, int64_t given, ConstMat x) const
 
 void Ltx2Decoder::EmitPixels(Call& call) const {
   const int last = static_cast<int>(stages_.size()) - 1;
-  const FrameSize size = call.ctx.plan->stages[last];
-  call.emit({.pixels = Ltx2Float(call.ctx, call.scratch + call.ctx.plan->wide, last, config_.pixel_channels()),
+  const FrameSize size = call.plan.stages[last];
+  call.emit({.pixels = FloatFrame(call.ctx, call.scratch + call.plan.wide, last, config_.pixel_channels()),
              .rows = size.height,
              .columns = size.width,
              .patch = config_.patch});

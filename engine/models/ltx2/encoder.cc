@@ -97,21 +97,17 @@ bool Ltx2Encoder::Encode(const Ltx2Plan& plan, const float* pixels, VideoStream*
   // Every stage has taken frames 0, ..., of which each step that halves time gives the even ones.
   std::array<int64_t, kMaxLtx2Convs> seen = {};
   int64_t number = stream->frames++;
-  const Ltx2Context ctx{.ops = ops_,
-                        .plan = &plan,
-                        .caches = static_cast<std::byte*>(stream->caches),
-                        .border = config_.encoder.border,
-                        .causal = true,
-                        .seen = seen.data()};
+  const Ltx2Context ctx{
+      {ops_, &plan, static_cast<std::byte*>(stream->caches)}, config_.encoder.border, /*causal=*/true, seen.data()};
   std::byte* const base = static_cast<std::byte*>(scratch);
-  const Mat frame = Ltx2Act(ctx, base + plan.act, 0, config_.pixel_channels());
+  const Mat frame = ActFrame(ctx, base + plan.act, 0, config_.pixel_channels());
   ops_->latents().PlanarToFrame({.planar = pixels,
                                  .height = plan.stages[0].height,
                                  .width = plan.stages[0].width,
                                  .patch = config_.patch,
                                  .frame = frame});
   seen[conv_in_.number] = number;
-  conv_in_.Push(ctx, frame, Ltx2Float(ctx, base + plan.scratch[0].x, 0, config_.encoder.widths[0]));
+  conv_in_.Push(ctx, frame, FloatFrame(ctx, base + plan.scratch[0].x, 0, config_.encoder.widths[0]));
   for (size_t i = 0; i < stages_.size(); ++i) {
     const Stage& stage = stages_[i];
     Ltx2Frames at{.x = base + plan.scratch[i].x, .spare = base + plan.scratch[i].spare, .act = base + plan.act};
@@ -121,14 +117,14 @@ bool Ltx2Encoder::Encode(const Ltx2Plan& plan, const float* pixels, VideoStream*
     }
     seen[stage.end.number] = number;
     if (i + 1 == stages_.size()) break;
-    if (!RunStep(ctx, i, number, base)) return false;
+    if (!RunStep(ctx, plan, i, number, base)) return false;
     if (config_.encoder.steps[i].factor.t > 1) number /= 2;
   }
   const int last = static_cast<int>(stages_.size()) - 1;
   const int64_t width = config_.encoder.widths.back();
-  const Mat x = Ltx2Float(ctx, base + plan.scratch[last].x, last, width),
-            act = Ltx2Act(ctx, base + plan.act, last, width);
-  const Mat means = Ltx2Float(ctx, base + plan.wide, last, config_.latent_channels);
+  const Mat x = FloatFrame(ctx, base + plan.scratch[last].x, last, width),
+            act = ActFrame(ctx, base + plan.act, last, width);
+  const Mat means = FloatFrame(ctx, base + plan.wide, last, config_.latent_channels);
   NormSilu(ctx, x, act);
   stages_.back().end.Push(ctx, act, means);
   ops_->latents().FrameToLatents(
@@ -136,16 +132,16 @@ bool Ltx2Encoder::Encode(const Ltx2Plan& plan, const float* pixels, VideoStream*
   return true;
 }
 
-bool Ltx2Encoder::RunStep(const Ltx2Context& ctx, size_t i, int64_t number, std::byte* scratch) const {
+bool Ltx2Encoder::RunStep(const Ltx2Context& ctx, const Ltx2Plan& plan, size_t i, int64_t number,
+                          std::byte* scratch) const {
   const Stage& stage = stages_[i];
   const Ltx2Half& half = config_.encoder;
-  const Ltx2Plan& plan = *ctx.plan;
   const int index = static_cast<int>(i);
   const int64_t width = half.widths[i], outputs = stage.end.outputs;
   const ShuffleFactor factor = half.steps[i].factor;
-  const Mat x = Ltx2Float(ctx, scratch + plan.scratch[i].x, index, width);
-  const Mat act = Ltx2Act(ctx, scratch + plan.act, index, width);
-  const Mat out = Ltx2Float(ctx, scratch + plan.wide, index, outputs);
+  const Mat x = FloatFrame(ctx, scratch + plan.scratch[i].x, index, width);
+  const Mat act = ActFrame(ctx, scratch + plan.act, index, width);
+  const Mat out = FloatFrame(ctx, scratch + plan.wide, index, outputs);
   ops_->elementwise().Convert(x, act);
   stage.end.Push(ctx, act, out);
 
@@ -158,8 +154,8 @@ bool Ltx2Encoder::RunStep(const Ltx2Context& ctx, size_t i, int64_t number, std:
     return false;
   }
   if (factor.t > 1 && number > 0) {
-    in[0] = KeptFrame(ctx, stage.waiting_out, 0, index, outputs);
-    residual[0] = KeptFrame(ctx, stage.waiting_x, 0, index, width);
+    in[0] = FloatFrame(ctx, KeptFrame(ctx, stage.waiting_out, 0), index, outputs);
+    residual[0] = FloatFrame(ctx, KeptFrame(ctx, stage.waiting_x, 0), index, width);
   }
   const auto count = static_cast<size_t>(factor.t);
   ops_->shuffle()->SpaceToDepth(
@@ -168,7 +164,7 @@ bool Ltx2Encoder::RunStep(const Ltx2Context& ctx, size_t i, int64_t number, std:
        .height = plan.stages[i + 1].height,
        .width = plan.stages[i + 1].width,
        .factor = factor,
-       .out = Ltx2Float(ctx, scratch + plan.scratch[i + 1].x, index + 1, half.widths[i + 1])});
+       .out = FloatFrame(ctx, scratch + plan.scratch[i + 1].x, index + 1, half.widths[i + 1])});
   return true;
 }
 

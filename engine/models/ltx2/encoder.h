@@ -40,7 +40,7 @@ class Ltx2Encoder final : public VideoEncoder {
               float* latents) const;
   // Takes x of stage `i`, the stage's frame `number`, to the next stage's x. Returns false if the frame waits for its
   // pair.
-  bool RunStep(const Ltx2Context& ctx, size_t i, int64_t number, std::byte* scratch) const;
+  bool RunStep(const Ltx2Context& ctx, const Ltx2Plan& plan, size_t i, int64_t number, std::byte* scratch) const;
 
   Ltx2Config config_;
   LatentGeometry geometry_;
@@ -48,7 +48,7 @@ class Ltx2Encoder final : public VideoEncoder {
   Ops* ops_;
   Ltx2Conv conv_in_;
   std::vector<Stage> stages_;
-  std::vector<Ltx2Kept> kept_;
+  std::vector<KeptFrames> kept_;
   size_t weight_bytes_ = 0;
 };
 

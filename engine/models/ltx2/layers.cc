@@ -5,31 +5,6 @@
 #include <utility>
 
 namespace longtake {
-namespace {
-
-std::byte* SlotAt(const Ltx2Context& ctx, int kept, int64_t slot) {
-  const Ltx2Plan::Slot& at = ctx.plan->kept[kept];
-  return ctx.caches + at.offset + slot * Aligned(at.bytes);
-}
-
-}  // namespace
-
-Mat Ltx2Act(const Ltx2Context& ctx, std::byte* frame, int stage, int64_t channels) {
-  return MakeMat(frame, ctx.ops->activation_type(), ctx.plan->stages[stage].pixels(), channels);
-}
-
-Mat Ltx2Float(const Ltx2Context& ctx, std::byte* frame, int stage, int64_t channels) {
-  return MakeMat(frame, DType::kF32, ctx.plan->stages[stage].pixels(), channels);
-}
-
-Mat KeptFrame(const Ltx2Context& ctx, int kept, int64_t slot, int stage, int64_t channels) {
-  return Ltx2Float(ctx, SlotAt(ctx, kept, slot), stage, channels);
-}
-
-void Keep(const Ltx2Context& ctx, int kept, int64_t slot, ConstMat from) {
-  if (ctx.caches == nullptr) return;
-  ctx.ops->device().Copy(from.data, SlotAt(ctx, kept, slot), ctx.plan->kept[kept].bytes);
-}
 
 void NormSilu(const Ltx2Context& ctx, ConstMat x, Mat y) {
   ctx.ops->norm().ChannelNorm({.x = x, .eps = 1e-8f, .silu = true, .y = y});
@@ -55,7 +30,7 @@ int64_t Ltx2Conv::Push(const Ltx2Context& ctx, ConstMat in, Mat out, ConstMat re
 
 int64_t Ltx2Conv::Finish(const Ltx2Context& ctx, Mat out, ConstMat residual) const {
   const int64_t last = seen(ctx) - 1;
-  Run(ctx, seen(ctx), Ltx2Act(ctx, SlotAt(ctx, ring, last % 2), stage, inputs), out, residual);
+  Run(ctx, seen(ctx), ActFrame(ctx, KeptFrame(ctx, ring, last % 2), stage, inputs), out, residual);
   return last;
 }
 
@@ -64,8 +39,8 @@ void Ltx2Conv::Run(const Ltx2Context& ctx, int64_t taken, ConstMat next, Mat out
   const FrameSize size = ctx.plan->stages[stage];
   std::array<ConstMat, 3> frames = {next, next, next};
   if (taken > 0) {
-    frames[0].data = SlotAt(ctx, ring, std::max<int64_t>(taken - 2, 0) % 2);
-    frames[1].data = SlotAt(ctx, ring, (taken - 1) % 2);
+    frames[0].data = KeptFrame(ctx, ring, std::max<int64_t>(taken - 2, 0) % 2);
+    frames[1].data = KeptFrame(ctx, ring, (taken - 1) % 2);
   }
   ctx.ops->convolution().Conv({.kernel = *kernel,
                                .in = frames,
@@ -91,8 +66,8 @@ Ltx2Block Ltx2Block::Load(Ltx2Loader& loader, const std::string& name, int stage
 
 bool Ltx2Block::Push(const Ltx2Context& ctx, Ltx2Frames* frames) const {
   const int stage = conv1.stage;
-  const Mat x = Ltx2Float(ctx, frames->x, stage, width), hidden = Ltx2Float(ctx, frames->spare, stage, width);
-  const Mat act = Ltx2Act(ctx, frames->act, stage, width);
+  const Mat x = FloatFrame(ctx, frames->x, stage, width), hidden = FloatFrame(ctx, frames->spare, stage, width);
+  const Mat act = ActFrame(ctx, frames->act, stage, width);
   const int64_t taken = conv1.seen(ctx);
   NormSilu(ctx, x, act);
   const bool first = conv1.Push(ctx, act, hidden) != Ltx2Conv::kNone;
@@ -108,18 +83,18 @@ bool Ltx2Block::Push(const Ltx2Context& ctx, Ltx2Frames* frames) const {
 }
 
 bool Ltx2Block::FinishFirst(const Ltx2Context& ctx, Ltx2Frames* frames) const {
-  conv1.Finish(ctx, Ltx2Float(ctx, frames->spare, conv1.stage, width));
+  conv1.Finish(ctx, FloatFrame(ctx, frames->spare, conv1.stage, width));
   return Second(ctx, frames);
 }
 
 bool Ltx2Block::FinishSecond(const Ltx2Context& ctx, Ltx2Frames* frames) const {
-  conv2.Finish(ctx, Ltx2Float(ctx, frames->x, conv1.stage, width), Waiting(ctx));
+  conv2.Finish(ctx, FloatFrame(ctx, frames->x, conv1.stage, width), Waiting(ctx));
   return true;
 }
 
 bool Ltx2Block::Second(const Ltx2Context& ctx, Ltx2Frames* frames) const {
   const int stage = conv2.stage;
-  const Mat hidden = Ltx2Float(ctx, frames->spare, stage, width), act = Ltx2Act(ctx, frames->act, stage, width);
+  const Mat hidden = FloatFrame(ctx, frames->spare, stage, width), act = ActFrame(ctx, frames->act, stage, width);
   NormSilu(ctx, hidden, act);
   const bool gives = conv2.Push(ctx, act, hidden, Waiting(ctx)) != Ltx2Conv::kNone;
   std::swap(frames->x, frames->spare);
@@ -128,7 +103,8 @@ bool Ltx2Block::Second(const Ltx2Context& ctx, Ltx2Frames* frames) const {
 
 ConstMat Ltx2Block::Waiting(const Ltx2Context& ctx) const {
   // conv2 has taken one frame more than it has given.
-  return KeptFrame(ctx, waiting, std::max<int64_t>(conv2.seen(ctx) - 1, 0) % 2, conv2.stage, width);
+  std::byte* const kept = KeptFrame(ctx, waiting, std::max<int64_t>(conv2.seen(ctx) - 1, 0) % 2);
+  return FloatFrame(ctx, kept, conv2.stage, width);
 }
 
 }  // namespace longtake

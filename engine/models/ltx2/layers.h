@@ -1,5 +1,5 @@
 // The layers of the LTX-2 VAE. Each takes one channels-last frame at a time, and gives one at once (causal) or when it
-// has taken the next one (looking ahead). Earlier frames are in the stream's caches (plan.h).
+// has taken the next one (looking ahead). Earlier frames are in the stream's caches (video/vae_plan.h).
 #ifndef LONGTAKE_ENGINE_MODELS_LTX2_LAYERS_H_
 #define LONGTAKE_ENGINE_MODELS_LTX2_LAYERS_H_
 
@@ -14,23 +14,13 @@
 
 namespace longtake {
 
-// The plan and memory of one call. `caches` may be null if no frame follows this one, in a causal half.
-struct Ltx2Context {
-  Ops* ops;
-  const Ltx2Plan* plan;
-  std::byte* caches;
+// What one call has beside its plan and memory.
+struct Ltx2Context : VaeContext {
   Border border;
   bool causal;
   int64_t* seen;  // frames that each convolution has taken; the layers count them up
 };
 
-// Views of a stage's frame. Inputs of convolutions have the activation type; sums between and inside blocks are f32, as
-// in the Wan VAE (wan/layers.h says what it is worth).
-Mat Ltx2Act(const Ltx2Context& ctx, std::byte* frame, int stage, int64_t channels);
-Mat Ltx2Float(const Ltx2Context& ctx, std::byte* frame, int stage, int64_t channels);
-// A kept f32 frame, and the copy of `from` to it. Nothing is copied if there are no caches.
-Mat KeptFrame(const Ltx2Context& ctx, int kept, int64_t slot, int stage, int64_t channels);
-void Keep(const Ltx2Context& ctx, int kept, int64_t slot, ConstMat from);
 // y = SiLU(x / sqrt(mean over channels of x^2 + 1e-8)).
 void NormSilu(const Ltx2Context& ctx, ConstMat x, Mat y);
 

@@ -14,9 +14,4 @@ std::unique_ptr<PackedKernel> Ltx2Loader::Kernel(const std::string& name, int64_
   return nullptr;
 }
 
-int Ltx2Loader::Keep(const Ltx2Kept& kept) {
-  kept_.push_back(kept);
-  return static_cast<int>(kept_.size()) - 1;
-}
-
 }  // namespace longtake

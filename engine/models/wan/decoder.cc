@@ -12,7 +12,8 @@ namespace longtake {
 // stages before the second one does. Only one frame of each stage is therefore in memory at a time: 431 MB of scratch
 // at 480p in bf16. Keeping the last stage's four frames side by side would take 1.5 GB.
 struct WanDecoder::Call {
-  WanContext ctx;
+  VaeContext ctx;
+  const WanPlan& plan;
   std::byte* scratch;
   bool first;                               // this is the video's first latent frame: time is not doubled
   bool has_first;                           // the caches begin with the video's first latent frame
@@ -69,13 +70,13 @@ WanDecoder::WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops)
         for (int half = 0; half < 2; ++half) {
           stage.time[half] = loader.KernelPart(up + ".time_conv", both, half * stage.width, stage.width);
         }
-        stage.time_ring = loader.Ring(i, stage.width);
+        stage.time_ring = loader.Keep({.stage = i, .channels = stage.width});
       }
     }
     stages_.push_back(std::move(stage));
   }
   head_ = WanHead::Load(loader, "decoder", count - 1, stages_.back().width, config_.pixel_channels());
-  rings_ = loader.rings();
+  kept_ = loader.kept();
   weight_bytes_ = loader.packed_bytes();
 }
 
@@ -117,13 +118,14 @@ WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
     plan.x.push_back(in_work[i] ? work - f32[i] : plan.scratch_bytes);
     if (!in_work[i]) plan.scratch_bytes += f32[i];
   }
-  PlanRings(rings_, element, &plan);
+  PlanKept(kept_, element, &plan);
   return plan;
 }
 
 void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frames, int64_t t, VideoStream* stream,
                         void* scratch, absl::FunctionRef<void(ConstMat frame)> emit) const {
   Call call{.ctx = {ops_, &plan, static_cast<std::byte*>(stream->caches)},
+            .plan = plan,
             .scratch = static_cast<std::byte*>(scratch),
             .first = stream->frames == 0,
             .has_first = stream->first == 0,
@@ -152,7 +154,7 @@ void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frame
 
 void WanDecoder::RunStage(Call& call, size_t i) const {
   const Stage& stage = stages_[i];
-  const WanPlan& plan = *call.ctx.plan;
+  const WanPlan& plan = call.plan;
   const int index = static_cast<int>(i);
   const int64_t seen = call.seen[i]++;
   std::byte* x = call.scratch + plan.x[i];
@@ -179,7 +181,7 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
   for (int half = 0; half < 2; ++half) {
     RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, doubled, frame, made[half]);
   }
-  StoreInRing(call.ctx, stage.time_ring, doubled, frame);
+  Keep(call.ctx, stage.time_ring, doubled % 2, frame);
   for (const Mat& half : made) {
     DoubleSpace(call, i, half);
     RunStage(call, i + 1);
@@ -187,7 +189,7 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
 }
 
 void WanDecoder::DoubleSpace(const Call& call, size_t i, ConstMat in) const {
-  const WanPlan& plan = *call.ctx.plan;
+  const WanPlan& plan = call.plan;
   const PackedKernel& kernel = *stages_[i].space;
   const int next = static_cast<int>(i) + 1;
   const Mat out = FloatFrame(call.ctx, call.scratch + plan.x[next], next, kernel.shape().outputs);

@@ -47,7 +47,7 @@ WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops)
                                   /*spatial=*/true);
       if (config_.temporal_downsample[i]) {
         stage.time = loader.Kernel(down + ".time_conv", {.outputs = width, .inputs = width, .kt = 3});
-        stage.time_ring = loader.Ring(i + 1, width);
+        stage.time_ring = loader.Keep({.stage = i + 1, .channels = width});
       }
     }
     stages_.push_back(std::move(stage));
@@ -56,7 +56,7 @@ WanEncoder::WanEncoder(const WanConfig& config, WanLoader& loader, Ops* ops)
   const int64_t z = config_.z_dim;
   head_ = WanHead::Load(loader, "encoder", count - 1, inputs, 2 * z);
   quant_ = loader.KernelPart("quant_conv", {.outputs = 2 * z, .inputs = 2 * z}, 0, z);
-  rings_ = loader.rings();
+  kept_ = loader.kept();
   weight_bytes_ = loader.packed_bytes();
 }
 
@@ -96,13 +96,13 @@ absl::StatusOr<WanPlan> WanEncoder::Plan(int height, int width) const {
   plan.y.assign(stages_.size(), act);
   plan.x.assign(stages_.size(), work);
   plan.scratch_bytes = work + f32;
-  PlanRings(rings_, element, &plan);
+  PlanKept(kept_, element, &plan);
   return plan;
 }
 
 bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, VideoStream* stream, void* scratch, int64_t frames,
                         int64_t t, float* latents) const {
-  const WanContext ctx{ops_, &plan, static_cast<std::byte*>(stream->caches)};
+  const VaeContext ctx{ops_, &plan, static_cast<std::byte*>(stream->caches)};
   std::byte* base = static_cast<std::byte*>(scratch);
   std::byte* x = base + plan.x[0];
   std::byte* n = base + plan.n[0];
@@ -134,7 +134,7 @@ bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, VideoStream* s
     } else if (completes) {
       RunTemporal(ctx, *stage.time, stage.time_ring, next, seen, halved, next_x);
     }
-    StoreInRing(ctx, stage.time_ring, seen, halved);
+    Keep(ctx, stage.time_ring, seen % 2, halved);
     if (!completes) return false;
     seen /= 2;
   }
@@ -151,7 +151,7 @@ bool WanEncoder::Encode(const WanPlan& plan, const float* pixels, VideoStream* s
   return true;
 }
 
-void WanEncoder::HalveSpace(const WanContext& ctx, size_t i, ConstMat in, Mat out) const {
+void WanEncoder::HalveSpace(const VaeContext& ctx, size_t i, ConstMat in, Mat out) const {
   ops_->convolution().Conv({.kernel = *stages_[i].space,
                             .in = {&in, 1},
                             .in_height = ctx.plan->stages[i].height,

@@ -42,7 +42,7 @@ class WanEncoder final : public VideoEncoder {
   bool Encode(const WanPlan& plan, const float* pixels, VideoStream* stream, void* scratch, int64_t frames, int64_t t,
               float* latents) const;
   // Writes `in` (act) of stage `i`, halved in space, to `out` (act or f32).
-  void HalveSpace(const WanContext& ctx, size_t i, ConstMat in, Mat out) const;
+  void HalveSpace(const VaeContext& ctx, size_t i, ConstMat in, Mat out) const;
 
   WanConfig config_;
   LatentGeometry geometry_;
@@ -52,7 +52,7 @@ class WanEncoder final : public VideoEncoder {
   WanMiddle middle_;
   WanHead head_;
   std::unique_ptr<PackedKernel> quant_;  // only its rows for the means
-  std::vector<WanRing> rings_;
+  std::vector<KeptFrames> kept_;
   size_t weight_bytes_ = 0;
 };
 

@@ -7,35 +7,23 @@
 namespace longtake {
 namespace {
 
-std::byte* Slot(const WanContext& ctx, int ring, int64_t frame) {
-  const WanPlan::Slot& slot = ctx.plan->rings[ring];
-  return ctx.caches + slot.offset + (frame % 2) * Aligned(slot.bytes);
-}
-
 // Returns the frames that a kernel with three taps in time reads when `in` is frame number `seen`.
-std::array<ConstMat, 3> History(const WanContext& ctx, int ring, int64_t seen, const ConstMat& in) {
+std::array<ConstMat, 3> History(const VaeContext& ctx, int ring, int64_t seen, const ConstMat& in) {
   ConstMat before_last = in, last = in;
-  before_last.data = seen >= 2 ? Slot(ctx, ring, seen) : nullptr;
-  last.data = seen >= 1 ? Slot(ctx, ring, seen - 1) : nullptr;
+  before_last.data = seen >= 2 ? KeptFrame(ctx, ring, seen % 2) : nullptr;
+  last.data = seen >= 1 ? KeptFrame(ctx, ring, (seen - 1) % 2) : nullptr;
   return {before_last, last, in};
 }
 
 }  // namespace
 
-Mat ActFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels) {
-  return MakeMat(frame, ctx.ops->activation_type(), ctx.plan->stages[stage].pixels(), channels);
-}
-
-Mat FloatFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels) {
-  return MakeMat(frame, DType::kF32, ctx.plan->stages[stage].pixels(), channels);
-}
-
 WanConv WanConv::Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs) {
   const KernelShape shape{.outputs = outputs, .inputs = inputs, .kt = 3, .kh = 3, .kw = 3};
-  return {.kernel = loader.Kernel(name, shape), .ring = loader.Ring(stage, inputs), .stage = stage};
+  return {
+      .kernel = loader.Kernel(name, shape), .ring = loader.Keep({.stage = stage, .channels = inputs}), .stage = stage};
 }
 
-void WanConv::Run(const WanContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual) const {
+void WanConv::Run(const VaeContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual) const {
   const FrameSize size = ctx.plan->stages[stage];
   const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
   const ConstMat addend = out;
@@ -49,10 +37,10 @@ void WanConv::Run(const WanContext& ctx, int64_t seen, ConstMat in, Mat out, boo
                                .pad_top = 1,
                                .pad_left = 1,
                                .residual = {&addend, residual ? size_t{1} : size_t{0}}});
-  StoreInRing(ctx, ring, seen, in);
+  Keep(ctx, ring, seen % 2, in);
 }
 
-void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
+void RunTemporal(const VaeContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
                  Mat out) {
   const FrameSize size = ctx.plan->stages[stage];
   const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
@@ -63,11 +51,6 @@ void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, in
                                .out = {&out, 1},
                                .out_height = size.height,
                                .out_width = size.width});
-}
-
-void StoreInRing(const WanContext& ctx, int ring, int64_t seen, ConstMat in) {
-  if (ctx.caches == nullptr) return;
-  ctx.ops->device().Copy(in.data, Slot(ctx, ring, seen), ctx.plan->rings[ring].bytes);
 }
 
 WanResidual WanResidual::Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs) {
@@ -84,7 +67,7 @@ WanResidual WanResidual::Load(WanLoader& loader, const std::string& name, int st
   return block;
 }
 
-void WanResidual::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const {
+void WanResidual::Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const {
   const int stage = conv1.stage;
   const Mat in = FloatFrame(ctx, x, stage, inputs), out = FloatFrame(ctx, x, stage, outputs);
   const Mat hidden = FloatFrame(ctx, y, stage, outputs);
@@ -112,7 +95,7 @@ WanMiddle WanMiddle::Load(WanLoader& loader, const std::string& name, int stage,
   return middle;
 }
 
-void WanMiddle::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* work) const {
+void WanMiddle::Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* work) const {
   Ops* ops = ctx.ops;
   const FrameSize size = ctx.plan->stages[stage];
   const size_t frame = Aligned(size.pixels() * width * SizeOf(ops->activation_type()));
@@ -151,7 +134,7 @@ WanHead WanHead::Load(WanLoader& loader, const std::string& name, int stage, int
   return head;
 }
 
-void WanHead::Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const {
+void WanHead::Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const {
   const int64_t inputs = conv.kernel->shape().inputs;
   const Mat normed = ActFrame(ctx, n, conv.stage, inputs);
   ctx.ops->norm().ChannelNorm(

@@ -1,5 +1,5 @@
 // The layers of the Wan VAE's decoder and encoder. Each takes one channels-last frame at a time. The earlier frames
-// that a convolution over time reads are in the stream's rings (plan.h).
+// that a convolution over time reads are in the stream's rings (video/vae_plan.h).
 #ifndef LONGTAKE_ENGINE_MODELS_WAN_LAYERS_H_
 #define LONGTAKE_ENGINE_MODELS_WAN_LAYERS_H_
 
@@ -15,19 +15,6 @@
 
 namespace longtake {
 
-// The plan and memory of one call. `caches` may be null if no frame follows this one.
-struct WanContext {
-  Ops* ops;
-  const WanPlan* plan;
-  std::byte* caches;
-};
-
-// Views of a stage's frame. Inputs of convolutions have the activation type; sums between and inside blocks are f32. In
-// bf16 this reduced the error from 0.83 to 0.58 of torch's (median of 58 random cases), for 177 MB more scratch at
-// 480p.
-Mat ActFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels);
-Mat FloatFrame(const WanContext& ctx, std::byte* frame, int stage, int64_t channels);
-
 // A 3x3x3 convolution, causal in time.
 struct WanConv {
   std::unique_ptr<PackedKernel> kernel;
@@ -37,14 +24,12 @@ struct WanConv {
   static WanConv Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
   // Reads `in` (act), frame number `seen` of its stage, and writes `out` (f32), or adds to it with `residual`. Stores
   // `in` in the ring.
-  void Run(const WanContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual = false) const;
+  void Run(const VaeContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual = false) const;
 };
 
 // Applies a (3,1,1) kernel to `in` (act) and the two frames before it, which the ring holds; `out` is act or f32.
-void RunTemporal(const WanContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
+void RunTemporal(const VaeContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
                  Mat out);
-// Copies `in`, frame number `seen`, to the ring.
-void StoreInRing(const WanContext& ctx, int ring, int64_t seen, ConstMat in);
 
 // x = shortcut(x) + conv2(SiLU(norm2(conv1(SiLU(norm1(x)))))).
 struct WanResidual {
@@ -56,7 +41,7 @@ struct WanResidual {
   static WanResidual Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
   // Works in place in `x`. All frames hold max(inputs, outputs) channels: `x` and the scratch frame `y` in f32, `n` in
   // act.
-  void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const;
+  void Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const;
 };
 
 // A residual block, one-head attention over the frame's own pixels, and a residual block.
@@ -71,7 +56,7 @@ struct WanMiddle {
   // Works in place in `x`, f32. `work` holds kWorkFrames act frames of `width` channels: the attention's input and
   // output, then q, k and v; the residual blocks' y uses the memory of the last three.
   static constexpr int kWorkFrames = 4;
-  void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* work) const;
+  void Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* work) const;
 };
 
 // Convolution of SiLU(norm(x)).
@@ -81,7 +66,7 @@ struct WanHead {
 
   static WanHead Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
   // Reads `x` (f32), uses `n` (act), writes `out` (f32).
-  void Run(const WanContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const;
+  void Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const;
 };
 
 }  // namespace longtake

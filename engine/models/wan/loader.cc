@@ -1,5 +1,7 @@
 #include "engine/models/wan/loader.h"
 
+#include <vector>
+
 namespace longtake {
 
 std::unique_ptr<PackedKernel> WanLoader::Kernel(const std::string& name, const KernelShape& shape, bool spatial) {
@@ -29,11 +31,6 @@ std::unique_ptr<Buffer> WanLoader::Gamma(const std::string& name, int64_t channe
   if (pack_) return weights_.Floats(name + ".gamma", dims);
   weights_.Check(name + ".gamma", dims);
   return nullptr;
-}
-
-int WanLoader::Ring(int stage, int64_t channels) {
-  rings_.push_back({.stage = stage, .channels = channels});
-  return static_cast<int>(rings_.size()) - 1;
 }
 
 }  // namespace longtake
