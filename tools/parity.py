@@ -3,6 +3,9 @@
     python -m tools.parity DIR [--runner build/release/longtake-module] [--backends reference,cpu]
                                [--dtypes float32,bfloat16] [--only TEXT] [--json FILE]
 
+Without --dtypes the CPU backend runs in bfloat16 where this machine can compute it (AVX512-BF16), and the table says where
+it cannot; --dtypes bfloat16 fails there.
+
 DIR is written by tools.export. In float32 the error max|actual - expected| / max|expected| of an output must not exceed
 the case's bound. In bfloat16 its ratio to the error that torch makes in bfloat16 has a bound for each output and, lower,
 for the geometric mean of each module's outputs and of all; CONTRIBUTING.md, "Numerics", gives the reasons. Token ids and
@@ -47,6 +50,20 @@ class Row:
     @property
     def passed(self) -> bool:
         return not self.message and self.error <= self.bound
+
+
+def machine_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this machine has the instruction set that the CPU backend needs for bfloat16 (engine/cpu/isa.h)."""
+    return "avx512_bf16" in cpuinfo.read_text().split()
+
+
+def dtypes_of(backend: str, asked: str | None, has_bfloat16: bool) -> list[str]:
+    """The types that `backend` runs in: those `asked` for, else all that it can compute on this machine."""
+    if backend == "reference":
+        return ["float32"]  # by definition
+    if asked is not None:
+        return asked.split(",")
+    return ["float32"] if backend == "cpu" and not has_bfloat16 else ["float32", "bfloat16"]
 
 
 def bfloat16_ratio(outputs: int) -> float:
@@ -148,7 +165,7 @@ def main() -> int:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--runner", type=Path, default=Path("build/release/longtake-module"))
     parser.add_argument("--backends", default="reference,cpu")
-    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--dtypes", help="float32, bfloat16 or both; by default what this machine computes")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--json", type=Path, help="write all rows there")
     arguments = parser.parse_args()
@@ -158,12 +175,13 @@ def main() -> int:
         print(f"no case in {arguments.directory}", file=sys.stderr)
         return 2
     rows = []
+    has_bfloat16 = machine_has_bfloat16()
+    if arguments.dtypes is None and not has_bfloat16:
+        print("bfloat16 is left out on the cpu backend: this machine has no avx512_bf16")
     print(f"{'case':32} {'backend':9} {'dtype':8} {'output':24} {'error':>9} {'bound':>9}  {'s':>5}")
     for folder in cases:
         for backend in arguments.backends.split(","):
-            for dtype in arguments.dtypes.split(","):
-                if backend == "reference" and dtype == "bfloat16":
-                    continue  # the reference is float32 by definition
+            for dtype in dtypes_of(backend, arguments.dtypes, has_bfloat16):
                 for row in run_case(folder, arguments.directory, arguments.runner, backend, dtype):
                     rows.append(row)
                     mark = "" if row.passed else "  FAILED " + row.message

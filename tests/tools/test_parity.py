@@ -1,4 +1,4 @@
-"""The rule for bfloat16 in tools/parity.py: one output may be far off by noise, many may not."""
+"""tools/parity.py: its rule for bfloat16 (one output may be far off by noise, many may not), and the types that it runs."""
 
 import numpy as np
 
@@ -16,6 +16,20 @@ def rows(ratio: float, count: int) -> list[parity.Row]:
     return [
         parity.Row(f"case_{i}", "transformer", "cpu", "bfloat16", "sample", ratio * 0.01, bound, 0.0) for i in range(count)
     ]
+
+
+def test_bfloat16_runs_where_the_machine_computes_it(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("flags\t\t: fpu avx512f avx512_vnni\nbugs\t\t: taa\n")
+    assert not parity.machine_has_bfloat16(cpuinfo)
+    cpuinfo.write_text("flags\t\t: fpu avx512f avx512_bf16\n")
+    assert parity.machine_has_bfloat16(cpuinfo)
+
+    assert parity.dtypes_of("cpu", None, has_bfloat16=True) == ["float32", "bfloat16"]
+    assert parity.dtypes_of("cpu", None, has_bfloat16=False) == ["float32"]
+    assert parity.dtypes_of("cpu", "bfloat16", has_bfloat16=False) == ["bfloat16"]  # fails, as who asks for it expects
+    assert parity.dtypes_of("cuda", None, has_bfloat16=False) == ["float32", "bfloat16"]
+    assert parity.dtypes_of("reference", "float32,bfloat16", has_bfloat16=True) == ["float32"]
 
 
 def test_one_output_may_be_far_off_and_many_may_not():
