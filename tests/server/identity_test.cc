@@ -4,10 +4,13 @@
 #include <functional>
 #include <map>
 #include <sstream>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/access/access.h"
@@ -191,6 +194,28 @@ TEST_F(JwtTest, ForgedSignaturesAreRefused) {
             "the token has a critical header that this server does not know");
 }
 
+// cjose ends the process on a part of 4n + 1 characters, and stops reading at padding.
+TEST_F(JwtTest, PartsThatAreNoBase64UrlAreRefused) {
+  const TestKey rsa("RSA"), ed("Ed25519");
+  OpenKeys({rsa.Jwk("r"), ec.Jwk("e"), ed.Jwk("d")});
+  for (const auto& [key, algorithm, kid] : std::vector<std::tuple<TestKey, std::string, std::string>>{
+           {rsa, "RS256", "r"}, {rsa, "PS256", "r"}, {ec, "ES256", "e"}, {ed, "EdDSA", "d"}}) {
+    const std::string right = key.Sign(Header(algorithm, kid), Claims(), algorithm);
+    ASSERT_EQ(Ask("Bearer " + right), "acme/alice");
+    const std::vector<std::string> parts = absl::StrSplit(right, '.');
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const std::string whole = parts[i].substr(0, parts[i].size() / 4 * 4);
+      for (const std::string& part : {whole + "A", whole + "A=", whole + "A===", std::string("A"), std::string(),
+                                      parts[i] + "=", "=" + parts[i], parts[i] + "+", whole + "AAAA\n"}) {
+        std::vector<std::string> changed = parts;
+        changed[i] = part;
+        EXPECT_THAT(Ask("Bearer " + absl::StrJoin(changed, ".")), testing::StartsWith("the token is not "))
+            << algorithm << ", part " << i << ": " << part;
+      }
+    }
+  }
+}
+
 TEST_F(JwtTest, WithoutAKidTwoKeysOfAKindAreAmbiguous) {
   const TestKey other("P-256");
   OpenKeys({ec.Jwk("1"), other.Jwk("2")});
@@ -247,6 +272,10 @@ TEST_F(JwtTest, WrongKeyFilesAndOptionsAreNamed) {
   json with_private = ec.Jwk("k"), broken = ec.Jwk("k");
   with_private["d"] = "AA";
   broken["x"] = broken["y"];
+  json long_by_one = ec.Jwk("k"), padded = TestKey("RSA").Jwk("r"), without = padded;
+  long_by_one["y"] = "AAAAA";
+  padded["n"] = padded["n"].get<std::string>() + "==";
+  without.erase("e");
   for (const auto& [keys, what] : std::vector<std::pair<std::vector<json>, std::string>>{
            {{}, "has no RSA, EC or Ed25519 key"},
            {{json{{"kty", "oct"}, {"k", "c2VjcmV0"}}}, "keys[0]: is a private or symmetric key"},
@@ -254,6 +283,9 @@ TEST_F(JwtTest, WrongKeyFilesAndOptionsAreNamed) {
            {{ec.Jwk("k"), small.Jwk("s")}, "keys[1]: is an RSA key of less than 2048 bits"},
            {{ec.Jwk("k"), ec.Jwk("k")}, "keys[1]: \"kid\" is that of a key before"},
            {{broken}, "keys[0]: is no EC key"},
+           {{ec.Jwk("k"), long_by_one}, "keys[1]: \"y\" is no base64url"},
+           {{padded}, "keys[0]: \"n\" is no base64url"},
+           {{without}, "keys[0]: \"e\" is no base64url"},
            {{json{{"kty", "OKP"}, {"crv", "Ed25519"}, {"x", "AA"}}}, "keys[0]: \"x\" is no Ed25519 key"},
            {{json(1)}, "keys[0]: is no object"}}) {
     Write(keys_path, json({{"keys", keys}}).dump());
