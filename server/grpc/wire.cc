@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "longtake/v1/events.pb.h"
 #include "server/grpc/translate.h"
 
@@ -18,11 +19,12 @@ namespace {
 
 using google::protobuf::io::CodedOutputStream;
 
-// Tokens of another video are refused by the first digits of its name: "videos/" and eight of them.
-constexpr size_t kPrefix = 7 + 8;
+// The first digits of a video's id, by which tokens of another video are refused. `name` may be anything that a client
+// has sent.
+absl::string_view IdStart(absl::string_view name) { return absl::StripPrefix(name, "videos/").substr(0, 8); }
 
 std::string ResumeToken(const std::string& name, const Position& next) {
-  return absl::StrCat(name.substr(0, kPrefix).substr(7), ".", next.piece, ".", next.message);
+  return absl::StrCat(IdStart(name), ".", next.piece, ".", next.message);
 }
 
 // The tag and length in front of a length-delimited field of `size` bytes.
@@ -99,7 +101,7 @@ std::optional<Position> ParseResumeToken(const std::string& name, const std::str
   const std::vector<std::string> parts = absl::StrSplit(token, '.');
   Position at;
   uint64_t message = 0;
-  if (parts.size() != 3 || parts[0] != name.substr(0, kPrefix).substr(7) || !absl::SimpleAtoi(parts[1], &at.piece) ||
+  if (parts.size() != 3 || parts[0] != IdStart(name) || !absl::SimpleAtoi(parts[1], &at.piece) ||
       !absl::SimpleAtoi(parts[2], &message)) {
     return std::nullopt;
   }
