@@ -33,6 +33,11 @@ absl::StatusOr<std::vector<std::string>> Texts(const json& value, const std::str
   return texts;
 }
 
+absl::StatusOr<std::set<std::string>> Names(const json& value, const std::string& field) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, Texts(value, field));
+  return std::set<std::string>(names.begin(), names.end());
+}
+
 absl::StatusOr<PolicyPurpose> PurposeOf(const std::string& name) {
   if (name == "create") return PolicyPurpose::kCreate;
   if (name == "fork") return PolicyPurpose::kFork;
@@ -68,8 +73,9 @@ absl::Status RuleTable::Rule::Read(const std::string& field, const json& value) 
   } else if (field == "message") {
     ASSIGN_OR_RETURN(verdict.message, Text(value, field));
   } else if (field == "tenants") {
-    ASSIGN_OR_RETURN(const std::vector<std::string> names, Texts(value, field));
-    tenants.insert(names.begin(), names.end());
+    ASSIGN_OR_RETURN(tenants, Names(value, field));
+  } else if (field == "adapters") {
+    ASSIGN_OR_RETURN(adapters, Names(value, field));
   } else if (field == "purposes") {
     ASSIGN_OR_RETURN(const std::vector<std::string> names, Texts(value, field));
     for (const std::string& name : names) {
@@ -95,6 +101,12 @@ bool RuleTable::Rule::Holds(const PolicyQuestion& question) const {
   if (!tenants.empty() && !tenants.contains(question.tenant.id)) return false;
   if (!purposes.empty() && !purposes.contains(question.purpose)) return false;
   if (over.has_value() && question.spec.duration <= *over) return false;
+  const auto is_named = [this](const Adapter& asked) {
+    return adapters.contains("*") || adapters.contains(asked.name);
+  };
+  if (!adapters.empty() && !std::any_of(question.spec.adapters.begin(), question.spec.adapters.end(), is_named)) {
+    return false;
+  }
   if (patterns.empty()) return true;
   const auto matches = [this](const std::string& prompt) {
     return std::any_of(patterns.begin(), patterns.end(),

@@ -30,6 +30,7 @@ class RuleTable {
     // Conditions; one that is empty holds.
     std::set<std::string> tenants;
     std::set<PolicyPurpose> purposes;
+    std::set<std::string> adapters;  // one of them is asked for; "*" is any
     std::optional<absl::Duration> over;
     std::vector<std::shared_ptr<const RE2>> patterns;  // any of them, in any of the prompts
 

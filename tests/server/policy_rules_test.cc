@@ -81,6 +81,22 @@ TEST(RuleTable, PatternsAreSearchedInEveryPrompt) {
   EXPECT_TRUE(Allows(table, later));
 }
 
+TEST(RuleTable, AdaptersAreMeantByTheirNames) {
+  PolicyQuestion question = Question("a ball");
+  const RuleTable one = Rules(R"({"decision": "refuse", "adapters": ["faces", "logos"]})");
+  const RuleTable any =
+      Rules(R"({"decision": "allow", "tenants": ["editors"]}, {"decision": "refuse", "adapters": ["*"]})");
+  EXPECT_TRUE(Allows(one, question));
+  EXPECT_TRUE(Allows(any, question));
+  question.spec.adapters = {{"watercolour"}};
+  EXPECT_TRUE(Allows(one, question));
+  EXPECT_FALSE(Allows(any, question));
+  question.spec.adapters = {{"watercolour"}, {"logos"}};
+  EXPECT_FALSE(Allows(one, question));
+  question.tenant = {"editors"};
+  EXPECT_TRUE(Allows(any, question));
+}
+
 TEST(RuleTable, AllConditionsOfARuleMustHold) {
   const RuleTable table = Rules(
       R"({"decision": "refuse", "tenants": ["acme", "umbrella"], "purposes": ["create", "fork"], "over_seconds": 10,
@@ -113,6 +129,7 @@ TEST(RuleTable, WhatIsWrongIsNamed) {
   EXPECT_EQ(rule(R"({"decision": "allow", "word": ["x"]})"), "the/file: rule 2: word: is not known");
   EXPECT_EQ(rule(R"({"decision": "allow", "words": []})"), "the/file: rule 2: words: is no list of texts");
   EXPECT_EQ(rule(R"({"decision": "allow", "tenants": [""]})"), "the/file: rule 2: tenants: is no text");
+  EXPECT_EQ(rule(R"({"decision": "allow", "adapters": "logos"})"), "the/file: rule 2: adapters: is no list of texts");
   EXPECT_EQ(rule(R"({"decision": "allow", "purposes": ["watch"]})"),
             "the/file: rule 2: purposes: are create, fork and change_prompt");
   EXPECT_EQ(rule(R"({"decision": "allow", "over_seconds": "5"})"),
