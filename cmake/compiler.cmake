@@ -34,6 +34,9 @@ function(longtake_test name)
   add_executable(${name} ${arg_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${arg_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  # A test's own code is compiled 1.6 times as fast with -O1 as with -O3 (GoogleTest's templates); what it tests is not
+  # compiled here.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   if(LONGTAKE_SANITIZE MATCHES thread)
     target_link_libraries(${name} PRIVATE longtake_tsan_grpc_order)
   endif()
