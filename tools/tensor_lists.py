@@ -52,6 +52,43 @@ def transformer(config: dict) -> Iterator[tuple[str, Shape]]:
     yield from _affine("proj_out", volume * config["out_channels"], width)
 
 
+def sana_video2(config: dict) -> Iterator[tuple[str, Shape]]:
+    """The transformer of SANA-Video 2.0, under NVlabs' names."""
+    width, layers = config["width"], config["layers"]
+    hidden, patch = config["ffn_ratio"] * width, tuple(config["patch_size"])
+    count = max(1, int(config["softmax_ratio"] * layers))
+    softmax = {(i + 1) * layers // count - 1 for i in range(count)}
+
+    yield from _affine("x_embedder.proj", width, config["channels"], *patch)
+    yield from _affine("t_embedder.mlp.0", width, 256)
+    yield from _affine("t_embedder.mlp.2", width, width)
+    yield from _affine("t_block.1", 6 * width, width)
+    yield from _affine("y_embedder.y_proj.fc1", width, config["caption_channels"])
+    yield from _affine("y_embedder.y_proj.fc2", width, width)
+    yield "attention_y_norm.weight", (width,)
+    for layer in range(layers):
+        block = f"blocks.{layer}"
+        yield f"{block}.scale_shift_table", (6, width)
+        yield f"{block}.attn.qkv.weight", (3 * width, width)
+        yield from _affine(f"{block}.attn.proj", width, width)
+        yield from _affine(f"{block}.attn.output_gate", width, width)
+        if layer not in softmax:
+            yield from _affine(f"{block}.attn.beta_proj", width // config["linear_head_dim"], width)
+            yield f"{block}.attn.o_norm.weight", (config["linear_head_dim"],)
+        yield from _affine(f"{block}.cross_attn.q_linear", width, width)
+        yield from _affine(f"{block}.cross_attn.kv_linear", 2 * width, width)
+        yield from _affine(f"{block}.cross_attn.proj", width, width)
+        for norm in ("attn.q_norm", "attn.k_norm", "cross_attn.q_norm", "cross_attn.k_norm"):
+            yield f"{block}.{norm}.weight", (width,)
+        yield from _affine(f"{block}.mlp.gate_proj", hidden, width)
+        yield from _affine(f"{block}.mlp.up_proj", hidden, width)
+        yield from _affine(f"{block}.mlp.down_proj", width, hidden)
+    for name in ("attn_proj", "mlp_proj", "final_proj"):
+        yield f"attn_res.{name}.weight", (1, width)
+    yield from _affine("final_layer.linear", config["channels"] * patch[0] * patch[1] * patch[2], width)
+    yield "final_layer.scale_shift_table", (2, width)
+
+
 def text_encoder(config: dict) -> Iterator[tuple[str, Shape]]:
     """Gemma2Model."""
     width, ffn = config["hidden_size"], config["intermediate_size"]

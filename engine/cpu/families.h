@@ -23,6 +23,7 @@ std::unique_ptr<ConvolutionOps> MakeConvolutionOps(Context& context);
 std::unique_ptr<LatentOps> MakeLatentOps(Context& context);
 std::unique_ptr<SamplerOps> MakeSamplerOps(Context& context);
 std::unique_ptr<ShuffleOps> MakeShuffleOps(Context& context);
+std::unique_ptr<HybridOps> MakeHybridOps(Context& context);
 
 // Makes a stream from a context with any kernels; MakeCpuOps chooses the kernels by the processor. Quantization
 // requires bf16.

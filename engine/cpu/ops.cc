@@ -68,7 +68,8 @@ std::unique_ptr<Ops> MakeOps(std::unique_ptr<Context> owner, Quantization quanti
                                                          .convolution = MakeConvolutionOps(context),
                                                          .latents = MakeLatentOps(context),
                                                          .sampler = MakeSamplerOps(context),
-                                                         .shuffle = MakeShuffleOps(context)});
+                                                         .shuffle = MakeShuffleOps(context),
+                                                         .hybrid = MakeHybridOps(context)});
 }
 
 }  // namespace cpu

@@ -31,6 +31,10 @@ class CudaAttention final : public AttentionOps {
     const int d = args.head_dim;
     const int64_t D = int64_t{args.heads} * d, rows = args.qkv.rows;
     Launcher& launcher = context().launcher();
+    if (args.key_gate.data != nullptr) {  // of SANA-Video 2.0 alone, which also needs the missing HybridOps
+      launcher.Check(cudaErrorInvalidValue, "linear attention: gated keys");
+      return;
+    }
     Staging& staging = context().staging();
 
     std::vector<LinearSegment> segments;

@@ -33,6 +33,8 @@ DensePlan ChooseDense(const DenseLayer& layer) {
     case Activation::kGeluTanh:
       if (layer.y_f32 || !layer.bias) return through_sums;
       return {before, ProductEpilogue::kBiasGelu, After::kNothing};
+    case Activation::kSigmoid:
+      return through_sums;
   }
   return through_sums;
 }

@@ -19,6 +19,8 @@ T Activated(Activation a, T x) {
       return x / (T{1} + std::exp(-x));
     case Activation::kGeluTanh:
       return T{0.5} * x * (T{1} + std::tanh(kRoot * (x + static_cast<T>(0.044715) * x * x * x)));
+    case Activation::kSigmoid:
+      return T{1} / (T{1} + std::exp(-x));
   }
   return x;
 }

@@ -4,7 +4,7 @@
 
 namespace longtake {
 
-enum class Activation { kNone, kSilu, kGeluTanh };
+enum class Activation { kNone, kSilu, kGeluTanh, kSigmoid };
 
 }  // namespace longtake
 

@@ -22,6 +22,11 @@ void AttentionOps::LinearAttention(const LinearAttentionArgs& args) {
   Require(IsAct(args.out.dtype) && args.out.cols == width, kName, "out is act [N, D]");
   Require(args.qkv.rows == args.out.rows, kName, "qkv and out have equally many rows");
   Require((args.q_weight == nullptr) == (args.k_weight == nullptr), kName, "q and k have norms together");
+  if (args.key_gate.data != nullptr) {
+    Require(args.key_gate.dtype == DType::kF32 && args.key_gate.rows == args.qkv.rows &&
+                args.key_gate.cols == args.heads,
+            kName, "key_gate is f32 [N, heads]");
+  }
   for (const LinearAttentionSegment& s : args.segments) {
     Require(s.tokens.first_row >= 0 && s.tokens.first_row + s.tokens.rows() <= args.qkv.rows, kName,
             "segments lie within the rows");

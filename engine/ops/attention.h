@@ -24,6 +24,10 @@ struct LinearAttentionSegment {
 
 // Specification section 3, "Linear self-attention". q and k are RMS-normalized over D and passed through ReLU; copies
 // of them are rotated by 3-D rotary positions. Sums are f32.
+//
+// With `key_gate` it is the attention of SANA-Video 2.0's linear layers: the copies are of q
+// and k before the ReLU, and a token's rotated key is multiplied by its gate, so that S = sum of v (gate k~)^T; the
+// denominator has no gates, and 1e-8 is added to it instead of 1e-15.
 struct LinearAttentionArgs {
   ConstMat qkv;                     // act or f32 [N, 3D]: q | k | v as projected
   const float* q_weight = nullptr;  // [D] RMSNorm weights; both null: no norm
@@ -31,8 +35,11 @@ struct LinearAttentionArgs {
   float norm_eps = 1e-5f;
   int heads = 0, head_dim = 0;
   int64_t rope_max_positions = 1024;  // exclusive upper limit of the position on each axis
+  ConstMat key_gate;                  // f32 [N, heads]; null data: none
   std::span<const LinearAttentionSegment> segments;
   Mat out;  // act [N, D]
+
+  float epsilon() const { return key_gate.data == nullptr ? 1e-15f : 1e-8f; }  // of the denominator
 };
 
 // Keys and values of one prompt in one layer, in the backend's layout. PrepareCrossKv writes them.

@@ -16,6 +16,7 @@
 #include "engine/ops/dense.h"
 #include "engine/ops/device.h"
 #include "engine/ops/elementwise.h"
+#include "engine/ops/hybrid.h"
 #include "engine/ops/latents.h"
 #include "engine/ops/norm.h"
 #include "engine/ops/sampler.h"
@@ -46,6 +47,7 @@ class Ops {
   SamplerOps& sampler() const { return *parts_.sampler; }
   // Null if the backend does not have the family; a model that needs it then refuses to load.
   ShuffleOps* shuffle() const { return parts_.shuffle.get(); }
+  HybridOps* hybrid() const { return parts_.hybrid.get(); }
 
   // Returns another stream of the same device and memory; packed weights may be used on both. Null on synchronous
   // backends, where a second stream could not run concurrently.
@@ -73,6 +75,7 @@ class Ops {
     std::unique_ptr<LatentOps> latents;
     std::unique_ptr<SamplerOps> sampler;
     std::unique_ptr<ShuffleOps> shuffle;  // may be null
+    std::unique_ptr<HybridOps> hybrid;    // may be null
   };
 
   explicit Ops(Parts parts) : parts_(std::move(parts)) {}

@@ -20,6 +20,7 @@ std::unique_ptr<ConvolutionOps> MakeConvolutionOps(FamilyContext* context);
 std::unique_ptr<LatentOps> MakeLatentOps(FamilyContext* context);
 std::unique_ptr<SamplerOps> MakeSamplerOps(FamilyContext* context);
 std::unique_ptr<ShuffleOps> MakeShuffleOps(FamilyContext* context);
+std::unique_ptr<HybridOps> MakeHybridOps(FamilyContext* context);
 
 }  // namespace longtake::reference
 

@@ -6,41 +6,27 @@
 #include <vector>
 
 #include "engine/reference/kernel.h"
+#include "engine/reference/rotary.h"
 
 namespace longtake::reference {
 namespace {
 
-// 3-D rotary positions: d_h = d_w = 2*floor(d/6), d_t = d - d_h - d_w; axes in the order t, h, w; theta 10 000;
-// adjacent elements form pairs.
-void Rotate(const double* x, int d, int frame, int row, int column, double* out) {
-  const int dh = 2 * (d / 6), dt = d - 2 * dh;
-  const int widths[3] = {dt, dh, dh}, positions[3] = {frame, row, column};
-  int at = 0;
-  for (int axis = 0; axis < 3; ++axis) {
-    for (int i = 0; i < widths[axis]; i += 2, at += 2) {
-      const double angle = positions[axis] / std::pow(10000.0, static_cast<double>(i) / widths[axis]);
-      // Rounded, because diffusers' tables are float32.
-      const double c = static_cast<float>(std::cos(angle)), s = static_cast<float>(std::sin(angle));
-      out[at] = x[at] * c - x[at + 1] * s;
-      out[at + 1] = x[at] * s + x[at + 1] * c;
-    }
-  }
-}
-
-// q or k of one token and head after norm and ReLU, and the same rotated.
+// q or k of one token and head after norm and ReLU, and the same rotated: before the ReLU where keys have gates.
 struct Token {
   std::vector<double> plain, rotated;
 };
 
 void Project(const float* x, double inverse, const float* weight, int head, int d, int frame, int row, int column,
-             Token* out) {
+             bool gated, Token* out) {
+  std::vector<double> normed(d);
   out->plain.resize(d);
   out->rotated.resize(d);
   for (int i = 0; i < d; ++i) {
     const int64_t at = int64_t{head} * d + i;
-    out->plain[i] = std::max(x[at] * inverse * (weight == nullptr ? 1.0 : weight[at]), 0.0);
+    normed[i] = x[at] * inverse * (weight == nullptr ? 1.0 : weight[at]);
+    out->plain[i] = std::max(normed[i], 0.0);
   }
-  Rotate(out->plain.data(), d, frame, row, column, out->rotated.data());
+  Rotate(gated ? normed.data() : out->plain.data(), d, frame, row, column, out->rotated.data());
 }
 
 }  // namespace
@@ -49,6 +35,7 @@ void LinearAttentionOfSegment(const LinearAttentionArgs& a, const LinearAttentio
   const int d = a.head_dim;
   const int64_t D = int64_t{a.heads} * d;
   const Segment& t = s.tokens;
+  const bool gated = a.key_gate.data != nullptr;
   Token token;
   auto for_tokens = [&](auto&& f) {
     for (int64_t n = 0; n < t.rows(); ++n) {
@@ -63,9 +50,10 @@ void LinearAttentionOfSegment(const LinearAttentionArgs& a, const LinearAttentio
     for_tokens([&](int64_t n, int frame, int row, int column) {
       const float* k = Row(a.qkv, n) + D;
       const float* v = Row(a.qkv, n) + 2 * D + int64_t{head} * d;
-      Project(k, InverseRms(k, D, a.norm_eps, a.k_weight), a.k_weight, head, d, frame, row, column, &token);
+      Project(k, InverseRms(k, D, a.norm_eps, a.k_weight), a.k_weight, head, d, frame, row, column, gated, &token);
+      const double gate = gated ? Row(a.key_gate, n)[head] : 1.0;
       for (int i = 0; i < d; ++i) {
-        for (int j = 0; j < d; ++j) S[i * d + j] += v[i] * token.rotated[j];
+        for (int j = 0; j < d; ++j) S[i * d + j] += v[i] * gate * token.rotated[j];
         z[i] += token.plain[i];
       }
     });
@@ -86,8 +74,8 @@ void LinearAttentionOfSegment(const LinearAttentionArgs& a, const LinearAttentio
     }
     for_tokens([&](int64_t n, int frame, int row, int column) {
       const float* q = Row(a.qkv, n);
-      Project(q, InverseRms(q, D, a.norm_eps, a.q_weight), a.q_weight, head, d, frame, row, column, &token);
-      double denominator = 1e-15;
+      Project(q, InverseRms(q, D, a.norm_eps, a.q_weight), a.q_weight, head, d, frame, row, column, gated, &token);
+      double denominator = a.epsilon();
       for (int i = 0; i < d; ++i) denominator += total_z[i] * token.plain[i];
       for (int i = 0; i < d; ++i) {
         double sum = 0;

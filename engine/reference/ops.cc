@@ -29,7 +29,8 @@ class ReferenceOps final : public Ops {
             .convolution = reference::MakeConvolutionOps(families),
             .latents = reference::MakeLatentOps(families),
             .sampler = reference::MakeSamplerOps(families),
-            .shuffle = reference::MakeShuffleOps(families)};
+            .shuffle = reference::MakeShuffleOps(families),
+            .hybrid = reference::MakeHybridOps(families)};
   }
 };
 

@@ -47,7 +47,7 @@ std::vector<float> WithNan(int64_t n, int64_t at) {
 }
 
 TEST_P(NanTest, Activations) {
-  for (const Activation activation : {Activation::kNone, Activation::kSilu, Activation::kGeluTanh}) {
+  for (const Activation activation : {Activation::kNone, Activation::kSilu, Activation::kGeluTanh, Activation::kSigmoid}) {
     ExpectAsReference([&](Ops& ops) {
       Bench bench(ops);
       const Mat x = bench.Act(WithNan(3 * 40, 50), 40), y = bench.EmptyAct(3, 40);

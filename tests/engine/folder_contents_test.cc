@@ -53,6 +53,12 @@ Files Published720p() {
           {kVae, Vae("AutoencoderKLLTX2Video")},
           {kScheduler, Scheduler(kDpmSolverScheduler)}};
 }
+// As tools/convert writes it.
+Files PublishedSanaVideo2() {
+  return {{kIndex, Index("SanaVideo2", "DPMSolverMultistepScheduler", "AutoencoderKLLTX2Video")},
+          {kVideo, R"({"_class_name":"SanaVideo2"})"},
+          {kVae, Vae("AutoencoderKLLTX2Video")}};
+}
 Files PublishedLongSana() {
   constexpr char kCausal[] = "SanaVideoCausalTransformer3DModel";
   return {{kIndex, Index(kCausal, "FlowMatchEulerDiscreteScheduler", "AutoencoderKLWan", "LongSanaVideoPipeline")},
@@ -103,6 +109,14 @@ TEST(FolderContents, SaysWhatAFolderIs) {
            {"720p with the causal VAE",
             With(Without(Published720p(), kIndex), kVae, Vae("AutoencoderKLCausalLTX2Video")), "sana_video_720p",
             "flow_dpm_solver", false},
+           {"SANA-Video 2.0", PublishedSanaVideo2(), "sana_video_2", "flow_dpm_solver", false},
+           {"SANA-Video 2.0 without an index", Without(PublishedSanaVideo2(), kIndex), "sana_video_2",
+            "flow_dpm_solver", false},
+           {"SANA-Video 2.0 with Euler steps", With(PublishedSanaVideo2(), kOurs, R"({"sampler": "flow_euler"})"),
+            "sana_video_2", "flow_euler", false},
+           {"ours with SANA-Video 2.0's transformer",
+            With(PublishedSanaVideo2(), kOurs, R"({"family": "longtake", "sampler": "flow_unipc"})"), "longtake",
+            "flow_unipc", false},
            {"ours with an LTX-2 VAE",
             {{kOurs, R"({"sampler": "few_step"})"}, {kVae, Vae("AutoencoderKLCausalLTX2Video")}},
             "longtake",
@@ -196,6 +210,17 @@ TEST(FolderContents, RefusesByFileAndField) {
             With(Published480p(), kIndex,
                  Index("SanaVideoTransformer3DModel", "X", "AutoencoderKLWan", "LongSanaVideoPipeline")),
             kIndex, "'_class_name' is LongSanaVideoPipeline"},
+           {"another family of SANA-Video 2.0's transformer",
+            With(PublishedSanaVideo2(), kOurs, R"({"family": "sana_video_720p"})"), kOurs,
+            "'family' is \"sana_video_720p\", but the transformer's class is SanaVideo2"},
+           {"SANA-Video 2.0 of another transformer", With(Published720p(), kOurs, R"({"family": "sana_video_2"})"),
+            kOurs, "'family' is \"sana_video_2\", but the transformer's class is SanaVideoTransformer3DModel"},
+           {"SANA-Video 2.0 block by block",
+            With(PublishedSanaVideo2(), kOurs, R"({"family": "longtake", "sampler": "few_step"})"), kOurs,
+            "'sampler' is \"few_step\", which makes block by block"},
+           {"SANA-Video 2.0 with Wan's VAE",
+            With(Without(PublishedSanaVideo2(), kIndex), kVae, Vae("AutoencoderKLWan")), kVae,
+            "'_class_name' is AutoencoderKLWan, but sana_video_2's is AutoencoderKLLTX2Video"},
            {"480p with the other's size", With(Published720p(), kOurs, R"({"family": "sana_video_480p"})"), kVideo,
             "'sample_size' is 22"},
            {"a size of neither", With(Published480p(), kVideo, Video(64)), kVideo, "'sample_size' is 64"},

@@ -184,6 +184,14 @@ class ForwardedShuffle final : public Forwarded<ShuffleOps> {
   void DoSpaceToDepth(const SpaceToDepthArgs& args) override { Call(&ShuffleOps::SpaceToDepth, args); }
 };
 
+class ForwardedHybrid final : public Forwarded<HybridOps> {
+  using Forwarded::Forwarded;
+  void DoDepthAttention(const DepthAttentionArgs& args) override { Call(&HybridOps::DepthAttention, args); }
+  void DoRotateOnGrid(const RotateOnGridArgs& args) override { Call(&HybridOps::RotateOnGrid, args); }
+  void DoGateHeads(const GateHeadsArgs& args) override { Call(&HybridOps::GateHeads, args); }
+  void DoAddBranch(const AddBranchArgs& args) override { Call(&HybridOps::AddBranch, args); }
+};
+
 class ForwardedOps final : public Ops {
  public:
   using Ops::Parts;
@@ -197,6 +205,7 @@ inline ForwardedOps::Parts ForwardedParts(Ops& ops, OperationHook& hook) {
   context->activation_type = ops.activation_type();
   FamilyContext* const c = context.get();
   ShuffleOps* const shuffle = ops.shuffle();
+  HybridOps* const hybrid = ops.hybrid();
   return {.context = std::move(context),
           .device = std::make_unique<ForwardedDevice>(ops.device(), hook),
           .scratch = std::make_unique<ForwardedScratch>(ops.scratch()),
@@ -208,7 +217,8 @@ inline ForwardedOps::Parts ForwardedParts(Ops& ops, OperationHook& hook) {
           .convolution = std::make_unique<ForwardedConvolution>(c, ops.convolution(), hook),
           .latents = std::make_unique<ForwardedLatents>(c, ops.latents(), hook),
           .sampler = std::make_unique<ForwardedSampler>(c, ops.sampler(), hook),
-          .shuffle = shuffle == nullptr ? nullptr : std::make_unique<ForwardedShuffle>(c, *shuffle, hook)};
+          .shuffle = shuffle == nullptr ? nullptr : std::make_unique<ForwardedShuffle>(c, *shuffle, hook),
+          .hybrid = hybrid == nullptr ? nullptr : std::make_unique<ForwardedHybrid>(c, *hybrid, hook)};
 }
 
 }  // namespace longtake

@@ -13,7 +13,7 @@ namespace longtake {
 std::vector<OpsCase> AllCases() {
   std::vector<OpsCase> all = DenseCases();
   for (const auto& more : {NormCases(), ElementwiseCases(), AttentionCases(), ConvolutionCases(), LatentCases(),
-                           SamplerCases(), ShuffleCases()}) {
+                           SamplerCases(), ShuffleCases(), HybridCases()}) {
     all.insert(all.end(), more.begin(), more.end());
   }
   return all;

@@ -38,6 +38,7 @@ std::vector<OpsCase> ConvolutionCases();
 std::vector<OpsCase> LatentCases();
 std::vector<OpsCase> SamplerCases();
 std::vector<OpsCase> ShuffleCases();
+std::vector<OpsCase> HybridCases();
 std::vector<OpsCase> AllCases();
 
 Groups AllGroups(const OpsCase& c);

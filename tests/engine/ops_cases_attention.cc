@@ -17,6 +17,11 @@ GroupResults RunLinearAttention(Ops& ops, const Groups& groups, const LinearAtte
   }
   args.heads = c.heads;
   args.head_dim = c.head_dim;
+  if (c.gated) {
+    const auto gates =
+        Concatenate(groups, [&](int g) { return Random(TokensOf(g, c.segments) * c.heads, 40, g, 0.1f, 0.5f); });
+    args.key_gate = bench.Upload(gates, c.heads, DType::kF32);
+  }
   std::vector<LinearAttentionSegment> segments;
   std::vector<std::vector<LinearAttentionState>> histories(groups.size());
   int64_t row = 0;
@@ -114,7 +119,8 @@ GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxAttentionSh
 }  // namespace
 
 OpsCase MakeCase(const LinearAttentionShape& shape) {
-  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, shape); }};
+  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, shape); },
+          /*on_cuda=*/!shape.gated};
 }
 
 OpsCase MakeCase(const CrossAttentionShape& shape) {
@@ -143,6 +149,8 @@ std::vector<OpsCase> AttentionCases() {
        .store = true,
        .sum = true,
        .f32 = true},
+      {.name = "linear_attention_gated", .heads = 3, .head_dim = 128, .f32 = true, .gated = true},
+      {.name = "linear_attention_gated_odd_width", .heads = 2, .head_dim = 22, .f32 = true, .gated = true},
   };
   for (const LinearAttentionShape& shape : linears) cases.push_back(MakeCase(shape));
   const CrossAttentionShape crosses[] = {

@@ -12,6 +12,9 @@ std::vector<OpsCase> ElementwiseCases() {
     cases.push_back(RowsCase("gelu", columns, false, true, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
       ops.elementwise().Activate(x, Activation::kGeluTanh, y);
     }));
+    cases.push_back(RowsCase("sigmoid", columns, true, true, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
+      ops.elementwise().Activate(x, Activation::kSigmoid, y);
+    }));
     cases.push_back(RowsCase("convert", columns, false, true,
                              [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.elementwise().Convert(x, y); }));
     cases.push_back(RowsCase("convert_to_act", columns, true, false,

@@ -53,6 +53,7 @@ struct LinearAttentionShape {
   bool store = false, sum = false, norm = true;
   bool f32 = false;  // qkv in f32 whatever the activation type, as the transformer has it
   GroupSegments segments = kSegments;
+  bool gated = false;  // SANA-Video 2.0's
 };
 
 struct CrossAttentionShape {

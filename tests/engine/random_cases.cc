@@ -53,7 +53,7 @@ LinearShape RandomLinear(Draws& draw, Values values) {
           .outputs = draw.Channels(160),
           .activation = values == Values::kWhole
                             ? Activation::kNone
-                            : draw.One({Activation::kNone, Activation::kSilu, Activation::kGeluTanh}),
+                            : draw.One({Activation::kNone, Activation::kSilu, Activation::kGeluTanh, Activation::kSigmoid}),
           .f32_out = draw.Coin(),
           .residual = residual,
           .gate = residual && draw.Coin(),

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools import convert, safetensors_stream
+from tools import convert, safetensors_stream, tensor_lists
 from tools.convert import __main__ as converter
 from tools.convert import files, keys, pth
+from tools.convert.tensors import write_tensors
 
 HEADS = {"head_dim": 28, "cross_head_dim": 20}
 
@@ -151,7 +152,8 @@ def test_faults_are_named(tmp_path, checkpoint, change, message):
     change(tensors)
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         renamed = converter.rename(tensors)
-        converter.write_transformer(tmp_path, renamed, converter.infer_config(renamed, 28, 20), "keep")
+        config = converter.infer_config(renamed, 28, 20)
+        write_tensors(tmp_path, renamed, tensor_lists.transformer(config), config, "keep")
 
 
 def test_wrong_head_width_is_named(tmp_path, checkpoint):

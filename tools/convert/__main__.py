@@ -1,4 +1,5 @@
-"""Converts original files, a NVlabs SANA-Video or LongSANA checkpoint and Wan's or LTX-2's VAE, to a model folder.
+"""Converts original files, a NVlabs SANA-Video, LongSANA or SANA-Video 2.0 checkpoint and Wan's or LTX-2's VAE, to a
+model folder.
 
     python -m tools.convert CHECKPOINT --out DIR [--sampler few_step|bidirectional]
         [--head-dim 112] [--cross-head-dim N] [--dtype keep|float32|float16|bfloat16]
@@ -9,7 +10,8 @@ The transformer is read from the checkpoint (.pth, .bin or .safetensors), nested
 `state_dict`, `state_dict_ema` or `model` or not, with prefixes `model.` and `module.` or not; its configuration follows
 from the tensors' shapes, but for the head widths. longtake.json says what the folder is: few_step makes a LongSANA
 folder, bidirectional a SANA-Video folder with the scheduler of the published ones. The instruction prefix is the
-family's own unless --prompt-prefix gives another. The VAE is read from Wan2.1_VAE.pth or from the `vae.` tensors of an
+family's own unless --prompt-prefix gives another. A SANA-Video 2.0 checkpoint is known by its tensors, keeps their
+names, and needs neither --sampler nor the head widths. The VAE is read from Wan2.1_VAE.pth or from the `vae.` tensors of an
 LTX-2 .safetensors. The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs
 numpy.
 """
@@ -26,10 +28,10 @@ from pathlib import Path
 import numpy as np
 
 from tools import tensor_lists
-from tools.convert import files, keys, pth
+from tools.convert import files, keys, pth, sana_video2
 from tools.convert.tensors import Renamed, shape_of, write_tensors
 from tools.convert.vae import convert_vae
-from tools.make_model import FEW_STEP, LIBRARIES, SCHEDULER, SHARD_BYTES, STORAGE, TRANSFORMER
+from tools.make_model import FEW_STEP, LIBRARIES, SCHEDULER, STORAGE, TRANSFORMER
 
 _COPIED = ("vae", "text_encoder", "tokenizer")
 _MOST_LAYERS = 1024  # as the engine
@@ -102,11 +104,6 @@ def infer_config(renamed: dict, head_dim: int, cross_head_dim: int) -> dict:
     }
 
 
-def write_transformer(folder: Path, renamed: Renamed, config: dict, dtype: str, shard_bytes: int = SHARD_BYTES) -> None:
-    """Writes transformer/. ValueError names a tensor that is missing, superfluous or of a wrong shape."""
-    write_tensors(folder / "transformer", renamed, tensor_lists.transformer(config), config, dtype, shard_bytes)
-
-
 @contextlib.contextmanager
 def _naming(file: Path) -> Iterator[None]:
     """Puts the file's name in front of a ValueError."""
@@ -142,14 +139,22 @@ def convert(
     if checkpoint is None:
         return
     with _naming(checkpoint):
-        renamed = rename(files.load(checkpoint).tensors)
-        config = infer_config(renamed, head_dim, cross_head_dim or head_dim)
+        tensors = files.load(checkpoint).tensors
+        is_2 = sana_video2.recognize(set(tensors))
+        if is_2:
+            renamed = sana_video2.rename(tensors)
+            config = sana_video2.infer_config(renamed, _MOST_LAYERS)
+            expected = tensor_lists.sana_video2(config)
+        else:
+            renamed = rename(tensors)
+            config = infer_config(renamed, head_dim, cross_head_dim or head_dim)
+            expected = tensor_lists.transformer(config)
         out.mkdir(parents=True, exist_ok=True)
-        write_transformer(out, renamed, config, dtype)
+        write_tensors(out / "transformer", renamed, expected, config, dtype)
     index = {
         "_class_name": "SanaVideoPipeline",
         "_diffusers_version": "0.36.0",
-        "transformer": LIBRARIES["transformer"],
+        "transformer": [LIBRARIES["transformer"][0], config["_class_name"]],
     }
     for part in _COPIED:
         if part == "vae" and vae is not None:
@@ -157,7 +162,9 @@ def convert(
         elif parts_from and (parts_from / part).is_dir():
             shutil.copytree(parts_from / part, out / part, dirs_exist_ok=True)
             index[part] = _library(out, part)
-    if sampler == "few_step":
+    if is_2:
+        settings = {"family": "sana_video_2"}
+    elif sampler == "few_step":
         settings = dict(_LONGSANA)
     else:
         settings = {"sampler": "flow_dpm_solver"}

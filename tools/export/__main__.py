@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import adapters, ltx2_vae, pipeline, text, tokens, transformer, vae
+from tools.export import adapters, ltx2_vae, pipeline, sana_video2, text, tokens, transformer, vae
 from tools.export.folder import VARIANTS
 
 
@@ -68,6 +68,10 @@ def export_random(out: Path, seed: int) -> None:
         vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch, variant=variant(index))
     for index, (architecture, causal) in enumerate([("2.0", False), ("2.3", False), ("2.0", True), ("2.3", True)]):
         ltx2_vae.cases(out, f"{tag}_ltx2_vae_{index}", rng, dtype(index), architecture, causal)
+    for index in range(6):
+        sana_video2.pass_case(out, f"{tag}_sana_video2_{index}", rng, dtype(index), index % 2 == 1)
+    for index, (steps, guidance) in enumerate([(2, 8.0), (7, 1.0)]):
+        sana_video2.bidirectional_case(out, f"{tag}_sana_video2_dpm_{index}", rng, dtype(index), steps, guidance)
 
 
 def export_committed(out: Path) -> None:
@@ -113,6 +117,7 @@ def export_committed(out: Path) -> None:
     small_text |= {"vocab_size": 420, "layer_types": None}
     pipeline.cases(out, "pipeline", rng, "bfloat16", small_text, {**small, **other, **patch2, "num_layers": 1})
     ltx2_vae.committed_cases(out, random.Random(11))
+    sana_video2.committed_cases(out, random.Random(13))
 
 
 def main() -> None:

@@ -196,7 +196,7 @@ def causal_cases(out: Path, name: str, rng: random.Random, dtype: str, window: i
     write_case(out, f"{name}_few_step", "few_step", name, sampler, bfloat16_draws(model, dtype, few_step))
 
 
-def _bidirectional(model, scheduler, inputs, steps: int, guidance: float) -> torch.Tensor:
+def denoise(model, velocity, scheduler, inputs, steps: int, guidance: float) -> torch.Tensor:
     """diffusers' pipeline loop: the network gets the truncated timestep, the solver the exact level."""
     scheduler.set_timesteps(steps)
     latents = inputs["latents"]
@@ -235,6 +235,18 @@ def random_scheduler(rng: random.Random, kind: str):
     return DPMSolverMultistepScheduler(**flow, solver_order=2, algorithm_type="dpmsolver++", solver_type="midpoint")
 
 
+def bidirectional_inputs(data: Inputs) -> dict[str, torch.Tensor]:
+    caption, mask = data.caption(1, 7)
+    negative, negative_mask = data.caption(1, 7)
+    return {
+        "latents": data.latents(1),
+        "encoder_hidden_states": caption,
+        "encoder_attention_mask": mask,
+        "negative_encoder_hidden_states": negative,
+        "negative_encoder_attention_mask": negative_mask,
+    }
+
+
 def bidirectional_case(
     out: Path, name: str, rng: random.Random, dtype: str, steps: int, guidance: float, config=None, scheduler=None
 ) -> None:
@@ -248,16 +260,9 @@ def bidirectional_case(
     scheduler.save_pretrained(folder.add_component("scheduler", type(scheduler).__name__))
     folder.close()
 
-    data = Inputs(config, rng, frames=3)
-    caption, mask = data.caption(1, 7)
-    negative, negative_mask = data.caption(1, 7)
-    inputs = {
-        "latents": data.latents(1),
-        "encoder_hidden_states": caption,
-        "encoder_attention_mask": mask,
-        "negative_encoder_hidden_states": negative,
-        "negative_encoder_attention_mask": negative_mask,
-    }
-    draws = bfloat16_draws(model, dtype, lambda m: {"latents": _bidirectional(m, scheduler, inputs, steps, guidance)})
+    inputs = bidirectional_inputs(Inputs(config, rng, frames=3))
+    draws = bfloat16_draws(
+        model, dtype, lambda m: {"latents": denoise(m, velocity, scheduler, inputs, steps, guidance)}
+    )
     flags = ["--steps", str(steps), "--guidance", str(guidance)]
     write_case(out, name, "bidirectional", name, inputs, draws, arguments=flags)

@@ -56,6 +56,8 @@ void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int6
         return StoreGatedRows<Out, Activation::kSilu>(g, first, rows, acc, acc_stride);
       case Activation::kGeluTanh:
         return StoreGatedRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
+      case Activation::kSigmoid:
+        return StoreGatedRows<Out, Activation::kSigmoid>(g, first, rows, acc, acc_stride);
     }
   }
   switch (g.activation) {
@@ -65,6 +67,8 @@ void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int6
       return StoreRows<Out, Activation::kSilu>(g, first, rows, acc, acc_stride);
     case Activation::kGeluTanh:
       return StoreRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
+    case Activation::kSigmoid:
+      return StoreRows<Out, Activation::kSigmoid>(g, first, rows, acc, acc_stride);
   }
 }
 

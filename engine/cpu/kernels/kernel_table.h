@@ -96,6 +96,9 @@ struct LinearAttentionTask {
   ConstMat q, k, v;                            // [rows, head_dim] of the head and segment; same type and stride
   const float *q_inverse_rms, *k_inverse_rms;  // for each row, over all heads
   const float *q_weight, *k_weight;            // at the head's first element, or null
+  const float* key_gate;                       // of the head: of row r at [r * key_gate_stride], or null
+  int64_t key_gate_stride;
+  float epsilon;  // of the denominator
   // For each row, head_dim cosines, equal within a pair, and head_dim sines, with signs (-, +) within a pair.
   const float *cosines, *sines;
   const LinearAttentionState* history;  // covers all heads

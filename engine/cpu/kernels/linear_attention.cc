@@ -85,7 +85,8 @@ LT_INLINE void CopyFloats(const float* from, int64_t n, float* to) {
   __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
 
-// Applies norm, ReLU and rotation to one token's q or k. Padding is loaded as zeros and stays zero.
+// Applies norm, ReLU and rotation to one token's q or k; where keys have gates the rotated copy is of the values before
+// the ReLU. Padding is loaded as zeros and stays zero.
 template <typename T>
 void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const float* weight, const float* cosines,
              const float* sines, float* plain, float* rotated) {
@@ -93,8 +94,9 @@ void Project(const LinearAttentionTask& g, const T* x, float inverse_rms, const 
   ForVectors(g.q.cols, [&](int64_t i, int n) {
     V v = LoadUpTo(x + i, n);
     if (weight != nullptr) v = v * inverse * LoadUpTo(weight + i, n);
-    v = Max(Zero(), v);  // ReLU; NaN stays NaN
-    Store(plain + i, v);
+    const V positive = Max(Zero(), v);  // ReLU; NaN stays NaN
+    Store(plain + i, positive);
+    if (g.key_gate == nullptr) v = positive;
     Store(rotated + i, Fma(v, LoadUpTo(cosines + i, n), SwapPairs(v) * LoadUpTo(sines + i, n)));
   });
 }
@@ -111,7 +113,10 @@ void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
       Project(g, keys + row * stride, g.k_inverse_rms == nullptr ? 1.f : g.k_inverse_rms[row], g.k_weight,
               g.cosines + row * d, g.sines + row * d, s.plain, s.rotated + t * padded);
       for (int64_t i = 0; i < padded; i += kLanes) Store(s.own_z + i, Load(s.own_z + i) + Load(s.plain + i));
-      ForVectors(d, [&](int64_t i, int m) { Store(s.value + t * padded + i, LoadUpTo(values + row * stride + i, m)); });
+      const V gate = Set(g.key_gate == nullptr ? 1.f : g.key_gate[row * g.key_gate_stride]);
+      ForVectors(d, [&](int64_t i, int m) {
+        Store(s.value + t * padded + i, LoadUpTo(values + row * stride + i, m) * gate);
+      });
     }
     Accumulate(d, padded, s.rotated, 1, padded, s.value, padded, n, s.ST, padded);
   }
@@ -133,7 +138,7 @@ void Outputs(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
         sum = Fma(Load(s.plain + i), Load(s.z + i), sum);
         Store(s.out + t * padded + i, Zero());
       }
-      s.denominator[t] = Sum(sum) + 1e-15f;
+      s.denominator[t] = Sum(sum) + g.epsilon;
     }
     Accumulate(n, padded, s.rotated, padded, 1, s.ST, padded, d, s.out, padded);
     for (int64_t t = 0; t < n; ++t) {

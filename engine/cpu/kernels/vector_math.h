@@ -27,6 +27,8 @@ LT_INLINE V Exp(V x) {
 
 LT_INLINE V Silu(V x) { return x / (Set(1.f) + Exp(-x)); }
 
+LT_INLINE V Sigmoid(V x) { return Set(1.f) / (Set(1.f) + Exp(-x)); }
+
 // x (1 + tanh(u)) / 2 = x / (1 + e^(-2u)) with u = sqrt(2/pi) (x + 0.044715 x^3), which has no cancellation for small
 // x.
 LT_INLINE V GeluTanh(V x) {
@@ -56,6 +58,8 @@ LT_INLINE V Apply(Activation a, V x) {
       return Silu(x);
     case Activation::kGeluTanh:
       return GeluTanh(x);
+    case Activation::kSigmoid:
+      return Sigmoid(x);
   }
   return x;
 }

@@ -9,7 +9,17 @@ namespace {
 constexpr int kThreads = 256;
 
 __device__ __forceinline__ float Apply(Activation a, float x) {
-  return a == Activation::kSilu ? Silu(x) : a == Activation::kGeluTanh ? GeluTanh(x) : x;
+  switch (a) {
+    case Activation::kNone:
+      return x;
+    case Activation::kSilu:
+      return Silu(x);
+    case Activation::kGeluTanh:
+      return GeluTanh(x);
+    case Activation::kSigmoid:
+      return Sigmoid(x);
+  }
+  return x;
 }
 
 template <int kWidth, typename T>

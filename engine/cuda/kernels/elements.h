@@ -66,6 +66,7 @@ __device__ __forceinline__ void LoadOrZero(const T* p, bool valid, float (&v)[kV
 }
 
 __device__ __forceinline__ float Silu(float x) { return x / (1.f + __expf(-x)); }
+__device__ __forceinline__ float Sigmoid(float x) { return 1.f / (1.f + __expf(-x)); }
 
 __device__ __forceinline__ float GeluTanh(float x) {
   return 0.5f * x * (1.f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));

@@ -22,6 +22,7 @@ template <Activation kActivation>
 __device__ __forceinline__ float Apply(float x) {
   if constexpr (kActivation == Activation::kSilu) return Silu(x);
   if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh(x);
+  if constexpr (kActivation == Activation::kSigmoid) return Sigmoid(x);
   return x;
 }
 
@@ -168,6 +169,8 @@ void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y) {
       return LaunchActivate<Activation::kSilu>(launcher, x, y);
     case Activation::kGeluTanh:
       return LaunchActivate<Activation::kGeluTanh>(launcher, x, y);
+    case Activation::kSigmoid:
+      return LaunchActivate<Activation::kSigmoid>(launcher, x, y);
   }
 }
 

@@ -8,6 +8,8 @@ std::string FamilyName(Family family) {
       return "sana_video_480p";
     case Family::kSanaVideo720p:
       return "sana_video_720p";
+    case Family::kSanaVideo2:
+      return "sana_video_2";
     case Family::kLongSana:
       return "longsana";
     case Family::kLongtake:

@@ -13,7 +13,8 @@
 namespace longtake {
 namespace {
 
-constexpr char kTransformer[] = "SanaVideoTransformer3DModel", kCausal[] = "SanaVideoCausalTransformer3DModel";
+constexpr char kTransformer[] = "SanaVideoTransformer3DModel", kCausal[] = "SanaVideoCausalTransformer3DModel",
+               kSanaVideo2[] = "SanaVideo2";
 constexpr char kWanVae[] = "AutoencoderKLWan", kLtx2Vae[] = "AutoencoderKLLTX2Video",
                kCausalLtx2Vae[] = "AutoencoderKLCausalLTX2Video";
 constexpr char kLongSanaPipeline[] = "LongSanaVideoPipeline";
@@ -48,7 +49,7 @@ absl::Status ReadIndex(const std::string& path, FolderContents& c) {
   // The weights in folders of the image pipeline also generate video from text.
   CheckClass(json, "_class_name", c.pipeline, {"SanaVideoPipeline", "SanaImageToVideoPipeline", kLongSanaPipeline});
   c.transformer = IndexClass(json, "transformer");
-  CheckClass(json, "transformer", c.transformer, {kTransformer, kCausal});
+  CheckClass(json, "transformer", c.transformer, {kTransformer, kCausal, kSanaVideo2});
   c.vae = IndexClass(json, "vae");
   CheckClass(json, "vae", c.vae, {kWanVae, kLtx2Vae, kCausalLtx2Vae});
   CheckClass(json, "text_encoder", IndexClass(json, "text_encoder"), {"Gemma2Model", "Gemma2ForCausalLM"});
@@ -74,7 +75,8 @@ absl::Status ReadSettingsHead(JsonConfig& json, FolderContents& c) {
   const std::string family = json.String("family", ""), sampler = json.String("sampler", "");
   c.named_family = FamilyNamed(family);
   if (!family.empty() && !c.named_family) {
-    json.Fail("family", "must be \"sana_video_480p\", \"sana_video_720p\", \"longsana\" or \"longtake\"");
+    json.Fail("family",
+              "must be \"sana_video_480p\", \"sana_video_720p\", \"sana_video_2\", \"longsana\" or \"longtake\"");
   }
   c.named_sampler = SamplerNamed(sampler);
   if (!sampler.empty() && !c.named_sampler) {
@@ -90,11 +92,22 @@ absl::Status Error(const FolderContents& c, const std::string& file, const std::
 // Refuses files of the folder that contradict the family.
 absl::Status CheckFamily(const FolderContents& c, Family family) {
   const std::string name = FamilyName(family);
-  const bool sana_video = family == Family::kSanaVideo480p || family == Family::kSanaVideo720p;
+  const bool first = family == Family::kSanaVideo480p || family == Family::kSanaVideo720p;
+  const bool sana_video = first || family == Family::kSanaVideo2;
   const bool few_step = c.named_sampler == SamplerKind::kFewStep;
   if (c.transformer == kCausal && family != Family::kLongSana) {
     return Error(c, "longtake.json", "family",
                  absl::StrCat("is \"", name, "\", but the transformer's class ", kCausal, " is LongSANA's"));
+  }
+  if (!c.transformer.empty() && family != Family::kLongtake &&
+      (c.transformer == kSanaVideo2) != (family == Family::kSanaVideo2)) {
+    return Error(c, "longtake.json", "family",
+                 absl::StrCat("is \"", name, "\", but the transformer's class is ", c.transformer));
+  }
+  if (c.transformer == kSanaVideo2 && few_step) {
+    return Error(c, "longtake.json", "sampler",
+                 absl::StrCat("is \"few_step\", which makes block by block, but ", kSanaVideo2,
+                              " has layers that see the whole clip"));
   }
   if (c.pipeline == kLongSanaPipeline && (family != Family::kLongSana || c.transformer == kTransformer)) {
     return Error(c, "model_index.json", "_class_name",
@@ -107,7 +120,7 @@ absl::Status CheckFamily(const FolderContents& c, Family family) {
                  absl::StrCat("is \"", SamplerName(*c.named_sampler), "\", which ", name,
                               sana_video ? ", a bidirectional family, cannot use" : ", a causal family, cannot use"));
   }
-  if (sana_video) {
+  if (first) {
     const bool is_480p = family == Family::kSanaVideo480p;
     if (c.sample_size == (is_480p ? k720pSampleSize : k480pSampleSize)) {
       return Error(
@@ -116,7 +129,7 @@ absl::Status CheckFamily(const FolderContents& c, Family family) {
     }
   }
   // A model of its own has any VAE. The causal LTX-2 decoder reads the same latents as the other one.
-  const bool ltx2 = family == Family::kSanaVideo720p;
+  const bool ltx2 = family == Family::kSanaVideo720p || family == Family::kSanaVideo2;
   const bool fits = family == Family::kLongtake || (ltx2 ? c.vae != kWanVae : c.vae == kWanVae);
   if (!c.vae.empty() && !fits) {
     return Error(c, "vae/config.json", "_class_name",
@@ -127,6 +140,7 @@ absl::Status CheckFamily(const FolderContents& c, Family family) {
 
 absl::StatusOr<Family> FindFamily(const FolderContents& c) {
   if (c.named_family) return *c.named_family;
+  if (c.transformer == kSanaVideo2) return Family::kSanaVideo2;
   if (c.transformer == kCausal || c.pipeline == kLongSanaPipeline) return Family::kLongSana;
   if (c.named_sampler == SamplerKind::kFewStep) return Family::kLongtake;
   if (!c.named_sampler && !c.scheduler_config) {
@@ -165,7 +179,7 @@ absl::StatusOr<FolderContents> ReadFolderContents(const std::string& folder) {
   if (c.settings) RETURN_IF_ERROR(ReadSettingsHead(*c.settings, c));
   ASSIGN_OR_RETURN(std::optional<JsonConfig> transformer, load("transformer/config.json"));
   if (transformer) {
-    RETURN_IF_ERROR(ReadPartClass(*transformer, {kTransformer, kCausal}, c.transformer));
+    RETURN_IF_ERROR(ReadPartClass(*transformer, {kTransformer, kCausal, kSanaVideo2}, c.transformer));
     c.sample_size = transformer->Int("sample_size", 1, 1 << 20, c.sample_size);
     RETURN_IF_ERROR(transformer->FirstError());
   }

@@ -1,6 +1,7 @@
 #include "engine/models/sana/batch.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace longtake {
 
@@ -26,7 +27,8 @@ void SanaTransformer::Batch::SetPasses(const Device& device, const SanaConfig& c
     for (int f = 0; f < s.frames; ++f) {
       mod_row.insert(mod_row.end(), int64_t{s.height} * s.width, first_mod + (per_frame ? f : 0));
     }
-    timesteps.insert(timesteps.end(), p.timesteps.begin(), p.timesteps.end());
+    // NVlabs' SANA-Video 2.0 cuts every timestep to a whole number.
+    for (const float t : p.timesteps) timesteps.push_back(c.hybrid.has_value() ? std::trunc(t) : t);
     if (!p.adapters.empty()) {
       adapted_tokens.push_back({p.adapters, tokens, s.rows()});
       adapted_timesteps.push_back({p.adapters, first_mod, static_cast<int64_t>(p.timesteps.size())});
@@ -94,7 +96,7 @@ std::span<const LowRankTerm> SanaTransformer::Batch::Terms(std::span<const Adapt
 
 SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType act, int64_t N, int64_t R,
                                                     Arena& arena) {
-  const int64_t D = c.width(), F = c.ffn_width;
+  const int64_t D = c.width();
   Work w;
   w.h = arena.Take(DType::kF32, N, D);
   w.normed = arena.Take(act, N, D);
@@ -105,23 +107,56 @@ SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType a
   w.modulation = arena.Take(DType::kF32, R, 6 * D);
   w.layer_modulation = arena.Take(DType::kF32, R, 6 * D);
   w.final_modulation = arena.Take(DType::kF32, R, 2 * D);
+  if (c.hybrid.has_value()) {
+    w.TakeHybridLayers(c, act, N, arena);
+  } else {
+    w.TakeLayers(c, act, N, arena);
+  }
+  return w;
+}
+
+void SanaTransformer::Work::TakeLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena) {
+  const int64_t D = c.width(), F = c.ffn_width;
   const size_t shared = arena.Mark();
-  w.qkv = arena.Take(DType::kF32, N, 3 * D);
-  w.attended = arena.Take(act, N, D);
+  qkv = arena.Take(DType::kF32, N, 3 * D);
+  attended = arena.Take(act, N, D);
   arena.Release(shared);
-  w.cross_q = arena.Take(act, N, c.cross_width());
-  w.cross_out = arena.Take(act, N, c.cross_width());
+  cross_q = arena.Take(act, N, c.cross_width());
+  cross_out = arena.Take(act, N, c.cross_width());
   arena.Release(shared);
-  w.hidden = arena.Take(act, N, 2 * F);
+  hidden = arena.Take(act, N, 2 * F);
   const size_t behind_hidden = arena.Mark();
   arena.Release(shared);
-  w.y = arena.Take(act, N, D);  // reuses the memory of `hidden`, which is not read once it is gated
+  y = arena.Take(act, N, D);  // reuses the memory of `hidden`, which is not read once it is gated
   arena.Release(std::max(behind_hidden, arena.Mark()));
-  w.gated = arena.Take(act, N, F);
+  gated = arena.Take(act, N, F);
   arena.Release(shared);
-  w.patches = arena.Take(act, N, c.in_channels * c.patch_elements());
-  w.projected = arena.Take(DType::kF32, N, c.out_channels * c.patch_elements());
-  return w;
+  patches = arena.Take(act, N, c.in_channels * c.patch_elements());
+  projected = arena.Take(DType::kF32, N, c.out_channels * c.patch_elements());
+}
+
+void SanaTransformer::Work::TakeHybridLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena) {
+  const int64_t D = c.width(), F = c.ffn_width;
+  for (int i = 0; i < c.hybrid->Blocks(c.layers); ++i) hybrid.blocks.push_back(arena.Take(DType::kF32, N, D));
+  hybrid.stream = arena.Take(DType::kF32, N, D);
+  const size_t shared = arena.Mark();
+  hybrid.gate = arena.Take(act, N, D);
+  attended = arena.Take(act, N, D);
+  const size_t behind_attended = arena.Mark();
+  qkv = arena.Take(DType::kF32, N, 3 * D);
+  hybrid.rotated = arena.Take(act, N, 3 * D);
+  hybrid.beta = arena.Take(DType::kF32, N, c.heads);
+  arena.Release(behind_attended);
+  hybrid.projected = arena.Take(DType::kF32, N, D);
+  arena.Release(shared);
+  cross_q = arena.Take(act, N, c.cross_width());
+  cross_out = arena.Take(act, N, c.cross_width());
+  arena.Release(shared);
+  hidden = arena.Take(act, N, F);
+  hybrid.up = arena.Take(act, N, F);
+  arena.Release(shared);
+  patches = arena.Take(act, N, c.in_channels * c.patch_elements());
+  projected = arena.Take(DType::kF32, N, c.out_channels * c.patch_elements());
 }
 
 }  // namespace longtake

@@ -63,8 +63,23 @@ struct SanaTransformer::Work {
   Mat modulation;                          // f32 [R, 6D]: t6
   Mat layer_modulation, final_modulation;  // f32 [R, 6D], [R, 2D]
 
+  // SANA-Video 2.0 alone; h is the embedded tokens.
+  struct Hybrid {
+    std::vector<Mat> blocks;  // f32 [N, D] each: what the layers of a block have added, the last one unfinished
+    Mat stream;               // f32 [N, D]: what a sub-layer reads, and in front of the FFN what it has added
+    Mat projected;            // f32 [N, D]: the output of self-attention
+    Mat rotated;              // act [N, 3D]
+    Mat beta;                 // f32 [N, heads]
+    Mat gate;                 // act [N, D]
+    Mat up;                   // act [N, F]; `hidden` is [N, F], too
+  } hybrid;
+
   // N rows, R modulation rows.
   static Work Layout(const SanaConfig& c, DType act, int64_t N, int64_t R, Arena& arena);
+
+ private:
+  void TakeLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena);
+  void TakeHybridLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena);
 };
 
 }  // namespace longtake

@@ -78,16 +78,23 @@ void SanaTransformer::EncodePrompt(ConstMat caption, std::span<const AppliedAdap
   ops_.norm().RmsNorm(
       {.x = w.embedded, .weight = weights_->caption_norm->f32(), .eps = kCaptionNormEps, .y = w.normed});
   const size_t layer_bytes = PromptBytes(caption.rows) / config_.layers;
-  for (int i = 0; i < config_.layers; ++i) {
-    const Layer& l = weights_->layers[i];
-    linear(*l.cross_k, w.normed, Activation::kNone, w.k);
-    linear(*l.cross_v, w.normed, Activation::kNone, w.v);
+  const auto prepare = [&](int i, const auto& layer) {
+    linear(*layer.cross_k, w.normed, Activation::kNone, w.k);
+    linear(*layer.cross_v, w.normed, Activation::kNone, w.v);
     ops_.attention().PrepareCrossKv({.k = w.k,
                                      .v = w.v,
-                                     .k_weight = FloatsOrNull(l.cross_k_norm),
+                                     .k_weight = FloatsOrNull(layer.cross_k_norm),
+                                     .norm_eps = config_.cross_norm_eps,
                                      .heads = config_.cross_heads,
                                      .head_dim = config_.cross_head_dim,
                                      .out = static_cast<std::byte*>(out) + i * layer_bytes});
+  };
+  for (int i = 0; i < config_.layers; ++i) {
+    if (config_.hybrid.has_value()) {
+      prepare(i, weights_->hybrid_layers[i]);
+    } else {
+      prepare(i, weights_->layers[i]);
+    }
   }
 }
 
@@ -148,6 +155,7 @@ void SanaTransformer::RunLayer(const Layer& l, Batch& b, const Work& w) const {
   linear(*l.cross_q, w.normed, {}, w.cross_q);
   ops_.attention().CrossAttention({.q = w.cross_q,
                                    .q_weight = FloatsOrNull(l.cross_q_norm),
+                                   .norm_eps = config_.cross_norm_eps,
                                    .heads = config_.cross_heads,
                                    .head_dim = config_.cross_head_dim,
                                    .segments = b.cross,
@@ -169,14 +177,14 @@ void SanaTransformer::RunLayer(const Layer& l, Batch& b, const Work& w) const {
   ops_.device().CopyEach(b.new_tails);
 }
 
-void SanaTransformer::PredictVelocity(Batch& b, const Work& w) const {
+void SanaTransformer::PredictVelocity(const Mat& h, Batch& b, const Work& w) const {
   const int64_t D = config_.width();
   // (shift, scale) = table + e, with the same e for both.
   const float* table = weights_->final_table->f32();
   ops_.elementwise().AddRow(w.embedded, table, w.final_modulation.Cols(0, D));
   ops_.elementwise().AddRow(w.embedded, table + D, w.final_modulation.Cols(D, D));
   const float* shift = static_cast<const float*>(w.final_modulation.data);
-  ops_.norm().LayerNorm({.x = w.h,
+  ops_.norm().LayerNorm({.x = h,
                          .eps = kFinalNormEps,
                          .shift = shift,
                          .scale = shift + D,
@@ -213,11 +221,21 @@ void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* 
                        .y = w.h});
   Condition(b, w);
   for (int i = 0; i < c.layers; ++i) {
-    b.SetLayer(i, ops_, c, passes, w.y);
-    RunLayer(weights_->layers[i], b, w);
+    b.SetLayer(i, ops_, c, passes, c.hybrid.has_value() ? w.normed : w.y);
+    if (c.hybrid.has_value()) {
+      RunHybridLayer(i, b, w);
+    } else {
+      RunLayer(weights_->layers[i], b, w);
+    }
   }
   // Commit passes output no velocity. A batch of only commit passes skips the final layer.
-  if (!b.predicted.empty()) PredictVelocity(b, w);
+  if (b.predicted.empty()) return;
+  if (c.hybrid.has_value()) {
+    std::vector<ConstMat> sources = {w.h};
+    sources.insert(sources.end(), w.hybrid.blocks.begin(), w.hybrid.blocks.end());
+    ops_.hybrid()->DepthAttention({.sources = sources, .weight = weights_->final_depth->f32(), .out = w.hybrid.stream});
+  }
+  PredictVelocity(c.hybrid.has_value() ? w.hybrid.stream : w.h, b, w);
 }
 
 }  // namespace longtake

@@ -1,5 +1,6 @@
 // The SANA-Video diffusion transformer: bidirectional, or block-causal with a state of constant size. Specification
-// sections 3 and 4; diffusers: transformer_sana_video.py.
+// sections 3 and 4; diffusers: transformer_sana_video.py. And that of SANA-Video 2.0, which is bidirectional and
+// differs in its layers alone (hybrid_layers.cc).
 //
 // The weights are immutable and shared by all sessions. A pass refers to its session's memory by pointers, so that
 // passes of many sessions run as one batch with their tokens packed along one axis. One call at a time, like the Ops
@@ -50,7 +51,8 @@ struct TransformerPass {
 
 class SanaTransformer {
  public:
-  // `folder` holds config.json and the weights. Errors name file, field or tensor.
+  // `folder` holds config.json and the weights. Errors name file, field or tensor. Unimplemented: the backend has no
+  // HybridOps, and the transformer is SANA-Video 2.0's.
   static absl::StatusOr<std::unique_ptr<SanaTransformer>> Load(Ops& ops, const std::string& folder,
                                                                const LoadProgress& progress);
   ~SanaTransformer();
@@ -75,14 +77,19 @@ class SanaTransformer {
 
  private:
   struct Layer;
+  struct HybridLayer;
   struct Weights;
   struct Work;
   struct Batch;
   SanaTransformer(Ops& ops, const SanaConfig& config);
+  static void LoadFirst(const SanaConfig& config, WeightLoader& load, Weights* weights);
+  static void LoadHybrid(const SanaConfig& config, WeightLoader& load, Weights* weights);
   void Condition(Batch& batch, const Work& work) const;
   void RunForward(std::span<const TransformerPass> passes, void* scratch) const;
   void RunLayer(const Layer& layer, Batch& batch, const Work& work) const;
-  void PredictVelocity(Batch& batch, const Work& work) const;
+  void RunHybridLayer(int layer, Batch& batch, const Work& work) const;
+  // From the residual stream `h`, f32 [N, D].
+  void PredictVelocity(const Mat& h, Batch& batch, const Work& work) const;
 
   Ops& ops_;
   SanaConfig config_;

@@ -24,6 +24,11 @@ void ReadTransformer(const std::string& path) {
   if (!config.ok()) return;
   Check(config->width() > 0 && config->cross_width() > 0 && config->patch_elements() > 0 && config->ffn_width > 0,
         "a transformer without a width");
+  if (!config->hybrid.has_value()) return;
+  int softmax = 0;
+  for (int i = 0; i < config->layers; ++i) softmax += config->hybrid->IsSoftmax(i, config->layers) ? 1 : 0;
+  Check(softmax == config->hybrid->softmax_layers, "softmax layers that are no layers");
+  Check(config->hybrid->Blocks(config->layers) > 0, "layers in no block");
 }
 
 void ReadVae(const std::string& path) {
