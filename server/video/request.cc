@@ -216,7 +216,7 @@ class Checker {
 
   void LayBlocks() {
     plan_.session.size = *plan_.spec.size;
-    plan_.block_latents = engine_.BlockLengths(plan_.session.latent_frames);
+    plan_.block_latents = engine_.BlockLengths(plan_.session.latent_frames, !spec_.first_image.empty());
     plan_.block_starts.push_back(0);
     for (int latents : plan_.block_latents) {
       const bool first = plan_.block_frames.empty();

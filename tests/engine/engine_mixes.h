@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,20 @@ inline std::string Variant(const TempFolder& folder, const std::string& longtake
   }
   std::ofstream(folder.path() + "/longtake.json") << longtake_json;
   return folder.path();
+}
+
+// A first image; every number another one.
+inline std::shared_ptr<const FirstImage> Picture(Size size, int number) {
+  auto image = std::make_shared<FirstImage>();
+  for (int y = 0; y < size.height; ++y) {
+    for (int x = 0; x < size.width; ++x) {
+      const bool disk = (x - 40) * (x - 40) + (y - 40) * (y - 40) < 900;
+      image->rgb.push_back(static_cast<uint8_t>(disk ? 220 : 2 * x * number));
+      image->rgb.push_back(static_cast<uint8_t>(disk ? 40 : 90 + y));
+      image->rgb.push_back(static_cast<uint8_t>(disk ? 30 * number : 200));
+    }
+  }
+  return image;
 }
 
 inline constexpr char kTwoSizes[] =
