@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import adapters, ltx2_vae, pipeline, text, tokens, transformer, vae
+from tools.export import adapters, image_to_video, ltx2_vae, pipeline, text, tokens, transformer, vae
 from tools.export.folder import VARIANTS
 
 
@@ -68,6 +68,11 @@ def export_random(out: Path, seed: int) -> None:
         vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch, variant=variant(index))
     for index, (architecture, causal) in enumerate([("2.0", False), ("2.3", False), ("2.0", True), ("2.3", True)]):
         ltx2_vae.cases(out, f"{tag}_ltx2_vae_{index}", rng, dtype(index), architecture, causal)
+    sets = [("wan", "dpm", 7, 6.0), ("wan", "euler", 5, 1.0), ("2.0", "dpm", 4, 4.5), ("2.3", "unipc", 6, 3.0)]
+    for index, (kind, scheduler, steps, guidance) in enumerate(sets):
+        image_to_video.pipeline_case(out, f"{tag}_image_{index}", rng, dtype(index), kind, scheduler, steps, guidance)
+    for index, (use, window, guidance) in enumerate([("held", 0, 1.0), ("prefix", 0, 3.0), ("prefix", 2, 1.0)]):
+        image_to_video.causal_case(out, f"{tag}_image_{use}_{index}", rng, dtype(index), use, window, guidance)
 
 
 def export_committed(out: Path) -> None:
@@ -113,6 +118,7 @@ def export_committed(out: Path) -> None:
     small_text |= {"vocab_size": 420, "layer_types": None}
     pipeline.cases(out, "pipeline", rng, "bfloat16", small_text, {**small, **other, **patch2, "num_layers": 1})
     ltx2_vae.committed_cases(out, random.Random(11))
+    image_to_video.committed_cases(out, random.Random(19))
 
 
 def main() -> None:
