@@ -49,6 +49,12 @@ inline constexpr char kTwoSizes[] =
 inline constexpr char kRunningSum[] =
     R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,
   "lower_case":true,"caption_tokens":28,"guidance":2.0,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+inline constexpr char kHeldImage[] =
+    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"held",
+  "lower_case":true,"caption_tokens":28,"guidance":2.0,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+inline constexpr char kPrefixImage[] =
+    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"prefix",
+  "lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
 inline constexpr char kBidirectional[] =
     R"({"family":"longtake","sampler":"flow_dpm_solver","steps":3,"guidance":3.0,"lower_case":true,
   "caption_tokens":28,"sizes":["128x96"],"max_latent_frames":6})";

@@ -21,13 +21,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Bytes = std::vector<uint8_t>;
 
-constexpr char kHeld[] =
-    R"({"sampler":"few_step","timesteps":[1000,800,400],"shift":1.0,"block_latent_frames":2,"first_image":"held",
-  "lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
-constexpr char kPrefix[] =
-    R"({"sampler":"few_step","timesteps":[1000,800,400],"shift":1.0,"block_latent_frames":2,"first_image":"prefix",
-  "guidance":2.0,"lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
-
 absl::StatusOr<std::unique_ptr<Engine>> Load(const std::string& folder, int sessions = 4, int threads = 2,
                                              const std::string& backend = "cpu") {
   EngineOptions options;
@@ -79,7 +72,7 @@ class FirstImageTest : public ::testing::TestWithParam<const char*> {
   std::vector<Size> sizes_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Uses, FirstImageTest, ::testing::Values(kBidirectional, kUniPc, kHeld, kPrefix),
+INSTANTIATE_TEST_SUITE_P(Uses, FirstImageTest, ::testing::Values(kBidirectional, kUniPc, kHeldImage, kPrefixImage),
                          [](const auto& info) {
                            return std::string(std::array{"Dpm", "UniPc", "Held", "Prefix"}[info.index]);
                          });
@@ -121,7 +114,7 @@ TEST_P(FirstImageTest, BatchChangesNoByte) {
 
 TEST(FirstImage, ReferenceBackendAgrees) {
   const TempFolder folder;
-  auto fast = Load(Variant(folder, kPrefix), 1), reference = Load(folder.path(), 1, /*threads=*/1, "reference");
+  auto fast = Load(Variant(folder, kPrefixImage), 1), reference = Load(folder.path(), 1, /*threads=*/1, "reference");
   ASSERT_TRUE(fast.ok()) << fast.status();
   ASSERT_TRUE(reference.ok()) << reference.status();
   const SessionSpec spec = Spec(kSmall, 2, 7, 1);
@@ -169,10 +162,10 @@ TEST_P(FirstImageTest, CheckpointsBelongToTheirImage) {
 
 TEST(FirstImage, MakesBlocksFromTheSecondFrameOnWhereItIsOne) {
   const TempFolder held, prefix;
-  auto engine = Load(Variant(held, kHeld), 1);
+  auto engine = Load(Variant(held, kHeldImage), 1);
   ASSERT_TRUE(engine.ok()) << engine.status();
   EXPECT_THAT((*engine)->BlockLengths(6, true), ElementsAre(2, 2, 2));
-  engine = Load(Variant(prefix, kPrefix), 1);
+  engine = Load(Variant(prefix, kPrefixImage), 1);
   ASSERT_TRUE(engine.ok()) << engine.status();
   EXPECT_THAT((*engine)->BlockLengths(6, false), ElementsAre(2, 2, 2));
   EXPECT_THAT((*engine)->BlockLengths(6, true), ElementsAre(4, 2));

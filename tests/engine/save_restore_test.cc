@@ -29,12 +29,6 @@ using Frames = std::vector<std::vector<uint8_t>>;  // of each latent frame
 constexpr char kUnguidedSum[] =
     R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,
   "lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
-constexpr char kHeldImage[] =
-    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"held",
-  "lower_case":true,"caption_tokens":28,"guidance":2.0,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
-constexpr char kPrefixImage[] =
-    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"prefix",
-  "lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
 constexpr char kPrefixInWindow[] =
     R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"prefix",
   "state_window_blocks":2,"lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
