@@ -71,7 +71,7 @@ absl::Status Run(const EngineOptions& options, int latents) {
   RETURN_IF_ERROR(
       RunPass(*engine, {PassKind::kEncodePrompt, id, "a red boat on the sea", ""}, "encode prompt").status());
   int frames = 0;
-  const size_t blocks = engine->BlockLengths(latents).size();
+  const size_t blocks = engine->BlockLengths(latents, /*first_image=*/false).size();
   for (size_t block = 0; block < blocks; ++block) RETURN_IF_ERROR(RunBlock(*engine, id, size, &frames));
   const int expected = 1 + (latents - 1) * engine->model().frames_per_latent;
   if (frames != expected) {

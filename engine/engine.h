@@ -98,8 +98,8 @@ struct ModelInfo {
   // The step counts that a block may use, descending from denoise_steps. Empty: only denoise_steps.
   std::vector<int> step_ladder;
   int max_latent_frames = 0;
-  int frames_per_latent = 4;  // video frames of a latent frame; the video's first latent frame decodes to 1
-  bool accepts_first_image = false;
+  int frames_per_latent = 4;         // video frames of a latent frame; the video's first latent frame decodes to 1
+  bool accepts_first_image = false;  // SessionSpec::first_image may be given
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
   std::vector<AdapterInfo> adapters;  // sorted by name
@@ -140,12 +140,19 @@ struct AdapterUse {
 constexpr double kMaxAdapterStrength = 100;
 constexpr size_t kMaxSessionAdapters = 8;
 
+// A picture that a video begins with: 8-bit RGB, rows from the top, of the session's size.
+struct FirstImage {
+  std::vector<uint8_t> rgb;
+};
+
 struct SessionSpec {
   Size size;              // one of ModelInfo::sizes
   int latent_frames = 0;  // 1 ... max_latent_frames; video frames = 1 + frames_per_latent * (latent_frames - 1)
   uint64_t seed = 0;
   std::vector<AdapterUse> adapters;  // at most kMaxSessionAdapters, none twice; their order may change a result's bytes
-  friend bool operator==(const SessionSpec&, const SessionSpec&) = default;
+  // Null: the video is made from text alone. Only where ModelInfo::accepts_first_image, and with at least 2
+  // latent_frames, of which the picture is the first.
+  std::shared_ptr<const FirstImage> first_image;
 };
 
 using SessionId = uint64_t;  // never reused
@@ -191,9 +198,10 @@ struct PassResult {
   std::vector<std::byte> checkpoint;
 };
 
-// Progress of a session. Its passes come in this order: kEncodePrompt first, then for each block `steps` times kDenoise
-// and one kCommit. kDecode runs once for each latent frame of the committed blocks; all of a block's frames must be
-// decoded before the next block's kCommit. kSave is valid once a block is committed, kRestore at any time.
+// Progress of a session. Its passes come in this order: kEncodePrompt first, which also encodes the first image, then
+// for each block `steps` times kDenoise and one kCommit. kDecode runs once for each latent frame of the committed
+// blocks; all of a block's frames must be decoded before the next block's kCommit. kSave is valid once a block is
+// committed, kRestore at any time.
 struct SessionProgress {
   SessionSpec spec;
   int blocks = 0;            // in all
@@ -222,8 +230,9 @@ class Engine {
   virtual uint64_t host_bytes_left() const { return std::numeric_limits<uint64_t>::max(); }
 
   // Splits a video into blocks and returns their lengths in latent frames. The first block takes the remainder
-  // (specification section 4).
-  virtual std::vector<int> BlockLengths(int latent_frames) const = 0;
+  // (specification section 4). `first_image`: whether the video has one. Models that take it for a finished block of
+  // one latent frame count the rule from the second latent frame on, and make the picture part of the first block.
+  virtual std::vector<int> BlockLengths(int latent_frames, bool first_image) const = 0;
 
   // InvalidArgument names the field. FailedPrecondition: an adapter has another digest here. ResourceExhausted: no slot
   // is free. Unavailable: the device has failed.
@@ -248,7 +257,7 @@ class Engine {
   // - InvalidArgument: it belongs to the other lane, or its prompt is not valid text.
   // - NotFound: the session is unknown.
   // - FailedPrecondition: it is out of order, a pass of the same role is in flight, or the checkpoint is of another
-  //   numerics_id, model_digest or spec, adapters' digests included.
+  //   numerics_id, model_digest or spec, adapters' digests and the first image's pixels included.
   // - DataLoss: the checkpoint is truncated or corrupted.
   //
   // ResourceExhausted and Internal end the session, except after a kSave: its later passes complete with the same

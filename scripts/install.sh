@@ -23,12 +23,15 @@ packages=(
   libgtest-dev
   libhiredis-dev
   libicu-dev
+  libpng-dev
   libprotobuf-dev
   libre2-dev
   libsentencepiece-dev
   libspdlog-dev
   libssl-dev
   libtinyxml2-dev
+  libturbojpeg0-dev
+  libwebp-dev
   libx264-dev
   ninja-build
   nlohmann-json3-dev

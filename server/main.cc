@@ -147,8 +147,9 @@ int main(int argc, char** argv) {
   std::fflush(stdout);
 
   // Loading happens beside the wait for a signal.
-  settings.engine.others_bytes = [sessions = settings.engine.max_sessions](const longtake::ModelInfo& model) {
-    return longtake::server::ServerBytes(sessions, model);
+  settings.engine.others_bytes = [sessions = settings.engine.max_sessions,
+                                  limits = settings.server.studio.limits](const longtake::ModelInfo& model) {
+    return longtake::server::ServerBytes(sessions, model, limits);
   };
   settings.engine.progress = LogProgress(logger);
   settings.engine.log = [&logger](const std::string& line) { logger.info("engine {}", line); };

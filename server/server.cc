@@ -185,7 +185,9 @@ absl::Status Server::Impl::ListenForVideos() {
       [this](const HttpRequest& request, std::shared_ptr<HttpResponder> responder) {
         routes->Handle(request, std::move(responder));
       },
-      {}, connections.get(), logger);
+      // As text in JSON a picture takes four bytes for three.
+      {.picture_bytes = static_cast<size_t>(options.studio.limits.max_first_image_bytes) / 3 * 4 + 4},
+      connections.get(), logger);
   if (!made.ok()) return Named("http-listen", made.status());
   http = *std::move(made);
   http_port = http->port();
@@ -422,7 +424,7 @@ void Server::Impl::Serve(std::unique_ptr<Engine> engine) {
   changed.Wait(lock, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return probes.started || stopped; });
 }
 
-uint64_t ServerBytes(int sessions, const ModelInfo& model) {
+uint64_t ServerBytes(int sessions, const ModelInfo& model, const RequestLimits& limits) {
   // Threads' stacks and heaps, connections, metrics: the bundled model's server took 10 MiB more with its first client,
   // an encoder and 10 s of chunks among them, and 6 MiB more with four at once.
   constexpr uint64_t kProcess = uint64_t{16} << 20;
@@ -433,7 +435,11 @@ uint64_t ServerBytes(int sessions, const ModelInfo& model) {
   for (const Size size : model.sizes) {
     pixels = std::max(pixels, static_cast<uint64_t>(size.width) * static_cast<uint64_t>(size.height));
   }
-  return kProcess + static_cast<uint64_t>(sessions) * (kEncoder + kEncoderPixel * pixels);
+  // One first image is decoded at a time: its file, four bytes a pixel, and three for each column of the result.
+  const auto image_pixels = static_cast<uint64_t>(limits.max_first_image_pixels);
+  const uint64_t decoding =
+      model.accepts_first_image ? 6 * image_pixels + static_cast<uint64_t>(limits.max_first_image_bytes) : 0;
+  return kProcess + decoding + static_cast<uint64_t>(sessions) * (kEncoder + kEncoderPixel * pixels);
 }
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -66,7 +66,7 @@ struct ServerOptions {
 
 // Host memory that the server takes beside the engine and the chunks that it keeps, while it makes so many videos of
 // the model's largest size.
-uint64_t ServerBytes(int sessions, const ModelInfo& model);
+uint64_t ServerBytes(int sessions, const ModelInfo& model, const RequestLimits& limits);
 
 // gRPC's health service answers for "" and "liveness", "readiness" with the names of both services, and "startup"; HTTP
 // for /livez, /readyz and /startupz, beside /metrics. Lifecycle says what they mean.

@@ -225,6 +225,14 @@ void AddFlags(CLI::App& app, Settings& settings) {
   app.add_option("--max-waiting", studio.max_waiting, "Live requests that may wait beyond those; offline as many")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_option("--max-first-image-bytes", studio.limits.max_first_image_bytes,
+                 "Of the picture that a video begins with; above it the request is refused")
+      ->check(CLI::Range(int64_t{1}, int64_t{15} << 20))
+      ->capture_default_str();
+  app.add_option("--max-first-image-pixels", studio.limits.max_first_image_pixels,
+                 "Of it, by its header; decoding takes 4 bytes of memory for each")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 28))
+      ->capture_default_str();
   app.add_option("--max-live-load", studio.max_live_load,
                  "Share of the engine that live videos may need to keep up; others wait")
       ->check(CLI::PositiveNumber)

@@ -29,7 +29,8 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
   command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
   command.add_option("--adapter", flags.adapters, "NAME or NAME=STRENGTH of an adapter of the model; several add up");
-  command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
+  command.add_option("--image,--first-image", flags.first_image,
+                     "PNG, JPEG or WebP of the first frame; models say whether they take one");
   AddDelivery(command, flags);
 }
 

@@ -58,7 +58,7 @@ std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec
   }
   if (!flags.first_image.empty()) {
     std::ifstream file(flags.first_image, std::ios::binary);
-    if (!file) return absl::StrFormat("--first-image: cannot read %s", flags.first_image);
+    if (!file) return absl::StrFormat("--image: cannot read %s", flags.first_image);
     spec.set_first_image(std::string(std::istreambuf_iterator<char>(file), {}));
   }
   return std::nullopt;

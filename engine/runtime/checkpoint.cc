@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/crc32c.h"
+#include "engine/core/fnv1a.h"
 #include "engine/ops/arena.h"
 
 namespace longtake {
@@ -16,8 +17,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "checkpoints are little-endian");
 
 constexpr char kMagic[8] = {'L', 'O', 'N', 'G', 'T', 'A', 'K', 'E'};
-// What a session without adapters saves can be restored by programs that know no others.
-constexpr uint32_t kVersion = 1, kVersionWithAdapters = 2;
+// What a session without adapters or a first image saves can be restored by programs that do not know them.
+constexpr uint32_t kVersion = 1, kVersionWithAdapters = 2, kVersionWithImage = 3;
 constexpr size_t kSummed = 16;  // the checksum covers the bytes from here to the end
 constexpr size_t kPrefix = 28;  // magic, version, checksum, sizes
 
@@ -35,14 +36,15 @@ class FieldWriter {
     Number(static_cast<uint32_t>(text.size()));
     Put(text.data(), text.size());
   }
-  void Adapters(const std::vector<AdapterUse>& adapters) {
-    if (adapters.empty()) return;
+  void Adapters(const std::vector<AdapterUse>& adapters, const std::string& first_image) {
+    if (adapters.empty() && first_image.empty()) return;
     Number(static_cast<uint32_t>(adapters.size()));
     for (const AdapterUse& adapter : adapters) {
       Text(adapter.name);
       Number(std::bit_cast<uint64_t>(adapter.strength));
       Text(adapter.digest);
     }
+    if (!first_image.empty()) Text(first_image);
   }
   size_t at() const { return at_; }
 
@@ -57,7 +59,7 @@ class FieldWriter {
 
 class FieldReader {
  public:
-  FieldReader(std::span<const std::byte> header, bool adapters) : header_(header), adapters_(adapters) {}
+  FieldReader(std::span<const std::byte> header, uint32_t version) : header_(header), version_(version) {}
   template <typename T>
   void Number(T& value) {
     static_assert(std::is_arithmetic_v<T>);
@@ -73,11 +75,11 @@ class FieldReader {
     text.resize(bytes);
     Take(text.data(), bytes);
   }
-  void Adapters(std::vector<AdapterUse>& adapters) {
+  void Adapters(std::vector<AdapterUse>& adapters, std::string& first_image) {
     uint32_t count = 0;
-    if (!adapters_) return;
+    if (version_ == kVersion) return;
     Number(count);
-    ok_ = ok_ && count >= 1 && count <= kMaxSessionAdapters;
+    ok_ = ok_ && (count >= 1 || version_ == kVersionWithImage) && count <= kMaxSessionAdapters;
     for (uint32_t i = 0; ok_ && i < count; ++i) {
       AdapterUse& adapter = adapters.emplace_back();
       uint64_t strength = 0;
@@ -87,6 +89,9 @@ class FieldReader {
       adapter.strength = std::bit_cast<double>(strength);
       ok_ = ok_ && std::abs(adapter.strength) <= kMaxAdapterStrength;  // false for what is no number
     }
+    if (version_ != kVersionWithImage) return;
+    Text(first_image);
+    ok_ = ok_ && first_image.size() == kDigestBytes;
   }
   bool ok() const { return ok_; }
 
@@ -98,7 +103,7 @@ class FieldReader {
     at_ += bytes;
   }
   std::span<const std::byte> header_;
-  bool adapters_;
+  uint32_t version_;
   size_t at_ = kPrefix;
   bool ok_ = true;
 };
@@ -126,7 +131,7 @@ void VisitFields(Fields& fields, Saved& c) {
     c.position.has_prompt = has_prompt != 0;
     c.position.prompt_waits = waits != 0;
   }
-  fields.Adapters(c.spec.adapters);
+  fields.Adapters(c.spec.adapters, c.first_image);
 }
 
 template <typename T>
@@ -150,6 +155,13 @@ std::string Text(const std::vector<AdapterUse>& adapters) {
 
 }  // namespace
 
+std::string DigestOf(const std::shared_ptr<const FirstImage>& image) {
+  if (image == nullptr) return "";
+  Fnv1a hash;
+  hash.Add({reinterpret_cast<const char*>(image->rgb.data()), image->rgb.size()});
+  return hash.hex();
+}
+
 size_t CheckpointHeaderBytes(const Checkpoint& checkpoint) {
   FieldWriter count(nullptr);
   VisitFields(count, checkpoint);
@@ -161,7 +173,9 @@ void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes) {
   const uint64_t size = bytes.size();
   std::memset(bytes.data(), 0, header);
   std::memcpy(bytes.data(), kMagic, sizeof kMagic);
-  const uint32_t version = checkpoint.spec.adapters.empty() ? kVersion : kVersionWithAdapters;
+  const uint32_t version = !checkpoint.first_image.empty()     ? kVersionWithImage
+                           : !checkpoint.spec.adapters.empty() ? kVersionWithAdapters
+                                                               : kVersion;
   std::memcpy(bytes.data() + 8, &version, sizeof version);
   std::memcpy(bytes.data() + 16, &size, sizeof size);
   std::memcpy(bytes.data() + 24, &header, sizeof header);
@@ -177,9 +191,9 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std:
   }
   if (bytes.size() < kPrefix) return absl::DataLossError("checkpoint: it is cut off in its header");
   const auto version = At<uint32_t>(bytes, 8);
-  if (version != kVersion && version != kVersionWithAdapters) {
-    return absl::DataLossError(absl::StrCat("checkpoint: it has version ", version, "; ", kVersion, " and ",
-                                            kVersionWithAdapters, " are read"));
+  if (version < kVersion || version > kVersionWithImage) {
+    return absl::DataLossError(
+        absl::StrCat("checkpoint: it has version ", version, "; ", kVersion, " to ", kVersionWithImage, " are read"));
   }
   if (const auto size = At<uint64_t>(bytes, 16); size != bytes.size()) {
     return absl::DataLossError(absl::StrCat("checkpoint: it has ", bytes.size(), " bytes of ", size));
@@ -192,7 +206,7 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std:
   const auto header = At<uint32_t>(bytes, 24);
   Checkpoint checkpoint;
   if (header < kPrefix || header > bytes.size()) return absl::DataLossError("checkpoint: its header is no such");
-  FieldReader fields(bytes.first(header), version == kVersionWithAdapters);
+  FieldReader fields(bytes.first(header), version);
   VisitFields(fields, checkpoint);
   if (!fields.ok()) return absl::DataLossError("checkpoint: its header is no such");
   if (memory != nullptr) *memory = bytes.subspan(header);
@@ -213,6 +227,8 @@ absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& mod
   if (checkpoint.spec.adapters != spec.adapters) {
     status.Update(absl::FailedPreconditionError("checkpoint: the strength of an adapter differs"));
   }
+  const auto image = [](const std::string& digest) { return digest.empty() ? "none" : digest; };
+  status.Update(check("first image", image(checkpoint.first_image), image(DigestOf(spec.first_image))));
   return status;
 }
 

@@ -4,6 +4,7 @@
 #define LONGTAKE_ENGINE_RUNTIME_CHECKPOINT_H_
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -14,7 +15,7 @@
 
 namespace longtake {
 
-// Version 1, or 2 where the session has adapters; little-endian:
+// Version 1, 2 where the session has adapters, or 3 where it has a first image; little-endian:
 //
 //   0  "LONGTAKE"
 //   8  u32 version
@@ -26,16 +27,22 @@ namespace longtake {
 //      position: i32 block, decoded latent frames, first block that uses the waiting prompt
 //                i64 tokens of the prompt, of its negative, of the waiting prompt, of its negative
 //                u8 has a prompt, u8 a prompt waits
-//      version 2: u32 number of adapters; of each its name, u64 bits of its strength, its digest
+//      versions 2 and 3: u32 number of adapters; of each its name, u64 bits of its strength, its digest
+//      version 3: the first image's digest
 //      zeros up to the header's end
 //
 // The pieces of Session::Memory() follow, one after the other.
 struct Checkpoint {
   std::string numerics_id, model_digest;
-  SessionSpec spec;
+  SessionSpec spec;         // without its first image
+  std::string first_image;  // DigestOf it; empty: there is none
   // Only the fields listed above are stored; the others have the values of a new session.
   SessionPosition position;
 };
+
+// 16 hexadecimal digits of the pixels; empty for null.
+constexpr size_t kDigestBytes = 16;
+std::string DigestOf(const std::shared_ptr<const FirstImage>& image);
 
 size_t CheckpointHeaderBytes(const Checkpoint& checkpoint);
 
@@ -47,7 +54,7 @@ void SealCheckpoint(const Checkpoint& checkpoint, std::span<std::byte> bytes);
 // `memory`, unless null, is set to the part after the header.
 absl::StatusOr<Checkpoint> ReadCheckpoint(std::span<const std::byte> bytes, std::span<const std::byte>* memory);
 
-// FailedPrecondition names the first of these that differs: model, numerics id, spec, adapters.
+// FailedPrecondition names the first of these that differs: model, numerics id, spec, adapters, first image.
 absl::Status CheckSameSession(const Checkpoint& checkpoint, const ModelInfo& model, const SessionSpec& spec);
 
 }  // namespace longtake

@@ -66,8 +66,8 @@ class DeviceGroup : public Engine {
     return moves_;
   }
 
-  std::vector<int> BlockLengths(int latent_frames) const override {
-    return members_.front()->BlockLengths(latent_frames);
+  std::vector<int> BlockLengths(int latent_frames, bool first_image) const override {
+    return members_.front()->BlockLengths(latent_frames, first_image);
   }
 
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {

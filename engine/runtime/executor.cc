@@ -45,6 +45,7 @@ Executor::Executor(const PartOps& parts, const VideoModel& model, DecoderCaches&
       scratch_(AllocateTouched(ops_, plan.transformer)),
       decoder_scratch_(parts.lanes_overlap() ? AllocateTouched(decoder_ops_, plan.decoder) : nullptr),
       staging_(decoder_ops_, FrameBytes(model), kStagedDecodes) {
+  pixels_.resize(model.ImagePixelBytes() / sizeof(float));
   batch_.reserve(caches.sessions());  // a session has at most one pass in a batch
   copies_.reserve(model.geometry().channels);
   // A device that works in host memory copies a session to where the result is.
@@ -56,7 +57,9 @@ Executor::Executor(const PartOps& parts, const VideoModel& model, DecoderCaches&
   }
 }
 
-size_t Executor::StagingBytes(const VideoModel& model) { return FrameBytes(model) * kStagedDecodes; }
+size_t Executor::StagingBytes(const VideoModel& model) {
+  return FrameBytes(model) * kStagedDecodes + model.ImagePixelBytes();
+}
 
 Scratch::Use Executor::scratch_use() const {
   const size_t own = scratch_->size() + (decoder_scratch_ == nullptr ? 0 : decoder_scratch_->size());
@@ -172,6 +175,7 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
     const std::string& text = p.pass->negative_prompt;
     ASSIGN_OR_RETURN(negative, caption.TokenizeNegative(text.empty() ? model_.settings().negative_prompt : text));
   }
+  if (p.session->NeedsImage()) EncodeImage(*p.session);
   ops_.device().WaitFor(decoder_ops_.device(), p.session->saved());
   RETURN_IF_ERROR(encode(tokens, false));
   if (model_.guided()) RETURN_IF_ERROR(encode(negative, true));
@@ -183,6 +187,22 @@ absl::StatusOr<Executor::Handle> Executor::IssueEncode(const BoundPass& p) {
                             .prompt_tokens = tokens.prompt_tokens,
                             .prompt_tokens_used = tokens.prompt_tokens_used});
   return handle;
+}
+
+void Executor::EncodeImage(Session& session) {
+  const SizeShape& shape = session.shape();
+  const size_t positions = static_cast<size_t>(shape.size.width) * shape.size.height;
+  const std::vector<uint8_t>& rgb = session.spec().first_image->rgb;
+  for (size_t i = 0; i < positions; ++i) {
+    for (size_t c = 0; c < 3; ++c)
+      pixels_[c * positions + i] = 2.f * (static_cast<float>(rgb[3 * i + c]) / 255.f) - 1.f;
+  }
+  auto* const pixels = reinterpret_cast<float*>(DecoderScratch());
+  decoder_ops_.device().Upload(pixels_.data(), pixels, PixelBytes(shape.size));
+  VideoStream stream;
+  shape.encoder->Encode(pixels, &stream, DecoderScratch() + Aligned(PixelBytes(shape.size)), 1, 0,
+                        session.ImageLatent());
+  ops_.device().WaitFor(decoder_ops_.device(), decoder_ops_.device().Record());
 }
 
 Executor::Handle Executor::IssueDecode(const BoundPass& p) {
@@ -275,12 +295,19 @@ Executor::Handle Executor::RunBatch() {
     if (batch_[i].pass->kind != PassKind::kDenoise || session.progress().step > 0) continue;
     if (session.TakeUpPrompt()) {
       ops_.device().WaitFor(decoder_ops_.device(), session.saved());
-      recommit_.Clear();
-      session.AddRecommitPass(recommit_);
-      count(i, recommit_, 0);
-      model_.transformer().Forward(recommit_.passes(), scratch_->data());
+      beforehand_.Clear();
+      session.AddRecommitPass(beforehand_);
+      count(i, beforehand_, 0);
+      model_.transformer().Forward(beforehand_.passes(), scratch_->data());
       session.Recommitted();
       session.StateWritten(ops_.device().Record());
+    }
+    if (session.CommitsImage()) {
+      beforehand_.Clear();
+      session.AddImagePass(beforehand_);
+      count(i, beforehand_, 0);
+      model_.transformer().Forward(beforehand_.passes(), scratch_->data());
+      session.ImageCommitted();
     }
     session.StartBlock(ops_, decoder_ops_, batch_[i].pass->level);
   }

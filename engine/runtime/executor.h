@@ -35,7 +35,7 @@ class Executor {
 
   // Scratch that passes and operations work in: bytes planned, and the most used so far.
   Scratch::Use scratch_use() const;
-  size_t staging_bytes() const { return staging_.bytes(); }
+  size_t staging_bytes() const { return staging_.bytes() + pixels_.size() * sizeof(float); }
   static size_t StagingBytes(const VideoModel& model);  // of an executor that is yet to be made
 
   using Issued = absl::FunctionRef<void(IssuedPasses* passes)>;
@@ -72,6 +72,8 @@ class Executor {
   void Recycle(IssuedPasses* passes);
 
   absl::StatusOr<Handle> IssueEncode(const BoundPass& p);
+  // Encodes the session's first image, in the decoder's lane.
+  void EncodeImage(Session& session);
   Handle IssueDecode(const BoundPass& p);
   Handle IssueSave(const BoundPass& p);
   absl::StatusOr<Handle> IssueRestore(const BoundPass& p);
@@ -99,13 +101,14 @@ class Executor {
   std::optional<HostStaging> checkpoint_staging_;
   // Copies of the decode being issued.
   std::vector<CopyPart> copies_;
+  std::vector<float> pixels_;  // of the image being encoded; an upload from pageable memory has read it on return
   // For each lane, when the passes awaited last had finished.
   std::array<std::chrono::steady_clock::time_point, 2> ended_;
 
   // The transformer batch being issued. The lists are members so that the next batch reuses their memory.
   std::vector<BoundPass> batch_;
   std::vector<int64_t> tokens_;  // of each pass in batch_
-  PassList passes_, recommit_;
+  PassList passes_, beforehand_;
 
   Mutex mutex_;  // Issue and Await run on different threads
   std::vector<std::unique_ptr<IssuedPasses>> all_ ABSL_GUARDED_BY(mutex_);

@@ -22,6 +22,7 @@ Executor::Handle Executor::IssueSave(const BoundPass& p) {
   saved.header = {.numerics_id = model_.info().numerics_id,
                   .model_digest = model_.info().model_digest,
                   .spec = session.spec(),
+                  .first_image = DigestOf(session.spec().first_image),
                   .position = session.BlockStart()};
   const size_t header = CheckpointHeaderBytes(saved.header);
   saved.size = header + ImageBytes(pieces);

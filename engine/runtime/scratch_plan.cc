@@ -67,7 +67,7 @@ void CountText(const VideoModel& model) {
   (void)model.caption().Encode(model.caption().Longest(), NoMemory(), CaptionRows(model));
 }
 
-// Plans a stream's first latent frame and a later one, at each size.
+// Plans a stream's first latent frame and a later one, and a first image, at each size.
 void CountDecoder(Ops& ops, const VideoModel& model) {
   for (const SizeShape& s : model.sizes()) {
     for (const int64_t before : {0, 2}) {
@@ -75,6 +75,10 @@ void CountDecoder(Ops& ops, const VideoModel& model) {
       const auto emit = [&](const VideoFrame& frame) { ToI420(ops, frame, reinterpret_cast<uint8_t*>(NoMemory())); };
       s.decoder->Decode(reinterpret_cast<const float*>(NoMemory()), 1, 0, &stream, NoMemory(), emit);
     }
+    if (s.encoder == nullptr) continue;
+    VideoStream image;
+    s.encoder->Encode(reinterpret_cast<const float*>(NoMemory()), &image, NoMemory(), 1, 0,
+                      reinterpret_cast<float*>(NoMemory()));
   }
 }
 

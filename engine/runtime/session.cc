@@ -31,8 +31,10 @@ void Session::StandAt(const SessionPosition& at) {
   at_ = at;
   stream_ = {.frames = at.decoded, .first = at.caches_from};
   if (model_.settings().causal) {
+    // An image that is a block of its own is the first that the state contains.
+    const int committed = at.block == 0 ? 0 : at.block + prefix_frames(0);
     state_.emplace(model_.transformer(), model_.settings().state_window_blocks, shape_.height, shape_.width,
-                   memory_.state, /*committed=*/at.block);
+                   memory_.state, committed);
   }
 }
 
@@ -55,6 +57,8 @@ std::vector<std::span<std::byte>> Session::Memory() const {
   };
   if (ReadsPrompt(at_)) prompt(at_.prompt_slot);
   if (at_.prompt_waits) prompt(1 - at_.prompt_slot);
+  const std::span<std::byte> image(reinterpret_cast<std::byte*>(ImageLatent()), plane_elements_ * sizeof(float));
+  if (at_.block == 0 && at_.has_prompt && spec_.first_image != nullptr) pieces.push_back(image);
   if (at_.block > 0) {
     if (state_.has_value()) {
       pieces.emplace_back(memory_.state, CausalState::Bytes(model_.transformer(), model_.settings().state_window_blocks,
@@ -64,6 +68,10 @@ std::vector<std::span<std::byte>> Session::Memory() const {
     pieces.push_back(FinishedLatents());
     // Latent frames before the finished block, for rebuilding the decoder's caches.
     for (int64_t frame = std::max<int64_t>(0, at_.decoded - model_.kept_latents()); frame < finished_begin(); ++frame) {
+      if (frame < prefix_frames(0)) {
+        pieces.push_back(image);
+        continue;
+      }
       pieces.emplace_back(reinterpret_cast<std::byte*>(KeptLatents(frame)), plane_elements_ * sizeof(float));
     }
   }
@@ -76,13 +84,17 @@ float* Session::Latents(int index) const {
 
 std::span<std::byte> Session::FinishedLatents() const {
   return {reinterpret_cast<std::byte*>(Latents(at_.finished)),
-          static_cast<size_t>(plane_elements_ * lengths_[at_.block - 1]) * sizeof(float)};
+          static_cast<size_t>(plane_elements_ * made_frames(at_.block - 1)) * sizeof(float)};
 }
 
 // The kept latents are a ring behind the latent buffers.
 float* Session::KeptLatents(int64_t frame) const {
   return reinterpret_cast<float*>(memory_.latents + model_.latent_buffer_bytes() +
                                   frame % model_.kept_latents() * Aligned(plane_elements_ * sizeof(float)));
+}
+
+float* Session::ImageLatent() const {
+  return reinterpret_cast<float*>(memory_.latents + model_.latent_buffer_bytes() + model_.kept_latent_bytes());
 }
 
 SessionProgress Session::progress() const {
@@ -178,8 +190,21 @@ TransformerPass& Session::AddPass(PassList& passes, const float* latents, int fr
 
 void Session::AddRecommitPass(PassList& passes) {
   state_->TakeBack();
-  const int frames = lengths_[at_.block - 1];
+  const int frames = made_frames(at_.block - 1);
   state_->Write(&AddPass(passes, Latents(at_.finished), frames, at_.first_frame - frames, 0.f));
+}
+
+void Session::AddImagePass(PassList& passes) { state_->Write(&AddPass(passes, ImageLatent(), 1, 0, 0.f)); }
+
+void Session::HoldImage(Ops& ops) {
+  held_.clear();
+  const int64_t channels = model_.geometry().channels, positions = plane_elements_ / channels;
+  for (int64_t c = 0; c < channels; ++c) {
+    held_.push_back({.from = ImageLatent() + c * positions,
+                     .to = Latents(at_.working) + c * block_frames() * positions,
+                     .bytes = positions * sizeof(float)});
+  }
+  ops.device().CopyEach(held_);
 }
 
 void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
@@ -187,12 +212,17 @@ void Session::StartBlock(Ops& ops, Ops& decoder_ops, int level) {
   ops.device().WaitFor(decoder_ops.device(), read_[at_.working]);
   ops.sampler().FillNormal({.seed = spec_.seed, .block = static_cast<uint32_t>(at_.block)}, elements(),
                            Latents(at_.working));
+  if (HoldsImage()) HoldImage(ops);
 }
 
 void Session::AddDenoisePasses(PassList& passes) const {
   const auto add = [&](bool negative, int velocity) {
     TransformerPass& pass =
-        AddPass(passes, Latents(at_.working), block_frames(), at_.first_frame, model_.timestep(at_.level, at_.step));
+        AddPass(passes, Latents(at_.working), block_frames(), block_begin(), model_.timestep(at_.level, at_.step));
+    if (HoldsImage()) {
+      pass.timesteps.resize(block_frames(), pass.timesteps[0]);
+      pass.timesteps[0] = 0.f;
+    }
     pass.prompt = Prompt(negative);
     if (state_.has_value()) state_->Read(&pass);
     pass.velocity = Latents(velocity);
@@ -219,18 +249,21 @@ void Session::Denoised(Ops& ops) {
                      .velocity = velocity,
                      .x = Latents(at_.working),
                      .buffers = {buffers.data(), static_cast<size_t>(sampler.buffers())}});
+  // The step computes every element from its own ones alone, so that stepping all frames and putting the held one back
+  // gives the others what stepping them alone would.
+  if (HoldsImage()) HoldImage(ops);
   ++at_.step;
 }
 
 void Session::AddCommitPass(PassList& passes) const {
   if (!state_.has_value()) return;
-  state_->Write(&AddPass(passes, Latents(at_.working), block_frames(), at_.first_frame, 0.f));
+  state_->Write(&AddPass(passes, Latents(at_.working), block_frames(), block_begin(), 0.f));
 }
 
 void Session::Committed() {
   if (state_.has_value()) state_->Committed();
   std::swap(at_.working, at_.finished);
-  at_.first_frame += block_frames();
+  at_.first_frame += lengths_[at_.block];
   ++at_.block;
   at_.step = at_.level = 0;
 }
@@ -238,14 +271,14 @@ void Session::Committed() {
 Session::DecodeInput Session::Input(int64_t frame) {
   const LatentGeometry& geometry = model_.geometry();
   DecodeInput in{.latents = Latents(at_.finished),
-                 .frames = lengths_[at_.block - 1],
+                 .frames = made_frames(at_.block - 1),
                  .t = frame - finished_begin(),
                  .frame = frame,
                  .stream = &stream_,
                  .first_video_frame = geometry.Emitted(frame),
                  .video_frames = static_cast<int>(geometry.Emitted(frame + 1) - geometry.Emitted(frame))};
   if (in.t < 0) {
-    in.latents = KeptLatents(frame);
+    in.latents = frame < prefix_frames(0) ? ImageLatent() : KeptLatents(frame);
     in.frames = 1;
     in.t = 0;
   }
@@ -256,7 +289,7 @@ Session::DecodeInput Session::NextDecode() { return Input(at_.decoded++); }
 
 void Session::KeepLatents(int64_t frame, std::vector<CopyPart>* copies) const {
   copies->clear();
-  const int64_t t = frame - finished_begin(), frames = lengths_[at_.block - 1];
+  const int64_t t = frame - finished_begin(), frames = made_frames(at_.block - 1);
   if (model_.kept_latents() == 0 || t < 0) return;
   const int64_t channels = model_.geometry().channels, positions = plane_elements_ / channels;
   for (int64_t c = 0; c < channels; ++c) {

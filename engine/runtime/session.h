@@ -59,6 +59,14 @@ class Session {
   // A pass failed halfway. The session runs no further pass.
   void Fail(const absl::Status& status) { failed_.Update(status); }
 
+  // ---- First image. Its latent frame is encoded together with the first prompt, in the decoder's lane.
+  bool NeedsImage() const { return spec_.first_image != nullptr && at_.block == 0 && !at_.has_prompt; }
+  float* ImageLatent() const;  // f32 [C, 1, height, width]
+  // Whether the block being made begins with the pass that commits the image (AddImagePass).
+  bool CommitsImage() const { return at_.block == 0 && image_is(FirstImageUse::kPrefix); }
+  void AddImagePass(PassList& passes);
+  void ImageCommitted() { state_->Committed(); }
+
   // ---- Text encoder. The K/V of the next prompt go into the prompt slot that is not in use.
   void* NextPrompt(bool negative);
   void PromptEncoded(int64_t tokens, int64_t negative_tokens);
@@ -73,8 +81,8 @@ class Session {
   Event saved() const { return saved_; }
   // `event` of the transformer's lane: states or prompts have been written.
   void StateWritten(Event event) { state_written_ = event; }
-  // Call before step 0. Fixes the block's number of steps and fills its first noise. The noise overwrites the block
-  // before last, so it waits until the decoder's lane has read that one.
+  // Call before step 0. Fixes the block's number of steps and fills its first noise, except for a held image's frame.
+  // The noise overwrites the block before last, so it waits until the decoder's lane has read that one.
   void StartBlock(Ops& ops, Ops& decoder_ops, int level);
   // Adds one pass, or two with guidance: the second has the negative prompt.
   void AddDenoisePasses(PassList& passes) const;
@@ -125,11 +133,19 @@ class Session {
   }
 
  private:
-  int block_frames() const { return lengths_[at_.block]; }
+  bool image_is(FirstImageUse use) const { return spec_.first_image != nullptr && model_.first_image() == use; }
+  // Latent frames of a block that its passes do not make: the image as a finished block of its own.
+  int prefix_frames(int block) const { return block == 0 && image_is(FirstImageUse::kPrefix) ? 1 : 0; }
+  int made_frames(int block) const { return lengths_[block] - prefix_frames(block); }
+  int block_frames() const { return made_frames(at_.block); }
+  int block_begin() const { return at_.first_frame + prefix_frames(at_.block); }  // first latent frame that passes make
   int64_t elements() const { return plane_elements_ * block_frames(); }
+  bool HoldsImage() const { return at_.block == 0 && image_is(FirstImageUse::kHeld); }
+  // Copies the image to latent frame 0 of the block being made.
+  void HoldImage(Ops& ops);
   float* Latents(int index) const;
   float* KeptLatents(int64_t frame) const;
-  int64_t finished_begin() const { return at_.first_frame - lengths_[at_.block - 1]; }  // of the finished block
+  int64_t finished_begin() const { return at_.first_frame - made_frames(at_.block - 1); }  // of the finished block
   // For a latent frame that is kept or belongs to the finished block.
   DecodeInput Input(int64_t frame);
   // Appends a pass without state and outputs.
@@ -145,6 +161,7 @@ class Session {
   int64_t plane_elements_;  // of one latent frame, all channels
 
   std::optional<CausalState> state_;
+  std::vector<CopyPart> held_;  // copies of HoldImage
   VideoStream stream_;
   SessionPosition at_;
   absl::Status failed_;

@@ -87,17 +87,16 @@ std::vector<MemoryRegion> SlotEngine::memory() const {
   return regions;
 }
 
-std::vector<int> SlotEngine::BlockLengths(int latent_frames) const {
-  return longtake::BlockLengths(latent_frames, model_->info().block_latent_frames);
+std::vector<int> SlotEngine::BlockLengths(int latent_frames, bool first_image) const {
+  return model_->BlockLengths(latent_frames, first_image);
 }
 
 absl::StatusOr<SessionId> SlotEngine::OpenSession(const SessionSpec& spec) {
   ASSIGN_OR_RETURN(const SizeShape* const shape, model_->CheckSpec(spec));
   const MutexLock lock(mutex_);
   if (!failed_.ok()) return failed_;
-  return table_.Open([&](int slot) {
-    return std::make_unique<Session>(*model_, *shape, BlockLengths(spec.latent_frames), spec, MemoryOf(slot));
-  });
+  return table_.Open(
+      [&](int slot) { return std::make_unique<Session>(*model_, *shape, BlocksOf(spec), spec, MemoryOf(slot)); });
 }
 
 void SlotEngine::CloseSession(SessionId id) {
@@ -115,7 +114,7 @@ absl::StatusOr<SessionProgress> SlotEngine::progress(SessionId id) const {
 absl::Status SlotEngine::CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const {
   ASSIGN_OR_RETURN(const SizeShape* const shape, model_->CheckSpec(spec));
   // Measures memory without accessing it, so any slot's will do.
-  const Session session(*model_, *shape, BlockLengths(spec.latent_frames), spec, MemoryOf(/*slot=*/0));
+  const Session session(*model_, *shape, BlocksOf(spec), spec, MemoryOf(/*slot=*/0));
   std::span<const std::byte> memory;
   return executor_.ReadPosition(session, checkpoint, &memory).status();
 }

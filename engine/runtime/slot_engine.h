@@ -44,7 +44,7 @@ class SlotEngine : public MovableEngine {
   std::vector<MemoryRegion> memory() const override;
   uint64_t host_bytes_left() const override;
   bool lanes_overlap() const override { return parts_.lanes_overlap(); }
-  std::vector<int> BlockLengths(int latent_frames) const override;
+  std::vector<int> BlockLengths(int latent_frames, bool first_image) const override;
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
   absl::StatusOr<SessionProgress> progress(SessionId id) const override;
@@ -78,6 +78,9 @@ class SlotEngine : public MovableEngine {
   // it any more.
   void NoteFailure();
 
+  std::vector<int> BlocksOf(const SessionSpec& spec) const {
+    return BlockLengths(spec.latent_frames, spec.first_image != nullptr);
+  }
   SlotMemory MemoryOf(int slot) const { return {state_.at(slot), latents_.at(slot), prompt_.at(slot)}; }
   MemoryPieces MovingMemory(const Session& session, int slot, bool fresh);
 

@@ -53,12 +53,52 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(parts.text(), folder, model->settings_, part("text_encoder")));
   ASSIGN_OR_RETURN(model->transformer_,
                    SanaTransformer::Load(parts.transformer(), folder + "/transformer", part("transformer")));
-  ASSIGN_OR_RETURN(model->vae_, LoadVideoVae(folder + "/vae", {.decoder = true}, &parts.decoder(), part("vae")));
+  // A held frame is one row of timesteps and a finished block; a patch over several frames would mix it with noise.
+  ModelSettings& settings = model->settings_;
+  if (model->transformer_->config().patch[0] != 1 && settings.first_image != FirstImageUse::kNone) {
+    if (settings.overlaid.contains("first_image")) {
+      return absl::InvalidArgumentError(absl::StrCat(settings.SourceOf(folder, "first_image"), ": is \"",
+                                                     FirstImageUseName(settings.first_image),
+                                                     "\", which needs a temporal patch of 1"));
+    }
+    settings.first_image = FirstImageUse::kNone;
+  }
+  ASSIGN_OR_RETURN(model->vae_, LoadVideoVae(folder + "/vae",
+                                             {.decoder = true, .encoder = settings.first_image != FirstImageUse::kNone},
+                                             &parts.decoder(), part("vae")));
   if (latents.delay_frames > 0) {
     model->vae_.decoder = DecodeWholeClips(std::move(model->vae_.decoder), &parts.decoder());
   }
   RETURN_IF_ERROR(model->Describe(parts, folder));
   return model;
+}
+
+absl::Status VideoModel::AddSizes(const std::string& folder) {
+  const SanaConfig& c = transformer_->config();
+  const LatentGeometry& latents = geometry();
+  for (const auto& [width, height] : settings_.sizes) {
+    const int unit_x = latents.stride_w * c.patch[2], unit_y = latents.stride_h * c.patch[1];
+    if (width % unit_x != 0 || height % unit_y != 0 || width / unit_x > c.rope_max_positions ||
+        height / unit_y > c.rope_max_positions) {
+      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
+                                                     " is no multiple of ", unit_x, "x", unit_y,
+                                                     " within the rotary positions"));
+    }
+    if (width % 2 != 0 || height % 2 != 0) {
+      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
+                                                     " is odd; 4:2:0 frames are even"));
+    }
+    const int rows = height / latents.stride_h, columns = width / latents.stride_w;
+    SizeShape& shape = sizes_.emplace_back();
+    shape.size = {width, height};
+    shape.height = rows;
+    shape.width = columns;
+    shape.decoder = vae_.decoder->ForLatents(rows, columns);
+    if (vae_.encoder != nullptr) {
+      ASSIGN_OR_RETURN(shape.encoder, vae_.encoder->ForFrames(height, width));
+    }
+  }
+  return absl::OkStatus();
 }
 
 // Checks that the parts fit together, and fills info_, sizes_ and samplers_.
@@ -75,24 +115,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
                                                    " and out_channels ", c.out_channels, " are not the VAE's ",
                                                    latents.channels));
   }
-  for (const auto& [width, height] : settings_.sizes) {
-    const int unit_x = latents.stride_w * c.patch[2], unit_y = latents.stride_h * c.patch[1];
-    if (width % unit_x != 0 || height % unit_y != 0 || width / unit_x > c.rope_max_positions ||
-        height / unit_y > c.rope_max_positions) {
-      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
-                                                     " is no multiple of ", unit_x, "x", unit_y,
-                                                     " within the rotary positions"));
-    }
-    if (width % 2 != 0 || height % 2 != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(settings_.SourceOf(folder, "sizes"), ": ", width, "x", height,
-                                                     " is odd; 4:2:0 frames are even"));
-    }
-    const int rows = height / latents.stride_h, columns = width / latents.stride_w;
-    sizes_.push_back({.size = {width, height},
-                      .height = rows,
-                      .width = columns,
-                      .decoder = vae_.decoder->ForLatents(rows, columns)});
-  }
+  RETURN_IF_ERROR(AddSizes(folder));
   const int positions = c.rope_max_positions * c.patch[0];
   if (settings_.max_latent_frames == 0) settings_.max_latent_frames = positions;
   if (settings_.max_latent_frames > positions) {
@@ -133,6 +156,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   }
   info_.max_latent_frames = settings_.max_latent_frames;
   info_.frames_per_latent = latents.frames;
+  info_.accepts_first_image = vae_.encoder != nullptr;
   info_.accepts_negative_prompt = guided();
   info_.switches_prompt = settings_.causal;
   info_.max_checkpoint_bytes = MaxCheckpointBytes();
@@ -160,8 +184,34 @@ absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) 
   if (spec.latent_frames % patch != 0) {
     return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
   }
+  RETURN_IF_ERROR(CheckFirstImage(spec));
   RETURN_IF_ERROR(CheckAdapters(spec));
   return &*shape;
+}
+
+absl::Status VideoModel::CheckFirstImage(const SessionSpec& spec) const {
+  if (spec.first_image == nullptr) return absl::OkStatus();
+  if (!info_.accepts_first_image) {
+    return absl::InvalidArgumentError("first_image: the model makes videos from text alone");
+  }
+  if (spec.latent_frames < 2) {
+    return absl::InvalidArgumentError("latent_frames: 1 leaves nothing to make after the first image");
+  }
+  const size_t bytes = size_t{3} * spec.size.width * spec.size.height;
+  if (spec.first_image->rgb.size() != bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("first_image: has ", spec.first_image->rgb.size(), " bytes, and ",
+                                                   spec.size.width, "x", spec.size.height, " has ", bytes));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int> VideoModel::BlockLengths(int latent_frames, bool first_image) const {
+  if (!first_image || settings_.first_image != FirstImageUse::kPrefix) {
+    return longtake::BlockLengths(latent_frames, info_.block_latent_frames);
+  }
+  std::vector<int> lengths = longtake::BlockLengths(latent_frames - 1, info_.block_latent_frames);
+  ++lengths[0];
+  return lengths;
 }
 
 int VideoModel::max_block_frames() const {
@@ -191,6 +241,14 @@ size_t VideoModel::latent_buffer_bytes() const {
   return static_cast<size_t>(latent_buffers()) * Aligned(max_block_elements() * sizeof(float));
 }
 
+size_t VideoModel::kept_latent_bytes() const {
+  return static_cast<size_t>(kept_latents()) * Aligned(max_frame_elements() * sizeof(float));
+}
+
+size_t VideoModel::image_latent_bytes() const {
+  return vae_.encoder == nullptr ? 0 : Aligned(max_frame_elements() * sizeof(float));
+}
+
 int64_t VideoModel::max_pass_tokens() const {
   int64_t most = 0;
   for (const SizeShape& s : sizes_) most = std::max(most, transformer_->Tokens(max_block_frames(), s.height, s.width));
@@ -210,12 +268,12 @@ SlotPlan VideoModel::slot() const {
     }
     plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder->cache_bytes());
   }
-  plan.latents = latent_buffer_bytes() + kept_latents() * Aligned(max_frame_elements() * sizeof(float));
+  plan.latents = latent_buffer_bytes() + kept_latent_bytes() + image_latent_bytes();
   plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the prompt in use and the next
   return plan;
 }
 
-// State and spare, both prompts, the longest finished block, and the kept latents.
+// State and spare, both prompts, the longest finished block, the kept latents, and the first image's.
 size_t VideoModel::MaxCheckpointBytes() const {
   const SlotPlan plan = slot();
   Checkpoint header{.numerics_id = info_.numerics_id, .model_digest = info_.model_digest};
@@ -226,12 +284,14 @@ size_t VideoModel::MaxCheckpointBytes() const {
   for (const AdapterInfo& adapter : longest) {
     header.spec.adapters.push_back({.name = adapter.name, .strength = 1, .digest = adapter.digest});
   }
-  return CheckpointHeaderBytes(header) + plan.state + plan.state_spare + plan.prompt +
+  if (info_.accepts_first_image) header.first_image = std::string(kDigestBytes, '0');
+  return CheckpointHeaderBytes(header) + plan.state + plan.state_spare + plan.prompt + image_latent_bytes() +
          (max_block_elements() + kept_latents() * max_frame_elements()) * sizeof(float);
 }
 
 size_t VideoModel::weight_bytes() const {
-  return caption_->text_encoder().weight_bytes() + transformer_->weight_bytes() + vae_.decoder->weight_bytes();
+  return caption_->text_encoder().weight_bytes() + transformer_->weight_bytes() + vae_.decoder->weight_bytes() +
+         (vae_.encoder == nullptr ? 0 : vae_.encoder->weight_bytes());
 }
 
 size_t VideoModel::ScratchBytes(int64_t tokens, int64_t passes) const {
@@ -245,7 +305,14 @@ size_t VideoModel::DecoderScratchBytes() const {
   size_t most = 0;
   for (const SizeShape& s : sizes_) {
     most = std::max(most, s.decoder->scratch_bytes() + Aligned(I420Bytes(s.size.height, s.size.width)));
+    if (s.encoder != nullptr) most = std::max(most, s.encoder->scratch_bytes() + Aligned(PixelBytes(s.size)));
   }
+  return most;
+}
+
+size_t VideoModel::ImagePixelBytes() const {
+  size_t most = 0;
+  for (const SizeShape& s : sizes_) most = std::max(most, s.encoder == nullptr ? 0 : PixelBytes(s.size));
   return most;
 }
 

@@ -26,7 +26,11 @@ struct SizeShape {
   Size size;
   int height = 0, width = 0;  // of the latents
   std::unique_ptr<SizedVideoDecoder> decoder;
+  std::unique_ptr<SizedVideoEncoder> encoder;  // of first images; null if the model takes none
 };
+
+// Of a frame, f32 [3, height, width].
+inline size_t PixelBytes(const Size& size) { return size_t{3} * sizeof(float) * size.width * size.height; }
 
 // Immutable after loading and the warm-up.
 class VideoModel {
@@ -58,6 +62,9 @@ class VideoModel {
   int first_sampler_buffer() const { return guided() ? 4 : 3; }
 
   bool guided() const { return settings_.guided(); }
+  // What a session's first image is, if it has one.
+  FirstImageUse first_image() const { return settings_.first_image; }
+  std::vector<int> BlockLengths(int latent_frames, bool first_image) const;
   int max_block_frames() const;
   const std::vector<SizeShape>& sizes() const { return sizes_; }
   // Returns the size that the session uses. InvalidArgument names the field at fault.
@@ -74,19 +81,26 @@ class VideoModel {
   // bidirectional models, whose sessions hold all latents anyway.
   int kept_latents() const;
   size_t latent_buffer_bytes() const;  // of all latent buffers of one session
+  size_t kept_latent_bytes() const;    // of the ring
+  size_t image_latent_bytes() const;   // behind the ring: the first image's latent frame; 0 if the model takes none
   SlotPlan slot() const;
   size_t weight_bytes() const;
   size_t adapter_bytes() const;
   // Scratch for transformer batches of up to `tokens` tokens and `passes` rows of timesteps; it also fits the encoding
   // of a prompt.
   size_t ScratchBytes(int64_t tokens, int64_t passes) const;
-  // Scratch for decoding a latent frame, behind room for one 4:2:0 frame.
+  // Scratch for decoding a latent frame, behind room for one 4:2:0 frame; or for encoding a first image, behind room
+  // for its pixels.
   size_t DecoderScratchBytes() const;
+  // f32 [3, height, width] of the largest first image; 0 if the model takes none.
+  size_t ImagePixelBytes() const;
 
  private:
   VideoModel() = default;
   absl::Status Describe(const PartOps& parts, const std::string& folder);
+  absl::Status AddSizes(const std::string& folder);
   absl::Status CheckAdapters(const SessionSpec& spec) const;
+  absl::Status CheckFirstImage(const SessionSpec& spec) const;
   const Adapter* FindAdapter(const std::string& name) const;  // null: there is none
   int64_t max_frame_elements() const;                         // elements of one latent frame at the largest size
   size_t MaxCheckpointBytes() const;

@@ -1,6 +1,7 @@
 #include "engine/runtime/warm_up.h"
 
 #include <algorithm>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -31,6 +32,42 @@ absl::StatusOr<PassResult> RunPass(Executor& executor, Session& session, const P
   return absl::Status(out.status.code(), absl::StrCat("the first pass of its kind: ", out.status.message()));
 }
 
+// Adds the latents of the session's last block to the checksum.
+void AddLatents(Ops& ops, const Session& session, std::vector<std::byte>* latents, uint32_t* sum) {
+  latents->resize(session.FinishedLatents().size());
+  ops.device().Download(session.FinishedLatents().data(), latents->data(), latents->size());
+  *sum = Crc32c(*latents, *sum);
+}
+
+// A video of two latent frames whose first is an image.
+absl::Status WarmUpImage(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory,
+                         uint32_t* sum) {
+  const SizeShape& shape = Smallest(model);
+  auto image = std::make_shared<FirstImage>();
+  image->rgb.resize(size_t{3} * shape.size.width * shape.size.height);
+  for (size_t i = 0; i < image->rgb.size(); ++i) image->rgb[i] = static_cast<uint8_t>(i * i >> 3);
+  const SessionSpec spec{.size = shape.size, .latent_frames = 2, .seed = 1, .first_image = std::move(image)};
+  // Both frames in one block, whatever the model's blocks are.
+  Session session(model, shape, {2}, spec, memory);
+  const auto run = [&](PassKind kind) {
+    return RunPass(executor, session, {.kind = kind, .prompt = "a red ball"}).status();
+  };
+  RETURN_IF_ERROR(run(PassKind::kEncodePrompt));
+  RETURN_IF_ERROR(run(PassKind::kDenoise));
+  if (model.steps(/*level=*/0) > 1) {
+    session.SkipToStep(model.steps(/*level=*/0) - 1);
+    RETURN_IF_ERROR(run(PassKind::kDenoise));
+  }
+  RETURN_IF_ERROR(run(PassKind::kCommit));
+  std::vector<std::byte> latents;
+  AddLatents(ops, session, &latents, sum);
+  for (int frame = 0; frame < 2; ++frame) {
+    ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
+    *sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), *sum);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory) {
@@ -57,9 +94,7 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
       RETURN_IF_ERROR(run(PassKind::kDenoise));
     }
     RETURN_IF_ERROR(run(PassKind::kCommit));
-    latents.resize(session.FinishedLatents().size());
-    ops.device().Download(session.FinishedLatents().data(), latents.data(), latents.size());
-    sum = Crc32c(latents, sum);
+    AddLatents(ops, session, &latents, &sum);
     for (int frame = 0; frame < blocks[block]; ++frame) {
       ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
       sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), sum);
@@ -70,6 +105,9 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
   }
   const Pass restore{.kind = PassKind::kRestore, .checkpoint = std::move(checkpoint)};
   RETURN_IF_ERROR(RunPass(executor, session, restore).status());
+  if (model.info().accepts_first_image && model.info().max_latent_frames >= 2) {
+    RETURN_IF_ERROR(WarmUpImage(ops, model, executor, memory, &sum));
+  }
   return sum;
 }
 

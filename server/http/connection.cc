@@ -142,7 +142,13 @@ void Connection::ReadBody() {
   if (!HasKnownCoding(request)) {
     return Answer({.status = 400, .body = "Transfer-Encoding is not understood\n"});
   }
-  claimed_ = request.chunked() ? shared_->limits.body_bytes : parser_->content_length().value_or(0);
+  const size_t limit = BodyLimit(shared_->limits, request);
+  claimed_ = request.chunked() ? limit : parser_->content_length().value_or(0);
+  if (claimed_ > limit) {
+    claimed_ = 0;
+    return Refuse(http::make_error_code(http::error::body_limit));
+  }
+  if (request.chunked()) parser_->body_limit(limit);
   if ((shared_->body_bytes += claimed_) > shared_->limits.all_body_bytes) {
     Release();
     return Answer({.status = 503, .body = "too many requests are being read\n", .headers = {{"Retry-After", "1"}}});

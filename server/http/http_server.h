@@ -17,6 +17,8 @@ struct HttpLimits {
   size_t header_bytes = size_t{16} << 10;
   // Of one request, twice what the longest prompts take; of all that are being read; more is refused.
   size_t body_bytes = size_t{512} << 10, all_body_bytes = size_t{64} << 20;
+  // Beside body_bytes, of a request that may have a picture.
+  size_t picture_bytes = 0;
   bool keep_alive = true;  // a connection serves one request after the other
   // A body must be there within the first of these from its header on, and a header within the second from the
   // connection's beginning or the answer before.

@@ -34,7 +34,14 @@ std::string Decoded(absl::string_view text) {
 
 void SetLimits(const HttpLimits& limits, RequestParser& parser) {
   parser.header_limit(static_cast<uint32_t>(limits.header_bytes));
-  parser.body_limit(limits.body_bytes);
+  parser.body_limit(limits.body_bytes + limits.picture_bytes);
+}
+
+size_t BodyLimit(const HttpLimits& limits, const BeastRequest& request) {
+  const absl::string_view target(request.target().data(), request.target().size());
+  const absl::string_view path = target.substr(0, target.find('?'));
+  const bool may_have_picture = path == "/v1/videos" || path == "/v1/quote";
+  return limits.body_bytes + (may_have_picture ? limits.picture_bytes : 0);
 }
 
 bool HasKnownCoding(const BeastRequest& request) {

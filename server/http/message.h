@@ -17,8 +17,11 @@ namespace longtake::server {
 using BeastRequest = boost::beast::http::request<boost::beast::http::string_body>;
 using RequestParser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
-// Has the limits of a request's header and body.
+// Has the limits of a request's header, and of the largest body.
 void SetLimits(const HttpLimits& limits, RequestParser& parser);
+
+// The limit of this request's body, whose header has been read.
+size_t BodyLimit(const HttpLimits& limits, const BeastRequest& request);
 
 // Whether the body can be read: a coding that is not understood would make of it another request.
 bool HasKnownCoding(const BeastRequest& request);

@@ -7,10 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/json_depth.h"
 
 namespace longtake::server {
@@ -140,6 +142,35 @@ std::optional<Size> ReadSize(Fields& fields) {
   return std::nullopt;
 }
 
+// The bytes of a part of a form; base64 or a data URL; or the latter as an object's `image_url`.
+std::string FirstImage(Fields& fields) {
+  constexpr char kName[] = "input_reference";
+  const json* value = fields.Find(kName);
+  if (value == nullptr) return {};
+  if (value->is_binary()) return std::string(value->get_binary().begin(), value->get_binary().end());
+  if (value->is_object() && value->size() == 1 && value->contains("image_url")) value = &value->at("image_url");
+  if (!value->is_string()) {
+    fields.Wrong(kName, "is not base64, a data URL or {\"image_url\": a data URL}");
+    return {};
+  }
+  absl::string_view text = value->get_ref<const std::string&>();
+  if (text.empty()) return {};
+  if (absl::ConsumePrefix(&text, "data:")) {
+    const size_t comma = text.find(',');
+    if (comma == text.npos || !absl::EndsWith(text.substr(0, comma), ";base64")) {
+      fields.Wrong(kName, "is a data URL without base64");
+      return {};
+    }
+    text.remove_prefix(comma + 1);
+  } else if (absl::StrContains(text.substr(0, 16), "://")) {
+    fields.Wrong(kName, "is an address; this server fetches no pictures, send its bytes");
+    return {};
+  }
+  std::string bytes;
+  if (!absl::Base64Unescape(text, &bytes) || bytes.empty()) fields.Wrong(kName, "is not base64");
+  return bytes;
+}
+
 DeliveryOptions Delivery(Fields& fields) {
   DeliveryOptions options;
   if (fields.Flag("offline")) options.delivery = scheduler::Delivery::kOffline;
@@ -186,6 +217,7 @@ CreateRequest ToCreateRequest(const json& body) {
   }
   spec.prompt_changes = Changes(fields, request.errors);
   spec.adapters = Adapters(fields, request.errors);
+  spec.first_image = FirstImage(fields);
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
   fields.Finish();

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "server/http/form.h"
 #include "server/http/hls.h"
 #include "server/http/logged_call.h"
 #include "server/http/open_to.h"
@@ -55,6 +56,7 @@ absl::Status InJsonNames(const absl::Status& error) {
     absl::string_view rest = field;
     if (absl::ConsumeSuffix(&rest, "at_offset")) each.field = absl::StrCat(rest, "at_seconds");
     if (field == "duration") each.field = "seconds";
+    if (field == "first_image") each.field = "input_reference";
     if (field == "delivery") each.field = "offline";
     if (field == "max_wait_duration") each.field = "max_wait_seconds";
     if (field == "max_lead_duration") each.field = "max_lead_seconds";
@@ -66,7 +68,9 @@ absl::Status InJsonNames(const absl::Status& error) {
 
 // Parses the body, or answers why that cannot be done.
 std::optional<json> BodyOf(const HttpRequest& request, const std::shared_ptr<HttpResponder>& responder) {
-  absl::StatusOr<json> body = ParseBody(request.body);
+  const auto type = request.headers.find("content-type");
+  const bool form = type != request.headers.end() && IsForm(type->second);
+  absl::StatusOr<json> body = form ? ParseForm(type->second, request.body) : ParseBody(request.body);
   if (body.ok()) return *std::move(body);
   responder->Answer(ToAnswer(body.status()));
   return std::nullopt;

@@ -64,6 +64,7 @@ class RemoteJudge : public Judge {
     call->request.set_tenant(question.tenant.id);
     call->request.set_purpose(ToProto(question.purpose));
     *call->request.mutable_spec() = server::ToProto(question.spec);
+    call->request.mutable_spec()->set_first_image(question.spec.first_image);
     call->request.set_video(question.video);
     call->context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMicroseconds(timeout_));
     {

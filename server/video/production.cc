@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "server/image/image.h"
 #include "server/telemetry/log_format.h"
 #include "server/video/error.h"
 
@@ -147,10 +148,23 @@ void Production::End(const std::shared_ptr<Video>& video, const absl::Status& wh
   video->OnEnded(why);
 }
 
-StoredCheckpoint Production::TakeCheckpoint(Video& video) const {
+absl::StatusOr<SessionSpec> Production::SessionOf(const VideoPlan& plan) {
+  SessionSpec session = plan.session;
+  if (plan.spec.first_image.empty()) return session;
+  const auto [width, height] = session.size;
+  absl::StatusOr<Picture> picture = ReadPicture(plan.spec.first_image, int64_t{width} * height, width, height);
+  if (!picture.ok()) {
+    return MakeError(absl::StatusCode::kDataLoss, absl::StrCat("first_image: ", picture.status().message()),
+                     {.reason = Reason::kStoreFailed});
+  }
+  session.first_image = std::make_shared<const FirstImage>(FirstImage{.rgb = std::move(picture->rgb)});
+  return session;
+}
+
+StoredCheckpoint Production::TakeCheckpoint(Video& video, const SessionSpec& session) const {
   StoredCheckpoint checkpoint = video.TakeCheckpoint();
   if (checkpoint.blocks == 0) return checkpoint;
-  const absl::Status usable = engine_->CheckCheckpoint(video.plan().session, checkpoint.bytes);
+  const absl::Status usable = engine_->CheckCheckpoint(session, checkpoint.bytes);
   if (usable.ok()) return checkpoint;
   logger_->warn("a checkpoint cannot be used, and its blocks are made again name={} request_id={} error={}",
                 video.name(), IdOf(video), LogValue(usable.message()));
@@ -160,16 +174,18 @@ StoredCheckpoint Production::TakeCheckpoint(Video& video) const {
 void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadline) {
   const VideoPlan& plan = video->plan();
   const uint64_t id = video->id();
+  absl::StatusOr<SessionSpec> session = SessionOf(plan);
+  if (!session.ok()) return video->goes_on() ? End(video, session.status()) : video->Refuse(session.status());
   {
     const MutexLock lock(mutex_);
     sessions_[id] = video;
   }
-  StoredCheckpoint checkpoint = TakeCheckpoint(*video);
+  StoredCheckpoint checkpoint = TakeCheckpoint(*video, *session);
   std::map<int, std::string> prompts;
   for (const std::string& prompt : plan.prompts) prompts.emplace(prompts.size(), prompt);
   device_.AddJob(
       scheduler::SessionId{id},
-      {.spec = plan.session,
+      {.spec = *std::move(session),
        .prompts = std::move(prompts),
        .negative_prompt = plan.spec.negative_prompt,
        .on_frames = [video](DecodedFrames frames) { video->OnFrames(std::move(frames)); },

@@ -90,7 +90,9 @@ class Production : public scheduler::Listener, public VideoHost {
  private:
   std::shared_ptr<Video> Find(uint64_t id) const;
   // What the engine can go on with: nothing where it cannot read it, as where another version has written it.
-  StoredCheckpoint TakeCheckpoint(Video& video) const;
+  StoredCheckpoint TakeCheckpoint(Video& video, const SessionSpec& session) const;
+  // The plan's session, with its first image decoded. An error: the picture that is kept is damaged.
+  static absl::StatusOr<SessionSpec> SessionOf(const VideoPlan& plan);
   scheduler::Request MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const;
   // Null where nothing is stored.
   decltype(EngineDevice::Job::on_checkpoint) OnCheckpoint(const std::shared_ptr<Video>& video) const;

@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "common/status_macros.h"
+#include "server/image/image.h"
 
 namespace longtake::server {
 namespace {
@@ -138,10 +139,24 @@ class Checker {
     if (spec_.seed.has_value() && *spec_.seed < 0) {
       Refuse("spec.seed", absl::StrCat(*spec_.seed, " is below 0; without a seed the server chooses one"));
     }
-    if (!spec_.first_image.empty() && !model_.accepts_first_image) {
-      Refuse("spec.first_image", "this model makes videos from text alone");
-    } else if (static_cast<int64_t>(spec_.first_image.size()) > limits_.max_first_image_bytes) {
-      Refuse("spec.first_image", TooLong(spec_.first_image.size(), limits_.max_first_image_bytes));
+    CheckFirstImage();
+  }
+
+  // By the picture's header: it is decoded when the rest is right.
+  void CheckFirstImage() {
+    if (spec_.first_image.empty()) return;
+    if (!model_.accepts_first_image) {
+      return Refuse("spec.first_image", "this model makes videos from text alone");
+    }
+    if (static_cast<int64_t>(spec_.first_image.size()) > limits_.max_first_image_bytes) {
+      return Refuse("spec.first_image", TooLong(spec_.first_image.size(), limits_.max_first_image_bytes));
+    }
+    const absl::Status header = ReadPictureHeader(spec_.first_image, limits_.max_first_image_pixels).status();
+    if (!header.ok()) Refuse("spec.first_image", std::string(header.message()));
+    if (plan_.session.latent_frames == 1) {
+      Refuse("spec.duration",
+             absl::StrCat(Seconds(spec_.duration), " is the first image alone; the shortest video has ",
+                          Seconds(plan_.rate.TimeOf(FramesOf(model_, 2)))));
     }
   }
 
@@ -216,7 +231,7 @@ class Checker {
 
   void LayBlocks() {
     plan_.session.size = *plan_.spec.size;
-    plan_.block_latents = engine_.BlockLengths(plan_.session.latent_frames);
+    plan_.block_latents = engine_.BlockLengths(plan_.session.latent_frames, !spec_.first_image.empty());
     plan_.block_starts.push_back(0);
     for (int latents : plan_.block_latents) {
       const bool first = plan_.block_frames.empty();

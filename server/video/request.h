@@ -35,7 +35,10 @@ struct VideoSpec {
   std::optional<int64_t> seed;
   std::optional<Size> size;
   absl::Duration duration;
-  std::string first_image, model;
+  // The file as it was sent. Of a video's plan: a PNG of the video's size. Of the spec that a request id stands for:
+  // PictureDigest of what was sent.
+  std::string first_image;
+  std::string model;
   std::vector<PromptChange> prompt_changes;
   std::vector<Adapter> adapters;
   friend bool operator==(const VideoSpec&, const VideoSpec&) = default;
@@ -70,6 +73,8 @@ struct RequestLimits {
   int max_prompt_bytes = 4096;
   int max_prompt_changes = 64;
   int64_t max_first_image_bytes = int64_t{10} << 20;
+  // 16 megapixels: a telephone's picture has 12. Decoding takes 4 bytes for each, of one request at a time.
+  int64_t max_first_image_pixels = int64_t{1} << 24;
 };
 
 // What will be made.

@@ -92,7 +92,7 @@ NLOHMANN_JSON_SERIALIZE_ENUM(State,
                              {{State::kMade, "made"}, {State::kFailed, "failed"}, {State::kCancelled, "cancelled"}})
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptChange, prompt, at)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adapter, name, strength)
-// first_image is a file of its own, for its bytes are no text.
+// A plan's first_image is a file of its own, for its bytes are no text; the digest of the spec's stands beside it.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(VideoSpec, prompt, negative_prompt, seed, size, duration, model, prompt_changes,
                                    adapters)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ForkSpec, name, from_block, prompt, prompt_changes, duration)
@@ -215,7 +215,8 @@ std::vector<StoredFile> FilesOf(const StoredVideo& video, int blocks) {
                {"model_digest", video.model_digest},
                {"media_type", video.stream.media_type},
                {"init_crc32c", Checksum(video.stream.init_segment)},
-               {"first_image_crc32c", Checksum(info.plan->spec.first_image)}};
+               {"first_image_crc32c", Checksum(info.plan->spec.first_image)},
+               {"first_image_sent", video.spec.first_image}};
   std::vector<StoredFile> files;
   if (!info.plan->spec.first_image.empty()) {
     files.push_back({Path(info.name, "first_image"), info.plan->spec.first_image});
@@ -310,6 +311,7 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
                      read.fork = body.at("fork").get<std::optional<ForkSpec>>();
                      read.quote = body.at("quote");
                      read.elapsed = body.at("elapsed");
+                     read.spec.first_image = body.value("first_image_sent", "");  // absent before there were any
                      read.model_digest = body.at("model_digest");
                      read.stream.media_type = body.at("media_type");
                      sums.init = body.value("init_crc32c", json()).get<std::optional<uint32_t>>();
@@ -327,8 +329,7 @@ absl::StatusOr<StoredVideo> ReadStoredVideo(const Store& store, const std::strin
   if (!prompts.ok() && !absl::IsNotFound(prompts)) return prompts;
   absl::StatusOr<std::string> image = ReadSummed(store, Path(name, "first_image"), sums.image);
   if (image.ok()) {
-    plan.spec.first_image = *image;
-    video.spec.first_image = *std::move(image);
+    plan.spec.first_image = *std::move(image);
   } else if (!absl::IsNotFound(image.status())) {
     return image.status();
   }

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <random>
+#include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/image/image.h"
 #include "server/telemetry/log_format.h"
 #include "server/video/video_name.h"
 
@@ -161,6 +164,19 @@ absl::StatusOr<VideoPlan> Studio::Check(const VideoSpec& spec, const DeliveryOpt
   return plan;
 }
 
+absl::Status Studio::ReadFirstImage(VideoPlan& plan) {
+  std::string& image = plan.spec.first_image;
+  if (image.empty()) return absl::OkStatus();
+  const MutexLock lock(decoding_);
+  const absl::StatusOr<Picture> picture =
+      ReadPicture(image, options_.limits.max_first_image_pixels, plan.session.size.width, plan.session.size.height);
+  if (!picture.ok()) return InvalidRequest({{"spec.first_image", std::string(picture.status().message())}});
+  absl::StatusOr<std::string> png = ToPng(*picture);
+  if (!png.ok()) return InvalidRequest({{"spec.first_image", std::string(png.status().message())}});
+  image = *std::move(png);
+  return absl::OkStatus();
+}
+
 void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
   if (auto error = CheckIdentifier("request_id", request.request_id); error.has_value()) {
     request.errors.push_back(*std::move(error));
@@ -168,9 +184,13 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   // The limit of changes is on those that are asked for, not on those that were made by the way.
   RequestLimits limits = options_.limits;
   limits.max_prompt_changes += request.shared.prompt_changes + (request.fork.has_value() ? 1 : 0);
+  // A fork has the other video's picture, as that has kept it.
+  if (request.fork.has_value()) limits.max_first_image_bytes = std::numeric_limits<int64_t>::max();
   absl::StatusOr<VideoPlan> plan =
       Check(request.spec, request.options, std::move(request.errors), Purpose::kMake, limits);
   if (!plan.ok()) return done(plan.status());
+  if (absl::Status read = ReadFirstImage(*plan); !read.ok()) return done(read);
+  if (!request.spec.first_image.empty()) request.spec.first_image = PictureDigest(request.spec.first_image);
   DeliveryOptions& options = plan->options;
   if (!options.disconnect.has_value()) options.disconnect = request.default_disconnect;
   if (!options.reconnect_timeout.has_value()) {
@@ -206,6 +226,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
                           .tenant = request.tenant,
                           .spec = std::move(request.spec),
                           .video = request.fork.has_value() ? request.fork->name : ""};
+  question.spec.first_image = description.info.plan->spec.first_image;
   AskPolicy(std::move(question), done,
             [this, description = std::move(description), shared = std::move(request.shared),
              origin = std::move(request.origin), deadline = clock_->Now() + request.deadline, done]() mutable {
@@ -341,6 +362,7 @@ void Studio::ChangePrompt(const Tenant& tenant, const std::string& name, const P
   PolicyQuestion question{
       .purpose = PolicyPurpose::kChangePrompt, .tenant = tenant, .spec = (*video)->description().spec, .video = name};
   question.spec.prompt = change.prompt;
+  question.spec.first_image = plan.spec.first_image;
   question.spec.prompt_changes.clear();
   AskPolicy(std::move(question), done, [this, video = *video, block, prompt = change.prompt, done] {
     production_.ChangePrompt(video, block, prompt, [video, done](const absl::StatusOr<Production::Place>& place) {

@@ -125,6 +125,8 @@ class Studio {
   Metrics::Viewers viewers() const;
   absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
                                   Purpose purpose, const RequestLimits& limits) const;
+  // Puts a PNG of the video's size in the place of the picture that was sent. InvalidRequest: it cannot be decoded.
+  absl::Status ReadFirstImage(VideoPlan& plan);
   // Calls `go_on` once the policy has allowed it, in this call or later, or `refuse` with what it says.
   void AskPolicy(PolicyQuestion question, std::function<void(const absl::Status&)> refuse, std::function<void()> go_on);
   // A request that may be made goes on to admission.
@@ -193,6 +195,8 @@ class Studio {
   absl::Duration adopted_;
   uint64_t lapses_ = 0;               // of the registry's, that Adopt knows
   std::set<std::string> unreadable_;  // stored videos of which KnowAllEnded has said so
+
+  Mutex decoding_;  // of pictures, one at a time, which bounds its memory
 
   Mutex mutex_;
   ConditionVariable closed_;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "engine/engine.h"
@@ -59,6 +60,17 @@ const std::vector<Job>& Jobs() {
   return jobs;
 }
 
+void ExpectEqualAloneAndTogether(Engine& engine, const std::vector<Job>& jobs) {
+  const std::vector<Made> together = RunJobs(engine, jobs, 0.8, 5);
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    Job job = jobs[i];
+    job.join_tick = 0;
+    const Made alone = RunJobs(engine, {job}, 1.0, 0)[0];
+    EXPECT_EQ(alone.frames, 1 + 4 * (job.spec.latent_frames - 1));
+    EXPECT_EQ(alone.bytes, together[i].bytes) << "job " << i;
+  }
+}
+
 TEST(CudaEngine, BytesAreEqualAloneAndInAnyMix) {
   for (const char* dtype : {"auto", "float8"}) {
     SCOPED_TRACE(dtype);
@@ -67,14 +79,22 @@ TEST(CudaEngine, BytesAreEqualAloneAndInAnyMix) {
     if (absl::IsInvalidArgument(engine.status())) continue;  // a type that this device lacks
     ASSERT_TRUE(engine.ok()) << engine.status();
     EXPECT_THAT((*engine)->model().numerics_id, HasSubstr("cuda/"));
-    const std::vector<Made> together = RunJobs(**engine, Jobs(), 0.8, 5);
-    for (size_t i = 0; i < Jobs().size(); ++i) {
-      Job job = Jobs()[i];
-      job.join_tick = 0;
-      const Made alone = RunJobs(**engine, {job}, 1.0, 0)[0];
-      EXPECT_EQ(alone.frames, 1 + 4 * (job.spec.latent_frames - 1));
-      EXPECT_EQ(alone.bytes, together[i].bytes) << "job " << i;
-    }
+    ExpectEqualAloneAndTogether(**engine, Jobs());
+  }
+}
+
+// A video that begins with a picture, beside one that does not.
+TEST(CudaEngine, FirstImagesChangeNoOtherBytes) {
+  for (const char* use : {"held", "prefix"}) {
+    SCOPED_TRACE(use);
+    const TempFolder folder;
+    const auto engine = Load(Variant(folder, std::string(kFewStep) + R"(,"first_image":")" + use + '"'));
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    std::vector<Job> jobs = {Jobs()[0], Jobs()[1]};
+    FirstImage image;
+    for (int i = 0; i < 3 * kSmall.width * kSmall.height; ++i) image.rgb.push_back(static_cast<uint8_t>(i / 12));
+    jobs[1].spec.first_image = std::make_shared<const FirstImage>(std::move(image));
+    ExpectEqualAloneAndTogether(**engine, jobs);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,12 +29,32 @@ inline std::string Variant(const TempFolder& folder, const std::string& longtake
   return folder.path();
 }
 
+// A first image; every number another one.
+inline std::shared_ptr<const FirstImage> Picture(Size size, int number) {
+  auto image = std::make_shared<FirstImage>();
+  for (int y = 0; y < size.height; ++y) {
+    for (int x = 0; x < size.width; ++x) {
+      const bool disk = (x - 40) * (x - 40) + (y - 40) * (y - 40) < 900;
+      image->rgb.push_back(static_cast<uint8_t>(disk ? 220 : 2 * x * number));
+      image->rgb.push_back(static_cast<uint8_t>(disk ? 40 : 90 + y));
+      image->rgb.push_back(static_cast<uint8_t>(disk ? 30 * number : 200));
+    }
+  }
+  return image;
+}
+
 inline constexpr char kTwoSizes[] =
     R"({"sampler":"few_step","timesteps":[1000,800,400],"shift":1.0,"block_latent_frames":2,
   "state_window_blocks":2,"lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
 inline constexpr char kRunningSum[] =
     R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,
   "lower_case":true,"caption_tokens":28,"guidance":2.0,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+inline constexpr char kHeldImage[] =
+    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"held",
+  "lower_case":true,"caption_tokens":28,"guidance":2.0,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+inline constexpr char kPrefixImage[] =
+    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"prefix",
+  "lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
 inline constexpr char kBidirectional[] =
     R"({"family":"longtake","sampler":"flow_dpm_solver","steps":3,"guidance":3.0,"lower_case":true,
   "caption_tokens":28,"sizes":["128x96"],"max_latent_frames":6})";

@@ -55,7 +55,7 @@ class FakeMember : public MovableEngine {
     const int slots = static_cast<int>(memory_.size());
     return {{.name = "state", .slots = slots, .slots_used = slots - static_cast<int>(free_.size())}};
   }
-  std::vector<int> BlockLengths(int) const override { return std::vector<int>(kBlocks, 1); }
+  std::vector<int> BlockLengths(int, bool) const override { return std::vector<int>(kBlocks, 1); }
 
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override {
     if (noticed_) return absl::UnavailableError("the device has failed");

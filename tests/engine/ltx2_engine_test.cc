@@ -173,7 +173,7 @@ TEST(Ltx2Blocks, AreDecodedByTheCausalDecoder) {
   ASSERT_TRUE(engine.ok()) << engine.status();
   const SessionId id = Open(**engine, 5, 7);
   std::vector<std::vector<uint8_t>> frames;
-  for (const int length : (*engine)->BlockLengths(5)) {
+  for (const int length : (*engine)->BlockLengths(5, /*first_image=*/false)) {
     MakeBlock(**engine, id);
     for (auto& latent : Decode(**engine, id, length)) frames.push_back(std::move(latent));
   }

@@ -23,7 +23,7 @@
 namespace longtake {
 namespace {
 
-constexpr SessionSpec kSpec{{32, 32}, 3, 7};  // blocks of one latent frame
+const SessionSpec kSpec{{32, 32}, 3, 7};  // blocks of one latent frame
 constexpr int kBlocks = 3;
 constexpr size_t kLatentFrameBytes = size_t{16} * (32 / 16) * (32 / 16) * sizeof(float);
 constexpr size_t kMaxHeaderBytes = 320;

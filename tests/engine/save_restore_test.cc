@@ -29,7 +29,17 @@ using Frames = std::vector<std::vector<uint8_t>>;  // of each latent frame
 constexpr char kUnguidedSum[] =
     R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,
   "lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
-constexpr SessionSpec kSpec{kSmall, 9, 7};  // blocks of 3, 2, 2 and 2
+constexpr char kPrefixInWindow[] =
+    R"({"sampler":"few_step","timesteps":[1000,500],"shift":1.0,"block_latent_frames":2,"first_image":"prefix",
+  "state_window_blocks":2,"lower_case":true,"caption_tokens":28,"sizes":["256x160","128x96"],"max_latent_frames":1024})";
+
+const SessionSpec kSpec{kSmall, 9, 7};  // blocks of 3, 2, 2 and 2
+// With a first image where the settings take one.
+SessionSpec SpecFor(const std::string& settings, Size size = kSmall, int latents = 9) {
+  SessionSpec spec{.size = size, .latent_frames = latents, .seed = 7};
+  if (settings.find("first_image") != std::string::npos) spec.first_image = Picture(size, 1);
+  return spec;
+}
 // The second prompt is encoded in the middle of the block before, and counts from this one on.
 constexpr int kSwitchBlock = 2;
 constexpr char kPrompt[] = "a big red ball bounces", kNextPrompt[] = "a yellow star above the snow";
@@ -131,18 +141,22 @@ class SaveRestoreTest : public ::testing::TestWithParam<const char*> {
   void SetUp() override {
     engine_ = Load(Variant(folder_, GetParam()));
     ASSERT_NE(engine_, nullptr);
-    expected_ = Video(*engine_, kSpec).Finish();
+    expected_ = Video(*engine_, spec_).Finish();
     ASSERT_EQ(expected_.size(), 9u);
   }
 
+  const SessionSpec spec_ = SpecFor(GetParam());
   const TempFolder folder_;
   std::unique_ptr<Engine> engine_;
   Frames expected_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Settings, SaveRestoreTest, ::testing::Values(kTwoSizes, kRunningSum, kUnguidedSum),
+INSTANTIATE_TEST_SUITE_P(Settings, SaveRestoreTest,
+                         ::testing::Values(kTwoSizes, kRunningSum, kUnguidedSum, kHeldImage, kPrefixImage,
+                                           kPrefixInWindow),
                          [](const auto& info) {
-                           return std::string(std::array{"Window", "Guided", "Sum"}[info.index]);
+                           return std::string(std::array{"Window", "Guided", "Sum", "HeldImage", "PrefixImage",
+                                                         "PrefixInWindow"}[info.index]);
                          });
 
 // Saved behind every pass from the first commit on, so at each boundary of blocks, between decodes, and in the middle
@@ -151,7 +165,7 @@ TEST_P(SaveRestoreTest, AnotherEngineFinishesTheVideo) {
   std::vector<Saved> checkpoints;
   std::vector<bool> switched;
   {
-    Video video(*engine_, kSpec);
+    Video video(*engine_, spec_);
     Frames frames;
     while (video.Step(&frames)) {
       if (video.at().block == 0) continue;
@@ -166,7 +180,7 @@ TEST_P(SaveRestoreTest, AnotherEngineFinishesTheVideo) {
     SCOPED_TRACE(absl::StrCat("checkpoint ", i));
     const SessionProgress& at = checkpoints[i].at;
     EXPECT_LE(checkpoints[i].bytes.size(), other->model().max_checkpoint_bytes);
-    Video video(*other, kSpec);
+    Video video(*other, spec_);
     ASSERT_TRUE(video.Restore(checkpoints[i].bytes).ok());
     ExpectSamePlace(video.at(), at);
     EXPECT_EQ(video.at().step, 0);
@@ -177,14 +191,14 @@ TEST_P(SaveRestoreTest, AnotherEngineFinishesTheVideo) {
 }
 
 TEST_P(SaveRestoreTest, SavesWhileTheNextBlockIsDenoised) {
-  Video video(*engine_, kSpec);
+  Video video(*engine_, spec_);
   Frames frames;
   while (video.at().block < 3 || video.at().step > 0) ASSERT_TRUE(video.Step(&frames));
   const Saved saved = video.SaveWhileDenoising();
   while (video.Step(&frames)) continue;
   EXPECT_EQ(frames, expected_);
 
-  Video restored(*engine_, kSpec);
+  Video restored(*engine_, spec_);
   ASSERT_TRUE(restored.Restore(saved.bytes).ok());
   restored.switched = true;
   EXPECT_EQ(restored.Finish(), Tail(expected_, saved.at.decoded_latents));
@@ -192,7 +206,7 @@ TEST_P(SaveRestoreTest, SavesWhileTheNextBlockIsDenoised) {
 
 // The session that goes back is the one that was saved, and it does so twice.
 TEST_P(SaveRestoreTest, RewindsToAnEarlierBlock) {
-  Video video(*engine_, kSpec);
+  Video video(*engine_, spec_);
   Frames frames;
   while (video.at().block == 0) ASSERT_TRUE(video.Step(&frames));
   const Saved saved = video.Save();
@@ -208,7 +222,7 @@ TEST_P(SaveRestoreTest, RewindsToAnEarlierBlock) {
 // A fork of a video goes on with another prompt than the one that the state was saved under: where models commit the
 // last block again for that, its inputs are in the checkpoint.
 TEST_P(SaveRestoreTest, TakesAnotherPromptAtTheBoundary) {
-  Video video(*engine_, kSpec);
+  Video video(*engine_, spec_);
   video.switched = true;  // not by itself
   Frames frames;
   while (video.at().block < 2 || video.at().decoded_latents < video.at().committed_frames) {
@@ -219,7 +233,7 @@ TEST_P(SaveRestoreTest, TakesAnotherPromptAtTheBoundary) {
   // As if it had been encoded during the block before.
   EXPECT_EQ(video.Finish(), Tail(expected_, saved.at.decoded_latents));
 
-  Video fork(*engine_, kSpec);
+  Video fork(*engine_, spec_);
   fork.switched = true;
   ASSERT_TRUE(fork.Restore(saved.bytes).ok());
   ASSERT_TRUE(fork.Run(PassKind::kEncodePrompt, kNextPrompt).status.ok());
@@ -227,7 +241,7 @@ TEST_P(SaveRestoreTest, TakesAnotherPromptAtTheBoundary) {
 }
 
 TEST_P(SaveRestoreTest, HasThePlannedBytes) {
-  Video video(*engine_, {kLarge, 9, 7});
+  Video video(*engine_, SpecFor(GetParam(), kLarge));
   Frames frames;
   while (video.at().block < 2) ASSERT_TRUE(video.Step(&frames));
   ASSERT_EQ(video.at().decoded_latents, 3);
@@ -263,7 +277,7 @@ TEST(SaveRestoreProcess, DISABLED_Finishes) {
   const auto engine = Load(folder, /*threads=*/1);
   const std::string checkpoint = ReadFile(folder + "/checkpoint");
   const auto* bytes = reinterpret_cast<const std::byte*>(checkpoint.data());
-  Video video(*engine, kSpec);
+  Video video(*engine, SpecFor(ReadFile(folder + "/longtake.json")));
   ASSERT_TRUE(video.Restore({bytes, bytes + checkpoint.size()}).ok());
   std::vector<uint8_t> all;
   for (const std::vector<uint8_t>& frame : video.Finish()) all.insert(all.end(), frame.begin(), frame.end());
@@ -271,7 +285,7 @@ TEST(SaveRestoreProcess, DISABLED_Finishes) {
 }
 
 TEST_P(SaveRestoreTest, AnotherProcessFinishesTheVideo) {
-  Video video(*engine_, kSpec);
+  Video video(*engine_, spec_);
   Frames frames;
   while (video.at().block == 0) ASSERT_TRUE(video.Step(&frames));
   const Saved saved = video.Save();

@@ -153,6 +153,7 @@ TEST(ModelSettings, EveryDefaultSurvivesAFileThatNamesOneOtherField) {
     "prompt_switch": "none", "steps": 7, "solver_order": 3, "disable_corrector": [0],
     "guidance": 3.5, "negative_prompt": "n", "prompt_prefix": ["p: "], "lower_case": "NOT", "motion_score": 55,
     "strip_before_motion_score": "NOT", "caption_tokens": 77, "fps": 30, "sizes": ["64x64"], "max_latent_frames": 9,
+    "first_image": "NOT",
     "about": "Balls.", "examples": ["a red ball"]})");
   for (const FamilyFolder& family : FamilyFolders()) {
     const TempFolder folder;
@@ -165,7 +166,9 @@ TEST(ModelSettings, EveryDefaultSurvivesAFileThatNamesOneOtherField) {
     for (const auto& [field, value] : expected.items()) {
       if (field == "family" || field == "sampler") continue;
       ASSERT_TRUE(values.contains(field)) << field << ": this table has no value for it";
-      const json other = values[field] == "NOT" ? json(!value.get<bool>()) : values[field];
+      const json other = values[field] != "NOT"   ? values[field]
+                         : field == "first_image" ? json(value == "none" ? "held" : "none")
+                                                  : json(!value.get<bool>());
       ASSERT_NE(value, other) << field;
       json file = json::parse(family.longtake);
       file[field] = other;

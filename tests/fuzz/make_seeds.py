@@ -8,6 +8,9 @@ import struct
 import subprocess
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT / "tests/fuzz/corpus"
 
@@ -135,6 +138,18 @@ def write_adapters() -> None:
     write("adapter", "config_dora", adapter(b'{"r":1,"use_dora":true}', pair))
 
 
+def write_pictures() -> None:
+    """Encoded by OpenCV; with EXIF before the JPEG's tables."""
+    rows = np.linspace(0, 255, 12 * 10 * 3).reshape(10, 12, 3).astype(np.uint8)
+    files = {kind: cv2.imencode("." + kind, rows)[1].tobytes() for kind in ("png", "jpg", "webp")}
+    for kind, file in files.items():
+        write("picture", kind, file)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x112, 3, 1, 6) + bytes(4)
+    write("picture", "jpg_turned", files["jpg"][:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + files["jpg"][2:])
+    write("picture", "png_large", files["png"][:16] + struct.pack(">II", 60000, 60000) + files["png"][24:])
+    write("picture", "webp_animated", b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 2) + bytes(6))
+
+
 def write(target: str, name: str, content: bytes) -> None:
     path = CORPUS / target / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,8 +185,13 @@ def main() -> None:
     write("checkpoint", "adapters", bytes(adapters))
     nan = bytes(adapters).replace(b"style" + struct.pack("<d", 0.5), b"style" + struct.pack("<d", float("nan")))
     write("checkpoint", "adapters_nan", nan)
+    digest = struct.pack("<I", 16) + b"0000000000000001"
+    image = bytearray(checkpoint(fields + struct.pack("<I", 0) + digest, bytes(64)))
+    image[8] = 3
+    write("checkpoint", "first_image", bytes(image))
 
     write_adapters()
+    write_pictures()
     write("tokenizer_files", "small.json", b"json\n" + json.dumps(small_tokenizer(), separators=(",", ":")).encode())
     bundled = ROOT / "models/longtake-tiny/tokenizer/tokenizer.model"
     write("tokenizer_files", "bundled.model", b"model\n" + bundled.read_bytes())

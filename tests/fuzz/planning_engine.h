@@ -19,7 +19,7 @@ class PlanningEngine : public Engine {
   const ModelInfo& model() const override { return model_; }
   std::vector<MemoryRegion> memory() const override { return {}; }
   // Blocks of the model's length; the first takes what is left over.
-  std::vector<int> BlockLengths(int latent_frames) const override {
+  std::vector<int> BlockLengths(int latent_frames, bool /*first_image*/) const override {
     const int length = model_.block_latent_frames, over = latent_frames % length;
     std::vector<int> lengths(latent_frames / length, length);
     if (lengths.empty() || over == 0) return lengths.empty() ? std::vector<int>{over} : lengths;

@@ -48,7 +48,7 @@ std::vector<MemoryRegion> FakeEngine::memory() const {
            .slots_used = static_cast<int>(sessions_.size())}};
 }
 
-std::vector<int> FakeEngine::BlockLengths(int latent_frames) const {
+std::vector<int> FakeEngine::BlockLengths(int latent_frames, bool /*first_image*/) const {
   const int block = options_.model.block_latent_frames;
   if (block == 0 || latent_frames < block) return {latent_frames};
   std::vector<int> lengths(latent_frames / block, block);
@@ -63,7 +63,7 @@ absl::StatusOr<SessionId> FakeEngine::OpenSession(const SessionSpec& spec) {
   const MutexLock lock(mutex_);
   if (static_cast<int>(sessions_.size()) >= options_.max_sessions) return absl::ResourceExhaustedError("no free slot");
   Session session;
-  session.blocks = BlockLengths(spec.latent_frames);
+  session.blocks = BlockLengths(spec.latent_frames, spec.first_image != nullptr);
   session.progress.spec = spec;
   session.progress.blocks = static_cast<int>(session.blocks.size());
   sessions_[++last_id_] = session;

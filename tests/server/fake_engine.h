@@ -56,7 +56,7 @@ class FakeEngine : public Engine {
   const ModelInfo& model() const override { return options_.model; }
   std::vector<MemoryRegion> memory() const override;
   SessionMoves moves() const override { return options_.moves; }
-  std::vector<int> BlockLengths(int latent_frames) const override;
+  std::vector<int> BlockLengths(int latent_frames, bool first_image) const override;
   absl::StatusOr<SessionId> OpenSession(const SessionSpec& spec) override;
   void CloseSession(SessionId id) override;
   absl::StatusOr<SessionProgress> progress(SessionId id) const override;

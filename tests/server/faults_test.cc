@@ -30,7 +30,7 @@ class WatchedEngine : public Engine {
   explicit WatchedEngine(const FakeEngineOptions& options) : engine_(options) {}
   const ModelInfo& model() const override { return engine_.model(); }
   std::vector<MemoryRegion> memory() const override { return engine_.memory(); }
-  std::vector<int> BlockLengths(int latents) const override { return engine_.BlockLengths(latents); }
+  std::vector<int> BlockLengths(int latents, bool image) const override { return engine_.BlockLengths(latents, image); }
   absl::StatusOr<SessionProgress> progress(SessionId id) const override { return engine_.progress(id); }
   absl::Status CheckCheckpoint(const SessionSpec& spec, std::span<const std::byte> checkpoint) const override {
     return engine_.CheckCheckpoint(spec, checkpoint);

@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import adapters, ltx2_vae, pipeline, sana_video2, text, tokens, transformer, vae
+from tools.export import adapters, image_to_video, ltx2_vae, pipeline, sana_video2, text, tokens, transformer, vae
 from tools.export.folder import VARIANTS
 
 
@@ -72,6 +72,11 @@ def export_random(out: Path, seed: int) -> None:
         sana_video2.pass_case(out, f"{tag}_sana_video2_{index}", rng, dtype(index), index % 2 == 1)
     for index, (steps, guidance) in enumerate([(2, 8.0), (7, 1.0)]):
         sana_video2.bidirectional_case(out, f"{tag}_sana_video2_dpm_{index}", rng, dtype(index), steps, guidance)
+    sets = [("wan", "dpm", 7, 6.0), ("wan", "euler", 5, 1.0), ("2.0", "dpm", 4, 4.5), ("2.3", "unipc", 6, 3.0)]
+    for index, (kind, scheduler, steps, guidance) in enumerate(sets):
+        image_to_video.pipeline_case(out, f"{tag}_image_{index}", rng, dtype(index), kind, scheduler, steps, guidance)
+    for index, (use, window, guidance) in enumerate([("held", 0, 1.0), ("prefix", 0, 3.0), ("prefix", 2, 1.0)]):
+        image_to_video.causal_case(out, f"{tag}_image_{use}_{index}", rng, dtype(index), use, window, guidance)
 
 
 def export_committed(out: Path) -> None:
@@ -118,6 +123,7 @@ def export_committed(out: Path) -> None:
     pipeline.cases(out, "pipeline", rng, "bfloat16", small_text, {**small, **other, **patch2, "num_layers": 1})
     ltx2_vae.committed_cases(out, random.Random(11))
     sana_video2.committed_cases(out, random.Random(13))
+    image_to_video.committed_cases(out, random.Random(19))
 
 
 def main() -> None:

@@ -108,8 +108,8 @@ def _feed_forward(ff, x, tail):
 def block_pass(model, latents, timestep, caption, mask, state: State):
     """One pass over one block.
 
-    latents [1,C,T,H,W]; timestep [1] float32; caption [1,L,W]; mask [1,L]. Returns the velocity [1,C,T,H,W] and for
-    each layer the block's own (S, z, tail), which `State.commit` takes. The state itself is only read.
+    latents [1,C,T,H,W]; timestep [1] or, one a frame, [T] float32; caption [1,L,W]; mask [1,L]. Returns the velocity
+    [1,C,T,H,W] and for each layer the block's own (S, z, tail), which `State.commit` takes. The state itself is only read.
     """
     patch_t, patch_h, patch_w = model.config.patch_size
     _, _, frames, height, width = latents.shape
@@ -118,7 +118,9 @@ def block_pass(model, latents, timestep, caption, mask, state: State):
 
     h = model.patch_embedding(latents).flatten(2).transpose(1, 2)
     modulation, embedded = model.time_embed(timestep.flatten(), batch_size=1, hidden_dtype=h.dtype)
-    modulation, embedded = modulation.view(1, 1, 6, -1), embedded.view(1, 1, -1)
+    modulation, embedded = modulation.view(1, -1, 6, h.shape[-1]), embedded.view(1, -1, h.shape[-1])
+    if timestep.numel() > 1:  # a row for each token
+        modulation, embedded = (x.repeat_interleave(height * width, 1) for x in (modulation, embedded))
     context = model.caption_norm(model.caption_projection(caption).view(1, -1, h.shape[-1]))
     bias = (1 - mask.to(h.dtype))[:, None] * -10000.0
 
@@ -153,11 +155,13 @@ def noise_level(timestep: float, shift: float) -> float:
     return float(levels[(levels - timestep / 1000).abs().argmin()])
 
 
-def few_step(model, noise, lengths, captions, settings: dict, one_pass=None):
+def few_step(model, noise, lengths, captions, settings: dict, one_pass=None, image=None):
     """Generates latents [C,T,H,W] from noise [steps,C,T,H,W].
 
     captions: (caption, mask), with guidance followed by the negative pair. Both branches read the one state, which the
     commit pass makes with the positive caption. one_pass: a (compiled) stand-in for block_pass.
+    image: a first image's latent [C,1,H,W], the first frame of the first length: held within that block at timestep 0, or
+    committed before it as a block of one frame, as settings["first_image"] says.
     """
     one_pass = one_pass or block_pass
     dtype = model.dtype
@@ -167,16 +171,26 @@ def few_step(model, noise, lengths, captions, settings: dict, one_pass=None):
     state = State(model.config.num_layers, settings.get("state_window_blocks", 0))
 
     def run(x, t, pair):
-        timestep = torch.tensor([float(t)])
+        timestep = torch.as_tensor(t, dtype=torch.float32).flatten()
         velocity, memory = one_pass(model, x.to(dtype), timestep, pair[0].to(dtype), pair[1], state)
         return velocity.float(), memory
 
     blocks = []
     first = 0
+    use = settings.get("first_image", "none") if image is not None else "none"
+    if use == "prefix":
+        _, memory = run(image[None], 0.0, captions[0])
+        state.commit(memory, 1)
+        blocks.append(image)
+        first, lengths = 1, [lengths[0] - 1, *lengths[1:]]
     for length in lengths:
+        held = use == "held" and first == 0
         fresh = noise[:, None, :, first : first + length]
         x = fresh[0]
         for i, t in enumerate(timesteps):
+            if held:
+                x = torch.cat([image[None], x[:, :, 1:]], dim=2)
+                t = [0.0] + [float(t)] * (length - 1)
             velocity, _ = run(x, t, captions[0])
             if guidance != 1.0:
                 other, _ = run(x, t, captions[1])
@@ -184,6 +198,8 @@ def few_step(model, noise, lengths, captions, settings: dict, one_pass=None):
             x = x - levels[i] * velocity
             if i + 1 < len(timesteps):
                 x = (1 - levels[i + 1]) * x + levels[i + 1] * fresh[i + 1]
+        if held:
+            x = torch.cat([image[None], x[:, :, 1:]], dim=2)
         _, memory = run(x, 0.0, captions[0])
         state.commit(memory, length)
         blocks.append(x[0])

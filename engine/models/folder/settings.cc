@@ -34,6 +34,18 @@ std::optional<SamplerKind> SamplerNamed(std::string_view name) {
   return std::nullopt;
 }
 
+std::string FirstImageUseName(FirstImageUse use) {
+  switch (use) {
+    case FirstImageUse::kNone:
+      return "none";
+    case FirstImageUse::kHeld:
+      return "held";
+    case FirstImageUse::kPrefix:
+      return "prefix";
+  }
+  return {};
+}
+
 std::string ModelSettings::SourceOf(const std::string& folder, const std::string& field) const {
   return overlaid.contains(field) ? absl::StrCat(folder, "/longtake.json: field '", field, "'")
                                   : absl::StrCat(folder, ": family ", FamilyName(family), ": field '", field, "'");
@@ -46,6 +58,7 @@ absl::StatusOr<ModelSettings> ModelSettings::Load(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::optional<SamplerKind> by_default, ApplyFamily(s.family, &s));
   ASSIGN_OR_RETURN(s.sampler, IdentifySampler(contents, s.family, by_default));
   s.causal = s.sampler == SamplerKind::kFewStep;
+  s.first_image = s.causal ? FirstImageUse::kNone : FirstImageUse::kHeld;
   if (!s.causal && contents.scheduler_config) RETURN_IF_ERROR(ReadSchedulerConfig(*contents.scheduler_config, &s));
   if (contents.settings) RETURN_IF_ERROR(OverlayLongtakeJson(*contents.settings, &s));
   return s;

@@ -35,6 +35,15 @@ struct UniPcSettings {
   friend bool operator==(const UniPcSettings&, const UniPcSettings&) = default;
 };
 
+// What a video's first image is to the model (specification, image to video): longtake.json's `first_image`.
+enum class FirstImageUse {
+  kNone,    // requests with one are refused
+  kHeld,    // latent frame 0 of the first block, which its denoising steps read at timestep 0 and do not change
+  kPrefix,  // a finished block of one latent frame before the first; block-causal models only
+};
+// "none", "held", "prefix".
+std::string FirstImageUseName(FirstImageUse use);
+
 struct ModelSettings {
   Family family = Family::kLongtake;
   SamplerKind sampler = SamplerKind::kFewStep;
@@ -64,6 +73,9 @@ struct ModelSettings {
   double fps = 16;
   std::vector<std::pair<int, int>> sizes;  // width, height in pixels; the first is the default
   int max_latent_frames = 0;               // 0: as many as the rotary positions allow
+  // Unless longtake.json sets it: kHeld for bidirectional models, which are trained on images and text jointly, kNone
+  // for block-causal ones, which are not.
+  FirstImageUse first_image = FirstImageUse::kNone;
 
   // For people; nothing is made from them. Of longtake.json only, for they are about one model's weights.
   std::string about;                  // what the model knows; empty: nobody says

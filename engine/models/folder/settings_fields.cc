@@ -127,6 +127,20 @@ void ReadDescription(JsonConfig& json, ModelSettings& s) {
 
 void ReadSteps(JsonConfig& json, ModelSettings& s) { s.steps = static_cast<int>(json.Int("steps", 1, 1000, s.steps)); }
 
+void ReadFirstImage(JsonConfig& json, ModelSettings& s) {
+  if (!json.Has("first_image")) return;
+  const std::string use = json.String("first_image", "");
+  for (const FirstImageUse known : {FirstImageUse::kNone, FirstImageUse::kHeld, FirstImageUse::kPrefix}) {
+    if (use != FirstImageUseName(known)) continue;
+    if (known == FirstImageUse::kPrefix && !s.causal) {
+      return json.Fail("first_image", "is \"prefix\", which needs blocks: sampler few_step has them");
+    }
+    s.first_image = known;
+    return;
+  }
+  json.Fail("first_image", "must be \"none\", \"held\" or \"prefix\"");
+}
+
 // Refuses fields that only other samplers have, with an error that names the folder's sampler rather than "not known".
 void RefuseOtherSamplers(JsonConfig& json, SamplerKind sampler) {
   const auto refuse = [&](std::initializer_list<const char*> fields) {
@@ -171,6 +185,7 @@ absl::Status OverlayLongtakeJson(JsonConfig json, ModelSettings* settings) {
   json.Ignore({"family", "sampler"});
   RefuseOtherSamplers(json, settings->sampler);
   ReadCommon(json, *settings);
+  ReadFirstImage(json, *settings);
   ReadDescription(json, *settings);
   if (settings->sampler == SamplerKind::kFewStep) {
     ReadFewStep(json, *settings);
@@ -212,6 +227,7 @@ nlohmann::ordered_json ToJson(const ModelSettings& s) {
   json["sizes"] = nlohmann::ordered_json::array();
   for (const auto& [width, height] : s.sizes) json["sizes"].push_back(absl::StrCat(width, "x", height));
   json["max_latent_frames"] = s.max_latent_frames;
+  json["first_image"] = FirstImageUseName(s.first_image);
   json["about"] = s.about;
   json["examples"] = s.examples;
   return json;

@@ -11,10 +11,23 @@ const wanted = () => ({
   ...($('direct-live').checked && {max_lead_seconds: LIVE_LEAD_SECONDS}),
 });
 
+// The chosen file as a data URL. Quotes go without it: they take as long.
+async function firstPicture() {
+  const [file] = $('first-picture').files;
+  if (!file || $('first-picture-label').hidden) return {};
+  const reader = new FileReader();
+  await new Promise((done, failed) => {
+    Object.assign(reader, {onload: done, onerror: () => failed(new Error('The picture cannot be read.'))});
+    reader.readAsDataURL(file);
+  });
+  return {input_reference: reader.result};
+}
+
 async function loadModel() {
   const model = (await call('models')).data[0];
   $('seconds').max = Math.max(2, Math.floor(model.max_seconds));
   describe(model);
+  $('first-picture-label').hidden = !model.accepts_first_image;
   $('direct-live').parentElement.hidden = model.switches_prompt === false;
   $('size').replaceChildren(...model.sizes.map((size) => new Option(size.replace('x', ' × '), size)));
   $('size').hidden = model.sizes.length < 2;
@@ -70,7 +83,7 @@ $('make').addEventListener('submit', (event) => {
       $('prompt').focus();
       throw new Error('Describe what the video shows first.');
     }
-    const made = await call('videos', {body: {...wanted(), on_disconnect: 'continue'}});
+    const made = await call('videos', {body: {...wanted(), ...await firstPicture(), on_disconnect: 'continue'}});
     recents.update(made.id, {prompt: made.prompt, seconds: Number(made.seconds)});
     location.hash = `videos/${made.id}`;
   });

@@ -57,7 +57,10 @@ void Read(std::span<const std::byte> bytes) {
   const absl::StatusOr<Checkpoint> again = ReadCheckpoint(sealed, nullptr);
   Check(again.ok(), "a sealed checkpoint is refused");
   const ModelInfo own{.numerics_id = checkpoint->numerics_id, .model_digest = checkpoint->model_digest};
-  Check(CheckSameSession(*again, own, checkpoint->spec).ok(), "sealing changes the session");
+  // A checkpoint has its image's digest, from which no image can be made.
+  Check(again->first_image == checkpoint->first_image, "sealing changes the first image");
+  const bool same = CheckSameSession(*again, own, checkpoint->spec).ok();
+  Check(same == checkpoint->first_image.empty(), "sealing changes the session");
   Check(again->position.block == checkpoint->position.block && again->position.decoded == checkpoint->position.decoded,
         "sealing changes the position");
 }

@@ -35,7 +35,7 @@ class Options(ForkOptions, total=False):
     seed: int
     size: tuple[int, int]  # width, height
     model: str
-    first_image: bytes  # PNG or JPEG
+    first_image: bytes  # PNG, JPEG or WebP of the first frame, if the model's accepts_first_image is set
     adapters: Mapping[str, float]  # name: strength
 
 
