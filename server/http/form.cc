@@ -1,5 +1,7 @@
 #include "server/http/form.h"
 
+#include <unicode/utf8.h>
+
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -39,8 +41,17 @@ std::optional<std::string> Parameter(absl::string_view header, const std::string
   return std::nullopt;
 }
 
+bool IsUtf8(absl::string_view text) {
+  const auto size = static_cast<int32_t>(text.size());
+  UChar32 c = 0;
+  for (int32_t i = 0; i < size && c >= 0;) U8_NEXT(text.data(), i, size, c);
+  return c >= 0;
+}
+
 // What a form's text stands for. Texts of people and names are never anything else.
 absl::StatusOr<json> ValueOf(const std::string& name, absl::string_view text) {
+  // As in a JSON body, whose parser refuses it: no text of a request can then fail to be stored as JSON.
+  if (!IsUtf8(name) || !IsUtf8(text)) return Wrong("is a form whose text is not UTF-8");
   constexpr std::array kTexts = {"prompt",     "negative_prompt", "model",  "size",
                                  "request_id", "input_reference", "seconds"};
   if (std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end()) return json(std::string(text));

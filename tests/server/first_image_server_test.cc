@@ -144,6 +144,13 @@ TEST_F(FirstImageTest, IsTheSameByHttp) {
   for (const std::string& broken : {std::string("--b"), form.substr(0, 300), std::string("--b\r\n\r\nx\r\n--b--")}) {
     refused(ask("POST", "/v1/videos", broken, type), "body", "is a form");
   }
+  for (const char* text : {"\xff", "a\xc3", "\xed\xa0\x80"}) {
+    const std::string part = "--b\r\nContent-Disposition: form-data; name=\"";
+    refused(ask("POST", "/v1/videos", absl::StrCat(part, "prompt\"\r\n\r\n", text, "\r\n--b--\r\n"), type), "body",
+            "is not UTF-8");
+    refused(ask("POST", "/v1/videos", absl::StrCat(part, text, "\"\r\n\r\nx\r\n--b--\r\n"), type), "body",
+            "is not UTF-8");
+  }
 }
 
 TEST_F(FirstImageTest, IsKeptWithTheVideoAndGoesWithIt) {
