@@ -4,7 +4,13 @@
 
 namespace longtake {
 
-enum class Activation { kNone, kSilu, kGeluTanh };
+enum class Activation {
+  kNone,
+  kSilu,
+  kGeluTanh,
+  kRelu,
+  kSoftClamp,  // 3 tanh(x / 3): how the tiny decoders bound latents
+};
 
 }  // namespace longtake
 

@@ -15,7 +15,7 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import adapters, ltx2_vae, pipeline, text, tokens, transformer, vae
+from tools.export import adapters, ltx2_vae, pipeline, taehv, text, tokens, transformer, vae
 from tools.export.folder import VARIANTS
 
 
@@ -68,6 +68,8 @@ def export_random(out: Path, seed: int) -> None:
         vae.cases(out, f"{tag}_vae_{index}", rng, dtype(index), patch, variant=variant(index))
     for index, (architecture, causal) in enumerate([("2.0", False), ("2.3", False), ("2.0", True), ("2.3", True)]):
         ltx2_vae.cases(out, f"{tag}_ltx2_vae_{index}", rng, dtype(index), architecture, causal)
+    for index, (patch, times) in enumerate([(1, (1, 2, 2)), (4, (2, 2, 2)), (2, (1, 2, 2))]):
+        taehv.case(out, f"{tag}_tiny_decoder_{index}", rng, dtype(index), patch, times)
 
 
 def export_committed(out: Path) -> None:
@@ -113,6 +115,7 @@ def export_committed(out: Path) -> None:
     small_text |= {"vocab_size": 420, "layer_types": None}
     pipeline.cases(out, "pipeline", rng, "bfloat16", small_text, {**small, **other, **patch2, "num_layers": 1})
     ltx2_vae.committed_cases(out, random.Random(11))
+    taehv.committed_cases(out, random.Random(13))
 
 
 def main() -> None:

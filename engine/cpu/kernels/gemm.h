@@ -56,6 +56,10 @@ void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int6
         return StoreGatedRows<Out, Activation::kSilu>(g, first, rows, acc, acc_stride);
       case Activation::kGeluTanh:
         return StoreGatedRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
+      case Activation::kRelu:
+        return StoreGatedRows<Out, Activation::kRelu>(g, first, rows, acc, acc_stride);
+      case Activation::kSoftClamp:
+        return StoreGatedRows<Out, Activation::kSoftClamp>(g, first, rows, acc, acc_stride);
     }
   }
   switch (g.activation) {
@@ -65,6 +69,10 @@ void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int6
       return StoreRows<Out, Activation::kSilu>(g, first, rows, acc, acc_stride);
     case Activation::kGeluTanh:
       return StoreRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
+    case Activation::kRelu:
+      return StoreRows<Out, Activation::kRelu>(g, first, rows, acc, acc_stride);
+    case Activation::kSoftClamp:
+      return StoreRows<Out, Activation::kSoftClamp>(g, first, rows, acc, acc_stride);
   }
 }
 

@@ -9,7 +9,19 @@ namespace {
 constexpr int kThreads = 256;
 
 __device__ __forceinline__ float Apply(Activation a, float x) {
-  return a == Activation::kSilu ? Silu(x) : a == Activation::kGeluTanh ? GeluTanh(x) : x;
+  switch (a) {
+    case Activation::kNone:
+      return x;
+    case Activation::kSilu:
+      return Silu(x);
+    case Activation::kGeluTanh:
+      return GeluTanh(x);
+    case Activation::kRelu:
+      return Relu(x);
+    case Activation::kSoftClamp:
+      return 3.f * tanhf(x / 3.f);
+  }
+  return x;
 }
 
 template <int kWidth, typename T>

@@ -22,6 +22,8 @@ template <Activation kActivation>
 __device__ __forceinline__ float Apply(float x) {
   if constexpr (kActivation == Activation::kSilu) return Silu(x);
   if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh(x);
+  if constexpr (kActivation == Activation::kRelu) return Relu(x);
+  if constexpr (kActivation == Activation::kSoftClamp) return 3.f * tanhf(x / 3.f);
   return x;
 }
 
@@ -168,6 +170,10 @@ void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y) {
       return LaunchActivate<Activation::kSilu>(launcher, x, y);
     case Activation::kGeluTanh:
       return LaunchActivate<Activation::kGeluTanh>(launcher, x, y);
+    case Activation::kRelu:
+      return LaunchActivate<Activation::kRelu>(launcher, x, y);
+    case Activation::kSoftClamp:
+      return LaunchActivate<Activation::kSoftClamp>(launcher, x, y);
   }
 }
 
