@@ -102,6 +102,10 @@ struct ModelInfo {
   bool accepts_first_image = false;  // SessionSpec::first_image may be given
   bool accepts_negative_prompt = false;
   bool switches_prompt = false;
+  bool has_tiny_decoder = false;
+  // What decoding a latent frame by the tiny decoder takes, as a share of the full one's time: measured while loading,
+  // 1 without a tiny decoder.
+  double tiny_decode_cost = 1;
   std::vector<AdapterInfo> adapters;  // sorted by name
   uint64_t max_checkpoint_bytes = 0;  // largest possible result of a PassKind::kSave
   // For people: what the model knows, in a sentence or two, and prompts that it follows. Empty: the folder says
@@ -145,6 +149,12 @@ struct FirstImage {
   std::vector<uint8_t> rgb;
 };
 
+// What makes video frames of latents.
+enum class DecoderKind {
+  kFull,  // the VAE's decoder
+  kTiny,  // where ModelInfo::has_tiny_decoder: in a fraction of the time, with less detail
+};
+
 struct SessionSpec {
   Size size;              // one of ModelInfo::sizes
   int latent_frames = 0;  // 1 ... max_latent_frames; video frames = 1 + frames_per_latent * (latent_frames - 1)
@@ -153,6 +163,8 @@ struct SessionSpec {
   // Null: the video is made from text alone. Only where ModelInfo::accepts_first_image, and with at least 2
   // latent_frames, of which the picture is the first.
   std::shared_ptr<const FirstImage> first_image;
+  // A checkpoint does not depend on it: it holds latents, and the caches of either decoder are rebuilt from them.
+  DecoderKind decoder = DecoderKind::kFull;
 };
 
 using SessionId = uint64_t;  // never reused

@@ -143,6 +143,13 @@ std::vector<std::string> TensorStore::names() const {
   return names;
 }
 
+const std::string& TensorStore::name() const { return impl_->name; }
+
+const std::vector<int64_t>* TensorStore::shape(const std::string& name) const {
+  const auto it = impl_->tensors.find(name);
+  return it == impl_->tensors.end() ? nullptr : &it->second.entry.shape;
+}
+
 const std::string* TensorStore::metadata(const std::string& key) const {
   const auto it = impl_->metadata.find(key);
   return it == impl_->metadata.end() ? nullptr : &it->second;
@@ -168,6 +175,12 @@ absl::StatusOr<HostTensor> TensorStore::GetAny(const std::string& name) {
 
 absl::Status TensorStore::Check(const std::string& name, const std::vector<int64_t>& shape) {
   return impl_->UseWeight(name, shape).status();
+}
+
+void TensorStore::Ignore(const std::string& prefix) {
+  for (const auto& [name, tensor] : impl_->tensors) {
+    if (name.starts_with(prefix)) (void)impl_->Use(name);
+  }
 }
 
 void TensorStore::Recycle() {

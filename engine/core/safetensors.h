@@ -30,6 +30,9 @@ class TensorStore {
 
   bool Has(const std::string& name) const;
   std::vector<std::string> names() const;
+  const std::string& name() const;  // the file's or folder's, as errors name it
+  // Null: there is no such tensor.
+  const std::vector<int64_t>* shape(const std::string& name) const;
   // The header's string of that key, or null.
   const std::string* metadata(const std::string& key) const;
   uint64_t total_bytes() const;
@@ -43,6 +46,9 @@ class TensorStore {
   absl::StatusOr<HostTensor> GetAny(const std::string& name);
   // Like Get, but without reading the data.
   absl::Status Check(const std::string& name, const std::vector<int64_t>& shape);
+
+  // Counts all tensors whose names begin with `prefix` as used.
+  void Ignore(const std::string& prefix);
 
   // Invalidates all views and reuses their memory. Loading a model then needs only the memory of the tensors that are
   // in use at the same time, and no new pages for each.

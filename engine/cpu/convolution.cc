@@ -91,7 +91,11 @@ void CpuConvolutionOps::DoConv(const ConvArgs& args) {
              r += run;
            }
          },
-         {.out_type = args.out.front().dtype, .add = residual, .add_type = args.out.front().dtype, .zeros = zeros});
+         {.out_type = args.out.front().dtype,
+          .activation = args.activation,
+          .add = residual,
+          .add_type = args.out.front().dtype,
+          .zeros = zeros});
 }
 
 void CpuConvolutionOps::DoDepthwiseGlu(const DepthwiseGluArgs& args) {

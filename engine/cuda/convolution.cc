@@ -41,7 +41,8 @@ class CudaConvolution final : public ConvolutionOps {
                          .upsample = args.upsample,
                          .pad_top = args.pad_top,
                          .pad_left = args.pad_left,
-                         .wide = args.out.front().dtype == DType::kF32};
+                         .wide = args.out.front().dtype == DType::kF32,
+                         .relu = args.activation == Activation::kRelu};
     // One launch a frame: models ask for one frame, whose pointers travel with the launch instead of in tables.
     for (size_t f = 0; f < args.out.size(); ++f) {
       for (int dt = 0; dt < shape.kt; ++dt) launch.in[dt] = args.in[f * shape.kt + dt].data;

@@ -21,6 +21,10 @@ T Activated(Activation a, T x) {
       return T{0.5} * x * (T{1} + std::tanh(kRoot * (x + static_cast<T>(0.044715) * x * x * x)));
     case Activation::kSigmoid:
       return T{1} / (T{1} + std::exp(-x));
+    case Activation::kRelu:
+      return x < T{0} ? T{0} : x;
+    case Activation::kSoftClamp:
+      return T{3} * std::tanh(x / T{3});
   }
   return x;
 }

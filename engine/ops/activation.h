@@ -4,7 +4,14 @@
 
 namespace longtake {
 
-enum class Activation { kNone, kSilu, kGeluTanh, kSigmoid };
+enum class Activation {
+  kNone,
+  kSilu,
+  kGeluTanh,
+  kSigmoid,
+  kRelu,
+  kSoftClamp,  // 3 tanh(x / 3): how the tiny decoders bound latents
+};
 
 }  // namespace longtake
 

@@ -52,6 +52,8 @@ void ConvolutionOps::Conv(const ConvArgs& args) {
               (args.upsample == 1 && one_outside(args.in_height, args.out_height, args.pad_top, shape.kh) &&
                one_outside(args.in_width, args.out_width, args.pad_left, shape.kw)),
           kName, "a reflected border is one pixel wide, without upsample");
+  Require(args.activation == Activation::kNone || args.activation == Activation::kRelu, kName,
+          "activation is none or ReLU");
   const ProfilerScope scope(profiler(), kName);
   DoConv(args);
 }

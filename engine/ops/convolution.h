@@ -17,7 +17,7 @@ namespace longtake {
 // (the border itself is not repeated; an input of one row or column has but that).
 enum class Border { kZeros, kReflect };
 
-// out[f](y, x) = sum over taps of W[tap] . in[f * kt + dt](sy, sx) + bias + residual[f](y, x), with
+// out[f](y, x) = activation(sum over taps of W[tap] . in[f * kt + dt](sy, sx) + bias + residual[f](y, x)), with
 //   sy = floor((y * stride + dy - pad_top) / upsample), and `border` outside the upsampled input; likewise sx.
 // `upsample` 2 doubles the input by nearest neighbour before the convolution; the doubled input is never stored.
 struct ConvArgs {
@@ -28,8 +28,9 @@ struct ConvArgs {
   int out_height = 0, out_width = 0;
   int stride = 1, upsample = 1;
   int pad_top = 0, pad_left = 0;
-  Border border = Border::kZeros;      // kReflect: without `upsample`, and at most one pixel outside
-  std::span<const ConstMat> residual;  // empty, or one frame for each of `out`, of its type; may be `out` itself
+  Border border = Border::kZeros;             // kReflect: without `upsample`, and at most one pixel outside
+  std::span<const ConstMat> residual;         // empty, or one frame for each of `out`, of its type; may be `out` itself
+  Activation activation = Activation::kNone;  // or kRelu
 };
 
 // Depthwise 3x3 convolution with bias over each frame of x, with zero padding. Then y = a * SiLU(g), where a and g are

@@ -64,7 +64,7 @@ class Convolution final : public ConvolutionOps {
           for (int64_t o = 0; o < a.out[f].cols; ++o) {
             double acc = ConvAt(a, f, y, x, o);
             if (!a.residual.empty()) acc += Row(a.residual[f], pixel)[o];
-            Row(a.out[f], pixel)[o] = static_cast<float>(acc);
+            Row(a.out[f], pixel)[o] = static_cast<float>(Activated(a.activation, acc));
           }
         }
       }

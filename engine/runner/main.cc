@@ -19,6 +19,7 @@ namespace {
 
 struct Arguments {
   ModuleRequest request;
+  std::string decoder = "full";
   BackendOptions backend{.dtype = "float32"};
   std::string module, input, output;
 };
@@ -40,13 +41,18 @@ absl::Status Run(const Arguments& a) try {
   if (!a.request.adapters.empty() && a.module != "transformer" && a.module != "transformer_blocks") {
     return absl::InvalidArgumentError("--adapter: of the modules transformer and transformer_blocks only");
   }
+  ModuleRequest request = a.request;
+  request.tiny = a.decoder == "tiny";
+  if (request.tiny && a.module != "vae_decoder") {
+    return absl::InvalidArgumentError("--decoder: of the module vae_decoder only");
+  }
   ASSIGN_OR_RETURN(const std::unique_ptr<Ops> ops, MakeBackend(a.backend));
   std::optional<TensorStore> store;
   if (!a.input.empty()) {
     ASSIGN_OR_RETURN(store, TensorStore::OpenFile(a.input));
   }
   ModuleInputs inputs(store.has_value() ? &*store : nullptr);
-  ASSIGN_OR_RETURN(const ModuleOutputs outputs, module->second(*ops, a.request, inputs));
+  ASSIGN_OR_RETURN(const ModuleOutputs outputs, module->second(*ops, request, inputs));
   RETURN_IF_ERROR(ops->device().Synchronize());
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, t] : outputs) tensors[name] = {t.values.data(), DType::kF32, t.shape};
@@ -102,6 +108,9 @@ int main(int argc, char** argv) {
   app.add_option("--steps", a.request.steps, "Of the module bidirectional")->check(CLI::Range(1, 1000));
   app.add_option("--guidance", a.request.guidance, "Of the module bidirectional");
   app.add_option("--adapter", a.request.adapters, "NAME or NAME=STRENGTH of an adapter in MODEL/adapters; several");
+  app.add_option("--decoder", a.decoder, "Of the module vae_decoder: full, or tiny, of MODEL/tiny_decoder")
+      ->check(CLI::IsMember({"full", "tiny"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return longtake::Report(longtake::Run(a));
 }

@@ -25,6 +25,7 @@ struct ModuleRequest {
   double guidance = 1.0;  // bidirectional
   // transformer, transformer_blocks: NAME or NAME=STRENGTH of adapters in the folder MODEL/adapters.
   std::vector<std::string> adapters;
+  bool tiny = false;  // vae_decoder: the folder's tiny decoder
 };
 
 // Reads input tensors and checks their shapes. The first error is kept.

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "engine/models/folder/folder_contents.h"
+#include "engine/models/taehv/load.h"
 #include "engine/models/video/load.h"
 #include "engine/runner/modules.h"
 
@@ -57,6 +59,20 @@ std::vector<int64_t> DecodedBlocks(ModuleInputs& in, int64_t frames) {
   return blocks;
 }
 
+// Loads the VAE's decoder, or the tiny one. A folder may consist of a tiny decoder alone.
+absl::StatusOr<std::unique_ptr<VideoDecoder>> LoadDecoder(Ops& ops, const ModuleRequest& request) {
+  const std::string vae = request.model_dir + "/vae";
+  if (!request.tiny) {
+    ASSIGN_OR_RETURN(VideoVae full, LoadVideoVae(vae, {.decoder = true}, &ops));
+    return std::move(full.decoder);
+  }
+  ASSIGN_OR_RETURN(const std::string file, FindTinyDecoder(request.model_dir));
+  if (file.empty()) return absl::NotFoundError(absl::StrCat(request.model_dir, "/tiny_decoder: is missing"));
+  if (!PathExists(vae + "/config.json")) return LoadTinyDecoder(file, nullptr, &ops);
+  ASSIGN_OR_RETURN(const LatentGeometry geometry, ReadVideoGeometry(vae, &ops));
+  return LoadTinyDecoder(file, &geometry, &ops);
+}
+
 // Collects decoded frames as [1, 3, frames, height, width].
 class FrameCollector {
  public:
@@ -92,14 +108,14 @@ absl::StatusOr<ModuleOutputs> RunVaeDecoder(Ops& ops, const ModuleRequest& reque
   std::vector<int64_t> shape;
   const std::vector<float> latents = in.Floats("latents", 5, &shape);
   RETURN_IF_ERROR(in.status());
-  ASSIGN_OR_RETURN(const VideoVae vae, LoadVideoVae(request.model_dir + "/vae", {.decoder = true}, &ops));
-  const LatentGeometry& geometry = vae.decoder->geometry();
+  ASSIGN_OR_RETURN(const std::unique_ptr<VideoDecoder> model, LoadDecoder(ops, request));
+  const LatentGeometry& geometry = model->geometry();
   CheckShape(in, "latents", shape, geometry.channels);
   const int64_t frames = shape[2];
   const std::vector<int64_t> blocks = DecodedBlocks(in, frames);
   RETURN_IF_ERROR(in.status());
 
-  const auto decoder = vae.decoder->ForLatents(static_cast<int>(shape[3]), static_cast<int>(shape[4]));
+  const auto decoder = model->ForLatents(static_cast<int>(shape[3]), static_cast<int>(shape[4]));
   StreamMemory memory(ops, *decoder);
   FrameCollector collector(ops, geometry.Frames(frames), shape[3] * geometry.stride_h, shape[4] * geometry.stride_w);
   const auto add = [&](const VideoFrame& frame) { collector.Add(frame); };

@@ -235,7 +235,7 @@ Executor::Handle Executor::IssueDecode(const BoundPass& p) {
 void Executor::Decode(Session& session, const Session::DecodeInput& in, SizedVideoDecoder::Emit emit) {
   const SizeShape& shape = session.shape();
   uint8_t* const scratch = DecoderScratch() + Aligned(I420Bytes(shape.size.height, shape.size.width));
-  shape.decoder->Decode(in.latents, in.frames, in.t, in.stream, scratch, emit);
+  session.decoder().Decode(in.latents, in.frames, in.t, in.stream, scratch, emit);
   session.KeepLatents(in.frame, &copies_);
   if (!copies_.empty()) decoder_ops_.device().CopyEach(copies_);
 }

@@ -69,11 +69,13 @@ void CountText(const VideoModel& model) {
 
 // Plans a stream's first latent frame and a later one, and a first image, at each size.
 void CountDecoder(Ops& ops, const VideoModel& model) {
+  const auto emit = [&](const VideoFrame& frame) { ToI420(ops, frame, reinterpret_cast<uint8_t*>(NoMemory())); };
   for (const SizeShape& s : model.sizes()) {
-    for (const int64_t before : {0, 2}) {
-      VideoStream stream{.caches = NoMemory(), .frames = before};
-      const auto emit = [&](const VideoFrame& frame) { ToI420(ops, frame, reinterpret_cast<uint8_t*>(NoMemory())); };
-      s.decoder->Decode(reinterpret_cast<const float*>(NoMemory()), 1, 0, &stream, NoMemory(), emit);
+    for (const SizedVideoDecoder* decoder : s.decoders()) {
+      for (const int64_t before : {0, 2}) {
+        VideoStream stream{.caches = NoMemory(), .frames = before};
+        decoder->Decode(reinterpret_cast<const float*>(NoMemory()), 1, 0, &stream, NoMemory(), emit);
+      }
     }
     if (s.encoder == nullptr) continue;
     VideoStream image;

@@ -269,7 +269,7 @@ void Session::Committed() {
 }
 
 Session::DecodeInput Session::Input(int64_t frame) {
-  const LatentGeometry& geometry = model_.geometry();
+  const LatentGeometry& geometry = model_.geometry(spec_.decoder);
   DecodeInput in{.latents = Latents(at_.finished),
                  .frames = made_frames(at_.block - 1),
                  .t = frame - finished_begin(),
@@ -300,7 +300,7 @@ void Session::KeepLatents(int64_t frame, std::vector<CopyPart>* copies) const {
 }
 
 void Session::BeginRebuild(std::byte* caches) {
-  stream_ = VideoStream::Rebuild(model_.geometry(), at_.decoded, caches);
+  stream_ = VideoStream::Rebuild(model_.geometry(spec_.decoder), at_.decoded, caches);
   at_.caches_from = static_cast<int>(stream_.first);
 }
 

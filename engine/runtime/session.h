@@ -31,6 +31,7 @@ class Session {
           const SlotMemory& memory, const SessionPosition& at = {});
 
   const SizeShape& shape() const { return shape_; }
+  const SizedVideoDecoder& decoder() const { return shape_.Decoder(spec_.decoder); }
   const std::vector<int>& blocks() const { return lengths_; }
   const SessionSpec& spec() const { return spec_; }  // with its adapters' digests
   std::span<const AppliedAdapter> adapters() const { return adapters_; }

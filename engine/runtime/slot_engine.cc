@@ -29,8 +29,9 @@ SlotEngine::SlotEngine(PartOps parts, std::unique_ptr<VideoModel> model, const M
 }
 
 absl::Status SlotEngine::Start() {
-  ASSIGN_OR_RETURN(const uint32_t golden_sum, WarmUp(parts_.transformer(), *model_, executor_, MemoryOf(0)));
-  model_->SetNumericsId(parts_, golden_sum);
+  ASSIGN_OR_RETURN(const WarmedUp warm, WarmUp(parts_.transformer(), *model_, executor_, MemoryOf(0)));
+  model_->SetNumericsId(parts_, warm.golden_sum);
+  model_->SetTinyDecodeCost(warm.tiny_decode_cost);
   if (parts_.lanes_overlap()) {
     for (std::unique_ptr<CompletionThread>& waiter : waiters_) {
       ASSIGN_OR_RETURN(waiter, CompletionThread::Start([this](IssuedPasses* passes) { Await(passes); }));

@@ -20,8 +20,7 @@ size_t SlotEngine::ImageBytes(SessionId id) const {
   const SessionTable::Entry* entry = table_.Find(id);
   if (entry == nullptr || entry->users > 0) return 0;
   const Session& session = *entry->session;
-  return longtake::ImageBytes(session.Memory()) +
-         (session.begins_decoding() ? 0 : session.shape().decoder->cache_bytes());
+  return longtake::ImageBytes(session.Memory()) + (session.begins_decoding() ? 0 : session.decoder().cache_bytes());
 }
 
 void SlotEngine::TakeSession(SessionId id, Buffer& image, std::function<void(absl::StatusOr<SessionPosition>)> done) {
@@ -80,7 +79,7 @@ void SlotEngine::PutSession(SessionId id, const SessionPosition& position, Buffe
 MemoryPieces SlotEngine::MovingMemory(const Session& session, int slot, bool fresh) {
   MemoryPieces pieces = session.Memory();
   if (session.begins_decoding()) return pieces;
-  pieces.emplace_back(decoder_caches_.Bring(slot, fresh), session.shape().decoder->cache_bytes());
+  pieces.emplace_back(decoder_caches_.Bring(slot, fresh), session.decoder().cache_bytes());
   (void)parts_.decoder().device().Synchronize();  // if it fails, Guarded synchronizes again and reports it
   return pieces;
 }

@@ -7,6 +7,7 @@
 #include "common/status_macros.h"
 #include "engine/models/folder/model_digest.h"
 #include "engine/models/sana/causal_state.h"
+#include "engine/models/taehv/load.h"
 #include "engine/models/video/clip_decoder.h"
 #include "engine/models/video/video_frame.h"
 #include "engine/ops/arena.h"
@@ -69,6 +70,11 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   if (latents.delay_frames > 0) {
     model->vae_.decoder = DecodeWholeClips(std::move(model->vae_.decoder), &parts.decoder());
   }
+  ASSIGN_OR_RETURN(const std::string tiny, FindTinyDecoder(folder));
+  if (!tiny.empty()) {
+    ASSIGN_OR_RETURN(model->tiny_decoder_,
+                     LoadTinyDecoder(tiny, &model->geometry(), &parts.decoder(), part("tiny_decoder")));
+  }
   RETURN_IF_ERROR(model->Describe(parts, folder));
   return model;
 }
@@ -94,6 +100,7 @@ absl::Status VideoModel::AddSizes(const std::string& folder) {
     shape.height = rows;
     shape.width = columns;
     shape.decoder = vae_.decoder->ForLatents(rows, columns);
+    if (has_tiny_decoder()) shape.tiny_decoder = tiny_decoder_->ForLatents(rows, columns);
     if (vae_.encoder != nullptr) {
       ASSIGN_OR_RETURN(shape.encoder, vae_.encoder->ForFrames(height, width));
     }
@@ -159,6 +166,7 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   info_.accepts_first_image = vae_.encoder != nullptr;
   info_.accepts_negative_prompt = guided();
   info_.switches_prompt = settings_.causal;
+  info_.has_tiny_decoder = has_tiny_decoder();
   info_.max_checkpoint_bytes = MaxCheckpointBytes();
   info_.about = settings_.about;
   info_.examples = settings_.examples;
@@ -185,6 +193,9 @@ absl::StatusOr<const SizeShape*> VideoModel::CheckSpec(const SessionSpec& spec) 
     return absl::InvalidArgumentError(absl::StrCat("latent_frames: is no multiple of ", patch));
   }
   RETURN_IF_ERROR(CheckFirstImage(spec));
+  if (spec.decoder == DecoderKind::kTiny && !has_tiny_decoder()) {
+    return absl::InvalidArgumentError("decoder: the model has no tiny decoder");
+  }
   RETURN_IF_ERROR(CheckAdapters(spec));
   return &*shape;
 }
@@ -234,7 +245,9 @@ int64_t VideoModel::max_frame_elements() const {
 
 int VideoModel::kept_latents() const {
   if (!settings_.causal) return 0;
-  return static_cast<int>(std::min<int64_t>(geometry().rebuild_latents, info_.max_latent_frames));
+  int64_t most = geometry().rebuild_latents;
+  if (has_tiny_decoder()) most = std::max(most, tiny_decoder_->geometry().rebuild_latents);
+  return static_cast<int>(std::min<int64_t>(most, info_.max_latent_frames));
 }
 
 size_t VideoModel::latent_buffer_bytes() const {
@@ -266,7 +279,9 @@ SlotPlan VideoModel::slot() const {
       plan.state_spare =
           std::max<uint64_t>(plan.state_spare, CausalState::SpareBytes(*transformer_, s.height, s.width));
     }
-    plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, s.decoder->cache_bytes());
+    for (const SizedVideoDecoder* decoder : s.decoders()) {
+      plan.decoder_cache = std::max<uint64_t>(plan.decoder_cache, decoder->cache_bytes());
+    }
   }
   plan.latents = latent_buffer_bytes() + kept_latent_bytes() + image_latent_bytes();
   plan.prompt = size_t{guided() ? 4u : 2u} * prompt_kv_bytes();  // the prompt in use and the next
@@ -291,6 +306,7 @@ size_t VideoModel::MaxCheckpointBytes() const {
 
 size_t VideoModel::weight_bytes() const {
   return caption_->text_encoder().weight_bytes() + transformer_->weight_bytes() + vae_.decoder->weight_bytes() +
+         (has_tiny_decoder() ? tiny_decoder_->weight_bytes() : 0) +
          (vae_.encoder == nullptr ? 0 : vae_.encoder->weight_bytes());
 }
 
@@ -304,7 +320,9 @@ size_t VideoModel::ScratchBytes(int64_t tokens, int64_t passes) const {
 size_t VideoModel::DecoderScratchBytes() const {
   size_t most = 0;
   for (const SizeShape& s : sizes_) {
-    most = std::max(most, s.decoder->scratch_bytes() + Aligned(I420Bytes(s.size.height, s.size.width)));
+    for (const SizedVideoDecoder* decoder : s.decoders()) {
+      most = std::max(most, decoder->scratch_bytes() + Aligned(I420Bytes(s.size.height, s.size.width)));
+    }
     if (s.encoder != nullptr) most = std::max(most, s.encoder->scratch_bytes() + Aligned(PixelBytes(s.size)));
   }
   return most;

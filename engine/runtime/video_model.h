@@ -24,9 +24,17 @@ namespace longtake {
 // A size that the model offers and the size of its latents.
 struct SizeShape {
   Size size;
-  int height = 0, width = 0;  // of the latents
-  std::unique_ptr<SizedVideoDecoder> decoder;
-  std::unique_ptr<SizedVideoEncoder> encoder;  // of first images; null if the model takes none
+  int height = 0, width = 0;                                 // of the latents
+  std::unique_ptr<SizedVideoDecoder> decoder, tiny_decoder;  // the second is null where the model has none
+  std::unique_ptr<SizedVideoEncoder> encoder;                // of first images; null if the model takes none
+
+  const SizedVideoDecoder& Decoder(DecoderKind kind) const {
+    return kind == DecoderKind::kTiny ? *tiny_decoder : *decoder;
+  }
+  std::vector<const SizedVideoDecoder*> decoders() const {
+    if (tiny_decoder == nullptr) return {decoder.get()};
+    return {decoder.get(), tiny_decoder.get()};
+  }
 };
 
 // Of a frame, f32 [3, height, width].
@@ -51,6 +59,13 @@ class VideoModel {
   const CaptionEncoder& caption() const { return *caption_; }
   const SanaTransformer& transformer() const { return *transformer_; }
   const LatentGeometry& geometry() const { return vae_.decoder->geometry(); }
+  // The same but for `rebuild_latents`.
+  const LatentGeometry& geometry(DecoderKind kind) const {
+    return kind == DecoderKind::kTiny ? tiny_decoder_->geometry() : geometry();
+  }
+  bool has_tiny_decoder() const { return tiny_decoder_ != nullptr; }
+  // After the warm-up: ModelInfo::tiny_decode_cost.
+  void SetTinyDecodeCost(double cost) { info_.tiny_decode_cost = cost; }
   // Level 0 is the model's own sampler; the others are those of its step ladder.
   const Sampler& sampler(int level) const { return *samplers_[level]; }
   int levels() const { return static_cast<int>(samplers_.size()); }
@@ -110,6 +125,7 @@ class VideoModel {
   std::unique_ptr<CaptionEncoder> caption_;
   std::unique_ptr<SanaTransformer> transformer_;
   VideoVae vae_;
+  std::unique_ptr<VideoDecoder> tiny_decoder_;  // null: the folder has none
   std::vector<std::unique_ptr<Sampler>> samplers_;
   std::vector<SizeShape> sizes_;
   std::vector<std::shared_ptr<const Adapter>> adapters_;  // sorted by name

@@ -68,9 +68,34 @@ absl::Status WarmUpImage(Ops& ops, const VideoModel& model, Executor& executor, 
   return absl::OkStatus();
 }
 
+// Decodes the latents of a session that has been made, from the first on, by the tiny decoder: the finished block's and
+// those kept of the blocks before. Adds the frames to `sum`. Returns the seconds of the last latent frame.
+absl::StatusOr<double> DecodeTiny(const VideoModel& model, Executor& executor, const SlotMemory& memory,
+                                  const Session& made, uint32_t* sum) {
+  SessionSpec spec = made.spec();
+  spec.decoder = DecoderKind::kTiny;
+  SessionPosition at = made.BlockStart();
+  at.decoded = at.caches_from = 0;
+  Session session(model, made.shape(), made.blocks(), spec, memory, at);
+  double seconds = 0;
+  while (session.progress().decoded_latents < at.first_frame) {
+    ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
+    *sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), *sum);
+    seconds = decoded.device_seconds;
+  }
+  return seconds;
+}
+
+// `full` and `tiny`: seconds of the last of `latents` latent frames. Of the first one the full decoder makes one video
+// frame, while the tiny one's work is nearly that of any other.
+double TinyDecodeCost(const VideoModel& model, double full, double tiny, int latents) {
+  if (latents == 1) full *= static_cast<double>(model.geometry().frames);
+  return full > 0 && tiny > 0 ? std::clamp(tiny / full, 1e-3, 1.0) : 1;
+}
+
 }  // namespace
 
-absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory) {
+absl::StatusOr<WarmedUp> WarmUp(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory) {
   const SizeShape& shape = Smallest(model);
   const int patch = model.transformer().config().patch[0];
   const bool two_blocks = model.settings().causal && model.info().max_latent_frames >= 2 * patch;
@@ -82,6 +107,7 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
   };
   std::vector<std::byte> checkpoint;
   uint32_t sum = 0;
+  double decode_seconds = 0;  // of the last latent frame
   std::vector<std::byte> latents;
   for (size_t block = 0; block < blocks.size(); ++block) {
     RETURN_IF_ERROR(run(PassKind::kEncodePrompt));
@@ -98,6 +124,7 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
     for (int frame = 0; frame < blocks[block]; ++frame) {
       ASSIGN_OR_RETURN(const PassResult decoded, RunPass(executor, session, {.kind = PassKind::kDecode}));
       sum = Crc32c(std::as_bytes(std::span(decoded.frames.bytes)), sum);
+      decode_seconds = decoded.device_seconds;
     }
     checkpoint = std::vector<std::byte>();  // `= {}` would keep its memory, and the plan has room for one
     ASSIGN_OR_RETURN(PassResult saved, RunPass(executor, session, {.kind = PassKind::kSave}));
@@ -105,10 +132,15 @@ absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& exe
   }
   const Pass restore{.kind = PassKind::kRestore, .checkpoint = std::move(checkpoint)};
   RETURN_IF_ERROR(RunPass(executor, session, restore).status());
-  if (model.info().accepts_first_image && model.info().max_latent_frames >= 2) {
-    RETURN_IF_ERROR(WarmUpImage(ops, model, executor, memory, &sum));
+  WarmedUp warm{.golden_sum = sum};
+  if (model.has_tiny_decoder()) {
+    ASSIGN_OR_RETURN(const double tiny, DecodeTiny(model, executor, memory, session, &warm.golden_sum));
+    warm.tiny_decode_cost = TinyDecodeCost(model, decode_seconds, tiny, spec.latent_frames);
   }
-  return sum;
+  if (model.info().accepts_first_image && model.info().max_latent_frames >= 2) {
+    RETURN_IF_ERROR(WarmUpImage(ops, model, executor, memory, &warm.golden_sum));
+  }
+  return warm;
 }
 
 }  // namespace longtake

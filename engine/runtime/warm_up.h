@@ -19,8 +19,13 @@ namespace longtake {
 //
 // Returns the CRC-32C of the blocks' latents and of all video frames. They come from every kind of pass with fixed seed
 // and prompts, so engines that compute differently have different checksums, whether the difference is in a kernel, in
-// an algorithm that a library chose, or in the C library's logarithm.
-absl::StatusOr<uint32_t> WarmUp(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory);
+// an algorithm that a library chose, or in the C library's logarithm. Where there is a tiny decoder it decodes the same
+// latents, and its frames count too.
+struct WarmedUp {
+  uint32_t golden_sum = 0;
+  double tiny_decode_cost = 1;  // ModelInfo::tiny_decode_cost
+};
+absl::StatusOr<WarmedUp> WarmUp(Ops& ops, const VideoModel& model, Executor& executor, const SlotMemory& memory);
 
 }  // namespace longtake
 

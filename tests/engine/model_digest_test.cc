@@ -33,8 +33,8 @@ TEST(ModelDigest, FollowsEveryFileOfTheModel) {
   Write(second.path() + "/transformer/notes.txt", "about");
   Write(second.path() + "/samples/config.json", "{}");
   EXPECT_EQ(*ModelDigest(second.path()), digest);
-  for (const char* file :
-       {"/longtake.json", "/vae/config.json", "/transformer/model.safetensors", "/tokenizer/x.json"}) {
+  for (const char* file : {"/longtake.json", "/vae/config.json", "/transformer/model.safetensors", "/tokenizer/x.json",
+                           "/tiny_decoder/taew2_1.safetensors"}) {
     WriteModel(second.path());
     Write(second.path() + file, "changed");
     EXPECT_NE(*ModelDigest(second.path()), digest) << file;

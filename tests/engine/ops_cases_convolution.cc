@@ -78,7 +78,8 @@ GroupResults RunConv(Ops& ops, const Groups& groups, const ConvShape& c) {
                           .pad_top = c.pad_top,
                           .pad_left = c.pad_left,
                           .border = c.border,
-                          .residual = residual});
+                          .residual = residual,
+                          .activation = c.relu ? Activation::kRelu : Activation::kNone});
   GroupResults results;
   for (size_t i = 0; i < groups.size(); ++i) results[groups[i]] = bench.Read(out[i]);
   return results;
@@ -165,6 +166,27 @@ std::vector<OpsCase> ConvolutionCases() {
        .out_width = 9,
        .pad_top = 1,
        .pad_left = 1},
+      // A frame beside the one before it, as the tiny decoders' blocks read them.
+      {.name = "conv_memory",
+       .kernel = {48, 48, 2, 3, 3},
+       .height = 7,
+       .width = 9,
+       .out_height = 7,
+       .out_width = 9,
+       .pad_top = 1,
+       .pad_left = 1,
+       .residual = true,
+       .relu = true},
+      {.name = "conv_upsample_relu",
+       .kernel = {16, 32, 1, 3, 3},
+       .height = 4,
+       .width = 5,
+       .out_height = 8,
+       .out_width = 10,
+       .upsample = 2,
+       .pad_top = 1,
+       .pad_left = 1,
+       .relu = true},
       {.name = "conv_deep",
        .kernel = {72, 384, 3, 3, 3},
        .height = 4,

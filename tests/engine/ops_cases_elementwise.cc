@@ -14,6 +14,11 @@ std::vector<OpsCase> ElementwiseCases() {
     }));
     cases.push_back(RowsCase("sigmoid", columns, true, true, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
       ops.elementwise().Activate(x, Activation::kSigmoid, y);
+    cases.push_back(RowsCase("relu", columns, true, false, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
+      ops.elementwise().Activate(x, Activation::kRelu, y);
+    }));
+    cases.push_back(RowsCase("soft_clamp", columns, false, true, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
+      ops.elementwise().Activate(x, Activation::kSoftClamp, y);
     }));
     cases.push_back(RowsCase("convert", columns, false, true,
                              [](Ops& ops, Bench&, Mat x, Mat y, auto) { ops.elementwise().Convert(x, y); }));

@@ -29,6 +29,7 @@ struct ConvShape {
   Border border = Border::kZeros;
   bool residual = false;
   bool f32 = false;  // out and residual in f32 whatever the activation type, as the VAE has them
+  bool relu = false;
   Values values = Values::kNormal;
 };
 

@@ -66,7 +66,7 @@ ConvShape RandomConv(Draws& draw, Values values) {
   const int side = draw.One({1, 3}), upsample = draw.One({1, 2}), stride = draw.One({1, 1, 2});
   ConvShape c{.kernel = {.outputs = draw.Channels(96),
                          .inputs = draw.Channels(48),
-                         .kt = draw.One({1, 3}),
+                         .kt = draw.One({1, 2, 3}),
                          .kh = side,
                          .kw = side},
               .height = static_cast<int>(draw.Between(1, 7)),
@@ -77,6 +77,7 @@ ConvShape RandomConv(Draws& draw, Values values) {
               .pad_left = static_cast<int>(draw.Between(0, side / 2)),
               .residual = draw.Coin(),
               .f32 = draw.Coin(),
+              .relu = draw.Coin(),
               .values = values};
   c.out_height = (c.height * upsample + stride - 1) / stride;
   c.out_width = (c.width * upsample + stride - 1) / stride;

@@ -150,6 +150,26 @@ def write_pictures() -> None:
     write("picture", "webp_animated", b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X" + struct.pack("<II", 10, 2) + bytes(6))
 
 
+def write_tiny_decoders() -> None:
+    """Of one channel everywhere; one of an impossible shape; one of the wide architecture."""
+    shapes: dict[str, list[int]] = {}
+
+    def conv(name: str, outputs: int, inputs: int) -> None:
+        shapes.update({name + ".weight": [outputs, inputs, 3, 3], name + ".bias": [outputs]})
+
+    conv("decoder.1", 1, 1)
+    for layer in (3, 9, 15):
+        for block in range(layer, layer + 3):
+            for number in (0, 2, 4):
+                conv(f"decoder.{block}.conv.{number}", 1, 2 if number == 0 else 1)
+        shapes |= {f"decoder.{layer + 4}.conv.weight": [2, 1, 1, 1], f"decoder.{layer + 5}.weight": [1, 1, 3, 3]}
+    conv("decoder.22", 3, 1)
+    write("tiny_decoder", "whole", adapter(b"", shapes)[1:])
+    write("tiny_decoder", "five_rows", adapter(b"", shapes | {"decoder.22.weight": [5, 1, 3, 3], "decoder.22.bias": [5]})[1:])
+    write("tiny_decoder", "wide", adapter(b"", shapes | {"decoder.0.weight": [1, 1, 1, 1]})[1:])
+    write("tiny_decoder", "empty", adapter(b"", {})[1:])
+
+
 def write(target: str, name: str, content: bytes) -> None:
     path = CORPUS / target / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,6 +212,7 @@ def main() -> None:
 
     write_adapters()
     write_pictures()
+    write_tiny_decoders()
     write("tokenizer_files", "small.json", b"json\n" + json.dumps(small_tokenizer(), separators=(",", ":")).encode())
     bundled = ROOT / "models/longtake-tiny/tokenizer/tokenizer.model"
     write("tokenizer_files", "bundled.model", b"model\n" + bundled.read_bytes())

@@ -15,7 +15,18 @@ import diffusers
 import torch
 import transformers
 
-from tools.export import adapters, image_to_video, ltx2_vae, pipeline, sana_video2, text, tokens, transformer, vae
+from tools.export import (
+    adapters,
+    image_to_video,
+    ltx2_vae,
+    pipeline,
+    sana_video2,
+    taehv,
+    text,
+    tokens,
+    transformer,
+    vae,
+)
 from tools.export.folder import VARIANTS
 
 
@@ -77,6 +88,8 @@ def export_random(out: Path, seed: int) -> None:
         image_to_video.pipeline_case(out, f"{tag}_image_{index}", rng, dtype(index), kind, scheduler, steps, guidance)
     for index, (use, window, guidance) in enumerate([("held", 0, 1.0), ("prefix", 0, 3.0), ("prefix", 2, 1.0)]):
         image_to_video.causal_case(out, f"{tag}_image_{use}_{index}", rng, dtype(index), use, window, guidance)
+    for index, (patch, times) in enumerate([(1, (1, 2, 2)), (4, (2, 2, 2)), (2, (1, 2, 2))]):
+        taehv.case(out, f"{tag}_tiny_decoder_{index}", rng, dtype(index), patch, times)
 
 
 def export_committed(out: Path) -> None:
@@ -124,6 +137,7 @@ def export_committed(out: Path) -> None:
     ltx2_vae.committed_cases(out, random.Random(11))
     sana_video2.committed_cases(out, random.Random(13))
     image_to_video.committed_cases(out, random.Random(19))
+    taehv.committed_cases(out, random.Random(13))
 
 
 def main() -> None:

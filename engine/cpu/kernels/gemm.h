@@ -58,6 +58,10 @@ void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int6
         return StoreGatedRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
       case Activation::kSigmoid:
         return StoreGatedRows<Out, Activation::kSigmoid>(g, first, rows, acc, acc_stride);
+      case Activation::kRelu:
+        return StoreGatedRows<Out, Activation::kRelu>(g, first, rows, acc, acc_stride);
+      case Activation::kSoftClamp:
+        return StoreGatedRows<Out, Activation::kSoftClamp>(g, first, rows, acc, acc_stride);
     }
   }
   switch (g.activation) {
@@ -69,6 +73,10 @@ void StoreRowsAs(const GemmBlock& g, int first, int rows, const float* acc, int6
       return StoreRows<Out, Activation::kGeluTanh>(g, first, rows, acc, acc_stride);
     case Activation::kSigmoid:
       return StoreRows<Out, Activation::kSigmoid>(g, first, rows, acc, acc_stride);
+    case Activation::kRelu:
+      return StoreRows<Out, Activation::kRelu>(g, first, rows, acc, acc_stride);
+    case Activation::kSoftClamp:
+      return StoreRows<Out, Activation::kSoftClamp>(g, first, rows, acc, acc_stride);
   }
 }
 

@@ -60,6 +60,10 @@ LT_INLINE V Apply(Activation a, V x) {
       return GeluTanh(x);
     case Activation::kSigmoid:
       return Sigmoid(x);
+    case Activation::kRelu:
+      return Max(Zero(), x);  // NaN for NaN
+    case Activation::kSoftClamp:
+      return Set(3.f) * Tanh(x / Set(3.f));
   }
   return x;
 }

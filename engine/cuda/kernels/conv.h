@@ -29,6 +29,7 @@ struct ConvLaunch {
   int in_height = 0, in_width = 0, out_height = 0, out_width = 0;
   int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
   int wide = 0;  // not 0: out and residual are f32; else bf16
+  int relu = 0;  // not 0: negative sums become 0
   // One output frame, and the kt frames that it is made from; null: zeros.
   const void* in[kMostFrames] = {};
   void* out = nullptr;

@@ -8,7 +8,7 @@
 namespace longtake::cuda {
 
 // Sums of channels `channel` and `channel + 1` (even, inside the output) of one pixel, then bias, then the residual,
-// which may be what is overwritten.
+// which may be what is overwritten, then ReLU.
 template <typename T>
 __device__ __forceinline__ void StoreConvPair(const ConvLaunch& a, int pixel, int channel, float first, float second) {
   const int64_t at = int64_t{pixel} * a.outputs + channel;
@@ -19,6 +19,10 @@ __device__ __forceinline__ void StoreConvPair(const ConvLaunch& a, int pixel, in
     LoadOrZero<2>(residual, residual != nullptr, add);
     v[0] += add[0];
     v[1] += add[1];
+    if (a.relu != 0) {
+      v[0] = Relu(v[0]);
+      v[1] = Relu(v[1]);
+    }
     Store<2>(out, v);
     return;
   }
@@ -26,6 +30,7 @@ __device__ __forceinline__ void StoreConvPair(const ConvLaunch& a, int pixel, in
     float v[1] = {(j == 0 ? first : second) + a.bias[channel + j]}, add[1];
     LoadOrZero<1>(residual + j, residual != nullptr, add);
     v[0] += add[0];
+    if (a.relu != 0) v[0] = Relu(v[0]);
     Store<1>(out + j, v);
   }
 }

@@ -18,6 +18,10 @@ __device__ __forceinline__ float Apply(Activation a, float x) {
       return GeluTanh(x);
     case Activation::kSigmoid:
       return Sigmoid(x);
+    case Activation::kRelu:
+      return Relu(x);
+    case Activation::kSoftClamp:
+      return 3.f * tanhf(x / 3.f);
   }
   return x;
 }

@@ -65,6 +65,8 @@ __device__ __forceinline__ void LoadOrZero(const T* p, bool valid, float (&v)[kV
   }
 }
 
+__device__ __forceinline__ float Relu(float x) { return x < 0.f ? 0.f : x; }
+
 __device__ __forceinline__ float Silu(float x) { return x / (1.f + __expf(-x)); }
 __device__ __forceinline__ float Sigmoid(float x) { return 1.f / (1.f + __expf(-x)); }
 

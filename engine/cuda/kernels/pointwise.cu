@@ -23,6 +23,8 @@ __device__ __forceinline__ float Apply(float x) {
   if constexpr (kActivation == Activation::kSilu) return Silu(x);
   if constexpr (kActivation == Activation::kGeluTanh) return GeluTanh(x);
   if constexpr (kActivation == Activation::kSigmoid) return Sigmoid(x);
+  if constexpr (kActivation == Activation::kRelu) return Relu(x);
+  if constexpr (kActivation == Activation::kSoftClamp) return 3.f * tanhf(x / 3.f);
   return x;
 }
 
@@ -171,6 +173,10 @@ void RunActivate(Launcher& launcher, ConstMat x, Activation activation, Mat y) {
       return LaunchActivate<Activation::kGeluTanh>(launcher, x, y);
     case Activation::kSigmoid:
       return LaunchActivate<Activation::kSigmoid>(launcher, x, y);
+    case Activation::kRelu:
+      return LaunchActivate<Activation::kRelu>(launcher, x, y);
+    case Activation::kSoftClamp:
+      return LaunchActivate<Activation::kSoftClamp>(launcher, x, y);
   }
 }
 

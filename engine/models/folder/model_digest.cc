@@ -18,8 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kSettings[] = "longtake.json";
-constexpr const char* kParts[] = {kSettings,   "model_index.json", "scheduler", "text_encoder",
-                                  "tokenizer", "transformer",      "vae"};
+constexpr const char* kParts[] = {kSettings,      "model_index.json", "scheduler",   "text_encoder",
+                                  "tiny_decoder", "tokenizer",        "transformer", "vae"};
 constexpr const char* kExtensions[] = {".json", ".model", ".safetensors"};
 constexpr uint64_t kWhole = 32 << 20;  // larger files are sampled
 constexpr uint64_t kPage = 4096, kPages = 256;

@@ -160,6 +160,14 @@ EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, in
   return table;
 }
 
+std::unique_ptr<PackedKernel> WeightLoader::Pack(const KernelShape& shape, const std::vector<float>& weight,
+                                                 const std::vector<float>& bias) {
+  if (!status_.ok()) return nullptr;
+  const HostTensor weights{weight.data(), DType::kF32, {shape.outputs, shape.inputs, shape.kt, shape.kh, shape.kw}};
+  const HostTensor biases{bias.data(), DType::kF32, {shape.outputs}};
+  return Packed(ops_.weights().Pack(shape, {&weights, 1}, {&biases, bias.empty() ? size_t{0} : size_t{1}}));
+}
+
 void WeightLoader::Check(const std::string& name, const std::vector<int64_t>& shape) {
   if (!status_.ok()) return;
   status_ = store_.Check(name, shape);

@@ -60,6 +60,9 @@ class WeightLoader {
   // The same, in host memory.
   std::vector<float> HostFloats(const std::string& name, const std::vector<int64_t>& shape);
   EmbeddingTable Embedding(const std::string& name, int64_t rows, int64_t width);
+  // Packs values that the caller has made of tensors: `weight` [outputs, inputs, kt, kh, kw], `bias` [outputs] or none.
+  std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, const std::vector<float>& weight,
+                                     const std::vector<float>& bias);
 
   // Only checks that the tensor exists and has that shape, for parts that are not loaded.
   void Check(const std::string& name, const std::vector<int64_t>& shape);
