@@ -29,6 +29,9 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--size", flags.size, "WIDTHxHEIGHT, one of the model's sizes");
   command.add_option("--negative-prompt", flags.negative_prompt, "What the video should not show");
   command.add_option("--adapter", flags.adapters, "NAME or NAME=STRENGTH of an adapter of the model; several add up");
+  command.add_option("--decoder", flags.decoder, "full, or tiny: pictures in less time, with less detail")
+      ->check(CLI::IsMember({"full", "tiny"}))
+      ->capture_default_str();
   command.add_option("--first-image", flags.first_image, "PNG or JPEG of the first frame");
   AddDelivery(command, flags);
 }

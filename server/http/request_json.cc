@@ -140,6 +140,13 @@ std::optional<Size> ReadSize(Fields& fields) {
   return std::nullopt;
 }
 
+DecoderKind ReadDecoder(Fields& fields) {
+  const std::string decoder = fields.Text("decoder");
+  if (decoder == "tiny") return DecoderKind::kTiny;
+  if (!decoder.empty() && decoder != "full") fields.Wrong("decoder", "is not full or tiny");
+  return DecoderKind::kFull;
+}
+
 DeliveryOptions Delivery(Fields& fields) {
   DeliveryOptions options;
   if (fields.Flag("offline")) options.delivery = scheduler::Delivery::kOffline;
@@ -186,6 +193,7 @@ CreateRequest ToCreateRequest(const json& body) {
   }
   spec.prompt_changes = Changes(fields, request.errors);
   spec.adapters = Adapters(fields, request.errors);
+  spec.decoder = ReadDecoder(fields);
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
   fields.Finish();

@@ -64,6 +64,7 @@ class Checker {
     CheckDuration();
     CheckRest();
     CheckAdapters();
+    CheckDecoder();
     CheckOptions();
     CheckChanges();
     if (!errors_.empty()) return InvalidRequest(std::move(errors_));
@@ -143,6 +144,13 @@ class Checker {
     } else if (static_cast<int64_t>(spec_.first_image.size()) > limits_.max_first_image_bytes) {
       Refuse("spec.first_image", TooLong(spec_.first_image.size(), limits_.max_first_image_bytes));
     }
+  }
+
+  void CheckDecoder() {
+    if (spec_.decoder == DecoderKind::kTiny && !model_.has_tiny_decoder) {
+      Refuse("spec.decoder", "this model has no tiny decoder");
+    }
+    plan_.session.decoder = spec_.decoder;
   }
 
   // The session keeps the digests, so that what is made later belongs to the same files.

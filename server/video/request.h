@@ -38,6 +38,7 @@ struct VideoSpec {
   std::string first_image, model;
   std::vector<PromptChange> prompt_changes;
   std::vector<Adapter> adapters;
+  DecoderKind decoder = DecoderKind::kFull;
   friend bool operator==(const VideoSpec&, const VideoSpec&) = default;
 };
 
