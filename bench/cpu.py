@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 LATENT_FRAMES = {"transformer": 1, "vae": 2, "ltx2": 2, "text": 1}
+TINY_DECODER = "tiny_decoder"  # a case of its own: against the full decoder and not against torch
 
 
 def say(text: str) -> None:
@@ -74,6 +75,16 @@ def measure(arguments, case: str) -> dict:
     }
 
 
+def tiny_decoder(arguments) -> dict:
+    """The tiny decoder and the full one on the same latents, in turns: taew2_1's shape, and the bundled model's own."""
+    results = {}
+    for name, model in ((TINY_DECODER, arguments.models / TINY_DECODER), ("bundled_tiny_decoder", Path("models/longtake-tiny"))):
+        say(f"{name}: both decoders")
+        command = [arguments.build / "longtake-bench", "--case", TINY_DECODER, "--model", model]
+        results[name] = lines_of([*command, "--latent-frames", 2, "--rounds", 2 if arguments.quick else 5])[-1]
+    return results
+
+
 def tiny_realtime(arguments) -> tuple[float, float]:
     """Video seconds a wall second: the bundled model through the running server, and torch on the same weights."""
     say("bundled model: server and client")
@@ -98,13 +109,14 @@ def main() -> None:
     parser.add_argument("--peers-python", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=150.0, help="seconds for each variant of torch")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--case", choices=LATENT_FRAMES, help="nothing but this one")
+    parser.add_argument("--case", choices=[*LATENT_FRAMES, TINY_DECODER], help="nothing but this one")
     arguments = parser.parse_args()
 
     begin = time.monotonic()
     results = {case: measure(arguments, case) for case in LATENT_FRAMES if arguments.case in (None, case)}
     tiny, tiny_torch = tiny_realtime(arguments) if arguments.case is None else (0, 0)
-    any_result = next(iter(results.values()))
+    decoders = tiny_decoder(arguments) if arguments.case in (None, TINY_DECODER) else {}
+    any_result = next(iter({**results, **decoders}.values()))
 
     print(f"\n{cpu_name()}; {any_result['numerics_id']}; {(time.monotonic() - begin) / 60:.0f} minutes")
     print(
@@ -122,6 +134,9 @@ def main() -> None:
             seconds = f"{variant['seconds']:9.3f}" if variant["seconds"] else f"     none: {variant['why']}"
             print(f"{'':32}{seconds}  torch {variant['variant']}")
 
+    for name, r in decoders.items():
+        print(f"{name:20} {r['seconds']:9.3f} s, the full one {r['full_seconds']:9.3f} s: {r['full_seconds'] / r['seconds']:.1f} times")
+
     def ratio(case: str, other: str) -> float:
         return round(results[case][f"{other}_seconds"] / results[case]["seconds"], 3)
 
@@ -130,6 +145,8 @@ def main() -> None:
         if case != "text":
             last[f"{case}_vs_gemm"] = ratio(case, "gemm")
         last[f"{case}_vs_torch"] = ratio(case, "torch")
+    for name, r in decoders.items():
+        last[f"{name}_vs_full"] = round(r["full_seconds"] / r["seconds"], 2)
     last["memory_vs_plan"] = {case: round(r["memory_vs_plan"], 3) for case, r in results.items()}
     if arguments.case is None:
         print(f"{'tiny':12} {tiny:.2f} x real time end to end; torch without MP4 {tiny_torch:.2f} x")

@@ -1,12 +1,14 @@
 // longtake-bench: times one kind of pass through the engine, alternating with oneDNN's matrix product on the same
 // shapes.
 //
-//   longtake-bench --case transformer|vae|ltx2|text --model DIR [--dtype auto] [--rounds 5] [--no-gemm] [--profile]
+//   longtake-bench --case transformer|vae|ltx2|text|tiny_decoder --model DIR [--dtype auto] [--rounds 5] [--no-gemm]
+//   [--profile]
 //
 // transformer: one denoising pass of the folder's first block; vae, ltx2: a block's latent frames to video frames;
-// text: a prompt that fills the caption. Prints one line of JSON; times are the best of all rounds, in seconds. Memory
-// is counted from before the engine is made: its peak while loading, and after. With --profile a table of operations,
-// the mean of all rounds, goes to the standard error stream.
+// text: a prompt that fills the caption; tiny_decoder: the same latent frames by the tiny decoder, and in turns with it
+// by the full one (`full_seconds`) instead of oneDNN. Prints one line of JSON; times are the best of all rounds, in
+// seconds. Memory is counted from before the engine is made: its peak while loading, and after. With --profile a table
+// of operations, the mean of all rounds, goes to the standard error stream.
 #include <cstdio>
 #include <fstream>
 #include <limits>
@@ -36,6 +38,8 @@ struct Arguments {
   bool no_gemm = false, profile = false;
 };
 
+constexpr char kTinyDecoder[] = "tiny_decoder";
+
 // Seconds of one pass.
 absl::StatusOr<double> RunPass(Engine& engine, const Pass& pass) {
   ASSIGN_OR_RETURN(const TimedBatch batch, RunPasses(engine, {pass}));
@@ -51,8 +55,14 @@ class Case {
 
   // Seconds of one measurement. A session lives for one measurement only, so that all begin alike.
   absl::StatusOr<double> Measure() {
+    return Measure(a_.measured == kTinyDecoder ? DecoderKind::kTiny : DecoderKind::kFull);
+  }
+  absl::StatusOr<double> Measure(DecoderKind decoder) {
     const ModelInfo& info = engine_.model();
-    ASSIGN_OR_RETURN(const SessionId id, engine_.OpenSession({info.sizes.front(), a_.latent_frames, /*seed=*/1}));
+    ASSIGN_OR_RETURN(
+        const SessionId id,
+        engine_.OpenSession(
+            {.size = info.sizes.front(), .latent_frames = a_.latent_frames, .seed = 1, .decoder = decoder}));
     absl::StatusOr<double> seconds = MeasureIn(id);
     profile_.Enable(false);
     engine_.CloseSession(id);
@@ -147,7 +157,8 @@ absl::Status Run(const Arguments& a) {
     return absl::InvalidArgumentError("the folder's settings cannot be read");
   std::unique_ptr<OnednnGemm> gemm;
   double flops = 0;
-  if (!a.no_gemm) {
+  const bool both_decoders = a.measured == kTinyDecoder && !a.profile;
+  if (!a.no_gemm && a.measured != kTinyDecoder) {
     ASSIGN_OR_RETURN(const auto shapes,
                      Shapes(a, engine->model().sizes.front(), settings.value("caption_tokens", 300),
                             vae.value("scale_factor_spatial", vae.value("spatial_compression_ratio", 8))));
@@ -155,13 +166,17 @@ absl::Status Run(const Arguments& a) {
     ASSIGN_OR_RETURN(gemm, OnednnGemm::Make(shapes, dtype));
     RETURN_IF_ERROR(gemm->Round().status());
   }
-  double best = std::numeric_limits<double>::infinity(), sum = 0, gemm_best = 0;
+  double best = std::numeric_limits<double>::infinity(), full = best, sum = 0, gemm_best = 0;
   nlohmann::json all = nlohmann::json::array();
   for (int round = 0; round < a.rounds; ++round) {
     ASSIGN_OR_RETURN(const double seconds, measured.Measure());
     best = std::min(best, seconds);
     sum += seconds;
     all.push_back(seconds);
+    if (both_decoders) {
+      ASSIGN_OR_RETURN(const double other, measured.Measure(DecoderKind::kFull));
+      full = std::min(full, other);
+    }
     if (gemm != nullptr) {
       ASSIGN_OR_RETURN(gemm_best, gemm->Round());
     }
@@ -183,6 +198,7 @@ absl::Status Run(const Arguments& a) {
     line["gemm_seconds"] = gemm_best;
     line["dense_flops"] = flops;
   }
+  if (both_decoders) line["full_seconds"] = full;
   std::printf("%s\n", line.dump().c_str());
   std::fputs(profile.Table(sum, a.rounds).c_str(), stderr);
   return absl::OkStatus();
@@ -194,7 +210,9 @@ absl::Status Run(const Arguments& a) {
 int main(int argc, char** argv) {
   longtake::Arguments a;
   CLI::App app("Times one kind of pass through the engine, alternating with oneDNN's matrix product.");
-  app.add_option("--case", a.measured)->required()->check(CLI::IsMember({"transformer", "vae", "ltx2", "text"}));
+  app.add_option("--case", a.measured)
+      ->required()
+      ->check(CLI::IsMember({"transformer", "vae", "ltx2", "text", "tiny_decoder"}));
   app.add_option("--model", a.model, "Model folder with longtake.json")->required();
   app.add_option("--dtype", a.dtype)->capture_default_str();
   app.add_option("--isa", a.isa)->capture_default_str();

@@ -33,6 +33,9 @@ _TINY_TEXT = {
 }
 _SETTINGS = {"timesteps": [1000, 500], "block_latent_frames": 2, "max_latent_frames": 2}
 
+# Folders with a tiny decoder beside the VAE.
+TINY_DECODERS = {"tiny_decoder": "taew2_1"}
+
 FOLDERS = {
     # 4 layers at the 2B width, one latent frame of 832x480: 1560 tokens, caption 300.
     "transformer": (
@@ -41,6 +44,15 @@ FOLDERS = {
     ),
     # Wan 2.1's decoder, base 96, two latent frames: 5 frames of 240x416.
     "vae": (
+        {
+            "transformer": {**_TINY_TRANSFORMER, "caption_channels": 32},
+            "text_encoder": {**_TINY_TEXT, "hidden_size": 32},
+            "vae": {},
+        },
+        {**_SETTINGS, "sizes": ["416x240"]},
+    ),
+    # The same with taew2_1.
+    "tiny_decoder": (
         {
             "transformer": {**_TINY_TRANSFORMER, "caption_channels": 32},
             "text_encoder": {**_TINY_TEXT, "hidden_size": 32},
@@ -95,7 +107,10 @@ def main() -> None:
         if (folder / "model_index.json").exists():
             continue  # written last: the folder is complete
         sampler = "bidirectional" if settings.get("sampler") == "flow_dpm_solver" else "few_step"
-        write_model(folder, list(PARTS), changes, sampler, settings=settings, tokenizer=TOKENIZER)
+        tiny = TINY_DECODERS.get(name)
+        write_model(
+            folder, list(PARTS), changes, sampler, settings=settings, tokenizer=TOKENIZER, tiny_decoder=tiny
+        )
 
 
 if __name__ == "__main__":

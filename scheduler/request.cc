@@ -52,6 +52,7 @@ absl::Status Check(const Request& request) {
   };
   for (const absl::Status& status :
        {above_zero(request.latent_tokens, "latent_tokens"), above_zero(request.first_decode, "first_decode"),
+        above_zero(request.decode_cost, "decode_cost"),
         above_zero(request.first_latent_seconds, "first_latent_seconds"),
         above_zero(request.latent_seconds, "latent_seconds"), CheckLadder(request), CheckPrompts(request),
         CheckMadeBlocks(request), CheckMadeLevels(request)}) {

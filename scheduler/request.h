@@ -39,6 +39,9 @@ struct Request {
   // What decoding the video's first latent frame costs, as a share of any other's: a causal VAE makes one frame of it,
   // and of the others as many as its temporal stride. Above 0.
   double first_decode = 1;
+  // What decoding a latent frame costs, as a share of what it costs other sessions with as many `latent_tokens`: below
+  // 1 by a smaller decoder. Above 0.
+  double decode_cost = 1;
   // Seconds of video in the video's first latent frame and in any other one; above 0.
   double first_latent_seconds = 1, latent_seconds = 1;
   // Latent frames of a block that leave together, as one chunk; the last chunk of a block may have fewer. 0: a block is

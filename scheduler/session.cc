@@ -55,8 +55,7 @@ double Session::Tokens(PassKind kind) const {
     case PassKind::kCommit:
       return block_tokens(committed_blocks_);
     case PassKind::kDecode:
-      return decoded_blocks_ == 0 && decoded_latents_ == 0 ? request_.first_decode * request_.latent_tokens
-                                                           : request_.latent_tokens;
+      return decoded_blocks_ == 0 && decoded_latents_ == 0 ? request_.first_decode * decode_tokens() : decode_tokens();
     case PassKind::kSave:
     case PassKind::kRestore:
       break;  // are not planned

@@ -171,6 +171,7 @@ class Session {
   int blocks() const { return static_cast<int>(request_.block_latents.size()); }
   int latents(int block) const { return request_.block_latents[block]; }
   double block_tokens(int block) const { return latents(block) * request_.latent_tokens; }
+  double decode_tokens() const { return request_.decode_cost * request_.latent_tokens; }  // of a latent frame
   bool& busy(PassKind kind) { return kind == PassKind::kDecode ? decoder_busy_ : transformer_busy_; }
   bool PromptDue() const { return !prompt_at_.empty() && prompt_at_.begin()->first <= committed_blocks_; }
 

@@ -15,10 +15,10 @@ double Session::Decode(const Costs& costs, int block, int from, int to, int comp
   if (role == LaneRole::kTransformer || from >= to) return 0;
   double seconds = 0;
   if (block == 0 && from == 0) {
-    seconds += costs.InCompany(PassKind::kDecode, request_.first_decode * request_.latent_tokens, company);
+    seconds += costs.InCompany(PassKind::kDecode, request_.first_decode * decode_tokens(), company);
     ++from;
   }
-  return seconds + (to - from) * costs.InCompany(PassKind::kDecode, request_.latent_tokens, company);
+  return seconds + (to - from) * costs.InCompany(PassKind::kDecode, decode_tokens(), company);
 }
 
 double Session::NextFront(const Costs& costs, int steps) const {
@@ -107,7 +107,7 @@ double Session::SecondsLeft(const Costs& costs) const {
 }
 
 double Session::LongestPass(const Costs& costs, LaneRole role) const {
-  const double decode = role == LaneRole::kTransformer ? 0 : costs.Alone(PassKind::kDecode, request_.latent_tokens);
+  const double decode = role == LaneRole::kTransformer ? 0 : costs.Alone(PassKind::kDecode, decode_tokens());
   if (committed_blocks_ == blocks() || role == LaneRole::kDecoder) return decode;
   const int most = *std::max_element(request_.block_latents.begin() + committed_blocks_, request_.block_latents.end());
   return std::max(decode, costs.Alone(PassKind::kDenoise, most * request_.latent_tokens));

@@ -2,6 +2,7 @@
 
     python -m tools.make_model --out DIR [--sampler few_step|bidirectional] [--parts transformer,vae,text_encoder]
         [--transformer JSON] [--text-encoder JSON] [--vae JSON] [--settings JSON] [--dtype bfloat16] [--tokenizer FILE]
+        [--tiny-decoder taew2_1|taeltx_2]
 
 Without further options: SANA-Video 2B, Gemma-2-2B and the Wan 2.1 VAE at their real widths, 9.6 GB in bfloat16. The
 JSON options change single fields of a part's config.json (or of longtake.json); `--vae '{"_class_name":
@@ -168,6 +169,12 @@ SCHEDULER = {
     "use_flow_sigmas": True,
 }
 
+# Of the published files' shapes.
+TINY_DECODERS = {
+    "taew2_1": {"channels": 16, "patch": 1, "widths": [256, 128, 64, 64], "times": [1, 2, 2]},
+    "taeltx_2": {"channels": 128, "patch": 4, "widths": [256, 128, 64, 64], "times": [2, 2, 2]},
+}
+
 PARTS = {
     "transformer": (TRANSFORMER, tensor_lists.transformer, "diffusion_pytorch_model"),
     "vae": (VAE, tensor_lists.vae, "diffusion_pytorch_model"),
@@ -256,6 +263,7 @@ def write_model(
     seed: int = 0,
     tokenizer: Path | None = None,
     shard_bytes: int = SHARD_BYTES,
+    tiny_decoder: str | None = None,
 ) -> None:
     """Writes the folder. changes: part -> fields of its config.json that differ from the defaults."""
     out.mkdir(parents=True, exist_ok=True)
@@ -267,6 +275,10 @@ def write_model(
         specs = [TensorSpec(name, shape, STORAGE[dtype]) for name, shape in list_tensors(config)]
         write_part(out / part, stem, specs, weights, shard_bytes, _progress(part))
         (out / part / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    if tiny_decoder:
+        tensors = tensor_lists.tiny_decoder(TINY_DECODERS[tiny_decoder])
+        specs = [TensorSpec(name, shape, STORAGE[dtype]) for name, shape in tensors]
+        write_part(out / "tiny_decoder", tiny_decoder, specs, weights, shard_bytes, _progress("tiny_decoder"))
     if tokenizer:
         (out / "tokenizer").mkdir(exist_ok=True)
         shutil.copyfile(tokenizer, out / "tokenizer" / "tokenizer.model")
@@ -290,6 +302,7 @@ def main() -> None:
         parser.add_argument("--" + part.replace("_", "-"), type=json.loads, default={}, metavar="JSON")
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON", help="fields of longtake.json")
     parser.add_argument("--dtype", choices=STORAGE, default="bfloat16")
+    parser.add_argument("--tiny-decoder", choices=TINY_DECODERS, help="a tiny decoder beside the VAE")
     parser.add_argument("--tokenizer", type=Path, help="a SentencePiece model to copy in")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -307,6 +320,7 @@ def main() -> None:
         arguments.dtype,
         arguments.seed,
         arguments.tokenizer,
+        tiny_decoder=arguments.tiny_decoder,
     )
 
 

@@ -173,6 +173,21 @@ def vae(config: dict) -> Iterator[tuple[str, Shape]]:
     yield from _affine("decoder.conv_out", config["out_channels"], width, 3, 3, 3)
 
 
+def tiny_decoder(config: dict) -> Iterator[tuple[str, Shape]]:
+    """A tiny decoder (TAEHV), whose files have no config: latent `channels`, `patch`, `widths` of the stages, and the frames
+    (`times`) that each stage makes of one."""
+    widths = config["widths"]
+    yield from _affine("decoder.1", widths[0], config["channels"], 3, 3)
+    for stage, (width, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        layer = 3 + 6 * stage
+        for block in range(layer, layer + 3):
+            for conv, inputs in ((0, 2 * width), (2, width), (4, width)):
+                yield from _affine(f"decoder.{block}.conv.{conv}", width, inputs, 3, 3)
+        yield f"decoder.{layer + 4}.conv.weight", (width * config["times"][stage], width, 1, 1)
+        yield f"decoder.{layer + 5}.weight", (after, width, 3, 3)
+    yield from _affine("decoder.22", 3 * config["patch"] ** 2, widths[-1], 3, 3)
+
+
 def _ltx2_conv(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, Shape]]:
     yield from _affine(f"{name}.conv", outputs, inputs, 3, 3, 3)
 

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "clients/cli/ask.h"
@@ -22,6 +23,19 @@
 #include "longtake/v1/video_service.grpc.pb.h"
 
 namespace longtake::client {
+namespace {
+
+// As --decoder names them.
+std::vector<std::string> Decoders(const v1::Model& model) {
+  std::vector<std::string> names;
+  for (const int decoder : model.decoders()) {
+    if (decoder == v1::DECODER_FULL) names.emplace_back("full");
+    if (decoder == v1::DECODER_TINY) names.emplace_back("tiny");
+  }
+  return names;
+}
+
+}  // namespace
 
 int Models(const ModelsFlags& flags) {
   const auto stub = v1::ModelService::NewStub(Connect(flags.server));
@@ -62,6 +76,7 @@ int Models(const ModelsFlags& flags) {
                      {"accepts_negative_prompt", model.accepts_negative_prompt()},
                      {"switches_prompt", model.switches_prompt()},
                      {"adapters", std::vector<std::string>(model.adapters().begin(), model.adapters().end())},
+                     {"decoders", Decoders(model)},
                      {"about", model.about()},
                      {"examples", std::vector<std::string>(model.examples().begin(), model.examples().end())},
                      {"step_ladder", std::vector<int>(model.step_ladder().begin(), model.step_ladder().end())}});
@@ -74,6 +89,7 @@ int Models(const ModelsFlags& flags) {
                 model.denoise_steps(), model.numerics_id().c_str());
     std::printf("  first image %s, negative prompt %s, prompt switch %s\n", model.accepts_first_image() ? "yes" : "no",
                 model.accepts_negative_prompt() ? "yes" : "no", model.switches_prompt() ? "yes" : "no");
+    std::printf("  decoders         %s\n", absl::StrJoin(Decoders(model), ", ").c_str());
     for (const std::string& adapter : model.adapters()) std::printf("  adapter          %s\n", adapter.c_str());
     if (!model.about().empty()) std::printf("  knows            %s\n", model.about().c_str());
     for (const std::string& example : model.examples()) std::printf("  example          %s\n", example.c_str());

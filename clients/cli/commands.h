@@ -29,6 +29,7 @@ struct GenerateFlags {
   std::string first_image;            // file
   std::vector<std::string> then;      // "SECONDS:PROMPT"
   std::vector<std::string> adapters;  // "NAME" or "NAME=STRENGTH"
+  std::string decoder = "full";       // or "tiny"
   int priority = 0;
   std::optional<double> max_wait, max_lead;  // seconds
   bool adaptive = false;                     // fewer steps rather than late chunks

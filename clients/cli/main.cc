@@ -31,6 +31,9 @@ void AddRequest(CLI::App& command, longtake::client::GenerateFlags& flags) {
   command.add_option("--adapter", flags.adapters, "NAME or NAME=STRENGTH of an adapter of the model; several add up");
   command.add_option("--image,--first-image", flags.first_image,
                      "PNG, JPEG or WebP of the first frame; models say whether they take one");
+  command.add_option("--decoder", flags.decoder, "full, or tiny: pictures in less time, with less detail")
+      ->check(CLI::IsMember({"full", "tiny"}))
+      ->capture_default_str();
   AddDelivery(command, flags);
 }
 

@@ -56,6 +56,7 @@ std::optional<std::string> MakeRequest(const GenerateFlags& flags, v1::VideoSpec
     }
     adapter.set_strength(strength);
   }
+  if (flags.decoder == "tiny") spec.set_decoder(v1::DECODER_TINY);
   if (!flags.first_image.empty()) {
     std::ifstream file(flags.first_image, std::ios::binary);
     if (!file) return absl::StrFormat("--image: cannot read %s", flags.first_image);

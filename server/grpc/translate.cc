@@ -172,6 +172,7 @@ v1::VideoSpec ToProto(const VideoSpec& spec) {
     each.set_name(adapter.name);
     each.set_strength(adapter.strength);
   }
+  out.set_decoder(spec.decoder == DecoderKind::kTiny ? v1::DECODER_TINY : v1::DECODER_FULL);
   return out;
 }
 
@@ -272,6 +273,8 @@ v1::Model ToProto(const ModelInfo& model, const RequestLimits& limits) {
   out.set_about(model.about);
   for (const std::string& example : model.examples) out.add_examples(example);
   for (const AdapterInfo& adapter : model.adapters) out.add_adapters(adapter.name);
+  out.add_decoders(v1::DECODER_FULL);
+  if (model.has_tiny_decoder) out.add_decoders(v1::DECODER_TINY);
   return out;
 }
 
@@ -296,6 +299,16 @@ VideoSpec FromProto(const v1::VideoSpec& spec, const std::string& path, std::vec
   }
   for (const v1::Adapter& adapter : spec.adapters()) {
     out.adapters.push_back({adapter.name(), adapter.has_strength() ? adapter.strength() : 1});
+  }
+  switch (spec.decoder()) {
+    case v1::DECODER_UNSPECIFIED:
+    case v1::DECODER_FULL:
+      break;
+    case v1::DECODER_TINY:
+      out.decoder = DecoderKind::kTiny;
+      break;
+    default:
+      RefuseNumber(absl::StrCat(path, ".decoder"), spec.decoder(), errors);
   }
   return out;
 }

@@ -171,6 +171,13 @@ std::string FirstImage(Fields& fields) {
   return bytes;
 }
 
+DecoderKind ReadDecoder(Fields& fields) {
+  const std::string decoder = fields.Text("decoder");
+  if (decoder == "tiny") return DecoderKind::kTiny;
+  if (!decoder.empty() && decoder != "full") fields.Wrong("decoder", "is not full or tiny");
+  return DecoderKind::kFull;
+}
+
 DeliveryOptions Delivery(Fields& fields) {
   DeliveryOptions options;
   if (fields.Flag("offline")) options.delivery = scheduler::Delivery::kOffline;
@@ -218,6 +225,7 @@ CreateRequest ToCreateRequest(const json& body) {
   spec.prompt_changes = Changes(fields, request.errors);
   spec.adapters = Adapters(fields, request.errors);
   spec.first_image = FirstImage(fields);
+  spec.decoder = ReadDecoder(fields);
   request.options = Delivery(fields);
   request.request_id = fields.Text("request_id");
   fields.Finish();

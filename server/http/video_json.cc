@@ -119,6 +119,7 @@ json ToJson(const VideoInfo& video, bool with_blocks, Reader reader) {
               {"prompt", plan.spec.prompt},
               {"prompt_changes", changes},
               {"adapters", adapters},
+              {"decoder", plan.spec.decoder == DecoderKind::kTiny ? "tiny" : "full"},
               {"seconds", absl::StrFormat("%.2f", Seconds(plan.rate.TimeOf(plan.frames())))},
               {"size", ToText(plan.session.size)},
               {"seed", plan.session.seed},
@@ -157,6 +158,7 @@ json ToJson(const ModelInfo& model) {
   json adapters = json::array();
   for (const AdapterInfo& adapter : model.adapters) adapters.push_back(adapter.name);
   out["adapters"] = std::move(adapters);
+  out["decoders"] = model.has_tiny_decoder ? json{"full", "tiny"} : json{"full"};
   if (model.block_latent_frames > 0) {
     out["block_seconds"] = Seconds(rate.TimeOf(int64_t{model.block_latent_frames} * model.frames_per_latent));
   }

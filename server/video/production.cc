@@ -96,23 +96,26 @@ uint64_t Production::NewId() {
 }
 
 scheduler::Request Production::MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const {
+  const ModelInfo& model = engine_->model();
+  const bool tiny = plan.session.decoder == DecoderKind::kTiny;
   // Tokens are in proportion to pixels, by one factor for all sizes of a model.
   const double pixels = static_cast<double>(plan.session.size.width) * plan.session.size.height;
-  return {
-      .id = scheduler::SessionId{id},
-      .delivery = plan.options.delivery,
-      .block_latents = plan.block_latents,
-      .denoise_steps = engine_->model().denoise_steps,
-      .step_ladder = plan.options.fidelity == Fidelity::kAdaptive ? engine_->model().step_ladder : std::vector<int>(),
-      .prompt_blocks = plan.prompt_blocks,
-      .latent_tokens = pixels,
-      .first_decode = 1.0 / engine_->model().frames_per_latent,
-      .first_latent_seconds = 1 / engine_->model().fps,
-      .latent_seconds = engine_->model().frames_per_latent / engine_->model().fps,
-      .max_lead = plan.options.max_lead.value_or(absl::InfiniteDuration()),
-      .max_wait = plan.options.max_wait.value_or(absl::InfiniteDuration()),
-      .tenant = tenant.id,
-      .priority = plan.options.priority};
+  return {.id = scheduler::SessionId{id},
+          .delivery = plan.options.delivery,
+          .block_latents = plan.block_latents,
+          .denoise_steps = model.denoise_steps,
+          .step_ladder = plan.options.fidelity == Fidelity::kAdaptive ? model.step_ladder : std::vector<int>(),
+          .prompt_blocks = plan.prompt_blocks,
+          .latent_tokens = pixels,
+          // The tiny decoder leaves out little for the first latent frame.
+          .first_decode = tiny ? 1.0 : 1.0 / model.frames_per_latent,
+          .decode_cost = tiny ? model.tiny_decode_cost : 1.0,
+          .first_latent_seconds = 1 / model.fps,
+          .latent_seconds = model.frames_per_latent / model.fps,
+          .max_lead = plan.options.max_lead.value_or(absl::InfiniteDuration()),
+          .max_wait = plan.options.max_wait.value_or(absl::InfiniteDuration()),
+          .tenant = tenant.id,
+          .priority = plan.options.priority};
 }
 
 void Production::GetQuote(const Tenant& tenant, const VideoPlan& plan,

@@ -65,6 +65,7 @@ class Checker {
     CheckDuration();
     CheckRest();
     CheckAdapters();
+    CheckDecoder();
     CheckOptions();
     CheckChanges();
     if (!errors_.empty()) return InvalidRequest(std::move(errors_));
@@ -158,6 +159,13 @@ class Checker {
              absl::StrCat(Seconds(spec_.duration), " is the first image alone; the shortest video has ",
                           Seconds(plan_.rate.TimeOf(FramesOf(model_, 2)))));
     }
+  }
+
+  void CheckDecoder() {
+    if (spec_.decoder == DecoderKind::kTiny && !model_.has_tiny_decoder) {
+      Refuse("spec.decoder", "this model has no tiny decoder");
+    }
+    plan_.session.decoder = spec_.decoder;
   }
 
   // The session keeps the digests, so that what is made later belongs to the same files.

@@ -41,6 +41,7 @@ struct VideoSpec {
   std::string model;
   std::vector<PromptChange> prompt_changes;
   std::vector<Adapter> adapters;
+  DecoderKind decoder = DecoderKind::kFull;
   friend bool operator==(const VideoSpec&, const VideoSpec&) = default;
 };
 

@@ -59,16 +59,19 @@ struct nlohmann::adl_serializer<std::optional<T>> {
 namespace longtake {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Size, width, height)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AdapterUse, name, strength, digest)
-// Without adapters as it was before there were any, so that other releases read it.
+NLOHMANN_JSON_SERIALIZE_ENUM(DecoderKind, {{DecoderKind::kFull, "full"}, {DecoderKind::kTiny, "tiny"}})
+// Without adapters, and with the full decoder, as it was before there were others, so that other releases read it.
 inline void to_json(nlohmann::json& out, const SessionSpec& spec) {
   out = {{"size", spec.size}, {"latent_frames", spec.latent_frames}, {"seed", spec.seed}};
   if (!spec.adapters.empty()) out["adapters"] = spec.adapters;
+  if (spec.decoder != DecoderKind::kFull) out["decoder"] = spec.decoder;
 }
 inline void from_json(const nlohmann::json& in, SessionSpec& spec) {
   in.at("size").get_to(spec.size);
   in.at("latent_frames").get_to(spec.latent_frames);
   in.at("seed").get_to(spec.seed);
   if (in.contains("adapters")) in.at("adapters").get_to(spec.adapters);
+  spec.decoder = in.value("decoder", DecoderKind::kFull);
 }
 }  // namespace longtake
 
@@ -92,9 +95,30 @@ NLOHMANN_JSON_SERIALIZE_ENUM(State,
                              {{State::kMade, "made"}, {State::kFailed, "failed"}, {State::kCancelled, "cancelled"}})
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptChange, prompt, at)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Adapter, name, strength)
-// A plan's first_image is a file of its own, for its bytes are no text; the digest of the spec's stands beside it.
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(VideoSpec, prompt, negative_prompt, seed, size, duration, model, prompt_changes,
-                                   adapters)
+// A plan's first_image is a file of its own, for its bytes are no text; the digest of the spec's stands beside it. The
+// decoder is written only where it is not the full one.
+inline void to_json(json& out, const VideoSpec& spec) {
+  out = {{"prompt", spec.prompt},
+         {"negative_prompt", spec.negative_prompt},
+         {"seed", spec.seed},
+         {"size", spec.size},
+         {"duration", spec.duration},
+         {"model", spec.model},
+         {"prompt_changes", spec.prompt_changes},
+         {"adapters", spec.adapters}};
+  if (spec.decoder != DecoderKind::kFull) out["decoder"] = spec.decoder;
+}
+inline void from_json(const json& in, VideoSpec& spec) {
+  in.at("prompt").get_to(spec.prompt);
+  in.at("negative_prompt").get_to(spec.negative_prompt);
+  in.at("seed").get_to(spec.seed);
+  in.at("size").get_to(spec.size);
+  in.at("duration").get_to(spec.duration);
+  in.at("model").get_to(spec.model);
+  in.at("prompt_changes").get_to(spec.prompt_changes);
+  in.at("adapters").get_to(spec.adapters);
+  spec.decoder = in.value("decoder", DecoderKind::kFull);
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ForkSpec, name, from_block, prompt, prompt_changes, duration)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DeliveryOptions, delivery, max_wait, max_lead, fidelity, priority, disconnect,
                                    reconnect_timeout)

@@ -22,6 +22,7 @@ def test_every_option_arrives():
             "model": "models/m",
             "first_image": b"png",
             "adapters": {"a": 0.5},
+            "decoder": "tiny",
             "prompt_changes": {20: "snow", 10.5: "night"},
             "offline": True,
             "adaptive": True,
@@ -66,6 +67,7 @@ def test_every_option_arrives():
     name: "a"
     strength: 0.5
   }
+  decoder: DECODER_TINY
 }
 delivery_options {
   delivery: DELIVERY_OFFLINE

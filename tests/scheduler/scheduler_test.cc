@@ -219,8 +219,8 @@ TEST_F(SchedulerTest, RefusesRequestsThatContradictThemselves) {
   EXPECT_TRUE(refused(Video(1, {})));
   EXPECT_TRUE(refused(Video(1, {2, 0})));
   EXPECT_TRUE(refused(Video(1, {2}, 0)));
-  for (double Request::*field :
-       {&Request::latent_tokens, &Request::first_decode, &Request::first_latent_seconds, &Request::latent_seconds}) {
+  for (double Request::*field : {&Request::latent_tokens, &Request::first_decode, &Request::decode_cost,
+                                 &Request::first_latent_seconds, &Request::latent_seconds}) {
     Request request = Video(1, {2});
     request.*field = 0;
     EXPECT_TRUE(refused(request));

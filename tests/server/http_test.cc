@@ -82,6 +82,21 @@ TEST_F(HttpTest, OneGrowingFileHasTheBytesOfGrpc) {
   EXPECT_EQ(model["examples"], json(FakeModel().examples));
 }
 
+TEST_F(HttpTest, TheDecoderIsAskedForByName) {
+  FakeEngineOptions engine;
+  engine.model = FakeModel();
+  engine.model.has_tiny_decoder = true;
+  StartHttp(engine);
+  EXPECT_EQ(Ask("GET", "/v1/models").json()["data"][0]["decoders"], json({"full", "tiny"}));
+  json request = TwoSeconds();
+  EXPECT_EQ(Ask("GET", Create(request)).json()["decoder"], "full");
+  request["decoder"] = "tiny";
+  EXPECT_EQ(Ask("GET", Create(request)).json()["decoder"], "tiny");
+  request["decoder"] = "small";
+  EXPECT_THAT(Ask("POST", "/v1/videos", request.dump()).json()["error"]["message"].get<std::string>(),
+              HasSubstr("decoder: is not full or tiny"));
+}
+
 TEST_F(HttpTest, AdaptersAreAskedForByName) {
   FakeEngineOptions engine;
   engine.model = FakeModel();

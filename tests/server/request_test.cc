@@ -59,6 +59,24 @@ TEST_F(Plan, SessionsKeepTheAdaptersDigests) {
   refused(std::vector<Adapter>(9, {"one", 1}), "spec.adapters", "above the limit of 8");
 }
 
+TEST_F(Plan, SessionsHaveTheDecoderThatTheModelHas) {
+  VideoSpec spec;
+  spec.prompt = "a red ball";
+  spec.duration = absl::Seconds(2);
+  ModelInfo model = FakeModel();
+  const auto check = [&] {
+    const FakeEngine with({.model = model});
+    return CheckRequest(spec, {}, {}, Purpose::kMake, with, {}, 7);
+  };
+  EXPECT_EQ(check()->session.decoder, DecoderKind::kFull);
+  spec.decoder = DecoderKind::kTiny;
+  const absl::Status status = check().status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("spec.decoder: this model has no tiny decoder"));
+  model.has_tiny_decoder = true;
+  EXPECT_EQ(check()->session.decoder, DecoderKind::kTiny);
+}
+
 TEST_F(Plan, ChangesFallToBlocks) {
   const absl::StatusOr<VideoPlan> plan =
       Check({.duration = absl::Seconds(2),

@@ -141,6 +141,20 @@ TEST_F(RestoreTest, AFinishedVideoIsTheSameAfterARestart) {
   EXPECT_GT(rest.bytes.size(), 0u);
 }
 
+TEST_F(RestoreTest, AVideoKeepsItsDecoder) {
+  FakeEngineOptions options;
+  options.model = FakeModel();
+  options.model.has_tiny_decoder = true;
+  StartOn("store", options);
+  v1::GenerateVideoRequest request = Kept(2);
+  request.mutable_spec()->set_decoder(v1::DECODER_TINY);
+  const Watched tiny = Generate(request), full = Generate(Kept(2));
+  ASSERT_TRUE(tiny.status.ok() && full.status.ok());
+  StartOn("store", options);
+  EXPECT_EQ(Get(tiny.video().name()).spec().decoder(), v1::DECODER_TINY);
+  EXPECT_EQ(Get(full.video().name()).spec().decoder(), v1::DECODER_FULL);
+}
+
 TEST_F(RestoreTest, ItsFolderIsAnHlsPresentation) {
   StartOn("store");
   const Watched video = Generate(Kept(2));

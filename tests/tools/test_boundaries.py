@@ -48,6 +48,7 @@ HOUSE: dict[str, list[str]] = {
     # Knows every VAE.
     "engine/models/video/load.cc": [*MODELS, "engine/models/video", "engine/models/ltx2", "engine/models/wan"],
     "engine/models/ltx2": [*MODELS, "engine/models/video"],
+    "engine/models/taehv": [*MODELS, "engine/models/video"],
     "engine/models/wan": [*MODELS, "engine/models/video"],
     "engine/runtime": ["engine/engine.h", "engine/models", "engine/backend", "engine/ops", "engine/core"],
     "engine/runner": ["engine/models", "engine/backend", "engine/ops", "engine/core"],

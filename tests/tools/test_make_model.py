@@ -51,6 +51,22 @@ def test_tensor_lists_equal_what_the_libraries_save(parity_data):
         assert dict(list_tensors(config)) == stored_shapes(folder), folder
 
 
+def test_tiny_decoders_have_the_published_sizes():
+    def count(name):
+        shapes = dict(make_model.tensor_lists.tiny_decoder(make_model.TINY_DECODERS[name]))
+        return sum(int(np.prod(shape)) for shape in shapes.values())
+
+    assert count("taew2_1") == pytest.approx(9.8e6, rel=0.01)
+    assert count("taeltx_2") == pytest.approx(10.2e6, rel=0.01)
+
+
+def test_a_tiny_decoder_has_the_tensors_of_a_committed_one(parity_data):
+    shapes = stored_shapes(parity_data / "models/tiny_decoder/tiny_decoder")
+    config = {"channels": 4, "patch": 2, "widths": [8, 6, 4, 4], "times": [1, 2, 2]}
+    ours = dict(make_model.tensor_lists.tiny_decoder(config))
+    assert {name: shape for name, shape in shapes.items() if not name.startswith("encoder.")} == ours
+
+
 def test_default_sizes_are_the_published_ones():
     def count(part):
         defaults, list_tensors, _ = make_model.PARTS[part]

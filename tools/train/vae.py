@@ -37,7 +37,7 @@ def make():
     return vae
 
 
-def _crops(rng, count, frames, side, level):
+def crops(rng, count, frames, side, level):
     """[count, frames, side, side, 3]: crops of random stories, two times in three around the object.
 
     Four crops of each story, at other moments: hills and sprites are most of the drawing, and are then drawn once.
@@ -68,7 +68,7 @@ class _Crops(torch.utils.data.IterableDataset):
         rng = random.Random(self.seed * 1000 + (worker.id if worker else 0))
         n, frames, side = self.shape
         while True:
-            yield _crops(rng, n, frames, side, self.level)
+            yield crops(rng, n, frames, side, self.level)
 
 
 def _kind(rng, share):

@@ -37,6 +37,7 @@ class Options(ForkOptions, total=False):
     model: str
     first_image: bytes  # PNG, JPEG or WebP of the first frame, if the model's accepts_first_image is set
     adapters: Mapping[str, float]  # name: strength
+    decoder: Literal["full", "tiny"]  # what makes its pictures; "tiny": in less time, with less detail
 
 
 def create(prompt: str, seconds: float, options: Options) -> video_service_pb2.CreateVideoRequest:
@@ -55,6 +56,10 @@ def create(prompt: str, seconds: float, options: Options) -> video_service_pb2.C
             raise ValueError(f"size: {size!r} is no (width, height)") from None
     for name, strength in (options.get("adapters") or {}).items():
         spec.adapters.add(name=name, strength=strength)
+    if (decoder := options.get("decoder")) is not None:
+        if decoder not in ("full", "tiny"):
+            raise ValueError(f'decoder: {decoder!r} is neither "full" nor "tiny"')
+        spec.decoder = resources_pb2.Decoder.Value(f"DECODER_{decoder.upper()}")
     _finish(request, spec, options)
     return request
 
