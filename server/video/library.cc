@@ -16,6 +16,8 @@ absl::Status Reused(const std::string& request_id, const Video& known) {
                    {.reason = Reason::kRequestIdReused, .resource = known.name()});
 }
 
+int64_t PictureBytes(const Video& video) { return static_cast<int64_t>(video.plan().spec.first_image.size()); }
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Video>> Library::Add(std::shared_ptr<Video> video) {
@@ -73,7 +75,10 @@ std::shared_ptr<Video> Library::RemoveLocked(const std::string& name) {
   const Entry entry = std::move(found->second);
   const std::shared_ptr<Video>& video = entry.video;
   by_number_.erase(entry.number);
-  if (entry.end_place.has_value()) ended_.erase(*entry.end_place);
+  if (entry.end_place.has_value()) {
+    ended_.erase(*entry.end_place);
+    picture_bytes_ -= PictureBytes(*video);
+  }
   if (entry.log_place.has_value()) with_log_.erase(*entry.log_place);
   request_ids_.erase({video->tenant(), video->description().info.request_id});
   entries_.erase(found);
@@ -199,7 +204,10 @@ void Library::OnEnded(const Video& video) {
     if (entry.end_place.has_value()) return;
     entry.end_place = ended_.emplace(end_time, video.name()).first;
     entry.log_place = with_log_.insert(with_log_.end(), video.name());
-    while (ended_.size() > keep_ended_) forgotten.push_back(RemoveOldestLocked());
+    picture_bytes_ += PictureBytes(video);
+    while (ended_.size() > keep_ended_ || (picture_bytes_ > keep_bytes_ / 4 && ended_.size() > 1)) {
+      forgotten.push_back(RemoveOldestLocked());
+    }
   }
   for (const std::shared_ptr<Video>& each : forgotten) {
     each->Forget();

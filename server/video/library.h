@@ -33,7 +33,8 @@ class Library {
  public:
   // `keep_bytes`: of all logs; above it the oldest ended videos lose theirs, then those being made their oldest blocks;
   // both only from memory where they are stored.
-  // `keep_ended`: above it the oldest ended videos are forgotten.
+  // `keep_ended`: above it the oldest ended videos are forgotten, as they are while the first pictures of all ended
+  // videos take more than a quarter of keep_bytes.
   Library(int64_t keep_bytes, size_t keep_ended) : keep_bytes_(keep_bytes), keep_ended_(keep_ended) {}
 
   // Adds the video, or returns the one of its name, or that its request id asked for before, of the same tenant.
@@ -91,6 +92,7 @@ class Library {
   std::map<uint64_t, std::shared_ptr<Video>> by_number_ ABSL_GUARDED_BY(mutex_);
   Ended ended_ ABSL_GUARDED_BY(mutex_);
   std::list<std::string> with_log_ ABSL_GUARDED_BY(mutex_);  // of them, those that still have their log
+  int64_t picture_bytes_ ABSL_GUARDED_BY(mutex_) = 0;        // of all in ended_
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -34,6 +34,9 @@ std::string File(int number) {
 
 std::vector<uint8_t> Pixels(int number) { return ReadPicture(File(number), kManyPixels, 64, 48)->rgb; }
 
+// Of the PNG that is kept.
+size_t KeptBytes(int number) { return ToPng(*ReadPicture(File(number), kManyPixels, 64, 48))->size(); }
+
 class FirstImageTest : public ServerFixture {
  protected:
   // Sessions' pictures are in `seen_`, one a pass.
@@ -96,6 +99,23 @@ TEST_F(FirstImageTest, IsRefusedByItsField) {
   std::string large = File(1);
   large[18] = 1;  // its width: 65636
   ExpectRefused(WithImage(large), "spec.first_image", "above the limit of 6000");
+}
+
+// The pictures of videos that have ended have a quarter of the memory of chunks: a video of 64x48 pixels has a PNG of a
+// few kilobytes, and here only the newest one has room.
+TEST_F(FirstImageTest, OfEndedVideosTakesBoundedMemory) {
+  ServerOptions options;
+  options.studio.keep_bytes = 4 * static_cast<int64_t>(KeptBytes(3));
+  StartAndServe(Engine(), std::move(options));
+  std::vector<std::string> names;
+  for (int i = 0; i < 3; ++i) {
+    const Watched made = Generate(WithImage(File(3)));
+    ASSERT_TRUE(made.status.ok());
+    names.push_back(made.video().name());
+  }
+  Await([&] { return ReasonOf(Watch(names[1]).status) == "VIDEO_NOT_FOUND"; }, "the second is forgotten");
+  EXPECT_EQ(ReasonOf(Watch(names[0]).status), "VIDEO_NOT_FOUND");
+  EXPECT_NE(ReasonOf(Watch(names[2]).status), "VIDEO_NOT_FOUND");
 }
 
 TEST_F(FirstImageTest, IsTheSameByHttp) {
