@@ -34,6 +34,8 @@ DensePlan ChooseDense(const DenseLayer& layer) {
       if (layer.y_f32 || !layer.bias) return through_sums;
       return {before, ProductEpilogue::kBiasGelu, After::kNothing};
     case Activation::kSigmoid:
+    case Activation::kRelu:
+    case Activation::kSoftClamp:
       return through_sums;
   }
   return through_sums;

@@ -14,6 +14,7 @@ std::vector<OpsCase> ElementwiseCases() {
     }));
     cases.push_back(RowsCase("sigmoid", columns, true, true, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
       ops.elementwise().Activate(x, Activation::kSigmoid, y);
+    }));
     cases.push_back(RowsCase("relu", columns, true, false, [](Ops& ops, Bench&, Mat x, Mat y, auto) {
       ops.elementwise().Activate(x, Activation::kRelu, y);
     }));

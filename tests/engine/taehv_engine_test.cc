@@ -106,7 +106,7 @@ TEST(TaehvEngine, ACheckpointGoesOnWithEitherDecoder) {
   const auto engine = Load(model);
   const auto whole = [&](DecoderKind decoder) { return RunJobs(*engine, {Of(decoder)}, 1, 1)[0].bytes; };
   const std::vector<uint8_t> full = whole(DecoderKind::kFull), tiny = whole(DecoderKind::kTiny);
-  const std::vector<int> lengths = engine->BlockLengths(kLatents);
+  const std::vector<int> lengths = engine->BlockLengths(kLatents, /*first_image=*/false);
 
   const SessionId id = *engine->OpenSession(Of(DecoderKind::kTiny).spec);
   ASSERT_TRUE(RunPass(*engine, {.kind = PassKind::kEncodePrompt, .session = id, .prompt = "a red ball"}).status.ok());
