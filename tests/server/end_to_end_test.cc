@@ -229,7 +229,7 @@ TEST_F(EndToEnd, RefusesBadRequestsNamingTheFields) {
     EXPECT_EQ(fields, c.fields);
   }
   EXPECT_TRUE(engine->ran().empty());
-  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid_request\"} 30"));
+  EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_refusals_total{reason=\"invalid_request\"} 31"));
 }
 
 TEST_F(EndToEnd, AcceptsWhatModelsThatCanAccept) {
