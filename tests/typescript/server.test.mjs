@@ -57,7 +57,7 @@ test('the server knows every field of the requests', async () => {
     on_disconnect: 'pause', reconnect_seconds: 5};
   const values = {
     CreateRequest: {...delivery, prompt: 'a red ball', seconds: 2, size: '256x160', seed: 7, negative_prompt: '',
-      model: 'longtake-tiny', prompt_changes: [{prompt: 'night', at_seconds: 1}], adapters: [],
+      model: 'longtake-tiny', prompt_changes: [{prompt: 'night', at_seconds: 1}], adapters: [], decoder: 'full',
       input_reference: '', request_id: 'test-2'},
     ForkRequest: {...delivery, from_block: 1, prompt: 'night', seconds: 5, prompt_changes: [{prompt: 'snow', at_seconds: 3.1}],
       request_id: 'test-3'},
