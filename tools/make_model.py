@@ -6,8 +6,9 @@
 
 Without further options: SANA-Video 2B, Gemma-2-2B and the Wan 2.1 VAE at their real widths, 9.6 GB in bfloat16. The
 JSON options change single fields of a part's config.json (or of longtake.json); `--vae '{"_class_name":
-"AutoencoderKLLTX2Video"}'` begins with LTX-2's VAE. Weights are scaled by 1/sqrt(inputs),
-so that activations keep their size and nothing overflows; the same seed gives the same bytes. Needs numpy only.
+"AutoencoderKLLTX2Video"}'` begins with LTX-2's VAE, `--transformer '{"_class_name": "SanaVideo2"}'` with SANA-Video 2.0
+5B. Weights are scaled by 1/sqrt(inputs), so that activations keep their size and nothing overflows; the same seed gives
+the same bytes. Needs numpy only.
 """
 
 import argparse
@@ -155,6 +156,22 @@ FEW_STEP = {
     "max_latent_frames": 241,
 }
 
+# The published 5B model.
+SANA_VIDEO_2 = {
+    "_class_name": "SanaVideo2",
+    "layers": 32,
+    "width": 2560,
+    "linear_head_dim": 128,
+    "softmax_head_dim": 256,
+    "cross_heads": 20,
+    "softmax_ratio": 0.25,
+    "ffn_ratio": 4,
+    "residual_block": 8,
+    "channels": 128,
+    "caption_channels": 2304,
+    "patch_size": [1, 1, 1],
+}
+
 SCHEDULER = {
     "_class_name": "DPMSolverMultistepScheduler",
     "_diffusers_version": "0.36.0",
@@ -247,9 +264,14 @@ def part_of(part: str, config: dict):
     config or of the changes to one."""
     defaults, list_tensors, stem = PARTS[part]
     library, name = LIBRARIES[part]
-    for ltx2 in (LTX2_VAE, LTX2_CAUSAL_VAE):
-        if part == "vae" and config.get("_class_name") == ltx2["_class_name"]:
-            defaults, list_tensors, name = ltx2, tensor_lists.ltx2_vae, ltx2["_class_name"]
+    others = [
+        ("vae", LTX2_VAE, tensor_lists.ltx2_vae),
+        ("vae", LTX2_CAUSAL_VAE, tensor_lists.ltx2_vae),
+        ("transformer", SANA_VIDEO_2, tensor_lists.sana_video2),
+    ]
+    for other, other_defaults, other_tensors in others:
+        if part == other and config.get("_class_name") == other_defaults["_class_name"]:
+            defaults, list_tensors, name = other_defaults, other_tensors, other_defaults["_class_name"]
     return defaults, list_tensors, stem, [library, name]
 
 

@@ -51,6 +51,11 @@ def test_tensor_lists_equal_what_the_libraries_save(parity_data):
         assert dict(list_tensors(config)) == stored_shapes(folder), folder
 
 
+def test_sana_video_2_has_the_published_number_of_parameters():
+    defaults, list_tensors, *_ = make_model.part_of("transformer", {"_class_name": "SanaVideo2"})
+    assert sum(int(np.prod(shape)) for _, shape in list_tensors(defaults)) == 4_466_980_960
+
+
 def test_tiny_decoders_have_the_published_sizes():
     def count(name):
         shapes = dict(make_model.tensor_lists.tiny_decoder(make_model.TINY_DECODERS[name]))
@@ -115,6 +120,7 @@ def test_the_engine_reads_the_few_step_folder_as_it_was_meant(tmp_path, settings
         "prompt_prefix": ["p: "],
         "lower_case": False,
         "strip_before_motion_score": False,
+        "first_image": "none",
         "about": "",
         "examples": [],
     }
