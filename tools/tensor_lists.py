@@ -52,12 +52,16 @@ def transformer(config: dict) -> Iterator[tuple[str, Shape]]:
     yield from _affine("proj_out", volume * config["out_channels"], width)
 
 
+def softmax_layers(layers: int, count: int) -> list[int]:
+    """Which layers of SANA-Video 2.0 have softmax attention."""
+    return [(i + 1) * layers // count - 1 for i in range(count)]
+
+
 def sana_video2(config: dict) -> Iterator[tuple[str, Shape]]:
     """The transformer of SANA-Video 2.0, under NVlabs' names."""
     width, layers = config["width"], config["layers"]
     hidden, patch = config["ffn_ratio"] * width, tuple(config["patch_size"])
-    count = max(1, int(config["softmax_ratio"] * layers))
-    softmax = {(i + 1) * layers // count - 1 for i in range(count)}
+    softmax = softmax_layers(layers, max(1, int(config["softmax_ratio"] * layers)))
 
     yield from _affine("x_embedder.proj", width, config["channels"], *patch)
     yield from _affine("t_embedder.mlp.0", width, 256)

@@ -15,9 +15,6 @@
 namespace longtake::cpu {
 namespace {
 
-const float* Floats(const ConstMat& m, int64_t row) { return reinterpret_cast<const float*>(RowAt(m, row)); }
-float* Floats(const Mat& m, int64_t row) { return reinterpret_cast<float*>(RowAt(m, row)); }
-
 // The sum of f(i) for i below n, in sixteen interleaved sums, so that the compiler can use vectors without changing the
 // order of a sum.
 template <typename F>

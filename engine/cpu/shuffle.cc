@@ -8,9 +8,6 @@
 namespace longtake::cpu {
 namespace {
 
-const float* Floats(const ConstMat& m, int64_t row) { return reinterpret_cast<const float*>(RowAt(m, row)); }
-float* Floats(const Mat& m, int64_t row) { return reinterpret_cast<float*>(RowAt(m, row)); }
-
 class CpuShuffleOps final : public ShuffleOps {
  public:
   explicit CpuShuffleOps(Context& context) : ShuffleOps(&context), context_(context) {}

@@ -20,6 +20,10 @@ inline std::byte* RowAt(const Mat& m, int64_t row) {
   return static_cast<std::byte*>(m.data) + row * m.stride * BytesOf(m.dtype);
 }
 
+// Of an f32 view.
+inline const float* Floats(const ConstMat& m, int64_t row) { return reinterpret_cast<const float*>(RowAt(m, row)); }
+inline float* Floats(const Mat& m, int64_t row) { return reinterpret_cast<float*>(RowAt(m, row)); }
+
 inline float ReadElement(const ConstMat& m, int64_t row, int64_t column) {
   const std::byte* at = RowAt(m, row);
   return m.dtype == DType::kBF16 ? BF16ToFloat(reinterpret_cast<const uint16_t*>(at)[column])

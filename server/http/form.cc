@@ -1,7 +1,5 @@
 #include "server/http/form.h"
 
-#include <unicode/utf8.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -13,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "common/json_depth.h"
+#include "common/utf8.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -41,17 +40,10 @@ std::optional<std::string> Parameter(absl::string_view header, const std::string
   return std::nullopt;
 }
 
-bool IsUtf8(absl::string_view text) {
-  const auto size = static_cast<int32_t>(text.size());
-  UChar32 c = 0;
-  for (int32_t i = 0; i < size && c >= 0;) U8_NEXT(text.data(), i, size, c);
-  return c >= 0;
-}
-
 // What a form's text stands for. Texts of people and names are never anything else.
 absl::StatusOr<json> ValueOf(const std::string& name, absl::string_view text) {
   // As in a JSON body, whose parser refuses it: no text of a request can then fail to be stored as JSON.
-  if (!IsUtf8(name) || !IsUtf8(text)) return Wrong("is a form whose text is not UTF-8");
+  if (!IsUtf8(name) || !IsUtf8({text.data(), text.size()})) return Wrong("is a form whose text is not UTF-8");
   constexpr std::array kTexts = {"prompt",     "negative_prompt", "model",  "size",
                                  "request_id", "input_reference", "seconds"};
   if (std::find(kTexts.begin(), kTexts.end(), name) != kTexts.end()) return json(std::string(text));

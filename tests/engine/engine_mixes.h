@@ -3,7 +3,6 @@
 #define LONGTAKE_TESTS_ENGINE_ENGINE_MIXES_H_
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -11,20 +10,17 @@
 
 #include "engine/engine.h"
 #include "gtest/gtest.h"
+#include "tests/engine/bundled_parts.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/temp_folder.h"
 
 namespace longtake {
 
-inline constexpr char kBundled[] = "models/longtake-tiny";
 inline constexpr Size kLarge{256, 160}, kSmall{128, 96};
 
 // The bundled model's parts under another longtake.json.
 inline std::string Variant(const TempFolder& folder, const std::string& longtake_json) {
-  for (const char* part : {"transformer", "vae", "text_encoder", "tokenizer"}) {
-    std::filesystem::create_directory_symlink(std::filesystem::absolute(std::string(kBundled) + "/" + part),
-                                              folder.path() + "/" + part);
-  }
+  LinkBundled(folder, {"transformer", "vae", "text_encoder", "tokenizer"});
   std::ofstream(folder.path() + "/longtake.json") << longtake_json;
   return folder.path();
 }

@@ -12,6 +12,7 @@
 #include "engine/models/video/load.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/bundled_parts.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/ltx2_folder.h"
 
@@ -21,7 +22,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-constexpr char kBundled[] = "models/longtake-tiny";
 constexpr int64_t kChannels = 16;
 constexpr Size kSize{64, 32};  // 4 x 8 latents
 constexpr int kLatents = 11;   // 81 video frames: 5 s
@@ -36,9 +36,7 @@ constexpr char kFewStep[] =
 class Model {
  public:
   Model(Ltx2Kind kind, const std::string& longtake_json) : vae_(kind, 1, 32, 1, kChannels) {
-    for (const char* part : {"transformer", "text_encoder", "tokenizer"}) {
-      fs::create_directory_symlink(fs::absolute(std::string(kBundled) + "/" + part), folder_.path() + "/" + part);
-    }
+    LinkBundled(folder_, {"transformer", "text_encoder", "tokenizer"});
     folder_.Write("longtake.json", longtake_json);
     fs::create_directory(folder_.path() + "/vae");
     vae_.Write(folder_.path() + "/vae");

@@ -19,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/bundled_parts.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/forwarded_ops.h"
 #include "tests/engine/ltx2_folder.h"
@@ -29,7 +30,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-constexpr char kBundled[] = "models/longtake-tiny";
 constexpr int64_t kChannels = 8, kCaption = 128;
 constexpr Size kSize{64, 32};
 constexpr int kLatents = 3;
@@ -101,9 +101,7 @@ class Model {
  public:
   explicit Model(const nlohmann::json& config = Config(), const std::string& settings = kSettings)
       : vae_(Ltx2Kind::kLtx23, 1, 32, 1, kChannels) {
-    for (const char* part : {"text_encoder", "tokenizer"}) {
-      fs::create_directory_symlink(fs::absolute(std::string(kBundled) + "/" + part), folder_.path() + "/" + part);
-    }
+    LinkBundled(folder_, {"text_encoder", "tokenizer"});
     folder_.Write("longtake.json", settings);
     folder_.Write("transformer/config.json", config.dump());
     std::mt19937 random(5);

@@ -8,6 +8,7 @@
 #include "engine/engine.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/bundled_parts.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/ltx2_folder.h"
 #include "tests/engine/taehv_folder.h"
@@ -18,7 +19,6 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
-constexpr char kBundled[] = "models/longtake-tiny";
 constexpr int64_t kChannels = 16;
 constexpr Size kSize{64, 32};
 constexpr int kLatents = 7;
@@ -30,9 +30,7 @@ constexpr char kSettings[] =
 class Model {
  public:
   explicit Model(bool tiny = true) : vae_(Ltx2Kind::kCausal, 1, 32, 1, kChannels) {
-    for (const char* part : {"transformer", "text_encoder", "tokenizer"}) {
-      fs::create_directory_symlink(fs::absolute(std::string(kBundled) + "/" + part), path() + "/" + part);
-    }
+    LinkBundled(folder_, {"transformer", "text_encoder", "tokenizer"});
     folder_.Write("longtake.json", kSettings);
     fs::create_directory(path() + "/vae");
     vae_.Write(path() + "/vae");

@@ -2,6 +2,7 @@
 
 import re
 
+from tools import tensor_lists
 from tools.convert.pth import StoredTensor
 from tools.convert.tensors import Renamed, shape_of
 
@@ -18,10 +19,6 @@ def recognize(names: set[str]) -> bool:
 
 def rename(tensors: dict[str, StoredTensor]) -> Renamed:
     return {name: (tensor, 0, 1) for name, tensor in tensors.items() if not _DROPPED.fullmatch(name)}
-
-
-def softmax_layers(layers: int, count: int) -> list[int]:
-    return [(i + 1) * layers // count - 1 for i in range(count)]
 
 
 def infer_config(renamed: Renamed, most_layers: int) -> dict:
@@ -42,7 +39,7 @@ def infer_config(renamed: Renamed, most_layers: int) -> dict:
         raise ValueError(f"there are tensors of layer {layers - 1}; the most layers are {most_layers}")
     linear = [layer for layer in range(layers) if f"blocks.{layer}.attn.beta_proj.weight" in renamed]
     softmax = sorted(set(range(layers)) - set(linear))
-    if not linear or not softmax or softmax != softmax_layers(layers, len(softmax)):
+    if not linear or not softmax or softmax != tensor_lists.softmax_layers(layers, len(softmax)):
         raise ValueError(f"layers {softmax} have no attn.beta_proj; softmax layers are evenly spread")
     heads = shape(f"blocks.{linear[0]}.attn.beta_proj.weight")[0]
     for what, part in [("attn.beta_proj", heads), ("heads", _SOFTMAX_HEAD_DIM), ("heads", _CROSS_HEAD_DIM)]:

@@ -93,45 +93,39 @@ TaehvPlan TaehvDecoder::Plan(int latent_height, int latent_width) const {
   return plan;
 }
 
+void TaehvDecoder::Conv(const PackedKernel& kernel, const FrameSize& size, std::span<const ConstMat> in, const Mat& out,
+                        std::span<const ConstMat> residual, Activation activation) const {
+  ops_->convolution().Conv({.kernel = kernel,
+                            .in = in,
+                            .in_height = size.height,
+                            .in_width = size.width,
+                            .out = {&out, 1},
+                            .out_height = size.height,
+                            .out_width = size.width,
+                            .pad_top = 1,
+                            .pad_left = 1,
+                            .residual = residual,
+                            .activation = activation});
+}
+
 void TaehvDecoder::Decode(const Call& call, const float* latents, int64_t frames, int64_t t) const {
-  const FrameSize size = call.plan.stages[0];
   const Mat latent = ActFrame(call.ctx, call.scratch + call.plan.work, 0, shape_.channels);
   const Mat x = ActFrame(call.ctx, call.scratch + call.plan.x[0], 0, shape_.widths[0]);
   ops_->latents().LatentsToFrame(
       {.latents = latents, .frames = frames, .t = t, .mean = zeros_, .std = ones_, .frame = latent});
   ops_->elementwise().Activate(latent, Activation::kSoftClamp, latent);
   const ConstMat in = latent;
-  ops_->convolution().Conv({.kernel = *first_,
-                            .in = {&in, 1},
-                            .in_height = size.height,
-                            .in_width = size.width,
-                            .out = {&x, 1},
-                            .out_height = size.height,
-                            .out_width = size.width,
-                            .pad_top = 1,
-                            .pad_left = 1,
-                            .activation = Activation::kRelu});
+  Conv(*first_, call.plan.stages[0], {&in, 1}, x, {}, Activation::kRelu);
   RunStage(call, 0, 0);
 }
 
 void TaehvDecoder::RunBlock(const Call& call, int i, const Block& block, bool has_past) const {
-  const FrameSize size = call.plan.stages[i];
   const int64_t width = shape_.widths[i];
   std::byte* const work = call.scratch + call.plan.work;
   const Mat x = ActFrame(call.ctx, call.scratch + call.plan.x[i], i, width);
   const Mat first = ActFrame(call.ctx, work, i, width), second = ActFrame(call.ctx, work + call.plan.second, i, width);
   const auto conv = [&](int number, std::span<const ConstMat> in, const Mat& out, std::span<const ConstMat> residual) {
-    ops_->convolution().Conv({.kernel = *block.conv[number],
-                              .in = in,
-                              .in_height = size.height,
-                              .in_width = size.width,
-                              .out = {&out, 1},
-                              .out_height = size.height,
-                              .out_width = size.width,
-                              .pad_top = 1,
-                              .pad_left = 1,
-                              .residual = residual,
-                              .activation = Activation::kRelu});
+    Conv(*block.conv[number], call.plan.stages[i], in, out, residual, Activation::kRelu);
   };
   const std::array<ConstMat, 2> both = {
       x, ActFrame(call.ctx, has_past ? KeptFrame(call.ctx, block.past, 0) : nullptr, i, width)};
@@ -178,15 +172,7 @@ void TaehvDecoder::EmitPixels(const Call& call) const {
   const FrameSize size = call.plan.stages[kTaehvStages];
   const ConstMat x = ActFrame(call.ctx, call.scratch + call.plan.work, kTaehvStages, shape_.widths.back());
   const Mat pixels = FloatFrame(call.ctx, call.scratch + call.plan.pixels, kTaehvStages, shape_.pixel_channels());
-  ops_->convolution().Conv({.kernel = *last_,
-                            .in = {&x, 1},
-                            .in_height = size.height,
-                            .in_width = size.width,
-                            .out = {&pixels, 1},
-                            .out_height = size.height,
-                            .out_width = size.width,
-                            .pad_top = 1,
-                            .pad_left = 1});
+  Conv(*last_, size, {&x, 1}, pixels, {}, Activation::kNone);
   call.emit({.pixels = pixels, .rows = size.height, .columns = size.width, .patch = shape_.patch});
 }
 

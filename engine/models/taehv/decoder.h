@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ class TaehvDecoder final : public VideoDecoder {
   };
 
   TaehvPlan Plan(int latent_height, int latent_width) const;
+  // A 3x3 convolution that keeps the frame's size.
+  void Conv(const PackedKernel& kernel, const FrameSize& size, std::span<const ConstMat> in, const Mat& out,
+            std::span<const ConstMat> residual, Activation activation) const;
   void Decode(const Call& call, const float* latents, int64_t frames, int64_t t) const;
   // Runs the frame in stage `i`'s x, number `index` of its latent frame in that stage, through this and later stages.
   void RunStage(const Call& call, int i, int index) const;

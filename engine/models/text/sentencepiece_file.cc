@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "engine/models/text/unicode.h"
+#include "common/utf8.h"
 #include "engine/models/text/wire.h"
 
 namespace longtake {

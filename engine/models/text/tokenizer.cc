@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "engine/core/input_file.h"
 #include "engine/models/text/tokenizer_config.h"
-#include "engine/models/text/unicode.h"
 
 namespace longtake {
 namespace {

@@ -12,16 +12,6 @@
 
 namespace longtake {
 
-bool IsUtf8(std::string_view text) {
-  const auto* const bytes = reinterpret_cast<const uint8_t*>(text.data());
-  for (size_t at = 0; at < text.size();) {
-    UChar32 c;
-    U8_NEXT(bytes, at, text.size(), c);
-    if (c < 0) return false;
-  }
-  return true;
-}
-
 size_t NextCharacter(std::string_view text, size_t begin) {
   size_t end = begin;
   U8_FWD_1(reinterpret_cast<const uint8_t*>(text.data()), end, text.size());

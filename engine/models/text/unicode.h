@@ -10,7 +10,6 @@
 
 namespace longtake {
 
-bool IsUtf8(std::string_view text);
 // Returns the end of the character that begins at byte `begin`. `text` is UTF-8.
 size_t NextCharacter(std::string_view text, size_t begin);
 

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/utf8.h"
 #include "engine/models/text/tokenizer.h"
 #include "engine/models/text/unicode.h"
 #include "tests/fuzz/check.h"
