@@ -241,9 +241,27 @@ void Connection::Send(Response response) {
   socket_.expires_after(ToChrono(shared_->limits.request));
   http::async_write(socket_, *response_, [self = shared_from_this()](beast::error_code error, size_t) {
     self->response_.reset();
-    if (error || !self->keep_alive_) return self->Shut();
-    self->Read();
+    if (error) return self->Shut();
+    if (self->keep_alive_) return self->Read();
+    self->parser_->is_done() ? self->Shut() : self->Linger();
   });
+}
+
+// The request was answered before all of it was read. A socket that is closed with unread bytes resets its connection,
+// and the client may lose the answer by it (RFC 9112, section 9.6). So the rest is read first, and forgotten.
+void Connection::Linger() {
+  beast::error_code ignored;
+  socket_.socket().shutdown(asio::socket_base::shutdown_send, ignored);
+  SetBusy(false);
+  socket_.expires_after(ToChrono(shared_->limits.linger));
+  Discard();
+}
+
+void Connection::Discard() {
+  buffer_.clear();
+  socket_.async_read_some(
+      buffer_.prepare(buffer_.max_size()),
+      [self = shared_from_this()](beast::error_code error, size_t) { error ? self->Shut() : self->Discard(); });
 }
 
 void Connection::Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream) {

@@ -67,6 +67,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // An answer to a request that could not be read.
   void Refuse(boost::beast::error_code why);
   void Send(Response response);
+  void Linger();
+  void Discard();
   void Begin(const HttpHead& head, std::shared_ptr<HttpStream> stream);
   void AwaitAnswer(std::shared_ptr<HttpWait> wait);
   // Answers if the answer that is waited for is there, or starts the stream's next write if none is under way.

@@ -23,6 +23,8 @@ struct HttpLimits {
   // A body must be there within the first of these from its header on, and a header within the second from the
   // connection's beginning or the answer before.
   absl::Duration request = absl::Seconds(30), idle = absl::Seconds(75);
+  // A client that is answered while it still sends may send for so long, before its connection is closed.
+  absl::Duration linger = absl::Seconds(10);
 };
 
 class HttpServer {
