@@ -1,5 +1,6 @@
 """The page in a browser: what a viewer sees and does."""
 
+import base64
 import re
 import time
 
@@ -264,6 +265,47 @@ def test_a_model_that_says_nothing_of_itself(open_page):
     expect(page.locator("#seconds")).to_have_attribute("max", "50")
     expect(page.locator("#about")).to_be_hidden()
     expect(page.locator("#examples button")).to_have_count(0)
+
+
+# The smallest PNG: one pixel.
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+
+
+def test_what_a_model_offers_beside_a_prompt(open_page, api):
+    """First picture, adapters and the preview decoder are asked for as they were chosen, and shown with the video."""
+    page = open_page()
+    offered = api("models")["data"][0] | {"accepts_first_image": True, "adapters": ["water", "slow"], "decoders": ["full", "tiny"]}
+    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [offered]}))
+    asked = []
+
+    def make(route):
+        asked.append(route.request.post_data_json)
+        known = {name: asked[-1][name] for name in ("prompt", "seconds")}
+        made = api("videos", known)
+        route.fulfill(json=made)
+        chosen = {name: asked[-1][name] for name in ("adapters", "decoder")}
+        page.route(f"**/v1/videos/{made['id']}", lambda other: other.fulfill(json=api(f"videos/{made['id']}") | chosen))
+
+    page.route("**/v1/videos", make)
+    page.reload()
+    expect(page.locator(".adapter")).to_have_text(["water1.00", "slow1.00"])
+    slow = page.get_by_label("Strength of slow")
+    expect(slow).to_be_disabled()
+    page.get_by_label("slow", exact=True).check()
+    slow.fill("0.6")
+    expect(page.locator(".adapter output").nth(1)).to_have_text("0.60")
+    page.get_by_label("Preview").check()
+    page.set_input_files("#first-picture", {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL})
+    expect(page.locator("#first-picture-name")).to_have_text("dot.png")
+    page.get_by_label("Without a first picture").click()
+    expect(page.locator("#first-picture-name")).to_have_text("First picture")
+    page.set_input_files("#first-picture", {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL})
+    begin(page, seconds=2)
+    assert asked[0]["adapters"] == [{"name": "slow", "strength": 0.6}] and asked[0]["decoder"] == "tiny"
+    assert base64.b64decode(asked[0]["input_reference"].removeprefix("data:image/png;base64,")) == PIXEL
+    expect(page.locator("#made-with")).to_have_text("Made with slow at 0.60, the preview decoder.")
 
 
 def test_stop(open_page):

@@ -83,6 +83,7 @@ function render() {
   renderOverlay(ended);
   renderBlocks(blocks);
   renderPrompts(now);
+  renderMadeWith();
   renderForm(now);
   const timeline = $('timeline');
   const shown = watching.prompts[watching.promptOf(watching.blockAt(now))]?.prompt ?? '';
@@ -157,6 +158,14 @@ function renderPrompts(now) {
     const when = number ? `From ${clock(prompt.start, 1)}, block ${prompt.block + 1}` : 'From the beginning';
     setText(item.querySelector('.when'), away > 0.05 ? `${when} · in ${spell(away)}` : when);
   });
+}
+
+function renderMadeWith() {
+  const {adapters = [], decoder} = watching.video;
+  const parts = adapters.map(({name, strength}) => (strength === 1 ? name : `${name} at ${strength.toFixed(2)}`));
+  if (decoder === 'tiny') parts.push('the preview decoder');
+  $('made-with').hidden = !parts.length;
+  setText($('made-with'), `Made with ${parts.join(', ')}.`);
 }
 
 function renderForm(now) {

@@ -9,12 +9,19 @@ const wanted = () => ({
   seconds: Number($('seconds').value),
   ...($('size').value && {size: $('size').value}),
   ...($('direct-live').checked && {max_lead_seconds: LIVE_LEAD_SECONDS}),
+  ...($('preview').checked && {decoder: 'tiny'}),
+  adapters: chosenAdapters(),
 });
+
+function chosenAdapters() {
+  const rows = [...$('adapters').querySelectorAll('.adapter')].filter((row) => row.querySelector('[type=checkbox]').checked);
+  return rows.map((row) => ({name: row.dataset.name, strength: Number(row.querySelector('[type=range]').value)}));
+}
 
 // The chosen file as a data URL. Quotes go without it: they take as long.
 async function firstPicture() {
   const [file] = $('first-picture').files;
-  if (!file || $('first-picture-label').hidden) return {};
+  if (!file || $('first-picture-place').hidden) return {};
   const reader = new FileReader();
   await new Promise((done, failed) => {
     Object.assign(reader, {onload: done, onerror: () => failed(new Error('The picture cannot be read.'))});
@@ -23,15 +30,43 @@ async function firstPicture() {
   return {input_reference: reader.result};
 }
 
+function showFirstPicture() {
+  const [file] = $('first-picture').files;
+  setText($('first-picture-name'), file ? file.name : 'First picture');
+  $('first-picture-remove').hidden = !file;
+}
+
 async function loadModel() {
   const model = (await call('models')).data[0];
   $('seconds').max = Math.max(2, Math.floor(model.max_seconds));
   describe(model);
-  $('first-picture-label').hidden = !model.accepts_first_image;
+  $('first-picture-place').hidden = !model.accepts_first_image;
   $('direct-live').parentElement.hidden = model.switches_prompt === false;
   $('size').replaceChildren(...model.sizes.map((size) => new Option(size.replace('x', ' × '), size)));
   $('size').hidden = model.sizes.length < 2;
+  $('preview-label').hidden = !model.decoders?.includes('tiny');
+  offerAdapters(model.adapters ?? []);
   showLength();
+}
+
+// A row for each adapter that the server has: whether it is used, and how strongly.
+function offerAdapters(names) {
+  $('adapters').hidden = !names.length;
+  $('adapters').querySelectorAll('.adapter').forEach((row) => row.remove());
+  for (const name of names) {
+    const row = add($('adapters'), 'div', 'adapter');
+    row.dataset.name = name;
+    const label = add(row, 'label', 'check');
+    const used = Object.assign(add(label, 'input', ''), {type: 'checkbox'});
+    add(label, 'span', '', name);
+    const strength = Object.assign(add(row, 'input', ''), {type: 'range', min: 0, max: 2, step: 0.05, value: 1, disabled: true});
+    strength.ariaLabel = `Strength of ${name}`;
+    const shown = add(row, 'output', '', '1.00');
+    row.addEventListener('input', () => {
+      strength.disabled = !used.checked;
+      setText(shown, Number(strength.value).toFixed(2));
+    });
+  }
 }
 
 // What the model knows, and prompts to begin with; a model's folder may say neither.
@@ -109,6 +144,12 @@ export function renderRecent() {
 }
 
 export function startHome() {
+  $('first-picture').addEventListener('change', showFirstPicture);
+  $('first-picture-remove').addEventListener('click', () => {
+    $('first-picture').value = '';
+    showFirstPicture();
+    $('first-picture').focus();
+  });
   for (const name of ['input', 'change']) $('make').addEventListener(name, () => { showLength(); askQuote(); });
   showLength();
   loadModel().catch((error) => showError($('home-error'), error));
