@@ -435,10 +435,10 @@ uint64_t ServerBytes(int sessions, const ModelInfo& model, const RequestLimits& 
   for (const Size size : model.sizes) {
     pixels = std::max(pixels, static_cast<uint64_t>(size.width) * static_cast<uint64_t>(size.height));
   }
-  // One first image is decoded at a time: its file, four bytes a pixel, and three for each column of the result.
+  // One first image is decoded at a time, with four bytes a pixel and three for each column of the result.
   const auto image_pixels = static_cast<uint64_t>(limits.max_first_image_pixels);
-  const uint64_t decoding =
-      model.accepts_first_image ? 6 * image_pixels + static_cast<uint64_t>(limits.max_first_image_bytes) : 0;
+  const auto waiting = static_cast<uint64_t>(PictureReader::kWaiting * limits.max_first_image_bytes);
+  const uint64_t decoding = model.accepts_first_image ? 6 * image_pixels + waiting : 0;
   return kProcess + decoding + static_cast<uint64_t>(sessions) * (kEncoder + kEncoderPixel * pixels);
 }
 

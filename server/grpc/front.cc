@@ -87,7 +87,7 @@ void Front::Close() {
   grpc_->Shutdown(std::chrono::system_clock::now());  // cancels what is left
   grpc_->Wait();
   studio_.AwaitNoCalls();
-  studio_.Set(nullptr);
+  studio_.Clear();
 }
 
 }  // namespace longtake::server

@@ -74,7 +74,7 @@ struct RequestLimits {
   int max_prompt_bytes = 4096;
   int max_prompt_changes = 64;
   int64_t max_first_image_bytes = int64_t{10} << 20;
-  // 16 megapixels: a telephone's picture has 12. Decoding takes 4 bytes for each, of one request at a time.
+  // 16 megapixels: a telephone's picture has 12. Decoding takes 4 bytes for each, of one at a time.
   int64_t max_first_image_pixels = int64_t{1} << 24;
 };
 

@@ -56,7 +56,8 @@ Studio::Studio(const StudioOptions& options, std::unique_ptr<Engine> engine, Ser
       ticked_(clock->Now()),
       sampled_(clock->Now()),
       expired_(clock->Now()),
-      adopted_(clock->Now() - kAdoptEvery) {
+      adopted_(clock->Now() - kAdoptEvery),
+      pictures_(options.limits) {
   sources_ = std::make_shared<Metrics::Sources>(Metrics::Sources{
       .model = model().name,
       .numerics_id = model().numerics_id,
@@ -164,19 +165,6 @@ absl::StatusOr<VideoPlan> Studio::Check(const VideoSpec& spec, const DeliveryOpt
   return plan;
 }
 
-absl::Status Studio::ReadFirstImage(VideoPlan& plan) {
-  std::string& image = plan.spec.first_image;
-  if (image.empty()) return absl::OkStatus();
-  const MutexLock lock(decoding_);
-  const absl::StatusOr<Picture> picture =
-      ReadPicture(image, options_.limits.max_first_image_pixels, plan.session.size.width, plan.session.size.height);
-  if (!picture.ok()) return InvalidRequest({{"spec.first_image", std::string(picture.status().message())}});
-  absl::StatusOr<std::string> png = ToPng(*picture);
-  if (!png.ok()) return InvalidRequest({{"spec.first_image", std::string(png.status().message())}});
-  image = *std::move(png);
-  return absl::OkStatus();
-}
-
 void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
   if (auto error = CheckIdentifier("request_id", request.request_id); error.has_value()) {
     request.errors.push_back(*std::move(error));
@@ -189,26 +177,40 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   absl::StatusOr<VideoPlan> plan =
       Check(request.spec, request.options, std::move(request.errors), Purpose::kMake, limits);
   if (!plan.ok()) return done(plan.status());
-  if (absl::Status read = ReadFirstImage(*plan); !read.ok()) return done(read);
-  if (!request.spec.first_image.empty()) request.spec.first_image = PictureDigest(request.spec.first_image);
-  DeliveryOptions& options = plan->options;
+  const absl::Duration deadline = clock_->Now() + request.deadline;
+  if (plan->spec.first_image.empty()) return Describe(std::move(request), *std::move(plan), deadline, std::move(done));
+  request.spec.first_image = PictureDigest(request.spec.first_image);
+  std::string image = std::exchange(plan->spec.first_image, {});
+  const Size size = plan->session.size;
+  // std::function copies what it holds.
+  auto asked = std::make_shared<std::pair<CreateRequest, VideoPlan>>(std::move(request), *std::move(plan));
+  pictures_.Read(std::move(image), size, [this, asked, deadline, done](absl::StatusOr<std::string> png) {
+    if (!png.ok()) return done(png.status());
+    asked->second.spec.first_image = *std::move(png);
+    Describe(std::move(asked->first), std::move(asked->second), deadline, done);
+  });
+}
+
+void Studio::Describe(CreateRequest request, VideoPlan plan, absl::Duration deadline,
+                      std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done) {
+  DeliveryOptions& options = plan.options;
   if (!options.disconnect.has_value()) options.disconnect = request.default_disconnect;
   if (!options.reconnect_timeout.has_value()) {
     options.reconnect_timeout = options.disconnect == Disconnect::kPause ? kPauseFor : absl::ZeroDuration();
   }
-  absl::StatusOr<media::Stream> stream = media::DescribeStream({.width = plan->session.size.width,
-                                                                .height = plan->session.size.height,
-                                                                .rate = plan->rate,
-                                                                .frames = plan->frames()});
+  absl::StatusOr<media::Stream> stream = media::DescribeStream({.width = plan.session.size.width,
+                                                                .height = plan.session.size.height,
+                                                                .rate = plan.rate,
+                                                                .frames = plan.frames()});
   if (!stream.ok()) {
     return done(
         MakeError(stream.status().code(), std::string(stream.status().message()), {.reason = Reason::kEncoderFailed}));
   }
-  if (absl::Status fit = CheckShared(request.shared, *plan, model()); !fit.ok()) return done(fit);
+  if (absl::Status fit = CheckShared(request.shared, plan, model()); !fit.ok()) return done(fit);
   StoredVideo description;
   description.info.name = NewVideoName();
   description.tenant = request.tenant;
-  description.info.plan = std::make_shared<const VideoPlan>(*std::move(plan));
+  description.info.plan = std::make_shared<const VideoPlan>(std::move(plan));
   description.info.request_id = request.request_id;
   description.info.numerics_id = model().numerics_id;
   description.info.denoise_steps = model().denoise_steps;
@@ -229,7 +231,7 @@ void Studio::Create(CreateRequest request, std::function<void(absl::StatusOr<std
   question.spec.first_image = description.info.plan->spec.first_image;
   AskPolicy(std::move(question), done,
             [this, description = std::move(description), shared = std::move(request.shared),
-             origin = std::move(request.origin), deadline = clock_->Now() + request.deadline, done]() mutable {
+             origin = std::move(request.origin), deadline, done]() mutable {
               Admit(std::move(description), std::move(origin), std::move(shared), deadline - clock_->Now(),
                     std::move(done));
             });

@@ -24,6 +24,7 @@
 #include "server/video/error.h"
 #include "server/video/fork.h"
 #include "server/video/library.h"
+#include "server/video/picture_reader.h"
 #include "server/video/policy.h"
 #include "server/video/production.h"
 #include "server/video/request.h"
@@ -125,8 +126,9 @@ class Studio {
   Metrics::Viewers viewers() const;
   absl::StatusOr<VideoPlan> Check(const VideoSpec& spec, const DeliveryOptions& options, std::vector<FieldError> errors,
                                   Purpose purpose, const RequestLimits& limits) const;
-  // Puts a PNG of the video's size in the place of the picture that was sent. InvalidRequest: it cannot be decoded.
-  absl::Status ReadFirstImage(VideoPlan& plan);
+  // What was planned is described as it is stored, and goes on to the policy. `deadline`: by the studio's clock.
+  void Describe(CreateRequest request, VideoPlan plan, absl::Duration deadline,
+                std::function<void(absl::StatusOr<std::shared_ptr<Video>>)> done);
   // Calls `go_on` once the policy has allowed it, in this call or later, or `refuse` with what it says.
   void AskPolicy(PolicyQuestion question, std::function<void(const absl::Status&)> refuse, std::function<void()> go_on);
   // A request that may be made goes on to admission.
@@ -196,12 +198,11 @@ class Studio {
   uint64_t lapses_ = 0;               // of the registry's, that Adopt knows
   std::set<std::string> unreadable_;  // stored videos of which KnowAllEnded has said so
 
-  Mutex decoding_;  // of pictures, one at a time, which bounds its memory
-
   Mutex mutex_;
   ConditionVariable closed_;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
+  PictureReader pictures_;  // last: what waits for it is answered while the rest is there
 };
 
 }  // namespace longtake::server

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "server/video/error.h"
 
 namespace longtake::server {
@@ -15,6 +16,16 @@ constexpr absl::Duration kLoadingRetry = absl::Seconds(1);
 void StudioSlot::Set(std::shared_ptr<Studio> studio) {
   const MutexLock lock(mutex_);
   studio_ = std::move(studio);
+}
+
+void StudioSlot::Clear() {
+  std::shared_ptr<Studio> last;
+  {
+    const MutexLock lock(mutex_);
+    last = std::move(studio_);
+  }
+  // Those that hold it have answered their calls, and let go of it within microseconds.
+  while (last.use_count() > 1) absl::SleepFor(absl::Milliseconds(1));
 }
 
 absl::StatusOr<std::shared_ptr<Studio>> StudioSlot::Get() const {

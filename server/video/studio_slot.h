@@ -14,6 +14,9 @@ namespace longtake::server {
 class StudioSlot {
  public:
   void Set(std::shared_ptr<Studio> studio);
+  // Ends the studio, here, once nobody else holds it: whoever answers a call from a thread of the studio would
+  // otherwise be the last, and a thread cannot wait for its own end.
+  void Clear();
   // kModelLoading before there is one.
   absl::StatusOr<std::shared_ptr<Studio>> Get() const;
 
