@@ -89,7 +89,7 @@ struct ModelInfo {
   // numerics_id and equal model_digest produce equal bytes.
   std::string numerics_id;
   std::string model_digest;  // of the files' contents; the folder's path does not count
-  std::string sampler;       // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc"
+  std::string sampler;       // "few_step" | "flow_dpm_solver" | "flow_euler" | "flow_unipc" | "flow_lcm"
   double fps = 16;
   std::vector<Size> sizes;        // the first is the default
   std::vector<int> frame_tokens;  // transformer tokens of one latent frame, for each of `sizes`

@@ -152,7 +152,10 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
   const std::vector<float> noise = in.Floats("latents", 5, &shape);
   RETURN_IF_ERROR(in.status());
   CheckLatents(*model, "latents", shape, 1, in);
-  if (shape[0] != 1) in.Fail("latents", "must be [1,C,T,H,W]");
+  // What noise the steps add comes behind the latents.
+  int entries = 1;
+  while (sampler->needs_noise(entries - 1)) ++entries;
+  if (shape[0] != entries) in.Fail("latents", absl::StrCat("must be [", entries, ",C,T,H,W]"));
   RETURN_IF_ERROR(in.status());
   ASSIGN_OR_RETURN(const std::vector<Prompt> prompts, ReadPrompts(ops, *model, in, "", 1));
   const bool guided = request.guidance > 1.0;
@@ -160,7 +163,7 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
   if (guided) {
     ASSIGN_OR_RETURN(negative, ReadPrompts(ops, *model, in, "negative_", 1));
   }
-  const auto count = static_cast<int64_t>(noise.size());
+  const auto count = static_cast<int64_t>(noise.size()) / entries;
   const int64_t C = shape[1], frames = shape[2];
   ASSIGN_OR_RETURN(const std::vector<float> image,
                    EncodeFirstImage(ops, request, in, model->config().patch[0], C, shape[3], shape[4]));
@@ -184,9 +187,13 @@ absl::StatusOr<ModuleOutputs> RunBidirectional(Ops& ops, const ModuleRequest& re
     }
     ForwardOnce(ops, *model, passes);
     if (guided) Guide(ops, request.guidance, v_negative->f32(), count, v->f32());
+    if (sampler->needs_noise(step)) {
+      ops.device().Upload(noise.data() + (step + 1) * count, buffers.pointers[0], count * sizeof(float));
+    }
     sampler->Step(ops, {.step = step, .n = count, .velocity = v->f32(), .x = x->f32(), .buffers = buffers.pointers});
     if (!image.empty()) Hold(ops, image, C, frames, *x);
   }
+  shape[0] = 1;
   return ModuleOutputs{{"latents", {shape, ToHost(ops, *x, count)}}};
 }
 

@@ -162,6 +162,27 @@ TEST(SanaVideo2Engine, ClipsAreTheSameInAnyMix) {
   }
 }
 
+// With new noise between the steps, which depends on the clip's seed alone.
+TEST(SanaVideo2Engine, FourStepsAreTheSameInAnyMix) {
+  const Model model(Config(),
+                    R"({"sampler":"flow_lcm","sigmas":[0.9998332262,0.9471688271,0.8568977118,0.6663702130],
+                        "guidance":1,"lower_case":true,"prompt_prefix":"","motion_score":null,"caption_tokens":28,
+                        "sizes":["64x32","32x32"],"max_latent_frames":3})");
+  const std::vector<Job> jobs = {ClipJob(kSize, kLatents, 7, "a red ball"), ClipJob(kSize, kLatents, 8, "a red ball"),
+                                 ClipJob({32, 32}, 2, 9, "a boat", 3)};
+  auto engine = Load(model);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ((*engine)->model().denoise_steps, 4);
+  EXPECT_EQ((*engine)->model().sampler, "flow_lcm");
+  std::vector<Made> alone;
+  for (const Job& job : jobs) alone.push_back(RunJobs(**engine, {job}, 1.0, 1).front());
+  EXPECT_NE(alone[0].bytes, alone[1].bytes);
+  for (const uint32_t mix : {2u, 3u}) {
+    const std::vector<Made> mixed = RunJobs(**engine, jobs, 0.7, mix);
+    for (size_t i = 0; i < jobs.size(); ++i) EXPECT_EQ(mixed[i].bytes, alone[i].bytes) << i << ", mix " << mix;
+  }
+}
+
 TEST(SanaVideo2Engine, MemoryIsAsPlanned) {
   const Model model;
   auto engine = Load(model);

@@ -239,6 +239,27 @@ TEST(ModelSettings, TextsForPeopleHaveALength) {
               AllOf(HasSubstr("'examples'"), HasSubstr("200 bytes")));
 }
 
+TEST(ModelSettings, NoiseLevelsOfFlowLcm) {
+  const auto load = [](const char* more) {
+    return LoadOurs(std::string(R"({"family": "longtake", "sampler": "flow_lcm")") + more + "}");
+  };
+  const auto s = load(R"(, "sigmas": [1, 0.25])");
+  ASSERT_TRUE(s.ok()) << s.status();
+  EXPECT_EQ(s->sampler, SamplerKind::kFlowLcm);
+  EXPECT_FALSE(s->causal);
+  EXPECT_THAT(s->sigmas, ElementsAre(1, 0.25));
+  for (const auto& [more, why] : std::vector<std::pair<const char*, const char*>>{
+           {"", "'sigmas' is missing"},
+           {R"(, "sigmas": [])", "'sigmas' must not be empty"},
+           {R"(, "sigmas": [1.001])", "'sigmas' must lie in (0, 1]"},
+           {R"(, "sigmas": [0.5, 0])", "'sigmas' must lie in (0, 1]"},
+           {R"(, "sigmas": [0.5, 0.5])", "'sigmas' must descend"},
+           {R"(, "sigmas": [0.5], "steps": 1)", "'steps' is none of sampler flow_lcm's"},
+           {R"(, "sigmas": [0.5], "timesteps": [500])", "'timesteps' is none of sampler flow_lcm's"}}) {
+    EXPECT_THAT(std::string(load(more).status().message()), AllOf(HasSubstr("longtake.json"), HasSubstr(why)));
+  }
+}
+
 // diffusers' pipelines guide above 1 only.
 TEST(ModelSettings, GuidanceOfOneOrLessIsNone) {
   for (const auto& [guidance, guided] : std::vector<std::pair<const char*, bool>>{
@@ -285,6 +306,7 @@ TEST(ModelSettings, RefusesSettingsByName) {
       {R"({"sizes": []})", "'sizes'"},
       {R"({"strip_before_motion_score": 1})", "'strip_before_motion_score'"},
       {R"({"steps": 4})", "'steps'"},
+      {R"({"sigmas": [0.5]})", "'sigmas'"},
       {R"({"max_latent_frames": -1})", "'max_latent_frames'"},
       {R"({"prompt_switch": "sometimes"})", "'prompt_switch'"},
       {R"({"negative_prompt": 0})", "'negative_prompt'"},

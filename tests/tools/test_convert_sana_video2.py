@@ -73,6 +73,22 @@ def test_the_engine_reads_the_folder_as_sana_video_2(tmp_path, tensors, settings
     assert settings_of(tmp_path / "own") == told, "the transformer's class says as much"
 
 
+def test_the_four_step_model_has_its_levels(tmp_path, tensors, settings_of):
+    file = saved(tmp_path / "4step.safetensors", tensors)
+    converter.convert(file, tmp_path / "own", sampler="flow_lcm")
+    told = settings_of(tmp_path / "own")
+    picked = {name: told[name] for name in ("family", "sampler", "guidance", "first_image", "motion_score", "fps")}
+    assert picked == {
+        "family": "sana_video_2",
+        "sampler": "flow_lcm",
+        "guidance": 1.0,
+        "first_image": "none",
+        "motion_score": 20,
+        "fps": 24.0,
+    }
+    assert told["sigmas"] == [0.9998332262, 0.9471688271, 0.8568977118, 0.6663702130]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,7 +1,7 @@
 """Converts original files, a NVlabs SANA-Video, LongSANA or SANA-Video 2.0 checkpoint and Wan's or LTX-2's VAE, to a
 model folder.
 
-    python -m tools.convert CHECKPOINT --out DIR [--sampler few_step|bidirectional]
+    python -m tools.convert CHECKPOINT --out DIR [--sampler few_step|bidirectional|flow_lcm]
         [--head-dim 112] [--cross-head-dim N] [--dtype keep|float32|float16|bfloat16]
         [--prompt-prefix FILE] [--parts-from FOLDER] [--vae FILE]
     python -m tools.convert --vae FILE --out DIR    # only vae/
@@ -11,7 +11,7 @@ The transformer is read from the checkpoint (.pth, .bin or .safetensors), nested
 from the tensors' shapes, but for the head widths. longtake.json says what the folder is: few_step makes a LongSANA
 folder, bidirectional a SANA-Video folder with the scheduler of the published ones. The instruction prefix is the
 family's own unless --prompt-prefix gives another. A SANA-Video 2.0 checkpoint is known by its tensors, keeps their
-names, and needs neither --sampler nor the head widths. The VAE is read from Wan2.1_VAE.pth or from the `vae.` tensors of an
+names, and needs no head widths; with --sampler flow_lcm the folder has the settings of its four-step model. The VAE is read from Wan2.1_VAE.pth or from the `vae.` tensors of an
 LTX-2 .safetensors. The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs
 numpy.
 """
@@ -141,6 +141,8 @@ def convert(
     with _naming(checkpoint):
         tensors = files.load(checkpoint).tensors
         is_2 = sana_video2.recognize(set(tensors))
+        if sampler == "flow_lcm" and not is_2:
+            raise ValueError("--sampler flow_lcm is for checkpoints of SANA-Video 2.0, which this is not")
         if is_2:
             renamed = sana_video2.rename(tensors)
             config = sana_video2.infer_config(renamed, _MOST_LAYERS)
@@ -163,7 +165,7 @@ def convert(
             shutil.copytree(parts_from / part, out / part, dirs_exist_ok=True)
             index[part] = _library(out, part)
     if is_2:
-        settings = {"family": "sana_video_2"}
+        settings = {"family": "sana_video_2"} | (sana_video2.FOUR_STEPS if sampler == "flow_lcm" else {})
     elif sampler == "few_step":
         settings = dict(_LONGSANA)
     else:
@@ -181,7 +183,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, nargs="?", help="of the transformer: .pth, .bin or .safetensors")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sampler", choices=["few_step", "bidirectional"], default="few_step")
+    parser.add_argument("--sampler", choices=["few_step", "bidirectional", "flow_lcm"], default="few_step")
     parser.add_argument("--head-dim", type=int, default=112)
     parser.add_argument("--cross-head-dim", type=int, help="of the cross-attention; as --head-dim where not given")
     parser.add_argument("--dtype", choices=["keep", *STORAGE], default="keep")

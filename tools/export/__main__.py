@@ -83,6 +83,8 @@ def export_random(out: Path, seed: int) -> None:
         sana_video2.pass_case(out, f"{tag}_sana_video2_{index}", rng, dtype(index), index % 2 == 1)
     for index, (steps, guidance) in enumerate([(2, 8.0), (7, 1.0)]):
         sana_video2.bidirectional_case(out, f"{tag}_sana_video2_dpm_{index}", rng, dtype(index), steps, guidance)
+    for index, guidance in enumerate([1.0, 3.0]):
+        sana_video2.four_step_case(out, f"{tag}_sana_video2_lcm_{index}", rng, dtype(index), guidance)
     sets = [("wan", "dpm", 7, 6.0), ("wan", "euler", 5, 1.0), ("2.0", "dpm", 4, 4.5), ("2.3", "unipc", 6, 3.0)]
     for index, (kind, scheduler, steps, guidance) in enumerate(sets):
         image_to_video.pipeline_case(out, f"{tag}_image_{index}", rng, dtype(index), kind, scheduler, steps, guidance)

@@ -290,3 +290,41 @@ def bidirectional_case(out: Path, name: str, rng: random.Random, dtype: str, ste
     )
     flags = ["--steps", str(steps), "--guidance", str(guidance)]
     write_case(out, name, "bidirectional", name, inputs, draws, arguments=flags)
+
+
+def four_steps(model: SanaVideo2, inputs: dict[str, torch.Tensor], sigmas: list[float], guidance: float) -> torch.Tensor:
+    """NVlabs' sampling of the four-step model: x0 of each velocity, and new noise up to the next level."""
+    x = inputs["latents"][:1]
+    for step, sigma in enumerate(sigmas):
+
+        def run(prefix, x=x, sigma=sigma):
+            caption, mask = inputs[prefix + "encoder_hidden_states"], inputs[prefix + "encoder_attention_mask"]
+            time = torch.tensor([1000 * sigma])
+            parts = {"hidden_states": x, "timestep": time, "encoder_hidden_states": caption, "encoder_attention_mask": mask}
+            return velocity(model, parts).double()
+
+        result = run("")
+        if guidance > 1.0:
+            other = run("negative_")
+            result = other + guidance * (result - other)
+        x0 = x.double() - sigma * result
+        following = sigmas[step + 1] if step + 1 < len(sigmas) else 0.0
+        x = x0 if not following else (1 - following) * x0 + following * inputs["latents"][step + 1 : step + 2].double()
+        x = x.float()
+    return x
+
+
+def four_step_case(out: Path, name: str, rng: random.Random, dtype: str, guidance: float) -> None:
+    config = random_config(rng)
+    model = build(config, rng.randrange(2**31), dtype)
+    # The published levels, or others.
+    sigmas = rng.choice([[0.9998332262, 0.9471688271, 0.8568977118, 0.6663702130], [1.0, 0.31], [0.7]])
+    folder = ModelFolder(out, name)
+    save(model, folder, dtype)
+    folder.settings({"family": "sana_video_2", "sampler": "flow_lcm", "sigmas": sigmas, "guidance": 1.0})
+    folder.close()
+
+    data = _inputs(config, rng, frames=3)
+    inputs = bidirectional_inputs(data) | {"latents": data.latents(len(sigmas))}
+    draws = bfloat16_draws(model, dtype, lambda m: {"latents": four_steps(m, inputs, sigmas, guidance)})
+    write_case(out, name, "bidirectional", name, inputs, draws, arguments=["--guidance", str(guidance)])

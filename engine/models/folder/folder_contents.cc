@@ -80,7 +80,7 @@ absl::Status ReadSettingsHead(JsonConfig& json, FolderContents& c) {
   }
   c.named_sampler = SamplerNamed(sampler);
   if (!sampler.empty() && !c.named_sampler) {
-    json.Fail("sampler", "must be \"few_step\", \"flow_dpm_solver\", \"flow_euler\" or \"flow_unipc\"");
+    json.Fail("sampler", "must be \"few_step\", \"flow_dpm_solver\", \"flow_euler\", \"flow_unipc\" or \"flow_lcm\"");
   }
   return json.FirstError();
 }

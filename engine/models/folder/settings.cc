@@ -12,11 +12,12 @@
 namespace longtake {
 namespace {
 
-constexpr std::array<std::pair<SamplerKind, std::string_view>, 4> kSamplers = {
+constexpr std::array<std::pair<SamplerKind, std::string_view>, 5> kSamplers = {
     {{SamplerKind::kFewStep, "few_step"},
      {SamplerKind::kFlowDpmSolver, "flow_dpm_solver"},
      {SamplerKind::kFlowEuler, "flow_euler"},
-     {SamplerKind::kFlowUniPc, "flow_unipc"}}};
+     {SamplerKind::kFlowUniPc, "flow_unipc"},
+     {SamplerKind::kFlowLcm, "flow_lcm"}}};
 
 }  // namespace
 

@@ -22,8 +22,9 @@ enum class SamplerKind {
   kFlowDpmSolver,  // diffusers' DPMSolverMultistepScheduler, order 2
   kFlowEuler,      // diffusers' FlowMatchEulerDiscreteScheduler
   kFlowUniPc,      // diffusers' UniPCMultistepScheduler
+  kFlowLcm,        // the whole clip at given noise levels, with new noise between the steps (SANA-Video 2.0, 4 steps)
 };
-// "few_step", "flow_dpm_solver", "flow_euler", "flow_unipc": the values of longtake.json's `sampler`.
+// "few_step", "flow_dpm_solver", "flow_euler", "flow_unipc", "flow_lcm": the values of longtake.json's `sampler`.
 std::string SamplerName(SamplerKind sampler);
 std::optional<SamplerKind> SamplerNamed(std::string_view name);
 
@@ -56,6 +57,9 @@ struct ModelSettings {
   int block_latent_frames = 0;
   int state_window_blocks = 0;  // 0: running sum of all blocks
   bool recompute_last_on_switch = true;
+
+  // kFlowLcm only:
+  std::vector<double> sigmas;  // noise levels before the steps, in (0, 1], descending
 
   // The other samplers only:
   int steps = 0;

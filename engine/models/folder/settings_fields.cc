@@ -20,6 +20,8 @@ namespace {
 
 // Two sentences, and as many prompts as fit on a page beside the form. All of them are in every answer about the model.
 constexpr size_t kMaxAboutBytes = 400, kMaxExampleBytes = 200, kMaxExamples = 12;
+constexpr int kMostTimestep = 1000;
+constexpr size_t kMaxSigmas = 1000;  // as `steps`
 
 // Reads a string, or a list of lines.
 std::string Lines(JsonConfig& json, const std::string& field, const std::string& fallback) {
@@ -45,11 +47,12 @@ std::vector<std::pair<int, int>> Sizes(JsonConfig& json) {
   return sizes;
 }
 
-void CheckTimesteps(JsonConfig& json, const char* field, const std::vector<double>& timesteps) {
-  if (timesteps.empty()) json.Fail(field, "must not be empty");
-  for (size_t i = 0; i < timesteps.size(); ++i) {
-    if (!(timesteps[i] > 0 && timesteps[i] <= 1000)) json.Fail(field, "must lie in (0, 1000]");
-    if (i > 0 && timesteps[i] >= timesteps[i - 1]) json.Fail(field, "must descend");
+// Of timesteps, whose most is 1000, or of noise levels, whose most is 1.
+void CheckSchedule(JsonConfig& json, const char* field, const std::vector<double>& values, int most) {
+  if (values.empty()) json.Fail(field, "must not be empty");
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!(values[i] > 0 && values[i] <= most)) json.Fail(field, absl::StrCat("must lie in (0, ", most, "]"));
+    if (i > 0 && values[i] >= values[i - 1]) json.Fail(field, "must descend");
   }
 }
 
@@ -63,7 +66,7 @@ std::vector<std::vector<double>> StepLadder(JsonConfig& json, size_t longest) {
     for (const nlohmann::json& t : rung.is_array() ? rung : nlohmann::json::array()) {
       timesteps.push_back(t.is_number() ? t.get<double>() : 0);
     }
-    CheckTimesteps(json, "step_ladder", timesteps);
+    CheckSchedule(json, "step_ladder", timesteps, kMostTimestep);
     if (timesteps.size() >= longest) json.Fail("step_ladder", "must become shorter from timesteps on");
     longest = timesteps.size();
     ladder.push_back(std::move(timesteps));
@@ -74,7 +77,7 @@ std::vector<std::vector<double>> StepLadder(JsonConfig& json, size_t longest) {
 void ReadFewStep(JsonConfig& json, ModelSettings& s) {
   if (json.Has("timesteps")) {
     s.timesteps = json.Numbers("timesteps", {});
-    CheckTimesteps(json, "timesteps", s.timesteps);
+    CheckSchedule(json, "timesteps", s.timesteps, kMostTimestep);
     s.step_ladder.clear();  // the ladder belonged to other timesteps
   }
   if (json.Has("step_ladder")) s.step_ladder = StepLadder(json, s.timesteps.size());
@@ -127,6 +130,13 @@ void ReadDescription(JsonConfig& json, ModelSettings& s) {
 
 void ReadSteps(JsonConfig& json, ModelSettings& s) { s.steps = static_cast<int>(json.Int("steps", 1, 1000, s.steps)); }
 
+void ReadSigmas(JsonConfig& json, ModelSettings& s) {
+  if (!json.Has("sigmas") && s.sigmas.empty()) return json.Fail("sigmas", "is missing");
+  s.sigmas = json.Numbers("sigmas", s.sigmas);
+  CheckSchedule(json, "sigmas", s.sigmas, 1);
+  if (s.sigmas.size() > kMaxSigmas) json.Fail("sigmas", absl::StrCat("are more than ", kMaxSigmas));
+}
+
 void ReadFirstImage(JsonConfig& json, ModelSettings& s) {
   if (!json.Has("first_image")) return;
   const std::string use = json.String("first_image", "");
@@ -150,11 +160,10 @@ void RefuseOtherSamplers(JsonConfig& json, SamplerKind sampler) {
       }
     }
   };
-  if (sampler == SamplerKind::kFewStep) {
-    refuse({"steps"});
-  } else {
-    refuse({"timesteps", "step_ladder", "block_latent_frames", "state_window_blocks", "prompt_switch"});
-  }
+  const bool few_step = sampler == SamplerKind::kFewStep, lcm = sampler == SamplerKind::kFlowLcm;
+  if (!few_step) refuse({"timesteps", "step_ladder", "block_latent_frames", "state_window_blocks", "prompt_switch"});
+  if (!lcm) refuse({"sigmas"});
+  if (few_step || lcm) refuse({"steps"});
   if (sampler != SamplerKind::kFlowUniPc) refuse({"solver_order", "disable_corrector"});
 }
 
@@ -189,6 +198,8 @@ absl::Status OverlayLongtakeJson(JsonConfig json, ModelSettings* settings) {
   ReadDescription(json, *settings);
   if (settings->sampler == SamplerKind::kFewStep) {
     ReadFewStep(json, *settings);
+  } else if (settings->sampler == SamplerKind::kFlowLcm) {
+    ReadSigmas(json, *settings);
   } else {
     ReadSteps(json, *settings);
   }
@@ -208,6 +219,8 @@ nlohmann::ordered_json ToJson(const ModelSettings& s) {
     json["block_latent_frames"] = s.block_latent_frames;
     json["state_window_blocks"] = s.state_window_blocks;
     json["prompt_switch"] = s.recompute_last_on_switch ? "recompute_last" : "none";
+  } else if (s.sampler == SamplerKind::kFlowLcm) {
+    json["sigmas"] = s.sigmas;
   } else {
     json["steps"] = s.steps;
   }

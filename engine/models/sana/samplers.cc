@@ -8,7 +8,8 @@
 namespace longtake {
 namespace {
 
-class FewStepSampler : public Sampler {
+// To the prediction of x0, and from there by new noise to the next level.
+class RenoisingSampler : public Sampler {
  public:
   using Sampler::Sampler;
 
@@ -58,7 +59,14 @@ std::unique_ptr<Sampler> MakeFewStepSampler(const std::vector<double>& timesteps
     sigmas.push_back(nearest);
   }
   sigmas.push_back(0.0);
-  return std::make_unique<FewStepSampler>(std::vector<float>(timesteps.begin(), timesteps.end()), std::move(sigmas));
+  return std::make_unique<RenoisingSampler>(std::vector<float>(timesteps.begin(), timesteps.end()), std::move(sigmas));
+}
+
+std::unique_ptr<Sampler> MakeFlowLcmSampler(std::vector<double> sigmas) {
+  std::vector<float> timesteps;
+  for (const double sigma : sigmas) timesteps.push_back(static_cast<float>(std::trunc(1000.0 * sigma)));
+  sigmas.push_back(0.0);
+  return std::make_unique<RenoisingSampler>(std::move(timesteps), std::move(sigmas));
 }
 
 std::unique_ptr<Sampler> MakeFlowEulerSampler(int steps, double shift) {
@@ -89,6 +97,9 @@ std::vector<std::unique_ptr<Sampler>> MakeSamplers(const ModelSettings& s) {
       break;
     case SamplerKind::kFlowUniPc:
       samplers.push_back(MakeFlowUniPcSampler(s.steps, s.shift, s.unipc));
+      break;
+    case SamplerKind::kFlowLcm:
+      samplers.push_back(MakeFlowLcmSampler(s.sigmas));
       break;
   }
   return samplers;

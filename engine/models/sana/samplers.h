@@ -59,6 +59,8 @@ class Sampler {
 // `timesteps` descend in (0, 1000]. The level of timestep t is the value of s*u/(1 + (s-1)u), u = 1, 0.999, ..., with s
 // the shift, that is nearest to t/1000 (NVlabs: longlive_flow_euler_sampler.py).
 std::unique_ptr<Sampler> MakeFewStepSampler(const std::vector<double>& timesteps, double shift);
+// The same step at these levels, as they are. The network receives whole timesteps, 1000 sigma cut.
+std::unique_ptr<Sampler> MakeFlowLcmSampler(std::vector<double> sigmas);
 // DPM-Solver++ of second order, midpoint (diffusers: scheduling_dpmsolver_multistep.py, use_flow_sigmas).
 std::unique_ptr<Sampler> MakeFlowDpmSampler(int steps, double shift);
 // x += (sigma' - sigma) v. Levels are shifted twice (diffusers: scheduling_flow_match_euler_discrete.py).
