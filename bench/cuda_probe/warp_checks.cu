@@ -5,6 +5,7 @@
 
 #include "bench/cuda_probe/warp_checks.h"
 #include "engine/cuda/warp.h"
+#include "engine/quantization/formats.h"
 
 namespace longtake::probe {
 namespace {
@@ -75,6 +76,14 @@ __global__ void RoundingKernel(const float* in, float* out) {
   out[4 * threadIdx.x + 1] = HighFloat(pair);
   out[4 * threadIdx.x + 2] = ToFloat(ToBf16(a));
   out[4 * threadIdx.x + 3] = __uint_as_float(ToTf32(a) & 0xffffe000u);  // products read no more
+}
+// e4m3 codes of two numbers, and powers of two of whole numbers, which are exact.
+__global__ void NarrowKernel(const float* in, float* out) {
+  const uint32_t pair = PackE4m3(in[threadIdx.x] * 37.f, in[threadIdx.x + 1] / 3.f);
+  out[4 * threadIdx.x] = static_cast<float>(pair & 0xffu);
+  out[4 * threadIdx.x + 1] = static_cast<float>(pair >> 8);
+  out[4 * threadIdx.x + 2] = FastExp2(truncf(in[threadIdx.x]));
+  out[4 * threadIdx.x + 3] = FastExp2(-127.f - static_cast<float>(threadIdx.x));
 }
 __global__ void ShuffleKernel(const float* in, float* out) {
   const float v = in[threadIdx.x];
@@ -163,6 +172,10 @@ std::vector<WarpCheck> CheckWarpFunctions(cudaStream_t stream) {
       {"roundings to bf16 and TF32", RoundingKernel, Each([&](int t) {
          const float a = in[t] / 3.f, b = in[t + 1] / 3.f;
          return std::array{Rounded(a, 7, true), Rounded(b, 7, true), Rounded(a, 7, true), Rounded(a, 10, false)};
+       })},
+      {"PackE4m3, FastExp2", NarrowKernel, Each([&](int t) {
+         return std::array{static_cast<float>(EncodeE4m3(in[t] * 37.f)),
+                           static_cast<float>(EncodeE4m3(in[t + 1] / 3.f)), std::exp2(std::trunc(in[t])), 0.f};
        })},
       {"ShuffleXor, Shuffle, Ballot", ShuffleKernel, Each([&](int t) {
          const int warp = t / 32 * 32;

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <cstdint>
 
 #include "engine/cuda/families.h"
 #include "engine/cuda/kernels/conv.h"
 #include "engine/cuda/kernels/grid.h"
 #include "engine/cuda/segment_tables.h"
 #include "engine/cuda/weights.h"
+#include "engine/ops/check.h"
 
 namespace longtake::cuda {
 namespace {
@@ -54,6 +56,9 @@ class CudaConvolution final : public ConvolutionOps {
 
   void DoDepthwiseGlu(const DepthwiseGluArgs& args) override {
     const auto& kernel = static_cast<const CudaDepthwise&>(args.kernel);
+    for (const Segment& s : args.segments) {
+      Require((kLines + 2) * s.width * args.x.stride <= UINT32_MAX, "DepthwiseGlu", "a group of lines fits 32 bits");
+    }
     const SegmentTables tables(*state_.context, args.segments, 1,
                                [](const Segment& s) { return int64_t{s.frames} * LineGroups(s.height); });
     RunDepthwiseGlu(state_.launcher(), {.x = RowsOf(args.x),

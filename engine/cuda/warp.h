@@ -3,14 +3,17 @@
 // A kernel is one source for two platforms. nvcc compiles it for devices with engine/cuda/platform/, g++ compiles it
 // for the host with tests/cuda/emulation/, where each thread of a block is a fiber. So a kernel uses only:
 //   __global__, __device__, __forceinline__, __launch_bounds__, __restrict__; threadIdx, blockIdx, blockDim, gridDim;
-//   C++'s float functions, rsqrtf, __expf; float2, float4, uint2, uint4 and make_...; and what is named here.
+//   C++'s float functions, rsqrtf, __expf, __fdividef; float2, float4, uint2, uint4 and make_...; and what is named
+//   here.
 // Shared memory is dynamic only (SharedMemory), so that the emulation can fill it with NaN before each block. No thread
 // returns before a barrier that others wait at, no lane leaves out a collective of its warp: the emulation ends the
 // program where that happens.
 //
 //   Bf16                          16 bits; ToFloat, ToBf16 (nearest even)
 //   PackBf16(low, high)           two bf16 in 32 bits; `low` is the element of the lower index. LowFloat, HighFloat
+//   PackE4m3(low, high)           two e4m3 in 16 bits, to the nearest, at most 448
 //   ToTf32(x)                     float32 rounded to TF32's 10 bits, in 32 bits
+//   FastExp2(x)                   2^x to two units of the last place in one instruction; 0 below 2^-126
 //   SharedMemory<T>()             the block's dynamic shared memory, aligned to 128 bytes
 //   SyncBlock(), SyncWarp()       barriers; they order shared memory
 //   ShuffleXor, Shuffle, Ballot   of all 32 lanes

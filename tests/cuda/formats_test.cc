@@ -152,28 +152,33 @@ class QuantizeTest : public testing::Test {
   std::vector<DeviceMemory> memory_;
 };
 
-TEST_F(QuantizeTest, E4m3RowsHaveTheirOwnScale) {
-  constexpr int64_t kRows = 11, kColumns = 75, kStride = 96;
+// With 72 columns eight at a time, with 75 one.
+class QuantizeColumnsTest : public QuantizeTest, public testing::WithParamInterface<int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Columns, QuantizeColumnsTest, testing::Values(72, 75));
+
+TEST_P(QuantizeColumnsTest, E4m3RowsHaveTheirOwnScale) {
+  constexpr int64_t kRows = 11, kStride = 96;
+  const int64_t columns = GetParam();
   std::vector<float> values;
-  const void* x = Rows(kRows, kColumns, 80, &values);
+  const void* x = Rows(kRows, columns, 80, &values);
   auto* narrow = Device<uint8_t>(kRows * kStride, 0xff);
   auto* scales = Device<float>(kRows, 0xff);
-  RunQuantizeE4m3(context_->launcher(), kRows, kColumns, x, 80, narrow, kStride, scales);
+  RunQuantizeE4m3(context_->launcher(), kRows, columns, x, 80, narrow, kStride, scales);
   const auto codes = Host(narrow, kRows * kStride);
   const auto factors = Host(scales, kRows);
   const std::vector<double> magnitudes = E4m3Magnitudes();
   for (int64_t r = 0; r < kRows; ++r) {
     float largest = 0;
-    for (int64_t c = 0; c < kColumns; ++c) largest = std::max(largest, std::abs(values[r * kColumns + c]));
+    for (int64_t c = 0; c < columns; ++c) largest = std::max(largest, std::abs(values[r * columns + c]));
     EXPECT_FLOAT_EQ(factors[r], largest > 0 ? largest / 448 : 1.f);
-    for (int64_t c = 0; c < kColumns; ++c) {
+    for (int64_t c = 0; c < columns; ++c) {
       const uint8_t code = codes[r * kStride + c];
       const double decoded = magnitudes[code & 0x7f] * (code & 0x80 ? -1 : 1) * factors[r];
       // Half a step: 2^-4 of the value, or half the smallest step.
-      EXPECT_NEAR(decoded, values[r * kColumns + c],
-                  std::max(0.0626 * std::abs(values[r * kColumns + c]), 0.00098 * factors[r]));
+      EXPECT_NEAR(decoded, values[r * columns + c],
+                  std::max(0.0626 * std::abs(values[r * columns + c]), 0.00098 * factors[r]));
     }
-    for (int64_t c = kColumns; c < kStride; ++c) EXPECT_EQ(codes[r * kStride + c], 0);
+    for (int64_t c = columns; c < kStride; ++c) EXPECT_EQ(codes[r * kStride + c], 0);
   }
 }
 

@@ -157,6 +157,7 @@ std::vector<OpsCase> AttentionCases() {
       {"cross_attention", 3, 112, {300, 17, 64}, true},
       {"cross_attention_small_heads", 4, 32, {1, 77, 300}, true},
       {"cross_attention_odd", 2, 21, {5, 301, 30}, false},
+      {"cross_attention_padded", 3, 40, {65, 128, 3}, true},
   };
   for (const CrossAttentionShape& shape : crosses) cases.push_back(MakeCase(shape));
   const SoftmaxAttentionShape softmaxes[] = {

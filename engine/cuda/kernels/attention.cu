@@ -33,7 +33,15 @@ size_t SharedBytes(int padded) {
               S::kStages * S::kKeys * (RowElements(padded) + RowElements(16 * kTiles)));
 }
 
-template <int kTiles, bool kWhole>
+__device__ __forceinline__ float Capped(float score, float cap) { return cap > 0.f ? cap * tanhf(score / cap) : score; }
+
+// Of granules of 8 columns 16 threads have a row of at most 128 columns, and a thread the same granule of rows that are
+// kRowsApart apart: its addresses differ by constants.
+constexpr int kRowThreads = 16, kRowsApart = kThreads / kRowThreads;
+
+// kPlain: every query sees every key, scores are not capped, and queries lie so that 8 of them can be loaded at once
+// (IsPlain). So it is in the transformer's cross-attention and the VAE; not in the text encoder.
+template <int kTiles, bool kWhole, bool kPlain>
 __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
   constexpr int kKeys = Steps<kWhole>::kKeys, kStages = Steps<kWhole>::kStages;
   constexpr int kValueRow = RowElements(16 * kTiles);
@@ -52,16 +60,32 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
 
   // Which keys any of these queries sees.
   int end = segment.keys, begin = 0;
-  if (a.causal) end = min(end, share.first + queries);
-  if (a.window > 0) begin = max(0, share.first - a.window + 1) / kKeys * kKeys;
+  if (!kPlain && a.causal) end = min(end, share.first + queries);
+  if (!kPlain && a.window > 0) begin = max(0, share.first - a.window + 1) / kKeys * kKeys;
   const int steps = end > begin ? (end - begin + kKeys - 1) / kKeys : 0;
 
   const Bf16* k = static_cast<const Bf16*>(segment.k) + kv_head * segment.head_stride;
   const Bf16* v = static_cast<const Bf16*>(segment.v) + kv_head * segment.head_stride;
+  const int granule_row = threadIdx.x / kRowThreads, granule = threadIdx.x % kRowThreads * 8;
+  const auto load_whole = [&](int first, Bf16* to_k, Bf16* to_v) {
+    if (granule >= padded) return;
+    const int64_t from = (int64_t{first} + granule_row) * padded + granule;
+    to_k += granule_row * key_row + granule;
+    to_v += granule_row * kValueRow + granule;
+    const bool all = first + kKeys <= end;
+#pragma unroll
+    for (int r = 0; r < kKeys; r += kRowsApart) {
+      const bool valid = all || first + granule_row + r < end;
+      const int64_t at = valid ? from + r * padded : 0;
+      CopyAsync16(to_k + r * key_row, k + at, valid);
+      CopyAsync16(to_v + r * kValueRow, v + at, valid);
+    }
+  };
   const auto load = [&](int step) {
     const int first = begin + step * kKeys;
     Bf16* to_k = shared_k + step % kStages * kKeys * key_row;
     Bf16* to_v = shared_v + step % kStages * kKeys * kValueRow;
+    if constexpr (kWhole) return load_whole(first, to_k, to_v);
     const int granules = padded / 8;
     for (int e = threadIdx.x; e < kKeys * granules; e += kThreads) {
       const int row = e / granules, column = e % granules * 8;
@@ -82,15 +106,34 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
   }
 
   // The queries, normed on the way; zeros behind the columns and the rows.
-  for (int e = threadIdx.x; e < kQueries * padded; e += kThreads) {
-    const int row = e / padded, column = e % padded;
-    float x = 0.f;
-    if (row < queries && column < d) {
-      const int64_t n = segment.first_row + share.first + row;
-      x = ToFloat(static_cast<const Bf16*>(a.q)[n * a.q_row_stride + head * a.q_head_stride + column]);
-      if (a.q_weight != nullptr) x *= a.q_inverse[n] * a.q_weight[head * d + column];
+  if constexpr (kPlain && kWhole) {
+    float weight[8], x[8];
+    const bool normed = a.q_weight != nullptr && granule < d;
+    if (normed) Load<8>(a.q_weight + head * d + granule, weight);
+#pragma unroll
+    for (int row = granule_row; row < kQueries; row += kRowsApart) {
+      if (granule >= padded) break;
+      const bool valid = row < queries && granule < d;
+      const int64_t n = segment.first_row + share.first + (valid ? row : 0);
+      if (valid) {
+        Load<8>(static_cast<const Bf16*>(a.q) + n * a.q_row_stride + head * a.q_head_stride + granule, x);
+      }
+      const float inverse = normed ? a.q_inverse[n] : 1.f;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) x[i] = !valid ? 0.f : normed ? x[i] * (inverse * weight[i]) : x[i];
+      Store<8>(shared_q + row * key_row + granule, x);
     }
-    shared_q[row * key_row + column] = ToBf16(x);
+  } else {
+    for (int e = threadIdx.x; e < kQueries * padded; e += kThreads) {
+      const int row = e / padded, column = e % padded;
+      float x = 0.f;
+      if (row < queries && column < d) {
+        const int64_t n = segment.first_row + share.first + row;
+        x = ToFloat(static_cast<const Bf16*>(a.q)[n * a.q_row_stride + head * a.q_head_stride + column]);
+        if (a.q_weight != nullptr) x *= a.q_inverse[n] * a.q_weight[head * d + column];
+      }
+      shared_q[row * key_row + column] = ToBf16(x);
+    }
   }
   SyncBlock();
 
@@ -135,41 +178,54 @@ __global__ void __launch_bounds__(kThreads) AttentionKernel(AttentionLaunch a) {
 
     // In powers of two from here on: exp(x) = exp2(x log2 e).
     const int first_key = begin + step * kKeys;
-    float step_top[2] = {top[0], top[1]};
+    const float factor = kPlain ? a.scale * kLog2E : 1.f;  // of scores that are not scaled before
+    float step_top[2] = {-INFINITY, -INFINITY};
+    if (!kPlain || first_key + kKeys > end) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int key = first_key + 8 * n + 2 * column + e % 2;
+          bool seen = key < end;
+          if constexpr (!kPlain) {
+            const int query = share.first + 16 * warp + row + 8 * (e / 2);
+            seen = seen && (!a.causal || key <= query) && (a.window == 0 || query - key < a.window);
+            scores[n][e] = Capped(scores[n][e] * a.scale, a.soft_cap) * kLog2E;
+          }
+          if (!seen) scores[n][e] = -INFINITY;
+        }
+      }
+    }
 #pragma unroll
     for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int key = first_key + 8 * n + 2 * column + e % 2;
-        const int query = share.first + 16 * warp + row + 8 * (e / 2);
-        float s = scores[n][e] * a.scale;
-        if (a.soft_cap > 0.f) s = a.soft_cap * tanhf(s / a.soft_cap);
-        const bool seen = key < end && (!a.causal || key <= query) && (a.window == 0 || query - key < a.window);
-        scores[n][e] = seen ? s * kLog2E : -INFINITY;
-        step_top[e / 2] = fmaxf(step_top[e / 2], scores[n][e]);
-      }
+      for (int e = 0; e < 4; ++e) step_top[e / 2] = fmaxf(step_top[e / 2], scores[n][e]);
     }
     float shrink[2], base[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       step_top[half] = fmaxf(step_top[half], ShuffleXor(step_top[half], 1));
       step_top[half] = fmaxf(step_top[half], ShuffleXor(step_top[half], 2));
+      step_top[half] = fmaxf(top[half], step_top[half] * factor);
       // Of a row that has seen no key yet: 0, so that no infinity is subtracted from another.
       base[half] = step_top[half] == -INFINITY ? 0.f : step_top[half];
-      shrink[half] = exp2f(top[half] - base[half]);
+      shrink[half] = FastExp2(top[half] - base[half]);
       top[half] = step_top[half];
       total[half] *= shrink[half];
     }
+    // Most steps have no larger score than those before. To multiply by 1 changes nothing.
+    if (Ballot(shrink[0] != 1.f || shrink[1] != 1.f) != 0) {
 #pragma unroll
-    for (int n = 0; n < 2 * kTiles; ++n) {
+      for (int n = 0; n < 2 * kTiles; ++n) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) out[n][e] *= shrink[e / 2];
+        for (int e = 0; e < 4; ++e) out[n][e] *= shrink[e / 2];
+      }
     }
 #pragma unroll
     for (int n = 0; n < kKeys / 8; ++n) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        scores[n][e] = exp2f(scores[n][e] - base[e / 2]);
+        scores[n][e] = FastExp2(scores[n][e] * factor - base[e / 2]);
         total[e / 2] += scores[n][e];
       }
     }
@@ -267,25 +323,37 @@ __global__ void __launch_bounds__(kThreads) RotateKernel(RotateLaunch a) {
   }
 }
 
-template <int kTiles, bool kWhole>
+// What kPlain asks for.
+bool IsPlain(const AttentionLaunch& a) {
+  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  return a.causal == 0 && a.window == 0 && a.soft_cap == 0.f && a.scale > 0.f && a.head_dim % 8 == 0 &&
+         a.q_row_stride % 8 == 0 && a.q_head_stride % 8 == 0 && aligned(a.q) && aligned(a.q_weight);
+}
+
+template <int kTiles, bool kWhole, bool kPlain>
 void Launch(Launcher& launcher, const AttentionLaunch& a, unsigned slices) {
   const int padded = static_cast<int>(PaddedHead(a.head_dim));
   launcher.Launch("attention",
                   {.grid = dim3(static_cast<unsigned>(a.share_count), static_cast<unsigned>(a.heads), slices),
                    .block = dim3(kThreads),
                    .shared_bytes = SharedBytes<kTiles, kWhole>(padded)},
-                  AttentionKernel<kTiles, kWhole>, a);
+                  AttentionKernel<kTiles, kWhole, kPlain>, a);
 }
 
 }  // namespace
 
 void RunAttention(Launcher& launcher, const AttentionLaunch& a) {
   const auto tiles = static_cast<int>(PaddedHead(a.head_dim) / 16);
+  const bool plain = IsPlain(a);
   if (tiles <= kSlice / 16) {
-    ByNumber<1, kSlice / 16>(tiles, [&](auto n) { Launch<n(), true>(launcher, a, 1); });
-  } else {
-    Launch<kSlice / 16, false>(launcher, a, static_cast<unsigned>(DivideUp(tiles, kSlice / 16)));
+    ByNumber<1, kSlice / 16>(tiles, [&](auto n) {
+      plain ? Launch<n(), true, true>(launcher, a, 1) : Launch<n(), true, false>(launcher, a, 1);
+    });
+    return;
   }
+  const auto slices = static_cast<unsigned>(DivideUp(tiles, kSlice / 16));
+  plain ? Launch<kSlice / 16, false, true>(launcher, a, slices)
+        : Launch<kSlice / 16, false, false>(launcher, a, slices);
 }
 
 void RunPackCrossKv(Launcher& launcher, ConstMat k, ConstMat v, const float* inverse, const float* weight, int heads,

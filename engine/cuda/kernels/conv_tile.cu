@@ -22,6 +22,10 @@ constexpr int kWarpsAcross = 2, kPixelTiles = 4;
 // Input channels at a time. Inputs are double-buffered, weights of one tap four deep: 95 KB with 128 channels, one
 // block a multiprocessor by registers (128 sums a thread), and within the 99 KB of sm_120.
 constexpr int kDepth = 32, kWeightStages = 4, kTaps = 9;
+constexpr int kAhead = kWeightStages - 1;  // taps whose weights are copied before they are read
+static_assert(kTaps % kWeightStages == 1);
+// A copy is 8 channels: 4 threads have a pixel or a row of weights, and 64 of them are copied at once.
+constexpr int kGranules = kDepth / 8, kCopyRows = kThreads / kGranules;
 constexpr int kRow = kDepth + 8;  // 80 bytes: the eight rows of a matrix lie on 32 banks
 
 // The inputs under a tile, whatever its place: of upsampled ones, half as many.
@@ -55,74 +59,111 @@ __global__ void __launch_bounds__(kThreads, 1) ConvTileKernel(ConvLaunch a) {
   const int in_row = FloorDivide(top, kUp), in_column = FloorDivide(left, kUp);
   const int row_phase = top - in_row * kUp, column_phase = left - in_column * kUp;
 
-  const int skipped = a.SkippedFrames();
-  const int chunks = a.inputs / kDepth, windows_in_all = (a.kt - skipped) * chunks, steps = windows_in_all * kTaps;
+  const int skipped = a.SkippedFrames(), chunks = a.inputs / kDepth, all_windows = (a.kt - skipped) * chunks;
 
-  const int granule = threadIdx.x % (kDepth / 8) * 8, copy_row = threadIdx.x / (kDepth / 8);
-  const auto load_window = [&](int window) {
-    const auto* from = static_cast<const Bf16*>(a.Frame(skipped + window / chunks));
-    Bf16* to = windows + window % 2 * W::kPixels * kRow;
-    for (int p = copy_row; p < W::kPixels; p += kThreads / (kDepth / 8)) {
-      const int y = in_row + p / W::kColumns, x = in_column + p % W::kColumns;
-      const bool valid = from != nullptr && y >= 0 && x >= 0 && y < a.in_height && x < a.in_width;
-      const int64_t at = (int64_t{y} * a.in_width + x) * a.inputs + window % chunks * kDepth + granule;
-      CopyAsync16(to + p * kRow + granule, valid ? static_cast<const void*>(from + at) : a.weight, valid);
+  // What this thread copies of a window: 8 channels of some pixels, at the same places of every frame; below 0:
+  // outside.
+  const int granule = threadIdx.x % kGranules * 8, copy_row = threadIdx.x / kGranules;
+  constexpr int kCopies = (W::kPixels + kCopyRows - 1) / kCopyRows;
+  static_assert(kCopies < kTaps - 1, "a window's copies are issued two taps before the next begins");
+  int places[kCopies];
+#pragma unroll
+  for (int c = 0; c < kCopies; ++c) {
+    const int p = copy_row + c * kCopyRows, y = in_row + p / W::kColumns, x = in_column + p % W::kColumns;
+    const bool inside = y >= 0 && x >= 0 && y < a.in_height && x < a.in_width;
+    places[c] = inside ? (y * a.in_width + x) * a.inputs + granule : -1;
+  }
+  const auto copy_window = [&](int c, int window, const Bf16* from) {
+    const int p = copy_row + c * kCopyRows;
+    if (p >= W::kPixels) return;
+    const bool valid = places[c] >= 0;
+    CopyAsync16(windows + (window % 2 * W::kPixels + p) * kRow + granule,
+                valid ? static_cast<const void*>(from + places[c]) : a.weight, valid);
+  };
+  // And of a tap's weights. Rows behind the last output have addresses of the first, which are not read.
+  constexpr int kWeightCopies = (kChannels + kCopyRows - 1) / kCopyRows;
+  const Bf16* weight_rows[kWeightCopies];
+  bool weight_valid[kWeightCopies];
+#pragma unroll
+  for (int c = 0; c < kWeightCopies; ++c) {
+    const int row = first_channel + copy_row + c * kCopyRows;
+    weight_valid[c] = row < a.outputs;
+    weight_rows[c] = static_cast<const Bf16*>(a.weight) + (weight_valid[c] ? row * a.weight_stride : 0) + granule;
+  }
+  const auto copy_weights = [&](int stage, int64_t column) {
+#pragma unroll
+    for (int c = 0; c < kWeightCopies; ++c) {
+      const int row = copy_row + c * kCopyRows;
+      if (row >= kChannels) continue;
+      CopyAsync16(weights + (stage * kChannels + row) * kRow + granule, weight_rows[c] + column, weight_valid[c]);
     }
   };
-  const auto load_weights = [&](int step) {
-    const int window = step / kTaps, tap = (skipped + window / chunks) * kTaps + step % kTaps;
-    const int64_t column = int64_t{tap} * a.inputs + window % chunks * kDepth + granule;
-    Bf16* to = weights + step % kWeightStages * kChannels * kRow + granule;
-    for (int r = copy_row; r < kChannels; r += kThreads / (kDepth / 8)) {
-      const bool valid = first_channel + r < a.outputs;
-      CopyAsync16(to + r * kRow,
-                  static_cast<const Bf16*>(a.weight) + (valid ? (first_channel + r) * a.weight_stride + column : 0),
-                  valid);
-    }
+  // Where a window's weights begin, those of its first tap; its taps are a.inputs apart.
+  const auto first_weight = [&](int frame, int chunk) {
+    return int64_t{skipped + frame} * kTaps * a.inputs + chunk * kDepth;
+  };
+  // Channels of a frame from a chunk's first on. Frame() is null for the frames that are skipped alone.
+  const auto inputs_of = [&](int frame, int chunk) {
+    return static_cast<const Bf16*>(a.Frame(skipped + frame)) + chunk * kDepth;
   };
 
-  load_window(0);
-  for (int step = 0; step < kWeightStages - 1; ++step) {
-    load_weights(step);  // there are nine or more
+#pragma unroll
+  for (int c = 0; c < kCopies; ++c) copy_window(c, 0, inputs_of(0, 0));
+#pragma unroll
+  for (int tap = 0; tap < kAhead; ++tap) {
+    copy_weights(tap, first_weight(0, 0) + tap * a.inputs);
     CommitCopies();
   }
   const int warp = threadIdx.x / 32;
   const int warp_row = warp / kWarpsAcross * 2, warp_channel = warp % kWarpsAcross * 16 * kTiles;
   const LaneAddress by_rows = ByRows(), by_columns = ByColumns();
   float sums[kPixelTiles][2 * kTiles][4] = {};
-  for (int step = 0; step < steps; ++step) {
-    WaitCopies<kWeightStages - 2>();
-    SyncBlock();  // this step's copies are there for all threads, and none reads what the next copies overwrite
-    const int window = step / kTaps, tap = step % kTaps;
-    if (tap == 0 && window + 1 < windows_in_all) load_window(window + 1);
-    if (step + kWeightStages - 1 < steps) load_weights(step + kWeightStages - 1);
-    CommitCopies();
+  for (int window = 0, frame = 0, chunk = 0; window < all_windows; ++window) {
+    const int64_t weights_here = first_weight(frame, chunk);
+    if (++chunk == chunks) ++frame, chunk = 0;
+    const bool more = window + 1 < all_windows;
+    const Bf16* const next = more ? inputs_of(frame, chunk) : nullptr;
+    const int64_t weights_next = first_weight(frame, chunk);
+    const Bf16* const here = windows + window % 2 * W::kPixels * kRow + by_rows.column;
+#pragma unroll
+    for (int tap = 0; tap < kTaps; ++tap) {
+      WaitCopies<kWeightStages - 2>();
+      SyncBlock();  // this tap's copies are there for all threads, and none reads what the next copies overwrite
 
-    // Tile m of pixels is half a row; pixel p of it reads the window at its own place, moved by the tap.
-    const Bf16* inputs[kPixelTiles];
+      // Tile m of pixels is half a row; pixel p of it reads the window at its own place, moved by the tap.
+      const Bf16* inputs[kPixelTiles];
 #pragma unroll
-    for (int m = 0; m < kPixelTiles; ++m) {
-      const int y = (row_phase + warp_row + m / 2 + tap / 3) / kUp;
-      const int x = (column_phase + m % 2 * 16 + by_rows.row + tap % 3) / kUp;
-      inputs[m] = windows + (window % 2 * W::kPixels + y * W::kColumns + x) * kRow + by_rows.column;
-    }
-    const Bf16* right_rows =
-        weights + (step % kWeightStages * kChannels + warp_channel + by_columns.row) * kRow + by_columns.column;
+      for (int m = 0; m < kPixelTiles; ++m) {
+        const int y = (row_phase + warp_row + m / 2 + tap / 3) / kUp;
+        const int x = (column_phase + m % 2 * 16 + by_rows.row + tap % 3) / kUp;
+        inputs[m] = here + (y * W::kColumns + x) * kRow;
+      }
+      // Nine taps are one more than two turns of the stages.
+      const int stage = (window + tap) % kWeightStages;
+      const Bf16* right_rows = weights + (stage * kChannels + warp_channel + by_columns.row) * kRow + by_columns.column;
 #pragma unroll
-    for (int k = 0; k < kDepth; k += 16) {
-      uint32_t pixels[kPixelTiles][4];
+      for (int k = 0; k < kDepth; k += 16) {
+        uint32_t pixels[kPixelTiles][4];
 #pragma unroll
-      for (int m = 0; m < kPixelTiles; ++m) LoadMatrix4(pixels[m], inputs[m] + k);
+        for (int m = 0; m < kPixelTiles; ++m) LoadMatrix4(pixels[m], inputs[m] + k);
 #pragma unroll
-      for (int n = 0; n < kTiles; ++n) {
-        uint32_t right[4];
-        LoadMatrix4(right, right_rows + 16 * n * kRow + k);
-        const uint32_t low[2] = {right[0], right[1]}, high[2] = {right[2], right[3]};
+        for (int n = 0; n < kTiles; ++n) {
+          uint32_t right[4];
+          LoadMatrix4(right, right_rows + 16 * n * kRow + k);
+          const uint32_t low[2] = {right[0], right[1]}, high[2] = {right[2], right[3]};
 #pragma unroll
-        for (int m = 0; m < kPixelTiles; ++m) {
-          MmaBf16(sums[m][2 * n], pixels[m], low);
-          MmaBf16(sums[m][2 * n + 1], pixels[m], high);
+          for (int m = 0; m < kPixelTiles; ++m) {
+            MmaBf16(sums[m][2 * n], pixels[m], low);
+            MmaBf16(sums[m][2 * n + 1], pixels[m], high);
+          }
         }
+        if (k > 0) continue;
+        // Behind the first products, so that the tensor cores do not wait for addresses.
+        if (more && tap < kCopies) copy_window(tap, window + 1, next);
+        const int64_t ahead = tap + kAhead < kTaps ? weights_here + (tap + kAhead) * a.inputs
+                                                   : weights_next + (tap + kAhead - kTaps) * a.inputs;
+        if (more || tap + kAhead < kTaps) copy_weights((stage + kAhead) % kWeightStages, ahead);
+        CommitCopies();
       }
     }
   }
@@ -164,7 +205,8 @@ void Launch(Launcher& launcher, const ConvLaunch& a) {
 }  // namespace
 
 bool FitsConvTile(const ConvLaunch& a) {
-  return a.kh == 3 && a.kw == 3 && a.stride == 1 && a.upsample <= 2 && a.inputs % kDepth == 0;
+  return a.kh == 3 && a.kw == 3 && a.stride == 1 && a.upsample <= 2 && a.inputs % kDepth == 0 &&
+         int64_t{a.in_height} * a.in_width * a.inputs <= INT32_MAX;  // places are 32 bits
 }
 
 void RunConvTile(Launcher& launcher, const ConvLaunch& a) {

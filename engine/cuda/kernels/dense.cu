@@ -71,9 +71,15 @@ __global__ void PadKernel(int64_t columns, const Bf16* x, int64_t stride, Bf16* 
 }
 
 // The largest magnitude of a row, to every thread. `shared` is 32 floats.
+template <int kVector>
 __device__ float RowMax(const Bf16* row, int64_t columns, float* shared) {
   float largest = 0.f;
-  for (int64_t c = threadIdx.x; c < columns; c += kThreads) largest = fmaxf(largest, fabsf(ToFloat(row[c])));
+  for (int64_t c = threadIdx.x * kVector; c < columns; c += kThreads * kVector) {
+    float v[kVector];
+    Load<kVector>(row + c, v);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) largest = fmaxf(largest, fabsf(v[i]));
+  }
   largest = WarpMax(largest);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = largest;
   SyncBlock();
@@ -81,17 +87,32 @@ __device__ float RowMax(const Bf16* row, int64_t columns, float* shared) {
   return largest;
 }
 
+// With 8 elements at a time: 7 instructions an element, where one at a time takes 16.
+template <int kVector>
 __global__ void QuantizeE4m3Kernel(int64_t columns, const Bf16* x, int64_t stride, uint8_t* y, int64_t y_stride,
                                    float* scales) {
   const int64_t row = blockIdx.x;
   const Bf16* from = x + row * stride;
-  const float largest = RowMax(from, columns, SharedMemory<float>());
+  const float largest = RowMax<kVector>(from, columns, SharedMemory<float>());
   // A row of zeros has the scale 1, so that no factor is infinite.
   const float scale = largest > 0.f ? largest / kLargestE4m3 : 1.f;
   if (threadIdx.x == 0) scales[row] = scale;
   const float inverse = 1.f / scale;
-  for (int64_t c = threadIdx.x; c < y_stride; c += kThreads) {
-    y[row * y_stride + c] = c < columns ? EncodeE4m3(ToFloat(from[c]) * inverse) : uint8_t{0};
+  uint8_t* const to = y + row * y_stride;
+  for (int64_t c = threadIdx.x * kVector; c < y_stride; c += kThreads * kVector) {
+    float v[kVector];
+    LoadOrZero<kVector>(from + c, c < columns, v);
+    if constexpr (kVector == 1) {
+      to[c] = static_cast<uint8_t>(PackE4m3(v[0] * inverse, 0.f));
+    } else {
+      uint32_t words[kVector / 4];
+#pragma unroll
+      for (int i = 0; i < kVector; i += 4) {
+        words[i / 4] = PackE4m3(v[i] * inverse, v[i + 1] * inverse) | PackE4m3(v[i + 2] * inverse, v[i + 3] * inverse)
+                                                                          << 16;
+      }
+      *reinterpret_cast<uint2*>(to + c) = make_uint2(words[0], words[1]);
+    }
   }
 }
 
@@ -136,8 +157,8 @@ void RunEpilogue(Launcher& launcher, const EpilogueArgs& a) {
   launcher.Launch("epilogue", ARowABlock(a.rows), kernel, a);
 }
 
-void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc, int64_t acc_stride,
-             void* y, int64_t y_stride) {
+void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc,
+             int64_t acc_stride, void* y, int64_t y_stride) {
   launcher.Launch("gate", ARowABlock(rows), GateKernel, activation, columns, acc, acc_stride, static_cast<Bf16*>(y),
                   y_stride);
 }
@@ -150,8 +171,11 @@ void RunPad(Launcher& launcher, int64_t rows, int64_t columns, const void* x, in
 
 void RunQuantizeE4m3(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride, void* y,
                      int64_t y_stride, float* scales) {
-  launcher.Launch("quantize to e4m3", ARowABlock(rows, 32 * sizeof(float)), QuantizeE4m3Kernel, columns,
-                  static_cast<const Bf16*>(x), stride, static_cast<uint8_t*>(y), y_stride, scales);
+  // Eight codes are 8 bytes, eight elements 16.
+  const bool wide = columns % 8 == 0 && stride % 8 == 0 && y_stride % 8 == 0 && Aligned(x, 0, 4) && Aligned(y, 0, 2);
+  launcher.Launch("quantize to e4m3", ARowABlock(rows, 32 * sizeof(float)),
+                  wide ? QuantizeE4m3Kernel<8> : QuantizeE4m3Kernel<1>, columns, static_cast<const Bf16*>(x), stride,
+                  static_cast<uint8_t*>(y), y_stride, scales);
 }
 
 void RunQuantizeNvfp4(Launcher& launcher, int64_t rows, int64_t columns, const void* x, int64_t stride,

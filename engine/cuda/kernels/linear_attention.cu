@@ -89,27 +89,33 @@ __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
   const GridSegment grid = segment.grid;
   const int count = min(kStateTokens, grid.frames * grid.height * grid.width - share.first);
 
-  for (int t = threadIdx.x; t < count; t += 32 * kTiles) places[t] = PlaceOf(grid, share.first + t, a.k_inverse);
+  // Behind the last token of the last step stands that token again with a factor of 0, so that it adds nothing: neither
+  // to S nor to z.
+  for (int t = threadIdx.x; t < (count + kStep - 1) / kStep * kStep; t += 32 * kTiles) {
+    places[t] = PlaceOf(grid, share.first + min(t, count - 1), a.k_inverse);
+    if (t >= count) places[t].inverse = 0.f;
+  }
   SyncBlock();
 
   // This thread's pair of columns, and its tokens of each step: group, group + 4, ...
   const int pair = threadIdx.x % kPairs, group = threadIdx.x / kPairs;
   const int i = first_i + 2 * pair, j = first_j + 2 * pair;
-  const bool has_i = i < d, has_j = j < d;
+  const bool has_j = j < d;
   const PairRotation rotation(a.rotary, has_j ? j / 2 : 0);
   const float2 weight = has_j ? WeightOf(a.k_weight, int64_t{head} * d + j) : make_float2(0.f, 0.f);
   const int64_t stride = a.qkv.stride, first = (grid.first_row + share.first) * stride + int64_t{head} * d;
-  const In* k = static_cast<const In*>(g.k) + first + j;
-  const In* v = static_cast<const In*>(g.v) + first + i;
+  // Columns behind d have any values: those of S are not stored.
+  const In* k = static_cast<const In*>(g.k) + first + min(j, d - 2);
+  const In* v = static_cast<const In*>(g.v) + first + min(i, d - 2);
   float z[2] = {0.f, 0.f};
 
   float next_k[kMine][2], next_v[kMine][2];
   const auto load = [&](int step) {
 #pragma unroll
     for (int r = 0; r < kMine; ++r) {
-      const int t = step * kStep + group + 4 * r;
-      LoadOrZero<2>(k + t * stride, t < count && has_j, next_k[r]);
-      LoadOrZero<2>(v + t * stride, t < count && has_i, next_v[r]);
+      const int t = min(step * kStep + group + 4 * r, count - 1);
+      Load<2>(k + t * stride, next_k[r]);
+      Load<2>(v + t * stride, next_v[r]);
     }
   };
   const auto store = [&](int step) {
@@ -118,13 +124,11 @@ __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
 #pragma unroll
     for (int r = 0; r < kMine; ++r) {
       const int t = step * kStep + group + 4 * r;
-      float rotated[2] = {0.f, 0.f};
-      if (t < count && has_j) {
-        const Place place = places[t];
-        Project(next_k[r], place.inverse, weight, rotation.At(place), rotated);
-        z[0] += next_k[r][0];
-        z[1] += next_k[r][1];
-      }
+      const Place place = places[t];
+      float rotated[2];
+      Project(next_k[r], place.inverse, weight, rotation.At(place), rotated);
+      z[0] += next_k[r][0];
+      z[1] += next_k[r][1];
       *reinterpret_cast<uint2*>(to_k + r * 4 * kStride) = make_uint2(ToTf32(rotated[0]), ToTf32(rotated[1]));
       *reinterpret_cast<uint2*>(to_v + r * 4 * kStride) = make_uint2(ToTf32(next_v[r][0]), ToTf32(next_v[r][1]));
     }
@@ -228,43 +232,47 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
   uint32_t* S = SharedMemory<uint32_t>();
   float* z = reinterpret_cast<float*>(S + 16 * kTiles * stride);
 
-  // Columns behind d are zero, so that they add nothing to sums.
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, row = lane / 4, column = lane % 4;
+  // Columns behind d are zero, so that they add nothing to sums. d is even.
   const int padded = stride - 8;
   const float* sums = a.sums + (int64_t{share.segment} * a.heads + head) * a.StateFloats();
-  for (int e = threadIdx.x; e < 16 * kTiles * padded; e += 32 * kOutputWarps) {
-    const int i = e / padded, j = e % padded;
-    const bool inside = first_i + i < d && j < d;
-    S[i * stride + j] = inside ? ToTf32(sums[(first_i + i) * d + j]) : 0u;
+  for (int i = warp; i < 16 * kTiles; i += kOutputWarps) {
+    const float* from = sums + (first_i + i) * d;
+    for (int j = 2 * lane; j < padded; j += 64) {
+      float2 pair = make_float2(0.f, 0.f);
+      if (first_i + i < d && j < d) pair = *reinterpret_cast<const float2*>(from + j);
+      *reinterpret_cast<uint2*>(S + i * stride + j) = make_uint2(ToTf32(pair.x), ToTf32(pair.y));
+    }
   }
   for (int j = threadIdx.x; j < padded; j += 32 * kOutputWarps) z[j] = j < d ? sums[d * d + j] : 0.f;
   SyncBlock();
 
-  const int warp = threadIdx.x / 32, row = threadIdx.x % 32 / 4, column = threadIdx.x % 4;
   for (int first = 16 * warp; first < count; first += 16 * kOutputWarps) {
+    // Rows behind the last token are the last one's, and are not stored. Columns behind d are the last pair's: S and z
+    // have zeros for them. So nothing in the loop depends on what is there.
     Place places[2];
     const In* q[2];
-    bool valid[2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int token = share.first + first + row + 8 * half;
-      valid[half] = first + row + 8 * half < count;
-      places[half] = PlaceOf(grid, valid[half] ? token : share.first, a.q_inverse);
+      const int token = share.first + min(first + row + 8 * half, count - 1);
+      places[half] = PlaceOf(grid, token, a.q_inverse);
       q[half] = static_cast<const In*>(g.q) + (grid.first_row + token) * a.qkv.stride + int64_t{head} * d;
     }
     float out[2 * kTiles][4] = {};
     float denominator[2] = {0.f, 0.f};
 #pragma unroll 2
     for (int j = 2 * column; j < padded; j += 8) {
-      const bool inside = j < d;
-      const PairRotation rotation(a.rotary, inside ? j / 2 : 0);
-      const float2 weight = inside ? WeightOf(a.q_weight, int64_t{head} * d + j) : make_float2(0.f, 0.f);
+      const int there = min(j, d - 2);
+      const PairRotation rotation(a.rotary, there / 2);
+      const float2 weight = WeightOf(a.q_weight, int64_t{head} * d + there);
+      const float2 sum = *reinterpret_cast<const float2*>(z + j);
       uint32_t left[4];
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float plain[2], rotated[2];
-        LoadOrZero<2>(q[half] + j, valid[half] && inside, plain);
+        Load<2>(q[half] + there, plain);
         Project(plain, places[half].inverse, weight, rotation.At(places[half]), rotated);
-        denominator[half] += plain[0] * z[j] + plain[1] * z[j + 1];
+        denominator[half] += plain[0] * sum.x + plain[1] * sum.y;
         left[half] = ToTf32(rotated[0]);
         left[2 + half] = ToTf32(rotated[1]);
       }
@@ -280,15 +288,15 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
       float total = denominator[half];
       total += ShuffleXor(total, 1);
       total += ShuffleXor(total, 2);
-      total += 1e-15f;
-      if (!valid[half]) continue;
-      Bf16* to = static_cast<Bf16*>(a.out.data) +
-                 (grid.first_row + share.first + first + row + 8 * half) * a.out.stride + int64_t{head} * d + first_i;
+      const float factor = 1.f / (total + 1e-15f);
+      const int t = first + row + 8 * half;
+      if (t >= count) continue;
+      Bf16* to = static_cast<Bf16*>(a.out.data) + (grid.first_row + share.first + t) * a.out.stride +
+                 int64_t{head} * d + first_i + 2 * column;
 #pragma unroll
       for (int n = 0; n < 2 * kTiles; ++n) {
-        const int i = 8 * n + 2 * column;
-        const float pair[2] = {out[n][2 * half] / total, out[n][2 * half + 1] / total};
-        if (first_i + i < d) Store<2>(to + i, pair);
+        const float pair[2] = {out[n][2 * half] * factor, out[n][2 * half + 1] * factor};
+        if (first_i + 8 * n + 2 * column < d) Store<2>(to + 8 * n, pair);
       }
     }
   }

@@ -9,6 +9,7 @@
 
 #include "cuda_platform.h"
 #include "engine/core/float16.h"
+#include "engine/quantization/formats.h"
 
 namespace longtake::cuda {
 
@@ -22,10 +23,13 @@ inline Bf16 ToBf16(float x) { return {FloatToBF16(x)}; }
 inline uint32_t PackBf16(float low, float high) {
   return uint32_t{FloatToBF16(low)} | uint32_t{FloatToBF16(high)} << 16;
 }
+inline uint32_t PackE4m3(float low, float high) { return uint32_t{EncodeE4m3(low)} | uint32_t{EncodeE4m3(high)} << 8; }
 inline float LowFloat(uint32_t pair) { return __uint_as_float(pair << 16); }
 inline float HighFloat(uint32_t pair) { return __uint_as_float(pair & 0xffff0000u); }
 // To the nearest of 10 bits, ties away from zero.
 inline uint32_t ToTf32(float x) { return (__float_as_uint(x) + 0x1000u) & 0xffffe000u; }
+
+inline float FastExp2(float x) { return x < -126.f ? 0.f : std::exp2(x); }
 
 inline emulation::BlockRunner& Runner() { return emulation::BlockRunner::OfThisThread(); }
 
