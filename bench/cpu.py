@@ -135,7 +135,8 @@ def main() -> None:
             print(f"{'':32}{seconds}  torch {variant['variant']}")
 
     for name, r in decoders.items():
-        print(f"{name:20} {r['seconds']:9.3f} s, the full one {r['full_seconds']:9.3f} s: {r['full_seconds'] / r['seconds']:.1f} times")
+        times = r["full_seconds"] / r["seconds"]
+        print(f"{name:20} {r['seconds']:9.3f} s, the full one {r['full_seconds']:9.3f} s: {times:.1f} times")
 
     def ratio(case: str, other: str) -> float:
         return round(results[case][f"{other}_seconds"] / results[case]["seconds"], 3)

@@ -108,9 +108,7 @@ def main() -> None:
             continue  # written last: the folder is complete
         sampler = "bidirectional" if settings.get("sampler") == "flow_dpm_solver" else "few_step"
         tiny = TINY_DECODERS.get(name)
-        write_model(
-            folder, list(PARTS), changes, sampler, settings=settings, tokenizer=TOKENIZER, tiny_decoder=tiny
-        )
+        write_model(folder, list(PARTS), changes, sampler, settings=settings, tokenizer=TOKENIZER, tiny_decoder=tiny)
 
 
 if __name__ == "__main__":

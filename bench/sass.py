@@ -3,9 +3,9 @@
     python -m bench.sass engine/cuda/kernels/depthwise.cu [FILE...] [--arch sm_90a] [--only TEXT] [--json]
 
 Compiles each file with nvcc, disassembles it with cuobjdump (PyPI: nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm, where the
-toolkit does not have them), and prints for each kernel its registers, spills and instructions, and for each loop
-the instructions that are in no loop within it, by kind. A warp issues one instruction a clock at most, so a loop that a kernel spends its time in takes at
-least instructions x warps / (multiprocessors x 4) clocks.
+toolkit does not have them), and prints for each kernel its registers, spills and instructions, and for each loop the
+instructions that are in no loop within it, by kind. A warp issues one instruction a clock at most, so a loop that a kernel
+spends its time in takes at least instructions x warps / (multiprocessors x 4) clocks.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 save them. tests/tools compares these lists with folders that the libraries themselves wrote.
 """
 
+import itertools
 from collections.abc import Iterator
 
 Shape = tuple[int, ...]
@@ -182,7 +183,7 @@ def tiny_decoder(config: dict) -> Iterator[tuple[str, Shape]]:
     (`times`) that each stage makes of one."""
     widths = config["widths"]
     yield from _affine("decoder.1", widths[0], config["channels"], 3, 3)
-    for stage, (width, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for stage, (width, after) in enumerate(itertools.pairwise(widths)):
         layer = 3 + 6 * stage
         for block in range(layer, layer + 3):
             for conv, inputs in ((0, 2 * width), (2, width), (4, width)):

@@ -1,5 +1,5 @@
-"""The API's files, and those of the policy's service, against buf's STANDARD rules and those of aip.dev that the API follows, from
-protoc's descriptors.
+"""The API's files, and those of the policy's service, against buf's STANDARD rules and those of aip.dev that the API follows,
+from protoc's descriptors.
 
 Exceptions stand in the tables at the top, with their reasons.
 """

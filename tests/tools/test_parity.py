@@ -13,9 +13,7 @@ CASE = {
 
 def rows(ratio: float, count: int) -> list[parity.Row]:
     bound = parity.bfloat16_ratio(1) * 0.01
-    return [
-        parity.Row(f"case_{i}", "transformer", "cpu", "bfloat16", "sample", ratio * 0.01, bound, 0.0) for i in range(count)
-    ]
+    return [parity.Row(f"case_{i}", "transformer", "cpu", "bfloat16", "sample", ratio * 0.01, bound, 0.0) for i in range(count)]
 
 
 def test_bfloat16_runs_where_the_machine_computes_it(tmp_path):

@@ -42,5 +42,11 @@ def test_registers_and_spills():
 
 
 def test_every_opcode_has_a_kind():
-    kinds = {"LDS.128": "shared", "LDGSTS.E": "shared", "STL": "local", "F2FP.BF16.F32.PACK_AB": "convert", "IMAD.WIDE": "integer"}
+    kinds = {
+        "LDS.128": "shared",
+        "LDGSTS.E": "shared",
+        "STL": "local",
+        "F2FP.BF16.F32.PACK_AB": "convert",
+        "IMAD.WIDE": "integer",
+    }
     assert {opcode: sass.kind_of(opcode) for opcode in kinds} == kinds

@@ -276,7 +276,11 @@ PIXEL = bytes.fromhex(
 def test_what_a_model_offers_beside_a_prompt(open_page, api):
     """First picture, adapters and the preview decoder are asked for as they were chosen, and shown with the video."""
     page = open_page()
-    offered = api("models")["data"][0] | {"accepts_first_image": True, "adapters": ["water", "slow"], "decoders": ["full", "tiny"]}
+    offered = api("models")["data"][0] | {
+        "accepts_first_image": True,
+        "adapters": ["water", "slow"],
+        "decoders": ["full", "tiny"],
+    }
     page.route("**/v1/models", lambda route: route.fulfill(json={"data": [offered]}))
     asked = []
 

@@ -175,7 +175,7 @@ def _room(scene):
 
 
 def _start(rng, scene, level, later):
-    """{x, y}: where an object is at frame 0. In lanes it begins on the side that it comes from, or anywhere on its way (`later`)."""
+    """{x, y}: where an object is at frame 0. In lanes it begins on the side it comes from, or anywhere on its way (`later`)."""
     out = {}
     periods = PERIOD_X, PERIOD_Y
     for axis, (low, high), way, period in zip("xy", _room(scene), V.DIRECTIONS[scene.direction], periods, strict=True):

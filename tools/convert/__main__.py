@@ -11,9 +11,9 @@ The transformer is read from the checkpoint (.pth, .bin or .safetensors), nested
 from the tensors' shapes, but for the head widths. longtake.json says what the folder is: few_step makes a LongSANA
 folder, bidirectional a SANA-Video folder with the scheduler of the published ones. The instruction prefix is the
 family's own unless --prompt-prefix gives another. A SANA-Video 2.0 checkpoint is known by its tensors, keeps their
-names, and needs no head widths; with --sampler flow_lcm the folder has the settings of its four-step model. The VAE is read from Wan2.1_VAE.pth or from the `vae.` tensors of an
-LTX-2 .safetensors. The other parts (vae, text_encoder, tokenizer) are copied from a folder in diffusers' layout. Needs
-numpy.
+names, and needs no head widths; with --sampler flow_lcm the folder has the settings of its four-step model. The VAE is
+read from Wan2.1_VAE.pth or from the `vae.` tensors of an LTX-2 .safetensors. The other parts (vae, text_encoder, tokenizer)
+are copied from a folder in diffusers' layout. Needs numpy.
 """
 
 import argparse

@@ -40,6 +40,7 @@ def export_random(out: Path, seed: int) -> None:
         return dtypes[index % len(dtypes)]
 
     tag = f"s{seed}"
+
     def variant(index: int) -> str | None:
         return VARIANTS[dtype(index)] if index % 2 else None
 

@@ -91,7 +91,11 @@ class CrossAttention(nn.Module):
 class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int):
         super().__init__()
-        self.gate_proj, self.up_proj, self.down_proj = nn.Linear(width, hidden), nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.gate_proj, self.up_proj, self.down_proj = (
+            nn.Linear(width, hidden),
+            nn.Linear(width, hidden),
+            nn.Linear(hidden, width),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
@@ -285,9 +289,7 @@ def bidirectional_case(out: Path, name: str, rng: random.Random, dtype: str, ste
     folder.close()
 
     inputs = bidirectional_inputs(_inputs(config, rng, frames=3))
-    draws = bfloat16_draws(
-        model, dtype, lambda m: {"latents": denoise(m, velocity, scheduler, inputs, steps, guidance)}
-    )
+    draws = bfloat16_draws(model, dtype, lambda m: {"latents": denoise(m, velocity, scheduler, inputs, steps, guidance)})
     flags = ["--steps", str(steps), "--guidance", str(guidance)]
     write_case(out, name, "bidirectional", name, inputs, draws, arguments=flags)
 

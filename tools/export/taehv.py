@@ -4,6 +4,7 @@ Frames go one by one through functions over a dictionary of weights, whose names
 encoder's tensors lie in the published files and are not read; some lie here.
 """
 
+import itertools
 import random
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Weights(torch.nn.Module):
         self.patch, self.times = patch, times
         self.names: list[str] = []
         self._conv("decoder.1", channels, widths[0], 3)
-        for stage, (width, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for stage, (width, after) in enumerate(itertools.pairwise(widths)):
             layer = 3 + 6 * stage
             for block in range(layer, layer + 3):
                 for number, inputs in ((0, 2 * width), (2, width), (4, width)):

@@ -261,8 +261,6 @@ def bidirectional_case(
     folder.close()
 
     inputs = bidirectional_inputs(Inputs(config, rng, frames=3))
-    draws = bfloat16_draws(
-        model, dtype, lambda m: {"latents": denoise(m, velocity, scheduler, inputs, steps, guidance)}
-    )
+    draws = bfloat16_draws(model, dtype, lambda m: {"latents": denoise(m, velocity, scheduler, inputs, steps, guidance)})
     flags = ["--steps", str(steps), "--guidance", str(guidance)]
     write_case(out, name, "bidirectional", name, inputs, draws, arguments=flags)

@@ -54,7 +54,15 @@ def encode(model, frames: torch.Tensor) -> torch.Tensor:
 
 
 def cases(
-    out: Path, name: str, rng: random.Random, dtype: str, patch: int | None = None, config=None, latent_frames=None, size=None, variant=None
+    out: Path,
+    name: str,
+    rng: random.Random,
+    dtype: str,
+    patch: int | None = None,
+    config=None,
+    latent_frames=None,
+    size=None,
+    variant=None,
 ) -> None:
     """One folder with a decoder and an encoder case."""
     config = {**random_config(rng, patch), **(config or {})}

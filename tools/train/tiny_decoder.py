@@ -2,9 +2,10 @@
 
     python -m tools.train.tiny_decoder --model models/longtake-tiny --work out/tiny --minutes 40 --export models/longtake-tiny
 
-It is taught by the full decoder: parts of clips of `tools/clips` go through the VAE's encoder, some of their latents are perturbed as
-the transformer's are, and what the full decoder makes of them is what the tiny one is to make. Prints the PSNR between the
-two on clips that training never draws, and the ratio of their times. Resumable: run the same command again after a kill.
+It is taught by the full decoder: parts of clips of `tools/clips` go through the VAE's encoder, some of their latents are
+perturbed as the transformer's are, and what the full decoder makes of them is what the tiny one is to make. Prints the PSNR
+between the two on clips that training never draws, and the ratio of their times. Resumable: run the same command again after
+a kill.
 """
 
 import argparse
@@ -45,7 +46,11 @@ class Memory(torch.nn.Module):
         super().__init__()
         conv, relu = torch.nn.Conv2d, torch.nn.ReLU
         self.conv = torch.nn.Sequential(
-            conv(2 * width, width, 3, padding=1), relu(), conv(width, width, 3, padding=1), relu(), conv(width, width, 3, padding=1)
+            conv(2 * width, width, 3, padding=1),
+            relu(),
+            conv(width, width, 3, padding=1),
+            relu(),
+            conv(width, width, 3, padding=1),
         )
 
     def forward(self, x, past):
@@ -214,12 +219,15 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     os.makedirs(args.work, exist_ok=True)
-    vae = AutoencoderKLWan.from_pretrained(os.path.join(args.model, "vae"), torch_dtype=torch.float32).eval().requires_grad_(False)
+    vae = (
+        AutoencoderKLWan.from_pretrained(os.path.join(args.model, "vae"), torch_dtype=torch.float32).eval().requires_grad_(False)
+    )
     model = train(args.work, vae, args.minutes, args.level)
     stored = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
     model.load_state_dict({k: v.float() for k, v in stored.items()})
     psnr, (full, tiny), rows = measure(model, vae, args.level)
-    print(f"PSNR against the full decoder {psnr:.2f} dB; {1000 * tiny:.2f} ms a frame, the full one {1000 * full:.2f}: {full / tiny:.1f} times")
+    times = f"{1000 * tiny:.2f} ms a frame, the full one {1000 * full:.2f}: {full / tiny:.1f} times"
+    print(f"PSNR against the full decoder {psnr:.2f} dB; {times}")
     pictures.sheet(os.path.join(args.work, "tiny.png"), rows)
     if args.export:
         os.makedirs(os.path.join(args.export, "tiny_decoder"), exist_ok=True)
