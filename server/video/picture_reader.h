@@ -15,8 +15,8 @@
 
 namespace longtake::server {
 
-// Decodes on one thread of its own: a picture of 16 megapixels takes 0.2 s and 64 MiB, and those that serve calls must
-// not wait for it.
+// Decodes on one thread of its own: a picture of 16 megapixels takes 0.1 to 0.3 s and 64 MiB, and those that serve
+// calls must not wait for it.
 class PictureReader {
  public:
   // The most that may wait, as a multiple of the largest picture that a request may have.

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tools.export.folder import DTYPES, ModelFolder, bfloat16_draws, stored_as, write_case
-from tools.export.transformer import Inputs, bidirectional_inputs, denoise, random_scheduler
+from tools.export.transformer import Inputs, bidirectional_inputs, denoise, guided_velocity, random_scheduler
 from tools.export.weights import randomize
 
 
@@ -298,18 +298,8 @@ def four_steps(model: SanaVideo2, inputs: dict[str, torch.Tensor], sigmas: list[
     """NVlabs' sampling of the four-step model: x0 of each velocity, and new noise up to the next level."""
     x = inputs["latents"][:1]
     for step, sigma in enumerate(sigmas):
-
-        def run(prefix, x=x, sigma=sigma):
-            caption, mask = inputs[prefix + "encoder_hidden_states"], inputs[prefix + "encoder_attention_mask"]
-            time = torch.tensor([1000 * sigma])
-            parts = {"hidden_states": x, "timestep": time, "encoder_hidden_states": caption, "encoder_attention_mask": mask}
-            return velocity(model, parts).double()
-
-        result = run("")
-        if guidance > 1.0:
-            other = run("negative_")
-            result = other + guidance * (result - other)
-        x0 = x.double() - sigma * result
+        result = guided_velocity(model, velocity, inputs, x, torch.tensor([1000 * sigma]), guidance)
+        x0 = x.double() - sigma * result.double()
         following = sigmas[step + 1] if step + 1 < len(sigmas) else 0.0
         x = x0 if not following else (1 - following) * x0 + following * inputs["latents"][step + 1 : step + 2].double()
         x = x.float()

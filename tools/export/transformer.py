@@ -196,27 +196,27 @@ def causal_cases(out: Path, name: str, rng: random.Random, dtype: str, window: i
     write_case(out, f"{name}_few_step", "few_step", name, sampler, bfloat16_draws(model, dtype, few_step))
 
 
+def guided_velocity(model, velocity, inputs, latents: torch.Tensor, timestep: torch.Tensor, guidance: float) -> torch.Tensor:
+    """Of one clip at a timestep [1], float32."""
+
+    def run(prefix):
+        parts = {"hidden_states": latents, "timestep": timestep}
+        parts |= {name: inputs[prefix + name] for name in ("encoder_hidden_states", "encoder_attention_mask")}
+        return velocity(model, parts).float()
+
+    result = run("")
+    if guidance > 1.0:
+        other = run("negative_")
+        result = other + guidance * (result - other)
+    return result
+
+
 def denoise(model, velocity, scheduler, inputs, steps: int, guidance: float) -> torch.Tensor:
     """diffusers' pipeline loop: the network gets the truncated timestep, the solver the exact level."""
     scheduler.set_timesteps(steps)
     latents = inputs["latents"]
     for timestep in scheduler.timesteps:
-
-        def run(prefix, latents=latents, timestep=timestep):
-            return velocity(
-                model,
-                {
-                    "hidden_states": latents,
-                    "timestep": timestep.expand(1),
-                    "encoder_hidden_states": inputs[prefix + "encoder_hidden_states"],
-                    "encoder_attention_mask": inputs[prefix + "encoder_attention_mask"],
-                },
-            ).float()
-
-        result = run("")
-        if guidance > 1.0:
-            other = run("negative_")
-            result = other + guidance * (result - other)
+        result = guided_velocity(model, velocity, inputs, latents, timestep.expand(1), guidance)
         latents = scheduler.step(result, timestep, latents, return_dict=False)[0]
     return latents
 

@@ -42,17 +42,10 @@ void Ltx2Conv::Run(const Ltx2Context& ctx, int64_t taken, ConstMat next, Mat out
     frames[0].data = KeptFrame(ctx, ring, std::max<int64_t>(taken - 2, 0) % 2);
     frames[1].data = KeptFrame(ctx, ring, (taken - 1) % 2);
   }
-  ctx.ops->convolution().Conv({.kernel = *kernel,
-                               .in = frames,
-                               .in_height = size.height,
-                               .in_width = size.width,
-                               .out = {&out, 1},
-                               .out_height = size.height,
-                               .out_width = size.width,
-                               .pad_top = 1,
-                               .pad_left = 1,
-                               .border = ctx.border,
-                               .residual = {&residual, residual.data == nullptr ? size_t{0} : size_t{1}}});
+  ConvArgs args = Conv3x3(*kernel, size, frames, size, out);
+  args.border = ctx.border;
+  args.residual = {&residual, residual.data == nullptr ? size_t{0} : size_t{1}};
+  ctx.ops->convolution().Conv(args);
 }
 
 Ltx2Block Ltx2Block::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t width, bool causal) {

@@ -95,17 +95,10 @@ TaehvPlan TaehvDecoder::Plan(int latent_height, int latent_width) const {
 
 void TaehvDecoder::Conv(const PackedKernel& kernel, const FrameSize& size, std::span<const ConstMat> in, const Mat& out,
                         std::span<const ConstMat> residual, Activation activation) const {
-  ops_->convolution().Conv({.kernel = kernel,
-                            .in = in,
-                            .in_height = size.height,
-                            .in_width = size.width,
-                            .out = {&out, 1},
-                            .out_height = size.height,
-                            .out_width = size.width,
-                            .pad_top = 1,
-                            .pad_left = 1,
-                            .residual = residual,
-                            .activation = activation});
+  ConvArgs args = Conv3x3(kernel, size, in, size, out);
+  args.residual = residual;
+  args.activation = activation;
+  ops_->convolution().Conv(args);
 }
 
 void TaehvDecoder::Decode(const Call& call, const float* latents, int64_t frames, int64_t t) const {
@@ -149,17 +142,10 @@ void TaehvDecoder::RunStage(const Call& call, int i, int index) const {
     const int made = index * shape_.times[i] + k;
     // Nothing after the last stage's blocks remembers a frame.
     if (last && call.first && made + 1 < shape_.frames()) continue;
-    ops_->convolution().Conv({.kernel = *stage.step[k],
-                              .in = {&x, 1},
-                              .in_height = from.height,
-                              .in_width = from.width,
-                              .out = {&out, 1},
-                              .out_height = to.height,
-                              .out_width = to.width,
-                              .upsample = 2,
-                              .pad_top = 1,
-                              .pad_left = 1,
-                              .activation = last ? Activation::kRelu : Activation::kNone});
+    ConvArgs args = Conv3x3(*stage.step[k], from, {&x, 1}, to, out);
+    args.upsample = 2;
+    args.activation = last ? Activation::kRelu : Activation::kNone;
+    ops_->convolution().Conv(args);
     if (last) {
       EmitPixels(call);
     } else {

@@ -20,6 +20,19 @@ Mat FloatFrame(const VaeContext& ctx, std::byte* frame, int stage, int64_t chann
   return MakeMat(frame, DType::kF32, ctx.plan->stages[stage].pixels(), channels);
 }
 
+ConvArgs Conv3x3(const PackedKernel& kernel, const FrameSize& from, std::span<const ConstMat> in, const FrameSize& to,
+                 const Mat& out) {
+  return {.kernel = kernel,
+          .in = in,
+          .in_height = from.height,
+          .in_width = from.width,
+          .out = {&out, 1},
+          .out_height = to.height,
+          .out_width = to.width,
+          .pad_top = 1,
+          .pad_left = 1};
+}
+
 std::byte* KeptFrame(const VaeContext& ctx, int kept, int64_t slot) {
   const VaePlan::Slot& at = ctx.plan->kept[kept];
   return ctx.caches + at.offset + slot * Aligned(at.bytes);

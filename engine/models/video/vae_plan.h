@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/models/video/frame_size.h"
@@ -50,6 +51,11 @@ struct VaeContext {
 // scratch at 480p.
 Mat ActFrame(const VaeContext& ctx, std::byte* frame, int stage, int64_t channels);
 Mat FloatFrame(const VaeContext& ctx, std::byte* frame, int stage, int64_t channels);
+
+// A convolution of 3x3 in space with a border of one pixel, from frames of one size to a frame of the same size or,
+// with `upsample`, of a larger one. What else it does is the caller's to set.
+ConvArgs Conv3x3(const PackedKernel& kernel, const FrameSize& from, std::span<const ConstMat> in, const FrameSize& to,
+                 const Mat& out);
 
 // The memory of a kept frame, and the copy of `from` to it. Nothing is copied if there are no caches.
 std::byte* KeptFrame(const VaeContext& ctx, int kept, int64_t slot);

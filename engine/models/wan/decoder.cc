@@ -193,16 +193,9 @@ void WanDecoder::DoubleSpace(const Call& call, size_t i, ConstMat in) const {
   const PackedKernel& kernel = *stages_[i].space;
   const int next = static_cast<int>(i) + 1;
   const Mat out = FloatFrame(call.ctx, call.scratch + plan.x[next], next, kernel.shape().outputs);
-  ops_->convolution().Conv({.kernel = kernel,
-                            .in = {&in, 1},
-                            .in_height = plan.stages[i].height,
-                            .in_width = plan.stages[i].width,
-                            .out = {&out, 1},
-                            .out_height = plan.stages[next].height,
-                            .out_width = plan.stages[next].width,
-                            .upsample = 2,
-                            .pad_top = 1,
-                            .pad_left = 1});
+  ConvArgs args = Conv3x3(kernel, plan.stages[i], {&in, 1}, plan.stages[next], out);
+  args.upsample = 2;
+  ops_->convolution().Conv(args);
 }
 
 }  // namespace longtake

@@ -27,16 +27,9 @@ void WanConv::Run(const VaeContext& ctx, int64_t seen, ConstMat in, Mat out, boo
   const FrameSize size = ctx.plan->stages[stage];
   const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
   const ConstMat addend = out;
-  ctx.ops->convolution().Conv({.kernel = *kernel,
-                               .in = history,
-                               .in_height = size.height,
-                               .in_width = size.width,
-                               .out = {&out, 1},
-                               .out_height = size.height,
-                               .out_width = size.width,
-                               .pad_top = 1,
-                               .pad_left = 1,
-                               .residual = {&addend, residual ? size_t{1} : size_t{0}}});
+  ConvArgs args = Conv3x3(*kernel, size, history, size, out);
+  args.residual = {&addend, residual ? size_t{1} : size_t{0}};
+  ctx.ops->convolution().Conv(args);
   Keep(ctx, ring, seen % 2, in);
 }
 
