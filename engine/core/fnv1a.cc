@@ -10,7 +10,8 @@ namespace longtake {
 
 absl::Status Fnv1a::AddFile(const InputFile& file) {
   Add(absl::StrCat(file.size(), "\n"));
-  std::vector<char> bytes(1 << 20);
+  // Fits into the L2 cache. One MiB was mapped, cleared and unmapped for each file: most of the time of a small one.
+  std::vector<char> bytes(64 << 10);
   for (uint64_t at = 0; at < file.size(); at += bytes.size()) {
     const uint64_t n = std::min<uint64_t>(bytes.size(), file.size() - at);
     RETURN_IF_ERROR(file.Read(at, n, bytes.data()));

@@ -1,7 +1,6 @@
 #include "engine/core/json_config.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -73,10 +72,10 @@ std::string QuoteNonFinite(std::string_view text) {
     } else if (text[i] == '"') {
       in_string = true;
     } else {
-      for (const char* word : {"-Infinity", "Infinity", "NaN"}) {
-        if (text.compare(i, std::strlen(word), word) != 0) continue;
-        absl::StrAppend(&out, "\"", word, "\"");
-        i += std::strlen(word);
+      for (const std::string_view word : {"-Infinity", "Infinity", "NaN"}) {
+        if (text[i] != word.front() || text.substr(i, word.size()) != word) continue;
+        absl::StrAppend(&out, "\"", std::string(word), "\"");
+        i += word.size();
         length = 0;
         break;
       }
