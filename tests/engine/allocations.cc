@@ -60,6 +60,13 @@ void* operator new(size_t bytes, std::align_val_t alignment) {
 void* operator new[](size_t bytes, std::align_val_t alignment) {
   return longtake::Allocate(bytes, static_cast<size_t>(alignment));
 }
+// Those that do not throw call the others by default, but not those of AddressSanitizer.
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept try {
+  return longtake::Allocate(bytes, 0);
+} catch (const std::bad_alloc&) {
+  return nullptr;
+}
+void* operator new[](size_t bytes, const std::nothrow_t& nothrow) noexcept { return operator new(bytes, nothrow); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
