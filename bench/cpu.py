@@ -16,6 +16,7 @@ from pathlib import Path
 
 LATENT_FRAMES = {"transformer": 1, "vae": 2, "ltx2": 2, "text": 1}
 TINY_DECODER = "tiny_decoder"  # a case of its own: against the full decoder and not against torch
+INT8 = "int8"  # another: against the engine's other type
 
 
 def say(text: str) -> None:
@@ -34,10 +35,10 @@ def lines_of(command: list, tree: Path = Path()) -> list[dict]:
     return [json.loads(line) for line in output_of(command, tree).splitlines() if line.startswith("{")]
 
 
-def engine_run(build: Path, models: Path, case: str, rounds: int, tree: Path = Path()) -> dict:
+def engine_run(build: Path, models: Path, case: str, rounds: int, tree: Path = Path(), options: tuple = ()) -> dict:
     """What longtake-bench says of one part of a model. Paths are relative to the tree."""
     command = [build / "longtake-bench", "--case", case, "--model", models / case]
-    command += ["--latent-frames", LATENT_FRAMES[case], "--rounds", rounds]
+    command += ["--latent-frames", LATENT_FRAMES[case], "--rounds", rounds, *options]
     return lines_of(command, tree)[-1]
 
 
@@ -85,6 +86,25 @@ def tiny_decoder(arguments) -> dict:
     return results
 
 
+def int8(arguments) -> dict:
+    """The parts that can be of int8, in it and in the machine's own type, in turns."""
+    if "avx512_vnni" not in Path("/proc/cpuinfo").read_text():
+        say("int8: left out, this machine has no avx512_vnni")
+        return {}
+    results = {}
+    for part, option in (("transformer", "--dtype"), ("text", "--text-dtype")):
+        say(f"int8: {part}")
+        turns = [
+            [
+                engine_run(arguments.build, arguments.models, part, 3, options=("--no-gemm", option, dtype))
+                for dtype in ("auto", "int8")
+            ]
+            for _ in range(1 if arguments.quick else 2)
+        ]
+        results[part] = [min(runs, key=lambda r: r["seconds"]) for runs in zip(*turns, strict=True)]
+    return results
+
+
 def tiny_realtime(arguments) -> tuple[float, float]:
     """Video seconds a wall second: the bundled model through the running server, and torch on the same weights."""
     say("bundled model: server and client")
@@ -109,14 +129,18 @@ def main() -> None:
     parser.add_argument("--peers-python", type=Path, required=True)
     parser.add_argument("--limit", type=float, default=150.0, help="seconds for each variant of torch")
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--case", choices=[*LATENT_FRAMES, TINY_DECODER], help="nothing but this one")
+    parser.add_argument("--case", choices=[*LATENT_FRAMES, TINY_DECODER, INT8], help="nothing but this one")
     arguments = parser.parse_args()
 
     begin = time.monotonic()
     results = {case: measure(arguments, case) for case in LATENT_FRAMES if arguments.case in (None, case)}
     tiny, tiny_torch = tiny_realtime(arguments) if arguments.case is None else (0, 0)
     decoders = tiny_decoder(arguments) if arguments.case in (None, TINY_DECODER) else {}
-    any_result = next(iter({**results, **decoders}.values()))
+    int8_results = int8(arguments) if arguments.case in (None, INT8) else {}
+    ran = [*results.values(), *decoders.values(), *(wide for wide, _ in int8_results.values())]
+    if not ran:
+        sys.exit("nothing was measured")
+    any_result = ran[0]
 
     print(f"\n{cpu_name()}; {any_result['numerics_id']}; {(time.monotonic() - begin) / 60:.0f} minutes")
     print(
@@ -138,6 +162,12 @@ def main() -> None:
         times = r["full_seconds"] / r["seconds"]
         print(f"{name:20} {r['seconds']:9.3f} s, the full one {r['full_seconds']:9.3f} s: {times:.1f} times")
 
+    for part, (wide, narrow) in int8_results.items():
+        print(
+            f"{part} in int8: {narrow['seconds']:.3f} s, in {wide['dtype']} {wide['seconds']:.3f} s: "
+            f"{wide['seconds'] / narrow['seconds']:.2f} times; weights {narrow['weights_bytes'] / wide['weights_bytes']:.2f}"
+        )
+
     def ratio(case: str, other: str) -> float:
         return round(results[case][f"{other}_seconds"] / results[case]["seconds"], 3)
 
@@ -148,6 +178,8 @@ def main() -> None:
         last[f"{case}_vs_torch"] = ratio(case, "torch")
     for name, r in decoders.items():
         last[f"{name}_vs_full"] = round(r["full_seconds"] / r["seconds"], 2)
+    for part, (wide, narrow) in int8_results.items():
+        last[f"{part}_int8_vs_{wide['dtype']}"] = round(wide["seconds"] / narrow["seconds"], 2)
     last["memory_vs_plan"] = {case: round(r["memory_vs_plan"], 3) for case, r in results.items()}
     if arguments.case is None:
         print(f"{'tiny':12} {tiny:.2f} x real time end to end; torch without MP4 {tiny_torch:.2f} x")

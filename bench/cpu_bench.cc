@@ -33,7 +33,7 @@ namespace {
 
 struct Arguments {
   std::string measured, model;
-  std::string dtype = "auto", isa = "auto";
+  std::string dtype = "auto", text_dtype = "auto", isa = "auto";
   int rounds = 5, latent_frames = 1, threads = 0;
   bool no_gemm = false, profile = false;
 };
@@ -109,7 +109,7 @@ absl::StatusOr<std::vector<DenseShape>> Shapes(const Arguments& a, Size size, in
 }
 
 std::string IsaOf(const std::string& numerics_id) {
-  for (const char* isa : {"amx_bf16", "avx512_bf16", "avx512", "avx2"}) {
+  for (const char* isa : {"amx_bf16", "avx512_bf16", "avx512_vnni", "avx512", "avx2"}) {
     if (absl::StrContains(numerics_id, isa)) return isa;
   }
   return numerics_id;
@@ -120,6 +120,7 @@ absl::Status Run(const Arguments& a) {
   EngineOptions options;
   options.model_dir = a.model;
   options.dtype = a.dtype;
+  options.text_dtype = a.text_dtype;
   options.isa = a.isa;
   options.threads = a.threads;
   options.max_sessions = 1;
@@ -147,6 +148,7 @@ absl::Status Run(const Arguments& a) {
     regions[region.name] = region.planned_bytes;
   }
   const std::string id = engine->model().numerics_id;
+  // Of activations, and of the peer's products.
   const std::string dtype = absl::StrContains(id, "bfloat16") || absl::StrContains(id, "bf16") ? "bfloat16" : "float32";
 
   std::ifstream settings_file(a.model + "/longtake.json");
@@ -215,6 +217,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"transformer", "vae", "ltx2", "text", "tiny_decoder"}));
   app.add_option("--model", a.model, "Model folder with longtake.json")->required();
   app.add_option("--dtype", a.dtype)->capture_default_str();
+  app.add_option("--text-dtype", a.text_dtype)->capture_default_str();
   app.add_option("--isa", a.isa)->capture_default_str();
   app.add_option("--threads", a.threads, "0: one for each core")->capture_default_str();
   app.add_option("--rounds", a.rounds)->capture_default_str()->check(CLI::Range(1, 1000));

@@ -33,16 +33,17 @@ struct EngineOptions {
   // backend or dtype that does not compute with adapters: cuda, float8 and nvfp4.
   std::string adapters_dir;
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
-  // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4". "auto" selects bfloat16 where the processor has instructions
-  // for it, else float32. CUDA has no "float32", and its "auto" is "bfloat16"; the reference backend always computes in
-  // float32. The cpu backend emulates what a device computes in "float8" and "nvfp4", so that their quality can be
-  // measured; both are slower than bfloat16.
+  // "auto" | "float32" | "bfloat16" | "int8" | "float8" | "nvfp4". "auto" selects bfloat16 where the processor has
+  // instructions for it, else float32. CUDA has neither "float32" nor "int8", and its "auto" is "bfloat16"; the
+  // reference backend always computes in float32. "int8" is of the transformer's products over all tokens and of the
+  // cpu backend, whose activations stay as "auto" has them. The cpu backend emulates what a device computes in "float8"
+  // and "nvfp4", so that their quality can be measured; both are slower than bfloat16.
   std::string dtype = "auto";
-  // Types of the text encoder and of the VAE: "auto" | "float32" | "bfloat16". "auto" selects the activation type of
-  // `dtype`. CUDA computes both in bfloat16.
+  // Types of the text encoder and of the VAE: "auto" | "float32" | "bfloat16"; of the text encoder also "int8". "auto"
+  // selects the activation type of `dtype`. CUDA computes both in bfloat16.
   std::string text_dtype = "auto", vae_dtype = "auto";
-  // Highest instruction set that the cpu backend uses: "auto" | "avx2" | "avx512" | "avx512_bf16" | "amx_bf16". Load
-  // refuses one that the processor lacks.
+  // Highest instruction set that the cpu backend uses: "auto" | "avx2" | "avx512" | "avx512_vnni" | "avx512_bf16" |
+  // "amx_bf16". Load refuses one that the processor lacks.
   std::string isa = "auto";
   // Worker threads of the cpu backend. 0: one for each physical core that the process may use, within the cgroup's
   // quota.

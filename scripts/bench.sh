@@ -17,7 +17,7 @@
 # `store` measures what storing videos costs; four minutes; the last line is JSON:
 #   ./scripts/bench.sh store [--rounds N]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
-#   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS] [--case transformer|vae|ltx2|text|tiny_decoder]
+#   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS] [--case transformer|vae|ltx2|text|tiny_decoder|int8]
 # `before` measures the same engine against its state at an earlier commit, both builds in turns; some 15 minutes beside the
 # build; the last line is JSON:
 #   ./scripts/bench.sh before COMMIT [--rounds N]

@@ -188,12 +188,13 @@ void AddFlags(CLI::App& app, Settings& settings) {
       ->capture_default_str();
   app.add_option(
          "--dtype", settings.engine.dtype,
-         "auto, float32 or bfloat16; of cuda bfloat16, float8 or nvfp4, which cpu computes too, for evaluations")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float8", "nvfp4"}))
+         "Of the transformer: auto, float32 or bfloat16; of cpu int8; of cuda float8 or nvfp4, which cpu computes too, "
+         "for evaluations")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8", "float8", "nvfp4"}))
       ->capture_default_str();
   app.add_option("--text-dtype", settings.engine.text_dtype,
-                 "Of the text encoder: auto (as --dtype), float32 or bfloat16")
-      ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
+                 "Of the text encoder: auto (as activations of --dtype), float32, bfloat16 or int8")
+      ->check(CLI::IsMember({"auto", "float32", "bfloat16", "int8"}))
       ->capture_default_str();
   app.add_option("--vae-dtype", settings.engine.vae_dtype, "Of the VAE: auto (as --dtype), float32 or bfloat16")
       ->check(CLI::IsMember({"auto", "float32", "bfloat16"}))
@@ -202,7 +203,7 @@ void AddFlags(CLI::App& app, Settings& settings) {
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--isa", settings.engine.isa, "auto, or the highest instruction set to use")
-      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_bf16", "amx_bf16"}))
+      ->check(CLI::IsMember({"auto", "avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx_bf16"}))
       ->capture_default_str();
   app.add_option("--threads", settings.engine.threads,
                  "Threads of the engine; 0: one for each physical core, within the cgroup's quota")

@@ -13,11 +13,12 @@ namespace longtake {
 
 struct BackendOptions {
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
-  std::string dtype = "auto";   // "auto" | "float32" | "bfloat16" | "float8" | "nvfp4"; cuda has no "float32"
-  std::string isa = "auto";     // cpu: highest instruction set to use
-  int threads = 0;              // cpu; 0: ChooseThreads (core/machine.h)
-  int device = 0;               // cuda: device ordinal
-  bool cuda_graphs = false;     // cuda: repeated passes are launched as graphs
+  // "auto" | "float32" | "bfloat16" | "int8" | "float8" | "nvfp4"; cuda has neither "float32" nor "int8"
+  std::string dtype = "auto";
+  std::string isa = "auto";  // cpu: highest instruction set to use
+  int threads = 0;           // cpu; 0: ChooseThreads (core/machine.h)
+  int device = 0;            // cuda: device ordinal
+  bool cuda_graphs = false;  // cuda: repeated passes are launched as graphs
   // Called with one line about each automatic choice and its reason. May be empty.
   std::function<void(const std::string& line)> log;
 };

@@ -27,6 +27,9 @@ std::vector<float> ToFloats(const HostTensor& t) {
     case DType::kI32:
       convert(static_cast<const int32_t*>(t.data), [](int32_t x) { return static_cast<float>(x); });
       break;
+    case DType::kI8:
+      convert(static_cast<const int8_t*>(t.data), [](int8_t x) { return static_cast<float>(x); });
+      break;
     case DType::kU8:
       convert(static_cast<const uint8_t*>(t.data), [](uint8_t x) { return static_cast<float>(x); });
       break;

@@ -71,6 +71,8 @@ std::string_view SafetensorsName(DType t) {
       return "I64";
     case DType::kI32:
       return "I32";
+    case DType::kI8:
+      return "I8";
     case DType::kU8:
       return "U8";
   }

@@ -14,6 +14,8 @@ std::string_view Name(DType t) {
       return "int64";
     case DType::kI32:
       return "int32";
+    case DType::kI8:
+      return "int8";
     case DType::kU8:
       return "uint8";
   }

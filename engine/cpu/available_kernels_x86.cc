@@ -47,9 +47,11 @@ Isa DetectIsa() {
   if ((state & 0xe6) != 0xe6 || !Bit(seven.b, 16) || !Bit(seven.b, 17) || !Bit(seven.b, 30) || !Bit(seven.b, 31)) {
     return Isa::kAvx2;
   }
-  if (!Bit(seven_one.a, 5)) return Isa::kAvx512;
-  // Required for AMX: AMX-TILE, AMX-BF16, and both tile states.
-  if ((state & 0x60000) != 0x60000 || !Bit(seven.d, 24) || !Bit(seven.d, 22) || !RequestAmxTiles()) {
+  if (!Bit(seven.c, 11)) return Isa::kAvx512;
+  if (!Bit(seven_one.a, 5)) return Isa::kAvx512Vnni;
+  // Required for AMX: AMX-TILE, AMX-BF16, AMX-INT8, and both tile states.
+  if ((state & 0x60000) != 0x60000 || !Bit(seven.d, 24) || !Bit(seven.d, 22) || !Bit(seven.d, 25) ||
+      !RequestAmxTiles()) {
     return Isa::kAvx512Bf16;
   }
   return Isa::kAmxBf16;
@@ -66,6 +68,9 @@ KernelTable KernelsOf(Isa isa) {
       break;
     case Isa::kAvx512:
       avx512::FillTable(&table);
+      break;
+    case Isa::kAvx512Vnni:
+      avx512_vnni::FillTable(&table);
       break;
     case Isa::kAvx512Bf16:
       avx512_bf16::FillTable(&table);

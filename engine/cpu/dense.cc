@@ -15,10 +15,23 @@ void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x,
     for (int r = 0; r < n; ++r) a[r] = RowAt(x, first + r);
   };
   const std::span<const LowRankRows> terms = PrepareLowRank(context, scope, low_rank, inputs, /*zeros=*/nullptr);
+  // Rows of the kernel's type. Quantizing reads each number once for hundreds of products with it.
+  ConstMat rows = x;
+  const float* row_scales = nullptr;
+  if (kernel.type() == DType::kI8) {
+    const Mat bytes = scope.TakeMat(DType::kU8, x.rows, RoundUp(x.cols, 64));
+    float* const scales = scope.TakeFloats(x.rows);
+    context.ForRows(x.rows, x.cols, [&](int64_t first, int64_t n, int) {
+      context.kernels.quantize_rows(x.Rows(first, n), scales + first, reinterpret_cast<uint8_t*>(RowAt(bytes, first)),
+                                    bytes.stride);
+    });
+    rows = bytes;
+    row_scales = scales;
+  }
   Matmul(context, kernel, x.rows,
          [&](int64_t first, int n, const RowPointers& p) {
-           inputs(first, n, p.a);
            for (int r = 0; r < n; ++r) {
+             p.a[r] = RowAt(rows, first + r);
              p.out[r] = RowAt(y, first + r);
              if (gated) p.gate[r] = epilogue.gate + epilogue.mod_row[first + r] * epilogue.gate_stride;
            }
@@ -27,7 +40,8 @@ void LinearProduct(Context& context, const CpuKernel& kernel, const ConstMat& x,
           .activation = epilogue.activation,
           .accumulate = epilogue.residual,
           .gate = gated,
-          .low_rank = terms});
+          .low_rank = terms,
+          .row_scales = row_scales});
 }
 
 void CpuDenseOps::DoLinear(const LinearArgs& args) {
@@ -52,7 +66,9 @@ void CpuDenseOps::DoEmbed(const EmbedArgs& args) {
 }
 
 std::unique_ptr<DenseOps> MakeDenseOps(Context& context, Quantization quantization) {
-  if (quantization != Quantization::kNone) return MakeQuantizedDenseOps(context, quantization);
+  if (quantization == Quantization::kFloat8 || quantization == Quantization::kNvfp4) {
+    return MakeQuantizedDenseOps(context, quantization);
+  }
   return std::make_unique<CpuDenseOps>(context);
 }
 

@@ -8,7 +8,7 @@
 namespace longtake::cpu {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmxBf16};
+constexpr Isa kAll[] = {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Vnni, Isa::kAvx512Bf16, Isa::kAmxBf16};
 
 }  // namespace
 
@@ -20,6 +20,8 @@ std::string_view Name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Vnni:
+      return "avx512_vnni";
     case Isa::kAvx512Bf16:
       return "avx512_bf16";
     case Isa::kAmxBf16:
@@ -39,8 +41,8 @@ absl::StatusOr<Isa> ChooseIsa(std::string_view cap, Isa best) {
     }
     return isa;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("isa: \"", std::string(cap), "\" is none of auto, avx2, avx512, avx512_bf16, amx_bf16"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "isa: \"", std::string(cap), "\" is none of auto, avx2, avx512, avx512_vnni, avx512_bf16, amx_bf16"));
 }
 
 }  // namespace longtake::cpu

@@ -9,7 +9,7 @@
 namespace longtake::cpu {
 
 // Ascending: each includes all instructions of those before it.
-enum class Isa { kNone, kAvx2, kAvx512, kAvx512Bf16, kAmxBf16 };
+enum class Isa { kNone, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmxBf16 };
 
 std::string_view Name(Isa isa);
 

@@ -32,11 +32,13 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
   const int64_t blocks = (rows + block_rows - 1) / block_rows;
   const int taps = w.shape().taps(), parts = w.parts();
   const int64_t part_bytes = w.part_inputs() * BytesOf(w.type());
-  const auto run = w.type() == DType::kF32 ? context.kernels.gemm_f32 : context.kernels.gemm_bf16;
+  const bool int8 = w.type() == DType::kI8;
+  const auto run = int8                      ? context.kernels.gemm_int8
+                   : w.type() == DType::kF32 ? context.kernels.gemm_f32
+                                             : context.kernels.gemm_bf16;
 
   const size_t pointers = static_cast<size_t>(taps) * parts + 3;
-  const size_t scratch_floats = GemmScratchFloats(
-      w.chunk() * RoundUp(w.part_inputs(), w.type() == DType::kBF16 ? context.kernels.bf16_k_multiple : 1));
+  const size_t scratch_floats = GemmScratchFloats(w.chunk() * w.padded_part_inputs());
   Workspace::Scope scope(context.workspace);
   const Workspace::PerThread scratches =
       scope.TakePerThread(scratch_floats * sizeof(float) + pointers * kMaxBlockRows * sizeof(void*));
@@ -75,11 +77,13 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
     g.a_stride = kMaxBlockRows;
     g.rows = n;
     g.taps = (end_tap - first_tap) * parts;
-    g.k = w.part_inputs();
+    g.k = int8 ? w.padded_part_inputs() : w.part_inputs();
     g.chunk_taps = w.chunk();
     g.scratch = scratch;
     g.low_rank = store.low_rank.data();
     g.low_rank_count = static_cast<int64_t>(store.low_rank.size());
+    g.low_rank_type = context.activation_type;
+    g.row_scales = store.row_scales;
     g.first_row = first;
     g.activation = store.activation;
     g.add = store.add ? p.add : nullptr;
@@ -98,6 +102,8 @@ void Matmul(Context& context, const CpuKernel& w, int64_t rows,
       g.columns = panel.columns;
       g.first_column = panel.first_column;
       g.bias = w.bias() + panel.first_column;
+      g.column_offsets = int8 ? w.offsets(panel) : nullptr;
+      g.column_scales = int8 ? w.scales(panel) : nullptr;
       run(g);
     }
   });

@@ -27,8 +27,11 @@ struct MatmulStore {
   DType add_type = DType::kF32;      // element type of `add`
   const std::byte* zeros = nullptr;  // the row that `fill` uses for taps outside the input; null: there are none
   std::span<const LowRankRows> low_rank;
+  const float* row_scales = nullptr;  // int8 kernels: of each row (KernelTable::quantize_rows)
 };
 
+// Rows of a have the kernel's type; of an int8 kernel they are quantized.
+//
 // fill(first, n, p) sets the pointers of rows [first, first + n), n <= kMaxBlockRows. It is called in any order, on any
 // thread, and possibly several times for a row.
 void Matmul(Context& context, const CpuKernel& w, int64_t rows,

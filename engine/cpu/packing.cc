@@ -1,6 +1,8 @@
 #include "engine/cpu/packing.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "engine/core/float16.h"
@@ -31,6 +33,43 @@ float ReadFloat(const HostTensor& t, int64_t at) {
   }
 }
 
+// Reads `n` numbers from `at` on.
+void ReadFloats(const HostTensor& t, int64_t at, int64_t n, float* out) {
+  if (t.dtype == DType::kBF16) {  // the usual case for large models
+    const uint16_t* from = static_cast<const uint16_t*>(t.data) + at;
+    for (int64_t k = 0; k < n; ++k) out[k] = BF16ToFloat(from[k]);
+    return;
+  }
+  for (int64_t k = 0; k < n; ++k) out[k] = ReadFloat(t, at + k);
+}
+
+// NaN if one of the numbers is not finite.
+float LargestMagnitude(std::span<const float> weights) {
+  float largest = 0.f, not_finite = 0.f;
+  for (const float w : weights) {
+    largest = std::max(largest, std::abs(w));
+    not_finite += w * 0.f;
+  }
+  return largest + not_finite;
+}
+
+// Packs weights, rounded to whole multiples of `largest` / 127, into their column: fours of inputs, `columns` of them
+// apart. Returns the sum of the whole numbers.
+int32_t PackInt8Column(std::span<const float> weights, float largest, int64_t columns, std::byte* out) {
+  const float inverse = largest > 0.f ? 127.f / largest : 0.f;
+  int32_t sum = 0;
+  for (size_t k = 0; k < weights.size(); k += 4) {
+    int8_t four[4] = {};
+    for (size_t i = 0; i < 4 && k + i < weights.size(); ++i) {
+      // 1.5 * 2^23 + x is rounded to a whole number, ties to even, and its low byte is that of the rounded x.
+      four[i] = static_cast<int8_t>(std::bit_cast<uint32_t>(weights[k + i] * inverse + 0x1.8p23f));
+      sum += four[i];
+    }
+    std::memcpy(out + static_cast<int64_t>(k) * columns, four, sizeof(four));
+  }
+  return sum;
+}
+
 // Packs inputs [first, first + n) of one tap of one output into its column: element k goes to out[(k / step * columns)
 // * step + k % step].
 void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n, int64_t columns, DType type,
@@ -53,28 +92,37 @@ void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n,
 
 }  // namespace
 
-CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weights, std::span<const HostTensor> biases,
-                     bool gated, Context& context)
-    : PackedKernel(shape), type_(context.activation_type), gated_(gated), lanes_(context.kernels.lanes), parts_(1) {
+CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostTensor> weights,
+                     std::span<const HostTensor> biases, bool gated, Context& context)
+    : PackedKernel(shape), type_(type), gated_(gated), lanes_(context.kernels.lanes), parts_(1) {
   const KernelTable& table = context.kernels;
-  const DType type = type_;
   const int vectors = gated ? PanelVectors(0, table) : PanelVectors(shape.outputs, table);
-  const int64_t step = type == DType::kBF16 ? 2 : 1;  // inputs of one multiply-add: bf16 is processed in pairs
+  const int64_t step = StepOf(type);
+  const int64_t multiple = type == DType::kI8     ? table.int8_k_multiple
+                           : type == DType::kBF16 ? table.bf16_k_multiple
+                                                  : 1;
+  // Rows of bytes are read up to the multiple, so only their last part may end before one.
+  const int64_t part_step = type == DType::kI8 ? multiple : step;
   const int64_t column_bytes = int64_t{vectors} * lanes_ * BytesOf(type);
   // The smallest number of equal parts that fit, if one near it divides the inputs; else one part.
   const int64_t wanted = (shape.inputs * column_bytes + kPartBytes - 1) / kPartBytes;
   for (int64_t parts = wanted; parts < 2 * wanted + 2; ++parts) {
-    if (shape.inputs % (parts * step) == 0) {
+    if (shape.inputs % (parts * part_step) == 0) {
       parts_ = static_cast<int>(parts);
       break;
     }
   }
-  part_k_ = RoundUp(shape.inputs / parts_, type == DType::kBF16 ? table.bf16_k_multiple : 1);
+  part_k_ = RoundUp(shape.inputs / parts_, multiple);
 
   const int64_t taps = shape.taps();
   const int64_t width = int64_t{vectors} * lanes_ / (gated ? 2 : 1);  // outputs of a full panel
   const int64_t padded = RoundUp(shape.outputs, gated ? width : lanes_);
   weights_ = Memory((gated ? 2 : 1) * padded * taps * parts_ * part_k_ * BytesOf(type));
+  if (type == DType::kI8) {
+    Require(taps == 1, "Pack", "an int8 kernel has one tap");
+    offsets_ = Memory((gated ? 2 : 1) * padded * sizeof(int32_t));
+    scales_ = Memory((gated ? 2 : 1) * padded * sizeof(float));
+  }
   for (int64_t column = 0; column < shape.outputs; column += width) {
     Panel p;
     p.first_column = column;
@@ -86,6 +134,7 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
 
   context.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) {
     const Panel& p = panels_[index];
+    std::vector<float> values(type == DType::kI8 ? shape.inputs : 0);  // of one output
     std::byte* const to = weights_.data() + (p.data - weights_.data());
     for (int i = 0; i < p.columns * (gated ? 2 : 1); ++i) {
       // Column c holds row `row` of weight `tensor`.
@@ -94,12 +143,27 @@ CpuKernel::CpuKernel(const KernelShape& shape, std::span<const HostTensor> weigh
       int64_t row = p.first_column + i - (up ? p.columns : 0);
       size_t tensor = up ? 1 : 0;
       while (!gated && row >= weights[tensor].shape[0]) row -= weights[tensor++].shape[0];
+      const int64_t columns = int64_t{p.vectors} * lanes_;
+      const auto column = [&](int64_t tap, int64_t part) {
+        return to + (tap * parts_ + part) * part_bytes(p) + c * step * BytesOf(type);
+      };
+      if (type == DType::kI8) {
+        ReadFloats(weights[tensor], row * shape.inputs, shape.inputs, values.data());
+        const float largest = LargestMagnitude(values);
+        int32_t sum = 0;
+        for (int part = 0; part < parts_; ++part) {
+          const auto inputs = std::span(values).subspan(part * part_inputs(), part_inputs());
+          sum += PackInt8Column(inputs, largest, columns, column(0, part));
+        }
+        scales_.f32()[at(p) + c] = largest / 127.f;
+        reinterpret_cast<int32_t*>(offsets_.data())[at(p) + c] = -128 * sum;
+        continue;
+      }
       for (int64_t tap = 0; tap < taps; ++tap) {
         for (int part = 0; part < parts_; ++part) {
           const int64_t input = part * part_inputs();
-          PackColumn(weights[tensor], (row * shape.inputs + input) * taps + tap, taps, part_inputs(),
-                     int64_t{p.vectors} * lanes_, type,
-                     to + (tap * parts_ + part) * part_bytes(p) + c * step * BytesOf(type));
+          PackColumn(weights[tensor], (row * shape.inputs + input) * taps + tap, taps, part_inputs(), columns, type,
+                     column(tap, part));
         }
       }
     }

@@ -13,8 +13,8 @@
 
 namespace longtake::cpu {
 
-// A kernel's weights: panels of up to 64 outputs. The layout of a panel is [tap][part][k][output]; bf16 has pairs of k:
-// [k / 2][output][2].
+// A kernel's weights: panels of up to 64 outputs. The layout of a panel is [tap][part][k][output]; bf16 has pairs of k,
+// [k / 2][output][2], and int8 has fours.
 //
 // If a panel of one tap exceeds the L2 cache, the tap's inputs are divided into equal parts. For the matrix kernel a
 // part is one more tap, with row pointers advanced to its inputs.
@@ -29,28 +29,40 @@ class CpuKernel : public PackedKernel {
 
   // gated: `weights` are G and U of LinearGated. The left half of a panel's columns comes from G and the right half
   // from U, for the same outputs, so that both factors of a result are computed in the same register tile.
-  CpuKernel(const KernelShape& shape, std::span<const HostTensor> weights, std::span<const HostTensor> biases,
-            bool gated, Context& context);
+  //
+  // `type` is f32, bf16, or int8: then an output's weights are rounded to multiples of largest |w| / 127.
+  CpuKernel(const KernelShape& shape, DType type, std::span<const HostTensor> weights,
+            std::span<const HostTensor> biases, bool gated, Context& context);
 
-  size_t bytes() const override { return weights_.size() + bias_.size(); }
+  size_t bytes() const override { return weights_.size() + bias_.size() + offsets_.size() + scales_.size(); }
   DType type() const { return type_; }
   bool gated() const { return gated_; }
   const std::vector<Panel>& panels() const { return panels_; }
   int parts() const { return parts_; }
   int64_t part_inputs() const { return shape().inputs / parts_; }
+  // part_inputs() rounded up as the kernels require.
+  int64_t padded_part_inputs() const { return part_k_; }
   int64_t part_bytes(const Panel& p) const { return part_k_ * p.vectors * lanes_ * BytesOf(type_); }
   // The number of a panel's parts that fit into the L2 cache together.
   int chunk() const;
   const float* bias() const { return bias_.f32(); }  // padded with zeros to full vectors
+  // int8: of the weights' columns, as GemmBlock takes them. A row's bytes are 128 above its numbers, which adds 128
+  // times the column's sum to every product.
+  const int32_t* offsets(const Panel& p) const { return reinterpret_cast<const int32_t*>(offsets_.data()) + at(p); }
+  const float* scales(const Panel& p) const { return scales_.f32() + at(p); }
 
  private:
+  // The panel's first column of weights.
+  int64_t at(const Panel& p) const { return (gated_ ? 2 : 1) * p.first_column; }
+
   DType type_;
   bool gated_;
   int lanes_;
   int parts_;
-  int64_t part_k_;  // part_inputs(), rounded up as the kernels require
+  int64_t part_k_;
   std::vector<Panel> panels_;
   Memory weights_, bias_;
+  Memory offsets_, scales_;  // empty but for int8
 };
 
 // Depthwise weights f32 [9][C] and bias [C].

@@ -8,9 +8,6 @@
 namespace longtake::cpu {
 namespace {
 
-// Inputs of one multiply-add: bf16 is processed in pairs.
-int64_t StepOf(DType type) { return type == DType::kBF16 ? 2 : 1; }
-
 constexpr int PanelWidth(const KernelTable& kernels) { return (kernels.tile_rows[4] != 0 ? 4 : 2) * kernels.lanes; }
 
 template <typename F>

@@ -96,7 +96,7 @@ void RoundRowNvfp4(const uint16_t* x, int64_t columns, uint16_t* y) {
 class QuantizedWeightPacker final : public CpuWeightPacker {
  public:
   QuantizedWeightPacker(Context& context, Quantization quantization)
-      : CpuWeightPacker(context), quantization_(quantization) {}
+      : CpuWeightPacker(context, context.activation_type), quantization_(quantization) {}
 
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                      std::span<const HostTensor> biases) override {

@@ -16,9 +16,11 @@
 
 namespace longtake::cpu {
 
-enum class Quantization { kNone, kFloat8, kNvfp4 };
+// kInt8 is not emulated and not part of this file: kernels of it are CpuKernel's (packing.h), and rows are quantized
+// before a product (dense.cc).
+enum class Quantization { kNone, kInt8, kFloat8, kNvfp4 };
 
-// Requires a quantization other than kNone.
+// Requires kFloat8 or kNvfp4.
 std::unique_ptr<WeightPacker> MakeQuantizedWeightPacker(Context& context, Quantization quantization);
 std::unique_ptr<DenseOps> MakeQuantizedDenseOps(Context& context, Quantization quantization);
 

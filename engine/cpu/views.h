@@ -11,6 +11,8 @@
 namespace longtake::cpu {
 
 inline int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+// Inputs that one multiply-add of this type takes, which packed weights keep together: 4 bytes of them.
+constexpr int64_t StepOf(DType type) { return 4 / static_cast<int64_t>(SizeOf(type)); }
 inline int64_t BytesOf(DType type) { return static_cast<int64_t>(SizeOf(type)); }
 
 inline const std::byte* RowAt(const ConstMat& m, int64_t row) {

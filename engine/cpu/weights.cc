@@ -9,15 +9,23 @@
 
 namespace longtake::cpu {
 
+DType CpuWeightPacker::TypeOf(const KernelShape& shape) const {
+  // 2^16 products of a byte and a signed byte fit into a 32-bit sum.
+  constexpr int64_t kMostInputs = 1 << 16;
+  const bool quantize = shape.low_precision && shape.inputs <= kMostInputs;
+  return quantize ? low_precision_ : context_.activation_type;
+}
+
 std::unique_ptr<PackedKernel> CpuWeightPacker::Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                                     std::span<const HostTensor> biases) {
-  return std::make_unique<CpuKernel>(shape, weights, biases, /*gated=*/false, context_);
+  return std::make_unique<CpuKernel>(shape, TypeOf(shape), weights, biases, /*gated=*/false, context_);
 }
 
 std::unique_ptr<PackedKernel> CpuWeightPacker::PackGated(const KernelShape& shape, const HostTensor& gate,
                                                          const HostTensor& up) {
   const HostTensor weights[] = {gate, up};
-  return std::make_unique<CpuKernel>(shape, weights, std::span<const HostTensor>(), /*gated=*/true, context_);
+  return std::make_unique<CpuKernel>(shape, TypeOf(shape), weights, std::span<const HostTensor>(), /*gated=*/true,
+                                     context_);
 }
 
 std::unique_ptr<PackedKernel> CpuWeightPacker::PackDepthwise(const HostTensor& weight, const HostTensor& bias) {
@@ -51,8 +59,16 @@ EmbeddingTable CpuWeightPacker::PackEmbedding(const HostTensor& table) {
 }
 
 std::unique_ptr<WeightPacker> MakeWeightPacker(Context& context, Quantization quantization) {
-  if (quantization != Quantization::kNone) return MakeQuantizedWeightPacker(context, quantization);
-  return std::make_unique<CpuWeightPacker>(context);
+  switch (quantization) {
+    case Quantization::kFloat8:
+    case Quantization::kNvfp4:
+      return MakeQuantizedWeightPacker(context, quantization);
+    case Quantization::kInt8:
+      return std::make_unique<CpuWeightPacker>(context, DType::kI8);
+    case Quantization::kNone:
+      break;
+  }
+  return std::make_unique<CpuWeightPacker>(context, context.activation_type);
 }
 
 }  // namespace longtake::cpu

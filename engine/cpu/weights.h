@@ -12,7 +12,8 @@ namespace longtake::cpu {
 
 class CpuWeightPacker : public WeightPacker {
  public:
-  explicit CpuWeightPacker(Context& context) : context_(context) {}
+  // Kernels that may be quantized get the type `low_precision`: that of activations, or int8.
+  CpuWeightPacker(Context& context, DType low_precision) : context_(context), low_precision_(low_precision) {}
 
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                      std::span<const HostTensor> biases) override;
@@ -22,7 +23,10 @@ class CpuWeightPacker : public WeightPacker {
   EmbeddingTable PackEmbedding(const HostTensor& table) override;
 
  private:
+  DType TypeOf(const KernelShape& shape) const;
+
   Context& context_;
+  const DType low_precision_;
 };
 
 }  // namespace longtake::cpu

@@ -53,11 +53,11 @@ class Ops {
   // backends, where a second stream could not run concurrently.
   virtual absl::StatusOr<std::unique_ptr<Ops>> MakeStream() { return nullptr; }
 
-  // Returns operations with another activation type, for another part of a model, without quantization. They share
-  // stream, threads and memory with these, so calls of both must take turns. Weights packed by one cannot be used by
-  // the other. InvalidArgument: the backend does not compute in that type.
-  virtual absl::StatusOr<std::unique_ptr<Ops>> WithActivations(DType type) {
-    return absl::InvalidArgumentError(absl::StrCat(device().name(), " does not compute in ", std::string(Name(type))));
+  // Returns operations with another type, for another part of a model: "float32", "bfloat16", or "int8", which is of
+  // weights alone. They share stream, threads and memory with these, so calls of both must take turns. Weights packed
+  // by one cannot be used by the other. InvalidArgument: the backend does not compute in that type.
+  virtual absl::StatusOr<std::unique_ptr<Ops>> WithDtype(const std::string& dtype) {
+    return absl::InvalidArgumentError(absl::StrCat(device().name(), " does not compute in ", dtype));
   }
 
  protected:

@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   app.add_option("--module", a.module, "caption, text_encoder, transformer, transformer_blocks, few_step, ...")
       ->required();
   app.add_option("--backend", a.backend.backend, "reference, cpu or cuda")->capture_default_str();
-  app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16; float8, nvfp4; of cuda not float32")
+  app.add_option("--dtype", a.backend.dtype, "float32 or bfloat16; int8 of cpu; float8, nvfp4; of cuda not float32")
       ->capture_default_str();
   app.add_option("--isa", a.backend.isa, "Cap on the instruction set of the cpu backend")->capture_default_str();
   app.add_option("--threads", a.backend.threads, "0: one for each physical core, within the cgroup's quota")

@@ -1,24 +1,28 @@
 #include "engine/runtime/part_ops.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "engine/backend/backend.h"
 
 namespace longtake {
 namespace {
 
-// Returns operations with the type that `option` names, or null if `ops` has that type.
-absl::StatusOr<std::unique_ptr<Ops>> OfType(Ops& ops, const char* option, const std::string& dtype) {
+// Returns operations with the type that `option` names, or null if `ops` has that type. `types` are those of the part.
+absl::StatusOr<std::unique_ptr<Ops>> OfType(Ops& ops, const char* option, const std::string& dtype,
+                                            const std::vector<std::string>& types) {
   if (dtype == "auto") return nullptr;
-  if (dtype != "float32" && dtype != "bfloat16") {
-    return absl::InvalidArgumentError(absl::StrCat(option, ": \"", dtype, "\" is none of auto, float32, bfloat16"));
+  if (std::find(types.begin(), types.end(), dtype) == types.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, ": \"", dtype, "\" is none of auto, ", absl::StrJoin(types, ", ")));
   }
-  const DType type = dtype == "float32" ? DType::kF32 : DType::kBF16;
-  if (type == ops.activation_type()) return nullptr;
-  absl::StatusOr<std::unique_ptr<Ops>> other = ops.WithActivations(type);
+  if (dtype == Name(ops.activation_type())) return nullptr;
+  absl::StatusOr<std::unique_ptr<Ops>> other = ops.WithDtype(dtype);
   if (other.ok()) return other;
   return absl::Status(other.status().code(), absl::StrCat(option, ": ", other.status().message()));
 }
@@ -41,8 +45,11 @@ absl::StatusOr<PartOps> PartOps::Make(const EngineOptions& options, int device) 
     ASSIGN_OR_RETURN(stream, transformer->MakeStream());
   }
   PartOps parts(std::move(transformer), std::move(stream));
-  ASSIGN_OR_RETURN(parts.text_, OfType(parts.transformer(), "text_dtype", options.text_dtype));
-  ASSIGN_OR_RETURN(std::unique_ptr<Ops> decoder, OfType(parts.decoder(), "vae_dtype", options.vae_dtype));
+  ASSIGN_OR_RETURN(parts.text_,
+                   OfType(parts.transformer(), "text_dtype", options.text_dtype, {"float32", "bfloat16", "int8"}));
+  parts.text_int8_ = options.text_dtype == "int8";
+  ASSIGN_OR_RETURN(std::unique_ptr<Ops> decoder,
+                   OfType(parts.decoder(), "vae_dtype", options.vae_dtype, {"float32", "bfloat16"}));
   if (decoder != nullptr) parts.decoder_ = std::move(decoder);
   return parts;
 }

@@ -23,11 +23,14 @@ class PartOps {
   Ops& text() const { return text_ == nullptr ? *transformer_ : *text_; }
   Ops& decoder() const { return decoder_ == nullptr ? *transformer_ : *decoder_; }
   std::vector<Ops*> distinct() const;
+  // True if the text encoder's layers are of int8.
+  bool text_int8() const { return text_int8_; }
   // True if the decoder has its own stream.
   bool lanes_overlap() const { return lanes_overlap_; }
 
  private:
   std::unique_ptr<Ops> transformer_, text_, decoder_;  // text_ and decoder_ are null where they equal transformer_
+  bool text_int8_ = false;
   bool lanes_overlap_;
 };
 

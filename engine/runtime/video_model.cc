@@ -25,6 +25,7 @@ std::string NumericsOf(const PartOps& parts) {
   const DType type = parts.transformer().activation_type();
   std::string numerics = absl::StrCat(parts.transformer().device().name(), "/", std::string(Name(type)));
   const DType text = parts.text().activation_type(), vae = parts.decoder().activation_type();
+  if (parts.text_int8()) absl::StrAppend(&numerics, "/text-int8");
   if (text != type) absl::StrAppend(&numerics, "/text-", std::string(Name(text)));
   if (vae != type) absl::StrAppend(&numerics, "/vae-", std::string(Name(vae)));
   return numerics;
@@ -51,7 +52,8 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
     if (!progress) return nullptr;
     return [what, progress](uint64_t done, uint64_t total) { progress(what, done, total); };
   };
-  ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(parts.text(), folder, model->settings_, part("text_encoder")));
+  ASSIGN_OR_RETURN(model->caption_, CaptionEncoder::Load(parts.text(), folder, model->settings_, part("text_encoder"),
+                                                         /*low_precision=*/parts.text_int8()));
   ASSIGN_OR_RETURN(model->transformer_,
                    SanaTransformer::Load(parts.transformer(), folder + "/transformer", part("transformer")));
   // A held frame is one row of timesteps and a finished block; a patch over several frames would mix it with noise.

@@ -1,6 +1,5 @@
 // float8 and NVFP4 on the cpu backend, with which their quality is measured, against the cuda backend's in the
 // emulation: the same codes, so the same products but for the order of float32 sums.
-#include <cmath>
 #include <string>
 
 #include "engine/cpu/cpu_ops.h"
@@ -32,20 +31,11 @@ class QuantizedOps : public testing::TestWithParam<const char*> {
     Activation activation = Activation::kNone;
     bool f32_out = true;
   };
-  // Inputs of unequal sizes: rows from a thousandth to a thousand, one of zeros, single columns ten times the others.
-  static std::vector<float> Inputs(const Layer& c) {
-    std::vector<float> x = Random(c.rows * c.inputs, 2);
-    for (int64_t r = 0; r < c.rows; ++r) {
-      const float size = r == 3 ? 0.f : std::exp2(static_cast<float>(r * 7 % 21 - 10));
-      for (int64_t i = 0; i < c.inputs; ++i) x[r * c.inputs + i] *= size * (i % 37 == 5 ? 10.f : 1.f);
-    }
-    return x;
-  }
   static std::vector<float> Run(Ops& ops, const Layer& c) {
     Bench bench(ops);
     const auto kernel =
         bench.Kernel({.outputs = c.outputs, .inputs = c.inputs, .low_precision = c.low_precision}, 3, c.bias);
-    const Mat x = bench.Act(Inputs(c), c.inputs);
+    const Mat x = bench.Act(UnequalRows(c.rows, c.inputs, 2), c.inputs);
     const Mat y = bench.Upload(Random(c.rows * c.outputs, 4), c.outputs, c.f32_out ? DType::kF32 : DType::kBF16);
     std::vector<int32_t> mod;
     for (int64_t r = 0; r < c.rows; ++r) mod.push_back(static_cast<int32_t>(r % 3));
@@ -58,18 +48,6 @@ class QuantizedOps : public testing::TestWithParam<const char*> {
     ops.dense().Linear({.kernel = *kernel, .x = x, .epilogue = e, .y = y});
     return bench.Read(y);
   }
-  // Of rows that differ a millionfold each by its own largest number.
-  static double RowError(const std::vector<float>& expected, const std::vector<float>& actual, int64_t columns) {
-    double worst = 0;
-    for (size_t at = 0; at < expected.size(); at += columns) {
-      const std::vector<float> a(expected.begin() + at, expected.begin() + at + columns);
-      const std::vector<float> b(actual.begin() + at, actual.begin() + at + columns);
-      if (std::all_of(a.begin(), a.end(), [](float v) { return v == 0; })) continue;
-      worst = std::max(worst, Error(a, b));
-    }
-    return worst;
-  }
-
   // Of sums of up to 256 exact products in another order. Hopper's tensor cores add e4m3's with about 14 bits, 32 of
   // them at a time: eight roundings to 2^-13 at the most.
   double SumsError() const { return cuda_->device().name().find("emulation") == std::string::npos ? 0x1p-10 : 4e-6; }

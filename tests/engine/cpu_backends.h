@@ -22,8 +22,9 @@ inline std::string Name(const CpuBackend& b) { return std::string(b.isa) + "_" +
 
 // Those whose results the reference defines: float32 and bfloat16.
 inline constexpr std::array kCpuBackends = {
-    CpuBackend{"avx2", "float32"},         CpuBackend{"avx512", "float32"},        CpuBackend{"avx512_bf16", "float32"},
-    CpuBackend{"avx512_bf16", "bfloat16"}, CpuBackend{"amx_emulated", "bfloat16"}, CpuBackend{"amx_bf16", "bfloat16"}};
+    CpuBackend{"avx2", "float32"},        CpuBackend{"avx512", "float32"},       CpuBackend{"avx512_vnni", "float32"},
+    CpuBackend{"avx512_bf16", "float32"}, CpuBackend{"avx512_bf16", "bfloat16"}, CpuBackend{"amx_emulated", "bfloat16"},
+    CpuBackend{"amx_bf16", "bfloat16"}};
 
 // A stream, and its context, which tests may look into.
 struct CpuStream {

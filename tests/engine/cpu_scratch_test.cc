@@ -45,6 +45,9 @@ auto RunAsPlanned(const CpuStream& stream, Run&& run) {
 
 std::vector<CpuBackend> WithQuantized() {
   std::vector<CpuBackend> backends(kCpuBackends.begin(), kCpuBackends.end());
+  backends.push_back({"avx512_vnni", "int8"});
+  backends.push_back({"avx512_bf16", "int8"});
+  backends.push_back({"amx_emulated", "int8"});
   backends.push_back({"avx512_bf16", "float8"});
   backends.push_back({"avx512_bf16", "nvfp4"});
   return backends;

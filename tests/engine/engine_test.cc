@@ -138,6 +138,28 @@ TEST(EngineBytes, AreEqualInAnyMixWithANumberTypeForEachPart) {
   }
 }
 
+// Of transformer and text encoder; the pictures are nearly those of float32.
+TEST(EngineBytes, AreEqualInAnyMixWithInt8) {
+  const TempFolder folder;
+  const auto plain = Load(Variant(folder, kTwoSizes));
+  ASSERT_NE(plain, nullptr);
+  const Job job{.spec = {kSmall, 3, 12}, .prompt = "a small yellow star moves left"};
+  const std::vector<uint8_t> expected = RunJobs(*plain, {job}, 1.0, 0)[0].bytes;
+  const auto engine = Engine::Load(
+      {.model_dir = folder.path(), .dtype = "int8", .text_dtype = "int8", .threads = 2, .max_sessions = 6});
+  if (absl::IsInvalidArgument(engine.status())) GTEST_SKIP() << engine.status();
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_THAT((*engine)->model().numerics_id, testing::AllOf(HasSubstr("/int8/"), HasSubstr("/text-int8")));
+  const std::vector<uint8_t> made = RunJobs(**engine, {job}, 1.0, 0)[0].bytes;
+  ExpectEqualInAnyMix(**engine, **engine, Mix(), 1);
+  for (const MemoryRegion& region : (*engine)->memory()) EXPECT_LE(region.used_bytes, region.planned_bytes);
+  ASSERT_EQ(made.size(), expected.size());
+  EXPECT_NE(made, expected);
+  double difference = 0;
+  for (size_t at = 0; at < made.size(); ++at) difference += std::abs(int{made[at]} - int{expected[at]});
+  EXPECT_LT(difference / static_cast<double>(made.size()), 4.0);  // of 255
+}
+
 TEST(EngineBytes, FollowTheSeedAndThePrompt) {
   const auto engine = Load(kBundled);
   ASSERT_NE(engine, nullptr);
@@ -394,6 +416,9 @@ TEST(EngineLoad, RefusalsNameOptionFileOrField) {
            {{.model_dir = kBundled, .backend = "reference", .dtype = "float8"}, "dtype"},
            {{.model_dir = kBundled, .text_dtype = "float8"}, "text_dtype"},
            {{.model_dir = kBundled, .vae_dtype = "float16"}, "vae_dtype"},
+           {{.model_dir = kBundled, .vae_dtype = "int8"}, "vae_dtype"},
+           {{.model_dir = kBundled, .text_dtype = "int8", .isa = "avx2"}, "text_dtype: int8 needs isa avx512_vnni"},
+           {{.model_dir = kBundled, .backend = "reference", .text_dtype = "int8"}, "text_dtype: reference"},
            {{.model_dir = kBundled, .backend = "reference", .vae_dtype = "bfloat16"}, "vae_dtype: reference"},
            {{.model_dir = kBundled, .vae_dtype = "bfloat16", .isa = "avx2"}, "vae_dtype"},
            {{.model_dir = kBundled, .isa = "neon"}, "isa"},

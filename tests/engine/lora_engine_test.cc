@@ -20,11 +20,13 @@ using ::testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
 
 absl::StatusOr<std::unique_ptr<Engine>> Load(const std::string& model, const std::string& adapters,
-                                             const std::string& backend = "cpu", int threads = 2, int sessions = 4) {
+                                             const std::string& backend = "cpu", int threads = 2, int sessions = 4,
+                                             const std::string& dtype = "auto") {
   EngineOptions options;
   options.model_dir = model;
   options.adapters_dir = adapters;
   options.backend = backend;
+  options.dtype = dtype;
   options.threads = threads;
   options.max_sessions = sessions;
   return Engine::Load(options);
@@ -81,6 +83,19 @@ TEST_F(LoraEngineTest, BatchChangesNoByte) {
   auto alone = Load(model_.path(), adapters_.path(), "cpu", /*threads=*/1, /*sessions=*/1);
   ASSERT_TRUE(alone.ok()) << alone.status();
   ExpectEqualInAnyMix(**alone, *engine_, jobs, /*mixes=*/2);
+}
+
+// Layers of int8 have adapters of the activations' type.
+TEST_F(LoraEngineTest, BatchChangesNoByteOfInt8) {
+  auto alone = Load(model_.path(), adapters_.path(), "cpu", /*threads=*/1, /*sessions=*/1, "int8");
+  if (absl::IsInvalidArgument(alone.status())) GTEST_SKIP() << alone.status();
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  auto many = Load(model_.path(), adapters_.path(), "cpu", /*threads=*/2, /*sessions=*/3, "int8");
+  ASSERT_TRUE(many.ok()) << many.status();
+  const std::vector<Job> jobs = {MakeJob(Spec({})), MakeJob(Spec({{.name = "one"}})),
+                                 MakeJob(Spec({{.name = "two", .strength = 0.8}, {.name = "one"}}))};
+  ExpectEqualInAnyMix(**alone, **many, jobs, /*mixes=*/1);
+  EXPECT_NE(RunJobs(**many, {jobs[0]}, 1, 1)[0].bytes, RunJobs(**many, {jobs[1]}, 1, 1)[0].bytes);
 }
 
 TEST_F(LoraEngineTest, AdaptersChangeTheVideoAndNothingElseDoes) {

@@ -35,6 +35,16 @@ double Error(const std::vector<float>& expected, const std::vector<float>& actua
   return most == 0 ? error : error / most;
 }
 
+double RowError(const std::vector<float>& expected, const std::vector<float>& actual, int64_t columns) {
+  double worst = 0;
+  for (size_t at = 0; at < expected.size(); at += columns) {
+    const std::vector<float> a(expected.begin() + at, expected.begin() + at + columns);
+    const std::vector<float> b(actual.begin() + at, actual.begin() + at + columns);
+    worst = std::max(worst, Error(a, b));
+  }
+  return worst;
+}
+
 bool SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -45,6 +55,15 @@ std::vector<float> Random(int64_t n, int stream, int group, float scale, float o
   std::vector<float> values(n);
   for (float& v : values) v = BF16ToFloat(FloatToBF16(normal(engine) * scale + offset));
   return values;
+}
+
+std::vector<float> UnequalRows(int64_t rows, int64_t columns, int stream, int group) {
+  std::vector<float> x = Random(rows * columns, stream, group);
+  for (int64_t r = 0; r < rows; ++r) {
+    const float size = r == 3 ? 0.f : std::exp2(static_cast<float>(r * 7 % 21 - 10));
+    for (int64_t i = 0; i < columns; ++i) x[r * columns + i] *= size * (i % 37 == 5 ? 8.f : 1.f);
+  }
+  return x;
 }
 
 std::vector<float> Draw(Values values, int64_t n, int stream, int group) {

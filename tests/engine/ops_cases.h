@@ -45,12 +45,17 @@ Groups AllGroups(const OpsCase& c);
 
 // max|difference| / max|expected|; infinite where a number of `actual` is not finite.
 double Error(const std::vector<float>& expected, const std::vector<float>& actual);
+// The largest Error() of a row: for rows of unequal sizes.
+double RowError(const std::vector<float>& expected, const std::vector<float>& actual, int64_t columns);
 bool SameBytes(const std::vector<float>& a, const std::vector<float>& b);
 
 // Numbers for one purpose: `stream` tells inputs of one case apart. Every value is a bf16 number, so that backends of
 // either type begin with the same inputs.
 std::vector<float> Random(int64_t n, int stream, int group = 0, float scale = 1.f, float offset = 0.f);
-// The same, or whole numbers from -3 to 3. Sums of products of these are exact in f32 below 2^24, so every order of
+// Rows of unequal sizes, from a thousandth to a thousand; row 3 is of zeros, and single columns are eight times the
+// others.
+std::vector<float> UnequalRows(int64_t rows, int64_t columns, int stream, int group = 0);
+// As Random, or whole numbers from -3 to 3. Sums of products of these are exact in f32 below 2^24, so every order of
 // summation, and so every backend, gives the same bytes.
 enum class Values { kNormal, kWhole };
 std::vector<float> Draw(Values values, int64_t n, int stream, int group = 0);

@@ -1,17 +1,16 @@
-// Matrix products of bf16 with AMX tiles, for Sapphire Rapids and later processors.
+// Matrix products of bf16 and of bytes with AMX tiles, for Sapphire Rapids and later processors.
 //
 // On a processor without AMX, tests run packing, indexing and epilogue with EmulatedTiles, which computes what the
-// manual specifies for TDPBF16PS (Intel SDM volume 2). Where there is AMX a test compares the two. docs/hardware.md
-// says which processors RealTiles has run on.
+// manual specifies for TDPBF16PS and TDPBUSD (Intel SDM volume 2). Where there is AMX a test compares the two.
+// docs/hardware.md says which processors RealTiles has run on.
 #include "engine/cpu/kernels/gemm.h"
 
 namespace longtake::cpu::amx_bf16 {
 namespace {
 
 constexpr int kTileRows16 = 16;                  // rows of a tile
-constexpr int kTileInputs = 32;                  // bf16 values in a tile's row: 64 bytes
 constexpr int kBlockTileRows = 2 * kTileRows16;  // 2 x 2 tiles of sums: 4 products (64 cycles) for 4 loads (32 cycles)
-constexpr int64_t kRowBytes = 64;
+constexpr int64_t kRowBytes = 64;                // of a tile: 32 bf16 inputs, or 64 bytes
 
 // Tile registers: 0 to 3 are sums [half of the rows][half of the columns], 4 and 5 are rows, 6 and 7 weights.
 struct RealTiles {
@@ -56,12 +55,19 @@ struct RealTiles {
     __asm__ volatile("" ::: "memory");
   }
   // Sums 2 * R + C += rows 4 + R times weights 6 + C.
-  template <int R, int C>
+  template <typename P, int R, int C>
   LT_INLINE void Multiply() {
-    if constexpr (R == 0 && C == 0) _tile_dpbf16ps(0, 4, 6);
-    if constexpr (R == 0 && C == 1) _tile_dpbf16ps(1, 4, 7);
-    if constexpr (R == 1 && C == 0) _tile_dpbf16ps(2, 5, 6);
-    if constexpr (R == 1 && C == 1) _tile_dpbf16ps(3, 5, 7);
+    if constexpr (P::kStep == 2) {
+      if constexpr (R == 0 && C == 0) _tile_dpbf16ps(0, 4, 6);
+      if constexpr (R == 0 && C == 1) _tile_dpbf16ps(1, 4, 7);
+      if constexpr (R == 1 && C == 0) _tile_dpbf16ps(2, 5, 6);
+      if constexpr (R == 1 && C == 1) _tile_dpbf16ps(3, 5, 7);
+    } else {
+      if constexpr (R == 0 && C == 0) _tile_dpbusd(0, 4, 6);
+      if constexpr (R == 0 && C == 1) _tile_dpbusd(1, 4, 7);
+      if constexpr (R == 1 && C == 0) _tile_dpbusd(2, 5, 6);
+      if constexpr (R == 1 && C == 1) _tile_dpbusd(3, 5, 7);
+    }
   }
 };
 
@@ -85,51 +91,65 @@ struct EmulatedTiles {
   void Store(void* p, int64_t stride) {
     for (int r = 0; r < kTileRows16; ++r) __builtin_memcpy(static_cast<char*>(p) + r * stride, tile[T][r], kRowBytes);
   }
-  // For every sum: adds up the pairs' even products and their odd products separately, over the 16 pairs in order, then
-  // adds both to the old sum.
-  template <int R, int C>
+  template <typename P, int R, int C>
   void Multiply() {
     for (int m = 0; m < kTileRows16; ++m) {
-      const auto* a = reinterpret_cast<const bf16*>(tile[4 + R][m]);
-      auto* sums = reinterpret_cast<float*>(tile[2 * R + C][m]);
       for (int n = 0; n < 16; ++n) {
-        float even = 0, odd = 0;
-        for (int k = 0; k < 16; ++k) {
-          const auto* b = reinterpret_cast<const bf16*>(tile[6 + C][k]);
-          even = __builtin_fmaf(ToFloat(a[2 * k]), ToFloat(b[2 * n]), even);
-          odd = __builtin_fmaf(ToFloat(a[2 * k + 1]), ToFloat(b[2 * n + 1]), odd);
+        if constexpr (P::kStep == 2) {
+          MultiplyPairs(tile[4 + R][m], tile[6 + C], n, reinterpret_cast<float*>(tile[2 * R + C][m]) + n);
+        } else {
+          MultiplyBytes(tile[4 + R][m], tile[6 + C], n, reinterpret_cast<int32_t*>(tile[2 * R + C][m]) + n);
         }
-        sums[n] += even + odd;
       }
+    }
+  }
+
+ private:
+  // Adds up the pairs' even products and their odd products separately, over the 16 pairs in order, then adds both to
+  // the old sum.
+  static void MultiplyPairs(const char* row, const char (*weights)[kRowBytes], int n, float* sum) {
+    const auto* a = reinterpret_cast<const bf16*>(row);
+    float even = 0, odd = 0;
+    for (int k = 0; k < 16; ++k) {
+      const auto* b = reinterpret_cast<const bf16*>(weights[k]);
+      even = __builtin_fmaf(ToFloat(a[2 * k]), ToFloat(b[2 * n]), even);
+      odd = __builtin_fmaf(ToFloat(a[2 * k + 1]), ToFloat(b[2 * n + 1]), odd);
+    }
+    *sum += even + odd;
+  }
+  static void MultiplyBytes(const char* row, const char (*weights)[kRowBytes], int n, int32_t* sum) {
+    for (int k = 0; k < kRowBytes; ++k) {
+      *sum += static_cast<uint8_t>(row[k]) * static_cast<int8_t>(weights[k / 4][4 * n + k % 4]);
     }
   }
 };
 
-// One tap's inputs for 16 rows as a tile load needs them: equidistant, and padded to whole rows of 32 inputs.
+// One tap's inputs for 16 rows as a tile load needs them: equidistant, and padded to whole rows of 64 bytes.
 struct Source {
   const char* data;
   int64_t stride;
 };
 
-// Returns the rows in place if there are 16, they are equidistant and their length is a multiple of a tile's. Otherwise
-// copies them to `copy`, padded with zeros.
-Source Gather(const void* const* rows, int count, int64_t k, int64_t padded, char* copy) {
+// Returns the rows, `bytes` of each, in place if there are 16, they are equidistant and their length is a multiple of a
+// tile's. Otherwise copies them to `copy`, padded with zeros.
+Source Gather(const void* const* rows, int count, int64_t bytes, int64_t padded, char* copy) {
   const auto* first = static_cast<const char*>(rows[0]);
-  bool even = count >= kTileRows16 && k == padded;
+  bool even = count >= kTileRows16 && bytes == padded;
   const int64_t stride = even ? static_cast<const char*>(rows[1]) - first : 0;
   for (int r = 2; even && r < kTileRows16; ++r) even = static_cast<const char*>(rows[r]) - first == r * stride;
   if (even) return {first, stride};
   for (int r = 0; r < kTileRows16; ++r) {
-    char* to = copy + r * padded * 2;
-    const int64_t bytes = r < count ? k * 2 : 0;
-    if (bytes > 0) __builtin_memcpy(to, rows[r], static_cast<size_t>(bytes));
-    __builtin_memset(to + bytes, 0, static_cast<size_t>(padded * 2 - bytes));
+    char* to = copy + r * padded;
+    const int64_t n = r < count ? bytes : 0;
+    if (n > 0) __builtin_memcpy(to, rows[r], static_cast<size_t>(n));
+    __builtin_memset(to + n, 0, static_cast<size_t>(padded - n));
   }
-  return {copy, padded * 2};
+  return {copy, padded};
 }
 
-// Multiplies 32 rows by 32 columns (16 if kColumns is 1) over some taps. The sums are at `c`, `c_stride` floats a row.
-template <int kColumns, typename Tiles>
+// Multiplies 32 rows by 32 columns (16 if kColumns is 1) over some taps of `padded` bytes. The sums are at `c`,
+// `c_stride` floats a row.
+template <typename P, int kColumns, typename Tiles>
 void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, const char* b, int64_t b_tap_bytes,
            int64_t b_stride, float* c, int64_t c_stride, bool load) {
   const int64_t bytes = c_stride * static_cast<int64_t>(sizeof(float));
@@ -151,16 +171,16 @@ void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, c
     const Source& top = sources[tap][0];
     const Source& bottom = sources[tap][1];
     const char* weights = b + tap * b_tap_bytes;
-    for (int64_t k = 0; k < padded; k += kTileInputs) {
-      tiles.template Load<4>(top.data + k * 2, top.stride);
+    for (int64_t k = 0; k < padded; k += kRowBytes) {
+      tiles.template Load<4>(top.data + k, top.stride);
       tiles.template Load<6>(weights, b_stride);
-      tiles.template Multiply<0, 0>();
-      tiles.template Load<5>(bottom.data + k * 2, bottom.stride);
-      tiles.template Multiply<1, 0>();
+      tiles.template Multiply<P, 0, 0>();
+      tiles.template Load<5>(bottom.data + k, bottom.stride);
+      tiles.template Multiply<P, 1, 0>();
       if constexpr (kColumns == 2) {
         tiles.template Load<7>(weights + kRowBytes, b_stride);
-        tiles.template Multiply<0, 1>();
-        tiles.template Multiply<1, 1>();
+        tiles.template Multiply<P, 0, 1>();
+        tiles.template Multiply<P, 1, 1>();
       }
       weights += 16 * b_stride;
     }
@@ -173,14 +193,15 @@ void Block(Tiles& tiles, const Source (*sources)[2], int taps, int64_t padded, c
   }
 }
 
-// Like Gemm() in gemm.h. The sum of an element has a fixed order: 32 inputs a product, taps in order. It does not
-// depend on the tile's other rows.
-template <typename Tiles>
+// Like Gemm() in gemm.h. The sum of an element has a fixed order: 64 bytes of inputs a product, taps in order. It does
+// not depend on the tile's other rows.
+template <typename P, typename Tiles>
 void AmxGemm(const GemmBlock& g) {
   constexpr int kMaxChunk = 128;  // most taps whose sources are listed at once
   Tiles tiles;
   tiles.Begin();
-  const int64_t padded = (g.k + kTileInputs - 1) / kTileInputs * kTileInputs;
+  const int64_t bytes = g.k * static_cast<int64_t>(sizeof(typename P::T));
+  const int64_t padded = (bytes + kRowBytes - 1) / kRowBytes * kRowBytes;
   const int columns = g.vectors * kLanes;
   const int64_t b_stride = int64_t{columns} * 4;
   const int chunk = g.chunk_taps < kMaxChunk ? g.chunk_taps : kMaxChunk;
@@ -193,39 +214,42 @@ void AmxGemm(const GemmBlock& g) {
       const int rows = g.rows - r < kBlockTileRows ? g.rows - r : kBlockTileRows;
       for (int t = 0; t < taps; ++t) {
         const void* const* a = g.a + (tap + t) * g.a_stride + r;
-        char* copy = copies + int64_t{t} * kBlockTileRows * padded * 2;
-        sources[t][0] = Gather(a, rows, g.k, padded, copy);
+        char* copy = copies + int64_t{t} * kBlockTileRows * padded;
+        sources[t][0] = Gather(a, rows, bytes, padded, copy);
         // If there is no second half, its tile repeats the first half; its sums are not used.
         sources[t][1] = rows > kTileRows16
-                            ? Gather(a + kTileRows16, rows - kTileRows16, g.k, padded, copy + kTileRows16 * padded * 2)
+                            ? Gather(a + kTileRows16, rows - kTileRows16, bytes, padded, copy + kTileRows16 * padded)
                             : sources[t][0];
       }
       float* sums = g.scratch + r * columns;
       for (int v = 0; v < g.vectors; v += 2) {
         const char* weights = b + v * kRowBytes;
+        float* to = sums + v * kLanes;
         if (v + 1 < g.vectors) {
-          Block<2>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, sums + v * kLanes, columns, tap > 0);
+          Block<P, 2>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, to, columns, tap > 0);
         } else {
-          Block<1>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, sums + v * kLanes, columns, tap > 0);
+          Block<P, 1>(tiles, sources, taps, padded, weights, g.b_tap_bytes, b_stride, to, columns, tap > 0);
         }
       }
       if (tap + taps < g.taps) continue;
-      AddLowRank<BF16Product>(g, r, rows, sums, columns);
-      Finish(g, r, rows, sums, columns);
+      FinishSums<P>(g, r, rows, sums, columns);
     }
   }
   tiles.End();
 }
 
-void Fill(KernelTable* table, void (*gemm)(const GemmBlock&)) {
+template <typename Tiles>
+void Fill(KernelTable* table) {
   avx512_bf16::FillTable(table);
-  table->gemm_bf16 = gemm;
-  table->bf16_k_multiple = kTileInputs;
+  table->gemm_bf16 = AmxGemm<BF16Product, Tiles>;
+  table->bf16_k_multiple = kRowBytes / 2;
+  table->gemm_int8 = AmxGemm<Int8Product, Tiles>;
+  table->int8_k_multiple = kRowBytes;
 }
 
 }  // namespace
 
-void FillTable(KernelTable* table) { Fill(table, AmxGemm<RealTiles>); }
-void FillEmulatedTable(KernelTable* table) { Fill(table, AmxGemm<EmulatedTiles>); }
+void FillTable(KernelTable* table) { Fill<RealTiles>(table); }
+void FillEmulatedTable(KernelTable* table) { Fill<EmulatedTiles>(table); }
 
 }  // namespace longtake::cpu::amx_bf16

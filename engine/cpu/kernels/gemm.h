@@ -109,6 +109,32 @@ LT_INLINE void AddLowRank(const GemmBlock& g, int first, int rows, float* acc, i
   }
 }
 
+// Low-rank terms, which have a type of their own only in int8 products, and the epilogue.
+template <typename P>
+LT_INLINE void FinishSums(const GemmBlock& g, int first, int rows, float* acc, int64_t acc_stride) {
+  AddLowRank<P>(g, first, rows, acc, acc_stride);
+  Finish(g, first, rows, acc, acc_stride);
+}
+
+#if defined(__AVX512VNNI__)
+template <>
+LT_INLINE void FinishSums<Int8Product>(const GemmBlock& g, int first, int rows, float* acc, int64_t acc_stride) {
+  for (int r = 0; r < rows; ++r) {
+    float* sums = acc + r * acc_stride;
+    const V row_scale = Set(g.row_scales[g.first_row + first + r]);
+    for (int64_t i = 0; i < acc_stride; i += kLanes) {
+      const __m512i sum = _mm512_castps_si512(Load(sums + i));
+      const __m512i offset = _mm512_loadu_si512(g.column_offsets + i);
+      Store(sums + i, _mm512_cvtepi32_ps(_mm512_add_epi32(sum, offset)) * Load(g.column_scales + i) * row_scale);
+    }
+  }
+#if defined(__AVX512BF16__)
+  if (g.low_rank_type == DType::kBF16) return FinishSums<BF16Product>(g, first, rows, acc, acc_stride);
+#endif
+  FinishSums<F32Product>(g, first, rows, acc, acc_stride);
+}
+#endif
+
 template <typename P>
 void Gemm(const GemmBlock& g) {
   const int columns = g.vectors * kLanes;
@@ -125,8 +151,7 @@ void Gemm(const GemmBlock& g) {
       FindTile<P>(rows, g.vectors)(g.a + tap * g.a_stride + r, g.a_stride, taps, g.k, b, g.b_tap_bytes, acc, columns,
                                    tap > 0);
       if (!last) continue;
-      AddLowRank<P>(g, r, rows, acc, columns);
-      Finish(g, r, rows, acc, columns);
+      FinishSums<P>(g, r, rows, acc, columns);
     }
   }
 }

@@ -42,14 +42,20 @@ struct GemmBlock {
   int rows;
   int taps;
   int64_t k;      // inputs of one tap
-  const void* b;  // the panel: [taps][k rounded up][columns]; bf16 has pairs of k
+  const void* b;  // the panel: [taps][k rounded up][columns]; bf16 has pairs of k, int8 fours
   int64_t b_tap_bytes;
   int vectors;     // width of the panel
   int chunk_taps;  // taps whose weights fit into L2 together; all rows are computed before the next chunk
   float* scratch;  // GemmScratchFloats() of the inputs of chunk_taps taps
+  // int8 only: sums are 32-bit integers until all taps are in them; then (sum + column_offsets) * column_scales *
+  // row_scales. Columns are the panel's, rows the product's.
+  const int32_t* column_offsets;
+  const float* column_scales;
+  const float* row_scales;
   // Added to acc before the epilogue, in this order.
   const LowRankRows* low_rank;
   int64_t low_rank_count;
+  DType low_rank_type;
   int64_t first_row;  // of the block in the product
   // Epilogue, in this order: + bias, + add, activation, * gate, + the old output, store.
   int columns;           // without the panel's padding
@@ -141,11 +147,17 @@ struct NormRows {
 };
 
 struct KernelTable {
-  int lanes;                            // floats in a vector
-  int tile_rows[kMaxPanelVectors + 1];  // rows of the register tile by panel width; 0: no such width
-  int bf16_k_multiple;                  // in bf16, a tap's packed k is padded to a multiple of this
+  int lanes;                             // floats in a vector
+  int tile_rows[kMaxPanelVectors + 1];   // rows of the register tile by panel width; 0: no such width
+  int bf16_k_multiple, int8_k_multiple;  // a tap's packed k is padded to a multiple of this
   void (*gemm_f32)(const GemmBlock&);
   void (*gemm_bf16)(const GemmBlock&);  // null if the instruction set has no bf16 products
+  // Rows of bytes as quantize_rows writes them, weights of signed bytes. Both are null if the instruction set has no
+  // products of bytes.
+  void (*gemm_int8)(const GemmBlock&);
+  // Row r becomes round(x / scales[r]) + 128 as unsigned bytes, with scales[r] = largest |x| / 127, and 128 from x.cols
+  // to `stride`. If a number of the row is not finite, scales[r] is NaN.
+  void (*quantize_rows)(ConstMat x, float* scales, uint8_t* out, int64_t stride);
   void (*attention_f32)(const AttentionBlock&);
   void (*attention_bf16)(const AttentionBlock&);
   void (*linear_attention)(const LinearAttentionTask&);
@@ -170,11 +182,15 @@ void FillTable(KernelTable* table);
 namespace avx512 {
 void FillTable(KernelTable* table);
 }
+namespace avx512_vnni {
+// Adds products of bytes to avx512's table.
+void FillTable(KernelTable* table);
+}  // namespace avx512_vnni
 namespace avx512_bf16 {
 void FillTable(KernelTable* table);
 }
 namespace amx_bf16 {
-// Matrix products of bf16 use AMX; everything else is that of avx512_bf16.
+// Matrix products of bf16 and of bytes use AMX; everything else is that of avx512_bf16.
 void FillTable(KernelTable* table);
 // The same, with the documented arithmetic of the tile instructions in plain loops: runs and is tested without AMX.
 void FillEmulatedTable(KernelTable* table);

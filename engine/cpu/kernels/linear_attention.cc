@@ -114,9 +114,8 @@ void SumKeys(const LinearAttentionTask& g, int64_t padded, const Scratch& s) {
               g.cosines + row * d, g.sines + row * d, s.plain, s.rotated + t * padded);
       for (int64_t i = 0; i < padded; i += kLanes) Store(s.own_z + i, Load(s.own_z + i) + Load(s.plain + i));
       const V gate = Set(g.key_gate == nullptr ? 1.f : g.key_gate[row * g.key_gate_stride]);
-      ForVectors(d, [&](int64_t i, int m) {
-        Store(s.value + t * padded + i, LoadUpTo(values + row * stride + i, m) * gate);
-      });
+      ForVectors(
+          d, [&](int64_t i, int m) { Store(s.value + t * padded + i, LoadUpTo(values + row * stride + i, m) * gate); });
     }
     Accumulate(d, padded, s.rotated, 1, padded, s.value, padded, n, s.ST, padded);
   }

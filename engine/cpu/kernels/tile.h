@@ -33,6 +33,24 @@ struct BF16Product {
 };
 #endif
 
+#if defined(__AVX512VNNI__)
+// Unsigned bytes of rows times signed bytes of weights, summed exactly in 32-bit integers, which V and c only carry.
+struct Int8Product {
+  using T = uint8_t;
+  static constexpr int kStep = 4;
+  static LT_INLINE V Broadcast(const T* p) {
+    int four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm512_castsi512_ps(_mm512_set1_epi32(four));
+  }
+  static LT_INLINE V LoadB(const T* p) { return _mm512_loadu_ps(p); }
+  static LT_INLINE V Step(V acc, V a, V b) {
+    return _mm512_castsi512_ps(
+        _mm512_dpbusd_epi32(_mm512_castps_si512(acc), _mm512_castps_si512(a), _mm512_castps_si512(b)));
+  }
+};
+#endif
+
 // c[r][n] (+)= sum over taps and k. Each element is one chain of multiply-adds over (tap, k) in ascending order that
 // starts at zero or at the value in c. The chain is the same for any MR and NV, and storing it between two calls does
 // not round. For this reason a row's bytes depend neither on other rows nor on how work is divided into tiles.

@@ -80,8 +80,8 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
-                                                    int64_t inputs, bool with_bias) {
-  KernelShape shape{.outputs = 0, .inputs = inputs};
+                                                    int64_t inputs, bool with_bias, bool low_precision) {
+  KernelShape shape{.outputs = 0, .inputs = inputs, .low_precision = low_precision};
   std::vector<HostTensor> weights, biases;
   for (const auto& [name, outputs] : parts) {
     shape.outputs += outputs;
@@ -92,11 +92,12 @@ std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<
   return Packed(ops_.weights().Pack(shape, weights, biases));
 }
 
-std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up, int64_t outputs,
-                                                  int64_t inputs) {
-  const HostTensor first = Get(gate + ".weight", {outputs, inputs}), second = Get(up + ".weight", {outputs, inputs});
+std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up,
+                                                  const KernelShape& shape) {
+  const std::vector<int64_t> dims = {shape.outputs, shape.inputs};
+  const HostTensor first = Get(gate + ".weight", dims), second = Get(up + ".weight", dims);
   if (!status_.ok()) return nullptr;
-  return Packed(ops_.weights().PackGated({.outputs = outputs, .inputs = inputs}, first, second));
+  return Packed(ops_.weights().PackGated(shape, first, second));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,

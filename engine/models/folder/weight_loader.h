@@ -47,9 +47,9 @@ class WeightLoader {
   // Reads Linears with the same inputs and different numbers of outputs, {name, outputs} each, and stacks them along
   // outputs.
   std::unique_ptr<PackedKernel> Stacked(const std::vector<std::pair<std::string, int64_t>>& parts, int64_t inputs,
-                                        bool with_bias);
-  // Reads two Linears without bias, for DenseOps::LinearGated.
-  std::unique_ptr<PackedKernel> Gated(const std::string& gate, const std::string& up, int64_t outputs, int64_t inputs);
+                                        bool with_bias, bool low_precision);
+  // Reads two Linears of `shape` without bias, for DenseOps::LinearGated.
+  std::unique_ptr<PackedKernel> Gated(const std::string& gate, const std::string& up, const KernelShape& shape);
   // Reads a convolution whose stride equals its kernel. It is packed as a dense layer over patches, with the channel as
   // slowest index.
   std::unique_ptr<PackedKernel> PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,

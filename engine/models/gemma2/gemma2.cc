@@ -50,8 +50,8 @@ Gemma2::Gemma2(Ops& ops, Gemma2Config config)
     : ops_(ops), config_(std::move(config)), weights_(std::make_unique<Weights>()) {}
 Gemma2::~Gemma2() = default;
 
-absl::StatusOr<std::unique_ptr<Gemma2>> Gemma2::Load(Ops& ops, const std::string& folder,
-                                                     const LoadProgress& progress) {
+absl::StatusOr<std::unique_ptr<Gemma2>> Gemma2::Load(Ops& ops, const std::string& folder, const LoadProgress& progress,
+                                                     bool low_precision) {
   ASSIGN_OR_RETURN(Gemma2Config config, Gemma2Config::Load(folder + "/config.json"));
   ASSIGN_OR_RETURN(TensorStore store, TensorStore::Open(folder, "model"));
   std::unique_ptr<Gemma2> model(new Gemma2(ops, std::move(config)));
@@ -75,10 +75,14 @@ absl::StatusOr<std::unique_ptr<Gemma2>> Gemma2::Load(Ops& ops, const std::string
         .qkv = load.Stacked({{attention + "q_proj", c.q_width()},
                              {attention + "k_proj", c.kv_width()},
                              {attention + "v_proj", c.kv_width()}},
-                            c.width, c.attention_bias),
-        .out = load.Linear({attention + "o_proj"}, c.width, c.q_width(), c.attention_bias),
-        .gate_up = load.Gated(ffn + "gate_proj", ffn + "up_proj", c.ffn_width, c.width),
-        .down = load.Linear({ffn + "down_proj"}, c.width, c.ffn_width, false),
+                            c.width, c.attention_bias, low_precision),
+        .out = load.Kernel({attention + "o_proj"},
+                           {.outputs = c.width, .inputs = c.q_width(), .low_precision = low_precision}, {},
+                           c.attention_bias),
+        .gate_up = load.Gated(ffn + "gate_proj", ffn + "up_proj",
+                              {.outputs = c.ffn_width, .inputs = c.width, .low_precision = low_precision}),
+        .down = load.Kernel({ffn + "down_proj"},
+                            {.outputs = c.width, .inputs = c.ffn_width, .low_precision = low_precision}, {}, false),
     });
   }
   w.norm = load.Floats(prefix + "norm.weight", {c.width});

@@ -26,9 +26,10 @@ struct TextSequence {
 
 class Gemma2 {
  public:
-  // `folder` holds config.json and model.safetensors, or shards. Errors name file, field or tensor.
-  static absl::StatusOr<std::unique_ptr<Gemma2>> Load(Ops& ops, const std::string& folder,
-                                                      const LoadProgress& progress);
+  // `folder` holds config.json and model.safetensors, or shards. `low_precision`: the backend may quantize the layers'
+  // products (KernelShape), if it quantizes any. Errors name file, field or tensor.
+  static absl::StatusOr<std::unique_ptr<Gemma2>> Load(Ops& ops, const std::string& folder, const LoadProgress& progress,
+                                                      bool low_precision = false);
   ~Gemma2();
 
   const Gemma2Config& config() const { return config_; }

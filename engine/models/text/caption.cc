@@ -11,10 +11,10 @@ namespace longtake {
 
 absl::StatusOr<std::unique_ptr<CaptionEncoder>> CaptionEncoder::Load(Ops& ops, const std::string& folder,
                                                                      const ModelSettings& settings,
-                                                                     const LoadProgress& progress) {
+                                                                     const LoadProgress& progress, bool low_precision) {
   std::unique_ptr<CaptionEncoder> encoder(new CaptionEncoder(ops, settings));
   ASSIGN_OR_RETURN(encoder->tokenizer_, Tokenizer::Load(folder + "/tokenizer"));
-  ASSIGN_OR_RETURN(encoder->text_encoder_, Gemma2::Load(ops, folder + "/text_encoder", progress));
+  ASSIGN_OR_RETURN(encoder->text_encoder_, Gemma2::Load(ops, folder + "/text_encoder", progress, low_precision));
   const Gemma2Config& config = encoder->text_encoder_->config();
   if (encoder->tokenizer_->vocabulary() > config.vocabulary) {
     return absl::InvalidArgumentError(absl::StrCat(folder, "/text_encoder/config.json: field 'vocab_size' is ",

@@ -34,10 +34,10 @@ struct CaptionTokens {
 
 class CaptionEncoder {
  public:
-  // Reads `folder`'s tokenizer/ and text_encoder/. Errors name file, field or tensor.
+  // Reads `folder`'s tokenizer/ and text_encoder/; `low_precision` as Gemma2::Load. Errors name file, field or tensor.
   static absl::StatusOr<std::unique_ptr<CaptionEncoder>> Load(Ops& ops, const std::string& folder,
                                                               const ModelSettings& settings,
-                                                              const LoadProgress& progress);
+                                                              const LoadProgress& progress, bool low_precision = false);
 
   const Gemma2& text_encoder() const { return *text_encoder_; }
   int64_t width() const { return text_encoder_->config().width; }
