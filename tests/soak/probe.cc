@@ -41,14 +41,16 @@ void* Serve(void* argument) {
 __attribute__((constructor)) void Start() {
   const char* const path = std::getenv("LONGTAKE_SOAK_PROBE");
   sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
-  if (path == nullptr || std::strlen(path) >= sizeof(address.sun_path)) {
+  if (path == nullptr || std::strlen(path) + 1 >= sizeof(address.sun_path)) {
     std::fputs("LONGTAKE_SOAK_PROBE: is no path of a socket\n", stderr);
     std::exit(1);
   }
-  std::memcpy(address.sun_path, path, std::strlen(path) + 1);
+  // The path appears when connections are taken, and not with bind: who waits for it comes at once.
+  std::memcpy(address.sun_path, path, std::strlen(path));
+  address.sun_path[std::strlen(path)] = '~';
   const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0 || bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      listen(listener, 4) != 0) {
+      listen(listener, 4) != 0 || std::rename(address.sun_path, path) != 0) {
     Fail("LONGTAKE_SOAK_PROBE");
   }
   // The server's signals are for its own threads.
