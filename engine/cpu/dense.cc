@@ -66,9 +66,7 @@ void CpuDenseOps::DoEmbed(const EmbedArgs& args) {
 }
 
 std::unique_ptr<DenseOps> MakeDenseOps(Context& context, Quantization quantization) {
-  if (quantization == Quantization::kFloat8 || quantization == Quantization::kNvfp4) {
-    return MakeQuantizedDenseOps(context, quantization);
-  }
+  if (IsEmulated(quantization)) return MakeQuantizedDenseOps(context, quantization);
   return std::make_unique<CpuDenseOps>(context);
 }
 

@@ -33,14 +33,10 @@ float ReadFloat(const HostTensor& t, int64_t at) {
   }
 }
 
-// Reads `n` numbers from `at` on.
-void ReadFloats(const HostTensor& t, int64_t at, int64_t n, float* out) {
-  if (t.dtype == DType::kBF16) {  // the usual case for large models
-    const uint16_t* from = static_cast<const uint16_t*>(t.data) + at;
-    for (int64_t k = 0; k < n; ++k) out[k] = BF16ToFloat(from[k]);
-    return;
-  }
-  for (int64_t k = 0; k < n; ++k) out[k] = ReadFloat(t, at + k);
+// Outputs of a weight without taps lie one after the other.
+std::vector<float> ReadOutput(const HostTensor& t, int64_t output, int64_t inputs) {
+  const auto* data = static_cast<const std::byte*>(t.data) + output * inputs * BytesOf(t.dtype);
+  return ToFloats({data, t.dtype, {inputs}});
 }
 
 // NaN if one of the numbers is not finite.
@@ -134,7 +130,6 @@ CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostT
 
   context.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) {
     const Panel& p = panels_[index];
-    std::vector<float> values(type == DType::kI8 ? shape.inputs : 0);  // of one output
     std::byte* const to = weights_.data() + (p.data - weights_.data());
     for (int i = 0; i < p.columns * (gated ? 2 : 1); ++i) {
       // Column c holds row `row` of weight `tensor`.
@@ -148,7 +143,7 @@ CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostT
         return to + (tap * parts_ + part) * part_bytes(p) + c * step * BytesOf(type);
       };
       if (type == DType::kI8) {
-        ReadFloats(weights[tensor], row * shape.inputs, shape.inputs, values.data());
+        const std::vector<float> values = ReadOutput(weights[tensor], row, shape.inputs);
         const float largest = LargestMagnitude(values);
         int32_t sum = 0;
         for (int part = 0; part < parts_; ++part) {

@@ -20,7 +20,9 @@ namespace longtake::cpu {
 // before a product (dense.cc).
 enum class Quantization { kNone, kInt8, kFloat8, kNvfp4 };
 
-// Requires kFloat8 or kNvfp4.
+constexpr bool IsEmulated(Quantization q) { return q == Quantization::kFloat8 || q == Quantization::kNvfp4; }
+
+// Require one that is emulated.
 std::unique_ptr<WeightPacker> MakeQuantizedWeightPacker(Context& context, Quantization quantization);
 std::unique_ptr<DenseOps> MakeQuantizedDenseOps(Context& context, Quantization quantization);
 

@@ -59,16 +59,9 @@ EmbeddingTable CpuWeightPacker::PackEmbedding(const HostTensor& table) {
 }
 
 std::unique_ptr<WeightPacker> MakeWeightPacker(Context& context, Quantization quantization) {
-  switch (quantization) {
-    case Quantization::kFloat8:
-    case Quantization::kNvfp4:
-      return MakeQuantizedWeightPacker(context, quantization);
-    case Quantization::kInt8:
-      return std::make_unique<CpuWeightPacker>(context, DType::kI8);
-    case Quantization::kNone:
-      break;
-  }
-  return std::make_unique<CpuWeightPacker>(context, context.activation_type);
+  if (IsEmulated(quantization)) return MakeQuantizedWeightPacker(context, quantization);
+  const DType low_precision = quantization == Quantization::kInt8 ? DType::kI8 : context.activation_type;
+  return std::make_unique<CpuWeightPacker>(context, low_precision);
 }
 
 }  // namespace longtake::cpu

@@ -10,7 +10,7 @@
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/engine/cpu_backends.h"
+#include "tests/engine/cpu_ops_fixture.h"
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
@@ -93,14 +93,7 @@ GroupResults RunLayer(Ops& ops, const Layer& c, const Groups& groups, Round roun
   return Cut(groups, bench.Read(y), count);
 }
 
-class Int8Test : public testing::TestWithParam<CpuBackend> {
- protected:
-  void SetUp() override {
-    ops_ = MakeOps(GetParam(), 2);
-    if (ops_ == nullptr) GTEST_SKIP() << "this machine lacks " << GetParam().isa;
-  }
-  std::unique_ptr<Ops> ops_;
-};
+using Int8Test = CpuOpsFixture;
 
 INSTANTIATE_TEST_SUITE_P(Cpu, Int8Test,
                          testing::Values(CpuBackend{"avx512_vnni", "int8"}, CpuBackend{"avx512_bf16", "int8"},
@@ -134,16 +127,10 @@ TEST_P(Int8Test, RoundingCostsSomeHundredths) {
 }
 
 TEST_P(Int8Test, BatchAndThreadsChangeNoByte) {
-  const auto one = MakeOps(GetParam(), 1), eight = MakeOps(GetParam(), 8);
   for (const Layer& c : kLayers) {
-    const GroupResults expected = RunLayer(*ops_, c, {0, 1, 2}, Round::kNo);
-    for (Ops* ops : {ops_.get(), one.get(), eight.get()}) {
-      for (const Groups& groups : {Groups{0}, Groups{1}, Groups{2}, Groups{2, 0}, Groups{1, 2, 0}}) {
-        for (const auto& [group, values] : RunLayer(*ops, c, groups, Round::kNo)) {
-          EXPECT_TRUE(SameBytes(values, expected.at(group))) << c.inputs << " inputs, group " << group;
-        }
-      }
-    }
+    ExpectBatchAndThreadsChangeNoByte({std::to_string(c.inputs) + " inputs", 3, [&](Ops& ops, const Groups& groups) {
+                                         return RunLayer(ops, c, groups, Round::kNo);
+                                       }});
   }
 }
 

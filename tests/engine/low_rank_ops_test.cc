@@ -7,7 +7,7 @@
 
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
-#include "tests/engine/cpu_backends.h"
+#include "tests/engine/cpu_ops_fixture.h"
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
@@ -126,14 +126,7 @@ std::vector<OpsCase> Cases() {
   return cases;
 }
 
-class LowRankOpsTest : public testing::TestWithParam<CpuBackend> {
- protected:
-  void SetUp() override {
-    ops_ = MakeOps(GetParam(), 2);
-    if (ops_ == nullptr) GTEST_SKIP() << "this machine lacks " << GetParam().isa;
-  }
-  std::unique_ptr<Ops> ops_;
-};
+using LowRankOpsTest = CpuOpsFixture;
 
 TEST_P(LowRankOpsTest, EqualsReference) {
   const auto reference = MakeReferenceOps();
@@ -146,18 +139,7 @@ TEST_P(LowRankOpsTest, EqualsReference) {
 }
 
 TEST_P(LowRankOpsTest, BatchAndThreadsChangeNoByte) {
-  const auto one = MakeOps(GetParam(), 1), eight = MakeOps(GetParam(), 8);
-  for (const OpsCase& c : Cases()) {
-    const GroupResults expected = c.run(*ops_, AllGroups(c));
-    for (Ops* ops : {ops_.get(), one.get(), eight.get()}) {
-      for (const Groups& groups : {Groups{0}, Groups{1}, Groups{2}, Groups{2, 0}, Groups{1, 2, 0}}) {
-        for (const auto& [group, values] : c.run(*ops, groups)) {
-          EXPECT_TRUE(SameBytes(values, expected.at(group)))
-              << c.name << ", group " << group << " of " << groups.size();
-        }
-      }
-    }
-  }
+  for (const OpsCase& c : Cases()) ExpectBatchAndThreadsChangeNoByte(c);
 }
 
 // Rows without terms have the bytes that they have in a product without any.

@@ -9,7 +9,7 @@
 #include "engine/cpu/cpu_ops.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
-#include "tests/engine/cpu_backends.h"
+#include "tests/engine/cpu_ops_fixture.h"
 #include "tests/engine/ops_cases.h"
 
 namespace longtake {
@@ -18,7 +18,7 @@ namespace {
 // 8-bit pixels: one step of 255 where a value lies on the edge between two.
 constexpr double kPixels = 1.0 / 235;
 
-class OpsTest : public testing::TestWithParam<CpuBackend> {
+class OpsTest : public CpuOpsFixture {
  protected:
   // The reference's results, computed once for all backends.
   static void SetUpTestSuite() {
@@ -27,12 +27,7 @@ class OpsTest : public testing::TestWithParam<CpuBackend> {
   }
   static void TearDownTestSuite() { expected_.clear(); }
 
-  void SetUp() override {
-    ops_ = MakeOps(GetParam(), 2);
-    if (ops_ == nullptr) GTEST_SKIP() << "this machine lacks " << GetParam().isa;
-  }
   static inline std::map<std::string, GroupResults> expected_;
-  std::unique_ptr<Ops> ops_;
 };
 
 TEST_P(OpsTest, EqualsReference) {

@@ -2,7 +2,7 @@
 #include "engine/core/float16.h"
 #include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
-#include "tests/engine/cpu_backends.h"
+#include "tests/engine/cpu_ops_fixture.h"
 #include "tests/engine/ops_cases.h"
 #include "tests/engine/random_cases.h"
 
@@ -17,14 +17,7 @@ std::vector<float> All(const GroupResults& results) {
   return all;
 }
 
-class RandomOpsTest : public testing::TestWithParam<CpuBackend> {
- protected:
-  void SetUp() override {
-    ops_ = MakeOps(GetParam(), 2);
-    if (ops_ == nullptr) GTEST_SKIP() << "this machine lacks " << GetParam().isa;
-  }
-  std::unique_ptr<Ops> ops_;
-};
+using RandomOpsTest = CpuOpsFixture;
 
 // Where sums are exact, packing, tiles and epilogues are all that could differ: no error is allowed. So all instruction
 // sets, and AMX's emulation, agree with each other to the byte.

@@ -16,34 +16,33 @@ struct F32Product {
   static LT_INLINE V Step(V acc, V a, V b) { return Fma(a, b, acc); }
 };
 
-#if defined(__AVX512BF16__)
-struct BF16Product {
-  using T = bf16;
-  static constexpr int kStep = 2;
-  static LT_INLINE V Broadcast(const T* p) {
-    int pair;
-    __builtin_memcpy(&pair, p, 4);
-    return _mm512_castsi512_ps(_mm512_set1_epi32(pair));
-  }
-  // Broadcasts the last input of a row with an odd number of them. The value after it is replaced by 0, because it may
-  // be NaN.
-  static LT_INLINE V BroadcastLast(const T* p) { return _mm512_castsi512_ps(_mm512_set1_epi32(p->bits)); }
-  static LT_INLINE V LoadB(const T* p) { return _mm512_loadu_ps(p); }
-  static LT_INLINE V Step(V acc, V a, V b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
-};
-#endif
-
-#if defined(__AVX512VNNI__)
-// Unsigned bytes of rows times signed bytes of weights, summed exactly in 32-bit integers, which V and c only carry.
-struct Int8Product {
-  using T = uint8_t;
-  static constexpr int kStep = 4;
+#if defined(__AVX512F__)
+// What takes as many inputs as four bytes hold, which stand together in rows and in packed weights.
+template <typename Input>
+struct FourBytes {
+  using T = Input;
+  static constexpr int kStep = 4 / sizeof(T);
   static LT_INLINE V Broadcast(const T* p) {
     int four;
     __builtin_memcpy(&four, p, 4);
     return _mm512_castsi512_ps(_mm512_set1_epi32(four));
   }
   static LT_INLINE V LoadB(const T* p) { return _mm512_loadu_ps(p); }
+};
+#endif
+
+#if defined(__AVX512BF16__)
+struct BF16Product : FourBytes<bf16> {
+  // Broadcasts the last input of a row with an odd number of them. The value after it is replaced by 0, because it may
+  // be NaN.
+  static LT_INLINE V BroadcastLast(const T* p) { return _mm512_castsi512_ps(_mm512_set1_epi32(p->bits)); }
+  static LT_INLINE V Step(V acc, V a, V b) { return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b); }
+};
+#endif
+
+#if defined(__AVX512VNNI__)
+// Unsigned bytes of rows times signed bytes of weights, summed exactly in 32-bit integers, which V and c only carry.
+struct Int8Product : FourBytes<uint8_t> {
   static LT_INLINE V Step(V acc, V a, V b) {
     return _mm512_castsi512_ps(
         _mm512_dpbusd_epi32(_mm512_castps_si512(acc), _mm512_castps_si512(a), _mm512_castps_si512(b)));
