@@ -99,6 +99,8 @@ struct ModelInfo {
   // The step counts that a block may use, descending from denoise_steps. Empty: only denoise_steps.
   std::vector<int> step_ladder;
   int max_latent_frames = 0;
+  // What decoding the video's first latent frame takes, as a share of any other's.
+  double first_decode_cost = 0.25;
   int frames_per_latent = 4;         // video frames of a latent frame; the video's first latent frame decodes to 1
   bool accepts_first_image = false;  // SessionSpec::first_image may be given
   bool accepts_negative_prompt = false;

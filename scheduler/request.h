@@ -37,7 +37,7 @@ struct Request {
   // tokens, or anything in proportion to them. Above 0.
   double latent_tokens = 1;
   // What decoding the video's first latent frame costs, as a share of any other's: a causal VAE makes one frame of it,
-  // and of the others as many as its temporal stride. Above 0.
+  // and of the others as many as its temporal stride; one that looks ahead needs several latent frames for it. Above 0.
   double first_decode = 1;
   // What decoding a latent frame costs, as a share of what it costs other sessions with as many `latent_tokens`: below
   // 1 by a smaller decoder. Above 0.

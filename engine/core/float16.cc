@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "engine/core/narrow_floats.h"
+
 namespace longtake {
 
 std::vector<float> ToFloats(const HostTensor& t) {
@@ -32,6 +34,9 @@ std::vector<float> ToFloats(const HostTensor& t) {
       break;
     case DType::kU8:
       convert(static_cast<const uint8_t*>(t.data), [](uint8_t x) { return static_cast<float>(x); });
+      break;
+    case DType::kE4m3:
+      convert(static_cast<const uint8_t*>(t.data), DecodeE4m3);
       break;
   }
   return out;

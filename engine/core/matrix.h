@@ -10,7 +10,7 @@
 
 namespace longtake {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI64, kI32, kI8, kU8 };
+enum class DType : uint8_t { kF32, kBF16, kF16, kI64, kI32, kI8, kU8, kE4m3 };
 
 // Bytes of one element.
 constexpr size_t SizeOf(DType t) {
@@ -25,6 +25,7 @@ constexpr size_t SizeOf(DType t) {
       return 8;
     case DType::kI8:
     case DType::kU8:
+    case DType::kE4m3:
       return 1;
   }
   return 0;

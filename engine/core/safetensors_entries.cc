@@ -20,7 +20,7 @@ constexpr size_t kMaxNameBytes = 1'000;
 constexpr size_t kMaxDimensions = 64;
 
 std::optional<DType> ParseType(const std::string& name) {
-  for (const DType t : {DType::kF32, DType::kBF16, DType::kF16, DType::kI64, DType::kI32, DType::kU8}) {
+  for (const DType t : {DType::kF32, DType::kBF16, DType::kF16, DType::kI64, DType::kI32, DType::kU8, DType::kE4m3}) {
     if (name == SafetensorsName(t)) return t;
   }
   if (name == "BOOL") return DType::kU8;

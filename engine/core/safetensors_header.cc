@@ -75,6 +75,8 @@ std::string_view SafetensorsName(DType t) {
       return "I8";
     case DType::kU8:
       return "U8";
+    case DType::kE4m3:
+      return "F8_E4M3";
   }
   return "?";
 }

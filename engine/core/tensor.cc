@@ -18,6 +18,8 @@ std::string_view Name(DType t) {
       return "int8";
     case DType::kU8:
       return "uint8";
+    case DType::kE4m3:
+      return "float8_e4m3";
   }
   return "?";
 }

@@ -84,7 +84,7 @@ absl::StatusOr<std::unique_ptr<Ops>> MakeCpuOps(const CpuOptions& options) {
   std::string name = absl::StrCat("cpu/", std::string(cpu::Name(isa)));
   const absl::StatusOr<cpu::Types> types = cpu::ChooseTypes(options.dtype, kernels, name);
   if (!types.ok()) return absl::InvalidArgumentError(absl::StrCat("dtype: ", types.status().message()));
-  if (types->quantization != cpu::Quantization::kNone) absl::StrAppend(&name, "/", options.dtype);
+  if (types->quantization != Quantization::kNone) absl::StrAppend(&name, "/", options.dtype);
   ASSIGN_OR_RETURN(std::unique_ptr<ThreadPool> threads, ThreadPool::Create(options.threads));
   auto context = std::make_unique<cpu::Context>(std::move(name), kernels, types->activation, std::move(threads));
   return cpu::MakeOps(std::move(context), types->quantization);

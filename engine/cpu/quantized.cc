@@ -43,23 +43,22 @@ std::vector<float> Joined(std::span<const HostTensor> tensors) {
   return all;
 }
 
-// Rounded weights as bf16 numbers, and the factor of each output's sums.
+// Quantized weights as bf16 numbers, and the factor of each output's sums.
 struct Rounded {
   std::vector<uint16_t> values;
   std::vector<float> factors;
 };
 
-Rounded RoundE4m3(std::span<const float> weights, int64_t rows, int64_t columns) {
-  const NarrowRows rounded = ToE4m3Rows(weights, rows, columns, columns);
+Rounded FromE4m3(const NarrowRows& rounded, int64_t rows) {
   const auto* scales = reinterpret_cast<const float*>(rounded.scales.data());
   Rounded out{.values = {}, .factors = {scales, scales + rows}};
   for (const uint8_t code : rounded.data) out.values.push_back(FloatToBF16(DecodeE4m3(code)));
   return out;
 }
 
-Rounded RoundNvfp4(std::span<const float> weights, int64_t rows, int64_t columns) {
-  const int64_t stride = RoundUp(columns, kNvfp4Block), blocks = stride / kNvfp4Block;
-  const NarrowRows rounded = ToNvfp4Rows(weights, rows, columns, stride);
+// Each row has `stride` elements.
+Rounded FromNvfp4(const NarrowRows& rounded, int64_t rows, int64_t columns, int64_t stride) {
+  const int64_t blocks = stride / kNvfp4Block;
   Rounded out{.values = {}, .factors = std::vector<float>(rows, rounded.tensor_scale * kNvfp4ActivationScale)};
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
@@ -103,14 +102,31 @@ class QuantizedWeightPacker final : public CpuWeightPacker {
     if (!shape.low_precision) return CpuWeightPacker::Pack(shape, weights, biases);
     Require(shape.taps() == 1, "Pack", "a low_precision kernel has one tap");
     const std::vector<float> all = Joined(weights);
-    Rounded rounded = quantization_ == Quantization::kFloat8 ? RoundE4m3(all, shape.outputs, shape.inputs)
-                                                             : RoundNvfp4(all, shape.outputs, shape.inputs);
+    return Packed(shape,
+                  quantization_ == Quantization::kFloat8 ? ToE4m3Rows(all, shape.outputs, shape.inputs, Stride(shape))
+                                                         : ToNvfp4Rows(all, shape.outputs, shape.inputs, Stride(shape)),
+                  biases);
+  }
+  Quantization quantization() const override { return quantization_; }
+  std::unique_ptr<PackedKernel> PackQuantized(const KernelShape& shape, std::span<const QuantizedMatrix> weights,
+                                              std::span<const HostTensor> biases) override {
+    return Packed(shape, StackRows(weights, Stride(shape)), biases);
+  }
+
+ private:
+  int64_t Stride(const KernelShape& shape) const {
+    return quantization_ == Quantization::kFloat8 ? shape.inputs : RoundUp(shape.inputs, kNvfp4Block);
+  }
+  std::unique_ptr<PackedKernel> Packed(const KernelShape& shape, const NarrowRows& rows,
+                                       std::span<const HostTensor> biases) {
+    Rounded rounded = quantization_ == Quantization::kFloat8
+                          ? FromE4m3(rows, shape.outputs)
+                          : FromNvfp4(rows, shape.outputs, shape.inputs, Stride(shape));
     const HostTensor tensor = {rounded.values.data(), DType::kBF16, {shape.outputs, shape.inputs}};
     return std::make_unique<QuantizedKernel>(shape, CpuWeightPacker::Pack(shape, {&tensor, 1}, {}),
                                              std::move(rounded.factors), Joined(biases));
   }
 
- private:
   const Quantization quantization_;
 };
 

@@ -16,10 +16,8 @@
 
 namespace longtake::cpu {
 
-// kInt8 is not emulated and not part of this file: kernels of it are CpuKernel's (packing.h), and rows are quantized
+// int8 is not emulated and not part of this file: kernels of it are CpuKernel's (packing.h), and rows are quantized
 // before a product (dense.cc).
-enum class Quantization { kNone, kInt8, kFloat8, kNvfp4 };
-
 constexpr bool IsEmulated(Quantization q) { return q == Quantization::kFloat8 || q == Quantization::kNvfp4; }
 
 // Require one that is emulated.

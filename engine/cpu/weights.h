@@ -21,6 +21,9 @@ class CpuWeightPacker : public WeightPacker {
                                           const HostTensor& up) override;
   std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override;
   EmbeddingTable PackEmbedding(const HostTensor& table) override;
+  Quantization quantization() const override {
+    return low_precision_ == DType::kI8 ? Quantization::kInt8 : Quantization::kNone;
+  }
 
  private:
   DType TypeOf(const KernelShape& shape) const;

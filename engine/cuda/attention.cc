@@ -31,10 +31,6 @@ class CudaAttention final : public AttentionOps {
     const int d = args.head_dim;
     const int64_t D = int64_t{args.heads} * d, rows = args.qkv.rows;
     Launcher& launcher = context().launcher();
-    if (args.key_gate.data != nullptr) {  // of SANA-Video 2.0 alone, which also needs the missing HybridOps
-      launcher.Check(cudaErrorInvalidValue, "linear attention: gated keys");
-      return;
-    }
     Staging& staging = context().staging();
 
     std::vector<LinearSegment> segments;
@@ -73,14 +69,12 @@ class CudaAttention final : public AttentionOps {
       a.k_weight = args.k_weight;
       a.k_inverse = inverse + rows;
     }
-    const int space = 2 * (d / 6), time = d - 2 * space;
     a.qkv = RowsOf(args.qkv);
+    a.key_gate = static_cast<const float*>(args.key_gate.data);
+    a.key_gate_stride = args.key_gate.stride;
     a.heads = args.heads;
     a.head_dim = d;
-    a.rotary = {.time = state_.rotary.Pairs(context(), time, args.rope_max_positions),
-                .space = state_.rotary.Pairs(context(), space, args.rope_max_positions),
-                .time_pairs = time / 2,
-                .space_pairs = space / 2};
+    a.rotary = state_.rotary.Axes(context(), d, args.rope_max_positions);
     a.segments = staging.Put(segments);
     a.segment_count = static_cast<int>(segments.size());
     a.history = staging.Put(history);

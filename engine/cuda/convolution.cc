@@ -23,10 +23,6 @@ class CudaConvolution final : public ConvolutionOps {
       state_.launcher().Check(cudaErrorInvalidValue, "conv: more than three taps in time");
       return;
     }
-    if (args.border != Border::kZeros) {  // of the LTX-2 VAE alone, which also needs the missing ShuffleOps
-      state_.launcher().Check(cudaErrorInvalidValue, "conv: a reflected border");
-      return;
-    }
     ConvLaunch launch = {.weight = kernel.bf16(),
                          .weight_stride = kernel.stride(),
                          .bias = kernel.bias(),
@@ -43,6 +39,7 @@ class CudaConvolution final : public ConvolutionOps {
                          .upsample = args.upsample,
                          .pad_top = args.pad_top,
                          .pad_left = args.pad_left,
+                         .reflect = args.border == Border::kReflect,
                          .wide = args.out.front().dtype == DType::kF32,
                          .relu = args.activation == Activation::kRelu};
     // One launch a frame: models ask for one frame, whose pointers travel with the launch instead of in tables.

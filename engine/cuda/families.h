@@ -38,6 +38,8 @@ std::unique_ptr<AttentionOps> MakeAttention(FamilyContext* family, StreamState& 
 std::unique_ptr<ConvolutionOps> MakeConvolution(FamilyContext* family, StreamState& state);
 std::unique_ptr<LatentOps> MakeLatents(FamilyContext* family, StreamState& state);
 std::unique_ptr<SamplerOps> MakeSampler(FamilyContext* family, StreamState& state);
+std::unique_ptr<HybridOps> MakeHybrid(FamilyContext* family, StreamState& state);
+std::unique_ptr<ShuffleOps> MakeShuffle(FamilyContext* family, StreamState& state);
 
 }  // namespace longtake::cuda
 

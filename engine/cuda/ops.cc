@@ -74,6 +74,8 @@ class CudaOps final : public Ops {
     parts.convolution = MakeConvolution(family, *state);
     parts.latents = MakeLatents(family, *state);
     parts.sampler = MakeSampler(family, *state);
+    parts.shuffle = MakeShuffle(family, *state);
+    parts.hybrid = MakeHybrid(family, *state);
     parts.state = std::move(state);
     return parts;
   }

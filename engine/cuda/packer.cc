@@ -26,6 +26,15 @@ void AppendTapMajor(const HostTensor& t, const KernelShape& shape, std::vector<f
   }
 }
 
+std::vector<float> Joined(std::span<const HostTensor> tensors) {
+  std::vector<float> all;
+  for (const HostTensor& t : tensors) {
+    const std::vector<float> part = ToFloats(t);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
 // Memory is the only thing that can fail here; it fails as every allocation of a backend does.
 void ThrowUnlessOk(const absl::Status& status) {
   if (!status.ok()) throw std::bad_alloc();
@@ -37,11 +46,7 @@ class Packer final : public WeightPacker {
 
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                      std::span<const HostTensor> biases) override {
-    std::vector<float> bias;
-    for (const HostTensor& t : biases) {
-      const std::vector<float> part = ToFloats(t);
-      bias.insert(bias.end(), part.begin(), part.end());
-    }
+    const std::vector<float> bias = Joined(biases);
     auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
     const OperandType type = shape.low_precision ? state_.low_precision : OperandType::kBf16;
     ThrowUnlessOk(context().Bind());
@@ -56,6 +61,26 @@ class Packer final : public WeightPacker {
     all.reserve(shape.outputs * shape.taps() * shape.inputs);
     for (const HostTensor& t : weights) AppendTapMajor(t, shape, &all);
     ThrowUnlessOk(kernel->Upload(context(), type, all, bias));
+    return kernel;
+  }
+
+  Quantization quantization() const override {
+    switch (state_.low_precision) {
+      case OperandType::kE4m3:
+        return Quantization::kFloat8;
+      case OperandType::kNvfp4:
+        return Quantization::kNvfp4;
+      case OperandType::kBf16:
+        break;
+    }
+    return Quantization::kNone;
+  }
+
+  std::unique_ptr<PackedKernel> PackQuantized(const KernelShape& shape, std::span<const QuantizedMatrix> weights,
+                                              std::span<const HostTensor> biases) override {
+    auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
+    ThrowUnlessOk(context().Bind());
+    ThrowUnlessOk(kernel->Upload(context(), state_.low_precision, weights, Joined(biases)));
     return kernel;
   }
 

@@ -41,6 +41,14 @@ const float2* RotaryTables::Pairs(Context& context, int width, int64_t positions
   return Keep(context, {.width = width, .positions = positions}, values);
 }
 
+RotaryAxes RotaryTables::Axes(Context& context, int head_dim, int64_t positions) {
+  const int space = 2 * (head_dim / 6), time = head_dim - 2 * space;
+  return {.time = Pairs(context, time, positions),
+          .space = Pairs(context, space, positions),
+          .time_pairs = time / 2,
+          .space_pairs = space / 2};
+}
+
 const float2* RotaryTables::Halves(Context& context, int head_dim, float theta, int64_t positions) {
   if (const float2* found = Find(true, head_dim, theta, positions)) return found;
   positions = (positions + 1023) / 1024 * 1024;  // so that a few more do not make a new table

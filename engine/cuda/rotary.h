@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/cuda/context.h"
+#include "engine/cuda/kernels/rotary_axes.h"
 
 namespace longtake::cuda {
 
@@ -15,6 +16,8 @@ class RotaryTables {
   // Of the transformer's axes: the angle of pair i at a position is position / 10000^(2i / width), in double until it
   // is stored. [positions][width / 2] pairs of cosine and sine. Null where something has failed, or for no columns.
   const float2* Pairs(Context& context, int width, int64_t positions);
+  // Of a head of `head_dim` columns.
+  RotaryAxes Axes(Context& context, int head_dim, int64_t positions);
   // Of the text encoder: position * theta^(-2i / head_dim), frequency and angle rounded to float32 as the definition
   // has them. [positions or more][head_dim / 2].
   const float2* Halves(Context& context, int head_dim, float theta, int64_t positions);

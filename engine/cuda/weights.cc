@@ -54,7 +54,17 @@ absl::StatusOr<DeviceMemory> ToDevice(Context& context, const void* host, size_t
 absl::Status CudaKernel::Upload(Context& context, OperandType type, std::span<const float> weights,
                                 std::span<const float> bias) {
   operand_.type = type;
-  NarrowRows narrow = ToRows(type, weights, rows_, inputs(), stride());
+  return UploadRows(context, ToRows(type, weights, rows_, inputs(), stride()), bias);
+}
+
+absl::Status CudaKernel::Upload(Context& context, OperandType type, std::span<const QuantizedMatrix> weights,
+                                std::span<const float> bias) {
+  operand_.type = type;
+  return UploadRows(context, StackRows(weights, stride()), bias);
+}
+
+absl::Status CudaKernel::UploadRows(Context& context, NarrowRows narrow, std::span<const float> bias) {
+  const OperandType type = operand_.type;
   narrow.data.resize(product_rows() * RowBytes(type, stride()));
   if (type == OperandType::kE4m3) narrow.scales.resize(product_rows() * sizeof(float));
   ASSIGN_OR_RETURN(weights_, ToDevice(context, narrow.data.data(), narrow.data.size(), &bytes_));

@@ -10,6 +10,7 @@
 #include "engine/cuda/context.h"
 #include "engine/cuda/matmul.h"
 #include "engine/ops/ops.h"
+#include "engine/quantization/narrow_rows.h"
 
 namespace longtake::cuda {
 
@@ -42,10 +43,15 @@ class CudaKernel : public PackedKernel {
 
   // `weights` [rows * inputs()] and `bias` [rows] or empty, f32 on the host, in the device's order of columns.
   absl::Status Upload(Context& context, OperandType type, std::span<const float> weights, std::span<const float> bias);
+  // The same for weights that are quantized as `type` already.
+  absl::Status Upload(Context& context, OperandType type, std::span<const QuantizedMatrix> weights,
+                      std::span<const float> bias);
   // The same for bf16 weights of one tap whose rows need no padding, as big models' are: straight from where they lie.
   absl::Status UploadBf16(Context& context, std::span<const HostTensor> weights, std::span<const float> bias);
 
  private:
+  // `narrow` has the type of operand_.
+  absl::Status UploadRows(Context& context, NarrowRows narrow, std::span<const float> bias);
   absl::Status UploadBias(Context& context, std::span<const float> bias);
 
   int64_t rows_;

@@ -30,6 +30,7 @@ struct RotateOnGridArgs {
   const float* k_weight = nullptr;
   float norm_eps = 1e-5f;
   int heads = 0, head_dim = 0;
+  int64_t rope_max_positions = 1024;  // as in LinearAttention
   std::span<const Segment> segments;
   Mat out;  // act [N, 3D]; rows of no segment are undefined
 };

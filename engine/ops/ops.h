@@ -45,9 +45,8 @@ class Ops {
   ConvolutionOps& convolution() const { return *parts_.convolution; }
   LatentOps& latents() const { return *parts_.latents; }
   SamplerOps& sampler() const { return *parts_.sampler; }
-  // Null if the backend does not have the family; a model that needs it then refuses to load.
-  ShuffleOps* shuffle() const { return parts_.shuffle.get(); }
-  HybridOps* hybrid() const { return parts_.hybrid.get(); }
+  ShuffleOps& shuffle() const { return *parts_.shuffle; }
+  HybridOps& hybrid() const { return *parts_.hybrid; }
 
   // Returns another stream of the same device and memory; packed weights may be used on both. Null on synchronous
   // backends, where a second stream could not run concurrently.
@@ -74,8 +73,8 @@ class Ops {
     std::unique_ptr<ConvolutionOps> convolution;
     std::unique_ptr<LatentOps> latents;
     std::unique_ptr<SamplerOps> sampler;
-    std::unique_ptr<ShuffleOps> shuffle;  // may be null
-    std::unique_ptr<HybridOps> hybrid;    // may be null
+    std::unique_ptr<ShuffleOps> shuffle;
+    std::unique_ptr<HybridOps> hybrid;
   };
 
   explicit Ops(Parts parts) : parts_(std::move(parts)) {}

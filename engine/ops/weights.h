@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 
+#include "engine/core/quantized_matrix.h"
 #include "engine/core/tensor.h"
 #include "engine/ops/device.h"
 
@@ -49,6 +50,13 @@ class WeightPacker {
   // [outputs], or none. Several weights are stacked along outputs into one kernel (q, k, v).
   virtual std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                              std::span<const HostTensor> biases) = 0;
+  // How the kernels of low_precision are quantized. kNone: they are not, and have the activation type.
+  virtual Quantization quantization() const { return Quantization::kNone; }
+  // Like Pack, of weights that a file has quantized in that way, which stay as they are. The kernel has one tap and
+  // low_precision. Several weights need the same tensor_scale.
+  virtual std::unique_ptr<PackedKernel> PackQuantized(const KernelShape& shape,
+                                                      std::span<const QuantizedMatrix> weights,
+                                                      std::span<const HostTensor> biases);
   // Packs two weights [outputs, inputs] without bias, for DenseOps::LinearGated.
   virtual std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
                                                   const HostTensor& up) = 0;

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/core/quantized_matrix.h"
+
 namespace longtake {
 
 // Quantized rows in the layout that devices read: `stride` elements a row, with zeros after the columns.
@@ -20,6 +22,9 @@ struct NarrowRows {
 NarrowRows ToE4m3Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride);
 // `stride` must be a multiple of 16.
 NarrowRows ToNvfp4Rows(std::span<const float> weights, int64_t rows, int64_t columns, int64_t stride);
+// Puts matrices that are quantized already below each other; codes and scales stay as they are. All must have the
+// same format, columns and tensor_scale.
+NarrowRows StackRows(std::span<const QuantizedMatrix> parts, int64_t stride);
 
 }  // namespace longtake
 

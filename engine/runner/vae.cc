@@ -69,7 +69,7 @@ absl::StatusOr<std::unique_ptr<VideoDecoder>> LoadDecoder(Ops& ops, const Module
   ASSIGN_OR_RETURN(const std::string file, FindTinyDecoder(request.model_dir));
   if (file.empty()) return absl::NotFoundError(absl::StrCat(request.model_dir, "/tiny_decoder: is missing"));
   if (!PathExists(vae + "/config.json")) return LoadTinyDecoder(file, nullptr, &ops);
-  ASSIGN_OR_RETURN(const LatentGeometry geometry, ReadVideoGeometry(vae, &ops));
+  ASSIGN_OR_RETURN(const LatentGeometry geometry, ReadVideoGeometry(vae));
   return LoadTinyDecoder(file, &geometry, &ops);
 }
 

@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   }
   std::unique_ptr<VideoModel> model(new VideoModel);
   ASSIGN_OR_RETURN(model->settings_, ModelSettings::Load(folder));
-  ASSIGN_OR_RETURN(const LatentGeometry latents, ReadVideoGeometry(folder + "/vae", &parts.decoder()));
+  ASSIGN_OR_RETURN(const LatentGeometry latents, ReadVideoGeometry(folder + "/vae"));
   // A block's frames would be due long before the decoder could give them: LTX-2's needs 22 latent frames more.
   if (latents.delay_frames > 0 && model->settings_.causal) {
     return absl::UnimplementedError(absl::StrCat(
@@ -72,6 +72,9 @@ absl::StatusOr<std::unique_ptr<VideoModel>> VideoModel::Load(const PartOps& part
   if (latents.delay_frames > 0) {
     model->vae_.decoder = DecodeWholeClips(std::move(model->vae_.decoder), &parts.decoder());
   }
+  // The first makes one frame. A decoder that looks ahead decodes much of the clip for that: of 11 latent frames by
+  // LTX-2's a sixth of all the time.
+  model->info_.first_decode_cost = latents.delay_frames > 0 ? 2.0 : 1.0 / latents.frames;
   ASSIGN_OR_RETURN(const std::string tiny, FindTinyDecoder(folder));
   if (!tiny.empty()) {
     ASSIGN_OR_RETURN(model->tiny_decoder_,

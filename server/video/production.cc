@@ -108,7 +108,7 @@ scheduler::Request Production::MakeRequest(uint64_t id, const Tenant& tenant, co
           .prompt_blocks = plan.prompt_blocks,
           .latent_tokens = pixels,
           // The tiny decoder leaves out little for the first latent frame.
-          .first_decode = tiny ? 1.0 : 1.0 / model.frames_per_latent,
+          .first_decode = tiny ? 1.0 : model.first_decode_cost,
           .decode_cost = tiny ? model.tiny_decode_cost : 1.0,
           .first_latent_seconds = 1 / model.fps,
           .latent_seconds = model.frames_per_latent / model.fps,

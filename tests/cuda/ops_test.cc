@@ -64,13 +64,7 @@ TEST_P(CudaOpsTest, NeitherBatchNorThreadsChangeAByte) {
   }
 }
 
-std::vector<OpsCase> CudaCases() {
-  std::vector<OpsCase> cases = AllCases();
-  std::erase_if(cases, [](const OpsCase& c) { return !c.on_cuda; });
-  return cases;
-}
-
-INSTANTIATE_TEST_SUITE_P(All, CudaOpsTest, testing::ValuesIn(CudaCases()),
+INSTANTIATE_TEST_SUITE_P(All, CudaOpsTest, testing::ValuesIn(AllCases()),
                          [](const auto& info) { return info.param.name; });
 
 // A device is refused by its name and the option's, when the backend is made.

@@ -4,8 +4,10 @@
 
 #include "engine/cpu/cpu_ops.h"
 #include "engine/cuda/cuda_ops.h"
+#include "engine/reference/reference_ops.h"
 #include "gtest/gtest.h"
 #include "tests/engine/ops_cases.h"
+#include "tests/engine/quantized_samples.h"
 
 namespace longtake {
 namespace {
@@ -96,6 +98,38 @@ TEST_P(QuantizedOps, ARowDependsOnNoOther) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, QuantizedOps, testing::Values("float8", "nvfp4"));
+
+// Codes and scales of files (ModelOpt's), two stacked, against the numbers that they stand for.
+TEST(QuantizedFiles, AreMultipliedAsTheyAre) {
+  constexpr int64_t kRows = 37, kInputs = 80, kOutputs = 70;  // of each; 80 are padded to 96 for NVFP4
+  const auto reference = MakeReferenceOps();
+  for (const Quantization format : {Quantization::kFloat8, Quantization::kNvfp4}) {
+    SCOPED_TRACE(std::string(Name(format)));
+    const auto cuda = MakeCudaOps({.dtype = std::string(Name(format))});
+    if (absl::IsInvalidArgument(cuda.status())) continue;  // a type that this device lacks
+    ASSERT_TRUE(cuda.ok()) << cuda.status();
+    const QuantizedSample first = MakeQuantizedSample(format, kOutputs, kInputs, 1),
+                          second = MakeQuantizedSample(format, kOutputs, kInputs, 2);
+    const QuantizedMatrix parts[] = {first.matrix(), second.matrix()};
+    const std::vector<float> one = ToFloats(parts[0]), two = ToFloats(parts[1]);
+    const HostTensor numbers[] = {{one.data(), DType::kF32, {kOutputs, kInputs}},
+                                  {two.data(), DType::kF32, {kOutputs, kInputs}}};
+    const KernelShape shape{.outputs = 2 * kOutputs, .inputs = kInputs, .low_precision = true};
+    const auto run = [&](Ops& ops, const PackedKernel& kernel) {
+      Bench bench(ops);
+      const Mat x = bench.Act(ExactRows(format, kRows, kInputs, 3), kInputs);
+      const Mat y = bench.Upload(std::vector<float>(kRows * shape.outputs), shape.outputs, DType::kF32);
+      ops.dense().Linear({.kernel = kernel, .x = x, .y = y});
+      return bench.Read(y);
+    };
+    const std::vector<float> expected = run(*reference, *reference->weights().Pack(shape, numbers, {}));
+    const auto as_it_is = (*cuda)->weights().PackQuantized(shape, parts, {});
+    const bool emulated = (*cuda)->device().name().find("emulation") != std::string::npos;
+    EXPECT_LE(RowError(expected, run(**cuda, *as_it_is), shape.outputs), emulated ? 4e-6 : 0x1p-10);
+    // Rounded a second time.
+    EXPECT_GE(RowError(expected, run(**cuda, *(*cuda)->weights().Pack(shape, numbers, {})), shape.outputs), 1e-3);
+  }
+}
 
 TEST(QuantizedOpsLoad, NeedInstructionsForBfloat16) {
   const auto ops = MakeCpuOps({.isa = "avx2", .dtype = "float8"});

@@ -26,10 +26,10 @@ CpuStream MakeCpuStream(const CpuBackend& backend, int threads) {
   const std::string_view dtype = backend.dtype;
   const bool f32 = dtype == "float32" || (dtype == "int8" && kernels->gemm_bf16 == nullptr);
   const DType activation = f32 ? DType::kF32 : DType::kBF16;
-  const auto quantization = dtype == "int8"     ? cpu::Quantization::kInt8
-                            : dtype == "float8" ? cpu::Quantization::kFloat8
-                            : dtype == "nvfp4"  ? cpu::Quantization::kNvfp4
-                                                : cpu::Quantization::kNone;
+  const auto quantization = dtype == "int8"     ? Quantization::kInt8
+                            : dtype == "float8" ? Quantization::kFloat8
+                            : dtype == "nvfp4"  ? Quantization::kNvfp4
+                                                : Quantization::kNone;
   auto context = std::make_unique<cpu::Context>(absl::StrCat("cpu/", backend.isa), *kernels, activation,
                                                 *ThreadPool::Create(threads));
   CpuStream stream{.context = context.get()};

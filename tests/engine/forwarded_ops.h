@@ -77,6 +77,11 @@ class ForwardedWeights final : public WeightPacker {
                                      std::span<const HostTensor> biases) override {
     return to_.Pack(shape, weights, biases);
   }
+  Quantization quantization() const override { return to_.quantization(); }
+  std::unique_ptr<PackedKernel> PackQuantized(const KernelShape& shape, std::span<const QuantizedMatrix> weights,
+                                              std::span<const HostTensor> biases) override {
+    return to_.PackQuantized(shape, weights, biases);
+  }
   std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
                                           const HostTensor& up) override {
     return to_.PackGated(shape, gate, up);
@@ -204,8 +209,6 @@ inline ForwardedOps::Parts ForwardedParts(Ops& ops, OperationHook& hook) {
   auto context = std::make_unique<FamilyContext>();
   context->activation_type = ops.activation_type();
   FamilyContext* const c = context.get();
-  ShuffleOps* const shuffle = ops.shuffle();
-  HybridOps* const hybrid = ops.hybrid();
   return {.context = std::move(context),
           .device = std::make_unique<ForwardedDevice>(ops.device(), hook),
           .scratch = std::make_unique<ForwardedScratch>(ops.scratch()),
@@ -217,8 +220,8 @@ inline ForwardedOps::Parts ForwardedParts(Ops& ops, OperationHook& hook) {
           .convolution = std::make_unique<ForwardedConvolution>(c, ops.convolution(), hook),
           .latents = std::make_unique<ForwardedLatents>(c, ops.latents(), hook),
           .sampler = std::make_unique<ForwardedSampler>(c, ops.sampler(), hook),
-          .shuffle = shuffle == nullptr ? nullptr : std::make_unique<ForwardedShuffle>(c, *shuffle, hook),
-          .hybrid = hybrid == nullptr ? nullptr : std::make_unique<ForwardedHybrid>(c, *hybrid, hook)};
+          .shuffle = std::make_unique<ForwardedShuffle>(c, ops.shuffle(), hook),
+          .hybrid = std::make_unique<ForwardedHybrid>(c, ops.hybrid(), hook)};
 }
 
 }  // namespace longtake

@@ -7,7 +7,6 @@
 #include "engine/reference/reference_ops.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/engine/forwarded_ops.h"
 #include "tests/engine/ltx2_folder.h"
 
 namespace longtake {
@@ -175,20 +174,6 @@ TEST(Ltx2Folder, NamesTheTensorAtFault) {
       EXPECT_THAT(message(superfluous), HasSubstr(name + "_2"));
     }
   }
-}
-
-// The cuda backend has no ShuffleOps.
-TEST(Ltx2Folder, IsRefusedByBackendsWithoutItsOperations) {
-  const Ltx2Folder folder(Ltx2Kind::kLtx2);
-  const auto ops = MakeReferenceOps();
-  OperationHook hook;
-  ForwardedOps::Parts parts = ForwardedParts(*ops, hook);
-  parts.shuffle = nullptr;
-  ForwardedOps without(std::move(parts));
-  const absl::Status status = LoadVideoVae(folder.Write(), {.decoder = true}, &without).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("config.json"));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("_class_name"));
 }
 
 }  // namespace

@@ -26,7 +26,6 @@ struct OpsCase {
   std::string name;
   int groups = 3;
   std::function<GroupResults(Ops& ops, const Groups& groups)> run;
-  bool on_cuda = true;  // false: of a family or an option that the cuda backend lacks
 };
 
 // Of each family, in the file of its name.

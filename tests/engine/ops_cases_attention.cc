@@ -119,8 +119,7 @@ GroupResults RunSoftmax(Ops& ops, const Groups& groups, const SoftmaxAttentionSh
 }  // namespace
 
 OpsCase MakeCase(const LinearAttentionShape& shape) {
-  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, shape); },
-          /*on_cuda=*/!shape.gated};
+  return {shape.name, 3, [shape](Ops& ops, const Groups& groups) { return RunLinearAttention(ops, groups, shape); }};
 }
 
 OpsCase MakeCase(const CrossAttentionShape& shape) {

@@ -9,11 +9,6 @@
 namespace longtake {
 namespace {
 
-OpsCase OnCpu(OpsCase c) {
-  c.on_cuda = false;
-  return c;
-}
-
 GroupResults RunDepthAttention(Ops& ops, const Groups& groups, int64_t width, int sources) {
   Bench bench(ops);
   std::vector<ConstMat> all;
@@ -27,7 +22,7 @@ GroupResults RunDepthAttention(Ops& ops, const Groups& groups, int64_t width, in
   const Mat out = bench.Empty(rows, width, DType::kF32);
   // Scores of about 1: no source is taken alone.
   const float* weight = bench.Floats(Random(width, 3, 0, 1.f / std::sqrt(static_cast<float>(width))));
-  ops.hybrid()->DepthAttention({.sources = all, .weight = weight, .out = out});
+  ops.hybrid().DepthAttention({.sources = all, .weight = weight, .out = out});
   return Cut(groups, bench.Read(out), [&](int g) { return RowsOf(g) * width; });
 }
 
@@ -37,13 +32,13 @@ GroupResults RunRotateOnGrid(Ops& ops, const Groups& groups, int heads, int head
   const std::vector<Segment> segments = Segments(groups, kSegments);
   const auto values = Concatenate(groups, [&](int g) { return Random(TokensOf(g) * 3 * D, 1, g); });
   const Mat qkv = bench.Upload(values, 3 * D, DType::kF32), out = bench.EmptyAct(qkv.rows, 3 * D);
-  ops.hybrid()->RotateOnGrid({.qkv = qkv,
-                              .q_weight = bench.Floats(Random(D, 2, 0, 0.3f, 1.f)),
-                              .k_weight = bench.Floats(Random(D, 3, 0, 0.3f, 1.f)),
-                              .heads = heads,
-                              .head_dim = head_dim,
-                              .segments = segments,
-                              .out = out});
+  ops.hybrid().RotateOnGrid({.qkv = qkv,
+                             .q_weight = bench.Floats(Random(D, 2, 0, 0.3f, 1.f)),
+                             .k_weight = bench.Floats(Random(D, 3, 0, 0.3f, 1.f)),
+                             .heads = heads,
+                             .head_dim = head_dim,
+                             .segments = segments,
+                             .out = out});
   return Cut(groups, bench.Read(out), [&](int g) { return TokensOf(g) * 3 * D; });
 }
 
@@ -59,13 +54,13 @@ GroupResults RunAddBranch(Ops& ops, const Groups& groups, int64_t width, bool be
   for (const int g : groups) {
     for (int64_t r = 0; r < RowsOf(g); ++r) mod_row.push_back(static_cast<int32_t>((r + g) % 2));
   }
-  ops.hybrid()->AddBranch({.x = x,
-                           .gate = bench.Floats(Random(2 * (width + 3), 4)),
-                           .gate_stride = width + 3,
-                           .mod_row = mod_row,
-                           .begins = begins,
-                           .stream = stream,
-                           .branch = branch});
+  ops.hybrid().AddBranch({.x = x,
+                          .gate = bench.Floats(Random(2 * (width + 3), 4)),
+                          .gate_stride = width + 3,
+                          .mod_row = mod_row,
+                          .begins = begins,
+                          .stream = stream,
+                          .branch = branch});
   const auto cut = [&](const Mat& m) { return Cut(groups, bench.Read(m), [&](int g) { return RowsOf(g) * width; }); };
   GroupResults results = cut(stream);
   for (const auto& [g, rows] : cut(branch)) results[g].insert(results[g].end(), rows.begin(), rows.end());
@@ -77,7 +72,7 @@ GroupResults RunAddBranch(Ops& ops, const Groups& groups, int64_t width, bool be
 std::vector<OpsCase> HybridCases() {
   std::vector<OpsCase> cases;
   const auto add = [&](const std::string& name, auto run, auto... shape) {
-    cases.push_back(OnCpu({name, 3, [=](Ops& ops, const Groups& groups) { return run(ops, groups, shape...); }}));
+    cases.push_back({name, 3, [=](Ops& ops, const Groups& groups) { return run(ops, groups, shape...); }});
   };
   add("depth_attention_1", RunDepthAttention, int64_t{64}, 1);
   add("depth_attention_2", RunDepthAttention, int64_t{203}, 2);
@@ -89,13 +84,13 @@ std::vector<OpsCase> HybridCases() {
   for (const int head_dim : {32, 21}) {
     for (const bool norm : {true, false}) {
       cases.push_back(
-          OnCpu(RowsCase(norm ? "gate_heads_normed" : "gate_heads", 6 * head_dim, false, false,
-                         [=](Ops& ops, Bench& bench, Mat x, Mat y, auto) {
-                           const float* weight = bench.Floats(Random(head_dim, 5, 0, 0.3f, 1.f));
-                           // y holds the gates before it holds the products.
-                           ops.hybrid()->GateHeads(
-                               {.x = x, .gate = y, .weight = norm ? weight : nullptr, .head_dim = head_dim, .y = y});
-                         })));
+          RowsCase(norm ? "gate_heads_normed" : "gate_heads", 6 * head_dim, false, false,
+                   [=](Ops& ops, Bench& bench, Mat x, Mat y, auto) {
+                     const float* weight = bench.Floats(Random(head_dim, 5, 0, 0.3f, 1.f));
+                     // y holds the gates before it holds the products.
+                     ops.hybrid().GateHeads(
+                         {.x = x, .gate = y, .weight = norm ? weight : nullptr, .head_dim = head_dim, .y = y});
+                   }));
     }
   }
   return cases;

@@ -33,7 +33,7 @@ GroupResults RunDepthToSpace(Ops& ops, const Groups& groups, const ShuffleShape&
       out.push_back(bench.Upload(Random(kRows * area * c.channels, 3 + i, g), c.channels, DType::kF32));
       if (g == 0 && i + 1 < c.factor.t) out.back().data = nullptr;
     }
-    ops.shuffle()->DepthToSpace(
+    ops.shuffle().DepthToSpace(
         {.in = in, .height = kHeight, .width = kWidth, .factor = c.factor, .residual = residual, .out = out});
     for (const Mat& frame : out) {
       if (frame.data == nullptr) continue;
@@ -55,7 +55,7 @@ GroupResults RunSpaceToDepth(Ops& ops, const Groups& groups, const ShuffleShape&
       residual.push_back(bench.Upload(Random(kRows * area * c.residual, 3 + i, g), c.residual, DType::kF32));
     }
     const Mat out = bench.Upload(Random(kRows * c.channels * volume, 5, g), c.channels * volume, DType::kF32);
-    ops.shuffle()->SpaceToDepth(
+    ops.shuffle().SpaceToDepth(
         {.in = in, .residual = residual, .height = kHeight, .width = kWidth, .factor = c.factor, .out = out});
     results[g] = bench.Read(out);
   }
@@ -67,8 +67,7 @@ GroupResults RunSpaceToDepth(Ops& ops, const Groups& groups, const ShuffleShape&
 std::vector<OpsCase> ShuffleCases() {
   std::vector<OpsCase> cases;
   const auto add = [&](const std::string& name, auto run, const ShuffleShape& shape) {
-    cases.push_back({name + shape.name, 3, [=](Ops& ops, const Groups& groups) { return run(ops, groups, shape); },
-                     /*on_cuda=*/false});
+    cases.push_back({name + shape.name, 3, [=](Ops& ops, const Groups& groups) { return run(ops, groups, shape); }});
   };
   // Of LTX-2's decoder, of LTX-2.3's, and with channels that no vector holds.
   const ShuffleShape depth[] = {{"222_residual", {2, 2, 2}, 20, 5},
@@ -101,7 +100,6 @@ std::vector<OpsCase> ShuffleCases() {
       shape.f32 = f32;
       shape.name += f32 ? "_f32" : "";
       cases.push_back(MakeCase(shape));
-      cases.back().on_cuda = false;
     }
   }
   return cases;

@@ -65,11 +65,7 @@ std::vector<Case> Cases() {
   }
   std::vector<Case> cases;
   for (const std::string& name : names) {
-    for (const Numerics& n : all) {
-      // The cuda backend has neither an LTX-2 VAE nor SANA-Video 2.0's transformer (Refuses... below).
-      const bool refused = name.starts_with("ltx2") || name.starts_with("sana_video2");
-      if (n.backend != "cuda" || !refused) cases.push_back({name, n});
-    }
+    for (const Numerics& n : all) cases.push_back({name, n});
   }
   return cases;
 }
@@ -178,24 +174,6 @@ INSTANTIATE_TEST_SUITE_P(Committed, ParityTest, testing::ValuesIn(Cases()), [](c
   const Case& c = info.param;
   return c.name + "_" + c.numerics.backend + "_" + c.numerics.dtype + "_" + c.numerics.isa;
 });
-
-TEST(CudaParity, RefusesSanaVideo2) {
-  if (Module("cuda").empty()) GTEST_SKIP() << "no cuda runner in this build";
-  const std::string data = kData;
-  EXPECT_EQ(RunProgram({Module("cuda"), "--model", data + "/models/sana_video2", "--module", "transformer", "--backend",
-                        "cuda", "--input", data + "/cases/sana_video2/input.safetensors", "--output",
-                        testing::TempDir() + "/refused.safetensors"}),
-            1);
-}
-
-TEST(CudaParity, RefusesLtx2) {
-  if (Module("cuda").empty()) GTEST_SKIP() << "no cuda runner in this build";
-  const std::string data = kData;
-  EXPECT_EQ(RunProgram({Module("cuda"), "--model", data + "/models/ltx2_vae", "--module", "vae_decoder", "--backend",
-                        "cuda", "--input", data + "/cases/ltx2_vae_decoder/input.safetensors", "--output",
-                        testing::TempDir() + "/refused.safetensors"}),
-            1);
-}
 
 // Every module has a case: a folder that was not checked out must not pass unseen.
 TEST(ParityData, HoldsEveryModule) {

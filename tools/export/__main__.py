@@ -20,6 +20,7 @@ from tools.export import (
     image_to_video,
     ltx2_vae,
     pipeline,
+    quantized,
     sana_video2,
     taehv,
     text,
@@ -93,6 +94,8 @@ def export_random(out: Path, seed: int) -> None:
         image_to_video.causal_case(out, f"{tag}_image_{use}_{index}", rng, dtype(index), use, window, guidance)
     for index, (patch, times) in enumerate([(1, (1, 2, 2)), (4, (2, 2, 2)), (2, (1, 2, 2))]):
         taehv.case(out, f"{tag}_tiny_decoder_{index}", rng, dtype(index), patch, times)
+    for index in range(3):
+        quantized.case(out, f"{tag}_quantized_{index}", rng, quantized.random_formats(rng))
 
 
 def export_committed(out: Path) -> None:
@@ -141,6 +144,7 @@ def export_committed(out: Path) -> None:
     sana_video2.committed_cases(out, random.Random(13))
     image_to_video.committed_cases(out, random.Random(19))
     taehv.committed_cases(out, random.Random(13))
+    quantized.committed_cases(out, random.Random(23))
 
 
 def main() -> None:

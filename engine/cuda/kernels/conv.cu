@@ -33,7 +33,9 @@ struct Pixel {
   // The pixel's input at a tap; null for zeros.
   __device__ __forceinline__ const Bf16* Input(const ConvLaunch& a, int tap) const {
     if (!inside || tap >= a.kt * a.kh * a.kw) return nullptr;
-    const int dt = tap / (a.kh * a.kw), sy = y + tap / a.kw % a.kh, sx = x + tap % a.kw;
+    const int dt = tap / (a.kh * a.kw);
+    int sy = y + tap / a.kw % a.kh, sx = x + tap % a.kw;
+    if (a.reflect != 0) sy = Reflected(sy, a.in_height), sx = Reflected(sx, a.in_width);
     const auto* frame = static_cast<const Bf16*>(a.Frame(dt));
     if (frame == nullptr || sy < 0 || sx < 0 || sy >= a.in_height * a.upsample || sx >= a.in_width * a.upsample) {
       return nullptr;

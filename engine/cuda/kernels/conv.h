@@ -28,8 +28,9 @@ struct ConvLaunch {
   int inputs = 0, outputs = 0, kt = 1, kh = 1, kw = 1;
   int in_height = 0, in_width = 0, out_height = 0, out_width = 0;
   int stride = 1, upsample = 1, pad_top = 0, pad_left = 0;
-  int wide = 0;  // not 0: out and residual are f32; else bf16
-  int relu = 0;  // not 0: negative sums become 0
+  int reflect = 0;  // not 0: the border reflects the inputs, of which one pixel outside is needed; else it is zeros
+  int wide = 0;     // not 0: out and residual are f32; else bf16
+  int relu = 0;     // not 0: negative sums become 0
   // One output frame, and the kt frames that it is made from; null: zeros.
   const void* in[kMostFrames] = {};
   void* out = nullptr;
@@ -45,6 +46,13 @@ struct ConvLaunch {
   }
 };
 void RunConv(Launcher& launcher, const ConvLaunch& a);
+
+// The place of `size` that stands for `at` behind a reflecting border. Further out than one, where no stored pixel
+// reads, it is any place.
+__device__ __forceinline__ int Reflected(int at, int size) {
+  const int inner = at < 0 ? -at : at >= size ? 2 * size - 2 - at : at;
+  return inner < 0 ? 0 : inner >= size ? size - 1 : inner;
+}
 
 // RunConv's fast way (conv_tile.cu), for shapes that fit it.
 bool FitsConvTile(const ConvLaunch& a);

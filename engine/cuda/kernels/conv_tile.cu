@@ -69,7 +69,9 @@ __global__ void __launch_bounds__(kThreads, 1) ConvTileKernel(ConvLaunch a) {
   int places[kCopies];
 #pragma unroll
   for (int c = 0; c < kCopies; ++c) {
-    const int p = copy_row + c * kCopyRows, y = in_row + p / W::kColumns, x = in_column + p % W::kColumns;
+    const int p = copy_row + c * kCopyRows;
+    int y = in_row + p / W::kColumns, x = in_column + p % W::kColumns;
+    if (a.reflect != 0) y = Reflected(y, a.in_height), x = Reflected(x, a.in_width);
     const bool inside = y >= 0 && x >= 0 && y < a.in_height && x < a.in_width;
     places[c] = inside ? (y * a.in_width + x) * a.inputs + granule : -1;
   }

@@ -1,6 +1,7 @@
 #include "engine/cuda/kernels/dispatch.h"
 #include "engine/cuda/kernels/elements.h"
 #include "engine/cuda/kernels/linear_attention.h"
+#include "engine/cuda/kernels/rotation.h"
 
 namespace longtake::cuda {
 namespace {
@@ -15,42 +16,18 @@ struct Arguments {
   const void* v;
 };
 
-// Where a token stands, and its 1/rms.
-struct Place {
-  float inverse;
-  int frame, row, column;
-};
-
-__device__ __forceinline__ Place PlaceOf(const GridSegment& s, int token, const float* inverse) {
-  const int line = token / s.width;
-  return {inverse == nullptr ? 1.f : inverse[s.first_row + token], s.first_frame + line / s.height, line % s.height,
-          token % s.width};
-}
-
-// Cosines and sines of one pair of columns, at any position.
-struct PairRotation {
-  const float2* table;
-  int stride;
-  int axis;
-
-  __device__ __forceinline__ PairRotation(const RotaryAxes& r, int pair) {
-    axis = pair < r.time_pairs ? 0 : pair < r.time_pairs + r.space_pairs ? 1 : 2;
-    stride = axis == 0 ? r.time_pairs : r.space_pairs;
-    table = axis == 0 ? r.time + pair : r.space + pair - r.time_pairs - (axis - 1) * r.space_pairs;
-  }
-  __device__ __forceinline__ float2 At(const Place& p) const {
-    const int position = axis == 0 ? p.frame : axis == 1 ? p.row : p.column;
-    return table[position * stride];
-  }
-};
-
-// Norm and ReLU of a pair, then its rotation.
+// Norm and ReLU of a pair, and its rotation, which with gated keys is that of the pair before the ReLU.
+template <bool kGated>
 __device__ __forceinline__ void Project(float (&x)[2], float inverse, float2 weight, float2 rotation,
                                         float (&rotated)[2]) {
-  x[0] = fmaxf(x[0] * inverse * weight.x, 0.f);
-  x[1] = fmaxf(x[1] * inverse * weight.y, 0.f);
-  rotated[0] = x[0] * rotation.x - x[1] * rotation.y;
-  rotated[1] = x[0] * rotation.y + x[1] * rotation.x;
+  const float normed[2] = {x[0] * inverse * weight.x, x[1] * inverse * weight.y};
+  x[0] = fmaxf(normed[0], 0.f);
+  x[1] = fmaxf(normed[1], 0.f);
+  if constexpr (kGated) {
+    Rotate(normed, rotation, rotated);
+  } else {
+    Rotate(x, rotation, rotated);
+  }
 }
 
 __device__ __forceinline__ float2 WeightOf(const float* weight, int64_t at) {
@@ -66,20 +43,22 @@ constexpr int kStep = 32;  // tokens in shared memory at a time
 // modulo 32 words puts these on 32 banks.
 __host__ __device__ constexpr int StepStride(int tiles) { return 16 * tiles + 8; }
 
-template <int kTiles>
+template <int kTiles, bool kGated>
 constexpr size_t StateSharedBytes() {
-  return kStateTokens * sizeof(Place) + 2 * 2 * kStep * StepStride(kTiles) * sizeof(float);
+  return kStateTokens * (sizeof(Place) + (kGated ? sizeof(float) : 0)) +
+         2 * 2 * kStep * StepStride(kTiles) * sizeof(float);
 }
 
 // S[i][j] += v[i] k~[j] for i and j in slices of 16 * kTiles columns. Warp w has the rows i of tile w and all columns;
 // with 112 columns 7 warps of 56 sums a lane. Two steps are in shared memory: while one is multiplied the next is
 // loaded, normed and rotated.
-template <typename In, int kTiles>
+template <typename In, int kTiles, bool kGated>
 __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
   const LinearAttentionLaunch& a = g.a;
   constexpr int kPairs = 8 * kTiles, kStride = StepStride(kTiles), kMine = kStep / 4;
   Place* places = SharedMemory<Place>();
-  uint32_t* steps = reinterpret_cast<uint32_t*>(places + kStateTokens);
+  float* gates = reinterpret_cast<float*>(places + kStateTokens);  // of this head's keys
+  uint32_t* steps = reinterpret_cast<uint32_t*>(gates + (kGated ? kStateTokens : 0));
   const int d = a.head_dim, slices = (d + kSlice - 1) / kSlice;
   const int head = blockIdx.y;
   const int first_i = blockIdx.z / slices * kSlice, first_j = blockIdx.z % slices * kSlice;
@@ -92,8 +71,10 @@ __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
   // Behind the last token of the last step stands that token again with a factor of 0, so that it adds nothing: neither
   // to S nor to z.
   for (int t = threadIdx.x; t < (count + kStep - 1) / kStep * kStep; t += 32 * kTiles) {
-    places[t] = PlaceOf(grid, share.first + min(t, count - 1), a.k_inverse);
+    const int token = share.first + min(t, count - 1);
+    places[t] = PlaceOf(grid, token, a.k_inverse);
     if (t >= count) places[t].inverse = 0.f;
+    if constexpr (kGated) gates[t] = a.key_gate[(grid.first_row + token) * a.key_gate_stride + head];
   }
   SyncBlock();
 
@@ -126,7 +107,11 @@ __global__ void __launch_bounds__(32 * kTiles) StateKernel(Arguments g) {
       const int t = step * kStep + group + 4 * r;
       const Place place = places[t];
       float rotated[2];
-      Project(next_k[r], place.inverse, weight, rotation.At(place), rotated);
+      Project<kGated>(next_k[r], place.inverse, weight, rotation.At(place), rotated);
+      if constexpr (kGated) {
+        rotated[0] *= gates[t];
+        rotated[1] *= gates[t];
+      }
       z[0] += next_k[r][0];
       z[1] += next_k[r][1];
       *reinterpret_cast<uint2*>(to_k + r * 4 * kStride) = make_uint2(ToTf32(rotated[0]), ToTf32(rotated[1]));
@@ -221,7 +206,7 @@ __host__ __device__ constexpr int StateStride(int head_dim) { return (head_dim +
 // A warp has 16 tokens, all columns of a slice. q goes from global memory into fragments without shared memory: a sum
 // over j may run in any order, so lane i of a fragment takes columns 2i and 2i + 1, a rotary pair, for both of its
 // places. S takes 54 KB for 112 columns: two blocks of 8 warps a multiprocessor, by registers.
-template <typename In, int kTiles>
+template <typename In, int kTiles, bool kGated>
 __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g) {
   const LinearAttentionLaunch& a = g.a;
   const int d = a.head_dim, head = blockIdx.y, first_i = blockIdx.z * kSlice, stride = StateStride(d);
@@ -271,7 +256,7 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
       for (int half = 0; half < 2; ++half) {
         float plain[2], rotated[2];
         Load<2>(q[half] + there, plain);
-        Project(plain, places[half].inverse, weight, rotation.At(places[half]), rotated);
+        Project<kGated>(plain, places[half].inverse, weight, rotation.At(places[half]), rotated);
         denominator[half] += plain[0] * sum.x + plain[1] * sum.y;
         left[half] = ToTf32(rotated[0]);
         left[2 + half] = ToTf32(rotated[1]);
@@ -288,7 +273,7 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
       float total = denominator[half];
       total += ShuffleXor(total, 1);
       total += ShuffleXor(total, 2);
-      const float factor = 1.f / (total + 1e-15f);
+      const float factor = 1.f / (total + (kGated ? 1e-8f : 1e-15f));
       const int t = first + row + 8 * half;
       if (t >= count) continue;
       Bf16* to = static_cast<Bf16*>(a.out.data) + (grid.first_row + share.first + t) * a.out.stride +
@@ -302,7 +287,7 @@ __global__ void __launch_bounds__(32 * kOutputWarps, 2) OutputKernel(Arguments g
   }
 }
 
-template <typename In, int kTiles>
+template <typename In, int kTiles, bool kGated>
 void Launch(Launcher& launcher, const Arguments& g) {
   const LinearAttentionLaunch& a = g.a;
   const auto heads = static_cast<unsigned>(a.heads);
@@ -310,8 +295,8 @@ void Launch(Launcher& launcher, const Arguments& g) {
   launcher.Launch("linear_attention_state",
                   {.grid = dim3(static_cast<unsigned>(a.state_share_count), heads, slices * slices),
                    .block = dim3(32 * kTiles),
-                   .shared_bytes = StateSharedBytes<kTiles>()},
-                  StateKernel<In, kTiles>, g);
+                   .shared_bytes = StateSharedBytes<kTiles, kGated>()},
+                  StateKernel<In, kTiles, kGated>, g);
   launcher.Launch("linear_attention_reduce",
                   {.grid = dim3(static_cast<unsigned>(DivideUp(a.StateFloats(), kReduceThreads)),
                                 static_cast<unsigned>(a.segment_count) * heads),
@@ -322,7 +307,7 @@ void Launch(Launcher& launcher, const Arguments& g) {
                   {.grid = dim3(static_cast<unsigned>(a.output_share_count), heads, slices),
                    .block = dim3(32 * kOutputWarps),
                    .shared_bytes = (size_t{16} * kTiles * stride + stride) * sizeof(float)},
-                  OutputKernel<In, kTiles>, g);
+                  OutputKernel<In, kTiles, kGated>, g);
 }
 
 }  // namespace
@@ -334,8 +319,13 @@ void RunLinearAttention(Launcher& launcher, DType qkv, const LinearAttentionLaun
   const Arguments g = {.a = a, .q = q, .k = q + column, .v = q + 2 * column};
   ByType(qkv, [&](auto in) {
     const int widest = a.head_dim < kSlice ? a.head_dim : kSlice;
-    ByNumber<1, kSlice / 16>(static_cast<int>(DivideUp(widest, 16)),
-                             [&](auto tiles) { Launch<decltype(in), tiles()>(launcher, g); });
+    ByNumber<1, kSlice / 16>(static_cast<int>(DivideUp(widest, 16)), [&](auto tiles) {
+      if (a.key_gate == nullptr) {
+        Launch<decltype(in), tiles(), false>(launcher, g);
+      } else {
+        Launch<decltype(in), tiles(), true>(launcher, g);
+      }
+    });
   });
 }
 

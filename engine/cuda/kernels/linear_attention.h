@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "engine/core/tensor.h"
+#include "engine/cuda/kernels/rotary_axes.h"
 #include "engine/cuda/kernels/segments.h"
 #include "engine/cuda/launcher.h"
 
@@ -42,19 +43,14 @@ struct LinearSegment {
   int32_t store_sum = 0;
 };
 
-// Cosine and sine for each position of an axis and each pair of its columns, [positions][width / 2].
-struct RotaryAxes {
-  const float2* time = nullptr;
-  const float2* space = nullptr;
-  int time_pairs = 0, space_pairs = 0;
-};
-
 struct LinearAttentionLaunch {
   Rows qkv;  // f32 or bf16 [N, 3D]; pairs of columns aligned
   const float* q_weight = nullptr;
   const float* k_weight = nullptr;
   const float* q_inverse = nullptr;  // 1/rms of each row; null with the weight
   const float* k_inverse = nullptr;
+  const float* key_gate = nullptr;  // [N, heads], rows key_gate_stride apart; null: plain keys
+  int64_t key_gate_stride = 0;
   int heads = 0, head_dim = 0;  // head_dim even
   RotaryAxes rotary;
   // On the device. The shares' order is that of the partial sums.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/core/float16.h"
 #include "engine/core/memory_budget.h"
+#include "engine/models/folder/quantized_weights.h"
 
 namespace longtake {
 namespace {
@@ -21,11 +22,16 @@ HostTensor Rows(HostTensor t, int64_t first, int64_t count) {
 }  // namespace
 
 WeightLoader::WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress)
-    : ops_(ops), store_(store), progress_(std::move(progress)) {}
+    : ops_(ops), store_(store), progress_(std::move(progress)), file_is_quantized_(IsQuantized(store)) {}
+
+void WeightLoader::Recycle() {
+  widened_.clear();
+  store_.Recycle();
+}
 
 std::unique_ptr<PackedKernel> WeightLoader::Packed(std::unique_ptr<PackedKernel> kernel) {
   packed_bytes_ += kernel->bytes();
-  store_.Recycle();
+  Recycle();
   return kernel;
 }
 
@@ -61,18 +67,71 @@ HostTensor WeightLoader::Get(const std::string& name, const std::vector<int64_t>
   return *tensor;
 }
 
+QuantizedMatrix WeightLoader::ReadQuantized(const std::string& name, const std::vector<int64_t>& shape) {
+  if (!status_.ok()) return {};
+  absl::StatusOr<QuantizedMatrix> matrix = longtake::ReadQuantized(store_, name, shape);
+  if (!matrix.ok()) {
+    status_ = matrix.status();
+    return {};
+  }
+  // As if it were a tensor of numbers, which it may become.
+  if (status_ = CheckRoom(name + ".weight", {.data = matrix->codes, .dtype = DType::kF32, .shape = shape});
+      !status_.ok()) {
+    return {};
+  }
+  if (progress_) progress_(store_.used_bytes(), store_.total_bytes());
+  return *std::move(matrix);
+}
+
+HostTensor WeightLoader::Weight(const std::string& name, const std::vector<int64_t>& shape) {
+  if (StoredQuantization(store_, name) == Quantization::kNone) return Get(name + ".weight", shape);
+  const QuantizedMatrix matrix = ReadQuantized(name, shape);
+  if (!status_.ok()) return {};
+  return {widened_.emplace_back(ToFloats(matrix)).data(), DType::kF32, shape};
+}
+
+KernelShape WeightLoader::AsStored(const std::vector<std::string>& names, KernelShape shape) {
+  const Quantization asked = ops_.weights().quantization();
+  if (!file_is_quantized_ || !shape.low_precision || asked == Quantization::kNone) return shape;
+  for (const std::string& name : names) {
+    const Quantization stored = StoredQuantization(store_, name);
+    if (stored == Quantization::kNone || stored == asked) continue;
+    Fail(absl::StrCat(store_.name(), ": tensor '", name, ".weight' is ", std::string(Name(stored)), ", which ",
+                      std::string(Name(asked)), " would round a second time: load it as auto, float32, bfloat16 or ",
+                      std::string(Name(stored))));
+  }
+  shape.low_precision = false;
+  return shape;
+}
+
+std::vector<QuantizedMatrix> WeightLoader::Quantized(const std::vector<std::string>& names,
+                                                     const std::vector<int64_t>& shape) {
+  const Quantization asked = ops_.weights().quantization();
+  std::vector<QuantizedMatrix> parts;
+  for (const std::string& name : names) {
+    if (asked == Quantization::kNone || StoredQuantization(store_, name) != asked) return {};
+    parts.push_back(ReadQuantized(name, shape));
+    if (!status_.ok() || parts.back().tensor_scale != parts[0].tensor_scale) return {};
+  }
+  return parts;
+}
+
 std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string>& names, const KernelShape& shape,
                                                    const std::vector<int64_t>& kernel_dims, bool with_bias) {
   const int64_t outputs = shape.outputs / static_cast<int64_t>(names.size());
   std::vector<int64_t> dims = {outputs, shape.inputs};
   dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
+  const KernelShape stored = AsStored(names, shape);
+  std::vector<QuantizedMatrix> quantized;
+  if (shape.low_precision) quantized = Quantized(names, dims);
   std::vector<HostTensor> weights, biases;
   for (const std::string& name : names) {
-    weights.push_back(Get(name + ".weight", dims));
+    if (quantized.empty()) weights.push_back(Weight(name, dims));
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = Packed(ops_.weights().Pack(shape, weights, biases));
+  auto kernel = Packed(quantized.empty() ? ops_.weights().Pack(stored, weights, biases)
+                                         : ops_.weights().PackQuantized(shape, quantized, biases));
   for (size_t i = 0; i < names.size(); ++i) {
     layers_.push_back({names[i], kernel.get(), static_cast<int64_t>(i) * outputs, dims});
   }
@@ -82,12 +141,15 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
 std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
                                                     int64_t inputs, bool with_bias, bool low_precision) {
   KernelShape shape{.outputs = 0, .inputs = inputs, .low_precision = low_precision};
+  std::vector<std::string> names;
   std::vector<HostTensor> weights, biases;
   for (const auto& [name, outputs] : parts) {
     shape.outputs += outputs;
-    weights.push_back(Get(name + ".weight", {outputs, inputs}));
+    names.push_back(name);
+    weights.push_back(Weight(name, {outputs, inputs}));
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
+  shape = AsStored(names, shape);
   if (!status_.ok()) return nullptr;
   return Packed(ops_.weights().Pack(shape, weights, biases));
 }
@@ -95,9 +157,10 @@ std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<
 std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up,
                                                   const KernelShape& shape) {
   const std::vector<int64_t> dims = {shape.outputs, shape.inputs};
-  const HostTensor first = Get(gate + ".weight", dims), second = Get(up + ".weight", dims);
+  const HostTensor first = Weight(gate, dims), second = Weight(up, dims);
+  const KernelShape stored = AsStored({gate, up}, shape);
   if (!status_.ok()) return nullptr;
-  return Packed(ops_.weights().PackGated(shape, first, second));
+  return Packed(ops_.weights().PackGated(stored, first, second));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
@@ -105,7 +168,7 @@ std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, 
                                                        const std::vector<int64_t>& kernel_dims) {
   std::vector<int64_t> dims = {outputs, shape.inputs};
   dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
-  HostTensor weight = Get(name + ".weight", dims);
+  HostTensor weight = Weight(name, dims);
   HostTensor bias = Get(name + ".bias", {outputs});
   if (!status_.ok()) return nullptr;
   weight = Rows(weight, first, shape.outputs);
@@ -115,7 +178,7 @@ std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, 
 
 std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
                                                            const std::array<int, 3>& patch) {
-  HostTensor weight = Get(name + ".weight", {outputs, channels, patch[0], patch[1], patch[2]});
+  HostTensor weight = Weight(name, {outputs, channels, patch[0], patch[1], patch[2]});
   const HostTensor bias = Get(name + ".bias", {outputs});
   if (!status_.ok()) return nullptr;
   const int64_t inputs = channels * patch[0] * patch[1] * patch[2];
@@ -126,7 +189,7 @@ std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& na
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Depthwise(const std::string& name, int64_t channels) {
-  const HostTensor weight = Get(name + ".weight", {channels, 1, 3, 3});
+  const HostTensor weight = Weight(name, {channels, 1, 3, 3});
   const HostTensor bias = Get(name + ".bias", {channels});
   if (!status_.ok()) return nullptr;
   layers_.push_back({.name = name, .weight_shape = weight.shape});
@@ -140,7 +203,7 @@ std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std:
   auto buffer = ops_.device().Allocate(values.size() * sizeof(float));
   ops_.device().Upload(values.data(), buffer->data(), values.size() * sizeof(float));
   packed_bytes_ += buffer->size();
-  store_.Recycle();
+  Recycle();
   return buffer;
 }
 
@@ -148,7 +211,7 @@ std::vector<float> WeightLoader::HostFloats(const std::string& name, const std::
   const HostTensor tensor = Get(name, shape);
   if (!status_.ok()) return {};
   std::vector<float> values = ToFloats(tensor);
-  store_.Recycle();
+  Recycle();
   return values;
 }
 
@@ -157,7 +220,7 @@ EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, in
   if (!status_.ok()) return {};
   EmbeddingTable table = ops_.weights().PackEmbedding(tensor);
   packed_bytes_ += table.data->size();
-  store_.Recycle();
+  Recycle();
   return table;
 }
 

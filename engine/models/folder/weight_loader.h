@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/core/quantized_matrix.h"
 #include "engine/core/safetensors.h"
 #include "engine/ops/ops.h"
 
@@ -27,8 +28,10 @@ struct LoadedLayer {
   std::vector<int64_t> weight_shape;     // as the file has it: [outputs, inputs, kernel dimensions...]
 };
 
-// Reads tensors of one store and packs them for a backend. The first error is kept and returned by Finish(), and later
-// calls do nothing, so that loading code reads as a list of names.
+// Reads tensors of one store and packs them for a backend. Weights that the file holds quantized stay as they are where
+// the backend quantizes in the same way, and become numbers elsewhere; another way is refused, for it would round them
+// a second time. Of such a file, the weights that are not quantized stay so. The first error is kept and returned by
+// Finish(), and later calls do nothing, so that loading code reads as a list of names.
 class WeightLoader {
  public:
   WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress);
@@ -80,8 +83,18 @@ class WeightLoader {
   // The tensor is valid until the store's memory is recycled. ResourceExhausted: the host has too little memory for it.
   // Without that check Linux would grant the memory and kill the process when it is first written.
   HostTensor Get(const std::string& name, const std::vector<int64_t>& shape);
-  // Counts the packed bytes and recycles the store's memory, which packing has copied from; asynchronous backends, too,
-  // copy before they return.
+  // Reads `name` + ".weight" as numbers.
+  HostTensor Weight(const std::string& name, const std::vector<int64_t>& shape);
+  // Reads the weights of a kernel of low precision as the file has quantized them. Returns none if the kernel has to
+  // be packed from numbers: if not all of them are quantized, or by scales that one kernel cannot have.
+  std::vector<QuantizedMatrix> Quantized(const std::vector<std::string>& names, const std::vector<int64_t>& shape);
+  // Returns `shape` without low_precision if the file is quantized.
+  KernelShape AsStored(const std::vector<std::string>& names, KernelShape shape);
+  QuantizedMatrix ReadQuantized(const std::string& name, const std::vector<int64_t>& shape);
+  // Frees the tensors that were read. Packing has copied from them; asynchronous backends, too, copy before they
+  // return.
+  void Recycle();
+  // Counts the packed bytes and recycles.
   std::unique_ptr<PackedKernel> Packed(std::unique_ptr<PackedKernel> kernel);
 
   absl::Status CheckRoom(const std::string& name, const HostTensor& tensor);
@@ -92,7 +105,9 @@ class WeightLoader {
   absl::Status status_;
   size_t packed_bytes_ = 0;
   std::vector<LoadedLayer> layers_;
-  uint64_t room_ = 0;  // bytes that may be read before the host's memory is checked again
+  const bool file_is_quantized_;
+  std::vector<std::vector<float>> widened_;  // quantized weights as numbers, until the next Recycle
+  uint64_t room_ = 0;                        // bytes that may be read before the host's memory is checked again
 };
 
 }  // namespace longtake

@@ -5,6 +5,7 @@
 
 #include "common/status_macros.h"
 #include "engine/core/json_config.h"
+#include "engine/models/folder/quantized_weights.h"
 
 namespace longtake {
 namespace {
@@ -138,6 +139,7 @@ absl::StatusOr<Gemma2Config> Gemma2Config::Load(const std::string& path) {
   } else if (activation != "gelu_pytorch_tanh" && activation != "gelu_new") {
     json.Fail("hidden_activation", "must be \"gelu_pytorch_tanh\" or \"silu\"");
   }
+  CheckQuantizationConfig(json);
   IgnoreFieldsWithoutEffect(json);
   RETURN_IF_ERROR(json.Finish());
   return c;

@@ -208,12 +208,12 @@ void Ltx2Decoder::RunStep(Call& call, size_t i, int64_t given, ConstMat x) const
     std::byte* const target = drops && k + 1 < times ? nullptr : targets[k];
     out[k] = FloatFrame(call.ctx, target, index + 1, next_width);
   }
-  ops_->shuffle()->DepthToSpace({.in = FloatFrame(call.ctx, call.scratch + plan.wide, index, stage.end.outputs),
-                                 .height = plan.stages[i].height,
-                                 .width = plan.stages[i].width,
-                                 .factor = step.factor,
-                                 .residual = residual,
-                                 .out = {out.data(), static_cast<size_t>(times)}});
+  ops_->shuffle().DepthToSpace({.in = FloatFrame(call.ctx, call.scratch + plan.wide, index, stage.end.outputs),
+                                .height = plan.stages[i].height,
+                                .width = plan.stages[i].width,
+                                .factor = step.factor,
+                                .residual = residual,
+                                .out = {out.data(), static_cast<size_t>(times)}});
   if (stage.waiting >= 0 && x.data != nullptr) Keep(call.ctx, stage.waiting, 0, x);
   for (int k = 0; k < times; ++k) {
     if (out[k].data == nullptr) continue;

@@ -158,7 +158,7 @@ bool Ltx2Encoder::RunStep(const Ltx2Context& ctx, const Ltx2Plan& plan, size_t i
     residual[0] = FloatFrame(ctx, KeptFrame(ctx, stage.waiting_x, 0), index, width);
   }
   const auto count = static_cast<size_t>(factor.t);
-  ops_->shuffle()->SpaceToDepth(
+  ops_->shuffle().SpaceToDepth(
       {.in = {in.data(), count},
        .residual = {residual.data(), count},
        .height = plan.stages[i + 1].height,

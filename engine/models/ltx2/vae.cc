@@ -28,18 +28,9 @@ std::vector<float> Statistics(WeightLoader& weights, const std::string& folder, 
 
 }  // namespace
 
-absl::StatusOr<Ltx2Config> ReadLtx2Folder(const std::string& folder, const Ops& ops) {
-  ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(folder + "/config.json"));
-  ASSIGN_OR_RETURN(Ltx2Config config, ReadLtx2Config(std::move(json)));
-  if (ops.shuffle() == nullptr) {
-    return absl::UnimplementedError(absl::StrCat(folder, "/config.json: field '_class_name' is an LTX-2 VAE's, which ",
-                                                 ops.device().name(), " does not run; the cpu backend does"));
-  }
-  return config;
-}
-
 absl::StatusOr<VideoVae> LoadLtx2Vae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress) {
-  ASSIGN_OR_RETURN(const Ltx2Config config, ReadLtx2Folder(folder, *ops));
+  ASSIGN_OR_RETURN(JsonConfig json, JsonConfig::Load(folder + "/config.json"));
+  ASSIGN_OR_RETURN(const Ltx2Config config, ReadLtx2Config(std::move(json)));
   ASSIGN_OR_RETURN(TensorStore store, TensorStore::Open(folder, "diffusion_pytorch_model"));
   WeightLoader weights(*ops, store, std::move(progress));
   const std::vector<float> mean = Statistics(weights, folder, "latents_mean", config.latent_channels, false);

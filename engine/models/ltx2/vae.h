@@ -6,19 +6,14 @@
 
 #include "absl/status/statusor.h"
 #include "engine/models/folder/weight_loader.h"
-#include "engine/models/ltx2/config.h"
 #include "engine/models/video/vae.h"
 #include "engine/ops/ops.h"
 
 namespace longtake {
 
 // Reads `folder`/config.json and diffusion_pytorch_model(.safetensors). All tensors are checked, those of the requested
-// parts are packed. Errors name the file and the field or tensor; a superfluous tensor is an error. Unimplemented: the
-// backend has no ShuffleOps.
+// parts are packed. Errors name the file and the field or tensor; a superfluous tensor is an error.
 absl::StatusOr<VideoVae> LoadLtx2Vae(const std::string& folder, VaeParts parts, Ops* ops, LoadProgress progress = {});
-
-// Reads `folder`/config.json alone, and refuses what LoadLtx2Vae would.
-absl::StatusOr<Ltx2Config> ReadLtx2Folder(const std::string& folder, const Ops& ops);
 
 }  // namespace longtake
 

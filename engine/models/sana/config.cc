@@ -6,6 +6,7 @@
 
 #include "common/status_macros.h"
 #include "engine/core/json_config.h"
+#include "engine/models/folder/quantized_weights.h"
 #include "engine/ops/hybrid.h"
 
 namespace longtake {
@@ -54,6 +55,7 @@ absl::StatusOr<SanaConfig> LoadHybrid(JsonConfig json) {
     json.Fail("residual_block", "is too small for so many layers");
   }
   ReadPatch(json, {1, 1, 1}, &c);
+  CheckQuantizationConfig(json);
   json.Ignore({"sample_size"});
   RETURN_IF_ERROR(json.Finish());
   c.hybrid = hybrid;
@@ -112,6 +114,7 @@ absl::StatusOr<SanaConfig> SanaConfig::Load(const std::string& path) {
   json.MustBe("norm_elementwise_affine", false);
   json.MustBe("guidance_embeds", false);
   json.MustBe("interpolation_scale", nullptr);
+  CheckQuantizationConfig(json);
   json.Ignore({"_diffusers_version", "_name_or_path", "dropout", "sample_size", "guidance_embeds_scale"});
   RETURN_IF_ERROR(json.Finish());
   return c;

@@ -31,7 +31,7 @@ void SanaTransformer::RunHybridLayer(int layer, Batch& b, const Work& w) const {
   const auto mod = [&](int part) { return static_cast<const float*>(w.layer_modulation.data) + part * D; };
   // u = gather(weight; sources), normed = LN(u) (1 + scale) + shift
   const auto read = [&](Buffer& weight, int shift, int scale) {
-    ops_.hybrid()->DepthAttention({.sources = sources, .weight = weight.f32(), .out = u});
+    ops_.hybrid().DepthAttention({.sources = sources, .weight = weight.f32(), .out = u});
     ops_.norm().LayerNorm({.x = u,
                            .eps = config_.norm_eps,
                            .shift = mod(shift),
@@ -46,13 +46,14 @@ void SanaTransformer::RunHybridLayer(int layer, Batch& b, const Work& w) const {
   linear(*l.qkv, w.normed, {}, w.qkv);
   if (l.softmax) {
     const int heads = static_cast<int>(D / hybrid.softmax_head_dim);
-    ops_.hybrid()->RotateOnGrid({.qkv = w.qkv,
-                                 .q_weight = l.q_norm->f32(),
-                                 .k_weight = l.k_norm->f32(),
-                                 .heads = heads,
-                                 .head_dim = hybrid.softmax_head_dim,
-                                 .segments = b.segments,
-                                 .out = w.hybrid.rotated});
+    ops_.hybrid().RotateOnGrid({.qkv = w.qkv,
+                                .q_weight = l.q_norm->f32(),
+                                .k_weight = l.k_norm->f32(),
+                                .heads = heads,
+                                .head_dim = hybrid.softmax_head_dim,
+                                .rope_max_positions = config_.rope_max_positions,
+                                .segments = b.segments,
+                                .out = w.hybrid.rotated});
     std::vector<SoftmaxAttentionSegment> segments;
     for (const Segment& s : b.segments) segments.push_back({s.first_row, s.rows(), s.rows()});
     ops_.attention().SoftmaxAttention({.qkv = w.hybrid.rotated,
@@ -75,19 +76,19 @@ void SanaTransformer::RunHybridLayer(int layer, Batch& b, const Work& w) const {
                                       .out = w.attended});
   }
   linear(*l.output_gate, w.normed, {.activation = Activation::kSigmoid}, w.hybrid.gate);
-  ops_.hybrid()->GateHeads({.x = w.attended,
-                            .gate = w.hybrid.gate,
-                            .weight = l.head_norm == nullptr ? nullptr : l.head_norm->f32(),
-                            .head_dim = config_.head_dim,
-                            .y = w.attended});
+  ops_.hybrid().GateHeads({.x = w.attended,
+                           .gate = w.hybrid.gate,
+                           .weight = l.head_norm == nullptr ? nullptr : l.head_norm->f32(),
+                           .head_dim = config_.head_dim,
+                           .y = w.attended});
   linear(*l.out, w.attended, {}, w.hybrid.projected);
-  ops_.hybrid()->AddBranch({.x = w.hybrid.projected,
-                            .gate = mod(2),
-                            .gate_stride = stride,
-                            .mod_row = b.mod_row,
-                            .begins = begins,
-                            .stream = u,
-                            .branch = P});
+  ops_.hybrid().AddBranch({.x = w.hybrid.projected,
+                           .gate = mod(2),
+                           .gate_stride = stride,
+                           .mod_row = b.mod_row,
+                           .begins = begins,
+                           .stream = u,
+                           .branch = P});
 
   // P += CrossAttention(u, caption)
   ops_.elementwise().Convert(u, w.normed);
@@ -106,7 +107,7 @@ void SanaTransformer::RunHybridLayer(int layer, Batch& b, const Work& w) const {
   read(*weights_->ffn_depth, 3, 4);
   linear(*l.gate, w.normed, {.activation = Activation::kSilu}, w.hidden);
   linear(*l.up, w.normed, {}, w.hybrid.up);
-  ops_.hybrid()->GateHeads(
+  ops_.hybrid().GateHeads(
       {.x = w.hybrid.up, .gate = w.hidden, .head_dim = static_cast<int>(config_.ffn_width), .y = w.hidden});
   linear(*l.down, w.hidden, {.residual = true, .gate = mod(5), .gate_stride = stride, .mod_row = b.mod_row}, P);
 }

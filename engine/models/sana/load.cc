@@ -20,10 +20,6 @@ absl::StatusOr<std::unique_ptr<SanaTransformer>> SanaTransformer::Load(Ops& ops,
   WeightLoader load(ops, store, progress);
   auto w = std::make_shared<Weights>();
   if (c.hybrid.has_value()) {
-    if (ops.hybrid() == nullptr) {
-      return absl::UnimplementedError(absl::StrCat(folder, "/config.json: field '_class_name' is SanaVideo2, which ",
-                                                   ops.device().name(), " cannot run: the cpu backend can"));
-    }
     LoadHybrid(c, load, w.get());
   } else {
     LoadFirst(c, load, w.get());

@@ -233,7 +233,7 @@ void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* 
   if (c.hybrid.has_value()) {
     std::vector<ConstMat> sources = {w.h};
     sources.insert(sources.end(), w.hybrid.blocks.begin(), w.hybrid.blocks.end());
-    ops_.hybrid()->DepthAttention({.sources = sources, .weight = weights_->final_depth->f32(), .out = w.hybrid.stream});
+    ops_.hybrid().DepthAttention({.sources = sources, .weight = weights_->final_depth->f32(), .out = w.hybrid.stream});
   }
   PredictVelocity(c.hybrid.has_value() ? w.hybrid.stream : w.h, b, w);
 }

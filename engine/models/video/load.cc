@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "engine/core/json_config.h"
+#include "engine/models/ltx2/config.h"
 #include "engine/models/ltx2/vae.h"
 #include "engine/models/wan/config.h"
 #include "engine/models/wan/vae.h"
@@ -34,14 +35,14 @@ absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts,
                                 : LoadLtx2Vae(folder, parts, ops, std::move(progress));
 }
 
-absl::StatusOr<LatentGeometry> ReadVideoGeometry(const std::string& folder, Ops* ops) {
+absl::StatusOr<LatentGeometry> ReadVideoGeometry(const std::string& folder) {
   ASSIGN_OR_RETURN(JsonConfig config, JsonConfig::Load(folder + "/config.json"));
   ASSIGN_OR_RETURN(const VaeClass kind, ClassOf(config));
   if (kind == VaeClass::kWan) {
     ASSIGN_OR_RETURN(const WanConfig wan, ReadWanConfig(std::move(config)));
     return wan.geometry();
   }
-  ASSIGN_OR_RETURN(const Ltx2Config ltx2, ReadLtx2Folder(folder, *ops));
+  ASSIGN_OR_RETURN(const Ltx2Config ltx2, ReadLtx2Config(std::move(config)));
   return ltx2.geometry();
 }
 

@@ -18,7 +18,7 @@ absl::StatusOr<VideoVae> LoadVideoVae(const std::string& folder, VaeParts parts,
 
 // Reads `folder`/config.json alone: the geometry of the VAE that LoadVideoVae would load, or why it would refuse that
 // file, so that nobody waits for other parts' weights before hearing of it.
-absl::StatusOr<LatentGeometry> ReadVideoGeometry(const std::string& folder, Ops* ops);
+absl::StatusOr<LatentGeometry> ReadVideoGeometry(const std::string& folder);
 
 }  // namespace longtake
 
