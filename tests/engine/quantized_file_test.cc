@@ -348,6 +348,7 @@ TEST(QuantizedFileErrors, OtherFormatsAreRefusedByTheirNames) {
   EXPECT_THAT(error(R"({"quant_method": "modelopt", "quant_algo": "INT4_AWQ"})"), HasSubstr("INT4_AWQ"));
   EXPECT_THAT(error(R"({"quant_method": "modelopt", "quant_type": "INT8"})"), HasSubstr("INT8"));
   EXPECT_THAT(error(R"({"quant_method": 4})"), HasSubstr("quant_method is 4"));
+  EXPECT_THAT(error(R"({"bits": 4})"), HasSubstr("quant_method is missing"));
   EXPECT_THAT(error("[]"), HasSubstr("must be an object"));
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -91,18 +93,22 @@ void CheckQuantizationConfig(JsonConfig& json) {
   const nlohmann::json* raw = json.Raw(field);
   if (raw == nullptr || raw->is_null()) return;
   if (!raw->is_object()) return json.Fail(field, "must be an object");
-  // Whether the field is absent, or is one of the words.
-  const auto is_one_of = [&](const char* key, std::initializer_list<std::string_view> words) {
-    const auto it = raw->find(key);
-    if (it == raw->end() || it->is_null()) return true;
-    if (it->is_string() && std::count(words.begin(), words.end(), it->get_ref<const std::string&>()) > 0) return true;
-    json.Fail(field, absl::StrCat(key, " is ", it->dump().substr(0, 40),
-                                  "; the formats that are read are ModelOpt's FP8 and NVFP4 (docs/folders.md)"));
-    return false;
-  };
   // `bfl` is diffusers' word for the same two layouts. ModelOpt's export writes quant_algo, diffusers quant_type.
-  is_one_of("quant_method", {"bfl", "modelopt"}) && is_one_of("quant_algo", {"FP8", "NVFP4"}) &&
-      is_one_of("quant_type", {"FP8", "NVFP4"});
+  struct Known {
+    const char* key;
+    bool required;
+    std::vector<std::string> words;
+  };
+  for (const auto& [key, required, words] :
+       {Known{"quant_method", true, {"bfl", "modelopt"}}, Known{"quant_algo", false, {"FP8", "NVFP4"}},
+        Known{"quant_type", false, {"FP8", "NVFP4"}}}) {
+    const auto it = raw->find(key);
+    const bool missing = it == raw->end() || it->is_null();
+    if (missing && !required) continue;
+    if (!missing && it->is_string() && std::count(words.begin(), words.end(), it->get<std::string>()) > 0) continue;
+    return json.Fail(field, absl::StrCat(key, missing ? " is missing" : absl::StrCat(" is ", it->dump().substr(0, 40)),
+                                         "; the formats that are read are ModelOpt's FP8 and NVFP4 (docs/folders.md)"));
+  }
 }
 
 }  // namespace longtake
