@@ -48,7 +48,8 @@ def object_mask(story, latents):
 
 
 class _Clips(torch.utils.data.IterableDataset):
-    """Endless (frames uint8, captions, switch block or 99, mask, first block to be learned), different in every worker.
+    """Endless (frames uint8, captions, switch block or 99, mask, first block to be learned, whether the object stands still at
+    first), different in every worker.
 
     Two clips of three show a later part of a story: where it begins says nothing, but how it goes on is to be learned. In
     some of these a slow object stands still at first, as it may in the model's own past, and what is learned is how it sets
@@ -74,7 +75,7 @@ class _Clips(torch.utils.data.IterableDataset):
                 story = dataclasses.replace(story, stands=block_start_frame(first) - 1)
             texts = [[caption(s), *(caption(s, rng) for _ in range(WORDINGS - 1))] for s in (story.first, story.last)]
             mask = object_mask(story, self.latents)
-            yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask, first
+            yield render(story, 0, 4 * self.latents - 3), texts, 99 if switch is None else switch, mask, first, bool(story.stands)
 
 
 def _shards(work, kind):
@@ -131,6 +132,7 @@ def _write(path, items, tokenizer):
         "switch": torch.tensor([item[2] for item in items]),
         "mask": torch.stack([torch.as_tensor(item[3]) for item in items]),
         "first": torch.tensor([item[4] for item in items]),
+        "stands": torch.tensor([item[5] for item in items]),
     }
     torch.save(data, path + ".new")
     os.replace(path + ".new", path)

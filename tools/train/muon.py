@@ -7,13 +7,15 @@ weight moves alike; updates are scaled to the size that AdamW's have, so that on
 
 import torch
 
+from tools.train import run
+
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # the quintic whose iterates bring singular values near one
 _MOMENTUM = 0.95
 
 
 def _orthogonal(g):
     """[n, r, c] → the same with all singular values of each matrix near one."""
-    x = g.bfloat16() if g.is_cuda or torch.ops.mkldnn._is_mkldnn_bf16_supported() else g
+    x = g.bfloat16() if run.has_bfloat16(g.device) else g
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)

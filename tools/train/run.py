@@ -15,9 +15,15 @@ def device():
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def has_bfloat16(dev):
+    """Whether the device has instructions for products of bfloat16. Without them these take twice as long as float32's
+    (AVX-512 of an Ice Lake: a step of the DiT 6.2 s, in float32 3.3)."""
+    return dev.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def autocast(dev):
-    """bfloat16 matrix products, float32 everything else, on either device."""
-    return torch.autocast(dev.type, dtype=torch.bfloat16)
+    """bfloat16 matrix products where they are fast, float32 everything else."""
+    return torch.autocast(dev.type, dtype=torch.bfloat16, enabled=has_bfloat16(dev))
 
 
 def workers_loader(dataset, workers):
@@ -43,16 +49,17 @@ def _to_tensor(item):
     return parts if isinstance(item, tuple) else parts[0]
 
 
-class Half:
-    """A module's bfloat16 twin for forward and backward passes; the module keeps the float32 weights.
+class Twin:
+    """A module's twin for forward and backward passes, in bfloat16 where that is fast; the module keeps the float32 weights.
 
     Unlike autocast it casts each weight once a step and no activation at all. Buffers (rotary tables) stay float32.
     """
 
     def __init__(self, module):
         self.module = copy.deepcopy(module)
+        self.dtype = torch.bfloat16 if has_bfloat16(next(module.parameters()).device) else torch.float32
         for p in self.module.parameters():
-            p.data = p.data.bfloat16()
+            p.data = p.data.to(self.dtype)
         self._pairs = list(zip(module.parameters(), self.module.parameters(), strict=True))
 
     @torch.no_grad()

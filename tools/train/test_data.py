@@ -5,6 +5,8 @@ import os
 import random
 import tempfile
 import unittest
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ import torch
 from tools.clips import caption, render, sample_scene, sample_story
 from tools.clips import vocabulary as V
 from tools.clips.scene import changed
-from tools.train import cache, run, settings, tokenizer, train_dit
+from tools.train import cache, dit, run, settings, tokenizer, train_dit
 
 
 class Data(unittest.TestCase):
@@ -71,10 +73,38 @@ class Data(unittest.TestCase):
             cache._write(os.path.join(folder, "clips_0000.pt"), [(latents, *items[k][1:]) for k in (0, 1, 2)], tok)
             stored = cache.load(folder)
         zeros, ones = [0.0] * settings.LATENT_CHANNELS, [1.0] * settings.LATENT_CHANNELS
-        for k, skipped in enumerate((0, 5, 9)):
-            one = {key: value[k : k + 1] for key, value in stored.items()}
-            weight = train_dit._Data(one, zeros, ones, "cpu").batch(2, 13, torch.tensor(tok.encode("")))[3]
-            self.assertTrue((weight[:, :, :skipped] == 0).all() and (weight[:, :, skipped:] > 0).all(), k)
+        # Of a clip that begins with a picture only that weighs nothing, but for one whose object stands still at first.
+        for share, skipped_frames in ((0.0, (0, 5, 9)), (1.0, (1, 1, 9))):
+            for k, skipped in enumerate(skipped_frames):
+                one = train_dit._Data({key: value[k : k + 1] for key, value in stored.items()}, zeros, ones, "cpu")
+                with mock.patch.object(train_dit, "_HELD", share):
+                    *_, weight, held = one.batch(2, 13, torch.tensor(tok.encode("")))
+                self.assertTrue((weight[:, :, :skipped] == 0).all() and (weight[:, :, skipped:] > 0).all(), k)
+                self.assertEqual(held.tolist(), [share > 0 and k < 2] * 2)
+
+    def test_a_held_frame_is_given_clean(self):
+        step = train_dit._Step(9, torch.zeros(settings.CAPTION_TOKENS, dtype=torch.long), "cpu")
+        seen = {}
+
+        def teacher(models, noisy, clean, t, *rest, **past):
+            seen.update(noisy=noisy, t=t)
+            return noisy, None
+
+        step.teacher = teacher
+        latents = torch.randn(2, settings.LATENT_CHANNELS, 9, 4, 6).bfloat16().float()
+        ids = torch.ones(2, 2, settings.CAPTION_TOKENS, dtype=torch.long)
+        batch = (latents, ids, torch.full((2,), 99), torch.ones(2, 1, 9, 4, 6), torch.tensor([False, True]))
+        with mock.patch.object(
+            dit, "encode_text", lambda models, ids, mask: (torch.zeros(len(ids), 1), torch.zeros(len(ids), 1))
+        ):
+            models = {"dit": SimpleNamespace(proj_out=torch.nn.Linear(1, 1).bfloat16())}
+            step(models, batch, "cpu", own_output=False, guide=False)
+        for copy in range(train_dit._COPIES):
+            plain, held = seen["noisy"][2 * copy], seen["noisy"][2 * copy + 1]
+            self.assertTrue(torch.equal(held[:, 0].float(), latents[1, :, 0]))
+            self.assertFalse(torch.equal(held[:, 1].float(), latents[1, :, 1]))
+            self.assertFalse(torch.equal(plain[:, 0].float(), latents[0, :, 0]))
+            self.assertEqual((seen["t"][2 * copy + 1] == 0).tolist(), [True] + [False] * 8)
 
     def test_stage_resumes_with_its_clock(self):
         with tempfile.TemporaryDirectory() as folder:

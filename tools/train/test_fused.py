@@ -55,22 +55,22 @@ class Fused(unittest.TestCase):
 
         self._same(fused.swish_gate, plain, (2, 3, 4, 16))
 
-    def test_half_follows_the_module_and_hands_gradients_back(self):
+    def test_twin_follows_the_module_and_hands_gradients_back(self):
         torch.manual_seed(0)
         module = torch.nn.Linear(6, 4)
-        half = run.Half(module)
+        twin = run.Twin(module)
         with torch.no_grad():
             module.weight.add_(1.0)
-        half.load()
+        twin.load()
         x = torch.randn(3, 6)
-        half.module(x.bfloat16()).float().square().sum().backward()
-        half.give_gradients()
+        twin.module(x.to(twin.dtype)).float().square().sum().backward()
+        twin.give_gradients()
         given = module.weight.grad.clone()
         module.zero_grad()
         module(x).square().sum().backward()
         self.assertEqual(given.dtype, torch.float32)
         self.assertLess((given - module.weight.grad).abs().max().item(), 0.03 * given.abs().max().item())
-        self.assertIsNone(half.module.weight.grad)
+        self.assertIsNone(twin.module.weight.grad)
 
 
 if __name__ == "__main__":

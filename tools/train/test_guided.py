@@ -48,7 +48,9 @@ class Guided(unittest.TestCase):
                 torch.manual_seed(2)
                 ids = words.expand(2, 2, -1)
                 step = train_dit._Step(9, empty, "cpu")
-                loss, _ = step(models, (latents, ids, torch.full((2,), 99), weight), "cpu", False, guide)
+                loss, _ = step(
+                    models, (latents, ids, torch.full((2,), 99), weight, torch.tensor([False, True])), "cpu", False, guide
+                )
                 losses.append(loss.item())
             self.assertEqual(abs(losses[0] - losses[1]) < 1e-3 * losses[0], same, losses)
 

@@ -25,6 +25,9 @@ _PHASES = {
 }
 
 _OBJECT_WEIGHT = 4.0  # the object is a few of 40 tokens: without more weight it comes late or never (measured)
+# Share of the clips whose first frame is a picture that is given: clean, and told to be so. They may be later parts of a
+# story, where the object is anywhere, for the picture says where.
+_HELD = 0.3
 _NO_CAPTION = 0.1  # share of clips trained without a caption, which guidance needs
 # Guidance is trained into the weights: sampling then takes one pass a step, not two. From this share of the stage on the
 # target moves on by this part of what the caption changes (Tang et al., Diffusion Models without Classifier-free
@@ -52,13 +55,15 @@ class _Data:
         view = (1, -1, 1, 1, 1)
         mean, std = torch.tensor(mean, device=dev).view(view), torch.tensor(std, device=dev).view(view)
         self.latents = torch.cat([((part.to(dev).float() - mean) / std).half() for part in data["latents"].split(512)])
-        self.ids, self.switch, self.mask, self.first = (data[k].to(dev) for k in ("ids", "switch", "mask", "first"))
+        self.ids, self.switch, self.mask = (data[k].to(dev) for k in ("ids", "switch", "mask"))
+        self.first, self.stands = (data[k].to(dev) for k in ("first", "stands"))
 
     def batch(self, n, frames, empty):
-        """The first frames of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], weight [n, 1, frames, H, W].
+        """The first frames of n clips: x0 [n, C, frames, H, W], ids [n, 2, L], switch block [n], weight [n, 1, frames, H, W],
+        whether the first frame is held [n].
 
         The prompt changes in all of them or in none: two captions a clip cost more in cross-attention. Blocks before the first
-        one that is to be learned are only what the others go on from: they weigh nothing.
+        one that is to be learned are only what the others go on from: they weigh nothing. Nor does a held frame.
         """
         lengths = settings.block_lengths(frames)
         pool = (self.first < len(lengths)).nonzero()[:, 0]
@@ -69,9 +74,11 @@ class _Data:
         ids = self.ids[i, :, wording].long()
         ids[torch.rand(n, device=i.device) < _NO_CAPTION] = empty
         weight = 1 + _OBJECT_WEIGHT * self.mask[i, None, :frames]
-        learned = dit.block_of(lengths).to(i.device) >= self.first[i, None]  # [n, frames]
+        held = (torch.rand(n, device=i.device) < _HELD) & ~self.stands[i] & (frames > 1)
+        learned = dit.block_of(lengths).to(i.device) >= (self.first[i] * ~held)[:, None]  # [n, frames]
+        learned[:, 0] &= ~held
         weight = weight * learned[:, None, :, None, None]
-        return self.latents[i, :, :frames].float(), ids, self.switch[i], weight
+        return self.latents[i, :, :frames].float(), ids, self.switch[i], weight, held
 
 
 def _levels(n, blocks, dev, shift=2.5):
@@ -105,11 +112,13 @@ class _Step:
         self.empty = empty[None]  # no caption's tokens [1, L]
 
     def __call__(self, models, batch, dev, own_output, guide):
-        x0, ids, switch, weight = batch
+        x0, ids, switch, weight, held = batch
+        dtype = models["dit"].proj_out.weight.dtype
         n = len(x0)
         copies = _COPIES if self.blocks > 1 else 1
         copied = x0.repeat(copies, 1, 1, 1, 1)
         level = _levels(len(copied), self.blocks, dev)[:, self.block]
+        level[:, 0] *= ~held.repeat(copies)
         grid = level[:, None, :, None, None]
         noise = torch.randn_like(copied)
         noisy = (1 - grid) * copied + grid * noise
@@ -125,9 +134,9 @@ class _Step:
         if self.blocks > 1:
             clean = x0 + 0.15 * torch.rand(n, 1, 1, 1, 1, device=dev) * torch.randn_like(x0)
             if own_output:
-                clean = self._own(models, x0, clean, caption, bias, choice, dev)
-        noisy, t = noisy.bfloat16(), 1000 * level
-        v, past = self.teacher(models, noisy, clean.bfloat16(), t, caption, bias, choice)
+                clean = self._own(models, x0, clean, caption, bias, choice, dev, dtype)
+        noisy, t = noisy.to(dtype), 1000 * level
+        v, past = self.teacher(models, noisy, clean.to(dtype), t, caption, bias, choice)
         v, target, weight = v.float(), noise - copied, weight.repeat(copies, 1, 1, 1, 1)
         if not guide:
             return _velocity_loss(v, target, target, weight)
@@ -139,14 +148,14 @@ class _Step:
         return _velocity_loss(v, guided(target, v, without.float()), target, weight)
 
     @torch.no_grad()
-    def _own(self, models, x0, clean, caption, bias, choice, dev):
+    def _own(self, models, x0, clean, caption, bias, choice, dev, dtype):
         """Half of the clips see as their past what the model itself makes of a half-noised past: that is what it
         will see when it runs on its own."""
         n, frames = len(x0), x0.shape[2]
         rough = (0.35 + 0.4 * torch.rand(n, 1, 1, 1, 1, device=dev)).expand(n, 1, frames, 1, 1)
         start = (1 - rough) * x0 + rough * torch.randn_like(x0)
         rough_t = 1000 * rough[:, 0, :, 0, 0]
-        v, _ = self.teacher(models, start.bfloat16(), clean.bfloat16(), rough_t, caption, bias, choice)
+        v, _ = self.teacher(models, start.to(dtype), clean.to(dtype), rough_t, caption, bias, choice)
         return torch.where(torch.rand(n, 1, 1, 1, 1, device=dev) < 0.5, start - rough * v.float(), clean)
 
 
@@ -187,7 +196,7 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
         _begin_from(models, tok, *init)
     models.to(dev).train()
     top = 6e-4 if go_on else 1e-3 if init is not None else 1.5e-3
-    half = run.Half(models)
+    twin = run.Twin(models)
     optimizer = muon.Optimizer(models, top, _is_matrix, 0.01)
     ema = run.Ema(models, 0.998)
     stage = run.Stage(os.path.join(work, "dit.pt"), minutes, {"models": models, "optimizer": optimizer, "ema": ema})
@@ -211,12 +220,12 @@ def train(work, minutes, vae, stats, tok, init=None, go_on=False, seed=1):
         frames = rng.choices(list(mix), mix.values())[0]
         if frames not in steps:
             steps[frames] = _Step(frames, empty, dev)
-        half.load()
+        twin.load()
         batch = (images if frames == 1 else clips).batch(_BATCHES[dev.type][frames], frames, empty)
-        loss, object_error = steps[frames](half.module, batch, dev, own_output, go_on or share > _GUIDED_FROM)
+        loss, object_error = steps[frames](twin.module, batch, dev, own_output, go_on or share > _GUIDED_FROM)
         optimizer.zero_grad()
         loss.backward()
-        half.give_gradients()
+        twin.give_gradients()
         torch.nn.utils.clip_grad_norm_(models.parameters(), 1.0)
         optimizer.step()
         ema.update(models)
