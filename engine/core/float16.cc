@@ -42,4 +42,13 @@ std::vector<float> ToFloats(const HostTensor& t) {
   return out;
 }
 
+std::vector<float> ToFloats(std::span<const HostTensor> tensors) {
+  std::vector<float> all;
+  for (const HostTensor& t : tensors) {
+    const std::vector<float> part = ToFloats(t);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
 }  // namespace longtake

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "engine/core/tensor.h"
@@ -30,6 +31,8 @@ inline float F16ToFloat(uint16_t x) {
 
 // Converts a tensor of any type to float32. Used for weights while loading.
 std::vector<float> ToFloats(const HostTensor& t);
+// The same of several, one behind the other.
+std::vector<float> ToFloats(std::span<const HostTensor> tensors);
 
 }  // namespace longtake
 

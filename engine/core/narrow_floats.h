@@ -53,6 +53,11 @@ LONGTAKE_HOST_DEVICE inline float DecodeE2m1(uint8_t code) {
   return (code & 8) != 0 ? -a : a;
 }
 
+// The code of element `at` of a row that has two in a byte, the first in the low half.
+LONGTAKE_HOST_DEVICE inline uint8_t E2m1Code(const uint8_t* row, int64_t at) {
+  return static_cast<uint8_t>(row[at / 2] >> (at % 2 * 4) & 15);
+}
+
 }  // namespace longtake
 
 #endif  // LONGTAKE_ENGINE_CORE_NARROW_FLOATS_H_

@@ -28,9 +28,7 @@ std::vector<float> ToFloats(const QuantizedMatrix& m) {
     }
     for (int64_t c = 0; c < m.columns; ++c) {
       const int64_t at = r * m.columns + c;
-      const int code = m.codes[at / 2] >> (at % 2 * 4) & 15;
-      const float scale = DecodeE4m3(m.block_scales[at / kNvfp4Block]) * m.tensor_scale;
-      row[c] = DecodeE2m1(static_cast<uint8_t>(code)) * scale;
+      row[c] = DecodeE2m1(E2m1Code(m.codes, at)) * (DecodeE4m3(m.block_scales[at / kNvfp4Block]) * m.tensor_scale);
     }
   }
   return out;

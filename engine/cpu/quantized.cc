@@ -34,15 +34,6 @@ class QuantizedKernel final : public PackedKernel {
   std::vector<float> factors_, bias_;
 };
 
-std::vector<float> Joined(std::span<const HostTensor> tensors) {
-  std::vector<float> all;
-  for (const HostTensor& t : tensors) {
-    const std::vector<float> part = ToFloats(t);
-    all.insert(all.end(), part.begin(), part.end());
-  }
-  return all;
-}
-
 // Quantized weights as bf16 numbers, and the factor of each output's sums.
 struct Rounded {
   std::vector<uint16_t> values;
@@ -62,10 +53,9 @@ Rounded FromNvfp4(const NarrowRows& rounded, int64_t rows, int64_t columns, int6
   Rounded out{.values = {}, .factors = std::vector<float>(rows, rounded.tensor_scale * kNvfp4ActivationScale)};
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < columns; ++c) {
-      const int64_t at = r * stride + c;
-      const int code = rounded.data[at / 2] >> (at % 2 * 4) & 15;
+      const uint8_t code = E2m1Code(rounded.data.data(), r * stride + c);
       const uint8_t scale = rounded.scales[Nvfp4ScaleOffset(r, c / kNvfp4Block, blocks)];
-      out.values.push_back(FloatToBF16(DecodeE2m1(static_cast<uint8_t>(code)) * DecodeE4m3(scale)));
+      out.values.push_back(FloatToBF16(DecodeE2m1(code) * DecodeE4m3(scale)));
     }
   }
   return out;
@@ -101,7 +91,7 @@ class QuantizedWeightPacker final : public CpuWeightPacker {
                                      std::span<const HostTensor> biases) override {
     if (!shape.low_precision) return CpuWeightPacker::Pack(shape, weights, biases);
     Require(shape.taps() == 1, "Pack", "a low_precision kernel has one tap");
-    const std::vector<float> all = Joined(weights);
+    const std::vector<float> all = ToFloats(weights);
     return Packed(shape,
                   quantization_ == Quantization::kFloat8 ? ToE4m3Rows(all, shape.outputs, shape.inputs, Stride(shape))
                                                          : ToNvfp4Rows(all, shape.outputs, shape.inputs, Stride(shape)),
@@ -124,7 +114,7 @@ class QuantizedWeightPacker final : public CpuWeightPacker {
                           : FromNvfp4(rows, shape.outputs, shape.inputs, Stride(shape));
     const HostTensor tensor = {rounded.values.data(), DType::kBF16, {shape.outputs, shape.inputs}};
     return std::make_unique<QuantizedKernel>(shape, CpuWeightPacker::Pack(shape, {&tensor, 1}, {}),
-                                             std::move(rounded.factors), Joined(biases));
+                                             std::move(rounded.factors), ToFloats(biases));
   }
 
   const Quantization quantization_;

@@ -12,11 +12,6 @@
 namespace longtake::cuda {
 namespace {
 
-ConstMat Columns(const ConstMat& m, int64_t first, int64_t count) {
-  return {static_cast<const std::byte*>(m.data) + first * static_cast<int64_t>(SizeOf(m.dtype)), m.dtype, m.rows, count,
-          m.stride};
-}
-
 class CudaAttention final : public AttentionOps {
  public:
   CudaAttention(FamilyContext* family, StreamState& state) : AttentionOps(family), state_(state) {}
@@ -60,12 +55,12 @@ class CudaAttention final : public AttentionOps {
     LinearAttentionLaunch a;
     auto* inverse = context().Take<float>(ScratchPiece::kAttention2, 2 * rows);
     if (args.q_weight != nullptr) {
-      RunInverseRms(launcher, Columns(args.qkv, 0, D), args.norm_eps, inverse);
+      RunInverseRms(launcher, args.qkv.Cols(0, D), args.norm_eps, inverse);
       a.q_weight = args.q_weight;
       a.q_inverse = inverse;
     }
     if (args.k_weight != nullptr) {
-      RunInverseRms(launcher, Columns(args.qkv, D, D), args.norm_eps, inverse + rows);
+      RunInverseRms(launcher, args.qkv.Cols(D, D), args.norm_eps, inverse + rows);
       a.k_weight = args.k_weight;
       a.k_inverse = inverse + rows;
     }

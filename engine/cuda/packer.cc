@@ -26,15 +26,6 @@ void AppendTapMajor(const HostTensor& t, const KernelShape& shape, std::vector<f
   }
 }
 
-std::vector<float> Joined(std::span<const HostTensor> tensors) {
-  std::vector<float> all;
-  for (const HostTensor& t : tensors) {
-    const std::vector<float> part = ToFloats(t);
-    all.insert(all.end(), part.begin(), part.end());
-  }
-  return all;
-}
-
 // Memory is the only thing that can fail here; it fails as every allocation of a backend does.
 void ThrowUnlessOk(const absl::Status& status) {
   if (!status.ok()) throw std::bad_alloc();
@@ -46,7 +37,7 @@ class Packer final : public WeightPacker {
 
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                      std::span<const HostTensor> biases) override {
-    const std::vector<float> bias = Joined(biases);
+    const std::vector<float> bias = ToFloats(biases);
     auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
     const OperandType type = shape.low_precision ? state_.low_precision : OperandType::kBf16;
     ThrowUnlessOk(context().Bind());
@@ -80,15 +71,14 @@ class Packer final : public WeightPacker {
                                               std::span<const HostTensor> biases) override {
     auto kernel = std::make_unique<CudaKernel>(shape, shape.outputs);
     ThrowUnlessOk(context().Bind());
-    ThrowUnlessOk(kernel->Upload(context(), state_.low_precision, weights, Joined(biases)));
+    ThrowUnlessOk(kernel->Upload(context(), state_.low_precision, weights, ToFloats(biases)));
     return kernel;
   }
 
   std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
                                           const HostTensor& up) override {
-    std::vector<float> all = ToFloats(gate);
-    const std::vector<float> second = ToFloats(up);
-    all.insert(all.end(), second.begin(), second.end());
+    const HostTensor both[] = {gate, up};
+    const std::vector<float> all = ToFloats(both);
     auto kernel = std::make_unique<CudaKernel>(shape, 2 * shape.outputs);
     ThrowUnlessOk(context().Bind());
     ThrowUnlessOk(kernel->Upload(context(), shape.low_precision ? state_.low_precision : OperandType::kBf16, all, {}));

@@ -44,10 +44,8 @@ class Packer final : public WeightPacker {
   // The rows of G, then the rows of U. `shape` is that of one of them.
   std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
                                           const HostTensor& up) override {
-    std::vector<float> weight = ToFloats(gate);
-    const std::vector<float> second = ToFloats(up);
-    weight.insert(weight.end(), second.begin(), second.end());
-    return std::make_unique<Kernel>(shape, std::move(weight), std::vector<float>());
+    const HostTensor both[] = {gate, up};
+    return std::make_unique<Kernel>(shape, ToFloats(both), std::vector<float>());
   }
 
   std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override {

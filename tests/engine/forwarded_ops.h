@@ -70,7 +70,7 @@ class ForwardedScratch final : public Scratch {
   Scratch& to_;
 };
 
-class ForwardedWeights final : public WeightPacker {
+class ForwardedWeights : public WeightPacker {
  public:
   explicit ForwardedWeights(WeightPacker& to) : to_(to) {}
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,

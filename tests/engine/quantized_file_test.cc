@@ -65,6 +65,22 @@ class File {
   TensorStore store_;
 };
 
+// q and k of one format, with these scales of the whole matrix where the format has them.
+struct Pair {
+  explicit Pair(Quantization format, float q_scale = 0.013f, float k_scale = 0.013f)
+      : q(MakeQuantizedSample(format, kQ, kInputs, 1, q_scale)),
+        k(MakeQuantizedSample(format, kK, kInputs, 2, k_scale)) {}
+  Tensors tensors() const {
+    Tensors all;
+    q.AddTo(&all, "q");
+    k.AddTo(&all, "k");
+    return all;
+  }
+  std::vector<float> numbers() const { return Joined(ToFloats(q.matrix()), ToFloats(k.matrix())); }
+
+  QuantizedSample q, k;
+};
+
 struct Loaded {
   std::unique_ptr<PackedKernel> kernel;
   absl::Status status;
@@ -92,17 +108,13 @@ INSTANTIATE_TEST_SUITE_P(Cpu, QuantizedFile,
 
 TEST_P(QuantizedFile, IsMultipliedAsItIs) {
   const Quantization format = FormatOf(GetParam());
-  const QuantizedSample q = MakeQuantizedSample(format, kQ, kInputs, 1),
-                        k = MakeQuantizedSample(format, kK, kInputs, 2);
-  Tensors tensors;
-  q.AddTo(&tensors, "q");
-  k.AddTo(&tensors, "k");
-  File file(tensors);
+  const Pair pair(format);
+  File file(pair.tensors());
   const Loaded loaded = LoadStacked(*ops_, file.store());
   ASSERT_TRUE(loaded.status.ok()) << loaded.status;
 
   // The definition: the file's numbers times the rows, which lose nothing.
-  const std::vector<float> weights = Joined(ToFloats(q.matrix()), ToFloats(k.matrix()));
+  const std::vector<float> weights = pair.numbers();
   const std::vector<float> rows = ExactRows(format, kRowCount, kInputs, 3);
   const auto reference = MakeReferenceOps();
   const std::vector<float> expected = Product(*reference, *PackFloats(*reference, weights, false), rows);
@@ -112,32 +124,19 @@ TEST_P(QuantizedFile, IsMultipliedAsItIs) {
 }
 
 // The reference, whose packer says that it quantizes, and multiplies the numbers that a file's codes stand for.
-class QuantizingPacker final : public WeightPacker {
+class QuantizingPacker final : public ForwardedWeights {
  public:
-  QuantizingPacker(WeightPacker& to, Quantization format) : to_(to), format_(format) {}
+  QuantizingPacker(WeightPacker& to, Quantization format) : ForwardedWeights(to), format_(format) {}
   Quantization quantization() const override { return format_; }
   std::unique_ptr<PackedKernel> PackQuantized(const KernelShape& shape, std::span<const QuantizedMatrix> weights,
                                               std::span<const HostTensor> biases) override {
     std::vector<float> numbers;
     for (const QuantizedMatrix& m : weights) numbers = Joined(numbers, ToFloats(m));
     const HostTensor tensor{numbers.data(), DType::kF32, {shape.outputs, shape.inputs}};
-    return to_.Pack(shape, {&tensor, 1}, biases);
+    return Pack(shape, {&tensor, 1}, biases);
   }
-  std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
-                                     std::span<const HostTensor> biases) override {
-    return to_.Pack(shape, weights, biases);
-  }
-  std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,
-                                          const HostTensor& up) override {
-    return to_.PackGated(shape, gate, up);
-  }
-  std::unique_ptr<PackedKernel> PackDepthwise(const HostTensor& weight, const HostTensor& bias) override {
-    return to_.PackDepthwise(weight, bias);
-  }
-  EmbeddingTable PackEmbedding(const HostTensor& table) override { return to_.PackEmbedding(table); }
 
  private:
-  WeightPacker& to_;
   const Quantization format_;
 };
 
@@ -163,16 +162,12 @@ INSTANTIATE_TEST_SUITE_P(Formats, QuantizedLoader, testing::Values(Quantization:
                          [](const auto& info) { return std::string(Name(info.param)); });
 
 TEST_P(QuantizedLoader, StacksWhatIsQuantizedAlike) {
-  const QuantizedSample q = MakeQuantizedSample(GetParam(), kQ, kInputs, 1),
-                        k = MakeQuantizedSample(GetParam(), kK, kInputs, 2);
-  Tensors tensors;
-  q.AddTo(&tensors, "q");
-  k.AddTo(&tensors, "k");
-  File file(tensors);
+  const Pair pair(GetParam());
+  File file(pair.tensors());
   const Loaded loaded = LoadStacked(*ops_, file.store());
   ASSERT_TRUE(loaded.status.ok()) << loaded.status;
   EXPECT_TRUE(loaded.kernel->shape().low_precision);
-  EXPECT_TRUE(Multiplies(*loaded.kernel, Joined(ToFloats(q.matrix()), ToFloats(k.matrix()))));
+  EXPECT_TRUE(Multiplies(*loaded.kernel, pair.numbers()));
 }
 
 TEST_P(QuantizedLoader, KeepsWhatTheFileHasNotQuantized) {
@@ -200,16 +195,12 @@ TEST_P(QuantizedLoader, QuantizesFilesThatAreNot) {
 // One kernel has one scale for the whole matrix.
 TEST_P(QuantizedLoader, StacksNoUnequalTensorScales) {
   if (GetParam() != Quantization::kNvfp4) GTEST_SKIP() << "float8 has a scale for each row";
-  Tensors tensors;
-  const QuantizedSample q = MakeQuantizedSample(GetParam(), kQ, kInputs, 1, 0.5f),
-                        k = MakeQuantizedSample(GetParam(), kK, kInputs, 2, 0.25f);
-  q.AddTo(&tensors, "q");
-  k.AddTo(&tensors, "k");
-  File file(tensors);
+  const Pair pair(GetParam(), 0.5f, 0.25f);
+  File file(pair.tensors());
   const Loaded loaded = LoadStacked(*ops_, file.store());
   ASSERT_TRUE(loaded.status.ok()) << loaded.status;
   EXPECT_FALSE(loaded.kernel->shape().low_precision);
-  EXPECT_TRUE(Multiplies(*loaded.kernel, Joined(ToFloats(q.matrix()), ToFloats(k.matrix()))));
+  EXPECT_TRUE(Multiplies(*loaded.kernel, pair.numbers()));
 }
 
 TEST_P(QuantizedLoader, RefusesAnotherFormatByName) {
@@ -240,16 +231,12 @@ TEST_P(QuantizedLoader, GivesNumbersToOtherKernels) {
 TEST(QuantizedFileAsNumbers, IsTheSameAsAFileOfThem) {
   const auto reference = MakeReferenceOps();
   for (const Quantization format : {Quantization::kFloat8, Quantization::kNvfp4}) {
-    const QuantizedSample q = MakeQuantizedSample(format, kQ, kInputs, 1),
-                          k = MakeQuantizedSample(format, kK, kInputs, 2, 0.25f);
-    Tensors tensors;
-    q.AddTo(&tensors, "q");
-    k.AddTo(&tensors, "k");
-    File file(tensors);
+    const Pair pair(format, 0.013f, 0.25f);
+    File file(pair.tensors());
     const Loaded loaded = LoadStacked(*reference, file.store());
     ASSERT_TRUE(loaded.status.ok()) << loaded.status;
     const std::vector<float> rows = Random(kRowCount * kInputs, 3);
-    const auto kernel = PackFloats(*reference, Joined(ToFloats(q.matrix()), ToFloats(k.matrix())), false);
+    const auto kernel = PackFloats(*reference, pair.numbers(), false);
     EXPECT_TRUE(SameBytes(Product(*reference, *kernel, rows), Product(*reference, *loaded.kernel, rows)));
   }
 }

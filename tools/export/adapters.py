@@ -89,13 +89,7 @@ def case(out: Path, name: str, rng: random.Random, dtype: str, forms: list[str],
 
     data = Inputs(config, rng)
     batch = rng.choice([1, 2])
-    caption, mask = data.caption(batch, rng.choice([1, 5, 11]))
-    inputs = {
-        "hidden_states": data.latents(batch),
-        "timestep": torch.rand(batch, generator=data.generator) * 1000,
-        "encoder_hidden_states": caption,
-        "encoder_attention_mask": mask,
-    }
+    inputs = data.of_pass(batch, rng.choice([1, 5, 11]))
     draws = bfloat16_draws(model, dtype, lambda m: {"sample": velocity(m, inputs)})
     arguments = [f"--adapter={adapter}={strength}" for adapter, strength in strengths.items()]
     write_case(out, name, "transformer", name, inputs, draws, arguments)

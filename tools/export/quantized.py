@@ -53,14 +53,7 @@ def case(out: Path, name: str, rng: random.Random, formats: dict[str, str], conf
     path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "bfl"}}, indent=2))
 
     data = Inputs(config, rng, frames=3)
-    batch = rng.choice([1, 2])
-    caption, mask = data.caption(batch, 5)
-    inputs = {
-        "hidden_states": data.latents(batch),
-        "timestep": torch.rand(batch, generator=data.generator) * 1000,
-        "encoder_hidden_states": caption,
-        "encoder_attention_mask": mask,
-    }
+    inputs = data.of_pass(rng.choice([1, 2]), 5)
     draws = bfloat16_draws(model, "float32", lambda m: {"sample": velocity(m, inputs)})
     write_case(out, name, "transformer", name, inputs, draws)
 

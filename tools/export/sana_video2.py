@@ -246,14 +246,7 @@ def pass_case(out: Path, name: str, rng: random.Random, dtype: str, per_frame: b
 
     data = _inputs(config, rng, frames=rng.choice([2, 3, 5]) if per_frame else None)
     batch = rng.choice([1, 2, 3])
-    shape = (batch, data.frames) if per_frame else (batch,)
-    caption, mask = data.caption(batch, rng.choice([1, 5, 11]))
-    inputs = {
-        "hidden_states": data.latents(batch),
-        "timestep": torch.rand(*shape, generator=data.generator) * 1000,
-        "encoder_hidden_states": caption,
-        "encoder_attention_mask": mask,
-    }
+    inputs = data.of_pass(batch, rng.choice([1, 5, 11]), per_frame)
     draws = bfloat16_draws(model, dtype, lambda m: {"sample": velocity(m, inputs)})
     write_case(out, name, "transformer", name, inputs, draws)
 

@@ -66,6 +66,16 @@ class Inputs:
             mask[row, self.rng.randrange(1, tokens + 1) :] = 0
         return caption, mask
 
+    def of_pass(self, batch: int, tokens: int, per_frame: bool = False) -> dict[str, torch.Tensor]:
+        """What a pass takes; per_frame: a timestep for each frame."""
+        caption, mask = self.caption(batch, tokens)
+        return {
+            "hidden_states": self.latents(batch),
+            "timestep": torch.rand(*(batch, self.frames)[: 1 + per_frame], generator=self.generator) * 1000,
+            "encoder_hidden_states": caption,
+            "encoder_attention_mask": mask,
+        }
+
 
 def velocity(model, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     """diffusers' pass. A timestep [B,T] is given to each frame's tokens, which is how diffusers takes it."""
@@ -103,14 +113,7 @@ def pass_case(
 
     data = Inputs(config, rng, frames=rng.choice([2, 3, 5]) if per_frame else None)
     batch = rng.choice([1, 2, 3])
-    shape = (batch, data.frames) if per_frame else (batch,)
-    caption, mask = data.caption(batch, rng.choice([1, 5, 11]))
-    inputs = {
-        "hidden_states": data.latents(batch),
-        "timestep": torch.rand(*shape, generator=data.generator) * 1000,
-        "encoder_hidden_states": caption,
-        "encoder_attention_mask": mask,
-    }
+    inputs = data.of_pass(batch, rng.choice([1, 5, 11]), per_frame)
     draws = bfloat16_draws(model, dtype, lambda m: {"sample": velocity(m, inputs)})
     write_case(out, name, "transformer", name, inputs, draws)
 

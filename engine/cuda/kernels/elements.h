@@ -2,9 +2,19 @@
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_ELEMENTS_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_ELEMENTS_H_
 
+#include "engine/cuda/kernels/segments.h"
 #include "engine/cuda/warp.h"
 
 namespace longtake::cuda {
+
+template <typename T>
+__device__ __forceinline__ const T* RowAt(const Rows& m, int64_t row) {
+  return static_cast<const T*>(m.data) + row * m.stride;
+}
+template <typename T>
+__device__ __forceinline__ T* RowAt(const MutableRows& m, int64_t row) {
+  return static_cast<T*>(m.data) + row * m.stride;
+}
 
 // kVector is 1, 2, 4 or 8. `p` is aligned to as many elements, and no further than to 16 bytes.
 template <int kVector>

@@ -55,14 +55,14 @@ __global__ void __launch_bounds__(kThreads) RotateOnGridKernel(RotateOnGridLaunc
     const int token = share.first + e / (3 * row_pairs), part = e / row_pairs % 3, column = e % row_pairs * 2;
     const int64_t row = grid.first_row + token, at = int64_t{part} * 2 * row_pairs + column;
     float x[2];
-    Load<2>(static_cast<const float*>(a.qkv.data) + row * a.qkv.stride + at, x);
+    Load<2>(RowAt<float>(a.qkv, row) + at, x);
     if (part < 2) {
       const Place place = PlaceOf(grid, token, part == 0 ? a.q_inverse : a.k_inverse);
       const float* weight = (part == 0 ? a.q_weight : a.k_weight) + column;
       const float normed[2] = {x[0] * place.inverse * weight[0], x[1] * place.inverse * weight[1]};
       Rotate(normed, PairRotation(a.rotary, column % a.head_dim / 2).At(place), x);
     }
-    Store<2>(static_cast<Bf16*>(a.out.data) + row * a.out.stride + at, x);
+    Store<2>(RowAt<Bf16>(a.out, row) + at, x);
   }
 }
 
@@ -75,9 +75,9 @@ __global__ void __launch_bounds__(kThreads)
   if (first >= y.columns) return;
   const int count = static_cast<int>(min(int64_t{head_dim}, y.columns - first));
   const int64_t n = blockIdx.x;
-  const Bf16* from = static_cast<const Bf16*>(x.data) + n * x.stride + first;
-  const Bf16* gates = static_cast<const Bf16*>(gate.data) + n * gate.stride + first;
-  Bf16* to = static_cast<Bf16*>(y.data) + n * y.stride + first;
+  const Bf16* from = RowAt<Bf16>(x, n) + first;
+  const Bf16* gates = RowAt<Bf16>(gate, n) + first;
+  Bf16* to = RowAt<Bf16>(y, n) + first;
   float inverse = 1.f;
   if (weight != nullptr) {
     float squares = 0.f;
@@ -96,9 +96,9 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t n = blockIdx.x;
   const int i = blockIdx.y * kThreads + threadIdx.x;
   if (i >= x.columns) return;
-  const float value = gate[mod_row[n] * gate_stride + i] * static_cast<const float*>(x.data)[n * x.stride + i];
-  static_cast<float*>(stream.data)[n * stream.stride + i] += value;
-  float* to = static_cast<float*>(branch.data) + n * branch.stride + i;
+  const float value = gate[mod_row[n] * gate_stride + i] * RowAt<float>(x, n)[i];
+  RowAt<float>(stream, n)[i] += value;
+  float* to = RowAt<float>(branch, n) + i;
   *to = begins != 0 ? value : *to + value;
 }
 

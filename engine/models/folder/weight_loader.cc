@@ -1,5 +1,6 @@
 #include "engine/models/folder/weight_loader.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -85,7 +86,10 @@ QuantizedMatrix WeightLoader::ReadQuantized(const std::string& name, const std::
 
 HostTensor WeightLoader::Weight(const std::string& name, const std::vector<int64_t>& shape) {
   if (StoredQuantization(store_, name) == Quantization::kNone) return Get(name + ".weight", shape);
-  const QuantizedMatrix matrix = ReadQuantized(name, shape);
+  return Numbers(ReadQuantized(name, shape), shape);
+}
+
+HostTensor WeightLoader::Numbers(const QuantizedMatrix& matrix, const std::vector<int64_t>& shape) {
   if (!status_.ok()) return {};
   return {widened_.emplace_back(ToFloats(matrix)).data(), DType::kF32, shape};
 }
@@ -107,12 +111,12 @@ KernelShape WeightLoader::AsStored(const std::vector<std::string>& names, Kernel
 std::vector<QuantizedMatrix> WeightLoader::Quantized(const std::vector<std::string>& names,
                                                      const std::vector<int64_t>& shape) {
   const Quantization asked = ops_.weights().quantization();
-  std::vector<QuantizedMatrix> parts;
+  if (asked == Quantization::kNone) return {};
   for (const std::string& name : names) {
-    if (asked == Quantization::kNone || StoredQuantization(store_, name) != asked) return {};
-    parts.push_back(ReadQuantized(name, shape));
-    if (!status_.ok() || parts.back().tensor_scale != parts[0].tensor_scale) return {};
+    if (StoredQuantization(store_, name) != asked) return {};
   }
+  std::vector<QuantizedMatrix> parts;
+  for (const std::string& name : names) parts.push_back(ReadQuantized(name, shape));
   return parts;
 }
 
@@ -124,14 +128,18 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
   const KernelShape stored = AsStored(names, shape);
   std::vector<QuantizedMatrix> quantized;
   if (shape.low_precision) quantized = Quantized(names, dims);
+  // One kernel has one scale for the whole matrix.
+  const bool as_it_is = !quantized.empty() && std::ranges::all_of(quantized, [&](const QuantizedMatrix& m) {
+    return m.tensor_scale == quantized[0].tensor_scale;
+  });
   std::vector<HostTensor> weights, biases;
-  for (const std::string& name : names) {
-    if (quantized.empty()) weights.push_back(Weight(name, dims));
-    if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (!as_it_is) weights.push_back(quantized.empty() ? Weight(names[i], dims) : Numbers(quantized[i], dims));
+    if (with_bias) biases.push_back(Get(names[i] + ".bias", {outputs}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = Packed(quantized.empty() ? ops_.weights().Pack(stored, weights, biases)
-                                         : ops_.weights().PackQuantized(shape, quantized, biases));
+  auto kernel = Packed(as_it_is ? ops_.weights().PackQuantized(shape, quantized, biases)
+                                : ops_.weights().Pack(stored, weights, biases));
   for (size_t i = 0; i < names.size(); ++i) {
     layers_.push_back({names[i], kernel.get(), static_cast<int64_t>(i) * outputs, dims});
   }

@@ -85,8 +85,10 @@ class WeightLoader {
   HostTensor Get(const std::string& name, const std::vector<int64_t>& shape);
   // Reads `name` + ".weight" as numbers.
   HostTensor Weight(const std::string& name, const std::vector<int64_t>& shape);
-  // Reads the weights of a kernel of low precision as the file has quantized them. Returns none if the kernel has to
-  // be packed from numbers: if not all of them are quantized, or by scales that one kernel cannot have.
+  // The same of a weight that has been read.
+  HostTensor Numbers(const QuantizedMatrix& matrix, const std::vector<int64_t>& shape);
+  // Reads the weights of a kernel of low precision as the file has quantized them. Returns none if not all of them are
+  // quantized as the backend quantizes.
   std::vector<QuantizedMatrix> Quantized(const std::vector<std::string>& names, const std::vector<int64_t>& shape);
   // Returns `shape` without low_precision if the file is quantized.
   KernelShape AsStored(const std::vector<std::string>& names, KernelShape shape);

@@ -27,8 +27,7 @@ void Decode(const Operand& o, int64_t r, int64_t inputs, std::vector<float>* out
       case OperandType::kNvfp4: {
         const auto* scales = static_cast<const uint8_t*>(o.scales);
         const int64_t blocks = inputs / kNvfp4Block;
-        (*out)[i] = DecodeE2m1(static_cast<uint8_t>(bytes[at / 2] >> (at % 2 * 4) & 15)) *
-                    DecodeE4m3(scales[Nvfp4ScaleOffset(r, i / kNvfp4Block, blocks)]);
+        (*out)[i] = DecodeE2m1(E2m1Code(bytes, at)) * DecodeE4m3(scales[Nvfp4ScaleOffset(r, i / kNvfp4Block, blocks)]);
         break;
       }
     }
