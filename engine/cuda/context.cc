@@ -41,7 +41,7 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(int device, bool urgent
   RETURN_IF_ERROR(
       ToStatus(CheckKernelsLoad(), absl::StrCat("kernels for ", info.name, ", sm_", info.compute_capability)));
   ASSIGN_OR_RETURN(context->stream_, MakeStream(urgent));
-  context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device);
+  context->launcher_ = std::make_unique<Launcher>(context->stream_.get(), device, info.multiprocessors);
   for (EventHandle& event : context->events_) {
     // One thread a stream waits for passes; spinning, two of them would take two cores from network and encoders.
     ASSIGN_OR_RETURN(event, MakeEvent(Wait::kSleeping));

@@ -41,9 +41,11 @@ class Launcher {
     kList,  // launches go to a list (graphs.h)
   };
 
-  Launcher(cudaStream_t stream, int device) : stream_(stream), device_(device) {}
+  Launcher(cudaStream_t stream, int device, int multiprocessors)
+      : stream_(stream), device_(device), multiprocessors_(multiprocessors) {}
 
   cudaStream_t stream() const { return stream_; }
+  int multiprocessors() const { return multiprocessors_; }
   bool ok() const { return error_ == cudaSuccess; }
   // The first failure, and where it was; cudaSuccess. From any thread.
   struct Failure {
@@ -115,6 +117,7 @@ class Launcher {
  private:
   cudaStream_t stream_;
   int device_;
+  int multiprocessors_;
   Mode mode_ = Mode::kLaunch;
   LaunchList* list_ = nullptr;
   LaunchTimer* timer_ = nullptr;

@@ -140,22 +140,12 @@ __global__ void __launch_bounds__(kThreads, 2) ConvKernel(ConvLaunch a) {
   WaitCopies<0>();
 
   const int lane_pixel = threadIdx.x % 32 / 4, lane_channel = threadIdx.x % 4 * 2;
-#pragma unroll
-  for (int e = 0; e < 4; ++e) {
-    const int pixel = first_pixel + warp_pixel + lane_pixel + 8 * e;
-    if (pixel >= a.out_height * a.out_width) continue;
-#pragma unroll
-    for (int n = 0; n < 2 * kTiles; ++n) {
-      const int c = first_channel + warp_channel + 8 * n + lane_channel;
-      if (c >= a.outputs) continue;
-      const float first = sums[e / 2][n][e % 2 * 2], second = sums[e / 2][n][e % 2 * 2 + 1];
-      if (a.wide != 0) {
-        StoreConvPair<float>(a, pixel, c, first, second);
-      } else {
-        StoreConvPair<Bf16>(a, pixel, c, first, second);
-      }
-    }
-  }
+  const auto pixel_of = [&](int i) {
+    const int pixel = first_pixel + warp_pixel + lane_pixel + 8 * i;
+    return pixel < a.out_height * a.out_width ? pixel : -1;
+  };
+  StoreConv<4, 2 * kTiles>(a, first_channel + warp_channel + lane_channel, pixel_of,
+                           [&](int i, int n, int j) { return sums[i / 2][n][i % 2 * 2 + j]; });
 }
 
 template <int kChannels>
@@ -169,9 +159,17 @@ void Launch(Launcher& launcher, const ConvLaunch& a) {
 
 }  // namespace
 
+int ConvChannels(int outputs) {
+  int best = 128;
+  for (const int channels : {96, 64, 32}) {
+    if (DivideUp(outputs, channels) * channels < DivideUp(outputs, best) * best) best = channels;
+  }
+  return best;
+}
+
 void RunConv(Launcher& launcher, const ConvLaunch& a) {
   if (FitsConvTile(a)) return RunConvTile(launcher, a);
-  ByConvChannels(a.outputs, [&](auto channels) { Launch<channels()>(launcher, a); });
+  ByConvChannels(ConvChannels(a.outputs), [&](auto channels) { Launch<channels()>(launcher, a); });
 }
 
 }  // namespace longtake::cuda

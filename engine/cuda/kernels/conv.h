@@ -4,14 +4,14 @@
 //
 // A block has some pixels of one frame, cut from the frame's first, and sums over all taps in a fixed order: a frame's
 // bytes do not depend on the frames beside it. Frames of zeros before the first are left out, which changes no sum.
-// Which kernel runs, and its width, follow from the shape alone.
+// Which kernel runs follows from the shape alone. How many channels a block has follows from the shape and the device,
+// and no sum depends on it.
 //
 // mma.sync, which reaches about 60 % of Hopper's wgmma. Not yet run on a device; there it is to be measured against
 // cuDNN and CUTLASS first.
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_CONV_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_CONV_H_
 
-#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -58,16 +58,24 @@ __device__ __forceinline__ int Reflected(int at, int size) {
 bool FitsConvTile(const ConvLaunch& a);
 void RunConvTile(Launcher& launcher, const ConvLaunch& a);
 
-// f(std::integral_constant<int, n>()) for the number of output channels a block takes, 128, 96, 64 or 32, that pads
-// `outputs` least; of equal ones the largest.
+// Output channels of a block: 128, 96, 64 or 32. Of conv.cu those that pad `outputs` least, of equal ones the largest.
+int ConvChannels(int outputs);
+// Of conv_tile.cu those that make the whole launch shortest.
+int ConvTileChannels(const ConvLaunch& a, int multiprocessors);
+
+// f(std::integral_constant<int, channels>()).
 template <typename F>
-void ByConvChannels(int outputs, F&& f) {
-  const auto padded = [outputs](int n) { return (outputs + n - 1) / n * n; };
-  const int least = std::min({padded(128), padded(96), padded(64), padded(32)});
-  if (padded(128) == least) return f(std::integral_constant<int, 128>());
-  if (padded(96) == least) return f(std::integral_constant<int, 96>());
-  if (padded(64) == least) return f(std::integral_constant<int, 64>());
-  f(std::integral_constant<int, 32>());
+void ByConvChannels(int channels, F&& f) {
+  switch (channels) {
+    case 128:
+      return f(std::integral_constant<int, 128>());
+    case 96:
+      return f(std::integral_constant<int, 96>());
+    case 64:
+      return f(std::integral_constant<int, 64>());
+    default:
+      return f(std::integral_constant<int, 32>());
+  }
 }
 
 }  // namespace longtake::cuda

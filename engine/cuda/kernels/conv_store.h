@@ -1,4 +1,4 @@
-// What both convolution kernels do with a finished sum.
+// What both convolution kernels do with a thread's finished sums.
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_CONV_STORE_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_CONV_STORE_H_
 
@@ -7,31 +7,75 @@
 
 namespace longtake::cuda {
 
-// Sums of channels `channel` and `channel + 1` (even, inside the output) of one pixel, then bias, then the residual,
-// which may be what is overwritten, then ReLU.
-template <typename T>
-__device__ __forceinline__ void StoreConvPair(const ConvLaunch& a, int pixel, int channel, float first, float second) {
-  const int64_t at = int64_t{pixel} * a.outputs + channel;
-  T* out = static_cast<T*>(a.out) + at;
-  const T* residual = a.residual == nullptr ? nullptr : static_cast<const T*>(a.residual) + at;
-  if (a.outputs % 2 == 0) {
-    float v[2] = {first + a.bias[channel], second + a.bias[channel + 1]}, add[2];
-    LoadOrZero<2>(residual, residual != nullptr, add);
-    v[0] += add[0];
-    v[1] += add[1];
-    if (a.relu != 0) {
-      v[0] = Relu(v[0]);
-      v[1] = Relu(v[1]);
+// Channels channel + 8n and channel + 8n + 1, n < kPairs, of one pixel. `channel` is even.
+template <int kPairs>
+using ConvPairs = float[kPairs][2];
+
+// f(n, j) for each of these channels that there is. kVector: channels at a time, 2 where rows begin at even places.
+template <int kVector, int kPairs, typename F>
+__device__ __forceinline__ void EachConvChannel(const ConvLaunch& a, int channel, F&& f) {
+#pragma unroll
+  for (int n = 0; n < kPairs; ++n) {
+#pragma unroll
+    for (int j = 0; j < 2; j += kVector) {
+      if (channel + 8 * n + j < a.outputs) f(n, j);
     }
-    Store<2>(out, v);
-    return;
   }
-  for (int j = 0; j < 2 && channel + j < a.outputs; ++j) {
-    float v[1] = {(j == 0 ? first : second) + a.bias[channel + j]}, add[1];
-    LoadOrZero<1>(residual + j, residual != nullptr, add);
-    v[0] += add[0];
-    if (a.relu != 0) v[0] = Relu(v[0]);
-    Store<1>(out + j, v);
+}
+
+template <typename T, int kVector, int kPixels, int kPairs, typename P, typename S>
+__device__ __forceinline__ void StoreConvAs(const ConvLaunch& a, int channel, const ConvPairs<kPairs>& bias,
+                                            P&& pixel_of, S&& sum) {
+  const bool relu = a.relu != 0;
+  // A pixel's residuals are loaded together, before the pixel in front of it is stored. The compiler moves no load
+  // before a store that may overwrite what it reads; 48 pairs that are each awaited would take half as long as 81 taps.
+  ConvPairs<kPairs> add[2] = {};
+  const auto load = [&](int i) {
+    const int pixel = pixel_of(i);
+    if (a.residual == nullptr || pixel < 0) return;
+    const T* from = static_cast<const T*>(a.residual) + int64_t{pixel} * a.outputs + channel;
+    EachConvChannel<kVector, kPairs>(a, channel, [&](int n, int j) {
+      float v[kVector];
+      Load<kVector>(from + 8 * n + j, v);
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) add[i % 2][n][j + e] = v[e];
+    });
+  };
+  load(0);
+#pragma unroll
+  for (int i = 0; i < kPixels; ++i) {
+    if (i + 1 < kPixels) load(i + 1);
+    const int pixel = pixel_of(i);
+    if (pixel < 0) continue;
+    T* to = static_cast<T*>(a.out) + int64_t{pixel} * a.outputs + channel;
+    EachConvChannel<kVector, kPairs>(a, channel, [&](int n, int j) {
+      float v[kVector];
+#pragma unroll
+      for (int e = 0; e < kVector; ++e) {
+        v[e] = sum(i, n, j + e) + bias[n][j + e] + add[i % 2][n][j + e];
+        if (relu) v[e] = Relu(v[e]);
+      }
+      Store<kVector>(to + 8 * n + j, v);
+    });
+  }
+}
+
+// Of a thread's pixel i, below 0 where there is none, sum(i, n, j) of channel + 8n + j: then bias, then the residual,
+// which may be what is overwritten, then ReLU. Types and biases are settled once for all of them.
+template <int kPixels, int kPairs, typename P, typename S>
+__device__ __forceinline__ void StoreConv(const ConvLaunch& a, int channel, P&& pixel_of, S&& sum) {
+  ConvPairs<kPairs> bias = {};
+  EachConvChannel<1, kPairs>(a, channel, [&](int n, int j) { bias[n][j] = a.bias[channel + 8 * n + j]; });
+  if (a.outputs % 2 != 0) {
+    if (a.wide != 0) {
+      StoreConvAs<float, 1, kPixels, kPairs>(a, channel, bias, pixel_of, sum);
+    } else {
+      StoreConvAs<Bf16, 1, kPixels, kPairs>(a, channel, bias, pixel_of, sum);
+    }
+  } else if (a.wide != 0) {
+    StoreConvAs<float, 2, kPixels, kPairs>(a, channel, bias, pixel_of, sum);
+  } else {
+    StoreConvAs<Bf16, 2, kPixels, kPairs>(a, channel, bias, pixel_of, sum);
   }
 }
 

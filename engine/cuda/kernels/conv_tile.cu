@@ -172,36 +172,24 @@ __global__ void __launch_bounds__(kThreads, 1) ConvTileKernel(ConvLaunch a) {
   WaitCopies<0>();
 
   const int lane_pixel = threadIdx.x % 32 / 4, lane_channel = threadIdx.x % 4 * 2;
-#pragma unroll
-  for (int m = 0; m < kPixelTiles; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int y = first_row + warp_row + m / 2, x = first_column + m % 2 * 16 + lane_pixel + 8 * half;
-      if (y >= a.out_height || x >= a.out_width) continue;
-#pragma unroll
-      for (int n = 0; n < 2 * kTiles; ++n) {
-        const int channel = first_channel + warp_channel + 8 * n + lane_channel;
-        if (channel >= a.outputs) continue;
-        const float first = sums[m][n][2 * half], second = sums[m][n][2 * half + 1];
-        if (a.wide != 0) {
-          StoreConvPair<float>(a, y * a.out_width + x, channel, first, second);
-        } else {
-          StoreConvPair<Bf16>(a, y * a.out_width + x, channel, first, second);
-        }
-      }
-    }
-  }
+  // Pixel i is of tile i / 2, its upper or lower half.
+  const auto pixel_of = [&](int i) {
+    const int y = first_row + warp_row + i / 4, x = first_column + i / 2 % 2 * 16 + lane_pixel + 8 * (i % 2);
+    return y < a.out_height && x < a.out_width ? y * a.out_width + x : -1;
+  };
+  StoreConv<2 * kPixelTiles, 2 * kTiles>(a, first_channel + warp_channel + lane_channel, pixel_of,
+                                         [&](int i, int n, int j) { return sums[i / 2][n][i % 2 * 2 + j]; });
 }
+
+int64_t Tiles(const ConvLaunch& a) { return DivideUp(a.out_height, kTileRows) * DivideUp(a.out_width, kTileColumns); }
 
 template <int kChannels, int kUp>
 void Launch(Launcher& launcher, const ConvLaunch& a) {
-  launcher.Launch(
-      "conv_tile",
-      {.grid = dim3(static_cast<unsigned>(DivideUp(a.out_height, kTileRows) * DivideUp(a.out_width, kTileColumns)),
-                    static_cast<unsigned>(DivideUp(a.outputs, kChannels))),
-       .block = dim3(kThreads),
-       .shared_bytes = SharedBytes<kChannels, kUp>()},
-      ConvTileKernel<kChannels, kUp>, a);
+  launcher.Launch("conv_tile",
+                  {.grid = dim3(static_cast<unsigned>(Tiles(a)), static_cast<unsigned>(DivideUp(a.outputs, kChannels))),
+                   .block = dim3(kThreads),
+                   .shared_bytes = SharedBytes<kChannels, kUp>()},
+                  ConvTileKernel<kChannels, kUp>, a);
 }
 
 }  // namespace
@@ -211,8 +199,28 @@ bool FitsConvTile(const ConvLaunch& a) {
          int64_t{a.in_height} * a.in_width * a.inputs <= INT32_MAX;  // places are 32 bits
 }
 
+// A multiprocessor has one block at a time. Wide blocks waste less, and narrow ones leave less idle in the last round:
+// on 132 multiprocessors 384 channels at 60x104 are 96 blocks of 128 or 128 of 96, and at 120x208 315 blocks of 128, of
+// three rounds, or 630 of 64, of five that take half as long.
+int ConvTileChannels(const ConvLaunch& a, int multiprocessors) {
+  struct Width {
+    int channels;
+    int clocks;  // of a tap: six for each product of the tensor cores, one for each other instruction (bench.sass)
+  };
+  constexpr Width kWidths[] = {{128, 458}, {96, 358}, {64, 241}, {32, 147}};
+  Width best;
+  int64_t least = INT64_MAX;
+  for (const Width& width : kWidths) {
+    const int64_t rounds = DivideUp(Tiles(a) * DivideUp(a.outputs, width.channels), multiprocessors);
+    if (rounds * width.clocks >= least) continue;
+    least = rounds * width.clocks;
+    best = width;
+  }
+  return best.channels;
+}
+
 void RunConvTile(Launcher& launcher, const ConvLaunch& a) {
-  ByConvChannels(a.outputs, [&](auto channels) {
+  ByConvChannels(ConvTileChannels(a, launcher.multiprocessors()), [&](auto channels) {
     if (a.upsample == 1) {
       Launch<channels(), 1>(launcher, a);
     } else {
