@@ -277,9 +277,7 @@ TEST_P(Ltx2VaeTest, EncodesAsAStream) {
     t += completes;
   }
   EXPECT_TRUE(caches.Intact());
-  EXPECT_TRUE(scratch.Intact());
   EXPECT_EQ(caches.UntouchedLines(), 0u);
-  EXPECT_EQ(scratch.UntouchedLines(), 0u);
   EXPECT_TRUE(std::all_of(latents.begin(), latents.end(), [](float v) { return std::isfinite(v); }));
 
   // The first frame by itself, without caches, is the stream's first latent.
@@ -290,6 +288,9 @@ TEST_P(Ltx2VaeTest, EncodesAsAStream) {
     EXPECT_TRUE(std::equal(first.begin() + c * kPlane, first.begin() + (c + 1) * kPlane,
                            latents.begin() + c * kLatents * kPlane));
   }
+  // Without caches the inputs of convolutions are in scratch.
+  EXPECT_TRUE(scratch.Intact());
+  EXPECT_EQ(scratch.UntouchedLines(), 0u);
 }
 
 TEST_P(Ltx2VaeTest, RefusesSizesThatNoLatentHas) {

@@ -70,7 +70,8 @@ Ltx2Decoder::Ltx2Decoder(const Ltx2Config& config, std::vector<float> mean, std:
       ops_(ops) {
   const Ltx2Half& half = config_.decoder;
   const int count = half.stages();
-  conv_in_ = Ltx2Conv::Load(loader, "decoder.conv_in", 0, config_.latent_channels, half.widths[0]);
+  conv_in_ =
+      Ltx2Conv::Load(loader, "decoder.conv_in", 0, config_.latent_channels, half.widths[0], config_.causal_decoder);
   for (int i = 0; i < count; ++i) {
     Stage stage;
     const int64_t width = half.widths[i];
@@ -81,12 +82,13 @@ Ltx2Decoder::Ltx2Decoder(const Ltx2Config& config, std::vector<float> mean, std:
     }
     if (i + 1 < count) {
       stage.end = Ltx2Conv::Load(loader, absl::StrCat("decoder.up_blocks.", i, ".upsamplers.0.conv"), i, width,
-                                 half.steps[i].conv_outputs);
+                                 half.steps[i].conv_outputs, config_.causal_decoder);
       if (half.steps[i].residual && !config_.causal_decoder) {
         stage.waiting = loader.Keep({.stage = i, .channels = width, .frames = 1, .wide = true});
       }
     } else {
-      stage.end = Ltx2Conv::Load(loader, "decoder.conv_out", i, width, config_.pixel_channels());
+      stage.end =
+          Ltx2Conv::Load(loader, "decoder.conv_out", i, width, config_.pixel_channels(), config_.causal_decoder);
     }
     stages_.push_back(std::move(stage));
   }
@@ -102,7 +104,7 @@ Ltx2Plan Ltx2Decoder::Plan(int latent_height, int latent_width) const {
   Ltx2Plan plan;
   const Ltx2Half& half = config_.decoder;
   const size_t element = SizeOf(ops_->activation_type());
-  size_t act = 0, wide = 0;  // bytes of the largest frame of each
+  size_t wide = 0;  // bytes of the largest frame
   FrameSize size{latent_height, latent_width};
   for (int i = 0; i < half.stages(); ++i) {
     if (i > 0) size = {size.height * half.steps[i - 1].factor.h, size.width * half.steps[i - 1].factor.w};
@@ -115,13 +117,10 @@ Ltx2Plan Ltx2Decoder::Plan(int latent_height, int latent_width) const {
       plan.scratch_bytes += x;
     }
     plan.scratch.push_back(stage);
-    const int64_t inputs = i == 0 ? std::max(half.widths[0], config_.latent_channels) : half.widths[i];
-    act = std::max(act, Aligned(size.pixels() * inputs * element));
     wide = std::max(wide, Aligned(size.pixels() * stages_[i].end.outputs * sizeof(float)));
   }
-  plan.act = plan.scratch_bytes;
-  plan.wide = plan.act + act;
-  plan.scratch_bytes = plan.wide + wide;
+  plan.wide = plan.scratch_bytes;
+  plan.scratch_bytes += wide;
   PlanKept(kept_, element, &plan);
   return plan;
 }
@@ -130,12 +129,12 @@ Ltx2Frames Ltx2Decoder::Frames(const Call& call, size_t i) const {
   const Ltx2Plan& plan = call.plan;
   return {.x = call.scratch + plan.scratch[i].x,
           .spare = call.scratch + plan.scratch[i].spare,
-          .act = call.scratch + plan.act};
+          .act = nullptr};  // a decoder has caches
 }
 
 void Ltx2Decoder::Decode(Call& call, const float* latents, int64_t frames, int64_t t) const {
   const Ltx2Frames first = Frames(call, 0);
-  const Mat latent = ActFrame(call.ctx, first.act, 0, config_.latent_channels);
+  const Mat latent = conv_in_.Input(call.ctx, first.act);
   ops_->latents().LatentsToFrame(
       {.latents = latents, .frames = frames, .t = t, .mean = mean_, .std = std_, .frame = latent});
   const Mat x = FloatFrame(call.ctx, first.x, 0, config_.decoder.widths[0]);
@@ -176,15 +175,15 @@ void Ltx2Decoder::RunStage(Call& call, size_t i, size_t block, Ltx2Frames frames
     if (!stage.blocks[b].Push(call.ctx, &frames)) return;
   }
   const bool last = i + 1 == stages_.size();
-  const Mat x = FloatFrame(call.ctx, frames.x, index, width), act = ActFrame(call.ctx, frames.act, index, width);
+  const Mat x = FloatFrame(call.ctx, frames.x, index, width), in = stage.end.Input(call.ctx, frames.act);
   const Mat wide = FloatFrame(call.ctx, call.scratch + call.plan.wide, index, stage.end.outputs);
   if (last) {
-    NormSilu(call.ctx, x, act);
-    if (stage.end.Push(call.ctx, act, wide) != Ltx2Conv::kNone) EmitPixels(call);
+    NormSilu(call.ctx, x, in);
+    if (stage.end.Push(call.ctx, in, wide) != Ltx2Conv::kNone) EmitPixels(call);
     return;
   }
-  ops_->elementwise().Convert(x, act);
-  const int64_t given = stage.end.Push(call.ctx, act, wide);
+  ops_->elementwise().Convert(x, in);
+  const int64_t given = stage.end.Push(call.ctx, in, wide);
   if (given != Ltx2Conv::kNone) return RunStep(call, i, given, x);
   if (stage.waiting >= 0) Keep(call.ctx, stage.waiting, 0, x);
 }

@@ -31,7 +31,7 @@ Ltx2Encoder::Ltx2Encoder(const Ltx2Config& config, std::vector<float> mean, std:
     : config_(config), geometry_(config.geometry()), mean_(std::move(mean)), std_(std::move(std)), ops_(ops) {
   const Ltx2Half& half = config_.encoder;
   const int count = half.stages();
-  conv_in_ = Ltx2Conv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), half.widths[0]);
+  conv_in_ = Ltx2Conv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), half.widths[0], /*causal=*/true);
   for (int i = 0; i < count; ++i) {
     Stage stage;
     const int64_t width = half.widths[i];
@@ -41,7 +41,7 @@ Ltx2Encoder::Ltx2Encoder(const Ltx2Config& config, std::vector<float> mean, std:
     }
     if (i + 1 < count) {
       const int64_t outputs = half.steps[i].conv_outputs;
-      stage.end = Ltx2Conv::Load(loader, name + ".downsamplers.0.conv", i, width, outputs);
+      stage.end = Ltx2Conv::Load(loader, name + ".downsamplers.0.conv", i, width, outputs, /*causal=*/true);
       if (half.steps[i].factor.t > 1) {
         stage.waiting_x = loader.Keep({.stage = i, .channels = width, .frames = 1, .wide = true});
         stage.waiting_out = loader.Keep({.stage = i, .channels = outputs, .frames = 1, .wide = true});
@@ -49,7 +49,7 @@ Ltx2Encoder::Ltx2Encoder(const Ltx2Config& config, std::vector<float> mean, std:
     } else {
       // The last output is a logarithm of a variance, for all channels.
       const int64_t z = config_.latent_channels;
-      stage.end = Ltx2Conv::Load(loader, "encoder.conv_out", i, width, z + 1, /*used=*/z);
+      stage.end = Ltx2Conv::Load(loader, "encoder.conv_out", i, width, z + 1, /*causal=*/true, /*used=*/z);
     }
     stages_.push_back(std::move(stage));
   }
@@ -100,13 +100,13 @@ bool Ltx2Encoder::Encode(const Ltx2Plan& plan, const float* pixels, VideoStream*
   const Ltx2Context ctx{
       {ops_, &plan, static_cast<std::byte*>(stream->caches)}, config_.encoder.border, /*causal=*/true, seen.data()};
   std::byte* const base = static_cast<std::byte*>(scratch);
-  const Mat frame = ActFrame(ctx, base + plan.act, 0, config_.pixel_channels());
+  seen[conv_in_.number] = number;
+  const Mat frame = conv_in_.Input(ctx, base + plan.act);
   ops_->latents().PlanarToFrame({.planar = pixels,
                                  .height = plan.stages[0].height,
                                  .width = plan.stages[0].width,
                                  .patch = config_.patch,
                                  .frame = frame});
-  seen[conv_in_.number] = number;
   conv_in_.Push(ctx, frame, FloatFrame(ctx, base + plan.scratch[0].x, 0, config_.encoder.widths[0]));
   for (size_t i = 0; i < stages_.size(); ++i) {
     const Stage& stage = stages_[i];
@@ -123,10 +123,10 @@ bool Ltx2Encoder::Encode(const Ltx2Plan& plan, const float* pixels, VideoStream*
   const int last = static_cast<int>(stages_.size()) - 1;
   const int64_t width = config_.encoder.widths.back();
   const Mat x = FloatFrame(ctx, base + plan.scratch[last].x, last, width),
-            act = ActFrame(ctx, base + plan.act, last, width);
+            in = stages_.back().end.Input(ctx, base + plan.act);
   const Mat means = FloatFrame(ctx, base + plan.wide, last, config_.latent_channels);
-  NormSilu(ctx, x, act);
-  stages_.back().end.Push(ctx, act, means);
+  NormSilu(ctx, x, in);
+  stages_.back().end.Push(ctx, in, means);
   ops_->latents().FrameToLatents(
       {.frame = means, .mean = mean_, .std = std_, .frames = frames, .t = t, .latents = latents});
   return true;
@@ -140,7 +140,7 @@ bool Ltx2Encoder::RunStep(const Ltx2Context& ctx, const Ltx2Plan& plan, size_t i
   const int64_t width = half.widths[i], outputs = stage.end.outputs;
   const ShuffleFactor factor = half.steps[i].factor;
   const Mat x = FloatFrame(ctx, scratch + plan.scratch[i].x, index, width);
-  const Mat act = ActFrame(ctx, scratch + plan.act, index, width);
+  const Mat act = stage.end.Input(ctx, scratch + plan.act);
   const Mat out = FloatFrame(ctx, scratch + plan.wide, index, outputs);
   ops_->elementwise().Convert(x, act);
   stage.end.Push(ctx, act, out);

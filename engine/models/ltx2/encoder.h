@@ -48,7 +48,7 @@ class Ltx2Encoder final : public VideoEncoder {
   Ops* ops_;
   Ltx2Conv conv_in_;
   std::vector<Stage> stages_;
-  std::vector<KeptFrames> kept_;
+  Kept kept_;
   size_t weight_bytes_ = 0;
 };
 

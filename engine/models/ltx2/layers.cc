@@ -11,26 +11,29 @@ void NormSilu(const Ltx2Context& ctx, ConstMat x, Mat y) {
 }
 
 Ltx2Conv Ltx2Conv::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs,
-                        int64_t used) {
+                        bool causal, int64_t used) {
   return {.kernel = loader.Kernel(name, inputs, outputs, used == 0 ? outputs : used),
           .inputs = inputs,
           .outputs = used == 0 ? outputs : used,
           .number = loader.NextConv(),
-          .ring = loader.Keep({.stage = stage, .channels = inputs, .frames = 2}),
+          .ring = loader.Ring({.stage = stage, .channels = inputs, .looks_ahead = !causal}),
           .stage = stage};
+}
+
+Mat Ltx2Conv::Input(const Ltx2Context& ctx, std::byte* spare) const {
+  return ActFrame(ctx, RingFrame(ctx, ring, seen(ctx), spare), stage, inputs);
 }
 
 int64_t Ltx2Conv::Push(const Ltx2Context& ctx, ConstMat in, Mat out, ConstMat residual) const {
   const int64_t before = ctx.seen[number]++;
   const bool gives = ctx.causal || before > 0;
   if (gives) Run(ctx, before, in, out, residual);
-  Keep(ctx, ring, before % 2, in);
   return !gives ? kNone : ctx.causal ? before : before - 1;
 }
 
 int64_t Ltx2Conv::Finish(const Ltx2Context& ctx, Mat out, ConstMat residual) const {
   const int64_t last = seen(ctx) - 1;
-  Run(ctx, seen(ctx), ActFrame(ctx, KeptFrame(ctx, ring, last % 2), stage, inputs), out, residual);
+  Run(ctx, seen(ctx), ActFrame(ctx, RingFrame(ctx, ring, last, nullptr), stage, inputs), out, residual);
   return last;
 }
 
@@ -39,8 +42,8 @@ void Ltx2Conv::Run(const Ltx2Context& ctx, int64_t taken, ConstMat next, Mat out
   const FrameSize size = ctx.plan->stages[stage];
   std::array<ConstMat, 3> frames = {next, next, next};
   if (taken > 0) {
-    frames[0].data = KeptFrame(ctx, ring, std::max<int64_t>(taken - 2, 0) % 2);
-    frames[1].data = KeptFrame(ctx, ring, (taken - 1) % 2);
+    frames[0].data = RingFrame(ctx, ring, std::max<int64_t>(taken - 2, 0), nullptr);
+    frames[1].data = RingFrame(ctx, ring, taken - 1, nullptr);
   }
   ConvArgs args = Conv3x3(*kernel, size, frames, size, out);
   args.border = ctx.border;
@@ -51,8 +54,8 @@ void Ltx2Conv::Run(const Ltx2Context& ctx, int64_t taken, ConstMat next, Mat out
 Ltx2Block Ltx2Block::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t width, bool causal) {
   Ltx2Block block;
   block.width = width;
-  block.conv1 = Ltx2Conv::Load(loader, name + ".conv1", stage, width, width);
-  block.conv2 = Ltx2Conv::Load(loader, name + ".conv2", stage, width, width);
+  block.conv1 = Ltx2Conv::Load(loader, name + ".conv1", stage, width, width, causal);
+  block.conv2 = Ltx2Conv::Load(loader, name + ".conv2", stage, width, width, causal);
   if (!causal) block.waiting = loader.Keep({.stage = stage, .channels = width, .frames = 2, .wide = true});
   return block;
 }
@@ -60,13 +63,14 @@ Ltx2Block Ltx2Block::Load(Ltx2Loader& loader, const std::string& name, int stage
 bool Ltx2Block::Push(const Ltx2Context& ctx, Ltx2Frames* frames) const {
   const int stage = conv1.stage;
   const Mat x = FloatFrame(ctx, frames->x, stage, width), hidden = FloatFrame(ctx, frames->spare, stage, width);
-  const Mat act = ActFrame(ctx, frames->act, stage, width);
   const int64_t taken = conv1.seen(ctx);
-  NormSilu(ctx, x, act);
-  const bool first = conv1.Push(ctx, act, hidden) != Ltx2Conv::kNone;
+  const Mat in1 = conv1.Input(ctx, frames->act);
+  NormSilu(ctx, x, in1);
+  const bool first = conv1.Push(ctx, in1, hidden) != Ltx2Conv::kNone;
   if (ctx.causal) {
-    NormSilu(ctx, hidden, act);
-    conv2.Push(ctx, act, x, x);
+    const Mat in2 = conv2.Input(ctx, frames->act);
+    NormSilu(ctx, hidden, in2);
+    conv2.Push(ctx, in2, x, x);
     return true;
   }
   const bool gives = first && Second(ctx, frames);
@@ -87,9 +91,9 @@ bool Ltx2Block::FinishSecond(const Ltx2Context& ctx, Ltx2Frames* frames) const {
 
 bool Ltx2Block::Second(const Ltx2Context& ctx, Ltx2Frames* frames) const {
   const int stage = conv2.stage;
-  const Mat hidden = FloatFrame(ctx, frames->spare, stage, width), act = ActFrame(ctx, frames->act, stage, width);
-  NormSilu(ctx, hidden, act);
-  const bool gives = conv2.Push(ctx, act, hidden, Waiting(ctx)) != Ltx2Conv::kNone;
+  const Mat hidden = FloatFrame(ctx, frames->spare, stage, width), in = conv2.Input(ctx, frames->act);
+  NormSilu(ctx, hidden, in);
+  const bool gives = conv2.Push(ctx, in, hidden, Waiting(ctx)) != Ltx2Conv::kNone;
   std::swap(frames->x, frames->spare);
   return gives;
 }

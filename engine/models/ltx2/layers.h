@@ -37,9 +37,11 @@ struct Ltx2Conv {
 
   // `used`: how many of the outputs are computed; 0: all.
   static Ltx2Conv Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs,
-                       int64_t used = 0);
-  // Takes `in` (act). Returns the number of the frame that it writes to `out` (f32), plus `residual` if that has data;
-  // kNone if it writes none.
+                       bool causal, int64_t used = 0);
+  // Where the frame that it takes next is to be written (act): in the ring, or in `spare` without caches.
+  Mat Input(const Ltx2Context& ctx, std::byte* spare) const;
+  // Takes `in`, which is Input(). Returns the number of the frame that it writes to `out` (f32), plus `residual` if
+  // that has data; kNone if it writes none.
   int64_t Push(const Ltx2Context& ctx, ConstMat in, Mat out, ConstMat residual = {}) const;
   // Gives the clip's last frame, of a convolution that looks ahead and has taken at least one.
   int64_t Finish(const Ltx2Context& ctx, Mat out, ConstMat residual = {}) const;
@@ -53,7 +55,7 @@ struct Ltx2Conv {
 struct Ltx2Frames {
   std::byte* x;      // f32: the frame that runs through the stage
   std::byte* spare;  // f32
-  std::byte* act;
+  std::byte* act;    // the input of a convolution, without caches
 };
 
 // x += conv2(SiLU(norm(conv1(SiLU(norm(x)))))). Looking ahead, it gives frame t when it takes t + 2, so two frames of x

@@ -13,8 +13,8 @@ namespace longtake {
 
 struct Ltx2Plan : VaePlan {
   // Scratch offsets. For each stage two f32 frames, and for a stage after a doubling of time the second new frame,
-  // which waits there until the later stages are done with the first. For all stages together the input of a
-  // convolution (act), and what is re-ordered or emitted (f32).
+  // which waits there until the later stages are done with the first. For all stages together what is re-ordered or
+  // emitted (f32) and, of an encoder, the input of a convolution (act) where there are no caches.
   struct Stage {
     size_t x = 0, spare = 0, second = 0;
   };

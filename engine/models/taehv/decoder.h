@@ -66,7 +66,7 @@ class TaehvDecoder final : public VideoDecoder {
   std::unique_ptr<PackedKernel> first_, last_;
   std::array<Stage, kTaehvStages> stages_;
   std::vector<float> zeros_, ones_;  // "statistics" of latents that are taken as they are
-  std::vector<KeptFrames> kept_;
+  Kept kept_;
   size_t weight_bytes_ = 0;
 };
 

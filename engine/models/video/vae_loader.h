@@ -18,12 +18,17 @@ class VaeLoader {
   VaeLoader(WeightLoader& weights, bool pack)
       : weights_(weights), pack_(pack), packed_before_(weights.packed_bytes()) {}
 
-  // Registers kept frames and returns their index in `kept()`.
-  int Keep(const KeptFrames& kept) {
-    kept_.push_back(kept);
-    return static_cast<int>(kept_.size()) - 1;
+  // Registers a ring, or kept frames, and returns their index among them. Rings of a stage are registered in the order
+  // in which they run.
+  int Ring(const RingShape& ring) {
+    kept_.rings.push_back(ring);
+    return static_cast<int>(kept_.rings.size()) - 1;
   }
-  const std::vector<KeptFrames>& kept() const { return kept_; }
+  int Keep(const KeptFrames& kept) {
+    kept_.frames.push_back(kept);
+    return static_cast<int>(kept_.frames.size()) - 1;
+  }
+  const Kept& kept() const { return kept_; }
   size_t packed_bytes() const { return weights_.packed_bytes() - packed_before_; }
 
  protected:
@@ -32,7 +37,7 @@ class VaeLoader {
 
  private:
   size_t packed_before_;
-  std::vector<KeptFrames> kept_;
+  Kept kept_;
 };
 
 }  // namespace longtake

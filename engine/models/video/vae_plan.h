@@ -1,8 +1,7 @@
 // What the memory layouts of all VAEs' decoders and encoders have in common, and views of their frames.
 //
-// A stream's caches are frames that layers keep from one call to the next. For a convolution over time they are a ring
-// of its last two input frames: frame f is in slot f % 2, where it replaces frame f - 2. Nothing is read before it was
-// written, so caches need no zeroing.
+// A stream's caches are frames that layers keep from one call to the next. For a convolution over time they are its
+// last inputs (Ring). Nothing is read before it was written, so caches need no zeroing.
 #ifndef LONGTAKE_ENGINE_MODELS_VIDEO_VAE_PLAN_H_
 #define LONGTAKE_ENGINE_MODELS_VIDEO_VAE_PLAN_H_
 
@@ -16,7 +15,23 @@
 
 namespace longtake {
 
-// Frames that a stream keeps, at the resolution of a stage.
+// The inputs of a convolution over time, act, at the resolution of a stage. The convolution reads frame t, which is
+// being made, and the two before it, so the layer in front of it writes frame t into the caches and nothing is copied.
+//
+// The R rings of a stage with the same channels share 2R + 1 slots: two frames of each, and one in which the next frame
+// is made. Write number u = step * R + r, where ring r is the r-th to run, goes to slot u % (2R + 1). What it replaces
+// is write u - 2R - 1: of ring r - 1 the frame that this ring's convolution has just read for the last time, and for r
+// = 0 a frame of the last ring that is older still.
+struct RingShape {
+  int stage = 0;
+  int64_t channels = 0;
+  // It takes frames at another pace than its stage's other rings, so it has its slots to itself.
+  bool alone = false;
+  // The convolution gives frame t when it takes t + 1, so the next ring of the stage is a step behind this one.
+  bool looks_ahead = false;
+};
+
+// Other frames that a stream keeps, at the resolution of a stage.
 struct KeptFrames {
   int stage = 0;
   int64_t channels = 0;
@@ -32,12 +47,25 @@ struct VaePlan {
     size_t bytes = 0;   // of a frame
   };
   std::vector<Slot> kept;
+  struct Ring {
+    size_t offset = 0;              // of its group's slots
+    size_t bytes = 0;               // between two of them
+    int64_t number = 0, rings = 0;  // r and R of RingShape
+    bool looks_ahead = false;
+  };
+  std::vector<Ring> rings;
   size_t cache_bytes = 0;    // of one stream
   size_t scratch_bytes = 0;  // shared by all streams of this size
 };
 
-// Fills `kept` and `cache_bytes` from `stages`; an act element has `element` bytes.
-void PlanKept(const std::vector<KeptFrames>& kept, size_t element, VaePlan* plan);
+// What the layers of one half of a VAE keep.
+struct Kept {
+  std::vector<RingShape> rings;
+  std::vector<KeptFrames> frames;
+};
+
+// Fills `rings`, `kept` and `cache_bytes` from `stages`; an act element has `element` bytes.
+void PlanKept(const Kept& kept, size_t element, VaePlan* plan);
 
 // The plan and memory of one call. `caches` may be null if no frame follows this one, where layers are causal.
 struct VaeContext {
@@ -56,6 +84,9 @@ Mat FloatFrame(const VaeContext& ctx, std::byte* frame, int stage, int64_t chann
 // with `upsample`, of a larger one. What else it does is the caller's to set.
 ConvArgs Conv3x3(const PackedKernel& kernel, const FrameSize& from, std::span<const ConstMat> in, const FrameSize& to,
                  const Mat& out);
+
+// The memory of frame t of a ring; `spare` if there are no caches.
+std::byte* RingFrame(const VaeContext& ctx, int ring, int64_t t, std::byte* spare);
 
 // The memory of a kept frame, and the copy of `from` to it. Nothing is copied if there are no caches.
 std::byte* KeptFrame(const VaeContext& ctx, int kept, int64_t slot);

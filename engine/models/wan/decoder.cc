@@ -9,7 +9,7 @@
 namespace longtake {
 
 // Frames run through the stages depth first: where a stage doubles time, its first new frame runs through all later
-// stages before the second one does. Only one frame of each stage is therefore in memory at a time: 431 MB of scratch
+// stages before the second one does. Only one frame of each stage is therefore in memory at a time: 393 MB of scratch
 // at 480p in bf16. Keeping the last stage's four frames side by side would take 1.5 GB.
 struct WanDecoder::Call {
   VaeContext ctx;
@@ -70,7 +70,7 @@ WanDecoder::WanDecoder(const WanConfig& config, WanLoader& loader, Ops* ops)
         for (int half = 0; half < 2; ++half) {
           stage.time[half] = loader.KernelPart(up + ".time_conv", both, half * stage.width, stage.width);
         }
-        stage.time_ring = loader.Keep({.stage = i, .channels = stage.width});
+        stage.time_ring = loader.Ring({.stage = i, .channels = stage.width});
       }
     }
     stages_.push_back(std::move(stage));
@@ -84,8 +84,8 @@ std::unique_ptr<SizedVideoDecoder> WanDecoder::ForLatents(int height, int width)
   return std::make_unique<Sized>(*this, Plan(height, width));
 }
 
-// At 832x480 in bf16 (latents 60 x 104, Wan 2.1) the caches take 1.89 GB, 1.07 of them in the last stage, and scratch
-// takes 431 MB.
+// At 832x480 in bf16 (latents 60 x 104, Wan 2.1) the caches take 2.04 GB, 1.15 of them in the last stage, and scratch
+// takes 393 MB.
 WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   WanPlan plan;
   const size_t element = SizeOf(ops_->activation_type());
@@ -96,7 +96,8 @@ WanPlan WanDecoder::Plan(int latent_height, int latent_width) const {
   for (size_t i = 0; i < count; ++i) {
     plan.stages.push_back({latent_height << i, latent_width << i});
     const int64_t elements = plan.stages[i].pixels() * std::max(stages_[i].blocks[0].inputs, stages_[i].width);
-    act.push_back(Aligned(elements * element));
+    // The last stage's n is not used: its convolutions read from the caches.
+    act.push_back(i + 1 < count ? Aligned(elements * element) : 0);
     f32.push_back(Aligned(elements * sizeof(float)));
     // Only a stage that doubles time needs its x again after the later stages have run. The x of another stage may lie
     // in the memory that the later stages work in, but must not overlap the next stage's x, which is computed from it.
@@ -141,7 +142,7 @@ void WanDecoder::Decode(const WanPlan& plan, const float* latents, int64_t frame
   const int64_t z = config_.z_dim;
   const size_t latent_bytes = Aligned(plan.stages[0].pixels() * z * SizeOf(ops_->activation_type()));
   const Mat latent = ActFrame(call.ctx, call.scratch, 0, z);
-  const Mat mixed = ActFrame(call.ctx, call.scratch + latent_bytes, 0, z);
+  const Mat mixed = conv_in_.Input(call.ctx, call.seen[0], call.scratch + latent_bytes);
   std::byte* x = call.scratch + plan.x[0];
   ops_->latents().LatentsToFrame(
       {.latents = latents, .frames = frames, .t = t, .mean = config_.mean, .std = config_.std, .frame = latent});
@@ -168,20 +169,21 @@ void WanDecoder::RunStage(Call& call, size_t i) const {
     call.emit(pixels);
     return;
   }
-  const Mat frame = ActFrame(call.ctx, n, index, stage.width);
+  const bool doubles = stage.doubles_time && !call.first;
+  std::byte* const rounded = doubles ? RingFrame(call.ctx, stage.time_ring, seen, n) : n;
+  const Mat frame = ActFrame(call.ctx, rounded, index, stage.width);
   ops_->elementwise().Convert(FloatFrame(call.ctx, x, index, stage.width), frame);
-  if (!stage.doubles_time || call.first) {
+  if (!doubles) {
     DoubleSpace(call, i, frame);
     RunStage(call, i + 1);
     return;
   }
   // The video's first frame does not enter this convolution or its history. The second new frame waits in x.
-  const int64_t doubled = call.has_first ? seen - 1 : seen;
+  const int64_t before = call.has_first ? seen - 1 : seen;
   const Mat made[2] = {ActFrame(call.ctx, y, index, stage.width), ActFrame(call.ctx, x, index, stage.width)};
   for (int half = 0; half < 2; ++half) {
-    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, doubled, frame, made[half]);
+    RunTemporal(call.ctx, *stage.time[half], stage.time_ring, index, seen, before, frame, made[half]);
   }
-  Keep(call.ctx, stage.time_ring, doubled % 2, frame);
   for (const Mat& half : made) {
     DoubleSpace(call, i, half);
     RunStage(call, i + 1);

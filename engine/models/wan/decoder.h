@@ -59,7 +59,7 @@ class WanDecoder final : public VideoDecoder {
   WanMiddle middle_;
   std::vector<Stage> stages_;
   WanHead head_;
-  std::vector<KeptFrames> kept_;
+  Kept kept_;
   size_t weight_bytes_ = 0;
 };
 

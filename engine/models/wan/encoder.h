@@ -52,7 +52,7 @@ class WanEncoder final : public VideoEncoder {
   WanMiddle middle_;
   WanHead head_;
   std::unique_ptr<PackedKernel> quant_;  // only its rows for the means
-  std::vector<KeptFrames> kept_;
+  Kept kept_;
   size_t weight_bytes_ = 0;
 };
 

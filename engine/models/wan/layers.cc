@@ -7,11 +7,12 @@
 namespace longtake {
 namespace {
 
-// Returns the frames that a kernel with three taps in time reads when `in` is frame number `seen`.
-std::array<ConstMat, 3> History(const VaeContext& ctx, int ring, int64_t seen, const ConstMat& in) {
+// Returns the frames that a kernel with three taps in time reads when `in` is frame t of its ring, and `before` frames
+// came before it.
+std::array<ConstMat, 3> History(const VaeContext& ctx, int ring, int64_t t, int64_t before, const ConstMat& in) {
   ConstMat before_last = in, last = in;
-  before_last.data = seen >= 2 ? KeptFrame(ctx, ring, seen % 2) : nullptr;
-  last.data = seen >= 1 ? KeptFrame(ctx, ring, (seen - 1) % 2) : nullptr;
+  before_last.data = before >= 2 ? RingFrame(ctx, ring, t - 2, nullptr) : nullptr;
+  last.data = before >= 1 ? RingFrame(ctx, ring, t - 1, nullptr) : nullptr;
   return {before_last, last, in};
 }
 
@@ -20,23 +21,26 @@ std::array<ConstMat, 3> History(const VaeContext& ctx, int ring, int64_t seen, c
 WanConv WanConv::Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs) {
   const KernelShape shape{.outputs = outputs, .inputs = inputs, .kt = 3, .kh = 3, .kw = 3};
   return {
-      .kernel = loader.Kernel(name, shape), .ring = loader.Keep({.stage = stage, .channels = inputs}), .stage = stage};
+      .kernel = loader.Kernel(name, shape), .ring = loader.Ring({.stage = stage, .channels = inputs}), .stage = stage};
+}
+
+Mat WanConv::Input(const VaeContext& ctx, int64_t seen, std::byte* n) const {
+  return ActFrame(ctx, RingFrame(ctx, ring, seen, n), stage, kernel->shape().inputs);
 }
 
 void WanConv::Run(const VaeContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual) const {
   const FrameSize size = ctx.plan->stages[stage];
-  const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
+  const std::array<ConstMat, 3> history = History(ctx, ring, seen, seen, in);
   const ConstMat addend = out;
   ConvArgs args = Conv3x3(*kernel, size, history, size, out);
   args.residual = {&addend, residual ? size_t{1} : size_t{0}};
   ctx.ops->convolution().Conv(args);
-  Keep(ctx, ring, seen % 2, in);
 }
 
-void RunTemporal(const VaeContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
-                 Mat out) {
+void RunTemporal(const VaeContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t t, int64_t before,
+                 ConstMat in, Mat out) {
   const FrameSize size = ctx.plan->stages[stage];
-  const std::array<ConstMat, 3> history = History(ctx, ring, seen, in);
+  const std::array<ConstMat, 3> history = History(ctx, ring, t, before, in);
   ctx.ops->convolution().Conv({.kernel = kernel,
                                .in = history,
                                .in_height = size.height,
@@ -64,7 +68,7 @@ void WanResidual::Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::by
   const int stage = conv1.stage;
   const Mat in = FloatFrame(ctx, x, stage, inputs), out = FloatFrame(ctx, x, stage, outputs);
   const Mat hidden = FloatFrame(ctx, y, stage, outputs);
-  const Mat normed1 = ActFrame(ctx, n, stage, inputs), normed2 = ActFrame(ctx, n, stage, outputs);
+  const Mat normed1 = conv1.Input(ctx, seen, n), normed2 = conv2.Input(ctx, seen, n);
   ctx.ops->norm().ChannelNorm({.x = in, .gamma = norm1->f32(), .silu = true, .y = normed1});
   conv1.Run(ctx, seen, normed1, hidden);
   ctx.ops->norm().ChannelNorm({.x = hidden, .gamma = norm2->f32(), .silu = true, .y = normed2});
@@ -129,7 +133,7 @@ WanHead WanHead::Load(WanLoader& loader, const std::string& name, int stage, int
 
 void WanHead::Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const {
   const int64_t inputs = conv.kernel->shape().inputs;
-  const Mat normed = ActFrame(ctx, n, conv.stage, inputs);
+  const Mat normed = conv.Input(ctx, seen, n);
   ctx.ops->norm().ChannelNorm(
       {.x = FloatFrame(ctx, x, conv.stage, inputs), .gamma = norm->f32(), .silu = true, .y = normed});
   conv.Run(ctx, seen, normed, out);

@@ -22,14 +22,16 @@ struct WanConv {
   int stage = 0;
 
   static WanConv Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // Reads `in` (act), frame number `seen` of its stage, and writes `out` (f32), or adds to it with `residual`. Stores
-  // `in` in the ring.
+  // Where its input, frame number `seen` of its stage, is to be written (act): in the ring, or in `n` without caches.
+  Mat Input(const VaeContext& ctx, int64_t seen, std::byte* n) const;
+  // Reads `in`, which is Input(), and the two frames before it, and writes `out` (f32), or adds to it with `residual`.
   void Run(const VaeContext& ctx, int64_t seen, ConstMat in, Mat out, bool residual = false) const;
 };
 
-// Applies a (3,1,1) kernel to `in` (act) and the two frames before it, which the ring holds; `out` is act or f32.
-void RunTemporal(const VaeContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t seen, ConstMat in,
-                 Mat out);
+// Applies a (3,1,1) kernel to `in` (act), frame t of the ring, and the two frames before it, of which there are
+// `before`; `out` is act or f32.
+void RunTemporal(const VaeContext& ctx, const PackedKernel& kernel, int ring, int stage, int64_t t, int64_t before,
+                 ConstMat in, Mat out);
 
 // x = shortcut(x) + conv2(SiLU(norm2(conv1(SiLU(norm1(x)))))).
 struct WanResidual {
@@ -39,8 +41,8 @@ struct WanResidual {
   std::unique_ptr<PackedKernel> shortcut;  // null if the widths are the same
 
   static WanResidual Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // Works in place in `x`. All frames hold max(inputs, outputs) channels: `x` and the scratch frame `y` in f32, `n` in
-  // act.
+  // Works in place in `x`. All frames hold max(inputs, outputs) channels: `x` and the scratch frame `y` in f32, `n`,
+  // which is used without caches, in act.
   void Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, std::byte* y) const;
 };
 
@@ -65,7 +67,7 @@ struct WanHead {
   WanConv conv;
 
   static WanHead Load(WanLoader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs);
-  // Reads `x` (f32), uses `n` (act), writes `out` (f32).
+  // Reads `x` (f32), uses `n` (act) without caches, writes `out` (f32).
   void Run(const VaeContext& ctx, int64_t seen, std::byte* x, std::byte* n, Mat out) const;
 };
 
