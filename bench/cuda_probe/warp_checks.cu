@@ -85,6 +85,14 @@ __global__ void NarrowKernel(const float* in, float* out) {
   out[4 * threadIdx.x + 2] = FastExp2(truncf(in[threadIdx.x]));
   out[4 * threadIdx.x + 3] = FastExp2(-127.f - static_cast<float>(threadIdx.x));
 }
+// Whether tanh is off by at most 2^-11 of its value (and a little for the comparison), and its values at the ends.
+__global__ void TanhKernel(const float* in, float* out) {
+  const float exact = tanhf(in[threadIdx.x]), off = FastTanh(in[threadIdx.x]) - exact;
+  out[4 * threadIdx.x] = fabsf(off) <= 0x1.1p-11f * fabsf(exact) ? 1.f : 0.f;
+  out[4 * threadIdx.x + 1] = FastTanh(0.f);
+  out[4 * threadIdx.x + 2] = FastTanh(100.f);
+  out[4 * threadIdx.x + 3] = FastTanh(-100.f);
+}
 __global__ void ShuffleKernel(const float* in, float* out) {
   const float v = in[threadIdx.x];
   const uint32_t positive = Ballot(v > 0.f);
@@ -176,6 +184,9 @@ std::vector<WarpCheck> CheckWarpFunctions(cudaStream_t stream) {
       {"PackE4m3, FastExp2", NarrowKernel, Each([&](int t) {
          return std::array{static_cast<float>(EncodeE4m3(in[t] * 37.f)),
                            static_cast<float>(EncodeE4m3(in[t + 1] / 3.f)), std::exp2(std::trunc(in[t])), 0.f};
+       })},
+      {"FastTanh", TanhKernel, Each([&](int) {
+         return std::array{1.f, 0.f, 1.f, -1.f};
        })},
       {"ShuffleXor, Shuffle, Ballot", ShuffleKernel, Each([&](int t) {
          const int warp = t / 32 * 32;

@@ -123,6 +123,7 @@ void CpuConvolutionOps::DoDepthwiseGlu(const DepthwiseGluArgs& args) {
     g.count = std::min(kChannels, half - channel);
     g.weight = kernel.weight();
     g.bias = kernel.bias();
+    g.silu = args.activation == Activation::kSilu;
     g.y = args.y.Rows(first, pixels);
     context_.kernels.depthwise_glu(g);
   });

@@ -14,6 +14,7 @@ namespace {
 class CudaConvolution final : public ConvolutionOps {
  public:
   CudaConvolution(FamilyContext* family, StreamState& state) : ConvolutionOps(family), state_(state) {}
+  bool activates_at_reading() const override { return true; }
 
  private:
   void DoConv(const ConvArgs& args) override {
@@ -59,6 +60,7 @@ class CudaConvolution final : public ConvolutionOps {
     const SegmentTables tables(*state_.context, args.segments, 1,
                                [](const Segment& s) { return int64_t{s.frames} * LineGroups(s.height); });
     RunDepthwiseGlu(state_.launcher(), {.x = RowsOf(args.x),
+                                        .silu = args.activation == Activation::kSilu,
                                         .weight = kernel.weight(),
                                         .bias = kernel.bias(),
                                         .segments = state_.staging().Put(tables.segments),

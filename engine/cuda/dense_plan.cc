@@ -16,7 +16,12 @@ Before ChooseBefore(const DenseLayer& layer) {
 
 DensePlan ChooseDense(const DenseLayer& layer) {
   const Before before = ChooseBefore(layer);
-  const DensePlan through_sums = {.before = before, .product = ProductEpilogue::kNone, .after = After::kEpilogue};
+  // What a gate scales before it is added to the residual stream is rounded to bf16 first, as torch does. It is
+  // moved twice, which takes 210 MB less a layer of 15 600 tokens than in float32.
+  const DensePlan through_sums = {.before = before,
+                                  .product = ProductEpilogue::kNone,
+                                  .after = After::kEpilogue,
+                                  .narrow_sums = layer.gate && layer.residual};
   // What no product does.
   if (!layer.y_aligned || layer.outputs % kProductOutputs != 0 || layer.add || layer.gate) return through_sums;
   if (layer.residual) {

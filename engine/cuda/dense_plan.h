@@ -32,13 +32,14 @@ enum class Before : uint8_t {
 enum class After : uint8_t {
   kNothing,
   kActivation,  // on y, in place
-  kEpilogue,    // the product's float32 sums go to scratch, and a kernel does all that the layer does to them
+  kEpilogue,    // the product's sums go to scratch, and a kernel does all that the layer does to them
 };
 
 struct DensePlan {
   Before before = Before::kNothing;
   ProductEpilogue product = ProductEpilogue::kNone;
   After after = After::kNothing;
+  bool narrow_sums = false;  // of kEpilogue: the sums in scratch are bf16, else f32
   friend bool operator==(const DensePlan&, const DensePlan&) = default;
 };
 

@@ -85,9 +85,9 @@ void Products::RunPanel(const CudaKernel& w, const ConstMat& x, const Epilogue& 
                .y = y.data,
                .y_stride = y.stride};
   if (plan.after == After::kEpilogue) {
-    p.y_f32 = true;
+    p.y_f32 = !plan.narrow_sums;
     p.y_stride = w.product_rows();
-    p.y = context_.Take<float>(ScratchPiece::kProduct, x.rows * p.y_stride);
+    p.y = context_.Take(ScratchPiece::kProduct, x.rows * p.y_stride * SizeOf(p.y_f32 ? DType::kF32 : DType::kBF16));
   } else if (w.has_bias()) {
     p.bias = p.bias_f32() ? w.bias() : w.bias_bf16();
   }
@@ -101,7 +101,8 @@ void Products::RunPanel(const CudaKernel& w, const ConstMat& x, const Epilogue& 
     case After::kEpilogue:
       RunEpilogue(launcher, {.rows = x.rows,
                              .columns = w.rows(),
-                             .acc = static_cast<const float*>(p.y),
+                             .acc = p.y,
+                             .acc_f32 = p.y_f32,
                              .acc_stride = p.y_stride,
                              .bias = w.has_bias() ? w.bias() : nullptr,
                              .add = add == nullptr ? nullptr : add->data,

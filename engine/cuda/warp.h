@@ -14,6 +14,7 @@
 //   PackE4m3(low, high)           two e4m3 in 16 bits, to the nearest, at most 448
 //   ToTf32(x)                     float32 rounded to TF32's 10 bits, in 32 bits
 //   FastExp2(x)                   2^x to two units of the last place in one instruction; 0 below 2^-126
+//   FastTanh(x)                   tanh(x) to 2^-11 of its value in one instruction
 //   SharedMemory<T>()             the block's dynamic shared memory, aligned to 128 bytes
 //   SyncBlock(), SyncWarp()       barriers; they order shared memory
 //   ShuffleXor, Shuffle, Ballot   of all 32 lanes

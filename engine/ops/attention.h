@@ -96,6 +96,8 @@ class AttentionOps : public OperationFamily {
   virtual ~AttentionOps() = default;
 
   void LinearAttention(const LinearAttentionArgs& args);
+  // The type in which LinearAttention is best given q, k and v: f32, or act where their memory is what it waits for.
+  virtual DType linear_input_type() const { return DType::kF32; }
   virtual size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const = 0;
   void PrepareCrossKv(const PrepareCrossKvArgs& args);
   void CrossAttention(const CrossAttentionArgs& args);

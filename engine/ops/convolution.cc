@@ -63,6 +63,8 @@ void ConvolutionOps::DepthwiseGlu(const DepthwiseGluArgs& args) {
   Require(IsAct(args.x.dtype) && IsAct(args.y.dtype), kName, "x and y are act");
   Require(args.x.cols == 2 * args.y.cols && args.x.rows == args.y.rows, kName, "x is [N, 2C] and y [N, C]");
   Require(Within(args.segments, args.x.rows), kName, "segments lie within the rows");
+  Require(args.activation == Activation::kNone || args.activation == Activation::kSilu, kName,
+          "activation is none or SiLU");
   const ProfilerScope scope(profiler(), kName);
   DoDepthwiseGlu(args);
 }

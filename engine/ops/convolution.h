@@ -33,13 +33,14 @@ struct ConvArgs {
   Activation activation = Activation::kNone;  // or kRelu
 };
 
-// Depthwise 3x3 convolution with bias over each frame of x, with zero padding. Then y = a * SiLU(g), where a and g are
-// the first and the second half of the channels.
+// Depthwise 3x3 convolution with bias over each frame of x, or of SiLU(x), with zero padding. Then y = a * SiLU(g),
+// where a and g are the first and the second half of the channels.
 struct DepthwiseGluArgs {
   const PackedKernel& kernel;  // of PackDepthwise, over 2C channels
   ConstMat x;                  // act [N, 2C]: a | g
   std::span<const Segment> segments;
-  Mat y;  // act [N, C]
+  Mat y;                                      // act [N, C]
+  Activation activation = Activation::kNone;  // of x, as it is read; or kSilu
 };
 
 // out[n] += gate[mod_row[n]] * (x[n] + bias + sum over three taps of W[tap] . x + low-rank terms), where the taps are
@@ -62,6 +63,8 @@ class ConvolutionOps : public OperationFamily {
   virtual ~ConvolutionOps() = default;
 
   virtual bool adds_low_rank() const { return false; }  // true at least where that of DenseOps is
+  // Whether an activation costs less in DepthwiseGlu than behind the product that makes its x.
+  virtual bool activates_at_reading() const { return false; }
 
   void Conv(const ConvArgs& args);
   void DepthwiseGlu(const DepthwiseGluArgs& args);

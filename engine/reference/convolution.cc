@@ -43,8 +43,8 @@ double DepthwiseAt(const DepthwiseGluArgs& a, const Segment& s, int64_t n, int64
   for (int dy = -1; dy <= 1; ++dy) {
     for (int dx = -1; dx <= 1; ++dx) {
       if (row + dy < 0 || row + dy >= s.height || column + dx < 0 || column + dx >= s.width) continue;
-      acc +=
-          double{kernel.row(channel)[(dy + 1) * 3 + dx + 1]} * Row(a.x, s.first_row + n + dy * s.width + dx)[channel];
+      const double x = Row(a.x, s.first_row + n + dy * s.width + dx)[channel];
+      acc += double{kernel.row(channel)[(dy + 1) * 3 + dx + 1]} * Activated(a.activation, x);
     }
   }
   return acc;

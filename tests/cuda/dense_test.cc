@@ -58,6 +58,8 @@ TEST(DensePlan, DoesAllThatALayerAsksForAndNothingElse) {
     } else {
       EXPECT_EQ(plan.before, layer.x_aligned ? Before::kNothing : Before::kPad);
     }
+    // Sums are rounded only where they are scaled by a gate and added to something larger.
+    EXPECT_EQ(plan.narrow_sums, plan.after == After::kEpilogue && layer.residual && layer.gate);
     if (plan.after == After::kEpilogue) {  // the kernel does all; the product must leave sums
       EXPECT_EQ(plan.product, ProductEpilogue::kNone);
       return;
@@ -90,7 +92,7 @@ TEST(DensePlan, OfTheModelsLayers) {
       {"q, k, v", {.outputs = 6720}, {Before::kNothing, ProductEpilogue::kNone, After::kNothing}},
       {"attention's output",
        {.outputs = 2240, .bias = true, .y_f32 = true, .residual = true, .gate = true},
-       {Before::kNothing, ProductEpilogue::kNone, After::kEpilogue}},
+       {Before::kNothing, ProductEpilogue::kNone, After::kEpilogue, /*narrow_sums=*/true}},
       {"cross-attention's q", {.outputs = 2240, .bias = true}, {Before::kNothing, kBias, After::kNothing}},
       {"cross-attention's output",
        {.outputs = 2240, .bias = true, .y_f32 = true, .residual = true},
@@ -98,13 +100,14 @@ TEST(DensePlan, OfTheModelsLayers) {
       {"the same in float8",
        {.type = OperandType::kE4m3, .outputs = 2240, .bias = true, .y_f32 = true, .residual = true},
        {Before::kQuantize, kAddBias, After::kNothing}},
-      {"inverted",
+      {"inverted", {.outputs = 13440, .bias = true}, {Before::kNothing, kBias, After::kNothing}},
+      {"the gate of a wide FFN",
        {.outputs = 13440, .bias = true, .activation = kSilu},
        {Before::kNothing, kBias, After::kActivation}},
       {"point", {.outputs = 2240}, {Before::kNothing, ProductEpilogue::kNone, After::kNothing}},
       {"temporal",
        {.outputs = 2240, .y_f32 = true, .add = true, .residual = true, .gate = true},
-       {Before::kNothing, ProductEpilogue::kNone, After::kEpilogue}},
+       {Before::kNothing, ProductEpilogue::kNone, After::kEpilogue, /*narrow_sums=*/true}},
       {"timestep's first",
        {.outputs = 2240, .bias = true, .y_f32 = true, .activation = kSilu},
        {Before::kNothing, ProductEpilogue::kNone, After::kEpilogue}},

@@ -141,6 +141,7 @@ class ForwardedElementwise final : public Forwarded<ElementwiseOps> {
 class ForwardedAttention : public Forwarded<AttentionOps> {
  public:
   using Forwarded::Forwarded;
+  DType linear_input_type() const override { return to_.linear_input_type(); }
   size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const override {
     return to_.CrossKvBytes(tokens, heads, head_dim);
   }
@@ -156,6 +157,7 @@ class ForwardedConvolution : public Forwarded<ConvolutionOps> {
  public:
   using Forwarded::Forwarded;
   bool adds_low_rank() const override { return to_.adds_low_rank(); }
+  bool activates_at_reading() const override { return to_.activates_at_reading(); }
 
  private:
   void DoConv(const ConvArgs& args) override { Call(&ConvolutionOps::Conv, args); }

@@ -16,7 +16,11 @@ GroupResults RunDepthwise(Ops& ops, const Groups& groups, const DepthwiseShape& 
       bench.Act(Concatenate(groups, [&](int g) { return Random(TokensOf(g, c.segments) * 2 * half, 3, g); }), 2 * half);
   const Mat y = bench.EmptyAct(x.rows, half);
   const std::vector<Segment> segments = Segments(groups, c.segments);
-  ops.convolution().DepthwiseGlu({.kernel = *kernel, .x = x, .segments = segments, .y = y});
+  ops.convolution().DepthwiseGlu({.kernel = *kernel,
+                                  .x = x,
+                                  .segments = segments,
+                                  .y = y,
+                                  .activation = c.silu ? Activation::kSilu : Activation::kNone});
   return Cut(groups, bench.Read(y), [&](int g) { return TokensOf(g, c.segments) * half; });
 }
 
@@ -103,6 +107,8 @@ std::vector<OpsCase> ConvolutionCases() {
   std::vector<OpsCase> cases;
   for (int64_t half : {64, 291}) {
     cases.push_back(MakeCase(DepthwiseShape{.name = "depthwise_glu_" + std::to_string(half), .half = half}));
+    cases.push_back(
+        MakeCase(DepthwiseShape{.name = "depthwise_glu_silu_" + std::to_string(half), .half = half, .silu = true}));
   }
   for (const bool gated : {false, true}) {
     for (const bool bias : {false, true}) {

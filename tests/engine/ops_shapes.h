@@ -44,6 +44,7 @@ struct TemporalShape {
 struct DepthwiseShape {
   std::string name;
   int64_t half = 1;  // outputs
+  bool silu = false;
   GroupSegments segments = kSegments;
 };
 

@@ -18,15 +18,18 @@ struct Window {
 };
 
 // acc[i] = bias + sum over the taps (outer loop dy, inner loop dx), for channels [c, c + n). Taps outside the frame
-// read zeros.
-template <typename T, int kCount>
+// read zeros. With kSilu the elements are SiLU(x).
+template <bool kSilu, typename T, int kCount>
 LT_INLINE void Convolve(const Window<T, kCount>& in, int64_t c, int64_t channels, const float* weight,
                         const float* bias, int n, V (&acc)[kCount]) {
   const V b = LoadUpTo(bias + c, n);
   for (int i = 0; i < kCount; ++i) acc[i] = b;
   for (int dy = 0; dy < 3; ++dy) {
     V x[kCount + 2];
-    for (int i = 0; i < kCount + 2; ++i) x[i] = in.pixel[dy][i] == nullptr ? Zero() : LoadUpTo(in.pixel[dy][i] + c, n);
+    for (int i = 0; i < kCount + 2; ++i) {
+      x[i] = in.pixel[dy][i] == nullptr ? Zero() : LoadUpTo(in.pixel[dy][i] + c, n);
+      if constexpr (kSilu) x[i] = Silu(x[i]);
+    }
     for (int dx = 0; dx < 3; ++dx) {
       const V w = LoadUpTo(weight + (dy * 3 + dx) * channels + c, n);
       for (int i = 0; i < kCount; ++i) acc[i] = Fma(x[i + dx], w, acc[i]);
@@ -34,7 +37,7 @@ LT_INLINE void Convolve(const Window<T, kCount>& in, int64_t c, int64_t channels
   }
 }
 
-template <typename T, int kCount>
+template <bool kSilu, typename T, int kCount>
 void Pixels(const DepthwiseBlock& g, int first) {
   Window<T, kCount> in;
   for (int dy = 0; dy < 3; ++dy) {
@@ -50,24 +53,33 @@ void Pixels(const DepthwiseBlock& g, int first) {
   ForVectors(g.count, [&](int64_t i, int n) {
     const int64_t c = g.first + i;
     V left[kCount], right[kCount];
-    Convolve(in, c, 2 * g.half, g.weight, g.bias, n, left);
-    Convolve(in, g.half + c, 2 * g.half, g.weight, g.bias, n, right);
+    Convolve<kSilu>(in, c, 2 * g.half, g.weight, g.bias, n, left);
+    Convolve<kSilu>(in, g.half + c, 2 * g.half, g.weight, g.bias, n, right);
     for (int p = 0; p < kCount; ++p) StoreUpTo(out + p * g.y.stride + c, left[p] * Silu(right[p]), n);
   });
 }
 
-template <typename T>
+template <bool kSilu, typename T>
 void Line(const DepthwiseBlock& g) {
   int x = 0;
-  for (; x + kPixels <= g.width; x += kPixels) Pixels<T, kPixels>(g, x);
-  for (; x < g.width; ++x) Pixels<T, 1>(g, x);
+  for (; x + kPixels <= g.width; x += kPixels) Pixels<kSilu, T, kPixels>(g, x);
+  for (; x < g.width; ++x) Pixels<kSilu, T, 1>(g, x);
+}
+
+template <bool kSilu>
+void LineOfType(const DepthwiseBlock& g) {
+  if (g.x.dtype == DType::kF32) {
+    Line<kSilu, float>(g);
+  } else {
+    Line<kSilu, bf16>(g);
+  }
 }
 
 void DepthwiseGlu(const DepthwiseBlock& g) {
-  if (g.x.dtype == DType::kF32) {
-    Line<float>(g);
+  if (g.silu) {
+    LineOfType<true>(g);
   } else {
-    Line<bf16>(g);
+    LineOfType<false>(g);
   }
 }
 

@@ -130,6 +130,7 @@ struct DepthwiseBlock {
   int64_t first, count;
   const float* weight;  // [9][2 * half]
   const float* bias;    // [2 * half]
+  bool silu;            // of SiLU(x)
   Mat y;                // same type as x, [height * width, half]
 };
 

@@ -26,7 +26,7 @@ __device__ __forceinline__ float Apply(Activation a, float x) {
   return x;
 }
 
-template <int kWidth, typename T>
+template <int kWidth, typename Acc, typename T>
 __global__ void EpilogueKernel(EpilogueArgs a) {
   const int64_t row = blockIdx.x;
   const float* gate = a.gate == nullptr ? nullptr : a.gate + a.mod_row[row] * a.gate_stride;
@@ -34,7 +34,7 @@ __global__ void EpilogueKernel(EpilogueArgs a) {
   T* y = static_cast<T*>(a.y) + row * a.y_stride;
   for (int64_t c = static_cast<int64_t>(threadIdx.x) * kWidth; c < a.columns; c += kThreads * kWidth) {
     float acc[kWidth], other[kWidth];
-    Load<kWidth>(a.acc + row * a.acc_stride + c, acc);
+    Load<kWidth>(static_cast<const Acc*>(a.acc) + row * a.acc_stride + c, acc);
     if (add != nullptr) {
       Load<kWidth>(add + c, other);
       for (int i = 0; i < kWidth; ++i) acc[i] += other[i];
@@ -149,12 +149,21 @@ LaunchShape ARowABlock(int64_t rows, size_t shared_bytes = 0) {
 }  // namespace
 
 void RunEpilogue(Launcher& launcher, const EpilogueArgs& a) {
-  const bool wide = a.columns % 4 == 0 && Aligned(a.acc, a.acc_stride, 4) && Aligned(a.bias, 0, 4) &&
+  const bool wide = a.columns % 4 == 0 && Aligned(a.acc, a.acc_stride, a.acc_f32 ? 4 : 2) && Aligned(a.bias, 0, 4) &&
                     Aligned(a.add, a.add_stride, 2) && Aligned(a.gate, a.gate_stride, 4) &&
                     Aligned(a.y, a.y_stride, a.y_f32 ? 4 : 2);
-  const auto kernel = wide ? (a.y_f32 ? EpilogueKernel<4, float> : EpilogueKernel<4, Bf16>)
-                           : (a.y_f32 ? EpilogueKernel<1, float> : EpilogueKernel<1, Bf16>);
-  launcher.Launch("epilogue", ARowABlock(a.rows), kernel, a);
+  const auto launch = [&](auto acc, auto y) {
+    using Acc = decltype(acc);
+    using T = decltype(y);
+    launcher.Launch("epilogue", ARowABlock(a.rows), wide ? EpilogueKernel<4, Acc, T> : EpilogueKernel<1, Acc, T>, a);
+  };
+  if (!a.acc_f32) {
+    launch(Bf16(), float());
+  } else if (a.y_f32) {
+    launch(float(), float());
+  } else {
+    launch(float(), Bf16());
+  }
 }
 
 void RunGate(Launcher& launcher, Activation activation, int64_t rows, int64_t columns, const float* acc,

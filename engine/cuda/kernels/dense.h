@@ -14,7 +14,8 @@ namespace longtake::cuda {
 struct EpilogueArgs {
   int64_t rows = 0;
   int64_t columns = 0;
-  const float* acc = nullptr;  // [rows, columns]
+  const void* acc = nullptr;  // [rows, columns]
+  int64_t acc_f32 = 1;        // 0: acc is bf16, and y is f32
   int64_t acc_stride = 0;
   const float* bias = nullptr;  // [columns]; null: none
   const void* add = nullptr;    // bf16 [rows, columns]; null: none

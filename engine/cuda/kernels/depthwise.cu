@@ -11,7 +11,10 @@ constexpr int kThreads = 128;
 // kLines + 2 elements of each half, so that lines are read 1.5 times (from the caches; once from memory) and columns
 // once, and adds them to the sums of the three columns of outputs that see them. With two channels the sums are 48
 // registers, the weights 36.
-template <int kVector>
+//
+// With kSilu the elements become SiLU(x) as they are loaded, 1.5 times each for the lines that are read twice. That is
+// 72 instructions a column more and saves a pass over x in memory, 840 MB in a layer of 15 600 tokens.
+template <int kVector, bool kSilu>
 struct Walk {
   using Sums = float[kLines][2][kVector];  // of a column of outputs
 
@@ -43,6 +46,10 @@ struct Walk {
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         Load<kVector>(x + (static_cast<uint32_t>(l) * x_line + static_cast<uint32_t>(h) * half), in[l][h]);
+        if constexpr (kSilu) {
+#pragma unroll
+          for (int j = 0; j < kVector; ++j) in[l][h][j] = FastSilu(in[l][h][j]);
+        }
       }
     }
     x += x_stride;
@@ -102,7 +109,7 @@ struct Walk {
   }
 };
 
-template <int kVector>
+template <int kVector, bool kSilu>
 __global__ void __launch_bounds__(kThreads, 3) DepthwiseGluKernel(DepthwiseLaunch a) {
   const int64_t half = a.y.columns, all = 2 * half;
   const int64_t channel = (int64_t{blockIdx.y} * kThreads + threadIdx.x) * kVector;
@@ -113,7 +120,7 @@ __global__ void __launch_bounds__(kThreads, 3) DepthwiseGluKernel(DepthwiseLaunc
   const int groups = LineGroups(s.height), frame = share.first / groups, first = share.first % groups * kLines;
   const int64_t row0 = s.first_row + (int64_t{frame} * s.height + first) * s.width;
 
-  Walk<kVector> walk;
+  Walk<kVector, kSilu> walk;
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
 #pragma unroll
@@ -145,7 +152,7 @@ void RunDepthwiseGlu(Launcher& launcher, const DepthwiseLaunch& a) {
                     {.grid = dim3(static_cast<unsigned>(a.share_count),
                                   static_cast<unsigned>(DivideUp(a.y.columns, kThreads * vector()))),
                      .block = dim3(kThreads)},
-                    DepthwiseGluKernel<vector()>, a);
+                    a.silu != 0 ? DepthwiseGluKernel<vector(), true> : DepthwiseGluKernel<vector(), false>, a);
   };
   if (a.y.columns % 2 == 0 && a.x.stride % 2 == 0 && a.y.stride % 2 == 0) {
     launch(std::integral_constant<int, 2>());

@@ -94,6 +94,13 @@ __device__ __forceinline__ float Relu(float x) { return x < 0.f ? 0.f : x; }
 __device__ __forceinline__ float Silu(float x) { return __fdividef(x, 1.f + FastExp2(x * -1.4426950408889634f)); }
 __device__ __forceinline__ float Sigmoid(float x) { return __fdividef(1.f, 1.f + FastExp2(x * -1.4426950408889634f)); }
 
+// By one special function instead of two: x / 2 + x / 2 * tanh(x / 2). Off by at most |x| / 4096, an eighth of what x
+// is off by when it is rounded to bf16.
+__device__ __forceinline__ float FastSilu(float x) {
+  const float half = 0.5f * x;
+  return half * FastTanh(half) + half;
+}
+
 __device__ __forceinline__ float GeluTanh(float x) {
   return 0.5f * x * (1.f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
 }

@@ -16,10 +16,11 @@ namespace longtake::cuda {
 constexpr int kLines = 4;
 __host__ __device__ constexpr int LineGroups(int height) { return (height + kLines - 1) / kLines; }
 
-// Depthwise 3x3 with bias over x bf16 [N, 2C], then y = a * SiLU(g) of the halves, bf16 [N, C]. Weights f32 [9][2C],
-// then bias [2C]. Shares of one line group; a segment's are frames * LineGroups(height).
+// Depthwise 3x3 with bias over x, or SiLU(x), bf16 [N, 2C], then y = a * SiLU(g) of the halves, bf16 [N, C]. Weights
+// f32 [9][2C], then bias [2C]. Shares of one line group; a segment's are frames * LineGroups(height).
 struct DepthwiseLaunch {
   Rows x;
+  int64_t silu = 0;  // not 0: of SiLU(x)
   const float* weight = nullptr;
   const float* bias = nullptr;
   const GridSegment* segments = nullptr;

@@ -34,7 +34,7 @@ __device__ __forceinline__ float2 WeightOf(const float* weight, int64_t at) {
   return weight == nullptr ? make_float2(1.f, 1.f) : *reinterpret_cast<const float2*>(weight + at);
 }
 
-// ---- The sums over 512 tokens
+// ---- The sums over kStateTokens tokens
 // -------------------------------------------------------------------------------------------
 
 constexpr int kStep = 32;  // tokens in shared memory at a time

@@ -1,15 +1,15 @@
 // Linear self-attention with state: norm, ReLU and rotary positions of q and k, the sums S and z, and every token's
 // output. reference/attention.cc (AttendSegment) defines it.
 //
-// Four launches. 1: 1/rms of each row of q and k (norms.h). 2: each block sums S and z over 512 tokens of one session
+// Four launches. 1: 1/rms of each row of q and k (norms.h). 2: each block sums S and z over 608 tokens of one session
 // and head, on the tensor cores in TF32 with float32 sums. 3: those partial sums are added in the order of the tokens,
 // to the history's, oldest first. 4: the outputs.
 //
 // Bytes do not depend on the batch: partial sums are cut from the session's own first token, each has one block, and
 // they are added by one thread an element in a fixed order. Nothing is added atomically.
 //
-// TF32 and not bf16: k and v reach this in float32, and S is a session's state, summed over the whole video; ten bits
-// of mantissa keep it four times as exact as bf16's seven, and the kernel waits for memory at both rates.
+// TF32 and not bf16: normed and rotated keys are float32, and S is a session's state, summed over the whole video; ten
+// bits of mantissa keep their products eight times as exact as bf16's seven.
 #ifndef LONGTAKE_ENGINE_CUDA_KERNELS_LINEAR_ATTENTION_H_
 #define LONGTAKE_ENGINE_CUDA_KERNELS_LINEAR_ATTENTION_H_
 
@@ -22,9 +22,9 @@
 
 namespace longtake::cuda {
 
-// Tokens of one partial sum: 61 MB of partial sums become 31 MB a layer at 15 600 tokens against 256, and 31 x 20
-// blocks still fill 132 multiprocessors twice over.
-constexpr int kStateTokens = 512;
+// Tokens of one partial sum. At 15 600 tokens and 20 heads they make 520 blocks, just less than the 528 that 132
+// multiprocessors have in two rounds; 512 tokens would make a third round that is a third full.
+constexpr int kStateTokens = 608;
 // Tokens of one block of the outputs: S (50 KB) is read once for q rows of 115 KB.
 constexpr int kOutputTokens = 256;
 

@@ -39,6 +39,12 @@ __device__ __forceinline__ float FastExp2(float x) {
   return y;
 }
 
+__device__ __forceinline__ float FastTanh(float x) {
+  float y;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 template <typename T>
 __device__ __forceinline__ T* SharedMemory() {
   extern __shared__ __align__(128) unsigned char longtake_shared_memory[];

@@ -94,8 +94,8 @@ std::span<const LowRankTerm> SanaTransformer::Batch::Terms(std::span<const Adapt
   return terms_;
 }
 
-SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType act, int64_t N, int64_t R,
-                                                    Arena& arena) {
+SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, Ops& ops, int64_t N, int64_t R, Arena& arena) {
+  const DType act = ops.activation_type();
   const int64_t D = c.width();
   Work w;
   w.h = arena.Take(DType::kF32, N, D);
@@ -110,15 +110,15 @@ SanaTransformer::Work SanaTransformer::Work::Layout(const SanaConfig& c, DType a
   if (c.hybrid.has_value()) {
     w.TakeHybridLayers(c, act, N, arena);
   } else {
-    w.TakeLayers(c, act, N, arena);
+    w.TakeLayers(c, act, ops.attention().linear_input_type(), N, arena);
   }
   return w;
 }
 
-void SanaTransformer::Work::TakeLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena) {
+void SanaTransformer::Work::TakeLayers(const SanaConfig& c, DType act, DType linear_input, int64_t N, Arena& arena) {
   const int64_t D = c.width(), F = c.ffn_width;
   const size_t shared = arena.Mark();
-  qkv = arena.Take(DType::kF32, N, 3 * D);
+  qkv = arena.Take(linear_input, N, 3 * D);
   attended = arena.Take(act, N, D);
   arena.Release(shared);
   cross_q = arena.Take(act, N, c.cross_width());

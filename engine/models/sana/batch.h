@@ -50,7 +50,7 @@ struct SanaTransformer::Batch {
 struct SanaTransformer::Work {
   Mat h;                   // f32 [N, D]
   Mat normed;              // act [N, D]
-  Mat qkv;                 // f32 [N, 3D]: the state sums products of it, which bf16 would round twice
+  Mat qkv;                 // [N, 3D], of AttentionOps::linear_input_type()
   Mat attended;            // act [N, D]
   Mat cross_q, cross_out;  // act [N, cross width]
   Mat hidden;              // act [N, 2F]; reuses the memory of the attention's buffers
@@ -75,10 +75,10 @@ struct SanaTransformer::Work {
   } hybrid;
 
   // N rows, R modulation rows.
-  static Work Layout(const SanaConfig& c, DType act, int64_t N, int64_t R, Arena& arena);
+  static Work Layout(const SanaConfig& c, Ops& ops, int64_t N, int64_t R, Arena& arena);
 
  private:
-  void TakeLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena);
+  void TakeLayers(const SanaConfig& c, DType act, DType linear_input, int64_t N, Arena& arena);
   void TakeHybridLayers(const SanaConfig& c, DType act, int64_t N, Arena& arena);
 };
 

@@ -38,8 +38,7 @@ int64_t SanaTransformer::Tokens(int frames, int height, int width) const {
 
 size_t SanaTransformer::ScratchBytes(int64_t tokens, int64_t timestep_rows) const {
   Arena arena;
-  Work::Layout(config_, ops_.activation_type(), ops_.device().PaddedRows(tokens),
-               ops_.device().PaddedRows(timestep_rows), arena);
+  Work::Layout(config_, ops_, ops_.device().PaddedRows(tokens), ops_.device().PaddedRows(timestep_rows), arena);
   return arena.peak();
 }
 
@@ -164,8 +163,13 @@ void SanaTransformer::RunLayer(const Layer& l, Batch& b, const Work& w) const {
 
   // h += gate2 * FFN(LN(h) (1 + scale2) + shift2)
   norm(3, 4);
-  linear(*l.inverted, w.normed, {.activation = Activation::kSilu}, w.hidden);
-  ops_.convolution().DepthwiseGlu({.kernel = *l.depthwise, .x = w.hidden, .segments = b.segments, .y = w.gated});
+  const bool at_reading = ops_.convolution().activates_at_reading();
+  linear(*l.inverted, w.normed, {.activation = at_reading ? Activation::kNone : Activation::kSilu}, w.hidden);
+  ops_.convolution().DepthwiseGlu({.kernel = *l.depthwise,
+                                   .x = w.hidden,
+                                   .segments = b.segments,
+                                   .y = w.gated,
+                                   .activation = at_reading ? Activation::kSilu : Activation::kNone});
   linear(*l.point, w.gated, {}, w.y);
   ops_.convolution().TemporalConv({.kernel = *l.temporal,
                                    .x = w.y,
@@ -212,7 +216,7 @@ void SanaTransformer::RunForward(std::span<const TransformerPass> passes, void* 
   Batch& b = *batch_;
   b.SetPasses(ops_.device(), c, passes);
   Arena arena(scratch);
-  const Work w = Work::Layout(c, ops_.activation_type(), b.tokens, static_cast<int64_t>(b.timesteps.size()), arena);
+  const Work w = Work::Layout(c, ops_, b.tokens, static_cast<int64_t>(b.timesteps.size()), arena);
   ops_.latents().Patchify(
       {.latents = b.latents, .segments = b.segments, .channels = c.in_channels, .patch = c.patch, .tokens = w.patches});
   ops_.dense().Linear({.kernel = *weights_->patch_embedding,

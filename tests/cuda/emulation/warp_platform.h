@@ -30,6 +30,8 @@ inline float HighFloat(uint32_t pair) { return __uint_as_float(pair & 0xffff0000
 inline uint32_t ToTf32(float x) { return (__float_as_uint(x) + 0x1000u) & 0xffffe000u; }
 
 inline float FastExp2(float x) { return x < -126.f ? 0.f : std::exp2(x); }
+// Rounded to 10 bits, which is the error that the device's may have.
+inline float FastTanh(float x) { return __uint_as_float(ToTf32(std::tanh(x)) & 0xffffe000u); }
 
 inline emulation::BlockRunner& Runner() { return emulation::BlockRunner::OfThisThread(); }
 
