@@ -1,16 +1,22 @@
 """The table of scripts/gpu.sh: what the benchmarks printed, against the limits that the project has set itself.
 
-    python -m bench.cuda OUT
+    python -m bench.cuda OUT [--model DIR] [--device h200]
 
 Reads OUT/steps.tsv (step, status, seconds) and OUT/bench-NAME-SUFFIX.json (lines of longtake-bench-cuda; a line's case
-and the file's suffix make its key, such as pass-float8), writes OUT/gpu.json and prints the tables. Exit 1 where a step
-has failed. Limits are those of one H200 and only told.
+and the file's suffix make its key, such as pass-float8), writes OUT/gpu.json and prints the tables. With the folder that
+was measured, each launch has its expected time beside it (bench.cuda_costs). Exit 1 where a step has failed, or where
+other launches were made than expected. Limits are those of one H200 and only told.
 """
 
+import argparse
 import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.cuda_costs import by_name
+from bench.cuda_device import DEVICES
+from bench.cuda_launches import Model
 
 
 @dataclass(frozen=True)
@@ -66,19 +72,40 @@ def read_benches(out: Path) -> dict[str, dict]:
     return benches
 
 
-def launch_lines(bench: dict) -> list[str]:
-    """Of one bench "launches": for each kind of pass the launches that took longest, and what they took together."""
+KINDS = ("denoise", "decode")
+
+
+def launch_lines(bench: dict, expected: dict[str, dict]) -> list[str]:
+    """Of one bench "launches": for each kind of pass the launches that took longest, and what they took together; then
+    what was expected of each. `expected`: by kind and name, empty where nothing is known."""
     lines = []
-    for kind in ("denoise", "decode"):
+    for kind in KINDS:
         launches = bench.get(kind, [])
+        rows = expected.get(kind, {})
         total = sum(launch["seconds"] for launch in launches)
         count = sum(launch["calls"] for launch in launches)
         title = f"{kind}, {bench.get('dtype', '')}"
-        lines.append(f"{title:60} {count:7} {1e3 * total:10.3f}")
+        whole = f"{1e3 * sum(row['seconds'] for row in rows.values()):10.3f}" if rows else ""
+        lines.append(f"{title:60} {count:7} {1e3 * total:10.3f} {'':6} {whole}".rstrip())
         for launch in launches[:LAUNCHES]:
             share = launch["seconds"] / total if total else 0
-            lines.append(f"  {launch['name'][:58]:58} {launch['calls']:7} {1e3 * launch['seconds']:10.3f} {share:6.1%}")
+            row = rows.get(launch["name"])
+            reckoned = f"{1e3 * row['seconds']:10.3f} {row['bound']}" if row else ""
+            figures = f"{launch['calls']:7} {1e3 * launch['seconds']:10.3f} {share:6.1%} {reckoned}"
+            lines.append(f"  {launch['name'][:58]:58} {figures}".rstrip())
     return lines
+
+
+def unexpected_launches(bench: dict, expected: dict[str, dict]) -> list[str]:
+    """Where the model of costs and the program differ in what is launched, or how often."""
+    differences = []
+    for kind, rows in expected.items():
+        measured = {launch["name"]: launch["calls"] for launch in bench.get(kind, [])}
+        reckoned = {name: row["calls"] for name, row in rows.items()}
+        for name in sorted(measured.keys() | reckoned.keys()):
+            if measured.get(name, 0) != reckoned.get(name, 0):
+                differences.append(f"{kind}: {name}: {measured.get(name, 0)} and not {reckoned.get(name, 0)}")
+    return differences
 
 
 def rows(benches: dict[str, dict], full_size: bool) -> list[dict]:
@@ -115,7 +142,12 @@ def rows(benches: dict[str, dict], full_size: bool) -> list[dict]:
 
 
 def main() -> int:
-    out = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", type=Path, help="the folder that was measured")
+    parser.add_argument("--device", choices=DEVICES, default="h200")
+    arguments = parser.parse_args()
+    out = arguments.out
     steps = [line.split("\t") for line in (out / "steps.tsv").read_text().splitlines()]
     benches = read_benches(out)
     # A rehearsal's model is small: its figures say nothing about a device.
@@ -132,20 +164,31 @@ def main() -> int:
         mark = {None: "", True: "  met", False: "  NOT MET"}[row["met"]]
         limit_text = f"{sign} {row['limit']:.4g}"
         print(f"{row['what']:44} {value:>12} {limit_text:>12}{mark}")
-    for name in ("launches-bfloat16", "launches-float8"):
-        if name in benches:
-            print(f"\n{'launches of one pass':60} {'calls':>7} {'ms':>10}")
-            print("\n".join(launch_lines(benches[name])))
+    unexpected = []
+    for dtype in ("bfloat16", "float8"):
+        bench = benches.get(f"launches-{dtype}")
+        if bench is None:
+            continue
+        device = DEVICES[arguments.device]
+        launches = Model.read(arguments.model).launches(dtype) if arguments.model else {}
+        expected = {kind: by_name(of_kind, device) for kind, of_kind in launches.items()}
+        title = f"expected, {device.name}" if expected else ""
+        print(f"\n{'launches of one pass':60} {'calls':>7} {'ms':>10} {'':6} {title:>10}".rstrip())
+        print("\n".join(launch_lines(bench, expected)))
+        unexpected += [f"{dtype}, {difference}" for difference in unexpected_launches(bench, expected)]
     result = {
         "steps": [{"step": n, "status": s, "seconds": float(t)} for n, s, t in steps],
         "table": table,
         "benches": benches,
+        "unexpected_launches": unexpected,
     }
     (out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
     failed = [name for name, status, _ in steps if status == "failed"]
     if failed:
         print("\nfailed: " + ", ".join(failed))
-    return 1 if failed else 0
+    if unexpected:
+        print("\nlaunches that bench.cuda_costs does not expect:\n  " + "\n  ".join(unexpected))
+    return 1 if failed or unexpected else 0
 
 
 if __name__ == "__main__":

@@ -247,7 +247,9 @@ else
 fi
 
 status=0
-"$python" -m bench.cuda "$logs" > "$logs/table.txt" || status=$?
+card=h200
+if [[ $mode != rehearse ]] && nvidia-smi --query-gpu=name --format=csv,noheader --id="$device" | grep -q H100; then card=h100; fi
+"$python" -m bench.cuda "$logs" --model "$models/stream" --device "$card" > "$logs/table.txt" || status=$?
 cat "$logs/table.txt"
 cp "$logs/table.txt" "$logs/gpu.json" "$out"
 save

@@ -8,10 +8,13 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "engine/cuda/context.h"
 
 namespace longtake::cuda {
@@ -70,6 +73,17 @@ class MatMul {
   virtual int plans() const = 0;
   // Who computes, in which version, by which algorithms: part of the numerics id. Complete once all is planned.
   virtual std::string name() const = 0;
+
+ protected:
+  // For messages and times by launch; lasts as long as this object.
+  const char* NameOf(const Product& p) {
+    std::string& name = names_[{p.inputs, p.outputs}];
+    if (name.empty()) name = absl::StrCat("matrix product of ", p.inputs, " inputs, ", p.outputs, " outputs");
+    return name.c_str();
+  }
+
+ private:
+  std::map<std::pair<int64_t, int64_t>, std::string> names_;
 };
 
 // The product by `work(stream)`, in the launcher's mode. `what` is for messages, and outlives all launches.

@@ -5,14 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.cuda_costs import by_name
+from bench.cuda_device import DEVICES
+from bench.cuda_launches import Model
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(out: Path, steps: list[tuple[str, str, float]], benches: dict[str, dict]):
+def run(out: Path, steps: list[tuple[str, str, float]], benches: dict[str, dict], *options: str):
     (out / "steps.tsv").write_text("".join(f"{n}\t{s}\t{t}\n" for n, s, t in steps))
     for name, line in benches.items():
         (out / f"bench-{name}.json").write_text("loading\n" + json.dumps(line) + "\n")
-    done = subprocess.run([sys.executable, "-m", "bench.cuda", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "bench.cuda", str(out), *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done, {row["what"]: row for row in json.loads((out / "gpu.json").read_text())["table"]}
 
 
@@ -75,3 +80,35 @@ def test_a_clip_of_fewer_steps_is_scaled(tmp_path: Path) -> None:
     _, table = run(tmp_path, [], {"pass-bfloat16": FULL_PASS, "clip-bfloat16": clip})
     assert abs(table["clip of 50 steps with guidance, s"]["value"] - (2.0 + 20.0)) < 1e-9
     assert table["clip of 50 steps with guidance, s"]["met"] is False
+
+
+def test_expected_times_stand_beside_the_measured_ones(tmp_path: Path) -> None:
+    model = Model.two_billion()
+    folder = tmp_path / "model"
+    for part, config in (("transformer", model.transformer), ("vae", model.vae)):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "config.json").write_text(json.dumps(config))
+    (folder / "longtake.json").write_text(json.dumps(model.settings))
+    launches = {
+        kind: [
+            {"name": name, "calls": row["calls"], "seconds": 2 * row["seconds"]}
+            for name, row in by_name(of_kind, DEVICES["h200"]).items()
+        ]
+        for kind, of_kind in model.launches("bfloat16").items()
+    }
+    bench = {"case": "launches", "dtype": "bfloat16", **launches}
+    options = ("--model", str(folder))
+    done, _ = run(tmp_path, [], {"launches-bfloat16": bench}, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "expected, H200" in done.stdout
+    line = next(line for line in done.stdout.splitlines() if "depthwise_glu" in line)
+    measured, expected = float(line.split()[2]), float(line.split()[4])
+    assert abs(measured - 2 * expected) < 0.002
+
+    bench["denoise"][0]["calls"] += 1
+    bench["decode"].append({"name": "copy", "calls": 3, "seconds": 1e-5})
+    done, _ = run(tmp_path, [], {"launches-bfloat16": bench}, *options)
+    assert done.returncode == 1
+    assert "bfloat16, decode: copy: 3 and not 0" in done.stdout
+    name = bench["denoise"][0]["name"]
+    assert f"bfloat16, denoise: {name}: {bench['denoise'][0]['calls']} and not" in done.stdout

@@ -99,10 +99,10 @@ class HostMatMul : public MatMul {
   void Run(const Product& p) override {
     Launcher& launcher = context_.launcher();
     if (!Takes(p)) {
-      launcher.Check(cudaErrorInvalidValue, "matrix product");
+      launcher.Check(cudaErrorInvalidValue, NameOf(p));
       return;
     }
-    RunProduct(launcher, "matrix product", p,
+    RunProduct(launcher, NameOf(p), p,
                [p](cudaStream_t stream) { return emulation::EnqueueWork([p] { Multiply(p); }, stream); });
   }
   int plans() const override { return 0; }
