@@ -106,10 +106,11 @@ absl::Status Studio::CheckNumerics(const StoredVideo& video) const {
 }
 
 void Studio::Forget(const std::shared_ptr<Video>& video, std::function<void()> done) {
-  // First, so that those that watch it hear that it is gone, not that it was cancelled.
+  // It is cancelled last, so that those that watch it hear that it is gone and not that it was cancelled: here from its
+  // log, and at other servers because that end is not stored.
   library_.Grow(-video->log().Discard(NotFound(Reason::kVideoNotFound, video->name())));
-  video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
   video->Forget(std::move(done));
+  video->Cancel(MakeError(absl::StatusCode::kCancelled, "the video was deleted", {.reason = Reason::kVideoCancelled}));
 }
 
 void Studio::Loop() {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -97,6 +98,33 @@ TEST_F(SharingTest, CommandsReachTheServerThatMakesTheVideo) {
   EXPECT_EQ(ReasonOf(GetAt(*a.stub, name, &video)), "VIDEO_NOT_FOUND");
   EXPECT_EQ(ReasonOf(GetAt(*b.stub, name, &video)), "VIDEO_NOT_FOUND");
   EXPECT_FALSE(fs::exists(folder.path() + "/store/" + name));
+}
+
+TEST_F(SharingTest, WhoWatchesAtEitherServerHearsThatAVideoWasDeleted) {
+  Gate gate;
+  gate.Close();
+  Node a = Run(HeldAtEach(gate));
+  Node b = Run();
+  const std::string name = Create(*a.stub, 5).name();
+  Watched near, far;
+  std::thread near_viewer([&] { near = WatchAt(*a.stub, name); });
+  std::thread far_viewer([&] { far = WatchAt(*b.stub, name); });
+  Await(
+      [&] {
+        v1::Video video;
+        return GetAt(*a.stub, name, &video).ok() && video.progress().viewer_count() == 2;
+      },
+      "both viewers");
+  v1::DeleteVideoRequest remove;
+  remove.set_name(name);
+  google::protobuf::Empty nothing;
+  grpc::ClientContext removing;
+  EXPECT_TRUE(b.stub->DeleteVideo(&removing, remove, &nothing).ok());
+  near_viewer.join();
+  far_viewer.join();
+  EXPECT_EQ(ReasonOf(near.status), "VIDEO_NOT_FOUND");
+  EXPECT_EQ(ReasonOf(far.status), "VIDEO_NOT_FOUND");
+  gate.Open();
 }
 
 TEST_F(SharingTest, AnyServerAnswersOverHttp) {
