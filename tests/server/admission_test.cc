@@ -39,10 +39,7 @@ class Admission : public ServerFixture {
   // A request that waits for the only place, which another video has, ends after `limit` and no sooner.
   void WaitInVain(const v1::GenerateVideoRequest& request, absl::Duration limit) {
     // Before anything is learned nothing is predicted, so the request is accepted.
-    std::atomic<bool> ended = false;
-    StartOnClock({.max_sessions = 1,
-                  .delay = HoldBefore(
-                      PassKind::kEncodePrompt, 1, [&] { return ended.load(); }, "the request's end")});
+    StartOnClock({.max_sessions = 1, .delay = HoldBefore(PassKind::kEncodePrompt, 1, "the request's end")});
     std::thread running([&] { Generate(Request(1, 1)); });
     Await([&] { return engine->open_sessions() == 1; }, "the video");
     int waits = 0;
@@ -56,7 +53,7 @@ class Admission : public ServerFixture {
       EXPECT_THAT(server->MetricsText(), HasSubstr("longtake_queue_length{delivery=\"live\"} 1\n"));
       clock.Advance(absl::Milliseconds(2));
     });
-    ended = true;
+    go_on = true;
     running.join();
     EXPECT_EQ(waits, 1);
     EXPECT_EQ(waited.events.size(), 3u);
@@ -111,11 +108,9 @@ TEST_F(Admission, AQuoteNamesFieldsAtFaultAndWantsNoPrompt) {
 }
 
 TEST_F(Admission, AQuoteOfAFullQueueIsAnAnswer) {
-  std::atomic<bool> answered = false;
   StartOnClock({.max_sessions = 1,
                 .denoise = absl::Milliseconds(30),
-                .delay = HoldBefore(
-                    PassKind::kEncodePrompt, 2, [&] { return answered.load(); }, "the quote")},
+                .delay = HoldBefore(PassKind::kEncodePrompt, 2, "the quote")},
                {.studio = {.max_waiting = 0}});
   Learn();
   std::thread running([&] { Generate(Request(3, 1)); });
@@ -124,7 +119,7 @@ TEST_F(Admission, AQuoteOfAFullQueueIsAnAnswer) {
   EXPECT_TRUE(Quote(Request(1), response).ok());
   EXPECT_EQ(response.refusal().reason(), v1::ERROR_REASON_QUEUE_FULL);
   EXPECT_GE(Seconds(response.refusal().retry_delay()), 1);
-  answered = true;
+  go_on = true;
   running.join();
 }
 
@@ -146,18 +141,16 @@ TEST_F(Admission, ADeadlineBeforeThePromisedLastChunkIsRefused) {
 }
 
 TEST_F(Admission, ALongerWaitThanTheRequestPermitsIsRefused) {
-  std::atomic<bool> answered = false;
   StartOnClock({.max_sessions = 1,
                 .denoise = absl::Milliseconds(50),
-                .delay = HoldBefore(
-                    PassKind::kEncodePrompt, 2, [&] { return answered.load(); }, "the refusal")});
+                .delay = HoldBefore(PassKind::kEncodePrompt, 2, "the refusal")});
   Learn();
   std::thread running([&] { Generate(Request(8, 1)); });
   Await([&] { return engine->open_sessions() == 1; }, "the video");
   v1::GenerateVideoRequest request = Request(1, 2);
   *request.mutable_delivery_options()->mutable_max_wait_duration() = ToProto(0.5);
   const Watched refused = Generate(request);
-  answered = true;
+  go_on = true;
   running.join();
   EXPECT_EQ(refused.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(refused.status.error_message(), HasSubstr("max_wait_duration"));

@@ -144,9 +144,7 @@ TEST_F(Direction, APromptCanBeChangedWhileTheVideoIsMade) {
 }
 
 TEST_F(Direction, AVideoWithoutABlockLeftKeepsItsPrompt) {
-  std::atomic<bool> answered = false;
-  StartAndServe({.delay = HoldBefore(
-                     PassKind::kDenoise, 2, [&] { return answered.load(); }, "the answer")});
+  StartAndServe({.delay = HoldBefore(PassKind::kDenoise, 2, "the answer")});
   std::optional<grpc::Status> status;
   std::string name;
   Generate(Request(0.5), [&](const v1::WatchVideoResponse& event, grpc::ClientContext&) {
@@ -155,7 +153,7 @@ TEST_F(Direction, AVideoWithoutABlockLeftKeepsItsPrompt) {
     // One block, and it has begun.
     if (event.has_progress() && event.progress().stage() == v1::Progress::STAGE_DENOISE && !status) {
       status = Change(name, 0, "night falls", receipt);
-      answered = true;
+      go_on = true;
     }
   });
   ASSERT_TRUE(status.has_value());

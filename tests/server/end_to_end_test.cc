@@ -251,10 +251,7 @@ TEST_F(EndToEnd, AcceptsWhatModelsThatCanAccept) {
 }
 
 TEST_F(EndToEnd, CancellingFreesTheSlotWithinOnePass) {
-  std::atomic<bool> cancelled = false;
-  StartAndServe({.max_sessions = 1,
-                 .delay = HoldBefore(
-                     PassKind::kDenoise, 2, [&] { return cancelled.load(); }, "the end of the video")});
+  StartAndServe({.max_sessions = 1, .delay = HoldBefore(PassKind::kDenoise, 2, "the end of the video")});
   std::string name;
   const Watched video =
       Generate(Request(10, 7), [&](const v1::WatchVideoResponse& event, grpc::ClientContext& context) {
@@ -275,7 +272,7 @@ TEST_F(EndToEnd, CancellingFreesTheSlotWithinOnePass) {
       },
       "the cancellation");
   EXPECT_EQ(PassesOf(7), 2) << "text and one denoising pass";
-  cancelled = true;
+  go_on = true;
   Await([&] { return engine->open_sessions() == 0; }, "the slot");
   EXPECT_TRUE(Generate(Request(1)).status.ok());
   EXPECT_EQ(PassesOf(7), 3) << "work goes on without a client";
@@ -294,10 +291,7 @@ TEST_F(EndToEnd, ADeadlineFreesTheSlotToo) {
 }
 
 TEST_F(EndToEnd, AFullQueueIsRefusedWithTheTimeToTryAgain) {
-  std::atomic<bool> seen = false;
-  StartAndServe({.max_sessions = 1,
-                 .delay = HoldBefore(
-                     PassKind::kEncodePrompt, 1, [&] { return seen.load(); }, "the refusal")},
+  StartAndServe({.max_sessions = 1, .delay = HoldBefore(PassKind::kEncodePrompt, 1, "the refusal")},
                 {.studio = {.max_waiting = 1}});
   std::thread first, second;
   Watched waited;
@@ -324,7 +318,7 @@ TEST_F(EndToEnd, AFullQueueIsRefusedWithTheTimeToTryAgain) {
   ASSERT_NE(pushback, refused.trailers.end());
   EXPECT_NEAR(std::stod(pushback->second), 1000 * Seconds(retry->retry_delay()), 1);
 
-  seen = true;
+  go_on = true;
   first.join();
   second.join();
   ASSERT_TRUE(waited.status.ok());

@@ -145,9 +145,7 @@ TEST_F(HttpTest, EventsComeWithTheirMedia) {
 }
 
 TEST_F(HttpTest, HlsHasFinishedBlocksThatCachesMayKeep) {
-  std::atomic<bool> go_on = false;
-  StartHttp({.delay = HoldBefore(
-                 PassKind::kCommit, 3, [&] { return go_on.load(); }, "the playlist of two blocks")});
+  StartHttp({.delay = HoldBefore(PassKind::kCommit, 3, "the playlist of two blocks")});
   const std::string video = Create(TwoSeconds());
   const auto playlist = [&] { return Ask("GET", video + "/index.m3u8").body; };
   Await([&] { return absl::StrContains(playlist(), "block-00001.m4s"); }, "two blocks");
@@ -180,9 +178,7 @@ TEST_F(HttpTest, HlsHasFinishedBlocksThatCachesMayKeep) {
 }
 
 TEST_F(HttpTest, AVideoIsDirected) {
-  std::atomic<bool> go_on = false;
-  StartHttp({.delay = HoldBefore(
-                 PassKind::kCommit, 2, [&] { return go_on.load(); }, "the changes")});
+  StartHttp({.delay = HoldBefore(PassKind::kCommit, 2, "the changes")});
   const std::string video = Create(TwoSeconds());
   const HttpReply changed = Ask("POST", video + "/prompt", R"({"prompt": "night falls", "at_seconds": 1.5})");
   EXPECT_EQ(changed.status, 200) << changed.body;
@@ -205,9 +201,7 @@ TEST_F(HttpTest, AVideoIsDirected) {
 }
 
 TEST_F(HttpTest, ACancelledVideoIsCutAndSaysWhy) {
-  std::atomic<bool> go_on = false;
-  StartHttp({.delay = HoldBefore(
-                 PassKind::kCommit, 2, [&] { return go_on.load(); }, "the cancellation")});
+  StartHttp({.delay = HoldBefore(PassKind::kCommit, 2, "the cancellation")});
   const std::string video = Create(TwoSeconds());
   HttpClient file(server->http_port()), events(server->http_port());
   bool cancelled = false;
@@ -302,9 +296,7 @@ TEST_F(HttpTest, AConnectionServesOneRequestAfterTheOther) {
 }
 
 TEST_F(HttpTest, AViewerThatGoesIsMissed) {
-  std::atomic<bool> go_on = false;
-  StartHttp({.delay = HoldBefore(
-                 PassKind::kCommit, 2, [&] { return go_on.load(); }, "the viewer's going")});
+  StartHttp({.delay = HoldBefore(PassKind::kCommit, 2, "the viewer's going")});
   const std::string video = Create(TwoSeconds());
   {
     HttpClient client(server->http_port());

@@ -195,10 +195,7 @@ TEST_F(LinkWatchingTest, AnExpiredLinkSaysSo) {
 }
 
 TEST_F(LinkWatchingTest, AStreamIsCutWhenItsLinkExpires) {
-  std::atomic<bool> go_on = false;
-  StartAndServe({.delay = HoldBefore(
-                     PassKind::kCommit, 2, [&] { return go_on.load(); }, "the link's end")},
-                WithLinks());
+  StartAndServe({.delay = HoldBefore(PassKind::kCommit, 2, "the link's end")}, WithLinks());
   const std::string video = Create();
   const std::string link = Link(video, 60);
   const HttpReply cut = Ask("GET", video + "/stream.mp4" + link, "", "", [&](const std::string& body) {
@@ -234,12 +231,9 @@ TEST_F(LinkWatchingTest, KeysAreExchangedAndSharedByServers) {
 }
 
 TEST_F(LinkWatchingTest, LinksCountAsTheTenants) {
-  std::atomic<bool> go_on = false;
   ServerOptions options = WithLinks();
   options.quotas = Write("quotas", R"({"acme": {"watches": 1}})");
-  StartAndServe({.delay = HoldBefore(
-                     PassKind::kCommit, 2, [&] { return go_on.load(); }, "the second viewer")},
-                options);
+  StartAndServe({.delay = HoldBefore(PassKind::kCommit, 2, "the second viewer")}, options);
   const std::string video = Create();
   const std::string link = Link(video);
   HttpClient first(server->http_port());

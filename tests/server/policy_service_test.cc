@@ -150,10 +150,7 @@ class PolicyServiceTest : public AccessFixture {
 };
 
 TEST_F(PolicyServiceTest, EverythingThatMakesSomethingNewIsAskedAbout) {
-  std::atomic<bool> go_on = false;
-  StartServer(absl::Minutes(10), false,
-              {.delay = HoldBefore(
-                   PassKind::kCommit, 2, [&] { return go_on.load(); }, "the changes")});
+  StartServer(absl::Minutes(10), false, {.delay = HoldBefore(PassKind::kCommit, 2, "the changes")});
   v1::Video video;
   ASSERT_TRUE(Create(Asked("", 2), &video).ok());
   const std::string path = absl::StrCat("/v1/", video.name());
@@ -206,10 +203,7 @@ TEST_F(PolicyServiceTest, EverythingThatMakesSomethingNewIsAskedAbout) {
 }
 
 TEST_F(PolicyServiceTest, OfWhatIsRefusedNothingIsKept) {
-  std::atomic<bool> go_on = false;
-  StartServer(absl::Minutes(10), false,
-              {.delay = HoldBefore(
-                   PassKind::kCommit, 2, [&] { return go_on.load(); }, "the refusals")});
+  StartServer(absl::Minutes(10), false, {.delay = HoldBefore(PassKind::kCommit, 2, "the refusals")});
   v1::Video video;
   ASSERT_TRUE(Create(Asked("", 2), &video).ok());
   const std::string path = absl::StrCat("/v1/", video.name());

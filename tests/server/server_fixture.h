@@ -6,6 +6,7 @@
 #include <grpcpp/impl/client_unary_call.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -216,6 +217,11 @@ class ServerFixture : public testing::Test {
       return absl::ZeroDuration();
     };
   }
+  // The same until `go_on`, which lives as long as the engine, as what a test declares does not.
+  Delay HoldBefore(PassKind kind, int n, const char* what) {
+    return HoldBefore(
+        kind, n, [this] { return go_on.load(); }, what);
+  }
   // Blocks that the engine has committed.
   int Commits() const {
     int commits = 0;
@@ -231,7 +237,8 @@ class ServerFixture : public testing::Test {
   std::string LogText() const { return lines->text(); }
 
   absl::Duration max_wait =
-      absl::InfiniteDuration();  // the server's: so long that tests on a busy machine are not refused
+      absl::InfiniteDuration();     // the server's: so long that tests on a busy machine are not refused
+  std::atomic<bool> go_on = false;  // HoldBefore
   const std::shared_ptr<TextSink> lines = std::make_shared<TextSink>();
   spdlog::logger logger{"test", lines};
   std::unique_ptr<Server> server;
