@@ -30,7 +30,8 @@ double ConvAt(const ConvArgs& a, size_t f, int y, int x, int64_t o) {
       continue;
     }
     const float* in = Row(frame, int64_t{sy / a.upsample} * a.in_width + sx / a.upsample);
-    for (int64_t i = 0; i < shape.inputs; ++i) acc += double{kernel.tap(o, tap)[i]} * in[i];
+    const float* weight = kernel.tap(o, tap);
+    for (int64_t i = 0; i < shape.inputs; ++i) acc += double{weight[i]} * in[i];
   }
   return acc;
 }
@@ -101,7 +102,8 @@ class Convolution final : public ConvolutionOps {
           double acc = own[o] + double{kernel.bias(o)} + terms.at(o);
           for (int tap = 0; tap < 3; ++tap) {
             if (inputs[tap] == nullptr) continue;
-            for (int64_t i = 0; i < a.x.cols; ++i) acc += double{kernel.tap(o, tap)[i]} * inputs[tap][i];
+            const float* weight = kernel.tap(o, tap);
+            for (int64_t i = 0; i < a.x.cols; ++i) acc += double{weight[i]} * inputs[tap][i];
           }
           Store(a.epilogue, acc, s.first_row + n, o, a.out);
         }

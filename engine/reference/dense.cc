@@ -36,9 +36,10 @@ class Dense final : public DenseOps {
       const float* in = Row(a.x, n);
       for (int64_t o = 0; o < outputs; ++o) {
         double gate = 0, up = 0;
+        const float *gate_weight = kernel.row(o), *up_weight = kernel.row(outputs + o);
         for (int64_t i = 0; i < a.x.cols; ++i) {
-          gate += double{kernel.row(o)[i]} * in[i];
-          up += double{kernel.row(outputs + o)[i]} * in[i];
+          gate += double{gate_weight[i]} * in[i];
+          up += double{up_weight[i]} * in[i];
         }
         Row(a.y, n)[o] = static_cast<float>(Activated<double>(a.activation, gate) * up);
       }
