@@ -171,12 +171,13 @@ class ServerFixture : public testing::Test {
     grpc::ClientContext context;
     return ReadAll(context, *stub->WatchVideo(&context, request), on_event);
   }
-  grpc::Status Delete(const std::string& name) {
+  grpc::Status Delete(const std::string& name) { return DeleteAt(*stub, name); }
+  static grpc::Status DeleteAt(v1::VideoService::Stub& at, const std::string& name) {
     v1::DeleteVideoRequest request;
     request.set_name(name);
     grpc::ClientContext context;
     google::protobuf::Empty nothing;
-    return stub->DeleteVideo(&context, request, &nothing);
+    return at.DeleteVideo(&context, request, &nothing);
   }
   static Watched ReadAll(grpc::ClientContext& context, grpc::ClientReader<v1::WatchVideoResponse>& reader,
                          const OnEvent& on_event) {

@@ -90,11 +90,7 @@ TEST_F(SharingTest, CommandsReachTheServerThatMakesTheVideo) {
   EXPECT_EQ(video.state(), v1::Video::STATE_CANCELLED);
   gate.Open();
   EXPECT_EQ(WatchAt(*b.stub, name).status.error_code(), grpc::StatusCode::CANCELLED);
-  v1::DeleteVideoRequest remove;
-  remove.set_name(name);
-  google::protobuf::Empty nothing;
-  grpc::ClientContext removing;
-  EXPECT_TRUE(b.stub->DeleteVideo(&removing, remove, &nothing).ok());
+  EXPECT_TRUE(DeleteAt(*b.stub, name).ok());
   EXPECT_EQ(ReasonOf(GetAt(*a.stub, name, &video)), "VIDEO_NOT_FOUND");
   EXPECT_EQ(ReasonOf(GetAt(*b.stub, name, &video)), "VIDEO_NOT_FOUND");
   EXPECT_FALSE(fs::exists(folder.path() + "/store/" + name));
@@ -115,11 +111,7 @@ TEST_F(SharingTest, WhoWatchesAtEitherServerHearsThatAVideoWasDeleted) {
         return GetAt(*a.stub, name, &video).ok() && video.progress().viewer_count() == 2;
       },
       "both viewers");
-  v1::DeleteVideoRequest remove;
-  remove.set_name(name);
-  google::protobuf::Empty nothing;
-  grpc::ClientContext removing;
-  EXPECT_TRUE(b.stub->DeleteVideo(&removing, remove, &nothing).ok());
+  EXPECT_TRUE(DeleteAt(*b.stub, name).ok());
   near_viewer.join();
   far_viewer.join();
   EXPECT_EQ(ReasonOf(near.status), "VIDEO_NOT_FOUND");

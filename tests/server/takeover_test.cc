@@ -216,11 +216,7 @@ TEST_F(UnstoredTest, WhatIsDeletedIsNobodysAnyMore) {
   EndAtA();
   fs::rename(away, here);
   EXPECT_EQ(redis.Ask({"SCARD", "longtake:unfinished"}).number, 1);
-  v1::DeleteVideoRequest request;
-  request.set_name(name);
-  grpc::ClientContext context;
-  google::protobuf::Empty empty;
-  ASSERT_TRUE(b.stub->DeleteVideo(&context, request, &empty).ok());
+  ASSERT_TRUE(DeleteAt(*b.stub, name).ok());
   v1::Video video;
   EXPECT_EQ(ReasonOf(GetAt(*b.stub, name, &video)), "VIDEO_NOT_FOUND");
   EXPECT_EQ(redis.Ask({"SCARD", "longtake:unfinished"}).number, 0);

@@ -262,15 +262,12 @@ TEST_F(WatchTest, IdsOfNoVideoAndOfAnotherServerAreNotFound) {
     EXPECT_EQ(ReasonOf(status), "VIDEO_NOT_FOUND") << name;
     EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
     EXPECT_EQ(ReasonOf(Watch(Of(name)).status), "VIDEO_NOT_FOUND");
-    grpc::ClientContext cancel_context, delete_context;
+    grpc::ClientContext cancel_context;
     v1::CancelVideoRequest cancel;
     cancel.set_name(name);
     v1::Video video;
     EXPECT_EQ(ReasonOf(stub->CancelVideo(&cancel_context, cancel, &video)), "VIDEO_NOT_FOUND");
-    v1::DeleteVideoRequest remove;
-    remove.set_name(name);
-    google::protobuf::Empty empty;
-    EXPECT_EQ(ReasonOf(stub->DeleteVideo(&delete_context, remove, &empty)), "VIDEO_NOT_FOUND");
+    EXPECT_EQ(ReasonOf(Delete(name)), "VIDEO_NOT_FOUND");
   }
 }
 
@@ -301,11 +298,7 @@ TEST_F(WatchTest, ADeletedVideoIsForgotten) {
   Watched cut;
   std::thread viewer([&] { cut = Watch(Of(name)); });
   Await([&] { return Get(name).progress().viewer_count() == 1; }, "the viewer");
-  grpc::ClientContext context;
-  v1::DeleteVideoRequest request;
-  request.set_name(name);
-  google::protobuf::Empty empty;
-  EXPECT_TRUE(stub->DeleteVideo(&context, request, &empty).ok());
+  EXPECT_TRUE(Delete(name).ok());
   viewer.join();
   EXPECT_EQ(ReasonOf(cut.status), "VIDEO_NOT_FOUND");
   gate.Open();
