@@ -87,17 +87,21 @@ class Launch:
         if self.dense:
             rate = device.e4m3 if self.narrow else device.bf16
             return self.count * (self.dense / rate + self.bytes / device.copied + device.launch)
-        compute = self.mma / device.mma + self.instructions / device.issued
-        if self.blocks:
-            rounds = self.blocks / (device.multiprocessors * self.resident)
-            compute *= math.ceil(rounds) / rounds
-        moved = self.bytes / (OF_COPY_RATE * device.copied)
-        return self.count * (max(moved, compute) + device.launch)
+        return self.count * (max(self._moved(device), self._computed(device)) + device.launch)
 
     def bound(self, device: Device) -> str:
         if self.dense:
             return "product"
-        compute = self.mma / device.mma + self.instructions / device.issued
-        if compute < self.bytes / (OF_COPY_RATE * device.copied):
+        if self._computed(device) < self._moved(device):
             return "bytes"
         return "tensor cores" if self.mma / device.mma > self.instructions / device.issued else "instructions"
+
+    def _moved(self, device: Device) -> float:
+        return self.bytes / (OF_COPY_RATE * device.copied)
+
+    def _computed(self, device: Device) -> float:
+        seconds = self.mma / device.mma + self.instructions / device.issued
+        if self.blocks:
+            rounds = self.blocks / (device.multiprocessors * self.resident)
+            seconds *= math.ceil(rounds) / rounds
+        return seconds

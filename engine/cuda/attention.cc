@@ -16,7 +16,7 @@ class CudaAttention final : public AttentionOps {
  public:
   CudaAttention(FamilyContext* family, StreamState& state) : AttentionOps(family), state_(state) {}
 
-  // Its kernels read q, k and v six times; torch multiplies them in bf16, too.
+  // Its kernels wait for the memory of q, k and v, which torch has in bf16, too.
   DType linear_input_type() const override { return DType::kBF16; }
   // Layout: keys, then values, bf16 [head][token][PaddedHead].
   size_t CrossKvBytes(int64_t tokens, int heads, int head_dim) const override {

@@ -4,7 +4,7 @@ namespace longtake::cuda {
 namespace {
 
 // From this many outputs on SiLU is applied to stored bf16 values: through float32 sums it would move 10 bytes more for
-// each of them, 2.1 GB in a pass's widest layer. That rounds twice, as torch does.
+// each of them. That rounds twice, as torch does.
 constexpr int64_t kWideOutputs = 4096;
 
 Before ChooseBefore(const DenseLayer& layer) {

@@ -172,11 +172,11 @@ class CublasLtMatMul : public MatMul {
     if (p.rows == 0 || !launcher.Bind()) return;
     const Plan& plan = PlanOf(p);
     if (!plan.found) {
-      launcher.Check(cudaErrorNotSupported, absl::StrCat(NameOf(p), ": cuBLASLt has none without a split").c_str());
+      launcher.Check(cudaErrorNotSupported, absl::StrCat(plan.name, ": cuBLASLt has none without a split").c_str());
       return;
     }
     // Plans stay where they are as long as this object: maps move nothing.
-    RunProduct(launcher, NameOf(p), p,
+    RunProduct(launcher, plan.name, p,
                [this, p, &plan](cudaStream_t stream) { return ToCuda(Enqueue(p, plan.algorithm, stream)); });
   }
 
@@ -200,6 +200,7 @@ class CublasLtMatMul : public MatMul {
   struct Plan {
     bool found = false;
     cublasLtMatmulAlgo_t algorithm = {};
+    const char* name = nullptr;
   };
 
   cublasStatus_t Enqueue(const Product& p, const cublasLtMatmulAlgo_t& algorithm, cudaStream_t stream) {
@@ -217,7 +218,10 @@ class CublasLtMatMul : public MatMul {
     const Key key = {p.outputs, p.inputs, p.x.type, p.y_f32, p.epilogue};
     const auto [it, is_new] = plans_.try_emplace(key);
     Plan& plan = it->second;
-    if (is_new) Choose(p, &plan);
+    if (is_new) {
+      plan.name = NameOf(p);
+      Choose(p, &plan);
+    }
     return plan;
   }
 

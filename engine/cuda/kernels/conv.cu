@@ -157,8 +157,7 @@ void Launch(Launcher& launcher, const ConvLaunch& a) {
   launcher.Launch("conv", shape, a.inputs % 8 == 0 ? ConvKernel<kChannels, true> : ConvKernel<kChannels, false>, a);
 }
 
-}  // namespace
-
+// Output channels of a block: those that pad `outputs` least, of equal ones the largest.
 int ConvChannels(int outputs) {
   int best = 128;
   for (const int channels : {96, 64, 32}) {
@@ -166,6 +165,8 @@ int ConvChannels(int outputs) {
   }
   return best;
 }
+
+}  // namespace
 
 void RunConv(Launcher& launcher, const ConvLaunch& a) {
   if (FitsConvTile(a)) return RunConvTile(launcher, a);

@@ -58,9 +58,7 @@ __device__ __forceinline__ int Reflected(int at, int size) {
 bool FitsConvTile(const ConvLaunch& a);
 void RunConvTile(Launcher& launcher, const ConvLaunch& a);
 
-// Output channels of a block: 128, 96, 64 or 32. Of conv.cu those that pad `outputs` least, of equal ones the largest.
-int ConvChannels(int outputs);
-// Of conv_tile.cu those that make the whole launch shortest.
+// Output channels of a block of conv_tile.cu, 128, 96, 64 or 32: those that make the whole launch shortest.
 int ConvTileChannels(const ConvLaunch& a, int multiprocessors);
 
 // f(std::integral_constant<int, channels>()).

@@ -70,8 +70,7 @@ Ltx2Decoder::Ltx2Decoder(const Ltx2Config& config, std::vector<float> mean, std:
       ops_(ops) {
   const Ltx2Half& half = config_.decoder;
   const int count = half.stages();
-  conv_in_ =
-      Ltx2Conv::Load(loader, "decoder.conv_in", 0, config_.latent_channels, half.widths[0], config_.causal_decoder);
+  conv_in_ = Ltx2Conv::Load(loader, "decoder.conv_in", 0, config_.latent_channels, half.widths[0]);
   for (int i = 0; i < count; ++i) {
     Stage stage;
     const int64_t width = half.widths[i];
@@ -82,13 +81,12 @@ Ltx2Decoder::Ltx2Decoder(const Ltx2Config& config, std::vector<float> mean, std:
     }
     if (i + 1 < count) {
       stage.end = Ltx2Conv::Load(loader, absl::StrCat("decoder.up_blocks.", i, ".upsamplers.0.conv"), i, width,
-                                 half.steps[i].conv_outputs, config_.causal_decoder);
+                                 half.steps[i].conv_outputs);
       if (half.steps[i].residual && !config_.causal_decoder) {
         stage.waiting = loader.Keep({.stage = i, .channels = width, .frames = 1, .wide = true});
       }
     } else {
-      stage.end =
-          Ltx2Conv::Load(loader, "decoder.conv_out", i, width, config_.pixel_channels(), config_.causal_decoder);
+      stage.end = Ltx2Conv::Load(loader, "decoder.conv_out", i, width, config_.pixel_channels());
     }
     stages_.push_back(std::move(stage));
   }
@@ -102,6 +100,7 @@ std::unique_ptr<SizedVideoDecoder> Ltx2Decoder::ForLatents(int height, int width
 
 Ltx2Plan Ltx2Decoder::Plan(int latent_height, int latent_width) const {
   Ltx2Plan plan;
+  plan.looks_ahead = !config_.causal_decoder;
   const Ltx2Half& half = config_.decoder;
   const size_t element = SizeOf(ops_->activation_type());
   size_t wide = 0;  // bytes of the largest frame

@@ -31,7 +31,7 @@ Ltx2Encoder::Ltx2Encoder(const Ltx2Config& config, std::vector<float> mean, std:
     : config_(config), geometry_(config.geometry()), mean_(std::move(mean)), std_(std::move(std)), ops_(ops) {
   const Ltx2Half& half = config_.encoder;
   const int count = half.stages();
-  conv_in_ = Ltx2Conv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), half.widths[0], /*causal=*/true);
+  conv_in_ = Ltx2Conv::Load(loader, "encoder.conv_in", 0, config_.pixel_channels(), half.widths[0]);
   for (int i = 0; i < count; ++i) {
     Stage stage;
     const int64_t width = half.widths[i];
@@ -41,7 +41,7 @@ Ltx2Encoder::Ltx2Encoder(const Ltx2Config& config, std::vector<float> mean, std:
     }
     if (i + 1 < count) {
       const int64_t outputs = half.steps[i].conv_outputs;
-      stage.end = Ltx2Conv::Load(loader, name + ".downsamplers.0.conv", i, width, outputs, /*causal=*/true);
+      stage.end = Ltx2Conv::Load(loader, name + ".downsamplers.0.conv", i, width, outputs);
       if (half.steps[i].factor.t > 1) {
         stage.waiting_x = loader.Keep({.stage = i, .channels = width, .frames = 1, .wide = true});
         stage.waiting_out = loader.Keep({.stage = i, .channels = outputs, .frames = 1, .wide = true});
@@ -49,7 +49,7 @@ Ltx2Encoder::Ltx2Encoder(const Ltx2Config& config, std::vector<float> mean, std:
     } else {
       // The last output is a logarithm of a variance, for all channels.
       const int64_t z = config_.latent_channels;
-      stage.end = Ltx2Conv::Load(loader, "encoder.conv_out", i, width, z + 1, /*causal=*/true, /*used=*/z);
+      stage.end = Ltx2Conv::Load(loader, "encoder.conv_out", i, width, z + 1, /*used=*/z);
     }
     stages_.push_back(std::move(stage));
   }

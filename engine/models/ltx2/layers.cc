@@ -11,12 +11,12 @@ void NormSilu(const Ltx2Context& ctx, ConstMat x, Mat y) {
 }
 
 Ltx2Conv Ltx2Conv::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs,
-                        bool causal, int64_t used) {
+                        int64_t used) {
   return {.kernel = loader.Kernel(name, inputs, outputs, used == 0 ? outputs : used),
           .inputs = inputs,
           .outputs = used == 0 ? outputs : used,
           .number = loader.NextConv(),
-          .ring = loader.Ring({.stage = stage, .channels = inputs, .looks_ahead = !causal}),
+          .ring = loader.Ring({.stage = stage, .channels = inputs}),
           .stage = stage};
 }
 
@@ -54,8 +54,8 @@ void Ltx2Conv::Run(const Ltx2Context& ctx, int64_t taken, ConstMat next, Mat out
 Ltx2Block Ltx2Block::Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t width, bool causal) {
   Ltx2Block block;
   block.width = width;
-  block.conv1 = Ltx2Conv::Load(loader, name + ".conv1", stage, width, width, causal);
-  block.conv2 = Ltx2Conv::Load(loader, name + ".conv2", stage, width, width, causal);
+  block.conv1 = Ltx2Conv::Load(loader, name + ".conv1", stage, width, width);
+  block.conv2 = Ltx2Conv::Load(loader, name + ".conv2", stage, width, width);
   if (!causal) block.waiting = loader.Keep({.stage = stage, .channels = width, .frames = 2, .wide = true});
   return block;
 }

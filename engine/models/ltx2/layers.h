@@ -37,7 +37,7 @@ struct Ltx2Conv {
 
   // `used`: how many of the outputs are computed; 0: all.
   static Ltx2Conv Load(Ltx2Loader& loader, const std::string& name, int stage, int64_t inputs, int64_t outputs,
-                       bool causal, int64_t used = 0);
+                       int64_t used = 0);
   // Where the frame that it takes next is to be written (act): in the ring, or in `spare` without caches.
   Mat Input(const Ltx2Context& ctx, std::byte* spare) const;
   // Takes `in`, which is Input(). Returns the number of the frame that it writes to `out` (f32), plus `residual` if

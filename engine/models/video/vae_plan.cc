@@ -20,11 +20,7 @@ void PlanKept(const Kept& kept, size_t element, VaePlan* plan) {
     const size_t bytes = Aligned(plan->stages[stage].pixels() * channels * element);
     const auto count = static_cast<int64_t>(members.size());
     for (int64_t r = 0; r < count; ++r) {
-      plan->rings[members[r]] = {.offset = plan->cache_bytes,
-                                 .bytes = bytes,
-                                 .number = r,
-                                 .rings = count,
-                                 .looks_ahead = kept.rings[members[r]].looks_ahead};
+      plan->rings[members[r]] = {.offset = plan->cache_bytes, .bytes = bytes, .number = r, .rings = count};
     }
     plan->cache_bytes += (2 * count + 1) * bytes;
   }
@@ -59,7 +55,7 @@ ConvArgs Conv3x3(const PackedKernel& kernel, const FrameSize& from, std::span<co
 std::byte* RingFrame(const VaeContext& ctx, int ring, int64_t t, std::byte* spare) {
   if (ctx.caches == nullptr) return spare;
   const VaePlan::Ring& r = ctx.plan->rings[ring];
-  const int64_t step = t + (r.looks_ahead ? r.number : 0);
+  const int64_t step = t + (ctx.plan->looks_ahead ? r.number : 0);
   return ctx.caches + r.offset + (step * r.rings + r.number) % (2 * r.rings + 1) * r.bytes;
 }
 

@@ -27,8 +27,6 @@ struct RingShape {
   int64_t channels = 0;
   // It takes frames at another pace than its stage's other rings, so it has its slots to itself.
   bool alone = false;
-  // The convolution gives frame t when it takes t + 1, so the next ring of the stage is a step behind this one.
-  bool looks_ahead = false;
 };
 
 // Other frames that a stream keeps, at the resolution of a stage.
@@ -51,9 +49,10 @@ struct VaePlan {
     size_t offset = 0;              // of its group's slots
     size_t bytes = 0;               // between two of them
     int64_t number = 0, rings = 0;  // r and R of RingShape
-    bool looks_ahead = false;
   };
   std::vector<Ring> rings;
+  // Convolutions give frame t when they take t + 1, so each ring of a stage is a step behind the one before it.
+  bool looks_ahead = false;
   size_t cache_bytes = 0;    // of one stream
   size_t scratch_bytes = 0;  // shared by all streams of this size
 };
