@@ -1,6 +1,7 @@
 // The fleet: when a pod serves, what becomes of one that goes, which one goes, and what an autoscaler is shown of them.
 #include "bench/serving/fleet/fleet.h"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -33,6 +34,12 @@ PassTable Table() {
 // Pods are asked for and looked at by hand, and visitors come one by one.
 class ClusterTest : public testing::Test {
  protected:
+  // A server may only be destroyed when nothing is under way on it.
+  void TearDown() override {
+    for (SimulatedServer* server : cluster->servers()) server->CancelAll(absl::CancelledError("the test is over"));
+    const auto busy = [](const SimulatedServer* server) { return server->busy(); };
+    while (std::ranges::any_of(cluster->servers(), busy)) Step(loop, cluster->servers());
+  }
   // So many visitors want a live video of so many seconds; they come when they are sent.
   void Make(int pods, int visitors = 4, double seconds = 20) {
     trace.assign(visitors, {.seconds = seconds, .patience = 1e9});
