@@ -15,17 +15,12 @@
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/engine_mixes.h"
+#include "tests/engine/process_memory.h"
 
 namespace longtake {
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // sanitizers map terabytes
-#else
-constexpr bool kSanitized = false;
-#endif
 
 enum Outcome : int { kMadeAVideo, kNamedTheLimit, kOther, kNotPossible };
 
@@ -105,12 +100,10 @@ TEST(Limits, OfThreadsAreErrors) {
   EXPECT_GE(named, 2);
 }
 
-uint64_t AnonymousBytes() { return StatusBytes("/proc/self/status", "RssAnon:"); }
-
 // What the process has taken after a video, against the plan: loading leaves nothing behind. Beside the plan there are
 // the vocabulary, and what the C library keeps of freed memory.
 bool TakesThePlannedMemory() {
-  const uint64_t before = AnonymousBytes();
+  const int64_t before = AnonymousBytes();
   const auto engine = Engine::Load({.model_dir = kBundled, .threads = 2, .max_sessions = 2});
   if (!engine.ok()) return false;
   for (const uint64_t seed : {1, 2}) {  // their frames are dropped at once
@@ -123,9 +116,9 @@ bool TakesThePlannedMemory() {
       if (!RunPass(**engine, {.kind = kind, .session = id, .prompt = "a red ball"}).status.ok()) return false;
     }
   }
-  uint64_t plan = 0;
-  for (const MemoryRegion& region : (*engine)->memory()) plan += region.planned_bytes;
-  const uint64_t taken = AnonymousBytes() - before;
+  int64_t plan = 0;
+  for (const MemoryRegion& region : (*engine)->memory()) plan += static_cast<int64_t>(region.planned_bytes);
+  const int64_t taken = AnonymousBytes() - before;
   std::fprintf(stderr, "planned %.1f MB, taken %.1f MB\n", 1e-6 * static_cast<double>(plan),
                1e-6 * static_cast<double>(taken));
   return static_cast<double>(taken) <= 1.05 * static_cast<double>(plan) && taken > plan / 2;
