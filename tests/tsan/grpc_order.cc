@@ -99,7 +99,17 @@ void grpc_cq_end_op(grpc_completion_queue* queue, void* tag, absl::Status error,
       Original<void(grpc_completion_queue*, void*, absl::Status, Done, void*, grpc_cq_completion*, bool)>(
           "_Z14grpc_cq_end_opP21grpc_completion_queuePvN4absl7debian36StatusEPFvS1_P18grpc_cq_completionES1_S6_b");
   __tsan_acquire(tag);
+  __tsan_release(tag);
   end(queue, tag, std::move(error), done, argument, storage, internal);
+}
+
+// And what a thread did before it ended the operation comes before what another does that takes it from the queue.
+grpc_event grpc_completion_queue_next(grpc_completion_queue* queue, gpr_timespec deadline, void* reserved) {
+  static auto* const next =
+      Original<grpc_event(grpc_completion_queue*, gpr_timespec, void*)>("grpc_completion_queue_next");
+  const grpc_event event = next(queue, deadline, reserved);
+  if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
+  return event;
 }
 
 // A combiner is a connection's queue of work, which some thread runs. Which combiner a thread runs is not known here,
