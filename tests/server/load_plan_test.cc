@@ -88,6 +88,15 @@ TEST(Report, ComparesWhatWasPromisedWithWhatCame) {
   EXPECT_NEAR(report["continuity"], 2.0 / 4, 1e-12);
 }
 
+TEST(Timeline, SumsTheVideoOfWholeSeconds) {
+  Timeline timeline;
+  timeline.AddVideo(0.2, 1);
+  timeline.AddVideo(1.7, 2);
+  EXPECT_EQ(timeline.Video(0, 2), 3);
+  EXPECT_EQ(timeline.Video(1, 9), 2);
+  EXPECT_EQ(timeline.Video(-1, 0), 0) << "what is shown half a second after the beginning";
+}
+
 TEST(Report, JudgesAdmittedViewersOnly) {
   std::vector<Record> records = {LiveRecord(End::kFinished, {0.5, 1.0, 2.0}), LiveRecord(End::kFinished, {1.5, 4.0}),
                                  LiveRecord(End::kLeft, {}), LiveRecord(End::kCut, {}),

@@ -38,7 +38,7 @@ Timeline::Second& Timeline::Bin(double at) {
 
 double Timeline::Video(int begin, int end) const {
   double video = 0;
-  for (int i = begin; i < end && i < static_cast<int>(seconds_.size()); ++i) video += seconds_[i].video;
+  for (int i = std::max(0, begin); i < end && i < static_cast<int>(seconds_.size()); ++i) video += seconds_[i].video;
   return video;
 }
 

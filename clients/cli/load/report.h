@@ -18,7 +18,7 @@ class Timeline {
   void AddStall(double at) { ++Bin(at).stalls; }
   void AddRefusal(double at) { ++Bin(at).refused; }
   void SetWatching(double at, int viewers) { Bin(at).watching = viewers; }
-  // Seconds of video that arrived from `begin` to `end`, whole seconds.
+  // Seconds of video that arrived from `begin` to `end`, whole seconds. Before 0 none did.
   double Video(int begin, int end) const;
   nlohmann::json Json() const;  // arrays, one number a second
 
