@@ -31,6 +31,7 @@ struct Setting {
   int patch;
   std::string backend;
   std::string dtype = "float32";
+  int stride = 8 * patch;  // pixels of a latent that the VAE has
 };
 
 class TaehvTest : public ::testing::TestWithParam<Setting> {
@@ -42,7 +43,11 @@ class TaehvTest : public ::testing::TestWithParam<Setting> {
   void Load(int threads) {
     auto ops = MakeBackend({.backend = GetParam().backend, .dtype = GetParam().dtype, .threads = threads});
     ASSERT_TRUE(ops.ok()) << ops.status();
-    auto model = LoadTinyDecoder(path_, nullptr, ops->get());
+    const auto [a, b, c] = GetParam().times;
+    const int stride = GetParam().stride;
+    const LatentGeometry vae = {
+        .channels = kChannels, .stride_h = stride, .stride_w = stride, .first_frames = 1, .frames = a * b * c};
+    auto model = LoadTinyDecoder(path_, &vae, ops->get());
     ASSERT_TRUE(model.ok()) << model.status();
     decoder_.reset();
     model_ = *std::move(model);
@@ -92,6 +97,7 @@ INSTANTIATE_TEST_SUITE_P(Settings, TaehvTest,
                          ::testing::Values(Setting{"wan_reference", {1, 2, 2}, 1, "reference"},
                                            Setting{"wan_cpu", {1, 2, 2}, 1, "cpu"},
                                            Setting{"wan_patch2_auto", {1, 2, 2}, 2, "cpu", "auto"},
+                                           Setting{"first_stage_keeps_its_size", {1, 2, 2}, 4, "cpu", "float32", 16},
                                            Setting{"ltx_reference", {2, 2, 2}, 4, "reference"},
                                            Setting{"ltx_cpu", {2, 2, 2}, 4, "cpu"}),
                          [](const auto& test) { return test.param.name; });
@@ -99,7 +105,8 @@ INSTANTIATE_TEST_SUITE_P(Settings, TaehvTest,
 TEST_P(TaehvTest, HasTheCadenceOfTheFullDecoder) {
   const auto [a, b, c] = GetParam().times;
   EXPECT_EQ(geometry().channels, kChannels);
-  EXPECT_EQ(geometry().stride_h, 8 * GetParam().patch);
+  EXPECT_EQ(geometry().stride_h, GetParam().stride);
+  EXPECT_EQ(geometry().stride_w, GetParam().stride);
   EXPECT_EQ(geometry().first_frames, 1);
   EXPECT_EQ(geometry().frames, a * b * c);
   EXPECT_EQ(geometry().delay_frames, 0);

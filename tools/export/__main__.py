@@ -92,8 +92,9 @@ def export_random(out: Path, seed: int) -> None:
         image_to_video.pipeline_case(out, f"{tag}_image_{index}", rng, dtype(index), kind, scheduler, steps, guidance)
     for index, (use, window, guidance) in enumerate([("held", 0, 1.0), ("prefix", 0, 3.0), ("prefix", 2, 1.0)]):
         image_to_video.causal_case(out, f"{tag}_image_{use}_{index}", rng, dtype(index), use, window, guidance)
-    for index, (patch, times) in enumerate([(1, (1, 2, 2)), (4, (2, 2, 2)), (2, (1, 2, 2))]):
-        taehv.case(out, f"{tag}_tiny_decoder_{index}", rng, dtype(index), patch, times)
+    forms = [(1, (1, 2, 2), (2, 2, 2)), (4, (2, 2, 2), (2, 2, 2)), (2, (1, 2, 2), (2, 2, 2)), (4, (1, 2, 2), (1, 2, 2))]
+    for index, (patch, times, space) in enumerate(forms):
+        taehv.case(out, f"{tag}_tiny_decoder_{index}", rng, dtype(index), patch, times, space=space)
     for index in range(3):
         quantized.case(out, f"{tag}_quantized_{index}", rng, quantized.random_formats(rng))
 

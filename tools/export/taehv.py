@@ -5,6 +5,8 @@ encoder's tensors lie in the published files and are not read; some lie here.
 """
 
 import itertools
+import json
+import math
 import random
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from tools.export.folder import DTYPES, ModelFolder, bfloat16_draws, stored_as, 
 
 
 class Weights(torch.nn.Module):
-    """The decoder's tensors with their published names."""
+    """The decoder's tensors with their published names. `times`, `space`: the class's decoder_time_upscale and
+    decoder_space_upscale as factors."""
 
-    def __init__(self, channels: int, patch: int, widths: tuple, times: tuple):
+    def __init__(self, channels: int, patch: int, widths: tuple, times: tuple, space: tuple = (2, 2, 2)):
         super().__init__()
-        self.patch, self.times = patch, times
+        self.patch, self.times, self.space = patch, times, space
         self.names: list[str] = []
         self._conv("decoder.1", channels, widths[0], 3)
         for stage, (width, after) in enumerate(itertools.pairwise(widths)):
@@ -73,7 +76,7 @@ class _Stream:
         layer = 3 + 6 * stage
         for block in range(layer, layer + 3):
             x = self._memory(block, x)
-        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        x = F.interpolate(x, scale_factor=self.model.space[stage], mode="nearest")
         frames = _conv(self.tensors, f"decoder.{layer + 4}.conv", x).chunk(self.model.times[stage], 1)
         return [_conv(self.tensors, f"decoder.{layer + 5}", frame) for frame in frames]
 
@@ -109,15 +112,24 @@ def case(
     channels: int | None = None,
     latent_frames: int | None = None,
     size: tuple | None = None,
+    space: tuple = (2, 2, 2),
 ) -> None:
-    """A folder with a tiny decoder alone."""
+    """A folder with a tiny decoder alone. Where not all stages double space, the config of a Wan VAE beside it says how many
+    pixels a latent has."""
     seed = rng.randrange(2**31)
     torch.manual_seed(seed)
     widths = widths or tuple(rng.choice(choices) for choices in ((24, 40, 64), (16, 32), (12, 16, 20), (8, 16)))
     channels = channels or rng.choice([4, 16])
-    model = stored_as(Weights(channels, patch, widths, times), dtype)
+    model = stored_as(Weights(channels, patch, widths, times, space), dtype)
     folder = ModelFolder(out, name)
     (folder.path / "tiny_decoder").mkdir(exist_ok=True)
+    if space != (2, 2, 2):
+        vae_patch = patch * math.prod(space) // 8
+        config = {"_class_name": "AutoencoderKLWan", "z_dim": channels, "base_dim": 8, "patch_size": vae_patch}
+        config |= dict.fromkeys(("in_channels", "out_channels"), 3 * vae_patch**2)
+        config |= {"latents_mean": [0.0] * channels, "latents_std": [1.0] * channels}
+        (folder.path / "vae").mkdir(exist_ok=True)
+        (folder.path / "vae/config.json").write_text(json.dumps(config, indent=1) + "\n")
     tensors = {key: value.detach().to(DTYPES[dtype]) for key, value in model.tensors().items()}
     tensors["encoder.0.weight"] = torch.zeros(8, 3 * patch**2, 3, 3, dtype=DTYPES[dtype])
     save_file(tensors, folder.path / "tiny_decoder" / "decoder.safetensors")

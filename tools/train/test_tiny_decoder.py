@@ -13,7 +13,7 @@ class TinyDecoder(unittest.TestCase):
     def setUp(self):
         torch.manual_seed(0)
         self.model = tiny_decoder.Decoder(4, 2, widths=(8, 6, 5, 4))
-        reference = taehv.Weights(4, 2, (8, 6, 5, 4), (1, 2, 2))
+        reference = taehv.Weights(4, 2, (8, 6, 5, 4), (1, 2, 2), tiny_decoder.SPACE)
         self.assertEqual(set(reference.names), set(self.model.state_dict()))
         self.model.load_state_dict(reference.tensors())
         self.latents = 2 * torch.randn(1, 4, 5, 3, 4)

@@ -72,8 +72,10 @@ TaehvPlan TaehvDecoder::Plan(int latent_height, int latent_width) const {
   TaehvPlan plan;
   const size_t element = SizeOf(ops_->activation_type());
   size_t work = 0, two = 0;
+  FrameSize size = {latent_height, latent_width};
   for (int i = 0; i <= kTaehvStages; ++i) {
-    plan.stages.push_back({latent_height << i, latent_width << i});
+    plan.stages.push_back(size);
+    if (i < kTaehvStages) size = {size.height * shape_.space[i], size.width * shape_.space[i]};
     const size_t frame = Aligned(plan.stages[i].pixels() * shape_.widths[i] * element);
     if (i < kTaehvStages) {
       plan.x[i] = plan.scratch_bytes;
@@ -143,7 +145,7 @@ void TaehvDecoder::RunStage(const Call& call, int i, int index) const {
     // Nothing after the last stage's blocks remembers a frame.
     if (last && call.first && made + 1 < shape_.frames()) continue;
     ConvArgs args = Conv3x3(*stage.step[k], from, {&x, 1}, to, out);
-    args.upsample = 2;
+    args.upsample = shape_.space[i];
     args.activation = last ? Activation::kRelu : Activation::kNone;
     ops_->convolution().Conv(args);
     if (last) {

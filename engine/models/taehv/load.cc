@@ -35,7 +35,7 @@ absl::StatusOr<std::string> FindTinyDecoder(const std::string& model_folder) {
 absl::StatusOr<std::unique_ptr<VideoDecoder>> LoadTinyDecoder(const std::string& file, const LatentGeometry* vae,
                                                               Ops* ops, LoadProgress progress) {
   ASSIGN_OR_RETURN(TensorStore store, TensorStore::OpenFile(file));
-  ASSIGN_OR_RETURN(const TaehvShape shape, ReadTaehvShape(store, vae == nullptr ? 0 : vae->frames));
+  ASSIGN_OR_RETURN(const TaehvShape shape, ReadTaehvShape(store, vae));
   const LatentGeometry geometry = shape.geometry();
   if (vae != nullptr) {
     const auto agrees = [&](const char* what, int64_t tiny, int64_t full) {

@@ -46,16 +46,15 @@ int64_t RebuildLatents(const TaehvShape& s) {
 }  // namespace
 
 LatentGeometry TaehvShape::geometry() const {
-  const int stride = patch << kTaehvStages;
   return {.channels = channels,
-          .stride_h = stride,
-          .stride_w = stride,
+          .stride_h = stride(),
+          .stride_w = stride(),
           .first_frames = 1,
           .frames = frames(),
           .rebuild_latents = RebuildLatents(*this)};
 }
 
-absl::StatusOr<TaehvShape> ReadTaehvShape(const TensorStore& store, int64_t frames) {
+absl::StatusOr<TaehvShape> ReadTaehvShape(const TensorStore& store, const LatentGeometry* vae) {
   if (store.shape("decoder.0.weight") != nullptr) {
     return absl::UnimplementedError(
         absl::StrCat(store.name(),
@@ -80,8 +79,8 @@ absl::StatusOr<TaehvShape> ReadTaehvShape(const TensorStore& store, int64_t fram
     }
     s.times[stage] = static_cast<int>(times);
   }
-  if (frames > 0) {  // the latest stages double first, as in every published file
-    int64_t left = frames;
+  if (vae != nullptr) {  // the latest stages double first, as in every published file
+    int64_t left = vae->frames;
     for (int stage = kTaehvStages - 1; stage >= 0; --stage) {
       if (left % s.times[stage] == 0) {
         left /= s.times[stage];
@@ -91,7 +90,7 @@ absl::StatusOr<TaehvShape> ReadTaehvShape(const TensorStore& store, int64_t fram
     }
     if (left != 1) {
       return absl::InvalidArgumentError(absl::StrCat(store.name(), ": makes ", s.frames(),
-                                                     " video frames of a latent frame, the VAE makes ", frames));
+                                                     " video frames of a latent frame, the VAE makes ", vae->frames));
     }
   }
   const std::string last = absl::StrCat("decoder.", kTaehvLastLayer, ".weight");
@@ -100,6 +99,7 @@ absl::StatusOr<TaehvShape> ReadTaehvShape(const TensorStore& store, int64_t fram
   if (s.pixel_channels() != pixels[0]) {
     return Refusal(store, last, absl::StrCat("has ", pixels[0], " rows, which are not 3 colours of a square patch"));
   }
+  for (int stage = 0; vae != nullptr && stage < kTaehvStages && s.stride() > vae->stride_h; ++stage) s.space[stage] = 1;
   return s;
 }
 
