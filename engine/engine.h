@@ -14,6 +14,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -107,8 +108,10 @@ struct ModelInfo {
   bool switches_prompt = false;
   bool has_tiny_decoder = false;
   // What decoding a latent frame by the tiny decoder takes, as a share of the full one's time: measured while loading,
-  // 1 without a tiny decoder.
+  // below 1; 1 without a tiny decoder.
   double tiny_decode_cost = 1;
+  // Latent frames that are decoded once more where a session goes over to the full or to the tiny decoder.
+  int rebuild_latents = 0, tiny_rebuild_latents = 0;
   std::vector<AdapterInfo> adapters;  // sorted by name
   uint64_t max_checkpoint_bytes = 0;  // largest possible result of a PassKind::kSave
   // For people: what the model knows, in a sentence or two, and prompts that it follows. Empty: the folder says
@@ -166,7 +169,8 @@ struct SessionSpec {
   // Null: the video is made from text alone. Only where ModelInfo::accepts_first_image, and with at least 2
   // latent_frames, of which the picture is the first.
   std::shared_ptr<const FirstImage> first_image;
-  // A checkpoint does not depend on it: it holds latents, and the caches of either decoder are rebuilt from them.
+  // What decodes until a kDecode says otherwise. A checkpoint does not depend on it: it holds latents, and the caches
+  // of either decoder are rebuilt from them.
   DecoderKind decoder = DecoderKind::kFull;
 };
 
@@ -189,7 +193,10 @@ struct Pass {
   // kEncodePrompt. `negative_prompt` is used only where ModelInfo::accepts_negative_prompt; empty selects the model's
   // own.
   std::string prompt, negative_prompt;
-  int level = 0;                      // kDenoise at step 0: index into step_ladder
+  int level = 0;  // kDenoise at step 0: index into step_ladder
+  // kDecode: what decodes from this latent frame on; none: what decoded the one before. Where it is another, its caches
+  // are built first, by decoding rebuild_latents again. Frames are those that it would have made, had it decoded all.
+  std::optional<DecoderKind> decoder;
   std::vector<std::byte> checkpoint;  // kRestore: the bytes that a kSave returned
 };
 
@@ -218,7 +225,7 @@ struct PassResult {
 // blocks; all of a block's frames must be decoded before the next block's kCommit. kSave is valid once a block is
 // committed, kRestore at any time.
 struct SessionProgress {
-  SessionSpec spec;
+  SessionSpec spec;          // its decoder is the one that decoded last
   int blocks = 0;            // in all
   int block = 0;             // being made; equals `blocks` when all are committed
   int block_frames = 0;      // latent frames of that block

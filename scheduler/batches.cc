@@ -28,12 +28,12 @@ void Core::Collect(Session& session, const Lane& lane, absl::Duration now) {
   if (const auto since = session.passed_over_since(*kind)) candidate.waited = absl::ToDoubleSeconds(now - *since);
   if (candidate.live) {
     const Costs costs = device.costs();
-    const Session::Remaining left = session.ToNextChunk(costs, 1, role, Session::Steps::kFewest);
+    const Session::Remaining left = session.ToNextChunk(costs, 1, role, Session::Fidelity::kLowest);
     const absl::Duration due = session.LaneDue(costs, role);
     candidate.due = absl::ToDoubleSeconds(due);
     candidate.slack = absl::ToDoubleSeconds(due - now) - left.seconds;
     const int company = static_cast<int>(device.placed.size());
-    candidate.lane_seconds = session.ToNextChunk(costs, company, role, Session::Steps::kFewest).seconds;
+    candidate.lane_seconds = session.ToNextChunk(costs, company, role, Session::Fidelity::kLowest).seconds;
     candidate.passes_to_chunk = std::max(1, left.passes);
     candidate.started = session.first_chunk_done();
     candidate.stalled = session.has_stalled();

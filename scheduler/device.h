@@ -44,7 +44,7 @@ struct Pass {
   PassKind kind = PassKind::kDenoise;
   SessionId session{};
   int prompt = 0;  // of kEncodePrompt: which of the session's, as Scheduler::ChangePrompt numbers them
-  int level = 0;   // of a block's denoising: index into Request::step_ladder
+  int level = 0;   // of kDenoise and kDecode: how its block is made, index into Request::ladder
   friend bool operator==(const Pass&, const Pass&) = default;
 };
 

@@ -19,6 +19,7 @@ struct PassReport {
   PassKind kind = PassKind::kDenoise;
   int block = 0;
   int step = 0, steps = 0;          // passes of this kind done in the block, and of them in all
+  int level = 0;                    // of kDenoise and kDecode: how the block is made, index into Request::ladder
   int passes_done = 0, passes = 0;  // of the session; a change of its prompt or of a block's steps changes `passes`
   int prompt = 0;                   // of kEncodePrompt
   absl::Duration started, ended;    // the batch's Submit and this pass's completion, on the scheduler's clock

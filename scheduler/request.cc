@@ -3,15 +3,28 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 
 namespace longtake::scheduler {
 namespace {
 
+absl::Status AboveZero(double value, const char* field) {
+  return value > 0 ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrCat(field, " must be above 0"));
+}
+
 absl::Status CheckLadder(const Request& request) {
-  for (size_t i = 0; i < request.step_ladder.size(); ++i) {
-    const int most = i == 0 ? request.denoise_steps : request.step_ladder[i - 1] - 1;
-    if (request.step_ladder[i] < 1 || request.step_ladder[i] > most || (i == 0 && request.step_ladder[0] != most)) {
-      return absl::InvalidArgumentError("step_ladder must descend from denoise_steps");
+  if (request.ladder.empty()) return absl::InvalidArgumentError("ladder is empty");
+  for (size_t i = 0; i < request.ladder.size(); ++i) {
+    const Rung& rung = request.ladder[i];
+    if (rung.steps < 1) return absl::InvalidArgumentError("ladder.steps must be at least 1");
+    if (rung.rebuild_latents < 0) return absl::InvalidArgumentError("ladder.rebuild_latents must be at least 0");
+    RETURN_IF_ERROR(AboveZero(rung.decode_cost, "ladder.decode_cost"));
+    RETURN_IF_ERROR(AboveZero(rung.first_decode, "ladder.first_decode"));
+    if (i == 0) continue;
+    const Rung& above = request.ladder[i - 1];
+    const bool less = rung.steps < above.steps || rung.decode_cost < above.decode_cost;
+    if (!less || rung.steps > above.steps || rung.decode_cost > above.decode_cost) {
+      return absl::InvalidArgumentError("ladder: each must have less to do than the one before");
     }
   }
   return absl::OkStatus();
@@ -32,7 +45,7 @@ absl::Status CheckMadeBlocks(const Request& request) {
 }
 
 absl::Status CheckMadeLevels(const Request& request) {
-  const int levels = std::max(1, static_cast<int>(request.step_ladder.size()));
+  const int levels = static_cast<int>(request.ladder.size());
   const bool fit = request.made_levels.size() <= request.block_latents.size() &&
                    std::all_of(request.made_levels.begin(), request.made_levels.end(),
                                [levels](int level) { return level >= 0 && level < levels; });
@@ -42,22 +55,17 @@ absl::Status CheckMadeLevels(const Request& request) {
 }  // namespace
 
 absl::Status Check(const Request& request) {
-  if (request.denoise_steps < 1) return absl::InvalidArgumentError("denoise_steps must be at least 1");
   if (request.block_latents.empty()) return absl::InvalidArgumentError("block_latents is empty");
   for (int latents : request.block_latents) {
     if (latents < 1) return absl::InvalidArgumentError("block_latents has a block without latent frames");
   }
-  const auto above_zero = [](double value, const char* field) {
-    return value > 0 ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrCat(field, " must be above 0"));
-  };
-  for (const absl::Status& status :
-       {above_zero(request.latent_tokens, "latent_tokens"), above_zero(request.first_decode, "first_decode"),
-        above_zero(request.decode_cost, "decode_cost"),
-        above_zero(request.first_latent_seconds, "first_latent_seconds"),
-        above_zero(request.latent_seconds, "latent_seconds"), CheckLadder(request), CheckPrompts(request),
-        CheckMadeBlocks(request), CheckMadeLevels(request)}) {
-    if (!status.ok()) return status;
-  }
+  RETURN_IF_ERROR(AboveZero(request.latent_tokens, "latent_tokens"));
+  RETURN_IF_ERROR(AboveZero(request.first_latent_seconds, "first_latent_seconds"));
+  RETURN_IF_ERROR(AboveZero(request.latent_seconds, "latent_seconds"));
+  RETURN_IF_ERROR(CheckLadder(request));
+  RETURN_IF_ERROR(CheckPrompts(request));
+  RETURN_IF_ERROR(CheckMadeBlocks(request));
+  RETURN_IF_ERROR(CheckMadeLevels(request));
   if (request.chunk_latents < 0) return absl::InvalidArgumentError("chunk_latents must be at least 0");
   return absl::OkStatus();
 }

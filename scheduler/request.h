@@ -13,14 +13,28 @@ namespace longtake::scheduler {
 
 enum class Delivery { kLive, kOffline };
 
+// One way of making a block. A session's ladder of them says what it may leave out where it would be late otherwise.
+struct Rung {
+  int steps = 1;  // of the block's denoising
+  // What decoding a latent frame costs, as a share of what it costs other sessions with as many `latent_tokens`: below
+  // 1 by a smaller decoder. Above 0.
+  double decode_cost = 1;
+  // What decoding the video's first latent frame costs, as a share of any other's: a causal VAE makes one frame of it,
+  // and of the others as many as its temporal stride; one that looks ahead needs several latent frames for it. Above 0.
+  double first_decode = 1;
+  // Latent frames before the block that are decoded once more where the block before had another `decode_cost`: the
+  // other decoder's memory has to be built. Fewer where there are fewer.
+  int rebuild_latents = 0;
+};
+
 struct Request {
   SessionId id{};
   Delivery delivery = Delivery::kLive;
   std::vector<int> block_latents;  // latent frames of each block, each above 0
-  int denoise_steps = 1;           // of a block
-  // Where not empty, a live session's block may have fewer steps when it would be late otherwise: one of these,
-  // descending from denoise_steps.
-  std::vector<int> step_ladder;
+  // How a block is made: as the first says, except that a live session's block which would be late otherwise may be
+  // made as a later one says. Each has less to do than the one before: neither more steps nor a higher decode_cost, and
+  // not both the same. At least one.
+  std::vector<Rung> ladder = {Rung{}};
   // Blocks, from 1 on, before which another prompt is encoded: prompts 1, 2, ... Prompt 0 is the first block's. Of two
   // for one block the later holds.
   std::vector<int> prompt_blocks;
@@ -29,19 +43,13 @@ struct Request {
   // Of a session that goes on: so many blocks were finished before, and Device::Resume brings back what it needs of
   // them.
   int made_blocks = 0;
-  // Of a session that goes on or is made again: for its first blocks, the indices into step_ladder that they had. Else
-  // the steps of a later block would follow other frames than those that were shown. Its quote says no first chunk: the
-  // first that comes is of a block that was shown.
+  // Of a session that goes on or is made again: for its first blocks, the indices into `ladder` that they had. Else a
+  // later block would follow other frames than those that were shown. Its quote says no first chunk: the first that
+  // comes is of a block that was shown.
   std::vector<int> made_levels;
   // What a pass over one latent frame costs, in a unit that is the same for all sessions of the device: transformer
   // tokens, or anything in proportion to them. Above 0.
   double latent_tokens = 1;
-  // What decoding the video's first latent frame costs, as a share of any other's: a causal VAE makes one frame of it,
-  // and of the others as many as its temporal stride; one that looks ahead needs several latent frames for it. Above 0.
-  double first_decode = 1;
-  // What decoding a latent frame costs, as a share of what it costs other sessions with as many `latent_tokens`: below
-  // 1 by a smaller decoder. Above 0.
-  double decode_cost = 1;
   // Seconds of video in the video's first latent frame and in any other one; above 0.
   double first_latent_seconds = 1, latent_seconds = 1;
   // Latent frames of a block that leave together, as one chunk; the last chunk of a block may have fewer. 0: a block is

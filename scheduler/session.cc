@@ -11,8 +11,8 @@ constexpr absl::Duration kSamePosition = absl::Milliseconds(1);
 
 }  // namespace
 
-Session::Session(Request request) : request_(std::move(request)) {
-  steps_ = request_.denoise_steps;
+Session::Session(Request request) : request_(std::move(request)), levels_(request_.block_latents.size(), 0) {
+  steps_ = rung(0).steps;
   prompt_at_[0] = 0;
   for (int block : request_.prompt_blocks) prompt_at_[block] = prompts_++;
   const int made = committed_blocks_ = decoded_blocks_ = delivered_blocks_ = request_.made_blocks;
@@ -20,7 +20,7 @@ Session::Session(Request request) : request_(std::move(request)) {
   passes_ = static_cast<int>(prompt_at_.size());
   first_latent_.push_back(0);
   for (int block = 0; block < blocks(); ++block) {
-    if (block >= made) passes_ += request_.denoise_steps + 1 + latents(block);
+    if (block >= made) passes_ += rung(0).steps + 1 + latents(block);
     first_latent_.push_back(first_latent_.back() + latents(block));
   }
   begins_ = StartOf(made);
@@ -54,13 +54,24 @@ double Session::Tokens(PassKind kind) const {
     case PassKind::kDenoise:
     case PassKind::kCommit:
       return block_tokens(committed_blocks_);
-    case PassKind::kDecode:
-      return decoded_blocks_ == 0 && decoded_latents_ == 0 ? request_.first_decode * decode_tokens() : decode_tokens();
+    case PassKind::kDecode: {
+      const int level = levels_[decoded_blocks_];
+      if (decoded_latents_ > 0) return decode_tokens(level);
+      return (decoded_blocks_ == 0 ? rung(level).first_decode : 1) * decode_tokens(level) +
+             RebuildTokens(decoded_blocks_, level);
+    }
     case PassKind::kSave:
     case PassKind::kRestore:
       break;  // are not planned
   }
   return 0;
+}
+
+double Session::RebuildTokens(int block, int level) const {
+  if (block == 0) return 0;
+  const int before = block == decoded_blocks_ ? caches_level_ : levels_[block - 1];
+  if (rung(before).decode_cost == rung(level).decode_cost) return 0;
+  return std::min(rung(level).rebuild_latents, first_latent_[block]) * decode_tokens(level);
 }
 
 double Session::RecommitTokens() const {
@@ -101,14 +112,15 @@ Pass Session::Start(PassKind kind, absl::Duration now, const Costs& costs, doubl
   if (kind == PassKind::kEncodePrompt) pass.prompt = prompt_at_.begin()->second;
   if (kind == PassKind::kDenoise) {
     if (step_ == 0) {
-      level_ = ChooseLevel(now, costs, margin, pressure);
-      steps_ = StepsAt(level_);
-      passes_ -= StepsAt(0) - steps_;
+      const int level = levels_[committed_blocks_] = ChooseLevel(now, costs, margin, pressure);
+      steps_ = rung(level).steps;
+      passes_ -= rung(0).steps - steps_;
       // Before the costs are known a block would seem to have taken many times longer than expected.
-      making_.push_back({now, costs.learned() ? NextBlock(costs, steps_) : 0, Stretch(now)});
+      making_.push_back({now, costs.learned() ? NextBlock(costs, level) : 0, Stretch(now)});
     }
-    pass.level = level_;
+    pass.level = levels_[committed_blocks_];
   }
+  if (kind == PassKind::kDecode) pass.level = levels_[decoded_blocks_];
   return pass;
 }
 
@@ -132,18 +144,20 @@ Session::Finished Session::Finish(PassKind kind, absl::Duration now) {
     case PassKind::kDenoise:
       report.step = ++step_;
       report.steps = steps_;
+      report.level = levels_[committed_blocks_];
       recommits_ = prompt_fresh_ = false;
       break;
     case PassKind::kCommit:
       ++committed_blocks_;
-      step_ = level_ = 0;
-      steps_ = request_.denoise_steps;
+      step_ = 0;
+      steps_ = rung(0).steps;
       break;
     case PassKind::kDecode: {
       const int chunk_end = ChunkEnd();
       report.block = decoded_blocks_;
       report.step = ++decoded_latents_;
       report.steps = latents(decoded_blocks_);
+      report.level = caches_level_ = levels_[decoded_blocks_];
       if (decoded_latents_ == chunk_end) {
         undelivered_.push_back({StartOf(decoded_blocks_, decoded_latents_), now});
         out.first_chunk_done = !first_chunk_at_.has_value();
@@ -209,7 +223,7 @@ absl::Duration Session::DueAt(absl::Duration position) const {
 
 absl::Duration Session::HoldsFrom(const Options& options, const Costs& costs) const {
   const absl::Duration block = StartOf(committed_blocks_ + 1) - StartOf(committed_blocks_);
-  const absl::Duration least = block + absl::Seconds(NextBlock(costs, LowestSteps()) * stretch_);
+  const absl::Duration least = block + absl::Seconds(NextBlock(costs, lowest()) * stretch_);
   return std::max(least, std::min(request_.max_lead, options.max_lead));
 }
 

@@ -72,6 +72,9 @@ class Session {
   };
   // The pass ended well; moves the session on.
   Finished Finish(PassKind kind, absl::Duration now);
+  // It has a place again, in which its next block is the first to be decoded: whatever comes back with it is of the
+  // first rung's decoder.
+  void Resumed() { caches_level_ = 0; }
   // The pass ended with an error; the session stands where it stood.
   void Abandon(PassKind kind) { busy(kind) = false; }
 
@@ -124,11 +127,11 @@ class Session {
     int passes = 0;
     double seconds = 0;
   };
-  // A block that has not begun counts with all of its steps, or with the fewest that its ladder permits.
-  enum class Steps { kAll, kFewest };
+  // A block that has not begun counts as the ladder's first rung says, or as its last.
+  enum class Fidelity { kFull, kLowest };
   // Alone on the device, or in batches of `company` sessions.
   Remaining ToNextChunk(const Costs& costs, int company = 1, LaneRole role = LaneRole::kAll,
-                        Steps steps = Steps::kAll) const;
+                        Fidelity fidelity = Fidelity::kFull) const;
   // When that has to be done: of the transformer early enough that the block's first chunk can still be decoded in
   // time.
   absl::Duration LaneDue(const Costs& costs, LaneRole role) const;
@@ -136,7 +139,7 @@ class Session {
   // The longest pass that is still to come in the lane, alone; seconds.
   double LongestPass(const Costs& costs, LaneRole role) const;
   // Seconds of a lane per second that a live session needs to keep up with its viewer. A lead does not lessen it: it
-  // will be used up. Steps count at the ladder's lowest rung, for that is what the load can be brought down to.
+  // will be used up. Blocks count at the ladder's lowest rung, for that is what the load can be brought down to.
   double NeededLoad(const Costs& costs, int company, LaneRole role) const;
   // The same with its moments, for a live session.
   Demand NeededBy(absl::Duration now, const Costs& costs, int company, LaneRole role) const;
@@ -171,7 +174,13 @@ class Session {
   int blocks() const { return static_cast<int>(request_.block_latents.size()); }
   int latents(int block) const { return request_.block_latents[block]; }
   double block_tokens(int block) const { return latents(block) * request_.latent_tokens; }
-  double decode_tokens() const { return request_.decode_cost * request_.latent_tokens; }  // of a latent frame
+  const Rung& rung(int level) const { return request_.ladder[level]; }
+  int lowest() const { return static_cast<int>(request_.ladder.size()) - 1; }
+  // Of a latent frame.
+  double decode_tokens(int level) const { return rung(level).decode_cost * request_.latent_tokens; }
+  // Of the latent frames before `block` that are decoded once more, where it is decoded by another decoder than what
+  // came before it.
+  double RebuildTokens(int block, int level) const;
   bool& busy(PassKind kind) { return kind == PassKind::kDecode ? decoder_busy_ : transformer_busy_; }
   bool PromptDue() const { return !prompt_at_.empty() && prompt_at_.begin()->first <= committed_blocks_; }
 
@@ -189,21 +198,21 @@ class Session {
   absl::Duration HoldsFrom(const Options& options, const Costs& costs) const;
   absl::Duration AsleepAfter() const;
 
-  int StepsAt(int level) const {
-    return request_.step_ladder.empty() ? request_.denoise_steps : request_.step_ladder[level];
-  }
-  int LowestSteps() const { return StepsAt(static_cast<int>(request_.step_ladder.size()) - 1); }
   int ChooseLevel(absl::Duration now, const Costs& costs, double margin, Pressure pressure) const;
   double Stretch(absl::Duration now) const;
 
-  // Seconds in a lane: denoising and commit of a block; decodes of its latents [from, to).
+  // Seconds in a lane: denoising and commit of a block; decodes of its latents [from, to); what building another
+  // decoder's memory adds to the first of them.
   double Transform(const Costs& costs, int block, int steps, int company, LaneRole role) const;
-  double Decode(const Costs& costs, int block, int from, int to, int company, LaneRole role) const;
-  Remaining TransformLeft(const Costs& costs, int company, Steps steps) const;
+  double Decode(const Costs& costs, int block, int level, int from, int to, int company, LaneRole role) const;
+  double Rebuild(const Costs& costs, int block, int level, LaneRole role) const;
+  // The level of the block that is denoised next, or as it may be expected.
+  int LevelOfNext(Fidelity fidelity) const;
+  Remaining TransformLeft(const Costs& costs, int company, Fidelity fidelity) const;
   Demand TransformerNeeds(absl::Duration now, const Costs& costs, int company) const;
   // Of the block that is denoised next, alone on the device: until its first chunk, and whole.
-  double NextFront(const Costs& costs, int steps) const;
-  double NextBlock(const Costs& costs, int steps) const;
+  double NextFront(const Costs& costs, int level) const;
+  double NextBlock(const Costs& costs, int level) const;
 
   const Request request_;
   std::vector<int> first_latent_;  // latent frames before each block, and of all
@@ -229,7 +238,9 @@ class Session {
   int prompts_ = 1;
   bool prompt_fresh_ = false;  // encoded, and the block whose prompt it is has not begun
   bool recommits_ = false;     // the next denoising pass is the first under a new prompt
-  int level_ = 0, steps_ = 1;  // of block committed_blocks_
+  std::vector<int> levels_;    // of the blocks; 0 of those that have not begun
+  int caches_level_ = 0;       // whose decoder decoded last
+  int steps_ = 1;              // of block committed_blocks_
   int step_ = 0;               // denoising passes done in it
   // A block being made: when it began, the seconds predicted for it alone on the device (0: they were not known), and
   // how many times longer than that it was expected to take.

@@ -75,6 +75,7 @@ void Core::OnResumed(SessionId id, const absl::Status& status) {
   if (session.end_why.has_value()) {
     ending_.push_back(id);
   } else {
+    session.Resumed();
     Touch(session, Now());
   }
   if (--in_flight_ == 0 && stopping_) stopped_();

@@ -36,8 +36,7 @@ scheduler::Request SimulatedServer::RequestOf(size_t visitor, const Visitor& wan
   request.block_latents = table_.Blocks(wants.seconds);
   request.first_latent_seconds = 1 / table_.fps;
   request.latent_seconds = table_.latent_seconds();
-  request.first_decode = 1.0 / table_.frames_per_latent;
-  request.denoise_steps = table_.steps;
+  request.ladder = {{.steps = table_.steps, .first_decode = 1.0 / table_.frames_per_latent}};
   request.latent_tokens = 1000 * wants.scale;
   request.tenant = std::to_string(wants.tenant);
   return request;

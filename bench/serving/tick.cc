@@ -71,7 +71,7 @@ double TickMicroseconds(int sessions) {
         .id = static_cast<scheduler::SessionId>(i),
         .delivery = i % 2 == 0 ? scheduler::Delivery::kLive : scheduler::Delivery::kOffline,
         .block_latents = blocks,
-        .denoise_steps = 4,
+        .ladder = {{.steps = 4}},
         .first_latent_seconds = 0.25,
         .latent_seconds = 0.25,
         .chunk_latents = 0,

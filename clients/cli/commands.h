@@ -32,7 +32,7 @@ struct GenerateFlags {
   std::string decoder = "full";       // or "tiny"
   int priority = 0;
   std::optional<double> max_wait, max_lead;  // seconds
-  bool adaptive = false;                     // fewer steps rather than late chunks
+  bool adaptive = false;                     // fewer steps or the tiny decoder rather than late chunks
   bool offline = false;
   bool keep = false;  // the video is made to its end whether or not this call lives
 };

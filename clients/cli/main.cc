@@ -17,7 +17,7 @@ void AddDelivery(CLI::App& command, longtake::client::GenerateFlags& flags) {
       .add_option("--then", flags.then, "SECONDS:PROMPT: what it shows from the first block at or after that; repeat")
       ->allow_extra_args(false);
   command.add_flag("--offline", flags.offline, "Need not be made in real time");
-  command.add_flag("--adaptive", flags.adaptive, "Fewer steps a block rather than late chunks");
+  command.add_flag("--adaptive", flags.adaptive, "Fewer steps a block, or the tiny decoder, rather than late chunks");
   command.add_option("--priority", flags.priority, "Among offline videos; higher goes first");
   command.add_option("--max-lead", flags.max_lead, "Seconds that the video may be made ahead of its viewer at most");
   command.add_option("--max-wait", flags.max_wait, "Seconds to wait for a place at most");

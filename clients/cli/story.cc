@@ -107,6 +107,7 @@ nlohmann::json Story::Summary(double now) const {
                            {"bytes", arrived.bytes},
                            {"parts", arrived.parts},
                            {"denoise_steps", chunk.denoise_steps()},
+                           {"decoder", chunk.decoder() == v1::DECODER_TINY ? "tiny" : "full"},
                            {"prompt", chunk.prompt()},
                            {"first_frame", chunk.first_frame()},
                            {"frames", chunk.frame_count()},

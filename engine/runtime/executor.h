@@ -80,6 +80,8 @@ class Executor {
   // Decodes a latent frame and keeps a copy of it for rebuilding caches. DecoderScratch() begins with room for one
   // 4:2:0 frame, which `emit` uses; the decoder's workspace follows.
   void Decode(Session& session, const Session::DecodeInput& in, SizedVideoDecoder::Emit emit);
+  // Of a session that has begun to decode: its caches, by its decoder, from its latents.
+  void RebuildCaches(Session& session, int slot);
   uint8_t* DecoderScratch() const {
     return static_cast<uint8_t*>((decoder_scratch_ == nullptr ? scratch_ : decoder_scratch_)->data());
   }

@@ -68,12 +68,7 @@ absl::StatusOr<Executor::Handle> Executor::IssueRestore(const BoundPass& p) {
   Handle handle = NewIssued(Lane::kDecoder, 1);
   session.StandAt(position);
   CopyFromImage(decoder_ops_, memory.data(), session.Memory());
-  if (!session.begins_decoding()) {
-    session.BeginRebuild(caches_.Bring(p.slot, /*fresh=*/true));
-    while (const std::optional<Session::DecodeInput> in = session.NextRebuild()) {
-      Decode(session, *in, [](const VideoFrame&) {});
-    }
-  }
+  if (!session.begins_decoding()) RebuildCaches(session, p.slot);
   handle->event = decoder_ops_.device().Record();
   handle->passes.push_back({.pass = p, .progress = session.progress()});
   return handle;

@@ -138,7 +138,12 @@ absl::Status Session::Check(const Pass& pass) const {
         why = "the block before is not decoded";
       break;
     case PassKind::kDecode:
-      if (at_.decoded == at_.first_frame) why = "no committed latent frame is left";
+      if (at_.decoded == at_.first_frame)
+        why = "no committed latent frame is left";
+      else if (pass.decoder == DecoderKind::kTiny && !model_.has_tiny_decoder())
+        why = "the model has no tiny decoder";
+      else if (!begins_decoding() && pass.decoder.value_or(spec_.decoder) != spec_.decoder && !model_.settings().causal)
+        why = "a bidirectional clip keeps its decoder";
       break;
     case PassKind::kSave:
       if (at_.block == 0) why = "no block is committed";

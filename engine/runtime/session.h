@@ -106,6 +106,8 @@ class Session {
     int64_t first_video_frame;
     int video_frames;
   };
+  // The caches are the decoder's that decoded last: another one's have to be rebuilt, where there are any.
+  void UseDecoder(DecoderKind decoder) { spec_.decoder = decoder; }
   // Returns the next latent frame and counts it as decoded. The caller sets the stream's caches.
   DecodeInput NextDecode();
   // Event of the transformer's lane: the finished block's latents may be read only after it.

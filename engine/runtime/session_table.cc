@@ -55,6 +55,7 @@ void SessionTable::End(Entry& entry, PassKind kind, const SessionProgress& now) 
     entry.restoring = false;
   } else if (kind == PassKind::kDecode) {
     known.decoded_latents = now.decoded_latents;
+    known.spec.decoder = now.spec.decoder;
   } else if (kind == PassKind::kSave) {
     // A save changes nothing.
   } else if (kind == PassKind::kEncodePrompt) {
@@ -62,6 +63,7 @@ void SessionTable::End(Entry& entry, PassKind kind, const SessionProgress& now) 
   } else {
     const SessionProgress before = std::exchange(known, now);
     known.decoded_latents = before.decoded_latents;
+    known.spec.decoder = before.spec.decoder;
     known.has_prompt = before.has_prompt;
   }
   entry.busy[RoleOf(kind)] = false;

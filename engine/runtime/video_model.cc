@@ -172,6 +172,8 @@ absl::Status VideoModel::Describe(const PartOps& parts, const std::string& folde
   info_.accepts_negative_prompt = guided();
   info_.switches_prompt = settings_.causal;
   info_.has_tiny_decoder = has_tiny_decoder();
+  info_.rebuild_latents = static_cast<int>(latents.rebuild_latents);
+  if (has_tiny_decoder()) info_.tiny_rebuild_latents = static_cast<int>(tiny_decoder_->geometry().rebuild_latents);
   info_.max_checkpoint_bytes = MaxCheckpointBytes();
   info_.about = settings_.about;
   info_.examples = settings_.examples;

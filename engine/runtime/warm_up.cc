@@ -86,11 +86,14 @@ absl::StatusOr<double> DecodeTiny(const VideoModel& model, Executor& executor, c
   return seconds;
 }
 
+constexpr double kMostTinyCost = 0.99;
+
 // `full` and `tiny`: seconds of the last of `latents` latent frames. Of the first one the full decoder makes one video
-// frame, while the tiny one's work is nearly that of any other.
+// frame, while the tiny one's work is nearly that of any other. Below 1, whatever was measured: the last rung of an
+// overloaded server's ladder is the tiny decoder, and must be the cheaper one.
 double TinyDecodeCost(const VideoModel& model, double full, double tiny, int latents) {
   if (latents == 1) full *= static_cast<double>(model.geometry().frames);
-  return full > 0 && tiny > 0 ? std::clamp(tiny / full, 1e-3, 1.0) : 1;
+  return full > 0 && tiny > 0 ? std::clamp(tiny / full, 1e-3, kMostTinyCost) : kMostTinyCost;
 }
 
 }  // namespace

@@ -140,6 +140,8 @@ v1::Size ToProto(Size size) {
   return out;
 }
 
+v1::Decoder ToProto(DecoderKind decoder) { return decoder == DecoderKind::kTiny ? v1::DECODER_TINY : v1::DECODER_FULL; }
+
 v1::Quote ToProto(const scheduler::Quote& quote, scheduler::Delivery delivery) {
   v1::Quote out;
   if (quote.first_chunk < absl::InfiniteDuration()) {
@@ -172,7 +174,7 @@ v1::VideoSpec ToProto(const VideoSpec& spec) {
     each.set_name(adapter.name);
     each.set_strength(adapter.strength);
   }
-  out.set_decoder(spec.decoder == DecoderKind::kTiny ? v1::DECODER_TINY : v1::DECODER_FULL);
+  out.set_decoder(ToProto(spec.decoder));
   return out;
 }
 
@@ -239,6 +241,7 @@ v1::Chunk ToProto(const Chunk& chunk, int part, int parts, int64_t size) {
   *out.mutable_duration() = ToProto(chunk.duration);
   out.set_denoise_steps(chunk.denoise_steps);
   out.set_prompt(chunk.prompt);
+  out.set_decoder(ToProto(chunk.decoder));
   if (chunk.report.has_value() && part + 1 == parts) *out.mutable_report() = ToProto(*chunk.report);
   return out;
 }

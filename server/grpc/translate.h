@@ -17,6 +17,7 @@ google::protobuf::Duration ToProto(absl::Duration duration);
 google::protobuf::Timestamp ToProto(absl::Time time);
 v1::FrameRate ToProto(const media::FrameRate& rate);
 v1::Size ToProto(Size size);
+v1::Decoder ToProto(DecoderKind decoder);
 v1::Quote ToProto(const scheduler::Quote& quote, scheduler::Delivery delivery);
 v1::VideoSpec ToProto(const VideoSpec& spec);
 v1::DeliveryOptions ToProto(const DeliveryOptions& options);

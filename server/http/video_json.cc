@@ -72,6 +72,8 @@ const char* TypeOf(int status) {
                          : "server_error";
 }
 
+const char* NameOf(DecoderKind decoder) { return decoder == DecoderKind::kTiny ? "tiny" : "full"; }
+
 json ChunkJson(const Chunk& chunk) {
   return {{"event", "chunk"},
           {"block", chunk.block},
@@ -81,6 +83,7 @@ json ChunkJson(const Chunk& chunk) {
           {"key_frame", chunk.starts_with_key_frame},
           {"prompt", chunk.prompt},
           {"denoise_steps", chunk.denoise_steps},
+          {"decoder", NameOf(chunk.decoder)},
           {"last_in_block", chunk.last_in_block()}};
 }
 
@@ -119,7 +122,7 @@ json ToJson(const VideoInfo& video, bool with_blocks, Reader reader) {
               {"prompt", plan.spec.prompt},
               {"prompt_changes", changes},
               {"adapters", adapters},
-              {"decoder", plan.spec.decoder == DecoderKind::kTiny ? "tiny" : "full"},
+              {"decoder", NameOf(plan.spec.decoder)},
               {"seconds", absl::StrFormat("%.2f", Seconds(plan.rate.TimeOf(plan.frames())))},
               {"size", ToText(plan.session.size)},
               {"seed", plan.session.seed},

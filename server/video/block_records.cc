@@ -9,7 +9,7 @@ void BlockRecords::SetPrompt(int prompt) {
   prompt_ = prompt;
 }
 
-void BlockRecords::Add(const scheduler::PassReport& pass) {
+void BlockRecords::Add(const scheduler::PassReport& pass, const BlockForm& form) {
   const absl::Duration took = absl::Seconds(pass.device_seconds), ended = pass.ended - accepted_;
   const MutexLock lock(mutex_);
   BlockReport& report = reports_[pass.block];
@@ -21,7 +21,8 @@ void BlockRecords::Add(const scheduler::PassReport& pass) {
     case scheduler::PassKind::kDenoise:
       if (pass.step == 1) {
         report.start = pass.started - accepted_;
-        report.steps = pass.steps;
+        report.steps = form.steps;
+        report.decoder = form.decoder;
         report.prompt = prompt_;
       }
       report.denoise = ended;

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "common/mutex.h"
 #include "scheduler/scheduler.h"
+#include "server/video/block_form.h"
 #include "server/video/event.h"
 
 namespace longtake::server {
@@ -21,7 +22,7 @@ class BlockRecords {
 
   // That of the blocks until another one is encoded.
   void SetPrompt(int prompt);
-  void Add(const scheduler::PassReport& pass);
+  void Add(const scheduler::PassReport& pass, const BlockForm& form);
   // What is known of the block by now.
   BlockReport Get(int block) const;
   // The same, and forgets it.

@@ -173,7 +173,9 @@ void EngineDevice::Submit(scheduler::LaneId /*lane*/, std::vector<scheduler::Pas
     const MutexLock lock(mutex_);
     for (const scheduler::Pass& pass : passes) {
       Entry& entry = jobs_.at(pass.session);
-      Pass out{.kind = pass.kind, .level = pass.level};
+      const BlockForm& form = entry.job.forms[pass.level];
+      Pass out{.kind = pass.kind, .level = StepLevel(engine_->model(), form)};
+      if (pass.kind == PassKind::kDecode) out.decoder = form.decoder;
       std::function<void(PassResult&)> on_result;
       if (out.kind == PassKind::kEncodePrompt) {
         entry.encoded_prompt = pass.prompt;

@@ -14,6 +14,7 @@
 #include "common/mutex.h"
 #include "engine/engine.h"
 #include "scheduler/device.h"
+#include "server/video/block_form.h"
 #include "server/video/device_watch.h"
 #include "server/video/event.h"
 
@@ -33,6 +34,7 @@ class EngineDevice : public scheduler::Device {
     // session is saved before `held` is let go, for a checkpoint may have hundreds of megabytes.
     std::function<void(int blocks, std::vector<std::byte> checkpoint, std::shared_ptr<void> held)> on_checkpoint;
     std::vector<int> block_latents;
+    std::vector<BlockForm> forms;  // by the scheduler's levels
     // Behind which the session goes on; empty: from the beginning.
     std::vector<std::byte> checkpoint;
     int made_latents = 0;  // latent frames decoded by then

@@ -45,6 +45,7 @@ struct Stages {
 // How a block was made. Moments are counted from the video's acceptance.
 struct BlockReport {
   int steps = 0, prompt = 0;
+  DecoderKind decoder = DecoderKind::kFull;
   double seconds = 0;  // of video
   Stages stages;
   absl::Duration start, denoise, commit, decode, finish;
@@ -80,6 +81,7 @@ struct Chunk {  // its bytes are the piece's media
   int frames = 0;
   absl::Duration pts, duration;
   int denoise_steps = 0, prompt = 0;
+  DecoderKind decoder = DecoderKind::kFull;
   std::optional<BlockReport> report;  // of a block's last chunk, and only there
 
   bool last_in_block() const { return report.has_value(); }

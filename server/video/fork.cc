@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/video/block_form.h"
 
 namespace longtake::server {
 namespace {
@@ -67,13 +68,15 @@ absl::Status CheckShared(const SharedBlocks& shared, const VideoPlan& plan, cons
                   plan.block_latents.begin())) {
     return InvalidRequest({{"duration", "blocks before from_block would have other lengths"}});
   }
-  const bool fewer = std::any_of(
-      shared.blocks.begin(), shared.blocks.end(),
-      [&model](const std::vector<Recorded>& block) { return ChunkOf(block).denoise_steps < model.denoise_steps; });
-  if (fewer && plan.options.fidelity != Fidelity::kAdaptive) {
+  const BlockForm full = BlockForms(model, plan).front();
+  const bool lower =
+      std::any_of(shared.blocks.begin(), shared.blocks.end(), [&full](const std::vector<Recorded>& block) {
+        return BlockForm{ChunkOf(block).denoise_steps, ChunkOf(block).decoder} != full;
+      });
+  if (lower && plan.options.fidelity != Fidelity::kAdaptive) {
     return InvalidRequest({{"delivery_options.fidelity",
-                            "blocks before from_block were made with fewer steps, which only an adaptive "
-                            "video may have"}});
+                            "blocks before from_block were made with fewer steps or by the tiny decoder, as only those "
+                            "of an adaptive video may be"}});
   }
   return absl::OkStatus();
 }

@@ -72,6 +72,7 @@ Maker::Made Maker::Cut(media::Chunk chunk, const BlockReport& making) {
                     .duration = plan_->rate.TimeOf(chunk.frames),
                     .denoise_steps = making.steps,
                     .prompt = making.prompt,
+                    .decoder = making.decoder,
                     .report = {}},
           .bytes = std::move(chunk.bytes)};
 }

@@ -97,19 +97,14 @@ uint64_t Production::NewId() {
 
 scheduler::Request Production::MakeRequest(uint64_t id, const Tenant& tenant, const VideoPlan& plan) const {
   const ModelInfo& model = engine_->model();
-  const bool tiny = plan.session.decoder == DecoderKind::kTiny;
   // Tokens are in proportion to pixels, by one factor for all sizes of a model.
   const double pixels = static_cast<double>(plan.session.size.width) * plan.session.size.height;
   return {.id = scheduler::SessionId{id},
           .delivery = plan.options.delivery,
           .block_latents = plan.block_latents,
-          .denoise_steps = model.denoise_steps,
-          .step_ladder = plan.options.fidelity == Fidelity::kAdaptive ? model.step_ladder : std::vector<int>(),
+          .ladder = RungsOf(model, BlockForms(model, plan)),
           .prompt_blocks = plan.prompt_blocks,
           .latent_tokens = pixels,
-          // The tiny decoder leaves out little for the first latent frame.
-          .first_decode = tiny ? 1.0 : model.first_decode_cost,
-          .decode_cost = tiny ? model.tiny_decode_cost : 1.0,
           .first_latent_seconds = 1 / model.fps,
           .latent_seconds = model.frames_per_latent / model.fps,
           .max_lead = plan.options.max_lead.value_or(absl::InfiniteDuration()),
@@ -127,11 +122,11 @@ void Production::GetQuote(const Tenant& tenant, const VideoPlan& plan,
 }
 
 std::vector<int> Production::MadeLevels(const Video& video) const {
-  const std::vector<int>& ladder = engine_->model().step_ladder;
+  const std::vector<BlockForm> forms = BlockForms(engine_->model(), video.plan());
   std::vector<int> levels;
-  for (const int steps : video.made_steps()) {
-    const auto found = std::find(ladder.begin(), ladder.end(), steps);
-    levels.push_back(found == ladder.end() ? 0 : static_cast<int>(found - ladder.begin()));
+  for (const BlockForm& form : video.made_forms()) {
+    const auto found = std::find(forms.begin(), forms.end(), form);
+    levels.push_back(found == forms.end() ? 0 : static_cast<int>(found - forms.begin()));
   }
   return levels;
 }
@@ -195,6 +190,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
        .on_prompt = [video](int prompt, PromptTokens tokens) { video->OnPrompt(prompt, tokens); },
        .on_checkpoint = OnCheckpoint(video),
        .block_latents = plan.block_latents,
+       .forms = BlockForms(engine_->model(), plan),
        .checkpoint = std::move(checkpoint.bytes),
        .made_latents = std::accumulate(plan.block_latents.begin(), plan.block_latents.begin() + checkpoint.blocks, 0)});
   scheduler::Request request = MakeRequest(id, video->tenant(), plan);
@@ -212,7 +208,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
     }
     if (video->goes_on()) {
       logger_->info("video goes on name={} request_id={} blocks={} stored={} made_again_from={}", video->name(),
-                    IdOf(*video), video->plan().blocks(), video->made_steps().size(), from);
+                    IdOf(*video), video->plan().blocks(), video->made_forms().size(), from);
       return;
     }
     const VideoPlan& plan = video->plan();
@@ -221,7 +217,7 @@ void Production::Enter(const std::shared_ptr<Video>& video, absl::Duration deadl
         video->name(), IdOf(*video), plan.session.size.width, plan.session.size.height,
         absl::ToDoubleSeconds(plan.rate.TimeOf(plan.frames())), plan.blocks(), plan.session.seed,
         video->live() ? "live" : "offline", LogValue(video->tenant().id));
-    if (const size_t shared = video->made_steps().size(); shared > 0) {
+    if (const size_t shared = video->made_forms().size(); shared > 0) {
       logger_->info("video begins with another's blocks name={} request_id={} shared={} made_again_from={}",
                     video->name(), IdOf(*video), shared, from);
     }
@@ -290,7 +286,8 @@ void Production::OnAdmitted(scheduler::SessionId id) {
 void Production::OnPass(scheduler::SessionId id, const scheduler::PassReport& report) {
   metrics_->Passed(report.kind, report.device_seconds);
   accounts_->OnUsed(Number(id), report.device_seconds);
-  Find(Number(id))->OnPass(report);
+  const std::shared_ptr<Video> video = Find(Number(id));
+  video->OnPass(report, BlockForms(engine_->model(), video->plan())[report.level]);
 }
 
 void Production::OnBlock(scheduler::SessionId id, int block) { Find(Number(id))->OnBlock(block); }
@@ -320,8 +317,9 @@ void Production::OnFirstChunk(const Video& video, absl::Duration elapsed) {
 }
 
 void Production::OnBlockMade(const Video& video, const BlockReport& report) {
+  const BlockForm full = BlockForms(engine_->model(), video.plan()).front();
   metrics_->BlockMade(report.seconds, absl::ToDoubleSeconds(report.stages.device()),
-                      report.steps < engine_->model().denoise_steps);
+                      BlockForm{report.steps, report.decoder} != full);
   spans_.OnBlockMade(video, report);
   logger_->debug("block made name={} request_id={} decoded={:.3f} finished={:.3f}", video.name(), IdOf(video),
                  absl::ToDoubleSeconds(report.decode), absl::ToDoubleSeconds(report.finish));

@@ -128,8 +128,18 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stages, text, denoise, commit, decode, encode
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(BlockReport, steps, prompt, seconds, stages, start, denoise, commit, decode, finish)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptTokens, given, used)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PromptChanged, prompt, block, pts, tokens)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Chunk, block, index, starts_with_key_frame, first_frame, frames, pts, duration,
-                                   denoise_steps, prompt, report)
+// As a spec's, a chunk's decoder is written only where it is not the full one.
+inline void to_json(json& nlohmann_json_j, const Chunk& nlohmann_json_t) {
+  NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_TO, block, index, starts_with_key_frame, first_frame, frames,
+                                           pts, duration, denoise_steps, prompt, report))
+  if (nlohmann_json_t.decoder != DecoderKind::kFull) nlohmann_json_j["decoder"] = nlohmann_json_t.decoder;
+}
+inline void from_json(const json& nlohmann_json_j, Chunk& nlohmann_json_t) {
+  NLOHMANN_JSON_EXPAND(NLOHMANN_JSON_PASTE(NLOHMANN_JSON_FROM, block, index, starts_with_key_frame, first_frame, frames,
+                                           pts, duration, denoise_steps, prompt, report))
+  nlohmann_json_t.decoder = nlohmann_json_j.value("decoder", DecoderKind::kFull);
+  if (nlohmann_json_t.report.has_value()) nlohmann_json_t.report->decoder = nlohmann_json_t.decoder;
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Finished, frames, chunks, size_bytes, duration, waited, stages)
 
 namespace {

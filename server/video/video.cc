@@ -152,7 +152,7 @@ void Video::Accept(const scheduler::Quote& quote) {
     alone_since_ = clock_->Now();
   }
   const Event accepted{elapsed(), Accepted{.video = info(), .quote = quote, .media_type = maker_.stream().media_type}};
-  if (store_ == nullptr && made_steps_.empty()) return Announce(accepted, /*stored=*/false);
+  if (store_ == nullptr && made_forms_.empty()) return Announce(accepted, /*stored=*/false);
   strand_.Post([self = shared_from_this(), accepted] {
     // This is their time in this video.
     for (std::vector<Recorded>& block : self->shared_blocks_) {
@@ -215,8 +215,8 @@ void Video::OnAdmitted() {
   log_.SetRepeat({elapsed(), Progress{.steps = 1}});
 }
 
-void Video::OnPass(const scheduler::PassReport& report) {
-  records_.Add(report);
+void Video::OnPass(const scheduler::PassReport& report, const BlockForm& form) {
+  records_.Add(report, form);
   {
     const MutexLock lock(mutex_);
     if (state_ == State::kPlaced) {
@@ -432,7 +432,7 @@ void Video::Pace() {
     from = std::exchange(delivered_, std::max(delivered_, until));
   }
   if (until <= from) return;
-  if (from == 0 && made_steps_.empty()) host_->OnFirstChunk(*this, elapsed());
+  if (from == 0 && made_forms_.empty()) host_->OnFirstChunk(*this, elapsed());
   host_->Delivered(id_, plan_->rate.TimeOf(until));
 }
 

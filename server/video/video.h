@@ -25,6 +25,7 @@
 #include "server/store/store.h"
 #include "server/telemetry/origin.h"
 #include "server/video/audience.h"
+#include "server/video/block_form.h"
 #include "server/video/block_records.h"
 #include "server/video/chunk_log.h"
 #include "server/video/event.h"
@@ -72,8 +73,8 @@ class Video : public std::enable_shared_from_this<Video> {
   const StoredVideo& description() const { return description_; }
   // Its prompts, by number.
   std::vector<std::string> prompts() const;
-  // Of one that goes on, and of a fork: of the blocks that it began with, the denoising steps.
-  const std::vector<int>& made_steps() const { return made_steps_; }
+  // Of one that goes on, and of a fork: how the blocks were made that it began with.
+  const std::vector<BlockForm>& made_forms() const { return made_forms_; }
   // And how many of them need not be made again, with what the engine needs to go on behind them. Once.
   StoredCheckpoint TakeCheckpoint() { return std::exchange(checkpoint_, {}); }
   bool goes_on() const { return goes_on_; }
@@ -101,7 +102,7 @@ class Video : public std::enable_shared_from_this<Video> {
   // From the scheduler, one at a time and in its order.
   void OnWaiting(int position);
   void OnAdmitted();
-  void OnPass(const scheduler::PassReport& report);
+  void OnPass(const scheduler::PassReport& report, const BlockForm& form);
   void OnBlock(int block);
   void OnEnded(const absl::Status& status);  // once
   // From the device, before the pass's OnPass.
@@ -233,7 +234,7 @@ class Video : public std::enable_shared_from_this<Video> {
   bool storing_shared_ = false;
 
   // Of a restored video, and of a fork.
-  std::vector<int> made_steps_;
+  std::vector<BlockForm> made_forms_;
   std::set<int> told_prompts_;
   StoredCheckpoint checkpoint_;
   bool goes_on_ = false;

@@ -102,7 +102,7 @@ void Video::Load(std::vector<std::vector<Recorded>> blocks) {
 
 void Video::AddMade(const Event& event, int64_t media_bytes) {
   if (const auto* chunk = std::get_if<Chunk>(&event.body); chunk != nullptr) {
-    if (chunk->index == 0) made_steps_.push_back(chunk->denoise_steps);
+    if (chunk->index == 0) made_forms_.push_back({chunk->denoise_steps, chunk->decoder});
     maker_.PassOver(*chunk, media_bytes);
   } else if (const auto* changed = std::get_if<PromptChanged>(&event.body); changed != nullptr) {
     told_prompts_.insert(changed->prompt);

@@ -2,6 +2,7 @@
 // small random VAE and tiny decoder for latents of as many channels.
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,9 +66,10 @@ void MakeBlock(Engine& engine, SessionId id) {
   ASSERT_TRUE(RunPass(engine, {.kind = PassKind::kCommit, .session = id}).status.ok());
 }
 
-void Decode(Engine& engine, SessionId id, int latents, std::vector<uint8_t>* bytes) {
+void Decode(Engine& engine, SessionId id, int latents, std::vector<uint8_t>* bytes,
+            std::optional<DecoderKind> decoder = std::nullopt) {
   for (int i = 0; i < latents; ++i) {
-    const PassResult result = RunPass(engine, {.kind = PassKind::kDecode, .session = id});
+    const PassResult result = RunPass(engine, {.kind = PassKind::kDecode, .session = id, .decoder = decoder});
     ASSERT_TRUE(result.status.ok()) << result.status;
     bytes->insert(bytes->end(), result.frames.bytes.begin(), result.frames.bytes.end());
   }
@@ -140,6 +142,46 @@ TEST(TaehvEngine, ACheckpointGoesOnWithEitherDecoder) {
   }
 }
 
+// Each decoder goes on as if it had decoded from the first frame on, also in the middle of a block, beside another
+// session, and with caches that move to host memory and back.
+TEST(TaehvEngine, TheDecoderChangesFromOneLatentFrameToTheNext) {
+  const Model model;
+  for (const int cache_slots : {0, 1}) {
+    const auto engine = Load(model, /*threads=*/2, cache_slots);
+    EXPECT_GT(engine->model().rebuild_latents, 0);
+    EXPECT_EQ(engine->model().tiny_rebuild_latents, 6);
+    const auto whole = [&](DecoderKind decoder) { return RunJobs(*engine, {Of(decoder)}, 1, 1)[0].bytes; };
+    const std::vector<uint8_t> full = whole(DecoderKind::kFull), tiny = whole(DecoderKind::kTiny);
+    const std::vector<int> lengths = engine->BlockLengths(kLatents, /*first_image=*/false);
+    const std::vector<DecoderKind> decoders = {DecoderKind::kTiny, DecoderKind::kTiny, DecoderKind::kFull,
+                                               DecoderKind::kFull, DecoderKind::kTiny, DecoderKind::kFull,
+                                               DecoderKind::kFull};
+    ASSERT_EQ(decoders.size(), static_cast<size_t>(kLatents));
+    const SessionId id = *engine->OpenSession(Of(DecoderKind::kFull).spec);
+    const SessionId other = *engine->OpenSession(Of(DecoderKind::kFull).spec);
+    std::vector<uint8_t> made, made_beside, expected;
+    for (const SessionId session : {id, other}) {
+      ASSERT_TRUE(
+          RunPass(*engine, {.kind = PassKind::kEncodePrompt, .session = session, .prompt = "a red ball"}).status.ok());
+    }
+    size_t latent = 0;
+    for (const int length : lengths) {
+      MakeBlock(*engine, id);
+      MakeBlock(*engine, other);
+      for (int i = 0; i < length; ++i, ++latent) {
+        Decode(*engine, id, 1, &made, decoders[latent]);
+        EXPECT_EQ(engine->progress(id)->spec.decoder, decoders[latent]);
+        Decode(*engine, other, 1, &made_beside);
+        const std::vector<uint8_t>& from = decoders[latent] == DecoderKind::kTiny ? tiny : full;
+        expected.insert(expected.end(), from.begin() + static_cast<int64_t>(expected.size()),
+                        from.begin() + static_cast<int64_t>(made.size()));
+      }
+    }
+    EXPECT_EQ(made, expected) << cache_slots;
+    EXPECT_EQ(made_beside, full) << cache_slots;
+  }
+}
+
 TEST(TaehvEngine, MemoryIsAsPlanned) {
   const auto engine = Load(Model());
   const std::vector<MemoryRegion> before = engine->memory();
@@ -159,6 +201,15 @@ TEST(TaehvEngine, IsRefusedWhereTheFolderHasNone) {
   const absl::Status status = engine->OpenSession(Of(DecoderKind::kTiny).spec).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("decoder: the model has no tiny decoder"));
+
+  const SessionId id = *engine->OpenSession(Of(DecoderKind::kFull).spec);
+  ASSERT_TRUE(RunPass(*engine, {.kind = PassKind::kEncodePrompt, .session = id, .prompt = "a red ball"}).status.ok());
+  MakeBlock(*engine, id);
+  const auto decode = [&](DecoderKind decoder) {
+    return RunPass(*engine, {.kind = PassKind::kDecode, .session = id, .decoder = decoder}).status;
+  };
+  EXPECT_EQ(decode(DecoderKind::kTiny).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(decode(DecoderKind::kFull).ok());
 }
 
 // A tiny decoder is part of the model: its videos depend on it.

@@ -169,16 +169,16 @@ TEST_F(DirectionTest, ALeadIsNoLongerThanTheSchedulerPermits) {
 TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
   ASSERT_TRUE(Enter(Video(1, 2, 4)).ok());  // teaches what passes take
   RunAll();
-  const auto watched = [&](uint64_t id, double block_seconds, std::vector<int> ladder) {
+  const auto watched = [&](uint64_t id, double block_seconds, const std::vector<int>& ladder) {
     Request request = Video(id, 12, 4);
     request.first_latent_seconds = request.latent_seconds = block_seconds;
-    request.step_ladder = std::move(ladder);
+    request.ladder = Ladder(ladder);
     EXPECT_TRUE(Enter(request).ok());
     RunAll();
     return Steps(id);
   };
   EXPECT_THAT(watched(2, 2.0, {4, 2}), testing::Each(4)) << "there is time";
-  EXPECT_THAT(watched(3, 0.45, {}), testing::Each(4)) << "not permitted";
+  EXPECT_THAT(watched(3, 0.45, {4}), testing::Each(4)) << "not permitted";
   const std::vector<int> late = watched(4, 0.45, {4, 2});
   EXPECT_THAT(late, testing::Contains(2));
   // The stream keeps up with 0.45 s a block: each chunk after the first is there when the ones before have been played.
@@ -188,7 +188,7 @@ TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
   }
   Request offline = Video(5, 4, 4);
   offline.delivery = Delivery::kOffline;
-  offline.step_ladder = {4, 2};
+  offline.ladder = Ladder({4, 2});
   ASSERT_TRUE(Enter(offline).ok());
   RunAll();
   EXPECT_THAT(Steps(5), testing::Each(4)) << "nobody waits for it";
@@ -199,7 +199,7 @@ TEST_F(DirectionTest, StepsBecomeFewerOnlyWhereChunksWouldBeLate) {
 TEST_F(DirectionTest, AVideoThatIsMadeAgainHasThePromptsAndStepsThatItHad) {
   Request request = Video(8, 4, 4);
   request.prompt_blocks = {3, 1, 3};
-  request.step_ladder = {4, 3, 2};
+  request.ladder = Ladder({4, 3, 2});
   request.made_levels = {2, 0, 1};
   ASSERT_TRUE(Enter(request).ok());
   RunAll();
@@ -234,18 +234,20 @@ TEST_F(DirectionTest, BlocksThatWereShownKeepTheirPrompt) {
 }
 
 TEST_F(DirectionTest, ContradictionsAreRefused) {
-  const auto refused = [&](std::vector<int> ladder, std::vector<int> prompt_blocks, std::vector<int> made_levels = {}) {
+  const auto refused = [&](const std::vector<int>& ladder, std::vector<int> prompt_blocks,
+                           std::vector<int> made_levels = {}) {
     Request request = Video(9, 3, 4);
     request.made_levels = std::move(made_levels);
-    request.step_ladder = std::move(ladder);
+    request.ladder = Ladder(ladder);
     request.prompt_blocks = std::move(prompt_blocks);
     return Enter(request).refusal == Refusal::kInvalid;
   };
-  EXPECT_TRUE(refused({3, 2}, {}));
+  EXPECT_TRUE(refused({}, {}));
+  EXPECT_TRUE(refused({0}, {}));
   EXPECT_TRUE(refused({4, 4}, {}));
   EXPECT_TRUE(refused({4, 0}, {}));
-  EXPECT_TRUE(refused({}, {0}));
-  EXPECT_TRUE(refused({}, {3}));
+  EXPECT_TRUE(refused({4}, {0}));
+  EXPECT_TRUE(refused({4}, {3}));
   EXPECT_TRUE(refused({4, 2}, {}, {2}));
   for (const int made_blocks : {-1, 3}) {
     Request request = Video(9, 3);
@@ -253,7 +255,7 @@ TEST_F(DirectionTest, ContradictionsAreRefused) {
     EXPECT_EQ(Enter(request).refusal, Refusal::kInvalid);
   }
   EXPECT_TRUE(refused({4, 2}, {}, {-1}));
-  EXPECT_TRUE(refused({}, {}, {0, 0, 0, 0}));
+  EXPECT_TRUE(refused({4}, {}, {0, 0, 0, 0}));
 }
 
 }  // namespace

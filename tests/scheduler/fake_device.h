@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "scheduler/device.h"
 #include "scheduler/loop.h"
+#include "scheduler/request.h"
 
 namespace longtake::scheduler {
 
@@ -104,6 +105,13 @@ class FakeDevice : public Device {
   }
 
   absl::Duration Cost(PassKind kind) const { return cost.at(kind); }
+  absl::Duration Cost(const Pass& pass) const {
+    if (pass.kind != PassKind::kDecode || ladder.empty()) return Cost(pass.kind);
+    const Rung& rung = ladder[pass.level];
+    const auto before = decoded_by_.find(pass.session);
+    const bool rebuilds = before != decoded_by_.end() && before->second != rung.decode_cost;
+    return Cost(pass.kind) * rung.decode_cost * (rebuilds ? 1 + rung.rebuild_latents : 1);
+  }
 
   // The passes of the lane's batch that runs, of those not done; empty: it is idle.
   std::vector<Pass> running(int lane = 0) const {
@@ -161,7 +169,8 @@ class FakeDevice : public Device {
                                              {PassKind::kDenoise, absl::Milliseconds(100)},
                                              {PassKind::kCommit, absl::Milliseconds(90)},
                                              {PassKind::kDecode, absl::Milliseconds(30)}};
-  absl::Duration fixed;  // of each batch
+  std::vector<Rung> ladder;  // of all sessions; empty: a decode takes as long on each level
+  absl::Duration fixed;      // of each batch
   int batches = 0;
   bool complete_inside_submit = false;
   bool suspends = false;
@@ -193,7 +202,7 @@ class FakeDevice : public Device {
   }
   absl::Duration EndOfPass(const Queue& queue) const {
     const Batch& batch = queue.batches.front();
-    return queue.free_at + Cost(batch.passes[batch.done].kind);
+    return queue.free_at + Cost(batch.passes[batch.done]);
   }
   void FinishPass(Queue& queue) {
     queue.free_at = std::max(EndOfPass(queue), clock_->Now());
@@ -202,6 +211,8 @@ class FakeDevice : public Device {
     const size_t index = batch.done++;
     const Pass pass = batch.passes[index];
     const PassDone on_done = batch.on_done;
+    const double seconds = absl::ToDoubleSeconds(Cost(pass));
+    if (pass.kind == PassKind::kDecode && !ladder.empty()) decoded_by_[pass.session] = ladder[pass.level].decode_cost;
     queue.sessions.erase(pass.session);
     if (batch.done == batch.passes.size()) {
       queue.batches.pop_front();
@@ -210,8 +221,7 @@ class FakeDevice : public Device {
     log.push_back(
         absl::StrCat(pass.kind == PassKind::kEncodePrompt ? "text" : Name(pass.kind), " ", Number(pass.session)));
     const auto error = pass_error.find(Number(pass.session));
-    on_done(index,
-            {error == pass_error.end() ? absl::OkStatus() : error->second, absl::ToDoubleSeconds(Cost(pass.kind))});
+    on_done(index, {error == pass_error.end() ? absl::OkStatus() : error->second, seconds});
   }
 
   FakeClock* clock_;
@@ -219,6 +229,7 @@ class FakeDevice : public Device {
   int places_;
   std::vector<LaneInfo> infos_;
   std::vector<Queue> lanes_;
+  std::map<SessionId, double> decoded_by_;  // Rung::decode_cost of the last decode
 };
 
 }  // namespace longtake::scheduler

@@ -93,7 +93,13 @@ class SchedulerFixture : public testing::Test {
 
   // Blocks of so many latent frames, each of a second.
   static Request Video(uint64_t id, std::vector<int> blocks, int steps = 2, Delivery delivery = Delivery::kLive) {
-    return {.id = SessionId{id}, .delivery = delivery, .block_latents = std::move(blocks), .denoise_steps = steps};
+    return {
+        .id = SessionId{id}, .delivery = delivery, .block_latents = std::move(blocks), .ladder = {{.steps = steps}}};
+  }
+  static std::vector<Rung> Ladder(const std::vector<int>& steps) {
+    std::vector<Rung> ladder;
+    for (const int each : steps) ladder.push_back({.steps = each});
+    return ladder;
   }
   static Request Live(uint64_t id, int blocks, int steps = 2) { return Video(id, std::vector<int>(blocks, 1), steps); }
   static Request Offline(uint64_t id, int blocks, std::string tenant = "", int priority = 0) {

@@ -271,7 +271,7 @@ int Play(const History& history) {
         Request request = {.id = id,
                            .delivery = Roll(random, 3) == 0 ? Delivery::kOffline : Delivery::kLive,
                            .block_latents = std::vector<int>(blocks, 1 + Roll(random, 2)),
-                           .denoise_steps = 1 + Roll(random, 3),
+                           .ladder = {{.steps = 1 + Roll(random, 3)}},
                            .first_latent_seconds = 0.01,
                            .latent_seconds = 0.01,
                            .tenant = std::to_string(Roll(random, 2))};

@@ -1,4 +1,4 @@
-// How many steps the blocks of an adaptive stream have: all of them on an idle device, fewer by the ladder under load.
+// How the blocks of an adaptive stream are made: at full fidelity on an idle device, lower on the ladder under load.
 #include <algorithm>
 #include <vector>
 
@@ -20,7 +20,7 @@ class LadderTest : public SchedulerFixture {
  protected:
   static Request Video(uint64_t id, int blocks, double block_seconds) {
     Request request = Live(id, blocks, kLadder[0]);
-    request.step_ladder = kLadder;
+    request.ladder = Ladder(kLadder);
     request.first_latent_seconds = request.latent_seconds = block_seconds;
     return request;
   }
@@ -113,7 +113,7 @@ TEST_P(LoadedLadderTest, StepsFallAsTheLadderSaysAndComeBack) {
     RunAll();
     for (uint64_t id : {2, 3, 4}) {
       Request request = Video(id, id == 2 ? 60 : 20, kBlock);
-      if (!adaptive) request.step_ladder.clear();
+      if (!adaptive) request.ladder.resize(1);
       ASSERT_TRUE(Enter(request).ok());
     }
     RunAll();
@@ -139,12 +139,42 @@ TEST_P(LoadedLadderTest, StepsFallAsTheLadderSaysAndComeBack) {
   EXPECT_THAT(std::vector<int>(steps.end() - 20, steps.end()), Each(8));
 }
 
+// A block takes 8 × 0.1 + 0.09 + 0.6 = 1.49 s alone, 0.99 s in 3 steps, and 0.54 s in 3 steps by a decoder that takes a
+// quarter. Two streams that play 1.9 s a block need that one.
+TEST_F(LadderTest, ASmallerDecoderServesWhereFewerStepsAreNotEnough) {
+  constexpr double kBlock = 1.9;
+  Make({.places = 4});
+  device->cost[PassKind::kDecode] = absl::Milliseconds(600);
+  device->ladder = Ladder({8, 5, 3, 3});
+  device->ladder[3].decode_cost = 0.25;
+  for (Rung& rung : device->ladder) rung.rebuild_latents = 4;
+  ASSERT_TRUE(Enter(Video(1, 3, 5)).ok());  // teaches what passes take
+  RunAll();
+  for (uint64_t id : {2, 3}) {
+    Request request = Video(id, id == 2 ? 70 : 20, kBlock);
+    request.ladder = device->ladder;
+    ASSERT_TRUE(Enter(request).ok());
+  }
+  RunAll();
+  std::map<uint64_t, std::vector<int>> levels;
+  for (uint64_t id : {2, 3}) {
+    for (const PassReport& pass : listener.story[id].passes) {
+      if (pass.kind == PassKind::kDecode) levels[id].push_back(pass.level);
+    }
+    EXPECT_THAT(levels[id], Contains(3)) << "stream " << id;
+    EXPECT_LT(Late(id, kBlock, 4), 0.1) << "stream " << id;
+  }
+  // Alone again it goes back, though the full decoder's memory takes 2.4 s to build; and it goes back once.
+  const std::vector<int>& all = levels[2];
+  EXPECT_THAT(std::vector<int>(all.end() - 30, all.end()), Each(0));
+}
+
 TEST_F(LadderTest, WhoDidNotAllowItKeepsAllStepsUnderLoad) {
   Make({.places = 4});
   ASSERT_TRUE(Enter(Video(1, 3, 5)).ok());
   RunAll();
   Request full = Video(2, 20, 2.2);
-  full.step_ladder.clear();
+  full.ladder.resize(1);
   ASSERT_TRUE(Enter(full).ok());
   ASSERT_TRUE(Enter(Video(3, 20, 2.2)).ok());
   ASSERT_TRUE(Enter(Video(4, 20, 2.2)).ok());

@@ -219,10 +219,14 @@ TEST_F(SchedulerTest, RefusesRequestsThatContradictThemselves) {
   EXPECT_TRUE(refused(Video(1, {})));
   EXPECT_TRUE(refused(Video(1, {2, 0})));
   EXPECT_TRUE(refused(Video(1, {2}, 0)));
-  for (double Request::*field : {&Request::latent_tokens, &Request::first_decode, &Request::decode_cost,
-                                 &Request::first_latent_seconds, &Request::latent_seconds}) {
+  for (double Request::*field : {&Request::latent_tokens, &Request::first_latent_seconds, &Request::latent_seconds}) {
     Request request = Video(1, {2});
     request.*field = 0;
+    EXPECT_TRUE(refused(request));
+  }
+  for (double Rung::*field : {&Rung::decode_cost, &Rung::first_decode}) {
+    Request request = Video(1, {2});
+    request.ladder[0].*field = 0;
     EXPECT_TRUE(refused(request));
   }
   EXPECT_FALSE(refused(Video(1, {2})));

@@ -123,12 +123,12 @@ TEST_F(SlackTest, TheFirstDecodeCountsAsItsShare) {
   Request request = Video(1, {5});
   request.chunk_latents = 0;
   const absl::Duration whole = scheduler->GetQuote(request).first_chunk;
-  request.first_decode = 0.25;
+  request.ladder[0].first_decode = 0.25;
   const absl::Duration quarter = scheduler->GetQuote(request).first_chunk;
   // A decode takes 30 ms, and a quote is some 1.6 times the prediction.
   EXPECT_GT(whole - quarter, absl::Milliseconds(20));
   EXPECT_LT(whole - quarter, absl::Milliseconds(40));
-  request.first_decode = 0;
+  request.ladder[0].first_decode = 0;
   EXPECT_THAT(scheduler->GetQuote(request).status.message(), testing::HasSubstr("first_decode"));
 }
 

@@ -178,6 +178,10 @@ absl::Status FakeEngine::Step(const Pass& pass, Session& session, PassResult& re
       return absl::OkStatus();
     case PassKind::kDecode:
       if (at.decoded_latents == at.committed_frames) return absl::FailedPreconditionError("decode");
+      if (pass.decoder == DecoderKind::kTiny && !options_.model.has_tiny_decoder) {
+        return absl::FailedPreconditionError("decoder");
+      }
+      at.spec.decoder = pass.decoder.value_or(at.spec.decoder);
       result.frames = Frames(session);
       ++at.decoded_latents;
       return absl::OkStatus();
@@ -223,7 +227,9 @@ DecodedFrames FakeEngine::Frames(const Session& session) const {
   frames.first_frame = at.decoded_latents == 0 ? 0 : 1 + stride * (at.decoded_latents - 1);
   const size_t pixels = static_cast<size_t>(frames.size.width) * frames.size.height;
   for (int i = 0; i < frames.count; ++i) {
-    std::minstd_rand random(static_cast<unsigned>(at.spec.seed * 7919 + session.look + frames.first_frame + i));
+    const unsigned decoder = at.spec.decoder == DecoderKind::kTiny ? 3571 : 0;
+    std::minstd_rand random(static_cast<unsigned>(at.spec.seed * 7919 + session.look + frames.first_frame + i) +
+                            decoder);
     const auto shade = static_cast<uint8_t>(40 + random() % 170);
     for (size_t p = 0; p < pixels * 3 / 2; ++p) {
       frames.bytes.push_back(options_.noisy ? static_cast<uint8_t>(16 + random() % 220) : shade);

@@ -1,5 +1,5 @@
-// An engine without a model: passes take injected times and make coloured frames that depend on seed, prompt and frame
-// number only. It holds its callers to the contract of engine.h.
+// An engine without a model: passes take injected times and make coloured frames that depend on seed, prompt, decoder
+// and frame number only. It holds its callers to the contract of engine.h.
 #ifndef LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 #define LONGTAKE_TESTS_SERVER_FAKE_ENGINE_H_
 

@@ -155,6 +155,55 @@ TEST_F(RestoreTest, AVideoKeepsItsDecoder) {
   EXPECT_EQ(Get(full.video().name()).spec().decoder(), v1::DECODER_FULL);
 }
 
+// Half a second of this adaptive video takes 0.6 s by the full decoder, so that some of its blocks are the tiny one's.
+// The server that goes on is not slow, and makes them as they were shown.
+TEST_F(RestoreTest, BlocksThatAreMadeAgainKeepTheirDecoder) {
+  FakeEngineOptions options;
+  options.model = FakeModel();
+  options.model.has_tiny_decoder = true;
+  options.model.tiny_decode_cost = 0.1;
+  std::atomic<bool> accepted = false;
+  int commits = 0;
+  options.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kDecode && pass.decoder == DecoderKind::kFull) return absl::Milliseconds(300);
+    if (pass.kind != PassKind::kCommit || ++commits != 7) return absl::ZeroDuration();
+    Await([&] { return accepted.load() && Blocks("store", last_name) >= 4; }, "some blocks");
+    Crash("store", "crash");
+    return absl::ZeroDuration();
+  };
+  StartOn("store", options);
+  v1::GenerateVideoRequest request = Kept(4);
+  request.mutable_delivery_options()->set_fidelity(v1::FIDELITY_ADAPTIVE);
+  const Watched seen = Generate(request, [&](const v1::WatchVideoResponse& event, grpc::ClientContext& /*context*/) {
+    if (event.has_accepted()) last_name = event.accepted().video().name();
+    accepted = true;
+  });
+  ASSERT_TRUE(seen.status.ok());
+  server.reset();
+
+  const int stored = Blocks("crash", last_name);
+  fs::remove(Path("crash/" + last_name + "/checkpoint"));
+  std::vector<v1::Decoder> made;
+  options.delay = [&](const Pass& pass) {
+    if (pass.kind == PassKind::kDecode) {
+      made.push_back(pass.decoder == DecoderKind::kTiny ? v1::DECODER_TINY : v1::DECODER_FULL);
+    }
+    return absl::ZeroDuration();
+  };
+  StartOn("crash", options);
+  const Watched after = Watch(last_name);
+  ASSERT_TRUE(after.status.ok()) << after.status.error_message();
+  std::vector<v1::Decoder> shown;
+  for (const v1::Chunk* chunk : after.chunks()) shown.push_back(chunk->decoder());
+  EXPECT_EQ(made, shown) << "a latent frame is a chunk";
+  for (size_t i = 0; i < shown.size() && after.chunks()[i]->block() < stored; ++i) {
+    EXPECT_EQ(shown[i], seen.chunks()[i]->decoder());
+    EXPECT_EQ(after.chunks()[i]->data(), seen.chunks()[i]->data());
+  }
+  EXPECT_THAT(shown, testing::Contains(v1::DECODER_TINY));
+  EXPECT_THAT(shown, testing::Contains(v1::DECODER_FULL));
+}
+
 TEST_F(RestoreTest, ItsFolderIsAnHlsPresentation) {
   StartOn("store");
   const Watched video = Generate(Kept(2));

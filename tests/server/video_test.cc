@@ -244,10 +244,10 @@ TEST(BlockRecords, AreKeptApartWhereLanesOverlap) {
     records.Add({.kind = kind,
                  .block = block,
                  .step = step,
-                 .steps = kind == PassKind::kDenoise ? 2 + block : 1,
                  .started = absl::Seconds(now - 1),
                  .ended = absl::Seconds(now),
-                 .device_seconds = 1});
+                 .device_seconds = 1},
+                {2 + block, block == 0 ? DecoderKind::kFull : DecoderKind::kTiny});
   };
   pass(PassKind::kDenoise, 0, 1);  // until 1
   pass(PassKind::kDenoise, 0, 2);  // 2
@@ -258,6 +258,7 @@ TEST(BlockRecords, AreKeptApartWhereLanesOverlap) {
   pass(PassKind::kDecode, 0, 2);   // 7
   const BlockReport first = records.Take(0);
   EXPECT_EQ(first.steps, 2);
+  EXPECT_EQ(first.decoder, DecoderKind::kFull);
   EXPECT_EQ(first.start, absl::Seconds(0));
   EXPECT_EQ(first.denoise, absl::Seconds(2));
   EXPECT_EQ(first.commit, absl::Seconds(3));
@@ -266,6 +267,7 @@ TEST(BlockRecords, AreKeptApartWhereLanesOverlap) {
   EXPECT_EQ(first.stages.decode, absl::Seconds(2));
   const BlockReport second = records.Get(1);
   EXPECT_EQ(second.steps, 3);
+  EXPECT_EQ(second.decoder, DecoderKind::kTiny);
   EXPECT_EQ(second.start, absl::Seconds(3));
   EXPECT_EQ(second.stages.denoise, absl::Seconds(2));
   EXPECT_EQ(second.stages.decode, absl::ZeroDuration());

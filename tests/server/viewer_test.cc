@@ -273,7 +273,6 @@ TEST_F(ViewerTest, EverybodySeesTheSamePicture) {
     const VideoPlan& plan = video->plan();
     scheduler::Session session({.id = scheduler::SessionId{1},
                                 .block_latents = plan.block_latents,
-                                .denoise_steps = 1,
                                 .first_latent_seconds = 1.0 / 16,
                                 .latent_seconds = 4.0 / 16});
     session.state = scheduler::Session::State::kRunning;

@@ -28,7 +28,7 @@ const media = (seed) => encoder.encode(`${seed}\n{"event":"finished"}\n\0`.repea
 export function makeLog() {
   const blocks = [0, 1, 2].map((index) => ({index, start: index, seconds: 1}));
   const chunk = (block, index) => ({event: 'chunk', block, index, start: block + index / 2, seconds: 0.5, key_frame: index === 0,
-    last_in_block: index === 1, prompt: block < 2 ? 0 : 1, denoise_steps: 3, data: media(10 * block + index)});
+    last_in_block: index === 1, prompt: block < 2 ? 0 : 1, denoise_steps: 3, decoder: 'full', data: media(10 * block + index)});
   const prompt = (number, block) => ({event: 'prompt_changed', prompt: number, block, start: block, tokens: {given: 4, used: 4}});
   return [
     {event: 'accepted', video: {id: 'abc', blocks}, media_type: 'video/mp4', quote: {start_seconds: 0, waiting: 0}},

@@ -115,7 +115,7 @@ class Video:
                 if self.status != "in_progress":
                     return self._say({"event": "error", "code": "VIDEO_CANCELLED", "message": "the video was cancelled"})
                 chunk = {"event": "chunk", "block": block, "index": index, "start": frame / FPS, "seconds": frames / FPS}
-                chunk |= {"key_frame": index == 0, "prompt": number, "denoise_steps": STEPS}
+                chunk |= {"key_frame": index == 0, "prompt": number, "denoise_steps": STEPS, "decoder": "full"}
                 last = index == len(chunks) - 1
                 if last:
                     self.made = block + 1

@@ -19,7 +19,7 @@ class ForkOptions(TypedDict, total=False):
 
     prompt_changes: Mapping[float, str]  # second: the prompt from the first block at or after it on
     offline: bool  # not in real time, after all live videos
-    adaptive: bool  # fewer steps for blocks that would be late
+    adaptive: bool  # fewer steps, or the tiny decoder, for blocks that would be late
     priority: int  # among offline videos; higher goes first
     max_wait_seconds: float  # longest wait for a place
     max_lead_seconds: float  # how far ahead of its viewer it may be made
