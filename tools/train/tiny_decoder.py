@@ -33,7 +33,7 @@ FILE = "decoder.safetensors"
 _LATENTS = 9  # of a clip: 33 frames
 _WINDOW, _BEFORE = 3, 3  # latents of a training step, and at most so many before them that only fill the memory
 _BATCH = 2
-_CLIPS, _SIDE = 48, 96  # a square of 6 x 6 latents each, for more different ones in the time
+_CLIPS, _SIDE = 400, 96  # a square of 6 x 6 latents each; of 48 of them the decoder learned these and nothing else
 _NOISE = 0.2  # of a channel's spread: the most that half of the clips' latents are perturbed by
 
 
@@ -235,7 +235,9 @@ def main():
     pictures.sheet(os.path.join(args.work, "tiny.png"), rows)
     if args.export:
         os.makedirs(os.path.join(args.export, "tiny_decoder"), exist_ok=True)
-        save_file({k: v.contiguous() for k, v in stored.items()}, os.path.join(args.export, "tiny_decoder", FILE))
+        path = os.path.join(args.export, "tiny_decoder", FILE)
+        save_file({k: v.contiguous() for k, v in stored.items()}, path)
+        os.chmod(path, 0o644)  # as the other files of a folder: safetensors gives it to its writer alone
         print("written", args.export, flush=True)
 
 
