@@ -246,6 +246,11 @@ TEST_F(DirectionTest, ContradictionsAreRefused) {
   EXPECT_TRUE(refused({0}, {}));
   EXPECT_TRUE(refused({4, 4}, {}));
   EXPECT_TRUE(refused({4, 0}, {}));
+  for (const auto& [steps, decode_cost] : {std::pair(4, 1.0), {3, 1.5}, {5, 0.5}}) {
+    Request request = Video(9, 3, 4);
+    request.ladder.push_back({.steps = steps, .decode_cost = decode_cost});
+    EXPECT_EQ(Enter(request).refusal, Refusal::kInvalid) << steps << " " << decode_cost;
+  }
   EXPECT_TRUE(refused({4}, {0}));
   EXPECT_TRUE(refused({4}, {3}));
   EXPECT_TRUE(refused({4, 2}, {}, {2}));

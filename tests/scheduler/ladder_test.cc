@@ -164,7 +164,7 @@ TEST_F(LadderTest, ASmallerDecoderServesWhereFewerStepsAreNotEnough) {
     EXPECT_THAT(levels[id], Contains(3)) << "stream " << id;
     EXPECT_LT(Late(id, kBlock, 4), 0.1) << "stream " << id;
   }
-  // Alone again it goes back, though the full decoder's memory takes 2.4 s to build; and it goes back once.
+  // Alone again it goes back, though the full decoder's memory takes 2.4 s to build, and stays there.
   const std::vector<int>& all = levels[2];
   EXPECT_THAT(std::vector<int>(all.end() - 30, all.end()), Each(0));
 }
