@@ -1,6 +1,6 @@
 // longtake-fullsize: loads a model folder and makes a video of it, block after block, one pass at a time.
 //
-//   longtake-fullsize --model DIR [--dtype auto] [--latents 1]
+//   longtake-fullsize --model DIR [--dtype auto] [--latents 1] [--weight-cache DIR] [--load-only]
 //
 // Prints what loading and each pass took, and the memory of each region against the plan. Exit 1 when any pass fails
 // or the peak exceeds the plan by more than 15 %.
@@ -60,12 +60,13 @@ absl::Status RunBlock(Engine& engine, SessionId id, Size size, int* frames) {
   return absl::OkStatus();
 }
 
-absl::Status Run(const EngineOptions& options, int latents) {
+absl::Status Run(const EngineOptions& options, int latents, bool load_only) {
   PeakMemory memory;
   const auto begin = Clock::now();
   ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine, Engine::Load(options));
   std::printf("\n%-22s%9.2f s   %s\n", "load", SecondsSince(begin), engine->model().numerics_id.c_str());
 
+  if (load_only) return absl::OkStatus();
   const Size size = engine->model().sizes.front();
   ASSIGN_OR_RETURN(const SessionId id, engine->OpenSession({size, latents, /*seed=*/1}));
   RETURN_IF_ERROR(
@@ -105,7 +106,10 @@ int main(int argc, char** argv) {
   CLI::App app("Loads a model folder and makes a video of it, one pass at a time.");
   app.add_option("--model", options.model_dir)->required();
   app.add_option("--dtype", options.dtype)->capture_default_str();
+  app.add_option("--weight-cache", options.weight_cache_dir, "folder that keeps packed weights");
   app.add_option("--latents", latents, "latent frames to make")->check(CLI::PositiveNumber)->capture_default_str();
+  bool load_only = false;
+  app.add_flag("--load-only", load_only, "ends when the model is loaded");
   CLI11_PARSE(app, argc, argv);
   int shown = -1;
   options.progress = [&shown](const std::string& what, uint64_t done, uint64_t total) {
@@ -114,7 +118,7 @@ int main(int argc, char** argv) {
     shown = percent;
     std::fprintf(stderr, "\rloading %3d %%  %-40s", percent, what.c_str());
   };
-  if (const absl::Status status = longtake::Run(options, latents); !status.ok()) {
+  if (const absl::Status status = longtake::Run(options, latents, load_only); !status.ok()) {
     std::fprintf(stderr, "\nlongtake-fullsize: %s\n", std::string(status.message()).c_str());
     return 1;
   }

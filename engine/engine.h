@@ -33,6 +33,10 @@ struct EngineOptions {
   // NAME as peft or diffusers writes it. All are loaded. Load refuses a folder in which one cannot be used, and a
   // backend or dtype that does not compute with adapters: cuda, float8 and nvfp4.
   std::string adapters_dir;
+  // Folder where the cpu backend keeps packed weights, so that the next load of the same folder by the same type and
+  // instruction set is fast, and processes share that memory; empty: nowhere. It takes as many bytes as the weights in
+  // memory. Only this engine may change its files. What goes wrong with it is logged, and keeps no model from loading.
+  std::string weight_cache_dir;
   std::string backend = "cpu";  // "reference" | "cpu" | "cuda"
   // "auto" | "float32" | "bfloat16" | "int8" | "float8" | "nvfp4". "auto" selects bfloat16 where the processor has
   // instructions for it, else float32. CUDA has neither "float32" nor "int8", and its "auto" is "bfloat16"; the

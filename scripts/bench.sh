@@ -16,6 +16,8 @@
 #   ./scripts/bench.sh http [--viewers N] [--videos N] [--seconds S]
 # `store` measures what storing videos costs; four minutes; the last line is JSON:
 #   ./scripts/bench.sh store [--rounds N]
+# `loading` measures what a cache of packed weights saves at the start; some five minutes; the last line is JSON:
+#   ./scripts/bench.sh loading [--layers N] [--rounds N] [--dtype TYPE]
 # `cpu` measures the engine against torch + diffusers and against oneDNN's matrix product, alternating, on this machine.
 #   ./scripts/bench.sh cpu [--venv DIR] [--quick] [--limit SECONDS] [--case transformer|vae|ltx2|text|tiny_decoder|int8]
 # `before` measures the same engine against its state at an earlier commit, both builds in turns; some 15 minutes beside the
@@ -68,6 +70,13 @@ if [[ ${1:-} == store ]]; then
   scripts/build.sh release longtake longtake-server
   exec "$PYTHON" -m bench.store --build "$BUILD" "$@"
 fi
+if [[ ${1:-} == loading ]]; then
+  shift
+  scripts/install.sh
+  make_venv .venv-test tools/requirements-test.txt
+  scripts/build.sh release longtake-fullsize
+  exec .venv-test/bin/python -m bench.loading --build "$BUILD" "$@"
+fi
 if [[ ${1:-} == before ]]; then
   commit=$(git rev-parse --verify --quiet "${2:-}^{commit}") || die "before needs a commit"
   shift 2
@@ -87,7 +96,7 @@ if [[ ${1:-} == before ]]; then
   done
   exec .venv-test/bin/python -m bench.before --before "$before" "$@"
 fi
-[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | autoscale [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | store [--rounds N] | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
+[[ ${1:-} == cpu ]] || die "usage: ./scripts/bench.sh serving [OPTIONS] | autoscale [OPTIONS] | calibrate [OPTIONS] | live [OPTIONS] | front | store [--rounds N] | loading [OPTIONS] | before COMMIT [--rounds N] | cpu [--venv DIR] [--quick] [--limit SECONDS]"
 shift
 venv=.venv-bench
 options=()

@@ -52,6 +52,14 @@ std::string CheckAdapters(const fs::path& folder) {
                                            : absl::StrCat(folder.string(), ": there is no such folder");
 }
 
+// The engine goes on without a cache that it cannot write; who asks for one wants to know.
+std::string CheckWeightCache(const fs::path& folder) {
+  std::error_code ignored;
+  if (folder.empty()) return "";
+  return fs::is_directory(folder, ignored) ? Denied(folder, R_OK | W_OK | X_OK)
+                                           : absl::StrCat(folder.string(), ": there is no such folder");
+}
+
 // Whether it is free shows when it is taken.
 absl::Status CheckAddress(const std::string& address) {
   std::string host, port;
@@ -79,6 +87,7 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
   };
   add("model", CheckModel(engine.model_dir));
   add("adapters", CheckAdapters(engine.adapters_dir));
+  add("weight-cache", CheckWeightCache(engine.weight_cache_dir));
   add_status("", CheckStore(server));
   add_status("registry: ", CheckSharing(server));
   for (const auto& [option, address] : {std::pair{"listen: ", &server.listen},

@@ -174,6 +174,9 @@ void AddFlags(CLI::App& app, Settings& settings) {
   app.add_option("--model", settings.engine.model_dir, "Model folder in diffusers' layout");
   app.add_option("--adapters", settings.engine.adapters_dir,
                  "Folder of low-rank adapters (LoRA), which requests may name; without it there are none");
+  app.add_option(
+      "--weight-cache", settings.engine.weight_cache_dir,
+      "Of cpu: folder that keeps packed weights, so that the next start is fast; without it they are not kept");
   app.add_option("--listen", settings.server.listen, "Address and port to serve on")->capture_default_str();
   app.add_option("--metrics-listen", settings.server.metrics_listen,
                  "Address and port of /metrics, /livez, /readyz and /startupz over HTTP; without it there are none");

@@ -20,6 +20,19 @@ absl::Status Fnv1a::AddFile(const InputFile& file) {
   return absl::OkStatus();
 }
 
+absl::Status Fnv1a::AddSampledFile(const InputFile& file) {
+  constexpr uint64_t kWhole = 32 << 20, kPage = 4096, kPages = 256;
+  const uint64_t size = file.size();
+  if (size <= kWhole) return AddFile(file);
+  Add(absl::StrCat(size, "\n"));
+  std::vector<char> page(kPage);
+  for (uint64_t i = 0; i < kPages; ++i) {
+    RETURN_IF_ERROR(file.Read((size - kPage) / (kPages - 1) * i, kPage, page.data()));
+    Add(page);
+  }
+  return absl::OkStatus();
+}
+
 std::string Fnv1a::hex() const { return absl::StrCat(absl::Hex(hash_, absl::kZeroPad16)); }
 
 }  // namespace longtake

@@ -22,18 +22,24 @@ absl::StatusOr<InputFile> InputFile::Open(const std::string& path) {
     close(fd);
     return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
   }
-  return InputFile(path, fd, static_cast<uint64_t>(info.st_size));
+  const int64_t modified_ns = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+  return InputFile(path, fd, static_cast<uint64_t>(info.st_size), modified_ns);
 }
 
-InputFile::InputFile(std::string path, int fd, uint64_t size) : path_(std::move(path)), fd_(fd), size_(size) {}
+InputFile::InputFile(std::string path, int fd, uint64_t size, int64_t modified_ns)
+    : path_(std::move(path)), fd_(fd), size_(size), modified_ns_(modified_ns) {}
 
 InputFile::InputFile(InputFile&& other) noexcept
-    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      size_(other.size_),
+      modified_ns_(other.modified_ns_) {}
 
 InputFile& InputFile::operator=(InputFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
   std::swap(size_, other.size_);
+  std::swap(modified_ns_, other.modified_ns_);
   return *this;
 }
 

@@ -21,7 +21,9 @@ class InputFile {
   ~InputFile();
 
   const std::string& path() const { return path_; }
-  uint64_t size() const { return size_; }  // in bytes, when it was opened
+  uint64_t size() const { return size_; }               // in bytes, when it was opened
+  int64_t modified_ns() const { return modified_ns_; }  // since 1970, when it was opened
+  int descriptor() const { return fd_; }
 
   // Copies bytes [offset, offset + bytes) to `to`. DataLoss: the file has been truncated since it was opened.
   absl::Status Read(uint64_t offset, uint64_t bytes, void* to) const;
@@ -29,11 +31,12 @@ class InputFile {
   absl::StatusOr<std::string> ReadAll(uint64_t max_bytes) const;
 
  private:
-  InputFile(std::string path, int fd, uint64_t size);
+  InputFile(std::string path, int fd, uint64_t size, int64_t modified_ns);
 
   std::string path_;
   int fd_ = -1;
   uint64_t size_ = 0;
+  int64_t modified_ns_ = 0;
 };
 
 }  // namespace longtake

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
+#include "engine/core/fnv1a.h"
 #include "engine/core/input_file.h"
 #include "engine/core/safetensors_header.h"
 #include "engine/core/weight_files.h"
@@ -144,6 +145,17 @@ std::vector<std::string> TensorStore::names() const {
 }
 
 const std::string& TensorStore::name() const { return impl_->name; }
+
+absl::StatusOr<std::string> TensorStore::Identity() const {
+  std::string identity;
+  Fnv1a hash;
+  for (const InputFile& file : impl_->files) {
+    const std::string& path = file.path();
+    absl::StrAppend(&identity, path.substr(path.rfind('/') + 1), " ", file.size(), " ", file.modified_ns(), "\n");
+    RETURN_IF_ERROR(hash.AddSampledFile(file));
+  }
+  return identity + hash.hex();
+}
 
 const std::vector<int64_t>* TensorStore::shape(const std::string& name) const {
   const auto it = impl_->tensors.find(name);

@@ -31,6 +31,9 @@ class TensorStore {
   bool Has(const std::string& name) const;
   std::vector<std::string> names() const;
   const std::string& name() const;  // the file's or folder's, as errors name it
+  // Of the files: names, sizes, times of change, and a hash of what Fnv1a::AddSampledFile reads. Equal identities: the
+  // same weights.
+  absl::StatusOr<std::string> Identity() const;
   // Null: there is no such tensor.
   const std::vector<int64_t>* shape(const std::string& name) const;
   // The header's string of that key, or null.

@@ -52,8 +52,11 @@ Memory::Memory(size_t bytes) : size_(bytes) {
   }
 }
 
+Memory::Memory(std::span<const std::byte> bytes, std::shared_ptr<const void> owner)
+    : data_(const_cast<std::byte*>(bytes.data())), size_(bytes.size()), owner_(std::move(owner)) {}
+
 Memory::~Memory() {
-  if (data_ == nullptr) return;
+  if (data_ == nullptr || owner_ != nullptr) return;
   if (size_ >= kFromHere) {
     munmap(data_, RoundUp(size_, kPage));
   } else {
@@ -62,11 +65,14 @@ Memory::~Memory() {
 }
 
 Memory::Memory(Memory&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      owner_(std::move(other.owner_)) {}
 
 Memory& Memory::operator=(Memory&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(owner_, other.owner_);
   return *this;
 }
 

@@ -4,7 +4,9 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/core/float16.h"
 #include "engine/ops/check.h"
 
@@ -88,17 +90,20 @@ void PackColumn(const HostTensor& t, int64_t at, int64_t source_step, int64_t n,
 
 }  // namespace
 
-CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostTensor> weights,
-                     std::span<const HostTensor> biases, bool gated, Context& context)
-    : PackedKernel(shape), type_(type), gated_(gated), lanes_(context.kernels.lanes), parts_(1) {
-  const KernelTable& table = context.kernels;
+std::optional<Memory> RestoredMemory(const PackedBlock& block, size_t bytes) {
+  const size_t padded = static_cast<size_t>(RoundUp(static_cast<int64_t>(bytes), kBlockAlignment));
+  if (block.bytes.size() != padded) return std::nullopt;
+  return Memory(block.bytes.first(bytes), block.owner);
+}
+
+CpuKernel::CpuKernel(const KernelShape& shape, DType type, bool gated, const KernelTable& table)
+    : PackedKernel(shape), type_(type), gated_(gated), lanes_(table.lanes), parts_(1) {
   const int vectors = gated ? PanelVectors(0, table) : PanelVectors(shape.outputs, table);
-  const int64_t step = StepOf(type);
   const int64_t multiple = type == DType::kI8     ? table.int8_k_multiple
                            : type == DType::kBF16 ? table.bf16_k_multiple
                                                   : 1;
   // Rows of bytes are read up to the multiple, so only their last part may end before one.
-  const int64_t part_step = type == DType::kI8 ? multiple : step;
+  const int64_t part_step = type == DType::kI8 ? multiple : StepOf(type);
   const int64_t column_bytes = int64_t{vectors} * lanes_ * BytesOf(type);
   // The smallest number of equal parts that fit, if one near it divides the inputs; else one part.
   const int64_t wanted = (shape.inputs * column_bytes + kPartBytes - 1) / kPartBytes;
@@ -109,62 +114,44 @@ CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostT
     }
   }
   part_k_ = RoundUp(shape.inputs / parts_, multiple);
-
-  const int64_t taps = shape.taps();
-  const int64_t width = int64_t{vectors} * lanes_ / (gated ? 2 : 1);  // outputs of a full panel
-  const int64_t padded = RoundUp(shape.outputs, gated ? width : lanes_);
-  weights_ = Memory((gated ? 2 : 1) * padded * taps * parts_ * part_k_ * BytesOf(type));
-  if (type == DType::kI8) {
-    Require(taps == 1, "Pack", "an int8 kernel has one tap");
-    offsets_ = Memory((gated ? 2 : 1) * padded * sizeof(int32_t));
-    scales_ = Memory((gated ? 2 : 1) * padded * sizeof(float));
-  }
-  for (int64_t column = 0; column < shape.outputs; column += width) {
+  full_panel_ = int64_t{vectors} * lanes_ / (gated ? 2 : 1);
+  for (int64_t column = 0; column < shape.outputs; column += full_panel_) {
     Panel p;
     p.first_column = column;
-    p.columns = static_cast<int>(std::min(width, shape.outputs - column));
+    p.columns = static_cast<int>(std::min(full_panel_, shape.outputs - column));
     p.vectors = gated ? vectors : static_cast<int>(RoundUp(p.columns, lanes_) / lanes_);
-    p.data = weights_.data() + (gated ? 2 : 1) * column * taps * parts_ * part_k_ * BytesOf(type);
     panels_.push_back(p);
   }
+}
 
-  context.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) {
-    const Panel& p = panels_[index];
-    std::byte* const to = weights_.data() + (p.data - weights_.data());
-    for (int i = 0; i < p.columns * (gated ? 2 : 1); ++i) {
-      // Column c holds row `row` of weight `tensor`.
-      const bool up = i >= p.columns;
-      const int64_t c = up ? width + i - p.columns : i;
-      int64_t row = p.first_column + i - (up ? p.columns : 0);
-      size_t tensor = up ? 1 : 0;
-      while (!gated && row >= weights[tensor].shape[0]) row -= weights[tensor++].shape[0];
-      const int64_t columns = int64_t{p.vectors} * lanes_;
-      const auto column = [&](int64_t tap, int64_t part) {
-        return to + (tap * parts_ + part) * part_bytes(p) + c * step * BytesOf(type);
-      };
-      if (type == DType::kI8) {
-        const std::vector<float> values = ReadOutput(weights[tensor], row, shape.inputs);
-        const float largest = LargestMagnitude(values);
-        int32_t sum = 0;
-        for (int part = 0; part < parts_; ++part) {
-          const auto inputs = std::span(values).subspan(part * part_inputs(), part_inputs());
-          sum += PackInt8Column(inputs, largest, columns, column(0, part));
-        }
-        scales_.f32()[at(p) + c] = largest / 127.f;
-        reinterpret_cast<int32_t*>(offsets_.data())[at(p) + c] = -128 * sum;
-        continue;
-      }
-      for (int64_t tap = 0; tap < taps; ++tap) {
-        for (int part = 0; part < parts_; ++part) {
-          const int64_t input = part * part_inputs();
-          PackColumn(weights[tensor], (row * shape.inputs + input) * taps + tap, taps, part_inputs(), columns, type,
-                     column(tap, part));
-        }
-      }
-    }
-  });
+int64_t CpuKernel::padded_outputs() const { return RoundUp(shape().outputs, gated_ ? full_panel_ : lanes_); }
 
-  bias_ = Memory(padded * sizeof(float));
+std::array<size_t, 4> CpuKernel::Sizes() const {
+  const int64_t columns = (gated_ ? 2 : 1) * padded_outputs();
+  const bool int8 = type_ == DType::kI8;
+  return {static_cast<size_t>(columns * shape().taps() * parts_ * part_k_ * BytesOf(type_)),
+          padded_outputs() * sizeof(float), int8 ? columns * sizeof(int32_t) : 0, int8 ? columns * sizeof(float) : 0};
+}
+
+void CpuKernel::SetPanelData() {
+  const int64_t column_bytes = int64_t{shape().taps()} * parts_ * part_k_ * BytesOf(type_);
+  for (Panel& p : panels_) p.data = weights_.data() + at(p) * column_bytes;
+}
+
+CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostTensor> weights,
+                     std::span<const HostTensor> biases, bool gated, Context& context)
+    : CpuKernel(shape, type, gated, context.kernels) {
+  Require(type != DType::kI8 || shape.taps() == 1, "Pack", "an int8 kernel has one tap");
+  const std::array<size_t, 4> sizes = Sizes();
+  weights_ = Memory(sizes[0]);
+  bias_ = Memory(sizes[1]);
+  if (type == DType::kI8) {
+    offsets_ = Memory(sizes[2]);
+    scales_ = Memory(sizes[3]);
+  }
+  SetPanelData();
+  context.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) { Fill(panels_[index], weights); });
+
   int64_t at = 0;
   for (const HostTensor& t : biases) {
     for (int64_t i = 0; i < t.elements(); ++i) bias_.f32()[at++] = ReadFloat(t, i);
@@ -172,19 +159,92 @@ CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostT
   Require(at == 0 || at == shape.outputs, "Pack", "there is a bias for each output or none");
 }
 
+void CpuKernel::Fill(const Panel& p, std::span<const HostTensor> weights) {
+  std::byte* const to = weights_.data() + (p.data - weights_.data());
+  const int64_t taps = shape().taps(), inputs = shape().inputs, step = StepOf(type_);
+  for (int i = 0; i < p.columns * (gated_ ? 2 : 1); ++i) {
+    // Column c holds row `row` of weight `tensor`.
+    const bool up = i >= p.columns;
+    const int64_t c = up ? full_panel_ + i - p.columns : i;
+    int64_t row = p.first_column + i - (up ? p.columns : 0);
+    size_t tensor = up ? 1 : 0;
+    while (!gated_ && row >= weights[tensor].shape[0]) row -= weights[tensor++].shape[0];
+    const int64_t columns = int64_t{p.vectors} * lanes_;
+    const auto column = [&](int64_t tap, int64_t part) {
+      return to + (tap * parts_ + part) * part_bytes(p) + c * step * BytesOf(type_);
+    };
+    if (type_ == DType::kI8) {
+      const std::vector<float> values = ReadOutput(weights[tensor], row, inputs);
+      const float largest = LargestMagnitude(values);
+      int32_t sum = 0;
+      for (int part = 0; part < parts_; ++part) {
+        const auto of_part = std::span(values).subspan(part * part_inputs(), part_inputs());
+        sum += PackInt8Column(of_part, largest, columns, column(0, part));
+      }
+      scales_.f32()[at(p) + c] = largest / 127.f;
+      reinterpret_cast<int32_t*>(offsets_.data())[at(p) + c] = -128 * sum;
+      continue;
+    }
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int part = 0; part < parts_; ++part) {
+        const int64_t input = part * part_inputs();
+        PackColumn(weights[tensor], (row * inputs + input) * taps + tap, taps, part_inputs(), columns, type_,
+                   column(tap, part));
+      }
+    }
+  }
+}
+
+std::unique_ptr<CpuKernel> CpuKernel::Restore(const KernelShape& shape, DType type, bool gated,
+                                              const KernelTable& table, std::span<const PackedBlock> blocks) {
+  std::unique_ptr<CpuKernel> kernel(new CpuKernel(shape, type, gated, table));
+  Memory* const memories[] = {&kernel->weights_, &kernel->bias_, &kernel->offsets_, &kernel->scales_};
+  const std::array<size_t, 4> sizes = kernel->Sizes();
+  const size_t count = type == DType::kI8 ? 4 : 2;
+  if (blocks.size() != count) return nullptr;
+  for (size_t i = 0; i < count; ++i) {
+    std::optional<Memory> memory = RestoredMemory(blocks[i], sizes[i]);
+    if (!memory.has_value()) return nullptr;
+    *memories[i] = *std::move(memory);
+  }
+  kernel->SetPanelData();
+  return kernel;
+}
+
+std::string CpuKernel::Layout(const KernelTable& table) {
+  // The number changes with this file, where that changes what is packed.
+  return absl::StrCat("panels 1, lanes ", table.lanes, ", vectors ", PanelVectors(0, table), ", part ", kPartBytes,
+                      ", multiples ", table.bf16_k_multiple, " ", table.int8_k_multiple);
+}
+
+std::vector<std::span<const std::byte>> CpuKernel::blocks() const {
+  std::vector<std::span<const std::byte>> all = {weights_.bytes(), bias_.bytes()};
+  if (type_ == DType::kI8) all.insert(all.end(), {offsets_.bytes(), scales_.bytes()});
+  return all;
+}
+
 int CpuKernel::chunk() const {
   const int64_t all = int64_t{shape().taps()} * parts_;
   return static_cast<int>(std::clamp<int64_t>(kPartBytes / part_bytes(panels_.front()), 1, all));
 }
 
+DepthwiseKernel::DepthwiseKernel(int64_t channels, Memory memory)
+    : PackedKernel({.outputs = channels, .inputs = 1, .kt = 1, .kh = 3, .kw = 3}), memory_(std::move(memory)) {}
+
 DepthwiseKernel::DepthwiseKernel(const HostTensor& weight, const HostTensor& bias)
-    : PackedKernel({.outputs = weight.shape[0], .inputs = 1, .kt = 1, .kh = 3, .kw = 3}) {
+    : DepthwiseKernel(weight.shape[0], Memory(Bytes(weight.shape[0]))) {
   const int64_t channels = shape().outputs;
-  memory_ = Memory(10 * channels * sizeof(float));
   for (int64_t c = 0; c < channels; ++c) {
     for (int t = 0; t < 9; ++t) memory_.f32()[t * channels + c] = ReadFloat(weight, c * 9 + t);
     memory_.f32()[9 * channels + c] = ReadFloat(bias, c);
   }
+}
+
+std::unique_ptr<DepthwiseKernel> DepthwiseKernel::Restore(int64_t channels, std::span<const PackedBlock> blocks) {
+  if (blocks.size() != 1) return nullptr;
+  std::optional<Memory> memory = RestoredMemory(blocks[0], Bytes(channels));
+  if (!memory.has_value()) return nullptr;
+  return std::unique_ptr<DepthwiseKernel>(new DepthwiseKernel(channels, *std::move(memory)));
 }
 
 }  // namespace longtake::cpu

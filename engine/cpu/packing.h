@@ -2,8 +2,12 @@
 #ifndef LONGTAKE_ENGINE_CPU_PACKING_H_
 #define LONGTAKE_ENGINE_CPU_PACKING_H_
 
+#include <array>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/cpu/context.h"
@@ -33,8 +37,14 @@ class CpuKernel : public PackedKernel {
   // `type` is f32, bf16, or int8: then an output's weights are rounded to multiples of largest |w| / 127.
   CpuKernel(const KernelShape& shape, DType type, std::span<const HostTensor> weights,
             std::span<const HostTensor> biases, bool gated, Context& context);
+  // Of the blocks of an equal kernel, which are used in place. Null: they have other sizes.
+  static std::unique_ptr<CpuKernel> Restore(const KernelShape& shape, DType type, bool gated, const KernelTable& table,
+                                            std::span<const PackedBlock> blocks);
+  // Identifies the layout: equal results mean equal bytes of equal weights.
+  static std::string Layout(const KernelTable& table);
 
   size_t bytes() const override { return weights_.size() + bias_.size() + offsets_.size() + scales_.size(); }
+  std::vector<std::span<const std::byte>> blocks() const override;
   DType type() const { return type_; }
   bool gated() const { return gated_; }
   const std::vector<Panel>& panels() const { return panels_; }
@@ -52,11 +62,21 @@ class CpuKernel : public PackedKernel {
   const float* scales(const Panel& p) const { return scales_.f32() + at(p); }
 
  private:
+  // Divides the kernel into parts and panels; it has no memory yet.
+  CpuKernel(const KernelShape& shape, DType type, bool gated, const KernelTable& table);
+  // Bytes of weights_, bias_, offsets_ and scales_.
+  std::array<size_t, 4> Sizes() const;
+  int64_t padded_outputs() const;
+  void SetPanelData();
+  // Packs the panel's columns of weights.
+  void Fill(const Panel& p, std::span<const HostTensor> weights);
+
   // The panel's first column of weights.
   int64_t at(const Panel& p) const { return (gated_ ? 2 : 1) * p.first_column; }
 
   DType type_;
   bool gated_;
+  int64_t full_panel_ = 0;  // outputs of a full panel
   int lanes_;
   int parts_;
   int64_t part_k_;
@@ -69,13 +89,21 @@ class CpuKernel : public PackedKernel {
 class DepthwiseKernel : public PackedKernel {
  public:
   DepthwiseKernel(const HostTensor& weight, const HostTensor& bias);
+  static std::unique_ptr<DepthwiseKernel> Restore(int64_t channels, std::span<const PackedBlock> blocks);
   size_t bytes() const override { return memory_.size(); }
+  std::vector<std::span<const std::byte>> blocks() const override { return {memory_.bytes()}; }
   const float* weight() const { return memory_.f32(); }
   const float* bias() const { return memory_.f32() + 9 * shape().outputs; }
 
  private:
+  DepthwiseKernel(int64_t channels, Memory memory);
+  static size_t Bytes(int64_t channels) { return 10 * channels * sizeof(float); }
+
   Memory memory_;
 };
+
+// A view of a restored block of `bytes` bytes, or nothing if it has another size.
+std::optional<Memory> RestoredMemory(const PackedBlock& block, size_t bytes);
 
 }  // namespace longtake::cpu
 

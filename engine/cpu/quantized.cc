@@ -98,6 +98,7 @@ class QuantizedWeightPacker final : public CpuWeightPacker {
                   biases);
   }
   Quantization quantization() const override { return quantization_; }
+  std::string layout() const override { return ""; }  // it is for evaluations, where loading may take its time
   std::unique_ptr<PackedKernel> PackQuantized(const KernelShape& shape, std::span<const QuantizedMatrix> weights,
                                               std::span<const HostTensor> biases) override {
     return Packed(shape, StackRows(weights, Stride(shape)), biases);

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/cpu/families.h"
 #include "engine/cpu/packing.h"
 #include "engine/cpu/views.h"
@@ -14,6 +17,23 @@ DType CpuWeightPacker::TypeOf(const KernelShape& shape) const {
   constexpr int64_t kMostInputs = 1 << 16;
   const bool quantize = shape.low_precision && shape.inputs <= kMostInputs;
   return quantize ? low_precision_ : context_.activation_type;
+}
+
+std::string CpuWeightPacker::layout() const {
+  return absl::StrCat("cpu, ", CpuKernel::Layout(context_.kernels), ", ", std::string(Name(context_.activation_type)),
+                      " and ", std::string(Name(low_precision_)));
+}
+
+std::unique_ptr<PackedKernel> CpuWeightPacker::Restore(PackedForm form, const KernelShape& shape,
+                                                       std::span<const PackedBlock> blocks) {
+  if (form == PackedForm::kDepthwise) return DepthwiseKernel::Restore(shape.outputs, blocks);
+  return CpuKernel::Restore(shape, TypeOf(shape), form == PackedForm::kGated, context_.kernels, blocks);
+}
+
+EmbeddingTable CpuWeightPacker::RestoreEmbedding(int64_t rows, int64_t width, const PackedBlock& block) {
+  std::optional<Memory> memory = RestoredMemory(block, rows * width * SizeOf(context_.activation_type));
+  if (!memory.has_value()) return {};
+  return {.data = std::make_unique<CpuBuffer>(*std::move(memory)), .rows = rows, .width = width};
 }
 
 std::unique_ptr<PackedKernel> CpuWeightPacker::Pack(const KernelShape& shape, std::span<const HostTensor> weights,

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 
 #include "engine/cpu/context.h"
 #include "engine/ops/weights.h"
@@ -15,6 +16,10 @@ class CpuWeightPacker : public WeightPacker {
   // Kernels that may be quantized get the type `low_precision`: that of activations, or int8.
   CpuWeightPacker(Context& context, DType low_precision) : context_(context), low_precision_(low_precision) {}
 
+  std::string layout() const override;
+  std::unique_ptr<PackedKernel> Restore(PackedForm form, const KernelShape& shape,
+                                        std::span<const PackedBlock> blocks) override;
+  EmbeddingTable RestoreEmbedding(int64_t rows, int64_t width, const PackedBlock& block) override;
   std::unique_ptr<PackedKernel> Pack(const KernelShape& shape, std::span<const HostTensor> weights,
                                      std::span<const HostTensor> biases) override;
   std::unique_ptr<PackedKernel> PackGated(const KernelShape& shape, const HostTensor& gate,

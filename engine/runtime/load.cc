@@ -31,11 +31,14 @@ absl::StatusOr<std::unique_ptr<MovableEngine>> LoadSlotEngine(const EngineOption
 
   const ScratchPlan scratch = PlanScratch(parts, *model, std::min(kBatchTokens, slots * model->max_pass_tokens()));
   const int cache_slots = options.decoder_cache_slots == 0 ? slots : std::min(options.decoder_cache_slots, slots);
+  uint64_t mapped = 0;
+  for (const Ops* ops : parts.distinct()) mapped += ops->weights().restored_bytes();
   const MemoryPlan plan{.slot = model->slot(),
                         .slots = slots,
                         .decoder_cache_slots = cache_slots,
                         .weights = model->weight_bytes(),
                         .adapters = model->adapter_bytes(),
+                        .mapped = mapped,
                         .scratch = scratch.bytes(),
                         .frames = Executor::StagingBytes(*model),
                         .checkpoint = model->info().max_checkpoint_bytes,

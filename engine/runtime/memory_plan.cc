@@ -33,11 +33,12 @@ Need DeviceNeed(const MemoryPlan& plan) {
                   static_cast<double>(plan.scratch)};
 }
 
-// What remains to be allocated on the host: weights and adapters are loaded already.
+// What remains to be allocated on the host: weights and adapters are loaded already, but for what is mapped.
 Need HostNeed(const MemoryPlan& plan) {
   Need need{.of_slots = 0,
             .of_decoding = OffloadedBytes(plan),
-            .once = static_cast<double>(plan.frames) + static_cast<double>(plan.checkpoint),
+            .once = static_cast<double>(plan.mapped) + static_cast<double>(plan.frames) +
+                    static_cast<double>(plan.checkpoint),
             .of_others = static_cast<double>(plan.others)};
   if (plan.device_memory > 0) return need;
   const Need device = DeviceNeed(plan);

@@ -24,6 +24,7 @@ struct MemoryPlan {
   int slots = 0;
   int decoder_cache_slots = 0;         // if fewer than slots, host memory holds the caches of all sessions
   uint64_t weights = 0, adapters = 0;  // already allocated when the plan is checked
+  uint64_t mapped = 0;                 // of the weights, in files: the system counts their memory as free until then
   uint64_t scratch = 0;
   uint64_t frames = 0;         // on the host
   uint64_t checkpoint = 0;     // of a session that is being saved, on the host

@@ -51,6 +51,9 @@ absl::StatusOr<PartOps> PartOps::Make(const EngineOptions& options, int device) 
   ASSIGN_OR_RETURN(std::unique_ptr<Ops> decoder,
                    OfType(parts.decoder(), "vae_dtype", options.vae_dtype, {"float32", "bfloat16"}));
   if (decoder != nullptr) parts.decoder_ = std::move(decoder);
+  for (Ops* ops : parts.distinct()) {
+    ops->weights().set_cache({.folder = options.weight_cache_dir, .log = options.log});
+  }
   return parts;
 }
 

@@ -51,6 +51,14 @@ TEST(MemoryPlan, LeavesRoomForTheRestOfTheProcess) {
   EXPECT_FALSE(CheckMemory(plan, Left(79)).ok());
 }
 
+// Weights that are mapped are in memory only when passes have read them.
+TEST(MemoryPlan, LeavesRoomForMappedWeights) {
+  MemoryPlan plan = Plan();
+  plan.mapped = 250 * kMiB;
+  EXPECT_TRUE(CheckMemory(plan, Left(880)).ok());
+  EXPECT_THAT(std::string(CheckMemory(plan, Left(879)).message()), HasSubstr("280 MiB once"));
+}
+
 TEST(MemoryPlan, CachesOfAllSessionsCountOnTheHostWhereTheirSlotsAreFewer) {
   MemoryPlan plan = Plan();
   plan.decoder_cache_slots = 1;

@@ -21,8 +21,7 @@ constexpr char kSettings[] = "longtake.json";
 constexpr const char* kParts[] = {kSettings,      "model_index.json", "scheduler",   "text_encoder",
                                   "tiny_decoder", "tokenizer",        "transformer", "vae"};
 constexpr const char* kExtensions[] = {".json", ".model", ".safetensors"};
-constexpr uint64_t kWhole = 32 << 20;  // larger files are sampled
-constexpr uint64_t kPage = 4096, kPages = 256;
+constexpr uint64_t kMostSettings = 32 << 20;  // bytes
 
 bool IsModelFile(const fs::path& path) {
   return std::find(std::begin(kExtensions), std::end(kExtensions), path.extension()) != std::end(kExtensions);
@@ -46,23 +45,10 @@ std::vector<std::string> ModelFiles(const std::string& folder) {
   return names;
 }
 
-absl::Status AddFile(const std::string& path, Fnv1a* hash) {
-  ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
-  const uint64_t size = file.size();
-  if (size <= kWhole) return hash->AddFile(file);
-  hash->Add(absl::StrCat(size, "\n"));
-  std::vector<char> page(kPage);
-  for (uint64_t i = 0; i < kPages; ++i) {
-    RETURN_IF_ERROR(file.Read((size - kPage) / (kPages - 1) * i, kPage, page.data()));
-    hash->Add(page);
-  }
-  return absl::OkStatus();
-}
-
 // What longtake.json only shows to people makes no other model of the folder.
 absl::Status AddSettings(const std::string& path, Fnv1a* hash) {
   ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
-  ASSIGN_OR_RETURN(std::string text, file.ReadAll(kWhole));
+  ASSIGN_OR_RETURN(std::string text, file.ReadAll(kMostSettings));
   absl::StatusOr<nlohmann::json> settings = ParseJson(text);
   if (settings.ok() && settings->is_object()) {
     for (const char* shown : {"about", "examples"}) settings->erase(shown);
@@ -80,7 +66,12 @@ absl::StatusOr<std::string> ModelDigest(const std::string& folder) {
   for (const std::string& name : ModelFiles(folder)) {
     hash.Add(absl::StrCat(name, "\n"));
     const std::string path = absl::StrCat(folder, "/", name);
-    RETURN_IF_ERROR(name == kSettings ? AddSettings(path, &hash) : AddFile(path, &hash));
+    if (name == kSettings) {
+      RETURN_IF_ERROR(AddSettings(path, &hash));
+      continue;
+    }
+    ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
+    RETURN_IF_ERROR(hash.AddSampledFile(file));
   }
   return hash.hex();
 }

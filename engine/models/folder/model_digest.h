@@ -9,8 +9,8 @@
 namespace longtake {
 
 // Returns 16 hexadecimal digits: the 64-bit FNV-1a hash of the names, sizes and bytes of the model's files (settings,
-// tokenizer, weights), in the order of their names. Of a file above 32 MB, which only weights are, 256 evenly spaced
-// pages of 4 KB are hashed: training changes every tensor, and reading all 10 GB twice would double the loading time.
+// tokenizer, weights), in the order of their names. Of a file above 32 MB, which only weights are, pages are
+// hashed (Fnv1a::AddSampledFile).
 // Of longtake.json the fields are hashed, but for `about` and `examples`, which nothing is made from.
 // The digest does not depend on the folder's path or on other files in it. Errors name the file.
 absl::StatusOr<std::string> ModelDigest(const std::string& folder);

@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
 #include "engine/core/float16.h"
 #include "engine/core/memory_budget.h"
 #include "engine/models/folder/quantized_weights.h"
@@ -23,14 +25,42 @@ HostTensor Rows(HostTensor t, int64_t first, int64_t count) {
 }  // namespace
 
 WeightLoader::WeightLoader(Ops& ops, TensorStore& store, LoadProgress progress)
-    : ops_(ops), store_(store), progress_(std::move(progress)), file_is_quantized_(IsQuantized(store)) {}
+    : ops_(ops),
+      store_(store),
+      progress_(std::move(progress)),
+      file_is_quantized_(IsQuantized(store)),
+      cache_(file_is_quantized_ ? nullptr : PackedCache::Open(ops.weights(), store)) {}
 
 void WeightLoader::Recycle() {
   widened_.clear();
   store_.Recycle();
 }
 
-std::unique_ptr<PackedKernel> WeightLoader::Packed(std::unique_ptr<PackedKernel> kernel) {
+WeightLoader::Kept WeightLoader::Named(PackedForm form, const std::string& names, const KernelShape& shape) {
+  if (cache_ == nullptr) return {.form = form, .shape = shape};
+  const std::string what = absl::StrCat(names, " ", static_cast<int>(form), ": ", shape.outputs, "x", shape.inputs, "x",
+                                        shape.kt, "x", shape.kh, "x", shape.kw, shape.low_precision ? " low" : "");
+  return {.name = cache_->Name(what), .form = form, .shape = shape};
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::Restored(const Kept& kept, const std::vector<Tensor>& tensors) {
+  if (kept.name.empty()) return nullptr;
+  const std::vector<PackedBlock> blocks = cache_->Find(kept.name);
+  if (blocks.empty()) return nullptr;
+  for (const Tensor& tensor : tensors) Check(tensor.name, tensor.shape);
+  if (!status_.ok()) return nullptr;
+  auto kernel = ops_.weights().Restore(kept.form, kept.shape, blocks);
+  if (kernel == nullptr) {
+    cache_->Discard();
+    return nullptr;
+  }
+  packed_bytes_ += kernel->bytes();
+  ops_.weights().CountRestored(kernel->bytes());
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::Packed(const Kept& kept, std::unique_ptr<PackedKernel> kernel) {
+  if (!kept.name.empty()) cache_->Keep(kept.name, kernel->blocks());
   packed_bytes_ += kernel->bytes();
   Recycle();
   return kernel;
@@ -125,6 +155,24 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
   const int64_t outputs = shape.outputs / static_cast<int64_t>(names.size());
   std::vector<int64_t> dims = {outputs, shape.inputs};
   dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
+  const Kept kept = Named(PackedForm::kPlain, absl::StrJoin(names, "+"), shape);
+  std::vector<Tensor> tensors;
+  for (const std::string& name : names) {
+    tensors.push_back({name + ".weight", dims});
+    if (with_bias) tensors.push_back({name + ".bias", {outputs}});
+  }
+  std::unique_ptr<PackedKernel> kernel = Restored(kept, tensors);
+  if (kernel == nullptr) kernel = PackKernel(kept, names, dims, with_bias);
+  if (kernel == nullptr) return nullptr;
+  for (size_t i = 0; i < names.size(); ++i) {
+    layers_.push_back({names[i], kernel.get(), static_cast<int64_t>(i) * outputs, dims});
+  }
+  return kernel;
+}
+
+std::unique_ptr<PackedKernel> WeightLoader::PackKernel(const Kept& kept, const std::vector<std::string>& names,
+                                                       const std::vector<int64_t>& dims, bool with_bias) {
+  const KernelShape& shape = kept.shape;
   const KernelShape stored = AsStored(names, shape);
   std::vector<QuantizedMatrix> quantized;
   if (shape.low_precision) quantized = Quantized(names, dims);
@@ -135,40 +183,46 @@ std::unique_ptr<PackedKernel> WeightLoader::Kernel(const std::vector<std::string
   std::vector<HostTensor> weights, biases;
   for (size_t i = 0; i < names.size(); ++i) {
     if (!as_it_is) weights.push_back(quantized.empty() ? Weight(names[i], dims) : Numbers(quantized[i], dims));
-    if (with_bias) biases.push_back(Get(names[i] + ".bias", {outputs}));
+    if (with_bias) biases.push_back(Get(names[i] + ".bias", {dims[0]}));
   }
   if (!status_.ok()) return nullptr;
-  auto kernel = Packed(as_it_is ? ops_.weights().PackQuantized(shape, quantized, biases)
-                                : ops_.weights().Pack(stored, weights, biases));
-  for (size_t i = 0; i < names.size(); ++i) {
-    layers_.push_back({names[i], kernel.get(), static_cast<int64_t>(i) * outputs, dims});
-  }
-  return kernel;
+  return Packed(kept, as_it_is ? ops_.weights().PackQuantized(shape, quantized, biases)
+                               : ops_.weights().Pack(stored, weights, biases));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Stacked(const std::vector<std::pair<std::string, int64_t>>& parts,
                                                     int64_t inputs, bool with_bias, bool low_precision) {
   KernelShape shape{.outputs = 0, .inputs = inputs, .low_precision = low_precision};
   std::vector<std::string> names;
-  std::vector<HostTensor> weights, biases;
+  std::vector<Tensor> tensors;
   for (const auto& [name, outputs] : parts) {
     shape.outputs += outputs;
     names.push_back(name);
+    tensors.push_back({name + ".weight", {outputs, inputs}});
+    if (with_bias) tensors.push_back({name + ".bias", {outputs}});
+  }
+  const Kept kept = Named(PackedForm::kPlain, absl::StrJoin(names, "+"), shape);
+  if (auto kernel = Restored(kept, tensors); kernel != nullptr) return kernel;
+  std::vector<HostTensor> weights, biases;
+  for (const auto& [name, outputs] : parts) {
     weights.push_back(Weight(name, {outputs, inputs}));
     if (with_bias) biases.push_back(Get(name + ".bias", {outputs}));
   }
   shape = AsStored(names, shape);
   if (!status_.ok()) return nullptr;
-  return Packed(ops_.weights().Pack(shape, weights, biases));
+  return Packed(kept, ops_.weights().Pack(shape, weights, biases));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Gated(const std::string& gate, const std::string& up,
                                                   const KernelShape& shape) {
   const std::vector<int64_t> dims = {shape.outputs, shape.inputs};
+  const Kept kept = Named(PackedForm::kGated, absl::StrCat(gate, "+", up), shape);
+  auto kernel = Restored(kept, {{gate + ".weight", dims}, {up + ".weight", dims}});
+  if (kernel != nullptr) return kernel;
   const HostTensor first = Weight(gate, dims), second = Weight(up, dims);
   const KernelShape stored = AsStored({gate, up}, shape);
   if (!status_.ok()) return nullptr;
-  return Packed(ops_.weights().PackGated(stored, first, second));
+  return Packed(kept, ops_.weights().PackGated(stored, first, second));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, int64_t outputs, int64_t first,
@@ -176,32 +230,46 @@ std::unique_ptr<PackedKernel> WeightLoader::KernelPart(const std::string& name, 
                                                        const std::vector<int64_t>& kernel_dims) {
   std::vector<int64_t> dims = {outputs, shape.inputs};
   dims.insert(dims.end(), kernel_dims.begin(), kernel_dims.end());
+  const Kept kept = Named(PackedForm::kPlain, absl::StrCat(name, " from ", first), shape);
+  auto kernel = Restored(kept, {{name + ".weight", dims}, {name + ".bias", {outputs}}});
+  if (kernel != nullptr) return kernel;
   HostTensor weight = Weight(name, dims);
   HostTensor bias = Get(name + ".bias", {outputs});
   if (!status_.ok()) return nullptr;
   weight = Rows(weight, first, shape.outputs);
   bias = Rows(bias, first, shape.outputs);
-  return Packed(ops_.weights().Pack(shape, {&weight, 1}, {&bias, 1}));
+  return Packed(kept, ops_.weights().Pack(shape, {&weight, 1}, {&bias, 1}));
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::PatchEmbedding(const std::string& name, int64_t outputs, int64_t channels,
                                                            const std::array<int, 3>& patch) {
-  HostTensor weight = Weight(name, {outputs, channels, patch[0], patch[1], patch[2]});
-  const HostTensor bias = Get(name + ".bias", {outputs});
-  if (!status_.ok()) return nullptr;
-  const int64_t inputs = channels * patch[0] * patch[1] * patch[2];
-  layers_.push_back({.name = name, .weight_shape = std::exchange(weight.shape, {outputs, inputs})});
-  auto kernel = Packed(ops_.weights().Pack({.outputs = outputs, .inputs = inputs}, {&weight, 1}, {&bias, 1}));
-  layers_.back().kernel = kernel.get();
+  const KernelShape shape{.outputs = outputs, .inputs = channels * patch[0] * patch[1] * patch[2]};
+  const std::vector<int64_t> dims = {outputs, channels, patch[0], patch[1], patch[2]};
+  const Kept kept = Named(PackedForm::kPlain, name, shape);
+  auto kernel = Restored(kept, {{name + ".weight", dims}, {name + ".bias", {outputs}}});
+  if (kernel == nullptr) {
+    HostTensor weight = Weight(name, dims);
+    const HostTensor bias = Get(name + ".bias", {outputs});
+    if (!status_.ok()) return nullptr;
+    weight.shape = {outputs, shape.inputs};
+    kernel = Packed(kept, ops_.weights().Pack(shape, {&weight, 1}, {&bias, 1}));
+  }
+  layers_.push_back({.name = name, .kernel = kernel.get(), .weight_shape = dims});
   return kernel;
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Depthwise(const std::string& name, int64_t channels) {
-  const HostTensor weight = Weight(name, {channels, 1, 3, 3});
-  const HostTensor bias = Get(name + ".bias", {channels});
-  if (!status_.ok()) return nullptr;
-  layers_.push_back({.name = name, .weight_shape = weight.shape});
-  return Packed(ops_.weights().PackDepthwise(weight, bias));
+  const std::vector<int64_t> dims = {channels, 1, 3, 3};
+  const Kept kept = Named(PackedForm::kDepthwise, name, {.outputs = channels, .inputs = 1, .kh = 3, .kw = 3});
+  auto kernel = Restored(kept, {{name + ".weight", dims}, {name + ".bias", {channels}}});
+  if (kernel == nullptr) {
+    const HostTensor weight = Weight(name, dims);
+    const HostTensor bias = Get(name + ".bias", {channels});
+    if (!status_.ok()) return nullptr;
+    kernel = Packed(kept, ops_.weights().PackDepthwise(weight, bias));
+  }
+  layers_.push_back({.name = name, .weight_shape = dims});
+  return kernel;
 }
 
 std::unique_ptr<Buffer> WeightLoader::Floats(const std::string& name, const std::vector<int64_t>& shape) {
@@ -224,9 +292,25 @@ std::vector<float> WeightLoader::HostFloats(const std::string& name, const std::
 }
 
 EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, int64_t width) {
+  const std::string kept = cache_ == nullptr ? "" : cache_->Name(absl::StrCat(name, " table: ", rows, "x", width));
+  const std::vector<PackedBlock> blocks = kept.empty() ? std::vector<PackedBlock>() : cache_->Find(kept);
+  if (blocks.size() == 1) {
+    Check(name, {rows, width});
+    EmbeddingTable table = ops_.weights().RestoreEmbedding(rows, width, blocks[0]);
+    if (status_.ok() && table.data != nullptr) {
+      packed_bytes_ += table.data->size();
+      ops_.weights().CountRestored(table.data->size());
+      return table;
+    }
+    cache_->Discard();
+  }
   const HostTensor tensor = Get(name, {rows, width});
   if (!status_.ok()) return {};
   EmbeddingTable table = ops_.weights().PackEmbedding(tensor);
+  if (!kept.empty()) {
+    const std::span<const std::byte> bytes(static_cast<const std::byte*>(table.data->data()), table.data->size());
+    cache_->Keep(kept, {&bytes, 1});
+  }
   packed_bytes_ += table.data->size();
   Recycle();
   return table;
@@ -237,7 +321,8 @@ std::unique_ptr<PackedKernel> WeightLoader::Pack(const KernelShape& shape, const
   if (!status_.ok()) return nullptr;
   const HostTensor weights{weight.data(), DType::kF32, {shape.outputs, shape.inputs, shape.kt, shape.kh, shape.kw}};
   const HostTensor biases{bias.data(), DType::kF32, {shape.outputs}};
-  return Packed(ops_.weights().Pack(shape, {&weights, 1}, {&biases, bias.empty() ? size_t{0} : size_t{1}}));
+  // The cache does not have it: that the values are made anew is all the work of the few kernels that come this way.
+  return Packed({}, ops_.weights().Pack(shape, {&weights, 1}, {&biases, bias.empty() ? size_t{0} : size_t{1}}));
 }
 
 void WeightLoader::Check(const std::string& name, const std::vector<int64_t>& shape) {
@@ -250,9 +335,11 @@ void WeightLoader::Fail(const std::string& what) {
   if (status_.ok()) status_ = absl::InvalidArgumentError(what);
 }
 
-absl::Status WeightLoader::Finish() const {
+absl::Status WeightLoader::Finish() {
   if (!status_.ok()) return status_;
-  return store_.CheckAllUsed();
+  RETURN_IF_ERROR(store_.CheckAllUsed());
+  if (cache_ != nullptr) cache_->Finish();
+  return absl::OkStatus();
 }
 
 }  // namespace longtake

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "engine/core/quantized_matrix.h"
 #include "engine/core/safetensors.h"
+#include "engine/models/folder/packed_cache.h"
 #include "engine/ops/ops.h"
 
 namespace longtake {
@@ -74,12 +75,23 @@ class WeightLoader {
   void Fail(const std::string& what);
 
   // Returns the first error, or an error that names a tensor that was not read.
-  absl::Status Finish() const;
+  absl::Status Finish();
   size_t packed_bytes() const { return packed_bytes_; }
   // The layers of Kernel, Linear, PatchEmbedding and Depthwise. Their kernels are those that were returned.
   const std::vector<LoadedLayer>& layers() const { return layers_; }
 
  private:
+  struct Tensor {
+    std::string name;
+    std::vector<int64_t> shape;
+  };
+  // A kernel that the cache may have.
+  struct Kept {
+    std::string name;  // in the cache; empty: there is no cache
+    PackedForm form;
+    KernelShape shape;
+  };
+
   // The tensor is valid until the store's memory is recycled. ResourceExhausted: the host has too little memory for it.
   // Without that check Linux would grant the memory and kill the process when it is first written.
   HostTensor Get(const std::string& name, const std::vector<int64_t>& shape);
@@ -96,8 +108,16 @@ class WeightLoader {
   // Frees the tensors that were read. Packing has copied from them; asynchronous backends, too, copy before they
   // return.
   void Recycle();
-  // Counts the packed bytes and recycles.
-  std::unique_ptr<PackedKernel> Packed(std::unique_ptr<PackedKernel> kernel);
+  // Names a kernel of the tensors `names`.
+  Kept Named(PackedForm form, const std::string& names, const KernelShape& shape);
+  // Takes the kernel from the cache, after checking that its tensors exist, which are then not read. Null: it is not
+  // there, or a tensor is at fault.
+  std::unique_ptr<PackedKernel> Restored(const Kept& kept, const std::vector<Tensor>& tensors);
+  // What Kernel does where the cache does not have it. `dims`: of each weight.
+  std::unique_ptr<PackedKernel> PackKernel(const Kept& kept, const std::vector<std::string>& names,
+                                           const std::vector<int64_t>& dims, bool with_bias);
+  // Puts a kernel into the cache, counts its bytes and recycles.
+  std::unique_ptr<PackedKernel> Packed(const Kept& kept, std::unique_ptr<PackedKernel> kernel);
 
   absl::Status CheckRoom(const std::string& name, const HostTensor& tensor);
 
@@ -108,6 +128,8 @@ class WeightLoader {
   size_t packed_bytes_ = 0;
   std::vector<LoadedLayer> layers_;
   const bool file_is_quantized_;
+  // Null: there is none. Of a quantized file there is none, because what is packed then depends on more than shapes.
+  const std::unique_ptr<PackedCache> cache_;
   std::vector<std::vector<float>> widened_;  // quantized weights as numbers, until the next Recycle
   uint64_t room_ = 0;                        // bytes that may be read before the host's memory is checked again
 };
