@@ -4,8 +4,8 @@
 
 Pictures are frames of clips that the clip program draws for prompts held out of training, from where the object is in sight.
 Each is given with the prompt that describes it ("same"), and with one whose object has another kind and colour ("other"). Of
-the videos: whether the object at 1 s has the picture's kind and colour, moves as the prompt says, and whether sky and ground
-are the picture's.
+the videos: whether the object at 1 s and at 10 s has the picture's kind and colour, moves as the prompt says, and whether sky
+and ground are the picture's.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tools.clips import caption, render, sample_story
 from tools.clips import vocabulary as V
 from tools.eval import measure
 
-_FPS, _SECONDS, _LOOK = 16, 3, 1.0
+_FPS, _SECONDS, _MOMENTS = 16, 11, (1.0, 10.0)
 _PARTS = ("kind", "colour", "kind and colour", "direction", "background")
 
 
@@ -60,13 +60,21 @@ def _other(scenes, number):
 
 
 def _look(arguments, folder, name, picture, prompt, seed):
+    """What is seen at each of _MOMENTS of the video that begins with the picture."""
     path = os.path.join(folder, name)
     cv2.imwrite(path + ".png", picture[..., ::-1])
     command = [os.path.join(arguments.programs, "longtake"), "generate", prompt, "--server", arguments.server]
     command += ["--image", path + ".png", "--seconds", str(_SECONDS), "--seed", str(seed), "--offline", "--quiet"]
     subprocess.run([*command, "--output", path + ".mp4"], check=True)
-    frames, fps = measure.read_video(path + ".mp4")
-    return measure.Watcher(frames, fps).look(_LOOK)
+    watcher = measure.Watcher(*measure.read_video(path + ".mp4"))
+    return [watcher.look(moment) for moment in _MOMENTS]
+
+
+def _rights(seen, scene):
+    """One bool for each of _PARTS."""
+    kind, colour = seen.kind == scene.kind, seen.colour == scene.colour
+    background = seen.sky == scene.sky and seen.ground == scene.ground
+    return kind, colour, kind and colour, seen.direction == scene.direction, background
 
 
 def main():
@@ -81,20 +89,18 @@ def main():
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(2) as pool:
         folder = arguments.keep or temporary
         os.makedirs(folder, exist_ok=True)
-        print(f"{'at 1 s':10s}" + "".join(f"{part:>18s}" for part in _PARTS) + "    videos")
+        print(f"{'prompt':10s}{'at':>6s}" + "".join(f"{part:>18s}" for part in _PARTS) + "    videos")
         for form in ("same", "other"):
             told = scenes if form == "same" else [_other(scenes, i) for i in range(len(scenes))]
             jobs = [
                 pool.submit(_look, arguments, folder, f"{form}_{i:03d}", picture, caption(prompt), i)
                 for i, ((picture, _), prompt) in enumerate(zip(cases, told, strict=True))
             ]
-            rights = []
-            for job, scene in zip(jobs, scenes, strict=True):
-                seen = job.result()
-                kind, colour = seen.kind == scene.kind, seen.colour == scene.colour
-                background = seen.sky == scene.sky and seen.ground == scene.ground
-                rights.append((kind, colour, kind and colour, seen.direction == scene.direction, background))
-            print(f"{form:10s}" + "".join(f"{share:18.2f}" for share in np.mean(rights, 0)) + f"{len(rights):10d}", flush=True)
+            seen = [job.result() for job in jobs]
+            for n, moment in enumerate(_MOMENTS):
+                shares = np.mean([_rights(looks[n], scene) for looks, scene in zip(seen, scenes, strict=True)], 0)
+                row = "".join(f"{share:18.2f}" for share in shares)
+                print(f"{form:10s}{moment:4.0f} s{row}{len(seen):10d}", flush=True)
 
 
 if __name__ == "__main__":

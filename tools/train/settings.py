@@ -66,6 +66,7 @@ def pipeline_settings():
         "shift": 1.0,
         "block_latent_frames": BLOCK,
         "state_window_blocks": WINDOW,
+        "first_image": "held",  # as training holds them
         "prompt_prefix": "",
         "lower_case": True,
         "caption_tokens": CAPTION_TOKENS,
