@@ -44,19 +44,11 @@ std::string CheckModel(const fs::path& folder) {
   return Denied(transformer, R_OK);
 }
 
-// As of the model.
-std::string CheckAdapters(const fs::path& folder) {
+// Of a folder that may be absent from the options: that it is there, and that this process may do that with it.
+std::string CheckFolder(const fs::path& folder, int mode) {
   std::error_code ignored;
   if (folder.empty()) return "";
-  return fs::is_directory(folder, ignored) ? Denied(folder, R_OK | X_OK)
-                                           : absl::StrCat(folder.string(), ": there is no such folder");
-}
-
-// The engine goes on without a cache that it cannot write; who asks for one wants to know.
-std::string CheckWeightCache(const fs::path& folder) {
-  std::error_code ignored;
-  if (folder.empty()) return "";
-  return fs::is_directory(folder, ignored) ? Denied(folder, R_OK | W_OK | X_OK)
+  return fs::is_directory(folder, ignored) ? Denied(folder, mode)
                                            : absl::StrCat(folder.string(), ": there is no such folder");
 }
 
@@ -86,8 +78,9 @@ std::vector<std::string> CheckFiles(const EngineOptions& engine, const ServerOpt
     if (!status.ok()) wrong.push_back(absl::StrCat(option, status.message()));
   };
   add("model", CheckModel(engine.model_dir));
-  add("adapters", CheckAdapters(engine.adapters_dir));
-  add("weight-cache", CheckWeightCache(engine.weight_cache_dir));
+  add("adapters", CheckFolder(engine.adapters_dir, R_OK | X_OK));
+  // The engine goes on without a cache that it cannot write; who asks for one wants to know.
+  add("weight-cache", CheckFolder(engine.weight_cache_dir, R_OK | W_OK | X_OK));
   add_status("", CheckStore(server));
   add_status("registry: ", CheckSharing(server));
   for (const auto& [option, address] : {std::pair{"listen: ", &server.listen},

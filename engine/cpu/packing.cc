@@ -126,11 +126,17 @@ CpuKernel::CpuKernel(const KernelShape& shape, DType type, bool gated, const Ker
 
 int64_t CpuKernel::padded_outputs() const { return RoundUp(shape().outputs, gated_ ? full_panel_ : lanes_); }
 
-std::array<size_t, 4> CpuKernel::Sizes() const {
+std::vector<Memory*> CpuKernel::Memories() {
+  if (type_ == DType::kI8) return {&weights_, &bias_, &offsets_, &scales_};
+  return {&weights_, &bias_};
+}
+
+std::vector<size_t> CpuKernel::Sizes() const {
   const int64_t columns = (gated_ ? 2 : 1) * padded_outputs();
-  const bool int8 = type_ == DType::kI8;
-  return {static_cast<size_t>(columns * shape().taps() * parts_ * part_k_ * BytesOf(type_)),
-          padded_outputs() * sizeof(float), int8 ? columns * sizeof(int32_t) : 0, int8 ? columns * sizeof(float) : 0};
+  std::vector<size_t> sizes = {static_cast<size_t>(columns * shape().taps() * parts_ * part_k_ * BytesOf(type_)),
+                               padded_outputs() * sizeof(float)};
+  if (type_ == DType::kI8) sizes.insert(sizes.end(), {columns * sizeof(int32_t), columns * sizeof(float)});
+  return sizes;
 }
 
 void CpuKernel::SetPanelData() {
@@ -142,13 +148,9 @@ CpuKernel::CpuKernel(const KernelShape& shape, DType type, std::span<const HostT
                      std::span<const HostTensor> biases, bool gated, Context& context)
     : CpuKernel(shape, type, gated, context.kernels) {
   Require(type != DType::kI8 || shape.taps() == 1, "Pack", "an int8 kernel has one tap");
-  const std::array<size_t, 4> sizes = Sizes();
-  weights_ = Memory(sizes[0]);
-  bias_ = Memory(sizes[1]);
-  if (type == DType::kI8) {
-    offsets_ = Memory(sizes[2]);
-    scales_ = Memory(sizes[3]);
-  }
+  const std::vector<Memory*> memories = Memories();
+  const std::vector<size_t> sizes = Sizes();
+  for (size_t i = 0; i < memories.size(); ++i) *memories[i] = Memory(sizes[i]);
   SetPanelData();
   context.ParallelFor(static_cast<int64_t>(panels_.size()), [&](int64_t index, int) { Fill(panels_[index], weights); });
 
@@ -198,11 +200,10 @@ void CpuKernel::Fill(const Panel& p, std::span<const HostTensor> weights) {
 std::unique_ptr<CpuKernel> CpuKernel::Restore(const KernelShape& shape, DType type, bool gated,
                                               const KernelTable& table, std::span<const PackedBlock> blocks) {
   std::unique_ptr<CpuKernel> kernel(new CpuKernel(shape, type, gated, table));
-  Memory* const memories[] = {&kernel->weights_, &kernel->bias_, &kernel->offsets_, &kernel->scales_};
-  const std::array<size_t, 4> sizes = kernel->Sizes();
-  const size_t count = type == DType::kI8 ? 4 : 2;
-  if (blocks.size() != count) return nullptr;
-  for (size_t i = 0; i < count; ++i) {
+  const std::vector<Memory*> memories = kernel->Memories();
+  const std::vector<size_t> sizes = kernel->Sizes();
+  if (blocks.size() != memories.size()) return nullptr;
+  for (size_t i = 0; i < memories.size(); ++i) {
     std::optional<Memory> memory = RestoredMemory(blocks[i], sizes[i]);
     if (!memory.has_value()) return nullptr;
     *memories[i] = *std::move(memory);

@@ -2,7 +2,6 @@
 #ifndef LONGTAKE_ENGINE_CPU_PACKING_H_
 #define LONGTAKE_ENGINE_CPU_PACKING_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -64,8 +63,9 @@ class CpuKernel : public PackedKernel {
  private:
   // Divides the kernel into parts and panels; it has no memory yet.
   CpuKernel(const KernelShape& shape, DType type, bool gated, const KernelTable& table);
-  // Bytes of weights_, bias_, offsets_ and scales_.
-  std::array<size_t, 4> Sizes() const;
+  // Those that a kernel of its type has, and their sizes in bytes.
+  std::vector<Memory*> Memories();
+  std::vector<size_t> Sizes() const;
   int64_t padded_outputs() const;
   void SetPanelData();
   // Packs the panel's columns of weights.

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -17,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/engine_driver.h"
+#include "tests/engine/read_file.h"
 #include "tests/engine/temp_folder.h"
 
 namespace longtake {
@@ -27,11 +27,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr char kBundled[] = "models/longtake-tiny";
-
-std::string Read(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 // The files that loading reads.
 std::vector<std::string> Files() {
@@ -111,7 +106,7 @@ TEST_F(CorruptFolder, AFamilysDefaultIsNamedAsSuch) {
 
 TEST_F(CorruptFolder, TruncatedFilesAreNamed) {
   for (const std::string& file : Files()) {
-    const std::string bytes = Read(fs::path(kBundled) / file);
+    const std::string bytes = ReadFile(fs::path(kBundled) / file);
     for (const size_t keep : {size_t{0}, size_t{7}, bytes.size() / 2, bytes.size() - 1}) {
       const absl::Status status = LoadWith(file, bytes.substr(0, keep));
       // A text file without its last newline is whole.
@@ -163,7 +158,7 @@ TEST_F(CorruptFolder, HostileNumbersAreRefusedByName) {
            {kOurs, "shift", "-7", "shift"},
        }) {
     const nlohmann::json value = nlohmann::json::parse(c.value);
-    nlohmann::json config = nlohmann::json::parse(Read(fs::path(kBundled) / c.file));
+    nlohmann::json config = nlohmann::json::parse(ReadFile(fs::path(kBundled) / c.file));
     config[c.field] = value;
     const absl::Status status = LoadWith(c.file, config.dump());
     EXPECT_FALSE(status.ok()) << c.field << " " << c.value;
@@ -221,7 +216,7 @@ TEST_F(CorruptFolder, WeightsBehindAHeaderOfOddLengthAreTheSame) {
   const std::vector<uint8_t> intact = frames();
   ASSERT_FALSE(intact.empty());
   for (const char* file : kWeights) {
-    std::string bytes = Read(fs::path(kBundled) / file);
+    std::string bytes = ReadFile(fs::path(kBundled) / file);
     uint64_t length;
     std::memcpy(&length, bytes.data(), sizeof length);
     bytes.insert(8 + length, 1 + length % 2, ' ');
@@ -271,7 +266,7 @@ TEST_F(CorruptFolder, ChangedBytesNeverEndTheProcess) {
   std::mt19937 random(1);
   int refused = 0, run = 0;
   const auto load = [&](const std::string& file, size_t reach) {
-    std::string changed = Read(fs::path(kBundled) / file);
+    std::string changed = ReadFile(fs::path(kBundled) / file);
     for (int k = 0; k < 3; ++k) changed[random() % std::min(changed.size(), reach)] = static_cast<char>(random());
     if (const auto engine = EngineWith(file, changed); engine.ok()) {
       MakeOneLatentFrame(**engine);

@@ -25,6 +25,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/bundled_parts.h"
 #include "tests/engine/engine_driver.h"
+#include "tests/engine/read_file.h"
 #include "tests/engine/temp_folder.h"
 
 namespace longtake {
@@ -42,11 +43,6 @@ using ::testing::SizeIs;
 
 constexpr const char* kParts[] = {"text_encoder", "tiny_decoder", "transformer", "vae"};
 constexpr size_t kFiles = std::size(kParts);
-
-std::string Contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 class PackedCacheTest : public ::testing::Test {
  protected:
@@ -68,7 +64,7 @@ class PackedCacheTest : public ::testing::Test {
     const auto engine = Engine::Load(options);
     EXPECT_TRUE(engine.ok()) << engine.status();
     if (!engine.ok()) return {};
-    maps_ = Contents("/proc/self/maps");
+    maps_ = ReadFile("/proc/self/maps");
     if (backend == "reference") return {};  // it would take minutes
     const SessionSpec spec{.size = (*engine)->model().sizes.front(), .latent_frames = 5, .seed = 7};
     return RunJobs(**engine, {{.spec = spec, .prompt = "a red ball moves right"}}, /*activity=*/1, /*mix_seed=*/1)[0]
@@ -126,7 +122,7 @@ TEST_F(PackedCacheTest, OtherWeightsHaveOtherFiles) {
 
 TEST_F(PackedCacheTest, AFileThatCannotBeUsedIsReplaced) {
   const std::vector<uint8_t> frames = Frames(cache_.path());
-  const std::string file = File("transformer"), whole = Contents(file);
+  const std::string file = File("transformer"), whole = ReadFile(file);
   const auto replaced = [&](const std::string& needle, const std::string& by) {
     EXPECT_TRUE(absl::StrContains(whole, needle));
     return absl::StrReplaceAll(whole, {{needle, by}});
@@ -145,7 +141,7 @@ TEST_F(PackedCacheTest, AFileThatCannotBeUsedIsReplaced) {
     EXPECT_TRUE(Frames(cache_.path()) == frames);
     EXPECT_THAT(lines_, Contains(AllOf(HasSubstr(file), Not(HasSubstr("uses "))))) << bytes.size();
     if (!fs::exists(file)) Frames(cache_.path());  // a name was missing: the next load writes the file
-    EXPECT_TRUE(Contents(file) == whole);
+    EXPECT_TRUE(ReadFile(file) == whole);
   }
 }
 

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +17,7 @@
 #include "server/media/media.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/engine_mixes.h"
+#include "tests/engine/read_file.h"
 #include "tests/engine/temp_folder.h"
 
 namespace longtake {
@@ -31,10 +31,6 @@ constexpr size_t kMaxHeaderBytes = 320;
 // For the other process: the model folder, and "backend/type of numbers".
 constexpr char kFolderVariable[] = "LONGTAKE_TEST_FOLDER", kNumericsVariable[] = "LONGTAKE_TEST_NUMERICS";
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 void WriteFile(const std::string& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
 std::string CheckpointPath(const std::string& folder, int block) { return absl::StrCat(folder, "/checkpoint_", block); }

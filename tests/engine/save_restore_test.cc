@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/engine_driver.h"
 #include "tests/engine/engine_mixes.h"
+#include "tests/engine/read_file.h"
 #include "tests/engine/temp_folder.h"
 
 namespace longtake {
@@ -261,10 +261,6 @@ TEST_P(SaveRestoreTest, HasThePlannedBytes) {
 
 // ---- Another process
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 void WriteFile(const std::string& path, const void* data, size_t bytes) {
   std::ofstream(path, std::ios::binary).write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
 }

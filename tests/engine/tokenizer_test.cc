@@ -3,7 +3,6 @@
 #include "engine/models/text/tokenizer.h"
 
 #include <fstream>
-#include <iterator>
 #include <random>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/engine/read_file.h"
 #include "tests/engine/temp_folder.h"
 #include "tests/engine/train_tokenizer.h"
 
@@ -22,11 +22,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 // Texts of words that merge, of characters that do not, of white space and of pieces' names.
 std::string RandomText(std::mt19937& random) {

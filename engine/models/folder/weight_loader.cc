@@ -54,9 +54,13 @@ std::unique_ptr<PackedKernel> WeightLoader::Restored(const Kept& kept, const std
     cache_->Discard();
     return nullptr;
   }
-  packed_bytes_ += kernel->bytes();
-  ops_.weights().CountRestored(kernel->bytes());
+  CountRestored(kernel->bytes());
   return kernel;
+}
+
+void WeightLoader::CountRestored(size_t bytes) {
+  packed_bytes_ += bytes;
+  ops_.weights().CountRestored(bytes);
 }
 
 std::unique_ptr<PackedKernel> WeightLoader::Packed(const Kept& kept, std::unique_ptr<PackedKernel> kernel) {
@@ -298,8 +302,7 @@ EmbeddingTable WeightLoader::Embedding(const std::string& name, int64_t rows, in
     Check(name, {rows, width});
     EmbeddingTable table = ops_.weights().RestoreEmbedding(rows, width, blocks[0]);
     if (status_.ok() && table.data != nullptr) {
-      packed_bytes_ += table.data->size();
-      ops_.weights().CountRestored(table.data->size());
+      CountRestored(table.data->size());
       return table;
     }
     cache_->Discard();

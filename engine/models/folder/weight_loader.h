@@ -113,6 +113,7 @@ class WeightLoader {
   // Takes the kernel from the cache, after checking that its tensors exist, which are then not read. Null: it is not
   // there, or a tensor is at fault.
   std::unique_ptr<PackedKernel> Restored(const Kept& kept, const std::vector<Tensor>& tensors);
+  void CountRestored(size_t bytes);
   // What Kernel does where the cache does not have it. `dims`: of each weight.
   std::unique_ptr<PackedKernel> PackKernel(const Kept& kept, const std::vector<std::string>& names,
                                            const std::vector<int64_t>& dims, bool with_bias);
